@@ -1,0 +1,142 @@
+//! The two things that can be executed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::handler::HandlerFuture;
+use crate::identity::SourceTier;
+use crate::record::{Subject, Trigger, TriggerMode};
+use crate::registration::{Job, Listener};
+
+/// Runs once and is one execution.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Invoke a listener's handler for an event.
+    InvokeHandler(InvokeHandler),
+    /// Run a job.
+    ExecuteJob(ExecuteJob),
+}
+
+/// Invoke a listener's handler for an event.
+///
+/// There is no default: whoever builds one by hand states tier and deadline. The registration
+/// builders resolve both.
+///
+/// ```compile_fail
+/// # use std::sync::Arc;
+/// # use executor_core::{Event, InvokeHandler, Listener};
+/// fn command(listener: Arc<Listener>, event: Arc<Event>) -> InvokeHandler {
+///     InvokeHandler { listener, event } // neither tier nor deadline: does not compile
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct InvokeHandler {
+    /// Whose handler.
+    pub listener: Arc<Listener>,
+    /// For what.
+    pub event: Arc<Event>,
+    /// Who wrote the handler.
+    pub source_tier: SourceTier,
+    /// The deadline of this execution; `None` means that it has none.
+    pub effective_timeout: Option<Duration>,
+}
+
+/// Run a job.
+///
+/// There is no default here either.
+///
+/// ```compile_fail
+/// # use std::sync::Arc;
+/// # use executor_core::{ExecuteJob, Job, TriggerMode};
+/// fn command(job: Arc<Job>) -> ExecuteJob {
+///     ExecuteJob { job, trigger_mode: TriggerMode::Manual } // does not compile
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ExecuteJob {
+    /// Which job.
+    pub job: Arc<Job>,
+    /// What started this run.
+    pub trigger_mode: TriggerMode,
+    /// Who wrote the handler.
+    pub source_tier: SourceTier,
+    /// The deadline of this execution; `None` means that it has none.
+    pub effective_timeout: Option<Duration>,
+}
+
+impl Command {
+    /// Who wrote the code that this command runs.
+    pub const fn source_tier(&self) -> SourceTier {
+        match self {
+            Self::InvokeHandler(command) => command.source_tier,
+            Self::ExecuteJob(command) => command.source_tier,
+        }
+    }
+
+    /// What it runs, as its record will name it.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::InvokeHandler(InvokeHandler { listener, .. }) => Subject::Listener {
+                key: Arc::clone(&listener.registration.key),
+                id: listener.row_id.get().copied(),
+            },
+            Self::ExecuteJob(ExecuteJob { job, .. }) => Subject::Job {
+                key: Arc::clone(&job.registration.key),
+                id: job.row_id.get().copied(),
+            },
+        }
+    }
+
+    /// What started it, as its record will name it.
+    pub fn trigger(&self) -> Trigger {
+        match self {
+            Self::InvokeHandler(InvokeHandler { event, .. }) if event.synthetic => {
+                Trigger::Synthetic
+            }
+            Self::InvokeHandler(InvokeHandler { event, .. }) => Trigger::Event {
+                id: event.id.clone(),
+                origin: Arc::clone(&event.origin),
+            },
+            Self::ExecuteJob(command) => Trigger::Job(command.trigger_mode),
+        }
+    }
+
+    /// How many completion events lie between it and an event from outside.
+    pub fn generation(&self) -> u8 {
+        match self {
+            Self::InvokeHandler(command) => command.event.generation,
+            Self::ExecuteJob(_) => 0,
+        }
+    }
+
+    /// Calls the handler; its work begins when the future is polled.
+    pub(crate) fn start(&self) -> HandlerFuture {
+        match self {
+            Self::InvokeHandler(InvokeHandler {
+                listener, event, ..
+            }) => listener.handler.call(Arc::clone(event)),
+            Self::ExecuteJob(ExecuteJob { job, .. }) => job.handler.call(),
+        }
+    }
+
+    /// The deadline of this execution.
+    pub const fn effective_timeout(&self) -> Option<Duration> {
+        match self {
+            Self::InvokeHandler(command) => command.effective_timeout,
+            Self::ExecuteJob(command) => command.effective_timeout,
+        }
+    }
+}
+
+impl From<InvokeHandler> for Command {
+    fn from(command: InvokeHandler) -> Self {
+        Self::InvokeHandler(command)
+    }
+}
+
+impl From<ExecuteJob> for Command {
+    fn from(command: ExecuteJob) -> Self {
+        Self::ExecuteJob(command)
+    }
+}

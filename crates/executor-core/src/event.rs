@@ -1,0 +1,112 @@
+//! What handlers are invoked for. Matching topics to listeners is the program's business.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// How many characters of an event's id are kept; the rest is cut off.
+pub const EVENT_ID_MAX_CHARS: usize = 256;
+
+/// Something that happened, with whatever it carries. Cheap to share, never changed.
+#[derive(Clone)]
+pub struct Event {
+    /// Which kind of thing happened, such as `motion.hall`.
+    pub topic: Arc<str>,
+    /// The sender's name for this one event, if it has one; at most [`EVENT_ID_MAX_CHARS`].
+    pub id: Option<Arc<str>>,
+    /// Where it came from, such as `LOCAL` or a host's name.
+    pub origin: Arc<str>,
+    /// Made by the program itself, not received: recorded without id, origin `SYNTHETIC`.
+    pub synthetic: bool,
+    /// How many completion events lie between this event and one from outside; 0 from outside.
+    pub generation: u8,
+    /// The sender's data, for the handler to downcast. Never recorded or logged.
+    pub payload: Arc<dyn Any + Send + Sync>,
+}
+
+impl Event {
+    /// An event from outside with the origin `LOCAL`, without id or payload.
+    pub fn new(topic: impl Into<Arc<str>>) -> Self {
+        Self {
+            topic: topic.into(),
+            id: None,
+            origin: Arc::from("LOCAL"),
+            synthetic: false,
+            generation: 0,
+            payload: Arc::new(()),
+        }
+    }
+
+    /// An event that the program made itself.
+    pub fn synthetic(topic: impl Into<Arc<str>>) -> Self {
+        Self {
+            synthetic: true,
+            ..Self::new(topic)
+        }
+    }
+
+    /// The same event with the sender's id, cut to [`EVENT_ID_MAX_CHARS`] characters.
+    #[must_use]
+    pub fn with_id(mut self, id: &str) -> Self {
+        let end = id
+            .char_indices()
+            .nth(EVENT_ID_MAX_CHARS)
+            .map_or(id.len(), |(at, _)| at);
+        self.id = Some(Arc::from(&id[..end]));
+        self
+    }
+
+    /// The same event with an origin.
+    #[must_use]
+    pub fn with_origin(mut self, origin: impl Into<Arc<str>>) -> Self {
+        self.origin = origin.into();
+        self
+    }
+
+    /// The same event with a payload.
+    #[must_use]
+    pub fn with_payload(mut self, payload: impl Any + Send + Sync) -> Self {
+        self.payload = Arc::new(payload);
+        self
+    }
+
+    /// The payload, if it is a `T`.
+    pub fn payload<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.payload.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Event {
+    /// Leaves the payload out: it may hold secrets, and logs are read by many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("topic", &self.topic)
+            .field("id", &self.id)
+            .field("origin", &self.origin)
+            .field("synthetic", &self.synthetic)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_id_is_cut_between_characters() {
+        let event = Event::new("t").with_id(&"é".repeat(300));
+        assert_eq!(event.id.as_deref(), Some("é".repeat(256).as_str()));
+    }
+
+    #[test]
+    fn the_payload_comes_back_as_what_it_was_and_stays_out_of_debug() {
+        let event = Event::new("t").with_payload(String::from("secret"));
+        assert_eq!(
+            event.payload::<String>().map(String::as_str),
+            Some("secret")
+        );
+        assert!(event.payload::<u8>().is_none());
+        assert!(!format!("{event:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,215 @@
+//! What went wrong in user code: the error a handler returns, and what is recorded of it.
+
+use std::any::{Any, type_name};
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How many characters of a message are recorded.
+pub const MESSAGE_MAX_CHARS: usize = 2_048;
+/// How many characters of a report are recorded.
+pub const REPORT_MAX_CHARS: usize = 8_192;
+
+type BoxedError = Box<dyn Error + Send + Sync>;
+
+/// The error of a handler. Anything that converts into a boxed error converts into this, so `?`
+/// works on every error type; for that reason it is not an [`Error`] itself.
+pub struct HandlerError {
+    error_type: Cow<'static, str>,
+    source: BoxedError,
+}
+
+impl HandlerError {
+    /// An error under a type name of the author's choice, such as an exit status.
+    pub fn named(error_type: impl Into<Cow<'static, str>>, source: impl Into<BoxedError>) -> Self {
+        Self {
+            error_type: error_type.into(),
+            source: source.into(),
+        }
+    }
+
+    /// The error that the handler returned.
+    pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self.source.as_ref()
+    }
+
+    /// The name that is recorded as its type.
+    pub fn error_type(&self) -> &str {
+        &self.error_type
+    }
+}
+
+impl<E: Into<BoxedError>> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self {
+            error_type: Cow::Borrowed(type_name::<E>()),
+            source: error.into(),
+        }
+    }
+}
+
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?}", self.error_type, self.source)
+    }
+}
+
+/// What a record says about a failure. Every string fits its cap and can be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The error's type, `panic`, or `TimeoutError`.
+    pub error_type: String,
+    /// What the error says of itself, at most [`MESSAGE_MAX_CHARS`] characters.
+    pub message: String,
+    /// The error and the chain of its sources, a line each, at most [`REPORT_MAX_CHARS`]
+    /// characters; `None` where the contract says that none is kept.
+    pub report: Option<String>,
+}
+
+impl Failure {
+    /// Describes what a handler returned. Cannot fail, even if the error's `Display` panics.
+    pub fn from_error(error: &HandlerError) -> Self {
+        let message = text_of(error.source.as_ref());
+        let report = report_of(&error.error_type, &message, error.source.source());
+        Self {
+            error_type: storable(&error.error_type, MESSAGE_MAX_CHARS),
+            message: storable(&message, MESSAGE_MAX_CHARS),
+            report: Some(storable(&report, REPORT_MAX_CHARS)),
+        }
+    }
+
+    /// Describes a panic by its payload.
+    pub fn from_panic(payload: &(dyn Any + Send)) -> Self {
+        let message = payload
+            .downcast_ref::<&'static str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("panicked with a payload that is not a string");
+        Self {
+            error_type: "panic".into(),
+            message: storable(message, MESSAGE_MAX_CHARS),
+            report: None,
+        }
+    }
+
+    /// Describes a deadline that passed.
+    pub fn deadline() -> Self {
+        Self {
+            error_type: "TimeoutError".into(),
+            message: "execution timed out".into(),
+            report: None,
+        }
+    }
+}
+
+/// The error's own text, or a note in its place when its `Display` panics or fails: recording an
+/// error must not make another one.
+fn text_of(error: &dyn Error) -> String {
+    let mut text = String::new();
+    let shown = catch_unwind(AssertUnwindSafe(|| write!(text, "{error}")));
+    match shown {
+        Ok(Ok(())) => text,
+        Ok(Err(_)) | Err(_) => text + "<the error's Display failed>",
+    }
+}
+
+fn report_of(
+    error_type: &str,
+    message: &str,
+    mut source: Option<&(dyn Error + 'static)>,
+) -> String {
+    let mut report = format!("{error_type}: {message}");
+    // A chain that loops back on itself must not hang the recorder.
+    for _ in 0..64 {
+        let Some(error) = source else { break };
+        report.push_str("\ncaused by: ");
+        report.push_str(&text_of(error));
+        source = error.source();
+    }
+    report
+}
+
+/// The text as a database can hold it: without NUL, and cut in the middle to `max_chars`
+/// characters. The cut says how much is missing and keeps the last line, where the cause stands.
+pub fn storable(text: &str, max_chars: usize) -> String {
+    let clean: Cow<'_, str> = if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    };
+    let total = clean.chars().count();
+    if total <= max_chars {
+        return clean.into_owned();
+    }
+    cut_in_the_middle(&clean, total, max_chars)
+}
+
+fn cut_in_the_middle(text: &str, total: usize, max_chars: usize) -> String {
+    // The marker is at most 45 characters long whatever the count, so 64 always hold it.
+    let room = max_chars.saturating_sub(64);
+    let last_line = text
+        .rsplit('\n')
+        .next()
+        .map_or(0, |line| line.chars().count() + 1);
+    let tail = last_line.clamp(room / 4, room - room / 4);
+    let head = room - tail;
+    let omitted = total - head - tail;
+    let head_text: String = text.chars().take(head).collect();
+    let tail_text: String = text.chars().skip(total - tail).collect();
+    format!("{head_text}\n… {omitted} characters left out …\n{tail_text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug)]
+    struct Rude;
+    impl fmt::Display for Rude {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("not telling")
+        }
+    }
+    impl Error for Rude {}
+
+    fn read_config() -> Result<(), HandlerError> {
+        std::fs::read("/does/not/exist").map(drop)?;
+        Ok(())
+    }
+
+    #[test]
+    fn the_question_mark_works_and_keeps_the_type() {
+        let failure = Failure::from_error(&read_config().unwrap_err());
+        assert_eq!(failure.error_type, "std::io::error::Error");
+        assert!(failure.message.contains("No such file"), "{failure:?}");
+    }
+
+    #[test]
+    fn strings_are_errors_too() {
+        let error: HandlerError = "too dark".into();
+        assert_eq!(Failure::from_error(&error).message, "too dark");
+    }
+
+    #[test]
+    fn an_error_whose_display_panics_is_described_all_the_same() {
+        let failure = Failure::from_error(&HandlerError::from(Rude));
+        assert!(failure.message.contains("Display failed"));
+        assert!(failure.error_type.ends_with("Rude"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_fits_and_keeps_the_last_line(
+            text in "[a-z\u{0}\u{1F600}é\n]{0,400}", last in "[a-z]{1,20}",
+        ) {
+            let text = format!("{text}\n{last}");
+            let stored = storable(&text, 200);
+            prop_assert!(stored.chars().count() <= 200);
+            prop_assert!(!stored.contains('\0'));
+            let last_line = format!("\n{last}");
+            prop_assert!(stored.ends_with(&last_line));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The ledger: where every record went. It is counted where records are moved, by the service,
+//! and kept in each session's row, by the store; here is only the type that both speak.
+
+use std::fmt;
+
+/// Why a record was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// The queue was full.
+    Overflow,
+    /// Tried as often, or kept as long, as the bounds allow.
+    Exhausted,
+    /// The row breaks a rule of the tables.
+    Constraint,
+    /// The row cannot be written by this code into this schema.
+    Unstorable,
+    /// It was damaged where it was kept.
+    Damaged,
+    /// The service ended before the store took it.
+    Shutdown,
+}
+
+impl DropReason {
+    /// Every reason, in the order of the ledger.
+    pub const ALL: [Self; 6] = [
+        Self::Overflow,
+        Self::Exhausted,
+        Self::Constraint,
+        Self::Unstorable,
+        Self::Damaged,
+        Self::Shutdown,
+    ];
+
+    /// The word for it in logs, tables and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overflow => "overflow",
+            Self::Exhausted => "exhausted",
+            Self::Constraint => "constraint",
+            Self::Unstorable => "unstorable",
+            Self::Damaged => "damaged",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Counts of records by where they are now. Balanced at every moment at which it is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Given to the service by executions of this process.
+    pub offered: u64,
+    /// Taken over from an earlier process.
+    pub recovered: u64,
+    /// Rows of the store, those that stood there already included.
+    pub stored: u64,
+    /// In the queue, in the batch in hand, or waiting for another try.
+    pub waiting: u64,
+    /// On disk, for a later process.
+    pub spooled: u64,
+    /// Left out by the recording policy.
+    pub filtered: u64,
+    /// Given up, by reason, in the order of [`DropReason::ALL`].
+    pub dropped: [u64; 6],
+}
+
+impl Ledger {
+    /// Counts `count` records as given up.
+    pub const fn add_dropped(&mut self, reason: DropReason, count: u64) {
+        self.dropped[reason as usize] += count;
+    }
+
+    /// How many were given up for this reason.
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// How many were given up for any reason.
+    pub fn total_dropped(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Whether every record that came in is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.offered + self.recovered
+            == self.stored + self.waiting + self.spooled + self.filtered + self.total_dropped()
+    }
+}
+
+impl fmt::Display for Ledger {
+    /// One line, all zeros left out except `offered` and `stored`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "offered {}, stored {}", self.offered, self.stored)?;
+        let others = [
+            ("recovered", self.recovered),
+            ("waiting", self.waiting),
+            ("spooled", self.spooled),
+            ("filtered", self.filtered),
+        ];
+        let dropped = DropReason::ALL.map(|reason| (reason.as_str(), self.dropped(reason)));
+        for (name, count) in others.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, ", {name} {count}")?;
+        }
+        for (reason, count) in dropped.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, ", dropped[{reason}] {count}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_went_nowhere_shows() {
+        let mut ledger = Ledger {
+            offered: 3,
+            stored: 1,
+            waiting: 1,
+            ..Ledger::default()
+        };
+        assert!(!ledger.is_balanced());
+        ledger.add_dropped(DropReason::Shutdown, 1);
+        assert!(ledger.is_balanced());
+        assert_eq!(
+            ledger.to_string(),
+            "offered 3, stored 1, waiting 1, dropped[shutdown] 1"
+        );
+    }
+
+    #[test]
+    fn reasons_count_in_their_own_place() {
+        for (place, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
+}

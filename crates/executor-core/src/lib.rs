@@ -1,0 +1,54 @@
+//! What is an execution, and how is one run?
+//!
+//! A program hands a [`Command`] to the [`Runner`]; the command runs once, ends in one
+//! [`Outcome`] and yields one [`ExecutionRecord`], which is offered to a [`RecordSink`]. What
+//! happens to the record afterwards is not this crate's business: it knows no queue, no database,
+//! no file and no serialised format, only the [`ports`] through which the layers above reach one.
+//!
+//! Read the modules in the order in which they are declared here and they tell the story.
+#![forbid(unsafe_code)]
+
+pub mod time;
+
+pub mod identity;
+
+pub mod event;
+
+pub mod failure;
+
+pub mod handler;
+
+pub mod registration;
+
+pub mod command;
+
+pub mod outcome;
+
+pub mod record;
+
+pub mod ledger;
+
+pub mod context;
+
+pub mod ports;
+
+mod watch;
+
+pub mod run;
+
+pub use command::{Command, ExecuteJob, InvokeHandler};
+pub use context::current_execution_id;
+pub use event::Event;
+pub use failure::{Failure, HandlerError};
+pub use handler::{Handler, HandlerFuture, JobHandler};
+pub use identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SessionId, SourceTier};
+pub use ledger::{DropReason, Ledger};
+pub use outcome::{ExecutionResult, Outcome, Refused, Status, TimeoutOrigin};
+pub use ports::{
+    Batch, ErrorClass, Fate, Housekeeping, RecordSink, RecordStore, RegistrationStore,
+    SessionStore, StoreError,
+};
+pub use record::{ExecutionRecord, Subject, Trigger, TriggerMode};
+pub use registration::{Job, JobRegistration, Listener, ListenerRegistration};
+pub use run::Runner;
+pub use time::{Clock, SystemClock, Timestamp};

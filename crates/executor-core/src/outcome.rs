@@ -1,0 +1,164 @@
+//! How an execution can end. A closed set: a caller that matches on it has thought of everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::failure::Failure;
+use crate::identity::ExecutionId;
+use crate::time::Timestamp;
+
+/// How an execution ended, as a row says it. The numbers are those of the tables and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Status {
+    /// The handler returned `Ok`.
+    Success = 0,
+    /// The handler returned an error.
+    Error = 1,
+    /// A deadline passed.
+    TimedOut = 2,
+    /// Dropped or told to stop before it was done.
+    Cancelled = 3,
+    /// The handler panicked.
+    Panicked = 4,
+    /// A guard or an overlap rule said no; the handler did not run.
+    Skipped = 5,
+    /// Begun by a process that died before the end.
+    Interrupted = 6,
+}
+
+impl Status {
+    /// Every status, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Success,
+        Self::Error,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Panicked,
+        Self::Skipped,
+        Self::Interrupted,
+    ];
+
+    /// The word for it in logs, tables, metrics and views.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Panicked => "panicked",
+            Self::Skipped => "skipped",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Its number in the tables.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The status with this number, if there is one.
+    pub fn from_code(code: i64) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|status| i64::from(status.code()) == code)
+    }
+}
+
+/// Who said that the time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimeoutOrigin {
+    /// The execution's own deadline passed.
+    Deadline,
+    /// The handler itself returned a timeout error.
+    Handler,
+}
+
+/// How an execution ended, as its caller sees it. A caller never sees
+/// [`Status::Interrupted`]: it died with the execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler returned `Ok`.
+    Success,
+    /// The handler returned an error.
+    Error(Arc<Failure>),
+    /// The handler panicked; the panic went no further.
+    Panicked(Arc<Failure>),
+    /// The time was up.
+    TimedOut(TimeoutOrigin, Arc<Failure>),
+    /// Told to stop before it was done.
+    Cancelled,
+    /// Did not run, and why.
+    Skipped(Arc<str>),
+}
+
+impl Outcome {
+    /// The status that the record carries.
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Success => Status::Success,
+            Self::Error(_) => Status::Error,
+            Self::Panicked(_) => Status::Panicked,
+            Self::TimedOut(..) => Status::TimedOut,
+            Self::Cancelled => Status::Cancelled,
+            Self::Skipped(_) => Status::Skipped,
+        }
+    }
+
+    /// What went wrong, where something did.
+    pub const fn failure(&self) -> Option<&Arc<Failure>> {
+        match self {
+            Self::Error(failure) | Self::Panicked(failure) | Self::TimedOut(_, failure) => {
+                Some(failure)
+            }
+            Self::Success | Self::Cancelled | Self::Skipped(_) => None,
+        }
+    }
+}
+
+/// What the caller of an execution gets back. Errors, panics and timeouts are outcomes in here.
+#[derive(Clone, Debug)]
+pub struct ExecutionResult {
+    /// The execution's name; the same as in its row.
+    pub execution_id: ExecutionId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it began, by the wall clock.
+    pub started_at: Timestamp,
+    /// How long it took, by the monotonic clock.
+    pub duration: Duration,
+}
+
+impl ExecutionResult {
+    /// The status that the record carries.
+    pub const fn status(&self) -> Status {
+        self.outcome.status()
+    }
+}
+
+/// Nothing ran and nothing is recorded.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Refused {
+    /// The service is stopping or has stopped.
+    #[error("refused: the executor is stopping")]
+    Stopping,
+    /// The service is paused.
+    #[error("refused: the executor is paused")]
+    Paused,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_is_found_by_its_number() {
+        for status in Status::ALL {
+            assert_eq!(Status::from_code(i64::from(status.code())), Some(status));
+        }
+        assert_eq!(Status::from_code(7), None);
+        assert_eq!(Status::from_code(-1), None);
+    }
+}

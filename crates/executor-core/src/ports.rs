@@ -1,0 +1,382 @@
+//! The ports: what this layer needs from others, and what the service needs from a store.
+//!
+//! Every future of a port may be dropped at any time. The request it stands for is then either
+//! carried out completely or not at all; which of the two is unknown to the caller, and because
+//! every request is idempotent, asking again is always safe.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::identity::{ExecutionId, JobId, ListenerId, SessionId};
+use crate::ledger::{DropReason, Ledger};
+use crate::record::{ExecutionRecord, Subject};
+use crate::registration::{JobRegistration, ListenerRegistration};
+use crate::time::Timestamp;
+
+/// What is known of an execution when it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecutionStart<'a> {
+    /// Its name.
+    pub execution_id: ExecutionId,
+    /// What runs.
+    pub subject: &'a Subject,
+    /// When it began.
+    pub started_at: Timestamp,
+}
+
+/// Takes what executions leave behind. All that the runner knows of what comes after it.
+///
+/// Both methods return at once, never fail and never panic; they may be called from `Drop`, and
+/// while a thread unwinds. What cannot be kept is counted by the sink.
+pub trait RecordSink: Send + Sync + 'static {
+    /// An execution has begun. Exactly one [`offer`](Self::offer) with the same id follows, unless
+    /// the process dies or the future is forgotten.
+    fn begin(&self, start: ExecutionStart<'_>);
+
+    /// An execution has ended. On return the record is accounted for: kept, or counted as lost.
+    fn offer(&self, record: ExecutionRecord);
+}
+
+/// How a request to a store can go wrong. Callers match on it exhaustively.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// Busy, locked, disk full, connection lost, store restarting: worth trying again.
+    Transient,
+    /// A row names a parent that does not exist.
+    Dangling,
+    /// A row breaks a rule of the tables.
+    Constraint,
+    /// Schema and code disagree, or a value cannot be bound.
+    Unstorable,
+    /// The store is gone for good.
+    Closed,
+}
+
+/// A request to a store failed.
+#[derive(Debug)]
+pub struct StoreError {
+    /// What kind of failure it is, and so what to do.
+    pub class: ErrorClass,
+    /// Whether a store was there to refuse: being lost or absent uses up no attempts.
+    pub answered: bool,
+    /// What was being done, as a fragment such as `storing a batch`.
+    pub operation: &'static str,
+    /// The error underneath.
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+impl StoreError {
+    /// A store that could not be asked; nothing is known of it.
+    pub fn unreachable(
+        operation: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            class: ErrorClass::Transient,
+            answered: false,
+            operation,
+            source: source.into(),
+        }
+    }
+
+    /// A store that was closed and answers nothing any more.
+    pub fn closed(operation: &'static str) -> Self {
+        Self {
+            class: ErrorClass::Closed,
+            answered: false,
+            operation,
+            source: "the store was closed".into(),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed", self.operation)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}
+
+/// The future of a request to a store.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// One run of a recording process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Made by the process itself.
+    pub id: SessionId,
+    /// The machine's name.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+}
+
+/// Records that travel together, all of one session.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Their session; the batch brings its row along if it is not there yet.
+    pub session: Arc<Session>,
+    /// The records, in the order in which they were offered.
+    pub records: Vec<ExecutionRecord>,
+}
+
+/// What became of one record of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A new row.
+    Stored,
+    /// A row with this execution id stood there already; nothing was changed.
+    AlreadyThere,
+    /// A new row whose listener or job does not exist: it says what that was instead.
+    Detached,
+    /// No row, and none to be expected: the reason is in the record itself.
+    SetAside {
+        /// [`DropReason::Constraint`] or [`DropReason::Unstorable`].
+        reason: DropReason,
+        /// What the store said.
+        detail: String,
+    },
+}
+
+/// Keeps records.
+pub trait RecordStore: Send + Sync + 'static {
+    /// Stores a batch in one transaction and says what became of each record, in order.
+    ///
+    /// On return with fates, all rows they speak of are committed. Idempotent by execution id.
+    /// A dangling reference is the store's to resolve, and a bad record costs no other one.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of the batch is known to be stored. The store does not retry; the caller does,
+    /// if the class is [`ErrorClass::Transient`].
+    fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>>;
+
+    /// Finishes what was asked before and lets go of everything. Later requests fail with
+    /// [`ErrorClass::Closed`]. Idempotent; nobody retries.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be closed cleanly; what was committed is safe all the same.
+    fn close(&self) -> StoreFuture<'_, ()>;
+}
+
+/// A row of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RegistrationId {
+    /// A listener's.
+    Listener(ListenerId),
+    /// A job's.
+    Job(JobId),
+}
+
+/// Whether to do a thing or only to say what would be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apply {
+    /// Do it.
+    Now,
+    /// Only say what would be done.
+    DryRun,
+}
+
+/// What an app has registered, to be compared with what is stored.
+#[derive(Clone, Debug)]
+pub struct Reconcile {
+    /// Whose registrations; those of other apps and of the framework tier are never touched.
+    pub app_key: String,
+    /// Its live listeners. An empty list means that all stored ones are stale.
+    pub live_listeners: Vec<ListenerId>,
+    /// Its live jobs.
+    pub live_jobs: Vec<JobId>,
+    /// The session in which once-listeners may have run; without it their rule is skipped.
+    pub session: Option<SessionId>,
+    /// What stale rows get as their time of retirement.
+    pub at: Timestamp,
+    /// Whether to do it.
+    pub apply: Apply,
+}
+
+/// What reconciling did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Stale and without history: deleted.
+    pub deleted: Vec<RegistrationId>,
+    /// Stale but with history: retired.
+    pub retired: Vec<RegistrationId>,
+}
+
+/// Keeps listeners and jobs.
+pub trait RegistrationStore: Send + Sync + 'static {
+    /// Writes a listener's row and returns its id. The same key keeps its id, has every other
+    /// column replaced, and is live again if it had been retired or removed. Idempotent; the
+    /// caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn register_listener(&self, registration: ListenerRegistration) -> StoreFuture<'_, ListenerId>;
+
+    /// Writes a job's row and returns its id, like
+    /// [`register_listener`](Self::register_listener).
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn register_job(&self, registration: JobRegistration) -> StoreFuture<'_, JobId>;
+
+    /// Sets the time at which a registration was removed. Returns `false` if there is no such
+    /// row. Idempotent: the first time stands.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool>;
+
+    /// Deletes or retires what an app no longer has, in one transaction. Running it again
+    /// changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn reconcile(&self, wanted: Reconcile) -> StoreFuture<'_, Reconciled>;
+}
+
+/// How a session ended, or that it has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SessionStatus {
+    /// Goes on.
+    Running,
+    /// Stopped in order.
+    Success,
+    /// A service died and took it along.
+    Failure,
+    /// Its process is gone and never said goodbye.
+    Crashed,
+}
+
+impl SessionStatus {
+    /// The word for it in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Crashed => "crashed",
+        }
+    }
+}
+
+/// The last words of a session.
+#[derive(Clone, Debug)]
+pub struct SessionEnd {
+    /// When it ended.
+    pub at: Timestamp,
+    /// How.
+    pub status: SessionStatus,
+    /// Why, where it failed.
+    pub failure: Option<crate::failure::Failure>,
+    /// Where its records went.
+    pub ledger: Ledger,
+}
+
+/// Keeps sessions.
+pub trait SessionStore: Send + Sync + 'static {
+    /// Writes the session's row and holds whatever proves that its process lives. Idempotent; the
+    /// caller retries.
+    ///
+    /// # Errors
+    ///
+    /// The row may be missing; the next batch brings it along.
+    fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()>;
+
+    /// Says that the session's process is alive. Idempotent; nobody retries, the next one comes.
+    ///
+    /// # Errors
+    ///
+    /// The last heartbeat stands.
+    fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()>;
+
+    /// Ends the session's row. Idempotent; the caller retries until its own deadline.
+    ///
+    /// # Errors
+    ///
+    /// The session is still open and will be found `crashed`.
+    fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()>;
+
+    /// Ends open sessions whose process is gone, with their last heartbeat as the end, and
+    /// returns them. Sessions of living processes are left alone. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>>;
+}
+
+/// One slice of pruning.
+#[derive(Clone, Copy, Debug)]
+pub struct PruneSlice {
+    /// Rows that ended before this may go.
+    pub before: Timestamp,
+    /// At most so many in this slice, oldest first.
+    pub max_rows: u32,
+}
+
+/// An episode of loss, as the history shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Whose records.
+    pub session: SessionId,
+    /// Why they were given up.
+    pub reason: DropReason,
+    /// How many.
+    pub count: u64,
+    /// When the first was given up.
+    pub first_at: Timestamp,
+    /// When the last was given up.
+    pub last_at: Timestamp,
+    /// How many of each entity, as far as it was kept.
+    pub entities: Vec<(Subject, u64)>,
+}
+
+/// Keeps the store itself in order. The service decides when; the store schedules nothing.
+pub trait Housekeeping: Send + Sync + 'static {
+    /// Deletes one slice of old rows and returns how many went. Idempotent; call again until 0.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of the slice was deleted.
+    fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64>;
+
+    /// Writes episodes of loss, all or none. An episode is named by session, reason and first
+    /// time; writing it again replaces its counts. The caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was written.
+    fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()>;
+
+    /// Asks whether the store can be reached and written to. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// It cannot, and the class says what to expect.
+    fn health(&self) -> StoreFuture<'_, ()>;
+
+    /// Where a spool may keep its files; `None` where the store has no place of its own.
+    fn spool_dir(&self) -> Option<PathBuf>;
+}
+
+/// Everything that the service asks of a store.
+pub trait Store: RecordStore + RegistrationStore + SessionStore + Housekeeping {}
+
+impl<S: RecordStore + RegistrationStore + SessionStore + Housekeeping> Store for S {}

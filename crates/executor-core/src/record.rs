@@ -1,0 +1,147 @@
+//! The record of one execution: plain data, complete in itself. How it is kept is the store's
+//! business, and its session is that of the batch in which it travels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SourceTier};
+use crate::outcome::{Status, TimeoutOrigin};
+use crate::time::Timestamp;
+
+/// What ran. The key is shared with the registration, not copied; the row id may not be known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A listener's handler.
+    Listener {
+        /// Its key.
+        key: Arc<ListenerKey>,
+        /// Its row, if the store has said.
+        id: Option<ListenerId>,
+    },
+    /// A job.
+    Job {
+        /// Its key.
+        key: Arc<JobKey>,
+        /// Its row, if the store has said.
+        id: Option<JobId>,
+    },
+}
+
+/// What started a run of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TriggerMode {
+    /// Its schedule.
+    Schedule,
+    /// Somebody, now.
+    Manual,
+}
+
+impl TriggerMode {
+    /// The word for it in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// What started an execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// An event from outside.
+    Event {
+        /// The sender's name for it.
+        id: Option<Arc<str>>,
+        /// Where it came from.
+        origin: Arc<str>,
+    },
+    /// An event that the program made itself.
+    Synthetic,
+    /// A job's own trigger.
+    Job(TriggerMode),
+}
+
+/// What the origin of a synthetic event is recorded as.
+pub const SYNTHETIC_ORIGIN: &str = "SYNTHETIC";
+
+impl Trigger {
+    /// The triggering event's id.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Event { id, .. } => id.as_deref(),
+            Self::Synthetic | Self::Job(_) => None,
+        }
+    }
+
+    /// The triggering event's origin.
+    pub fn origin(&self) -> Option<&str> {
+        match self {
+            Self::Event { origin, .. } => Some(origin),
+            Self::Synthetic => Some(SYNTHETIC_ORIGIN),
+            Self::Job(_) => None,
+        }
+    }
+
+    /// The job's trigger mode.
+    pub const fn mode(&self) -> Option<TriggerMode> {
+        match self {
+            Self::Job(mode) => Some(*mode),
+            Self::Event { .. } | Self::Synthetic => None,
+        }
+    }
+}
+
+/// What is remarkable about an execution besides its status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Something the handler needed could not be provided.
+    pub is_di_failure: bool,
+    /// Its blocking thread still ran when the execution ended.
+    pub thread_leaked: bool,
+    /// It was polled to completion only after its deadline.
+    pub overran: bool,
+    /// Who said that the time was up, where the status is `timed_out`.
+    pub timeout_origin: Option<TimeoutOrigin>,
+    /// How long its longest poll held the runtime's thread, where that was too long.
+    pub blocked: Option<Duration>,
+}
+
+/// One execution, from its first poll to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionRecord {
+    /// Its name; storing is idempotent by it.
+    pub execution_id: ExecutionId,
+    /// What ran.
+    pub subject: Subject,
+    /// Who wrote what ran.
+    pub source_tier: SourceTier,
+    /// How it ended.
+    pub status: Status,
+    /// When it began, by the wall clock.
+    pub started_at: Timestamp,
+    /// How long it took, by the monotonic clock.
+    pub duration: Duration,
+    /// What went wrong, shared with the caller's result.
+    pub failure: Option<Arc<Failure>>,
+    /// What else is remarkable.
+    pub marks: Marks,
+    /// What started it.
+    pub trigger: Trigger,
+    /// How many completion events lie between it and an event from outside.
+    pub generation: u8,
+    /// How many runs of the same work failed before this one; 0 where nothing re-runs.
+    pub retry_count: u32,
+    /// Which run of the same work this is, from 1.
+    pub attempt_number: u32,
+    /// Its arguments as JSON, where the author asked for them.
+    pub arguments_json: Option<Box<str>>,
+}
+
+impl ExecutionRecord {
+    /// When it ended, which is the time that queries mean.
+    pub fn ended_at(&self) -> Timestamp {
+        self.started_at.saturating_add(self.duration)
+    }
+}

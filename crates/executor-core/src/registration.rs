@@ -1,0 +1,184 @@
+//! Listeners and jobs: what is known of them (a registration, plain data) and the live thing
+//! that can be run. Storing registrations is behind [`crate::ports::RegistrationStore`].
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::handler::{Handler, JobHandler};
+use crate::identity::{JobId, JobKey, ListenerId, ListenerKey, SourceTier};
+
+/// The deadline of an execution whose registration names none.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What may happen when a run is due while an earlier one still goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// Skip the new one.
+    Single,
+    /// Cancel the running one, then start.
+    Restart,
+    /// Run them in order.
+    Queued,
+    /// Run them side by side.
+    Parallel,
+}
+
+impl Overlap {
+    /// The word for it in tables and configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Restart => "restart",
+            Self::Queued => "queued",
+            Self::Parallel => "parallel",
+        }
+    }
+}
+
+/// What listeners and jobs have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// The app instance's own name, if it has one.
+    pub instance_name: Option<String>,
+    /// Who wrote the handler.
+    pub source_tier: SourceTier,
+    /// The deadline of each execution; `None` for none.
+    pub timeout: Option<Duration>,
+    /// What it does, for a person.
+    pub description: Option<String>,
+    /// What its guard asks, for a person.
+    pub guard_description: Option<String>,
+    /// Where in the source it was registered, `file:line`.
+    pub source_location: Option<String>,
+    /// What registered it: `code`, `configuration`, …
+    pub registration_source: Option<String>,
+    /// The thing it is about, such as a device.
+    pub entity: Option<String>,
+    /// What happens when runs would overlap; `None` for the tier's default.
+    pub overlap: Option<Overlap>,
+    /// How many may run or wait at once, where the overlap rule has a limit.
+    pub overlap_limit: Option<u32>,
+    /// Higher runs first where the program orders its listeners.
+    pub priority: i32,
+    /// Ends after its first run.
+    pub once: bool,
+    /// Runs once at registration.
+    pub immediate: bool,
+    /// Wait until events have been quiet for this long.
+    pub debounce: Option<Duration>,
+    /// At most one run in this time.
+    pub throttle: Option<Duration>,
+    /// The state must hold this long before a run.
+    pub hold: Option<Duration>,
+}
+
+impl Details {
+    /// Nothing set but the tier and the default deadline.
+    pub const fn new(source_tier: SourceTier) -> Self {
+        Self {
+            instance_name: None,
+            source_tier,
+            timeout: Some(DEFAULT_TIMEOUT),
+            description: None,
+            guard_description: None,
+            source_location: None,
+            registration_source: None,
+            entity: None,
+            overlap: None,
+            overlap_limit: None,
+            priority: 0,
+            once: false,
+            immediate: false,
+            debounce: None,
+            throttle: None,
+            hold: None,
+        }
+    }
+}
+
+/// A listener as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerRegistration {
+    /// What identifies it.
+    pub key: Arc<ListenerKey>,
+    /// Everything else; replaced as a whole when it is registered again.
+    pub details: Details,
+}
+
+/// A job as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRegistration {
+    /// What identifies it.
+    pub key: Arc<JobKey>,
+    /// Everything that it shares with listeners.
+    pub details: Details,
+    /// The name of the code that runs.
+    pub handler_name: Option<String>,
+    /// What starts it.
+    pub schedule: ScheduleText,
+    /// Jobs of one group are shown and cancelled together.
+    pub group: Option<String>,
+    /// Its arguments as JSON, where the author asked for them to be recorded.
+    pub arguments_json: Option<String>,
+}
+
+/// What starts a job, described for people and tables. The schedule itself lives where it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleText {
+    /// `manual`, `interval`, `cron`, `once`, `after`.
+    pub trigger_type: String,
+    /// In short, such as `every 10s`.
+    pub label: Option<String>,
+    /// In full, such as a cron line.
+    pub detail: Option<String>,
+}
+
+impl ScheduleText {
+    /// A job that runs only when it is told to.
+    pub fn manual() -> Self {
+        Self {
+            trigger_type: "manual".into(),
+            label: None,
+            detail: None,
+        }
+    }
+}
+
+/// A listener that can be invoked. Shared by every command that invokes it.
+pub struct Listener {
+    /// What the store knows of it.
+    pub registration: ListenerRegistration,
+    /// What runs.
+    pub handler: Arc<dyn Handler>,
+    /// Its row, once the store has said; a record made earlier is matched by its key.
+    pub row_id: OnceLock<ListenerId>,
+}
+
+/// A job that can be run. Shared by every command that runs it.
+pub struct Job {
+    /// What the store knows of it.
+    pub registration: JobRegistration,
+    /// What runs.
+    pub handler: Arc<dyn JobHandler>,
+    /// Its row, once the store has said; a record made earlier is matched by its key.
+    pub row_id: OnceLock<JobId>,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("registration", &self.registration)
+            .field("row_id", &self.row_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("registration", &self.registration)
+            .field("row_id", &self.row_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,237 @@
+//! One command to one record, whatever happens.
+//!
+//! The record is made in exactly two places: [`Execution::end`] when the handler ended by itself,
+//! by deadline or by token, and `Drop` when somebody dropped the future of [`Runner::run`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{Span, error, info_span, warn};
+
+use crate::command::Command;
+use crate::failure::Failure;
+use crate::identity::ExecutionId;
+use crate::outcome::{ExecutionResult, Outcome, TimeoutOrigin};
+use crate::ports::{ExecutionStart, RecordSink};
+use crate::record::{ExecutionRecord, Marks, Subject};
+use crate::time::{Clock, Moment};
+use crate::watch::{Ending, Watched};
+
+/// Runs commands. Knows a sink for the records, a clock, and a token that cancels what runs.
+pub struct Runner {
+    sink: Arc<dyn RecordSink>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+}
+
+impl Runner {
+    /// A runner whose executions all end as `cancelled` once `stop` is cancelled.
+    pub fn new(sink: Arc<dyn RecordSink>, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+        Self { sink, clock, stop }
+    }
+
+    /// Runs a command to its outcome. The execution begins at the first poll, and from then on
+    /// exactly one record is offered to the sink.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this future drops the handler's and records the execution as `cancelled`. A
+    /// future passed to [`std::mem::forget`] records nothing.
+    pub async fn run(&self, command: Command) -> ExecutionResult {
+        let mut execution = Execution::begin(self, command);
+        let deadline = execution.deadline();
+        let ending = execution.watched.wait(deadline, &self.stop).await;
+        execution.end(ending)
+    }
+}
+
+/// An execution that has begun. While `subject` is there, its record is still owed.
+struct Execution<'r> {
+    runner: &'r Runner,
+    begun: Moment,
+    subject: Option<Subject>,
+    watched: Watched,
+}
+
+impl<'r> Execution<'r> {
+    fn begin(runner: &'r Runner, command: Command) -> Self {
+        let begun = runner.clock.now();
+        let id = ExecutionId::new(begun.wall);
+        let subject = command.subject();
+        runner.sink.begin(ExecutionStart {
+            execution_id: id,
+            subject: &subject,
+            started_at: begun.wall,
+        });
+        let span = span_of(&command, id);
+        Self {
+            runner,
+            begun,
+            subject: Some(subject),
+            watched: Watched::new(command, id, span),
+        }
+    }
+
+    /// When the time is up. A deadline too far away for the clock to tell is none.
+    fn deadline(&self) -> Option<tokio::time::Instant> {
+        let timeout = self.watched.command().effective_timeout()?;
+        self.begun.monotonic.checked_add(timeout)
+    }
+
+    fn end(mut self, ending: Ending) -> ExecutionResult {
+        let duration = self.duration();
+        let mut outcome = outcome_of(ending);
+        if let Some(payload) = self.watched.discard()
+            && outcome == Outcome::Success
+        {
+            outcome = Outcome::Panicked(Arc::new(Failure::from_panic(payload.as_ref())));
+        }
+        self.log(&outcome, duration);
+        self.offer(&outcome, duration);
+        ExecutionResult {
+            execution_id: self.watched.id(),
+            outcome,
+            started_at: self.begun.wall,
+            duration,
+        }
+    }
+
+    fn duration(&self) -> Duration {
+        let now = self.runner.clock.monotonic();
+        now.saturating_duration_since(self.begun.monotonic)
+    }
+
+    /// Pays the record that is owed; a second call pays nothing.
+    fn offer(&mut self, outcome: &Outcome, duration: Duration) {
+        let Some(subject) = self.subject.take() else {
+            return;
+        };
+        let command = self.watched.command();
+        self.runner.sink.offer(ExecutionRecord {
+            execution_id: self.watched.id(),
+            subject,
+            source_tier: command.source_tier(),
+            status: outcome.status(),
+            started_at: self.begun.wall,
+            duration,
+            failure: outcome.failure().map(Arc::clone),
+            marks: Marks {
+                timeout_origin: timeout_origin(outcome),
+                ..Marks::default()
+            },
+            trigger: command.trigger(),
+            generation: command.generation(),
+            retry_count: 0,
+            attempt_number: 1,
+            arguments_json: arguments_of(command),
+        });
+    }
+
+    /// One line per failure, inside the execution's span, before the record is offered.
+    fn log(&self, outcome: &Outcome, duration: Duration) {
+        let id = self.watched.id();
+        let what = || label(self.watched.command());
+        let millis = duration.as_millis() as u64;
+        match outcome {
+            Outcome::Error(failure) => {
+                let report = failure.report.as_deref().unwrap_or(&failure.message);
+                error!(execution.id = %id, subject = what(), report, "execution failed");
+            }
+            Outcome::Panicked(failure) => {
+                let message = failure.message.as_str();
+                error!(execution.id = %id, subject = what(), message, "execution panicked");
+            }
+            Outcome::TimedOut(TimeoutOrigin::Deadline, _) => {
+                warn!(execution.id = %id, subject = what(), duration_ms = millis, "execution timed out");
+            }
+            Outcome::TimedOut(TimeoutOrigin::Handler, failure) => {
+                let message = failure.message.as_str();
+                warn!(execution.id = %id, subject = what(), message, "handler reported a timeout");
+            }
+            Outcome::Success | Outcome::Cancelled | Outcome::Skipped(_) => {}
+        }
+    }
+}
+
+impl Drop for Execution<'_> {
+    /// Reached with a record owed only when the future of [`Runner::run`] is dropped half-way.
+    /// The handler's future goes first, so that what it does while it is dropped still belongs
+    /// to the execution and to its duration.
+    fn drop(&mut self) {
+        if self.subject.is_some() {
+            self.watched.discard();
+            self.offer(&Outcome::Cancelled, self.duration());
+        }
+    }
+}
+
+fn outcome_of(ending: Ending) -> Outcome {
+    match ending {
+        Ending::Returned(Ok(())) => Outcome::Success,
+        Ending::Returned(Err(error)) => Outcome::Error(Arc::new(Failure::from_error(&error))),
+        Ending::Panicked(payload) => {
+            Outcome::Panicked(Arc::new(Failure::from_panic(payload.as_ref())))
+        }
+        Ending::DeadlinePassed => {
+            Outcome::TimedOut(TimeoutOrigin::Deadline, Arc::new(Failure::deadline()))
+        }
+        Ending::Cancelled => Outcome::Cancelled,
+    }
+}
+
+const fn timeout_origin(outcome: &Outcome) -> Option<TimeoutOrigin> {
+    match outcome {
+        Outcome::TimedOut(origin, _) => Some(*origin),
+        _ => None,
+    }
+}
+
+fn arguments_of(command: &Command) -> Option<Box<str>> {
+    match command {
+        Command::InvokeHandler(_) => None,
+        Command::ExecuteJob(command) => {
+            let arguments = command.job.registration.arguments_json.as_deref();
+            arguments.map(Box::from)
+        }
+    }
+}
+
+fn label(command: &Command) -> String {
+    match command {
+        Command::InvokeHandler(command) => {
+            let key = &command.listener.registration.key;
+            format!("listener {key}, topic {}", command.event.topic)
+        }
+        Command::ExecuteJob(command) => format!("job {}", command.job.registration.key),
+    }
+}
+
+fn span_of(command: &Command, id: ExecutionId) -> Span {
+    match command {
+        Command::InvokeHandler(command) => {
+            let registration = &command.listener.registration;
+            info_span!(
+                "execution",
+                execution.id = %id,
+                execution.kind = "handler",
+                app.key = %registration.key.app_key,
+                app.instance = registration.key.instance,
+                app.instance_name = registration.details.instance_name,
+                listener.id = command.listener.row_id.get().map(|id| id.0),
+            )
+        }
+        Command::ExecuteJob(command) => {
+            let registration = &command.job.registration;
+            info_span!(
+                "execution",
+                execution.id = %id,
+                execution.kind = "job",
+                app.key = %registration.key.app_key,
+                app.instance = registration.key.instance,
+                app.instance_name = registration.details.instance_name,
+                job.id = command.job.row_id.get().map(|id| id.0),
+            )
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Points in time: the wall clock, in microseconds, and the monotonic clock, taken together.
+//!
+//! Formatting and time zones are left to whoever shows a time to a person.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// A wall-clock time: microseconds since 1970-01-01T00:00:00Z. Negative before that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The time that lies `micros` microseconds after the epoch.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the epoch.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// The time `duration` later, or the last representable one.
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
+    }
+
+    /// The time `duration` earlier, or the first representable one.
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(duration)))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// A clock set before the epoch gives a negative time; nothing here can fail.
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => Self(micros(since)),
+            Err(before) => Self(-micros(before.duration())),
+        }
+    }
+}
+
+/// Whole microseconds of a duration; one that does not fit (292,000 years) is cut to what does.
+pub fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Both clocks, read at the same moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// What the wall clock said.
+    pub wall: Timestamp,
+    /// What the monotonic clock said. Durations are differences of these, so none is negative.
+    pub monotonic: Instant,
+}
+
+/// Tells the time. Read on the runtime's side only, never in threads of a store: tokio's paused
+/// time is not visible there.
+pub trait Clock: Send + Sync + 'static {
+    /// Reads both clocks. Never blocks.
+    fn now(&self) -> Moment;
+
+    /// Reads the monotonic clock alone, for the end of a duration.
+    fn monotonic(&self) -> Instant {
+        self.now().monotonic
+    }
+}
+
+/// The machine's clocks. The monotonic one is tokio's and stands still where tokio's is paused;
+/// the wall clock goes on. Tests that need both paused use the test kit's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment {
+            wall: SystemTime::now().into(),
+            monotonic: Instant::now(),
+        }
+    }
+
+    fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_the_epoch_are_negative() {
+        let before = UNIX_EPOCH - Duration::from_micros(7);
+        assert_eq!(Timestamp::from(before), Timestamp::from_micros(-7));
+    }
+
+    #[test]
+    fn arithmetic_saturates_instead_of_wrapping() {
+        let last = Timestamp::from_micros(i64::MAX);
+        assert_eq!(last.saturating_add(Duration::MAX), last);
+        let first = Timestamp::from_micros(i64::MIN);
+        assert_eq!(first.saturating_sub(Duration::MAX), first);
+    }
+}

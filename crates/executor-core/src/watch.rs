@@ -1,0 +1,110 @@
+//! Watches one handler's future: polls it where panics cannot escape, and waits for whichever
+//! comes first, its end, the deadline or a cancellation. What the ending means is decided in
+//! [`crate::run`].
+
+use std::any::Any;
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+
+use crate::command::Command;
+use crate::context;
+use crate::failure::HandlerError;
+use crate::handler::HandlerFuture;
+use crate::identity::ExecutionId;
+
+/// How the watching ended.
+pub(crate) enum Ending {
+    Returned(Result<(), HandlerError>),
+    Panicked(Box<dyn Any + Send>),
+    DeadlinePassed,
+    Cancelled,
+}
+
+/// User code under watch. It runs, and is dropped, with its execution id and span set.
+pub(crate) struct Watched {
+    command: Command,
+    /// Made at the first poll: a handler may panic before it returns its future.
+    future: Option<HandlerFuture>,
+    id: ExecutionId,
+    span: Span,
+}
+
+impl Watched {
+    pub(crate) const fn new(command: Command, id: ExecutionId, span: Span) -> Self {
+        Self {
+            command,
+            future: None,
+            id,
+            span,
+        }
+    }
+
+    pub(crate) const fn command(&self) -> &Command {
+        &self.command
+    }
+
+    pub(crate) const fn id(&self) -> ExecutionId {
+        self.id
+    }
+
+    /// Waits for the first of the three. The handler is asked first each time, so that one that
+    /// is done when its deadline passes counts as done. Dropping this future leaves the handler's
+    /// where it is; [`Self::discard`] ends it.
+    pub(crate) async fn wait(
+        &mut self,
+        deadline: Option<Instant>,
+        stop: &CancellationToken,
+    ) -> Ending {
+        tokio::select! {
+            biased;
+            ending = std::future::poll_fn(|cx| self.poll(cx)) => ending,
+            () = passed(deadline) => Ending::DeadlinePassed,
+            // Lazily, so that a handler that never waits costs no registration.
+            () = async { stop.cancelled().await } => Ending::Cancelled,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        let Self {
+            command,
+            future,
+            id,
+            span,
+        } = self;
+        let _execution = context::enter(Some(*id));
+        let _span = span.enter();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            future
+                .get_or_insert_with(|| command.start())
+                .as_mut()
+                .poll(cx)
+        }));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(returned)) => Poll::Ready(Ending::Returned(returned)),
+            Err(payload) => Poll::Ready(Ending::Panicked(payload)),
+        }
+    }
+
+    /// Drops the handler's future. If that panics, the panic ends here and is returned.
+    pub(crate) fn discard(&mut self) -> Option<Box<dyn Any + Send>> {
+        let _execution = context::enter(Some(self.id));
+        let _span = self.span.enter();
+        let future = self.future.take();
+        catch_unwind(AssertUnwindSafe(move || drop(future))).err()
+    }
+}
+
+/// Ends when the deadline passes; never without one. The timer is made at the first poll, so a
+/// handler that is done by then costs none.
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,10 @@
+DROP TABLE gap_entities;
+DROP TABLE gaps;
+DROP TRIGGER scheduled_jobs_keep_history;
+DROP TRIGGER listeners_keep_history;
+DROP TABLE execution_orphans;
+DROP TABLE execution_errors;
+DROP TABLE executions;
+DROP TABLE scheduled_jobs;
+DROP TABLE listeners;
+DROP TABLE sessions;

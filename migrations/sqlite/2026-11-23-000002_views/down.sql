@@ -1,0 +1,2 @@
+DROP VIEW errors_v;
+DROP VIEW executions_v;
