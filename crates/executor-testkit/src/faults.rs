@@ -1,0 +1,39 @@
+//! How the in-memory store is told to misbehave.
+
+use std::time::Duration;
+
+use executor_core::{ErrorClass, StoreError};
+
+/// What happens to the next batch. Faults are used up in the order in which they were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The store answers that it is busy; nothing is stored.
+    Busy,
+    /// No store answers; nothing is stored.
+    Lost,
+    /// The batch is stored, but nobody is told.
+    LostReply,
+    /// The batch is stored after this time.
+    Slow(Duration),
+    /// The request is never answered.
+    Hangs,
+    /// The store fails with this class; nothing is stored.
+    Fails(ErrorClass),
+}
+
+impl Fault {
+    pub(crate) fn error(self) -> Option<StoreError> {
+        let (class, answered) = match self {
+            Self::Busy => (ErrorClass::Transient, true),
+            Self::Lost | Self::LostReply => (ErrorClass::Transient, false),
+            Self::Fails(class) => (class, true),
+            Self::Slow(_) | Self::Hangs => return None,
+        };
+        Some(StoreError {
+            class,
+            answered,
+            operation: "storing a batch",
+            source: format!("injected fault: {self:?}").into(),
+        })
+    }
+}

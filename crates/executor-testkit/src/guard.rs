@@ -1,0 +1,55 @@
+//! A guard that no test can forget to ask.
+
+use executor_core::Ledger;
+
+/// Checks, when it is dropped, that a ledger balances and that nothing waits any more.
+///
+/// ```
+/// # use executor_core::Ledger;
+/// # let ledger = Ledger::default();
+/// let _guard = executor_testkit::LedgerGuard::new(move || ledger);
+/// ```
+#[must_use = "it checks when it is dropped, so it must live as long as the test"]
+pub struct LedgerGuard {
+    read: Box<dyn Fn() -> Ledger + Send + Sync>,
+}
+
+impl LedgerGuard {
+    /// A guard over the ledger that `read` returns.
+    pub fn new(read: impl Fn() -> Ledger + Send + Sync + 'static) -> Self {
+        Self {
+            read: Box::new(read),
+        }
+    }
+}
+
+impl Drop for LedgerGuard {
+    /// # Panics
+    ///
+    /// The ledger does not balance, or something waits; not while the test panics already.
+    fn drop(&mut self) {
+        let ledger = (self.read)();
+        if !std::thread::panicking() {
+            assert!(
+                ledger.is_balanced(),
+                "the ledger does not balance: {ledger}"
+            );
+            assert_eq!(ledger.waiting, 0, "records still wait: {ledger}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "does not balance: offered 2, stored 1")]
+    fn an_unbalanced_ledger_fails_the_test() {
+        let _guard = LedgerGuard::new(|| Ledger {
+            offered: 2,
+            stored: 1,
+            ..Ledger::default()
+        });
+    }
+}

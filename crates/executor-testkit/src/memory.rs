@@ -1,0 +1,455 @@
+//! A store in memory: the ports of `executor-core` with nothing behind them but collections. It
+//! passes the same conformance suite as the real one, so what is tested against it holds there.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use executor_core::ports::{
+    Apply, Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore,
+    RegistrationId, RegistrationStore, Session, SessionEnd, SessionStatus, SessionStore,
+    StoreFuture,
+};
+use executor_core::{
+    ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId, ListenerKey,
+    ListenerRegistration, SessionId, SourceTier, StoreError, Subject, Timestamp,
+};
+
+use crate::faults::Fault;
+
+/// A store in memory. Clones are the same store, so a test keeps one and gives one away.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    rows: Vec<Row>,
+    by_execution: HashMap<ExecutionId, usize>,
+    listeners: Registrations<ListenerKey>,
+    jobs: Registrations<JobKey>,
+    sessions: HashMap<SessionId, SessionRow>,
+    gaps: Vec<Gap>,
+    faults: VecDeque<Fault>,
+    batches: usize,
+    is_closed: bool,
+}
+
+#[derive(Clone)]
+struct Row {
+    record: ExecutionRecord,
+    session: SessionId,
+    parent: Option<i64>,
+}
+
+struct SessionRow {
+    status: SessionStatus,
+    ledger: Ledger,
+}
+
+struct Registrations<K> {
+    last_id: i64,
+    rows: HashMap<K, RegistrationRow>,
+}
+
+impl<K> Default for Registrations<K> {
+    fn default() -> Self {
+        Self {
+            last_id: 0,
+            rows: HashMap::new(),
+        }
+    }
+}
+
+struct RegistrationRow {
+    id: i64,
+    app_key: String,
+    source_tier: SourceTier,
+    once: bool,
+    removed: Option<Timestamp>,
+    retired: Option<Timestamp>,
+}
+
+impl MemoryStore {
+    /// An empty store without faults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the next batches meet these faults, one each, after those that were given before.
+    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.tables().faults.extend(faults);
+    }
+
+    /// Every stored record, in the order in which they were stored.
+    pub fn records(&self) -> Vec<ExecutionRecord> {
+        let tables = self.tables();
+        tables.rows.iter().map(|row| row.record.clone()).collect()
+    }
+
+    /// How many batches were tried, those with faults included.
+    pub fn batches(&self) -> usize {
+        self.tables().batches
+    }
+
+    /// The session's status and the ledger it was last seen with.
+    pub fn session(&self, id: SessionId) -> Option<(SessionStatus, Ledger)> {
+        let tables = self.tables();
+        tables.sessions.get(&id).map(|row| (row.status, row.ledger))
+    }
+
+    /// Every episode of loss that was recorded.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.tables().gaps.clone()
+    }
+
+    /// Does something with the tables unless the store is closed.
+    fn with<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Tables) -> T,
+    ) -> Result<T, StoreError> {
+        let mut tables = self.tables();
+        if tables.is_closed {
+            return Err(StoreError::closed(operation));
+        }
+        Ok(work(&mut tables))
+    }
+
+    async fn persist_with_faults(&self, batch: &Batch) -> Result<Vec<Fate>, StoreError> {
+        let fault = {
+            let mut tables = self.tables();
+            tables.batches += 1;
+            tables.faults.pop_front()
+        };
+        match fault {
+            Some(Fault::Hangs) => pending().await,
+            Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
+            Some(Fault::LostReply) => {
+                self.with("storing a batch", |tables| tables.persist(batch))?;
+            }
+            Some(Fault::Busy | Fault::Lost | Fault::Fails(_)) | None => {}
+        }
+        match fault.and_then(Fault::error) {
+            Some(error) => Err(error),
+            None => self.with("storing a batch", |tables| tables.persist(batch)),
+        }
+    }
+}
+
+impl Tables {
+    fn persist(&mut self, batch: &Batch) -> Vec<Fate> {
+        self.open_session(&batch.session);
+        let session = batch.session.id;
+        batch
+            .records
+            .iter()
+            .map(|record| self.store(record, session))
+            .collect()
+    }
+
+    fn store(&mut self, record: &ExecutionRecord, session: SessionId) -> Fate {
+        if self.by_execution.contains_key(&record.execution_id) {
+            return Fate::AlreadyThere;
+        }
+        let parent = match &record.subject {
+            Subject::Listener { key, id } => self.listeners.row_of(key, id.map(|id| id.0)),
+            Subject::Job { key, id } => self.jobs.row_of(key, id.map(|id| id.0)),
+        };
+        self.by_execution
+            .insert(record.execution_id, self.rows.len());
+        self.rows.push(Row {
+            record: record.clone(),
+            session,
+            parent,
+        });
+        if parent.is_some() {
+            Fate::Stored
+        } else {
+            Fate::Detached
+        }
+    }
+
+    fn open_session(&mut self, session: &Session) {
+        self.sessions.entry(session.id).or_insert(SessionRow {
+            status: SessionStatus::Running,
+            ledger: Ledger::default(),
+        });
+    }
+
+    fn history_of(&self, id: RegistrationId) -> impl Iterator<Item = &Row> {
+        self.rows
+            .iter()
+            .filter(move |row| match (&row.record.subject, id) {
+                (Subject::Listener { .. }, RegistrationId::Listener(id)) => {
+                    row.parent == Some(id.0)
+                }
+                (Subject::Job { .. }, RegistrationId::Job(id)) => row.parent == Some(id.0),
+                _ => false,
+            })
+    }
+
+    fn plan(&self, wanted: &Reconcile) -> Reconciled {
+        let is_live = |id| match id {
+            RegistrationId::Listener(id) => wanted.live_listeners.contains(&id),
+            RegistrationId::Job(id) => wanted.live_jobs.contains(&id),
+        };
+        let listeners = self
+            .listeners
+            .rows
+            .values()
+            .map(|row| (RegistrationId::Listener(ListenerId(row.id)), row));
+        let jobs = self
+            .jobs
+            .rows
+            .values()
+            .map(|row| (RegistrationId::Job(JobId(row.id)), row));
+        let mut plan = Reconciled::default();
+        for (id, row) in listeners.chain(jobs) {
+            let ours = row.app_key == wanted.app_key && row.source_tier == SourceTier::App;
+            if !ours || is_live(id) || self.is_spent(id, row, wanted.session) {
+                continue;
+            }
+            match (self.history_of(id).next(), row.retired) {
+                (None, _) => plan.deleted.push(id),
+                (Some(_), None) => plan.retired.push(id),
+                (Some(_), Some(_)) => {}
+            }
+        }
+        plan.deleted.sort_by_key(order);
+        plan.retired.sort_by_key(order);
+        plan
+    }
+
+    /// A once-listener that has run in this session has done its work.
+    fn is_spent(
+        &self,
+        id: RegistrationId,
+        row: &RegistrationRow,
+        session: Option<SessionId>,
+    ) -> bool {
+        let is_listener = matches!(id, RegistrationId::Listener(_));
+        let ran_in = |session| self.history_of(id).any(|row| row.session == session);
+        is_listener && row.once && session.is_none_or(ran_in)
+    }
+
+    fn apply(&mut self, plan: &Reconciled, at: Timestamp) {
+        for id in &plan.deleted {
+            for row in self
+                .rows
+                .iter_mut()
+                .filter(|row| row.parent == Some(row_id(*id)))
+            {
+                row.parent = None;
+            }
+            match id {
+                RegistrationId::Listener(id) => self.listeners.rows.retain(|_, row| row.id != id.0),
+                RegistrationId::Job(id) => self.jobs.rows.retain(|_, row| row.id != id.0),
+            }
+        }
+        for id in &plan.retired {
+            if let Some(row) = self.registration(*id) {
+                row.retired = Some(at);
+            }
+        }
+    }
+
+    fn registration(&mut self, id: RegistrationId) -> Option<&mut RegistrationRow> {
+        match id {
+            RegistrationId::Listener(id) => {
+                self.listeners.rows.values_mut().find(|row| row.id == id.0)
+            }
+            RegistrationId::Job(id) => self.jobs.rows.values_mut().find(|row| row.id == id.0),
+        }
+    }
+}
+
+const fn row_id(id: RegistrationId) -> i64 {
+    match id {
+        RegistrationId::Listener(id) => id.0,
+        RegistrationId::Job(id) => id.0,
+    }
+}
+
+/// Listeners first, each kind by id, as the real store lists them.
+const fn order(id: &RegistrationId) -> (u8, i64) {
+    match id {
+        RegistrationId::Listener(id) => (0, id.0),
+        RegistrationId::Job(id) => (1, id.0),
+    }
+}
+
+impl<K: Clone + Eq + std::hash::Hash> Registrations<K> {
+    fn register(&mut self, key: &K, row: RegistrationRow) -> i64 {
+        let id = self.rows.get(key).map(|row| row.id);
+        let id = id.unwrap_or_else(|| {
+            self.last_id += 1;
+            self.last_id
+        });
+        self.rows.insert(key.clone(), RegistrationRow { id, ..row });
+        id
+    }
+
+    fn row_of(&self, key: &K, id: Option<i64>) -> Option<i64> {
+        let known = id.filter(|id| self.rows.values().any(|row| row.id == *id));
+        known.or_else(|| self.rows.get(key).map(|row| row.id))
+    }
+}
+
+impl RecordStore for MemoryStore {
+    fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
+        Box::pin(async move { self.persist_with_faults(&batch).await })
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            self.tables().is_closed = true;
+            Ok(())
+        })
+    }
+}
+
+impl RegistrationStore for MemoryStore {
+    fn register_listener(&self, listener: ListenerRegistration) -> StoreFuture<'_, ListenerId> {
+        Box::pin(async move {
+            self.with("registering a listener", |tables| {
+                let row = RegistrationRow {
+                    id: 0,
+                    app_key: listener.key.app_key.clone(),
+                    source_tier: listener.details.source_tier,
+                    once: listener.details.once,
+                    removed: None,
+                    retired: None,
+                };
+                ListenerId(tables.listeners.register(&listener.key, row))
+            })
+        })
+    }
+
+    fn register_job(&self, job: JobRegistration) -> StoreFuture<'_, JobId> {
+        Box::pin(async move {
+            self.with("registering a job", |tables| {
+                let row = RegistrationRow {
+                    id: 0,
+                    app_key: job.key.app_key.clone(),
+                    source_tier: job.details.source_tier,
+                    once: false,
+                    removed: None,
+                    retired: None,
+                };
+                JobId(tables.jobs.register(&job.key, row))
+            })
+        })
+    }
+
+    fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            self.with("marking a registration as removed", |tables| {
+                let row = tables.registration(id);
+                row.map(|row| row.removed.get_or_insert(at)).is_some()
+            })
+        })
+    }
+
+    fn reconcile(&self, wanted: Reconcile) -> StoreFuture<'_, Reconciled> {
+        Box::pin(async move {
+            self.with("reconciling registrations", |tables| {
+                let plan = tables.plan(&wanted);
+                if wanted.apply == Apply::Now {
+                    tables.apply(&plan, wanted.at);
+                }
+                plan
+            })
+        })
+    }
+}
+
+impl SessionStore for MemoryStore {
+    fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.with("opening the session", |tables| {
+                tables.open_session(&session);
+            })
+        })
+    }
+
+    fn heartbeat(&self, id: SessionId, _: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.with("writing the heartbeat", |tables| {
+                let row = tables.sessions.get_mut(&id);
+                if let Some(row) = row.filter(|row| row.status == SessionStatus::Running) {
+                    row.ledger = ledger;
+                }
+            })
+        })
+    }
+
+    fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.with("closing the session", |tables| {
+                if let Some(row) = tables.sessions.get_mut(&id) {
+                    row.status = end.status;
+                    row.ledger = end.ledger;
+                }
+            })
+        })
+    }
+
+    /// A store in memory dies with its process, so every session that it knows is alive.
+    fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
+        Box::pin(async move { self.with("marking crashed sessions", |_| Vec::new()) })
+    }
+}
+
+impl Housekeeping for MemoryStore {
+    fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
+        Box::pin(async move {
+            self.with("pruning old records", |tables| {
+                let mut old: Vec<(Timestamp, ExecutionId)> = tables
+                    .rows
+                    .iter()
+                    .map(|row| (row.record.ended_at(), row.record.execution_id))
+                    .filter(|(ended, _)| *ended < slice.before)
+                    .collect();
+                old.sort();
+                old.truncate(slice.max_rows as usize);
+                tables
+                    .rows
+                    .retain(|row| !old.iter().any(|(_, id)| *id == row.record.execution_id));
+                tables.by_execution = tables
+                    .rows
+                    .iter()
+                    .enumerate()
+                    .map(|(place, row)| (row.record.execution_id, place))
+                    .collect();
+                old.len() as u64
+            })
+        })
+    }
+
+    fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.with("recording gaps", |tables| {
+                for gap in gaps {
+                    let name = |gap: &Gap| (gap.session, gap.reason, gap.first_at);
+                    tables.gaps.retain(|known| name(known) != name(&gap));
+                    tables.gaps.push(gap);
+                }
+            })
+        })
+    }
+
+    fn health(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.with("asking for the store's health", |_| ()) })
+    }
+
+    fn spool_dir(&self) -> Option<PathBuf> {
+        None
+    }
+}

@@ -1,0 +1,97 @@
+//! Plain data to feed to a store: what a test does not care about is filled in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::Session;
+use executor_core::record::Marks;
+use executor_core::registration::{Details, ScheduleText};
+use executor_core::{
+    ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, ListenerId, ListenerKey,
+    ListenerRegistration, SessionId, SourceTier, Status, Subject, Timestamp, Trigger, TriggerMode,
+};
+
+/// 2026-01-01T00:00:00Z.
+const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+/// A session that began at 2026-01-01T00:00:00Z, with a fresh id.
+pub fn session() -> Arc<Session> {
+    Arc::new(Session {
+        id: SessionId::new(START),
+        host: "testhost".into(),
+        pid: 4_711,
+        started_at: START,
+    })
+}
+
+/// A listener of the app `lights` on the topic `motion.hall`.
+pub fn listener(name: &str) -> ListenerRegistration {
+    ListenerRegistration {
+        key: Arc::new(ListenerKey {
+            app_key: "lights".into(),
+            instance: 0,
+            name: name.into(),
+            topic: "motion.hall".into(),
+        }),
+        details: Details::new(SourceTier::App),
+    }
+}
+
+/// A job of the app `lights`.
+pub fn job(name: &str) -> JobRegistration {
+    JobRegistration {
+        key: Arc::new(JobKey {
+            app_key: "lights".into(),
+            instance: 0,
+            name: name.into(),
+        }),
+        details: Details::new(SourceTier::App),
+        handler_name: None,
+        schedule: ScheduleText::manual(),
+        group: None,
+        arguments_json: None,
+    }
+}
+
+/// A successful execution of a listener: 5 ms long, `at_ms` milliseconds after the session began.
+pub fn record(
+    listener: &ListenerRegistration,
+    id: Option<ListenerId>,
+    at_ms: u64,
+) -> ExecutionRecord {
+    let trigger = Trigger::Event {
+        id: Some(Arc::from("event-1")),
+        origin: Arc::from("LOCAL"),
+    };
+    let key = Arc::clone(&listener.key);
+    success(Subject::Listener { key, id }, trigger, at_ms)
+}
+
+/// A successful run of a job, like [`record`].
+pub fn record_of_job(job: &JobRegistration, id: Option<JobId>, at_ms: u64) -> ExecutionRecord {
+    let key = Arc::clone(&job.key);
+    success(
+        Subject::Job { key, id },
+        Trigger::Job(TriggerMode::Manual),
+        at_ms,
+    )
+}
+
+fn success(subject: Subject, trigger: Trigger, at_ms: u64) -> ExecutionRecord {
+    let started_at = START.saturating_add(Duration::from_millis(at_ms));
+    ExecutionRecord {
+        execution_id: ExecutionId::new(started_at),
+        subject,
+        source_tier: SourceTier::App,
+        status: Status::Success,
+        started_at,
+        duration: Duration::from_millis(5),
+        failure: None,
+        marks: Marks::default(),
+        trigger,
+        generation: 0,
+        retry_count: 0,
+        attempt_number: 1,
+        arguments_json: None,
+    }
+}

@@ -1,0 +1,73 @@
+//! The one reader of diesel's errors: what kind of failure it is. SQLite reports busy, full, I/O
+//! errors and corruption to diesel all as "unknown", so those are told apart by SQLite's own
+//! messages, which have been stable for decades.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use executor_core::{ErrorClass, StoreError};
+
+/// Starts of SQLite's messages for conditions that pass.
+const TRANSIENT: &[&str] = &[
+    "database is locked",
+    "database table is locked",
+    "database schema is locked",
+    "database or disk is full",
+    "disk I/O error",
+    "unable to open database file",
+    "locking protocol",
+    "attempt to write a readonly database",
+    "out of memory",
+    "interrupted",
+];
+
+/// Those of them that say that no store was there to answer.
+const ABSENT: &[&str] = &[
+    "disk I/O error",
+    "unable to open database file",
+    "out of memory",
+];
+
+/// Wraps an error with what was being done and what to do about it.
+pub(crate) fn store_error(operation: &'static str, error: DieselError) -> StoreError {
+    let absent =
+        matches!(&error, DieselError::DatabaseError(_, info) if starts(ABSENT, info.message()));
+    StoreError {
+        class: class_of(&error),
+        answered: !absent,
+        operation,
+        source: error.into(),
+    }
+}
+
+/// The class of an error, by CONTRACT's table.
+pub(crate) fn class_of(error: &DieselError) -> ErrorClass {
+    match error {
+        DieselError::DatabaseError(kind, info) => class_of_database_error(kind, info.message()),
+        // A transaction that could not be rolled back either: the connection's state is unknown,
+        // the batch's is not.
+        DieselError::RollbackErrorOnCommit { commit_error, .. } => class_of(commit_error),
+        DieselError::BrokenTransactionManager => ErrorClass::Transient,
+        _ => ErrorClass::Unstorable,
+    }
+}
+
+fn class_of_database_error(kind: &DatabaseErrorKind, message: &str) -> ErrorClass {
+    match kind {
+        DatabaseErrorKind::ForeignKeyViolation => ErrorClass::Dangling,
+        DatabaseErrorKind::UniqueViolation
+        | DatabaseErrorKind::CheckViolation
+        | DatabaseErrorKind::NotNullViolation
+        | DatabaseErrorKind::ExclusionViolation
+        | DatabaseErrorKind::RestrictViolation => ErrorClass::Constraint,
+        DatabaseErrorKind::ClosedConnection
+        | DatabaseErrorKind::SerializationFailure
+        | DatabaseErrorKind::ReadOnlyTransaction => ErrorClass::Transient,
+        _ if starts(TRANSIENT, message) => ErrorClass::Transient,
+        // STRICT tables report a value of the wrong type under its own code.
+        _ if message.starts_with("cannot store ") => ErrorClass::Constraint,
+        _ => ErrorClass::Unstorable,
+    }
+}
+
+fn starts(with: &[&str], message: &str) -> bool {
+    with.iter().any(|start| message.starts_with(start))
+}

@@ -1,0 +1,101 @@
+//! Keeping the database in order: a slice of pruning, episodes of loss, and a sign of life.
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use executor_core::Subject;
+use executor_core::ports::{Gap, PruneSlice};
+
+use crate::rows::{KIND_HANDLER, KIND_JOB, key_columns};
+use crate::schema::{executions, gap_entities, gaps, sessions};
+use crate::session;
+
+/// Deletes the oldest rows that ended before a time, at most one slice of them.
+pub(crate) fn prune(connection: &mut SqliteConnection, slice: PruneSlice) -> QueryResult<u64> {
+    connection.immediate_transaction(|connection| {
+        let old: Vec<i64> = executions::table
+            .filter(executions::id.lt(slice.before.as_micros()))
+            .order(executions::id)
+            .limit(i64::from(slice.max_rows))
+            .select(executions::id)
+            .load(connection)?;
+        let (Some(first), Some(last)) = (old.first(), old.last()) else {
+            return Ok(0);
+        };
+        let range = executions::table.filter(executions::id.between(first, last));
+        let deleted = diesel::delete(range).execute(connection)?;
+        Ok(deleted as u64)
+    })
+}
+
+/// Writes episodes of loss; one that is there has its counts replaced. An episode of a session
+/// that has no row cannot be shown and is an error.
+pub(crate) fn record_gaps(connection: &mut SqliteConnection, episodes: &[Gap]) -> QueryResult<()> {
+    connection.immediate_transaction(|connection| {
+        for episode in episodes {
+            record_gap(connection, episode)?;
+        }
+        Ok(())
+    })
+}
+
+fn record_gap(connection: &mut SqliteConnection, episode: &Gap) -> QueryResult<()> {
+    let session = session::row_of(connection, episode.session)?;
+    let session = session.ok_or(diesel::result::Error::NotFound)?;
+    let count = i64::try_from(episode.count).unwrap_or(i64::MAX);
+    let columns = (
+        gaps::count.eq(count),
+        gaps::last_us.eq(episode.last_at.as_micros()),
+    );
+    let gap: i64 = diesel::insert_into(gaps::table)
+        .values((
+            gaps::session_id.eq(session),
+            gaps::reason.eq(episode.reason.as_str()),
+            gaps::first_us.eq(episode.first_at.as_micros()),
+            columns,
+        ))
+        .on_conflict((gaps::session_id, gaps::reason, gaps::first_us))
+        .do_update()
+        .set(columns)
+        .returning(gaps::id)
+        .get_result(connection)?;
+    diesel::delete(gap_entities::table.filter(gap_entities::gap_id.eq(gap))).execute(connection)?;
+    for (subject, count) in &episode.entities {
+        record_gap_entity(connection, gap, subject, *count)?;
+    }
+    Ok(())
+}
+
+fn record_gap_entity(
+    connection: &mut SqliteConnection,
+    gap: i64,
+    subject: &Subject,
+    count: u64,
+) -> QueryResult<()> {
+    let (app_key, instance, name, topic) = key_columns(subject);
+    let kind = match subject {
+        Subject::Listener { .. } => KIND_HANDLER,
+        Subject::Job { .. } => KIND_JOB,
+    };
+    diesel::insert_into(gap_entities::table)
+        .values((
+            gap_entities::gap_id.eq(gap),
+            gap_entities::kind.eq(kind),
+            gap_entities::app_key.eq(app_key),
+            gap_entities::instance.eq(instance),
+            gap_entities::name.eq(name),
+            gap_entities::topic.eq(topic.unwrap_or_default()),
+            gap_entities::count.eq(i64::try_from(count).unwrap_or(i64::MAX)),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Takes the write lock and reads a table: an open file alone proves neither.
+pub(crate) fn health(connection: &mut SqliteConnection) -> QueryResult<()> {
+    connection.immediate_transaction(|connection| {
+        sessions::table
+            .count()
+            .get_result::<i64>(connection)
+            .map(drop)
+    })
+}

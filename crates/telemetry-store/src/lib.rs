@@ -1,0 +1,45 @@
+//! How are records, registrations and sessions kept and asked for? In a SQLite database, through
+//! the ports of `executor-core`.
+//!
+//! This crate knows no queue, no task and no handler: it does what it is asked, one transaction
+//! at a time, and says what became of every row. Retrying is its caller's business.
+#![forbid(unsafe_code)]
+
+// Named so that SQLite is bundled; diesel is what calls it.
+use libsqlite3_sys as _;
+
+mod schema;
+
+mod rows;
+
+mod classify;
+
+mod open;
+
+pub mod migrate;
+
+mod insert;
+
+mod parents;
+
+mod row_ids;
+
+mod persist;
+
+mod session;
+
+mod alive;
+
+mod registration;
+
+mod housekeeping;
+
+mod query;
+
+mod writer;
+
+mod store;
+
+pub use open::OpenError;
+pub use query::{QueryError, SqliteReader, Summary};
+pub use store::SqliteStore;

@@ -1,0 +1,152 @@
+//! Storing a batch: one transaction, and a fate for every record.
+//!
+//! The quick way writes all rows with few statements. If a row breaks a rule, everything is
+//! rolled back and done again row by row, each in a savepoint, so that it costs no other row.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{Batch, Fate};
+use executor_core::{DropReason, ErrorClass, ExecutionRecord};
+
+use crate::classify::class_of;
+use crate::insert::insert;
+use crate::parents::Parents;
+use crate::row_ids::RowIds;
+use crate::rows::{ErrorRow, ExecutionRow, OrphanRow, Place};
+use crate::schema::{execution_errors, execution_orphans, executions};
+use crate::session;
+
+/// Stores a batch. On an error nothing of it is stored.
+pub(crate) fn persist(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<Fate>> {
+    let quick = connection.immediate_transaction(|connection| {
+        let places = places(connection, batch)?;
+        write(connection, &batch.records, &places)
+    });
+    match quick {
+        Err(error) if class_of(&error) != ErrorClass::Transient => row_by_row(connection, batch),
+        result => result,
+    }
+}
+
+fn row_by_row(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<Fate>> {
+    connection.immediate_transaction(|connection| {
+        let places = places(connection, batch)?;
+        let mut fates = Vec::with_capacity(batch.records.len());
+        for (record, place) in batch.records.iter().zip(places) {
+            // A nested transaction is a savepoint.
+            let written = connection.transaction(|connection| {
+                write(connection, std::slice::from_ref(record), &[place])
+            });
+            match written {
+                Ok(fate) => fates.extend(fate),
+                Err(error) => fates.push(set_aside(error)?),
+            }
+        }
+        Ok(fates)
+    })
+}
+
+/// The fate of a row that cannot be written, or the error where the store is at fault.
+fn set_aside(error: diesel::result::Error) -> QueryResult<Fate> {
+    let reason = match class_of(&error) {
+        ErrorClass::Transient | ErrorClass::Closed => return Err(error),
+        ErrorClass::Dangling | ErrorClass::Constraint => DropReason::Constraint,
+        ErrorClass::Unstorable => DropReason::Unstorable,
+    };
+    Ok(Fate::SetAside {
+        reason,
+        detail: error.to_string(),
+    })
+}
+
+fn places(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<Place>> {
+    let session_id = session::ensure(connection, &batch.session)?;
+    let parents = Parents::load(connection, &batch.records)?;
+    let mut ids = RowIds::load(connection)?;
+    let place = |record: &ExecutionRecord| {
+        Ok(Place {
+            id: ids.next(connection, record.ended_at())?,
+            session_id,
+            parent: parents.row_of(&record.subject),
+        })
+    };
+    batch.records.iter().map(place).collect()
+}
+
+fn write(
+    connection: &mut SqliteConnection,
+    records: &[ExecutionRecord],
+    places: &[Place],
+) -> QueryResult<Vec<Fate>> {
+    let rows: Vec<ExecutionRow<'_>> = records
+        .iter()
+        .zip(places)
+        .map(|(record, place)| ExecutionRow::new(record, *place))
+        .collect();
+    let mut fates = Vec::with_capacity(rows.len());
+    insert(connection, &rows, |connection, chunk, new| {
+        if new == chunk.len() {
+            fates.extend(chunk.iter().map(fate_of_new));
+        } else {
+            fates.extend(fates_of_mixed(connection, chunk)?);
+        }
+        Ok(())
+    })?;
+    for ((record, place), fate) in records.iter().zip(places).zip(&fates) {
+        write_beside(connection, record, *place, fate)?;
+    }
+    Ok(fates)
+}
+
+const fn fate_of_new(row: &ExecutionRow<'_>) -> Fate {
+    if row.listener_id.is_none() && row.job_id.is_none() {
+        Fate::Detached
+    } else {
+        Fate::Stored
+    }
+}
+
+/// Some rows of the chunk stood there already. Those are the ones that do not stand under the
+/// id that was given out for them.
+fn fates_of_mixed(
+    connection: &mut SqliteConnection,
+    chunk: &[ExecutionRow<'_>],
+) -> QueryResult<Vec<Fate>> {
+    let names: Vec<&[u8]> = chunk.iter().map(|row| row.execution_id).collect();
+    let standing: HashMap<Vec<u8>, i64> = executions::table
+        .filter(executions::execution_id.eq_any(names))
+        .select((executions::execution_id, executions::id))
+        .load::<(Vec<u8>, i64)>(connection)?
+        .into_iter()
+        .collect();
+    let fate = |row| match standing.get(ExecutionRow::name(row)) {
+        Some(id) if *id == row.id => fate_of_new(row),
+        _ => Fate::AlreadyThere,
+    };
+    Ok(chunk.iter().map(fate).collect())
+}
+
+/// The rows of the side tables, for a record that is new.
+fn write_beside(
+    connection: &mut SqliteConnection,
+    record: &ExecutionRecord,
+    place: Place,
+    fate: &Fate,
+) -> QueryResult<()> {
+    if !matches!(fate, Fate::Stored | Fate::Detached) {
+        return Ok(());
+    }
+    if let Some(row) = ErrorRow::new(record, place.id) {
+        diesel::insert_into(execution_errors::table)
+            .values(&row)
+            .execute(connection)?;
+    }
+    if *fate == Fate::Detached {
+        diesel::insert_into(execution_orphans::table)
+            .values(OrphanRow::new(&record.subject, place.id))
+            .execute(connection)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! The rows of the tables, and how domain types become them. Nothing here asks the database.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use executor_core::record::ExecutionRecord;
+use executor_core::registration::Details;
+use executor_core::time::micros;
+use executor_core::{
+    JobKey, JobRegistration, ListenerKey, ListenerRegistration, SourceTier, Subject, TimeoutOrigin,
+    TriggerMode,
+};
+
+use crate::schema;
+
+/// `executions.kind` of a listener's execution.
+pub(crate) const KIND_HANDLER: i64 = 0;
+/// `executions.kind` of a job's execution.
+pub(crate) const KIND_JOB: i64 = 1;
+
+/// The bits of `executions.flags`, as the migration documents them.
+mod flag {
+    pub(super) const DI_FAILURE: i64 = 1;
+    pub(super) const THREAD_LEAKED: i64 = 2;
+    pub(super) const OVERRAN: i64 = 4;
+    pub(super) const FRAMEWORK: i64 = 8;
+    pub(super) const TIMEOUT_DEADLINE: i64 = 16;
+    pub(super) const TIMEOUT_HANDLER: i64 = 32;
+}
+
+/// A row of `executions`, borrowing its strings from the record.
+pub(crate) struct ExecutionRow<'a> {
+    pub(crate) id: i64,
+    pub(crate) execution_id: &'a [u8],
+    pub(crate) kind: i64,
+    pub(crate) status: i64,
+    pub(crate) session_id: i64,
+    pub(crate) listener_id: Option<i64>,
+    pub(crate) job_id: Option<i64>,
+    pub(crate) start_us: i64,
+    pub(crate) duration_us: i64,
+    pub(crate) flags: i64,
+    pub(crate) blocked_us: Option<i64>,
+    pub(crate) retry_count: i64,
+    pub(crate) attempt_number: i64,
+    pub(crate) trigger_id: Option<&'a str>,
+    pub(crate) trigger_origin: Option<&'a str>,
+    pub(crate) trigger_mode: Option<&'a str>,
+    pub(crate) args_json: Option<&'a str>,
+}
+
+/// Where a row goes: what the transaction found out about it.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) id: i64,
+    pub(crate) session_id: i64,
+    /// The row of its listener or job; `None` where there is none.
+    pub(crate) parent: Option<i64>,
+}
+
+impl<'a> ExecutionRow<'a> {
+    /// What storing is idempotent by.
+    pub(crate) const fn name(&self) -> &'a [u8] {
+        self.execution_id
+    }
+
+    pub(crate) fn new(record: &'a ExecutionRecord, place: Place) -> Self {
+        let (kind, listener_id, job_id) = match record.subject {
+            Subject::Listener { .. } => (KIND_HANDLER, place.parent, None),
+            Subject::Job { .. } => (KIND_JOB, None, place.parent),
+        };
+        Self {
+            id: place.id,
+            execution_id: record.execution_id.0.as_bytes(),
+            kind,
+            status: i64::from(record.status.code()),
+            session_id: place.session_id,
+            listener_id,
+            job_id,
+            start_us: record.started_at.as_micros(),
+            duration_us: micros(record.duration),
+            flags: flags(record),
+            blocked_us: record.marks.blocked.map(micros),
+            retry_count: i64::from(record.retry_count),
+            attempt_number: i64::from(record.attempt_number),
+            trigger_id: record.trigger.id(),
+            trigger_origin: record.trigger.origin(),
+            trigger_mode: record.trigger.mode().map(TriggerMode::as_str),
+            args_json: record.arguments_json.as_deref(),
+        }
+    }
+}
+
+fn flags(record: &ExecutionRecord) -> i64 {
+    let marks = &record.marks;
+    let set = [
+        (marks.is_di_failure, flag::DI_FAILURE),
+        (marks.thread_leaked, flag::THREAD_LEAKED),
+        (marks.overran, flag::OVERRAN),
+        (record.source_tier == SourceTier::Framework, flag::FRAMEWORK),
+        (
+            marks.timeout_origin == Some(TimeoutOrigin::Deadline),
+            flag::TIMEOUT_DEADLINE,
+        ),
+        (
+            marks.timeout_origin == Some(TimeoutOrigin::Handler),
+            flag::TIMEOUT_HANDLER,
+        ),
+    ];
+    set.into_iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, bit)| bit)
+        .sum()
+}
+
+/// A row of `execution_errors`.
+#[derive(Insertable)]
+#[diesel(table_name = schema::execution_errors)]
+pub(crate) struct ErrorRow<'a> {
+    id: i64,
+    error_type: &'a str,
+    error_message: &'a str,
+    error_report: Option<&'a str>,
+}
+
+impl<'a> ErrorRow<'a> {
+    /// `None` for a record of which nothing went wrong.
+    pub(crate) fn new(record: &'a ExecutionRecord, id: i64) -> Option<Self> {
+        let failure = record.failure.as_deref()?;
+        Some(Self {
+            id,
+            error_type: &failure.error_type,
+            error_message: &failure.message,
+            error_report: failure.report.as_deref(),
+        })
+    }
+}
+
+/// A row of `execution_orphans`.
+#[derive(Insertable)]
+#[diesel(table_name = schema::execution_orphans)]
+pub(crate) struct OrphanRow<'a> {
+    id: i64,
+    app_key: &'a str,
+    instance: i64,
+    name: &'a str,
+    topic: Option<&'a str>,
+}
+
+impl<'a> OrphanRow<'a> {
+    pub(crate) fn new(subject: &'a Subject, id: i64) -> Self {
+        let (app_key, instance, name, topic) = key_columns(subject);
+        Self {
+            id,
+            app_key,
+            instance,
+            name,
+            topic,
+        }
+    }
+}
+
+/// App key, instance, name and topic of what ran.
+pub(crate) fn key_columns(subject: &Subject) -> (&str, i64, &str, Option<&str>) {
+    match subject {
+        Subject::Listener { key, .. } => {
+            let ListenerKey {
+                app_key,
+                instance,
+                name,
+                topic,
+            } = key.as_ref();
+            (app_key, i64::from(*instance), name, Some(topic))
+        }
+        Subject::Job { key, .. } => {
+            let JobKey {
+                app_key,
+                instance,
+                name,
+            } = key.as_ref();
+            (app_key, i64::from(*instance), name, None)
+        }
+    }
+}
+
+/// The columns that listeners and jobs share. `treat_none_as_null`: registering again replaces
+/// every column, also by nothing. The marks are cleared by the same write.
+macro_rules! registration_row {
+    ($row:ident, $table:ident, { $($field:ident : $type:ty),* $(,)? }) => {
+        #[derive(Insertable, AsChangeset)]
+        #[diesel(table_name = schema::$table, treat_none_as_null = true)]
+        pub(crate) struct $row<'a> {
+            pub(crate) app_key: &'a str,
+            pub(crate) instance: i64,
+            pub(crate) name: &'a str,
+            $(pub(crate) $field: $type,)*
+            pub(crate) instance_name: Option<&'a str>,
+            pub(crate) source_tier: &'a str,
+            pub(crate) timeout_us: Option<i64>,
+            pub(crate) description: Option<&'a str>,
+            pub(crate) guard_description: Option<&'a str>,
+            pub(crate) source_location: Option<&'a str>,
+            pub(crate) registration_source: Option<&'a str>,
+            pub(crate) entity: Option<&'a str>,
+            pub(crate) overlap: Option<&'a str>,
+            pub(crate) overlap_limit: Option<i64>,
+            pub(crate) priority: i64,
+            pub(crate) once: i64,
+            pub(crate) immediate: i64,
+            pub(crate) debounce_us: Option<i64>,
+            pub(crate) throttle_us: Option<i64>,
+            pub(crate) hold_us: Option<i64>,
+            pub(crate) retired_us: Option<i64>,
+            pub(crate) removed_us: Option<i64>,
+        }
+
+        impl<'a> $row<'a> {
+            fn from_parts(
+                (app_key, instance, name): (&'a str, u32, &'a str),
+                details: &'a Details,
+                ($($field,)*): ($($type,)*),
+            ) -> Self {
+                let us = |duration: Option<Duration>| duration.map(micros);
+                Self {
+                    app_key,
+                    instance: i64::from(instance),
+                    name,
+                    $($field,)*
+                    instance_name: details.instance_name.as_deref(),
+                    source_tier: details.source_tier.as_str(),
+                    timeout_us: us(details.timeout),
+                    description: details.description.as_deref(),
+                    guard_description: details.guard_description.as_deref(),
+                    source_location: details.source_location.as_deref(),
+                    registration_source: details.registration_source.as_deref(),
+                    entity: details.entity.as_deref(),
+                    overlap: details.overlap.map(|overlap| overlap.as_str()),
+                    overlap_limit: details.overlap_limit.map(i64::from),
+                    priority: i64::from(details.priority),
+                    once: i64::from(details.once),
+                    immediate: i64::from(details.immediate),
+                    debounce_us: us(details.debounce),
+                    throttle_us: us(details.throttle),
+                    hold_us: us(details.hold),
+                    retired_us: None,
+                    removed_us: None,
+                }
+            }
+        }
+    };
+}
+
+registration_row!(ListenerRow, listeners, { topic: &'a str });
+registration_row!(JobRow, scheduled_jobs, {
+    handler_name: Option<&'a str>,
+    trigger_type: &'a str,
+    trigger_label: Option<&'a str>,
+    trigger_detail: Option<&'a str>,
+    job_group: Option<&'a str>,
+    arguments_json: Option<&'a str>,
+});
+
+impl<'a> From<&'a ListenerRegistration> for ListenerRow<'a> {
+    fn from(registration: &'a ListenerRegistration) -> Self {
+        let key = registration.key.as_ref();
+        Self::from_parts(
+            (&key.app_key, key.instance, &key.name),
+            &registration.details,
+            (&key.topic,),
+        )
+    }
+}
+
+impl<'a> From<&'a JobRegistration> for JobRow<'a> {
+    fn from(registration: &'a JobRegistration) -> Self {
+        let key = registration.key.as_ref();
+        let schedule = &registration.schedule;
+        Self::from_parts(
+            (&key.app_key, key.instance, &key.name),
+            &registration.details,
+            (
+                registration.handler_name.as_deref(),
+                &schedule.trigger_type,
+                schedule.label.as_deref(),
+                schedule.detail.as_deref(),
+                registration.group.as_deref(),
+                registration.arguments_json.as_deref(),
+            ),
+        )
+    }
+}

@@ -1,0 +1,142 @@
+//! The rows of sessions. Whether a session's process lives is asked of [`crate::alive`].
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{Session, SessionEnd, SessionStatus};
+use executor_core::{DropReason, Ledger, SessionId, Timestamp};
+
+use crate::schema::sessions;
+
+/// The id of the session's row, written now if it is not there.
+pub(crate) fn ensure(connection: &mut SqliteConnection, session: &Session) -> QueryResult<i64> {
+    if let Some(id) = row_of(connection, session.id)? {
+        return Ok(id);
+    }
+    let started_us = session.started_at.as_micros();
+    diesel::insert_into(sessions::table)
+        .values((
+            sessions::session_uuid.eq(session.id.0.as_bytes().as_slice()),
+            sessions::host.eq(&session.host),
+            sessions::pid.eq(i64::from(session.pid)),
+            sessions::started_us.eq(started_us),
+            sessions::heartbeat_us.eq(started_us),
+            sessions::status.eq(SessionStatus::Running.as_str()),
+        ))
+        .returning(sessions::id)
+        .get_result(connection)
+}
+
+pub(crate) fn row_of(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<Option<i64>> {
+    sessions::table
+        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .select(sessions::id)
+        .first(connection)
+        .optional()
+}
+
+pub(crate) fn heartbeat(
+    connection: &mut SqliteConnection,
+    id: SessionId,
+    at: Timestamp,
+    ledger: &Ledger,
+) -> QueryResult<()> {
+    let open = sessions::table
+        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .filter(sessions::status.eq(SessionStatus::Running.as_str()));
+    diesel::update(open)
+        .set((
+            sessions::heartbeat_us.eq(at.as_micros()),
+            LedgerColumns::from(ledger),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+pub(crate) fn close(
+    connection: &mut SqliteConnection,
+    id: SessionId,
+    end: &SessionEnd,
+) -> QueryResult<()> {
+    let failure = end.failure.as_ref();
+    let row = sessions::table.filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()));
+    diesel::update(row)
+        .set((
+            sessions::stopped_us.eq(end.at.as_micros()),
+            sessions::heartbeat_us.eq(end.at.as_micros()),
+            sessions::status.eq(end.status.as_str()),
+            sessions::error_type.eq(failure.map(|failure| &failure.error_type)),
+            sessions::error_message.eq(failure.map(|failure| &failure.message)),
+            sessions::error_report.eq(failure.and_then(|failure| failure.report.as_ref())),
+            LedgerColumns::from(&end.ledger),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// The sessions that no one has ended.
+pub(crate) fn open_ones(connection: &mut SqliteConnection) -> QueryResult<Vec<SessionId>> {
+    let names: Vec<Vec<u8>> = sessions::table
+        .filter(sessions::status.eq(SessionStatus::Running.as_str()))
+        .select(sessions::session_uuid)
+        .load(connection)?;
+    names
+        .iter()
+        .map(|name| {
+            uuid::Uuid::from_slice(name)
+                .map(SessionId)
+                .map_err(|error| diesel::result::Error::DeserializationError(error.into()))
+        })
+        .collect()
+}
+
+/// Ends an open session whose process is gone; its last heartbeat is its end.
+pub(crate) fn mark_crashed(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<()> {
+    let open = sessions::table
+        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .filter(sessions::status.eq(SessionStatus::Running.as_str()));
+    diesel::update(open)
+        .set((
+            sessions::stopped_us.eq(sessions::heartbeat_us.nullable()),
+            sessions::status.eq(SessionStatus::Crashed.as_str()),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+#[derive(AsChangeset)]
+#[diesel(table_name = sessions)]
+struct LedgerColumns {
+    offered: i64,
+    recovered: i64,
+    stored: i64,
+    waiting: i64,
+    spooled: i64,
+    filtered: i64,
+    dropped_overflow: i64,
+    dropped_exhausted: i64,
+    dropped_constraint: i64,
+    dropped_unstorable: i64,
+    dropped_damaged: i64,
+    dropped_shutdown: i64,
+}
+
+impl From<&Ledger> for LedgerColumns {
+    fn from(ledger: &Ledger) -> Self {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let dropped = |reason| count(ledger.dropped(reason));
+        Self {
+            offered: count(ledger.offered),
+            recovered: count(ledger.recovered),
+            stored: count(ledger.stored),
+            waiting: count(ledger.waiting),
+            spooled: count(ledger.spooled),
+            filtered: count(ledger.filtered),
+            dropped_overflow: dropped(DropReason::Overflow),
+            dropped_exhausted: dropped(DropReason::Exhausted),
+            dropped_constraint: dropped(DropReason::Constraint),
+            dropped_unstorable: dropped(DropReason::Unstorable),
+            dropped_damaged: dropped(DropReason::Damaged),
+            dropped_shutdown: dropped(DropReason::Shutdown),
+        }
+    }
+}

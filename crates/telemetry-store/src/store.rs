@@ -1,0 +1,206 @@
+//! The store: the ports of `executor-core`, implemented by handing work to the writer thread.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use executor_core::ports::{
+    Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationId,
+    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+};
+use executor_core::{
+    JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, StoreError,
+    Timestamp,
+};
+
+use crate::alive::{self, Proof};
+use crate::open::{OpenError, Target};
+use crate::writer::Writer;
+use crate::{housekeeping, persist, registration, session};
+
+/// A SQLite database that keeps records, registrations and sessions.
+///
+/// It has one thread that writes. Cloning is not needed: share it in an [`Arc`].
+pub struct SqliteStore {
+    writer: Writer,
+    /// Where the lock files of sessions are; `None` for a database in memory.
+    sessions_dir: Option<PathBuf>,
+    path: Option<PathBuf>,
+    proofs: Mutex<HashMap<SessionId, Proof>>,
+}
+
+impl SqliteStore {
+    /// Opens the database, creating and migrating it where needed.
+    ///
+    /// `url` is a path, `sqlite:PATH`, `sqlite://PATH`, or `:memory:`.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. A file that is not a database of this project is left exactly as it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up waiting; the database is created or migrated completely or
+    /// not at all.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        let target = Target::parse(url)?;
+        let path = target.path().map(ToOwned::to_owned);
+        let writer = Writer::start(target).await?;
+        Ok(Self {
+            writer,
+            sessions_dir: path.as_deref().map(alive::directory_of),
+            path,
+            proofs: Mutex::default(),
+        })
+    }
+
+    fn prove_alive(&self, id: SessionId) -> Result<(), StoreError> {
+        let Some(directory) = &self.sessions_dir else {
+            return Ok(());
+        };
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Vacant(place) = proofs.entry(id) {
+            let proof = Proof::new(directory, id)
+                .map_err(|error| StoreError::unreachable("locking the session's file", error))?;
+            place.insert(proof);
+        }
+        Ok(())
+    }
+
+    fn let_go(&self, id: SessionId) {
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        proofs.remove(&id);
+    }
+}
+
+impl RecordStore for SqliteStore {
+    fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
+        Box::pin(self.writer.call("storing a batch", move |connection| {
+            persist::persist(connection, &batch)
+        }))
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            self.writer.close().await;
+            Ok(())
+        })
+    }
+}
+
+impl RegistrationStore for SqliteStore {
+    fn register_listener(&self, listener: ListenerRegistration) -> StoreFuture<'_, ListenerId> {
+        Box::pin(
+            self.writer
+                .call("registering a listener", move |connection| {
+                    registration::register_listener(connection, &listener)
+                }),
+        )
+    }
+
+    fn register_job(&self, job: JobRegistration) -> StoreFuture<'_, JobId> {
+        Box::pin(self.writer.call("registering a job", move |connection| {
+            registration::register_job(connection, &job)
+        }))
+    }
+
+    fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool> {
+        Box::pin(
+            self.writer
+                .call("marking a registration as removed", move |connection| {
+                    registration::mark_cancelled(connection, id, at)
+                }),
+        )
+    }
+
+    fn reconcile(&self, wanted: Reconcile) -> StoreFuture<'_, Reconciled> {
+        Box::pin(
+            self.writer
+                .call("reconciling registrations", move |connection| {
+                    registration::reconcile(connection, &wanted)
+                }),
+        )
+    }
+}
+
+impl SessionStore for SqliteStore {
+    fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            // Before the row, or a process that starts just now would find it without a lock.
+            self.prove_alive(session.id)?;
+            self.writer
+                .call("opening the session", move |connection| {
+                    session::ensure(connection, &session).map(drop)
+                })
+                .await
+        })
+    }
+
+    fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
+        Box::pin(
+            self.writer
+                .call("writing the heartbeat", move |connection| {
+                    session::heartbeat(connection, id, at, &ledger)
+                }),
+        )
+    }
+
+    fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.writer
+                .call("closing the session", move |connection| {
+                    session::close(connection, id, &end)
+                })
+                .await?;
+            self.let_go(id);
+            Ok(())
+        })
+    }
+
+    fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
+        Box::pin(async move {
+            let Some(directory) = self.sessions_dir.clone() else {
+                return Ok(Vec::new());
+            };
+            self.writer
+                .call("marking crashed sessions", move |connection| {
+                    let mut gone = session::open_ones(connection)?;
+                    gone.retain(|id| !alive::is_alive(&directory, *id));
+                    for id in &gone {
+                        session::mark_crashed(connection, *id)?;
+                        alive::forget(&directory, *id);
+                    }
+                    Ok(gone)
+                })
+                .await
+        })
+    }
+}
+
+impl Housekeeping for SqliteStore {
+    fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
+        Box::pin(self.writer.call("pruning old records", move |connection| {
+            housekeeping::prune(connection, slice)
+        }))
+    }
+
+    fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
+        Box::pin(self.writer.call("recording gaps", move |connection| {
+            housekeeping::record_gaps(connection, &gaps)
+        }))
+    }
+
+    fn health(&self) -> StoreFuture<'_, ()> {
+        Box::pin(
+            self.writer
+                .call("asking for the store's health", housekeeping::health),
+        )
+    }
+
+    fn spool_dir(&self) -> Option<PathBuf> {
+        let mut name = self.path.as_ref()?.as_os_str().to_owned();
+        name.push(".spool");
+        Some(PathBuf::from(name))
+    }
+}
