@@ -1,0 +1,46 @@
+//! A flight recorder for async Rust: runs the handlers and jobs of a long-running program and
+//! keeps a durable, queryable row of every single execution.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use command_executor::{CommandExecutor, Event, SqliteStore};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = SqliteStore::open(":memory:").await?;
+//! let executor = CommandExecutor::builder(store).start().await?;
+//!
+//! let motion = executor
+//!     .listener("lights", "hall_motion")
+//!     .topic("motion.hall")
+//!     .timeout(Duration::from_secs(10))
+//!     .handler(|event: Arc<Event>| async move {
+//!         let lux: u32 = "40".parse()?; // `?` works on any error
+//!         println!("{}: {lux} lux", event.topic);
+//!         Ok(())
+//!     })
+//!     .register()
+//!     .await?;
+//!
+//! let result = executor.execute(motion.invoke(Event::new("motion.hall"))).await?;
+//! println!("{} after {:?}", result.status().as_str(), result.duration);
+//! let report = executor.shutdown(Duration::from_secs(5)).await;
+//! assert_eq!(report.ledger.stored, 1);
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+pub use executor_core::{
+    Clock, Command, DropReason, Event, ExecuteJob, ExecutionId, ExecutionRecord, ExecutionResult,
+    Failure, Handler, HandlerError, HandlerFuture, InvokeHandler, JobHandler, Ledger, Outcome,
+    Refused, SessionId, SourceTier, Status, TimeoutOrigin, context, current_execution_id, event,
+    failure, handler, identity, ledger, outcome, ports, record, registration, time,
+};
+pub use executor_service::{
+    Builder, CommandExecutor, Config, JobHandle, ListenerHandle, RegisterError, ShutdownReport,
+    StartError, config, lifecycle, service,
+};
+#[cfg(feature = "sqlite")]
+pub use telemetry_store::{OpenError, QueryError, SqliteReader, SqliteStore, Summary};

@@ -1,0 +1,111 @@
+//! The service's settings: one plain struct, every default with its reason.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// The service's settings. Take the defaults and change what matters:
+///
+/// ```
+/// let config = executor_service::Config {
+///     queue_max: 100_000,
+///     ..Default::default()
+/// };
+/// assert_eq!(config.validate(), Ok(()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How many records may wait in memory for their first try, the batch in hand included.
+    /// Default 1,000.
+    pub queue_max: usize,
+    /// How many records go into one transaction at most. Default 1,000: larger ones gain nothing
+    /// and hold the store's lock longer.
+    pub batch_max: usize,
+    /// How long records are gathered under low load. Default 250 ms; the longest that one waits
+    /// is this and one commit.
+    pub flush_interval: Duration,
+    /// How many records may wait for another try, beside the queue. Default 10,000.
+    pub retry_max_records: usize,
+    /// How many retries of a batch the store may refuse before the batch is given up. Default 3.
+    /// A store that does not answer at all uses up none.
+    pub retry_max_attempts: u32,
+    /// How long `start` waits for the store. Default 30 s.
+    pub startup_timeout: Duration,
+    /// How often the session says that it lives. Default 30 s.
+    pub heartbeat_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            queue_max: 1_000,
+            batch_max: 1_000,
+            flush_interval: Duration::from_millis(250),
+            retry_max_records: 10_000,
+            retry_max_attempts: 3,
+            startup_timeout: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What is wrong with a configuration: everything at once.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("invalid configuration: {}", problems.join("; "))]
+pub struct ConfigError {
+    /// One sentence per problem, beginning with the field's name.
+    pub problems: Vec<String>,
+}
+
+impl Config {
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// Names every problem, not only the first.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let counts = [
+            ("queue_max", self.queue_max),
+            ("batch_max", self.batch_max),
+            ("retry_max_records", self.retry_max_records),
+        ];
+        let times = [
+            ("startup_timeout", self.startup_timeout),
+            ("heartbeat_interval", self.heartbeat_interval),
+        ];
+        let zero_counts = counts.iter().filter(|(_, count)| *count == 0);
+        let zero_times = times.iter().filter(|(_, time)| time.is_zero());
+        let problems: Vec<String> = zero_counts
+            .map(|(name, _)| *name)
+            .chain(zero_times.map(|(name, _)| *name))
+            .map(|name| format!("{name} must be more than zero"))
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+
+    /// From how many waiting records on the drain does not gather any longer. Well below the
+    /// queue's bound, so that there is room for what comes while a batch is written.
+    pub(crate) fn ripe_at(&self) -> usize {
+        self.batch_max.min(self.queue_max / 4).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let config = Config {
+            queue_max: 0,
+            heartbeat_interval: Duration::ZERO,
+            ..Config::default()
+        };
+        let problems = config.validate().unwrap_err().problems;
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+}

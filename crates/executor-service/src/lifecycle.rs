@@ -1,0 +1,114 @@
+//! Starting and stopping, in order.
+
+use std::time::Duration;
+
+use executor_core::ports::{SessionEnd, SessionStatus};
+use executor_core::{Ledger, StoreError};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::ConfigError;
+use crate::drain::Request;
+use crate::service::Service;
+
+/// Why the service did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The settings make no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store cannot be used.
+    #[error("the store cannot be used")]
+    Store(#[source] StoreError),
+    /// The store did not become ready in time.
+    #[error("the store was not ready within {0:?}: is it locked by another process?")]
+    Timeout(Duration),
+}
+
+/// What a shutdown did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Where every record of this session went. Nothing is waiting any more.
+    pub ledger: Ledger,
+    /// How many executions were cancelled because they did not end by themselves.
+    pub cancelled: usize,
+    /// How many executions did not even end when they were cancelled.
+    pub still_running: usize,
+    /// Whether the session's row was closed with this ledger.
+    pub session_closed: bool,
+}
+
+/// Stops: refuses, waits for half the time, cancels, writes until the deadline, closes.
+pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport {
+    let begun = Instant::now();
+    let deadline = begun + within;
+    service.running.close();
+    let (cancelled, still_running) = end_executions(service, begun + within / 2, deadline).await;
+    end_drain(service, deadline).await;
+    let session_closed = close_session(service, deadline).await;
+    if timeout_at(deadline.max(Instant::now() + GRACE), service.store.close())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the store did not close in time");
+    }
+    ShutdownReport {
+        elapsed: begun.elapsed(),
+        ledger: service.intake.ledger(),
+        cancelled,
+        still_running,
+        session_closed,
+    }
+}
+
+/// What closing takes even when everything before it used up the time.
+const GRACE: Duration = Duration::from_millis(50);
+
+async fn end_executions(service: &Service, soft: Instant, hard: Instant) -> (usize, usize) {
+    if timeout_at(soft, service.running.wait()).await.is_ok() {
+        return (0, 0);
+    }
+    let cancelled = service.running.len();
+    service.cancel.cancel();
+    // They end at their next poll. One that holds its thread does not, and nobody waits for it.
+    let patience = (soft + (hard - soft) / 2).max(Instant::now() + GRACE);
+    match timeout_at(patience, service.running.wait()).await {
+        Ok(()) => (cancelled, 0),
+        Err(_) => (cancelled, service.running.len()),
+    }
+}
+
+async fn end_drain(service: &Service, deadline: Instant) {
+    let _ = service.requests.send(Request::Stop);
+    if timeout_at(deadline, service.drain.wait()).await.is_err() {
+        service.abort_drain.abort();
+        service.drain.wait().await;
+    }
+    // Whatever is left now is lost, and counted.
+    service.intake.close();
+    for task in &service.abort_others {
+        task.abort();
+    }
+}
+
+async fn close_session(service: &Service, deadline: Instant) -> bool {
+    let end = SessionEnd {
+        at: service.clock.now().wall,
+        status: SessionStatus::Success,
+        failure: None,
+        ledger: service.intake.ledger(),
+    };
+    let closing = service.store.close_session(service.session.id, end);
+    let patience = deadline.max(Instant::now() + GRACE);
+    match timeout_at(patience, closing).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the session could not be closed");
+            false
+        }
+        Err(_) => false,
+    }
+}

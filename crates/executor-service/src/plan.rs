@@ -1,0 +1,123 @@
+//! What the drain does next: a pure function of what it sees. No clock, no store, no queue.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What the drain sees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    /// Records in the queue.
+    pub(crate) queued: usize,
+    /// Since when some have been waiting there, as far as the drain has noticed.
+    pub(crate) since: Option<Instant>,
+    /// When the first retry is due, if one waits.
+    pub(crate) next_retry: Option<Instant>,
+    /// Somebody waits for everything to be written.
+    pub(crate) flushing: bool,
+    /// No new records come: finish.
+    pub(crate) stopping: bool,
+}
+
+/// What never changes while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// From so many records on there is no more gathering.
+    pub(crate) ripe_at: usize,
+    /// The longest that records are gathered.
+    pub(crate) flush_interval: Duration,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Try the first waiting batch again.
+    Retry,
+    /// Write a batch from the queue.
+    Write,
+    /// Wait for the bell, a request, or this time.
+    Wait(Option<Instant>),
+    /// Stopping, and nothing is left.
+    Finish,
+}
+
+/// Decides. A due retry goes first: one that fails again is due a second later at the earliest,
+/// so fresh records get their turn. Stopping turns off gathering, not the waits between retries.
+pub(crate) fn plan(view: &View, limits: &Limits, now: Instant) -> Action {
+    if view.next_retry.is_some_and(|due| due <= now) {
+        return Action::Retry;
+    }
+    let ripe_since = view.since.map(|since| since + limits.flush_interval);
+    if view.queued > 0 {
+        let hurry = view.flushing || view.stopping || view.queued >= limits.ripe_at;
+        if hurry || ripe_since.is_none_or(|at| at <= now) {
+            return Action::Write;
+        }
+    }
+    let ripe_at = ripe_since.filter(|_| view.queued > 0);
+    let next = [view.next_retry, ripe_at].into_iter().flatten().min();
+    match next {
+        None if view.stopping => Action::Finish,
+        next => Action::Wait(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits {
+        ripe_at: 250,
+        flush_interval: Duration::from_millis(250),
+    };
+
+    fn view_strategy(now: Instant) -> impl Strategy<Value = View> {
+        let time = move |ms: i64| {
+            let distance = Duration::from_millis(ms.unsigned_abs());
+            if ms < 0 {
+                now - distance
+            } else {
+                now + distance
+            }
+        };
+        (
+            0_usize..500,
+            proptest::option::of(-2_000_i64..0),
+            proptest::option::of(-2_000_i64..2_000),
+            any::<bool>(),
+            any::<bool>(),
+        )
+            .prop_map(move |(queued, since, retry, flushing, stopping)| View {
+                queued,
+                since: since.map(time).filter(|_| queued > 0),
+                next_retry: retry.map(time),
+                flushing,
+                stopping,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_spins_never_sleeps_on_work_and_finishes_only_when_all_is_done(
+            (view, now) in Just(Instant::now() + Duration::from_secs(3_600))
+                .prop_flat_map(|now| (view_strategy(now), Just(now))),
+        ) {
+            match plan(&view, &LIMITS, now) {
+                Action::Retry => prop_assert!(view.next_retry.is_some_and(|due| due <= now)),
+                Action::Write => prop_assert!(view.queued > 0),
+                Action::Finish => {
+                    prop_assert!(view.stopping && view.queued == 0 && view.next_retry.is_none());
+                }
+                Action::Wait(until) => {
+                    prop_assert!(until.is_none_or(|at| at > now), "spins");
+                    prop_assert!(view.queued < LIMITS.ripe_at, "sleeps on work");
+                    let hurry = view.flushing || view.stopping;
+                    prop_assert!(!(hurry && view.queued > 0), "sleeps on a request");
+                    prop_assert!(view.queued == 0 || until.is_some(), "forgets records");
+                    prop_assert!(view.next_retry.is_none() || until <= view.next_retry);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Registering listeners and jobs, and the handles with which they are run.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use executor_core::registration::{Details, ScheduleText};
+use executor_core::{
+    Command, ErrorClass, Event, ExecuteJob, Handler, InvokeHandler, Job, JobHandler, JobKey,
+    JobRegistration, Listener, ListenerKey, ListenerRegistration, SourceTier, TriggerMode,
+};
+use thiserror::Error;
+
+use crate::registrar::Entry;
+use crate::service::CommandExecutor;
+
+/// Why a registration was refused: bad input, nothing else. While the store is away a
+/// registration is kept and applied later.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RegisterError {
+    /// A part of the key is empty.
+    #[error("the {part} is empty: it names the registration in the history")]
+    Empty {
+        /// Which part.
+        part: &'static str,
+    },
+    /// The store cannot keep this registration.
+    #[error("the store refuses the registration: {detail}")]
+    Refused {
+        /// What the store said.
+        detail: String,
+    },
+}
+
+macro_rules! common_settings {
+    () => {
+        /// Which instance of the app it belongs to. Default 0.
+        pub const fn instance(mut self, instance: u32) -> Self {
+            self.instance = instance;
+            self
+        }
+
+        /// The deadline of each execution. Default 600 s.
+        pub const fn timeout(mut self, timeout: Duration) -> Self {
+            self.details.timeout = Some(timeout);
+            self
+        }
+
+        /// No deadline.
+        pub const fn no_timeout(mut self) -> Self {
+            self.details.timeout = None;
+            self
+        }
+
+        /// What it does, for people who read the history.
+        pub fn description(mut self, text: impl Into<String>) -> Self {
+            self.details.description = Some(text.into());
+            self
+        }
+
+        /// Everything else that the history may know.
+        pub fn details(mut self, change: impl FnOnce(&mut Details)) -> Self {
+            change(&mut self.details);
+            self
+        }
+    };
+}
+
+/// A listener to be registered; made by [`CommandExecutor::listener`].
+#[must_use = "nothing is registered before `register` is awaited"]
+pub struct ListenerBuilder {
+    executor: CommandExecutor,
+    app_key: String,
+    instance: u32,
+    name: String,
+    topic: String,
+    details: Details,
+}
+
+impl ListenerBuilder {
+    pub(crate) fn new(
+        executor: CommandExecutor,
+        app: String,
+        name: String,
+        tier: SourceTier,
+    ) -> Self {
+        Self {
+            executor,
+            app_key: app,
+            instance: 0,
+            name,
+            topic: String::new(),
+            details: Details::new(tier),
+        }
+    }
+
+    common_settings!();
+
+    /// The topic, or topic pattern, that it listens to.
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.topic = topic.into();
+        self
+    }
+
+    /// What runs for an event.
+    pub fn handler(self, handler: impl Handler) -> ListenerToRegister {
+        ListenerToRegister {
+            builder: self,
+            handler: Arc::new(handler),
+        }
+    }
+
+    /// What runs for an event, where it returns nothing and so cannot fail.
+    pub fn handler_fn<F, Fut>(self, function: F) -> ListenerToRegister
+    where
+        F: Fn(Arc<Event>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.handler(move |event| {
+            let work = function(event);
+            async move {
+                work.await;
+                Ok(())
+            }
+        })
+    }
+}
+
+/// A listener with its handler.
+#[must_use = "nothing is registered before `register` is awaited"]
+pub struct ListenerToRegister {
+    builder: ListenerBuilder,
+    handler: Arc<dyn Handler>,
+}
+
+impl ListenerToRegister {
+    /// Writes the registration and returns the handle. The same key registered again keeps its
+    /// history.
+    ///
+    /// # Errors
+    ///
+    /// Bad input only; see [`RegisterError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave the registration written, without a handle to it.
+    pub async fn register(self) -> Result<ListenerHandle, RegisterError> {
+        let ListenerBuilder {
+            executor,
+            app_key,
+            instance,
+            name,
+            topic,
+            details,
+        } = self.builder;
+        refuse_empty(&[
+            ("app key", &app_key),
+            ("listener's name", &name),
+            ("topic", &topic),
+        ])?;
+        let key = Arc::new(ListenerKey {
+            app_key,
+            instance,
+            name,
+            topic,
+        });
+        let listener = Arc::new(Listener {
+            registration: ListenerRegistration { key, details },
+            handler: self.handler,
+            row_id: OnceLock::new(),
+        });
+        register(&executor, Entry::Listener(Arc::clone(&listener))).await?;
+        Ok(ListenerHandle { listener })
+    }
+}
+
+/// A registered listener.
+#[derive(Clone, Debug)]
+pub struct ListenerHandle {
+    listener: Arc<Listener>,
+}
+
+impl ListenerHandle {
+    /// The command that invokes its handler for an event, with its tier and its deadline.
+    pub fn invoke(&self, event: impl Into<Arc<Event>>) -> Command {
+        let details = &self.listener.registration.details;
+        Command::InvokeHandler(InvokeHandler {
+            listener: Arc::clone(&self.listener),
+            event: event.into(),
+            source_tier: details.source_tier,
+            effective_timeout: details.timeout,
+        })
+    }
+
+    /// What it invokes.
+    pub const fn listener(&self) -> &Arc<Listener> {
+        &self.listener
+    }
+}
+
+/// A job to be registered; made by [`CommandExecutor::job`].
+#[must_use = "nothing is registered before `register` is awaited"]
+pub struct JobBuilder {
+    executor: CommandExecutor,
+    app_key: String,
+    instance: u32,
+    name: String,
+    group: Option<String>,
+    schedule: ScheduleText,
+    arguments_json: Option<String>,
+    details: Details,
+}
+
+impl JobBuilder {
+    pub(crate) fn new(
+        executor: CommandExecutor,
+        app: String,
+        name: String,
+        tier: SourceTier,
+    ) -> Self {
+        Self {
+            executor,
+            app_key: app,
+            instance: 0,
+            name,
+            group: None,
+            schedule: ScheduleText::manual(),
+            arguments_json: None,
+            details: Details::new(tier),
+        }
+    }
+
+    common_settings!();
+
+    /// What starts it, described for people. Default: only by hand.
+    pub fn schedule(mut self, schedule: ScheduleText) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// The group in which it is shown.
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// Its arguments as JSON, to be recorded with every run. Default: nothing is recorded.
+    pub fn record_arguments(mut self, json: impl Into<String>) -> Self {
+        self.arguments_json = Some(json.into());
+        self
+    }
+
+    /// What runs.
+    pub fn handler(self, handler: impl JobHandler) -> JobToRegister {
+        JobToRegister {
+            builder: self,
+            handler: Arc::new(handler),
+        }
+    }
+
+    /// What runs, where it returns nothing and so cannot fail.
+    pub fn handler_fn<F, Fut>(self, function: F) -> JobToRegister
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.handler(move || {
+            let work = function();
+            async move {
+                work.await;
+                Ok(())
+            }
+        })
+    }
+}
+
+/// A job with its handler.
+#[must_use = "nothing is registered before `register` is awaited"]
+pub struct JobToRegister {
+    builder: JobBuilder,
+    handler: Arc<dyn JobHandler>,
+}
+
+impl JobToRegister {
+    /// Writes the registration and returns the handle. The same key registered again keeps its
+    /// history.
+    ///
+    /// # Errors
+    ///
+    /// Bad input only; see [`RegisterError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave the registration written, without a handle to it.
+    pub async fn register(self) -> Result<JobHandle, RegisterError> {
+        let builder = self.builder;
+        refuse_empty(&[("app key", &builder.app_key), ("job's name", &builder.name)])?;
+        let job = Arc::new(Job {
+            registration: JobRegistration {
+                key: Arc::new(JobKey {
+                    app_key: builder.app_key,
+                    instance: builder.instance,
+                    name: builder.name,
+                }),
+                details: builder.details,
+                handler_name: None,
+                schedule: builder.schedule,
+                group: builder.group,
+                arguments_json: builder.arguments_json,
+            },
+            handler: self.handler,
+            row_id: OnceLock::new(),
+        });
+        register(&builder.executor, Entry::Job(Arc::clone(&job))).await?;
+        Ok(JobHandle { job })
+    }
+}
+
+/// A registered job.
+#[derive(Clone, Debug)]
+pub struct JobHandle {
+    job: Arc<Job>,
+}
+
+impl JobHandle {
+    /// The command that runs it because somebody wants it now.
+    pub fn run_now(&self) -> Command {
+        self.command(TriggerMode::Manual)
+    }
+
+    /// The command that runs it because its schedule says so.
+    pub fn run_scheduled(&self) -> Command {
+        self.command(TriggerMode::Schedule)
+    }
+
+    /// What it runs.
+    pub const fn job(&self) -> &Arc<Job> {
+        &self.job
+    }
+
+    fn command(&self, trigger_mode: TriggerMode) -> Command {
+        let details = &self.job.registration.details;
+        Command::ExecuteJob(ExecuteJob {
+            job: Arc::clone(&self.job),
+            trigger_mode,
+            source_tier: details.source_tier,
+            effective_timeout: details.timeout,
+        })
+    }
+}
+
+fn refuse_empty(parts: &[(&'static str, &str)]) -> Result<(), RegisterError> {
+    match parts.iter().find(|(_, text)| text.is_empty()) {
+        Some((part, _)) => Err(RegisterError::Empty { part }),
+        None => Ok(()),
+    }
+}
+
+/// Tries at once; what the store cannot take now is kept for later. One that was cut off by the
+/// store's shutdown is kept too: its records say what they belong to without a row.
+async fn register(executor: &CommandExecutor, entry: Entry) -> Result<(), RegisterError> {
+    match entry.apply(executor.store()).await {
+        Ok(()) => Ok(()),
+        Err(error) => match error.class {
+            ErrorClass::Transient | ErrorClass::Closed => {
+                executor.register_later(entry);
+                Ok(())
+            }
+            ErrorClass::Dangling | ErrorClass::Constraint | ErrorClass::Unstorable => {
+                let detail = error.source.to_string();
+                Err(RegisterError::Refused { detail })
+            }
+        },
+    }
+}

@@ -1,0 +1,84 @@
+//! Batches that wait for another try, by due time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::Batch;
+use tokio::time::Instant;
+
+/// A batch that the store has not taken, and what it has been through.
+pub(crate) struct Retry {
+    pub(crate) batch: Arc<Batch>,
+    /// The number of its first record.
+    pub(crate) first: u64,
+    /// How many tries have failed.
+    pub(crate) failures: u32,
+    /// How many of its retries the store itself refused.
+    pub(crate) refusals: u32,
+}
+
+/// How long to wait after this many failures, from 1: one second more each time, five at most.
+pub(crate) fn delay_after(failures: u32) -> Duration {
+    Duration::from_secs(u64::from(failures.clamp(1, 5)))
+}
+
+/// Up to a tenth less than `delay`, so that processes that failed together do not return
+/// together. Never more: the documented delays are upper bounds.
+pub(crate) fn with_jitter(delay: Duration) -> Duration {
+    delay.mul_f64(1.0 - fastrand::f64() / 10.0)
+}
+
+/// Waiting batches, the first due on top.
+#[derive(Default)]
+pub(crate) struct RetryHeap {
+    heap: BinaryHeap<Reverse<Entry>>,
+}
+
+struct Entry {
+    due: Instant,
+    retry: Retry,
+}
+
+impl RetryHeap {
+    pub(crate) fn push(&mut self, retry: Retry, due: Instant) {
+        self.heap.push(Reverse(Entry { due, retry }));
+    }
+
+    /// When the first is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(entry)| entry.due)
+    }
+
+    /// The first one, due or not.
+    pub(crate) fn pop(&mut self) -> Option<Retry> {
+        self.heap.pop().map(|Reverse(entry)| entry.retry)
+    }
+
+    /// The number of the oldest record in here.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.heap
+            .iter()
+            .map(|Reverse(entry)| entry.retry.first)
+            .min()
+    }
+}
+
+// Ordered by due time, then by age: equal times keep the order in which records were offered.
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.due, self.retry.first).cmp(&(other.due, other.retry.first))
+    }
+}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Entry {}

@@ -1,0 +1,125 @@
+//! Clauses F: starting and stopping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::{RecordStore, SessionStatus};
+use executor_core::{DropReason, ErrorClass, Event, Status};
+use executor_service::{CommandExecutor, Config, StartError};
+use executor_testkit::{Fault, MemoryStore};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Fixture, event, forever, statuses};
+
+#[tokio::test(start_paused = true)]
+async fn f01_start_returns_with_the_reason_why_not() {
+    let closed = MemoryStore::new();
+    closed.close().await.unwrap();
+    let refused = CommandExecutor::builder(closed).start().await.err();
+    let Some(StartError::Store(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(error.class, ErrorClass::Closed);
+    let senseless = Config {
+        batch_max: 0,
+        ..Config::default()
+    };
+    let builder = CommandExecutor::builder(MemoryStore::new()).config(senseless);
+    let refused = builder.start().await.err().unwrap().to_string();
+    assert_eq!(
+        refused,
+        "invalid configuration: batch_max must be more than zero"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_running_executions_get_half_the_time_and_are_cancelled_then() {
+    let fixture = Arc::new(Fixture::new().await);
+    let ends = fixture
+        .listener("ends", |_: Arc<Event>| async {
+            sleep(Duration::from_secs(2)).await;
+            Ok(())
+        })
+        .await;
+    let hangs = fixture.listener("hangs", |_: Arc<Event>| forever()).await;
+    let mut tasks = Vec::new();
+    for listener in [ends, hangs] {
+        let executor = fixture.executor.clone();
+        tasks.push(tokio::spawn(async move {
+            executor
+                .execute(listener.invoke(event()))
+                .await
+                .unwrap()
+                .status()
+        }));
+    }
+    tokio::task::yield_now().await;
+    let report = fixture.executor.shutdown(Duration::from_secs(6)).await;
+    assert_eq!(tasks.remove(0).await.unwrap(), Status::Success);
+    assert_eq!(tasks.remove(0).await.unwrap(), Status::Cancelled);
+    assert_eq!((report.cancelled, report.still_running), (1, 0));
+    assert_eq!(report.elapsed.as_secs(), 3, "half of the six seconds");
+    assert_eq!(report.ledger.stored, 2);
+    assert!(report.session_closed);
+    assert_eq!(
+        statuses(&fixture.store.records()),
+        [Status::Success, Status::Cancelled]
+    );
+    let (status, ledger) = fixture
+        .store
+        .session(fixture.executor.session_id())
+        .unwrap();
+    assert_eq!((status, ledger), (SessionStatus::Success, report.ledger));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_what_cannot_be_written_in_time_is_counted() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Hangs]);
+    for _ in 0..7 {
+        fixture.run(&listener).await;
+    }
+    let begun = Instant::now();
+    let report = fixture.stop().await;
+    assert!(begun.elapsed() <= Duration::from_millis(5_250));
+    assert_eq!(report.ledger.dropped(DropReason::Shutdown), 7);
+    assert_eq!(report.ledger.waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_retries_go_on_until_the_deadline() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Lost, Fault::Lost]);
+    fixture.run(&listener).await;
+    let report = fixture.stop().await;
+    assert_eq!(report.ledger.stored, 1, "{}", report.ledger);
+    assert!(report.elapsed <= Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_every_call_gets_the_same_report() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.run(&listener).await;
+    let (one, two) = tokio::join!(fixture.stop(), fixture.stop());
+    assert_eq!(one, two);
+    assert_eq!(fixture.stop().await, one);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_a_shutdown_that_was_given_up_can_be_finished() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Slow(Duration::from_secs(2))]);
+    fixture.run(&listener).await;
+    let first = fixture.executor.shutdown(Duration::from_secs(5));
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), first)
+            .await
+            .is_err()
+    );
+    let report = fixture.stop().await;
+    assert_eq!(report.ledger.stored, 1, "{}", report.ledger);
+}

@@ -1,0 +1,400 @@
+//! Clauses A: one command, one execution, one record.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use executor_core::context::inherit;
+use executor_core::{
+    Command, Event, HandlerError, Outcome, Refused, SourceTier, Status, TimeoutOrigin, Trigger,
+    TriggerMode, current_execution_id,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::{Fixture, Logs, event, forever, statuses};
+
+#[tokio::test(start_paused = true)]
+async fn a01_every_way_to_end_yields_exactly_one_record() {
+    let fixture = Fixture::new().await;
+    fixture.run_once(|_: Arc<Event>| async { Ok(()) }).await;
+    fixture
+        .run_once(|_: Arc<Event>| async { Err("no".into()) })
+        .await;
+    fixture.run_once(|_: Arc<Event>| forever()).await;
+    fixture
+        .run_once(|_: Arc<Event>| async { panic!("oh") })
+        .await;
+    let hanging = fixture.listener("hanging", |_: Arc<Event>| forever()).await;
+    let dropped = timeout(Duration::from_secs(1), fixture.run(&hanging)).await;
+    assert!(dropped.is_err());
+    let expected = [
+        Status::Success,
+        Status::Error,
+        Status::TimedOut,
+        Status::Panicked,
+        Status::Cancelled,
+    ];
+    assert_eq!(statuses(&fixture.stored().await), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a01_holds_on_the_multi_thread_runtime() {
+    let fixture = Arc::new(Fixture::new().await);
+    let listener = fixture.noop().await;
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let (fixture, listener) = (Arc::clone(&fixture), listener.clone());
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..50 {
+                fixture.run(&listener).await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(fixture.stored().await.len(), 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a01_an_execution_begins_at_the_first_poll() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    drop(fixture.executor.execute(listener.invoke(event())));
+    assert_eq!(fixture.stop().await.ledger.offered, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a01_what_is_refused_neither_runs_nor_is_recorded() {
+    let fixture = Fixture::new().await;
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&ran);
+    let count = move |_: Arc<Event>| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async { Ok(()) }
+    };
+    let listener = fixture.listener("counted", count).await;
+    fixture.run(&listener).await;
+    fixture.stop().await;
+    let refused = fixture.executor.execute(listener.invoke(event())).await;
+    assert_eq!(refused.unwrap_err(), Refused::Stopping);
+    assert_eq!(ran.load(Ordering::Relaxed), 1);
+    assert_eq!(fixture.ledger().offered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a02_the_builders_resolve_tier_and_deadline() {
+    let fixture = Fixture::new().await;
+    let executor = &fixture.executor;
+    let ok = |_: Arc<Event>| async { Ok(()) };
+    let default = executor.listener("a", "default").topic("t").handler(ok);
+    let default = default.register().await.unwrap().invoke(event());
+    assert_eq!(default.source_tier(), SourceTier::App);
+    assert_eq!(default.effective_timeout(), Some(Duration::from_secs(600)));
+    let framework = executor.framework_job("a", "core").no_timeout();
+    let framework = framework.handler_fn(|| async {}).register().await.unwrap();
+    assert_eq!(framework.run_now().source_tier(), SourceTier::Framework);
+    assert_eq!(framework.run_now().effective_timeout(), None);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a03_overlapping_executions_each_see_their_own_id() {
+    let fixture = Fixture::new().await;
+    let handler = |_: Arc<Event>| async {
+        let before = current_execution_id();
+        sleep(Duration::from_millis(10)).await;
+        let spawned = tokio::spawn(inherit(async { current_execution_id() }));
+        assert_eq!(spawned.await?, before);
+        assert_eq!(current_execution_id(), before);
+        Err(before.expect("inside an execution").to_string().into())
+    };
+    let listener = fixture.listener("id", handler).await;
+    let one = fixture.executor.execute(listener.invoke(event()));
+    let two = fixture.executor.execute(listener.invoke(event()));
+    let (one, two) = tokio::join!(one, two);
+    for result in [one.unwrap(), two.unwrap()] {
+        let seen = &result.outcome.failure().unwrap().message;
+        assert_eq!(*seen, result.execution_id.to_string());
+    }
+    assert_eq!(current_execution_id(), None);
+    assert_ne!(
+        fixture.stored().await[0].execution_id,
+        fixture.store.records()[1].execution_id
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a03_a_span_says_what_runs() {
+    let fixture = Fixture::new().await;
+    let builder = fixture
+        .executor
+        .listener("lights", "hall")
+        .instance(2)
+        .topic("motion.hall");
+    let builder = builder.details(|details| details.instance_name = Some("upstairs".into()));
+    let listener = builder
+        .handler(|_: Arc<Event>| async { Ok(()) })
+        .register()
+        .await
+        .unwrap();
+    let (logs, _listening) = Logs::listen();
+    let result = fixture
+        .executor
+        .execute(listener.invoke(event()))
+        .await
+        .unwrap();
+    let span = &logs.of("SPAN")[0].fields;
+    let expected = [
+        ("execution.id", result.execution_id.to_string()),
+        ("execution.kind", "handler".into()),
+        ("app.key", "lights".into()),
+        ("app.instance", "2".into()),
+        ("app.instance_name", "upstairs".into()),
+        ("listener.id", "1".into()),
+    ];
+    for (field, value) in expected {
+        assert_eq!(span.get(field), Some(&value), "{field}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a04_the_record_has_the_status_of_the_outcome() {
+    let fixture = Fixture::new().await;
+    let outcome = fixture
+        .run_once(|_: Arc<Event>| async { Err("no".into()) })
+        .await;
+    let record = fixture.only_record().await;
+    assert_eq!(record.status, outcome.status());
+    assert_eq!(record.failure.as_ref(), outcome.failure());
+}
+
+#[derive(Debug)]
+struct Outer(std::num::ParseIntError);
+impl std::fmt::Display for Outer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cannot read the brightness")
+    }
+}
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a05_an_error_is_recorded_with_type_message_and_the_chain_of_its_causes() {
+    let fixture = Fixture::new().await;
+    let (logs, _listening) = Logs::listen();
+    fixture
+        .run_once(|_: Arc<Event>| async {
+            "bright".parse::<u32>().map_err(Outer)?;
+            Ok(())
+        })
+        .await;
+    let record = fixture.only_record().await;
+    let failure = record.failure.unwrap();
+    assert!(
+        failure.error_type.ends_with("Outer"),
+        "{}",
+        failure.error_type
+    );
+    assert_eq!(failure.message, "cannot read the brightness");
+    let report = failure.report.clone().unwrap();
+    assert!(report.contains("caused by: invalid digit"), "{report}");
+    let errors = logs.of("ERROR");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].fields["report"], report);
+    assert_eq!(
+        errors[0].fields["execution.id"],
+        record.execution_id.to_string()
+    );
+    assert!(errors[0].fields["subject"].contains("motion.hall"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a07_a_panic_is_caught_wherever_it_happens_and_the_next_execution_runs() {
+    struct PanicsInDrop;
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            panic!("while dropping");
+        }
+    }
+    async fn hold(bomb: PanicsInDrop) -> Result<(), HandlerError> {
+        forever().await?;
+        drop(bomb);
+        Ok(())
+    }
+    let fixture = Fixture::new().await;
+    let while_polled = fixture
+        .run_once(|_: Arc<Event>| async { panic!("at {}", 1) })
+        .await;
+    assert_eq!(while_polled.failure().unwrap().message, "at 1");
+    assert_eq!(while_polled.failure().unwrap().error_type, "panic");
+    let when_called: fn(Arc<Event>) -> std::future::Ready<Result<(), HandlerError>> =
+        |_| panic!("when called");
+    assert_eq!(
+        fixture.run_once(when_called).await.status(),
+        Status::Panicked
+    );
+    let timed_out = fixture.run_once(|_: Arc<Event>| hold(PanicsInDrop)).await;
+    assert_eq!(timed_out.status(), Status::TimedOut);
+    let hanging = fixture
+        .listener("hold", |_: Arc<Event>| hold(PanicsInDrop))
+        .await;
+    let dropped = timeout(Duration::from_secs(1), fixture.run(&hanging)).await;
+    assert!(dropped.is_err());
+    assert_eq!(
+        fixture.run_once(|_: Arc<Event>| async { Ok(()) }).await,
+        Outcome::Success
+    );
+    let expected = [
+        Status::Panicked,
+        Status::Panicked,
+        Status::TimedOut,
+        Status::Cancelled,
+        Status::Success,
+    ];
+    assert_eq!(statuses(&fixture.stored().await), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a08_an_execution_past_its_deadline_is_timed_out() {
+    let fixture = Fixture::new().await;
+    let begun = Instant::now();
+    let outcome = fixture.run_once(|_: Arc<Event>| forever()).await;
+    let Outcome::TimedOut(TimeoutOrigin::Deadline, failure) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(begun.elapsed().as_millis() / 10, 1_000);
+    assert_eq!(failure.error_type, "TimeoutError");
+    assert_eq!(failure.message, "execution timed out");
+    let record = fixture.only_record().await;
+    assert_eq!(record.marks.timeout_origin, Some(TimeoutOrigin::Deadline));
+    assert!(record.duration >= Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a08_a_handler_done_at_its_deadline_is_done() {
+    let fixture = Fixture::new().await;
+    let outcome = fixture
+        .run_once(|_: Arc<Event>| async {
+            sleep(Duration::from_secs(10)).await;
+            Ok(())
+        })
+        .await;
+    assert_eq!(outcome, Outcome::Success);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a10_a_dropped_execution_is_cancelled_with_its_duration() {
+    let fixture = Fixture::new().await;
+    let hanging = fixture.listener("hanging", |_: Arc<Event>| forever()).await;
+    let dropped = timeout(Duration::from_secs(2), fixture.run(&hanging)).await;
+    assert!(dropped.is_err());
+    let record = fixture.only_record().await;
+    assert_eq!(record.status, Status::Cancelled);
+    assert_eq!(record.duration.as_secs(), 2);
+    assert_eq!(record.failure, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a11_the_duration_is_monotonic_and_the_start_taken_once() {
+    let fixture = Fixture::new().await;
+    let before = executor_core::Clock::now(&executor_testkit::TestClock::new()).wall;
+    let listener = fixture
+        .listener("sleeps", |_: Arc<Event>| async {
+            sleep(Duration::from_millis(1_500)).await;
+            Ok(())
+        })
+        .await;
+    let result = fixture
+        .executor
+        .execute(listener.invoke(event()))
+        .await
+        .unwrap();
+    assert_eq!(result.duration, Duration::from_millis(1_500));
+    let record = fixture.only_record().await;
+    assert_eq!(record.started_at, before);
+    assert_eq!(record.started_at, result.started_at);
+    assert_eq!(record.duration, result.duration);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a12_long_texts_are_cut_in_the_middle_and_keep_the_last_line() {
+    let fixture = Fixture::new().await;
+    let text = format!("first\n{}\0\nthe cause", "é".repeat(100_000));
+    fixture
+        .run_once(move |_: Arc<Event>| {
+            let text = text.clone();
+            async move { Err(text.into()) }
+        })
+        .await;
+    let failure = fixture.only_record().await.failure.unwrap();
+    let report = failure.report.as_deref().unwrap();
+    assert!(failure.message.chars().count() <= 2_048);
+    assert!(report.chars().count() <= 8_192);
+    for text in [failure.message.as_str(), report] {
+        assert!(text.contains("characters left out"));
+        assert!(text.ends_with("\nthe cause"), "{text}");
+        assert!(!text.contains('\0'));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a12_an_error_whose_display_panics_still_yields_a_record() {
+    #[derive(Debug)]
+    struct Rude;
+    impl std::fmt::Display for Rude {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("not telling");
+        }
+    }
+    impl std::error::Error for Rude {}
+    let fixture = Fixture::new().await;
+    fixture
+        .run_once(|_: Arc<Event>| async { Err(Rude.into()) })
+        .await;
+    let record = fixture.only_record().await;
+    assert_eq!(record.status, Status::Error);
+    assert!(record.failure.unwrap().error_type.ends_with("Rude"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a16_the_record_says_what_triggered_it() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    let synthetic = Event::synthetic("motion.hall").with_id("hidden");
+    let job = fixture
+        .executor
+        .job("lights", "nightly")
+        .handler_fn(|| async {});
+    let job = job.register().await.unwrap();
+    let commands: [Command; 4] = [
+        listener.invoke(event()),
+        listener.invoke(synthetic),
+        job.run_now(),
+        job.run_scheduled(),
+    ];
+    for command in commands {
+        fixture.executor.execute(command).await.unwrap();
+    }
+    let triggers: Vec<Trigger> = fixture
+        .stored()
+        .await
+        .into_iter()
+        .map(|r| r.trigger)
+        .collect();
+    assert_eq!(
+        (triggers[0].id(), triggers[0].origin()),
+        (Some("e-1"), Some("REMOTE"))
+    );
+    assert_eq!(
+        (triggers[1].id(), triggers[1].origin()),
+        (None, Some("SYNTHETIC"))
+    );
+    assert_eq!(triggers[2].mode(), Some(TriggerMode::Manual));
+    assert_eq!(triggers[3].mode(), Some(TriggerMode::Schedule));
+}
