@@ -317,6 +317,12 @@ fn look_once(path: &Path) -> Found {
         Err(error) => return unreachable(error),
         Ok(meta) if meta.is_dir() => return unreachable(io::ErrorKind::IsADirectory.into()),
         Ok(meta) if meta.len() == 0 => return Found::Nothing,
+        // Less than the smallest page; SQLite would take it for an empty database.
+        Ok(meta) if meta.len() < 512 => {
+            return Found::Refused(OpenError::NotADatabase {
+                path: path.to_owned(),
+            });
+        }
         Ok(_) => {}
     }
     match id_without_touching(path) {

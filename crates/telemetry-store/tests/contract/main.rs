@@ -1,0 +1,13 @@
+//! The promises of the store, on real databases that are also looked at from outside. A test's
+//! name begins with the clause of `docs/contract.md` that it holds to.
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod migrations;
+mod opening;
+mod queries;
+mod records;
+mod registrations;
+mod sessions;
+mod support;

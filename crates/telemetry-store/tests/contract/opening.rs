@@ -1,0 +1,155 @@
+//! Clause D5: what is at the path, and what may be done to it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use executor_core::ports::Housekeeping;
+use telemetry_store::{OpenError, SqliteReader, SqliteStore};
+
+use crate::support::Database;
+
+/// Everything in a directory: names, bytes and times.
+fn everything_in(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            let changed = entry.metadata().unwrap().modified().unwrap();
+            (name, (fs::read(entry.path()).unwrap(), changed))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn d05_an_absent_database_is_created_and_opened_again() {
+    let database = Database::new();
+    database.open().await.health().await.unwrap();
+    database.open().await.health().await.unwrap();
+    assert_eq!(database.text("PRAGMA journal_mode"), "wal");
+    assert_eq!(database.number("PRAGMA auto_vacuum"), 2, "incremental");
+    assert_eq!(database.number("PRAGMA application_id"), 0x6378_7263);
+}
+
+#[tokio::test]
+async fn d05_an_empty_file_is_as_good_as_none() {
+    let database = Database::new();
+    fs::write(&database.path, "").unwrap();
+    database.open().await.health().await.unwrap();
+}
+
+#[tokio::test]
+async fn d05_what_is_not_ours_is_refused_and_not_one_byte_changes() {
+    let foreign = |path: &Path| {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        connection
+            .pragma_update(None, "journal_mode", "wal")
+            .unwrap();
+        connection
+            .execute_batch("CREATE TABLE cats (name TEXT)")
+            .unwrap();
+    };
+    let garbage = |path: &Path| fs::write(path, "no database at all\n".repeat(1_000)).unwrap();
+    let short = |path: &Path| fs::write(path, "x").unwrap();
+    type Maker<'a> = (&'a dyn Fn(&Path), bool);
+    let makers: [Maker<'_>; 3] = [(&foreign, true), (&garbage, false), (&short, false)];
+    for (make, is_database) in makers {
+        let database = Database::new();
+        make(&database.path);
+        let before = everything_in(database.directory.path());
+        let refused = SqliteStore::open(database.url()).await.err().unwrap();
+        match refused {
+            OpenError::Foreign { .. } => assert!(is_database),
+            OpenError::NotADatabase { .. } => assert!(!is_database),
+            other => panic!("{other}"),
+        }
+        let unread = database.reader().summaries(None).await.unwrap_err();
+        assert!(unread.to_string().contains("left untouched"), "{unread}");
+        assert_eq!(everything_in(database.directory.path()), before);
+    }
+}
+
+#[tokio::test]
+async fn d05_a_newer_database_is_refused_naming_both_versions() {
+    let database = Database::new();
+    drop(database.open().await);
+    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000001')";
+    database.outside().execute(newer, []).unwrap();
+    let refused = SqliteStore::open(database.url()).await.err().unwrap();
+    let text = refused.to_string();
+    assert!(
+        text.contains("29991231000001") && text.contains("_views"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn d05_paths_are_taken_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in [
+        "with space.db",
+        "ünï.db",
+        "a%20b.db",
+        "what?.db",
+        "c#1.db",
+        "file:x.db",
+    ] {
+        let path = directory.path().join(name);
+        let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+        store.health().await.unwrap();
+        assert!(path.exists(), "{name}");
+    }
+    let url = format!("sqlite://{}/url.db", directory.path().display());
+    SqliteStore::open(&url).await.unwrap();
+    assert!(directory.path().join("url.db").exists());
+}
+
+#[tokio::test]
+async fn d05_what_cannot_be_a_database_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let inside = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let why = async |url: &str| {
+        let error = SqliteStore::open(url).await.err().unwrap();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", cause.unwrap_or_default())
+    };
+    assert!(
+        why(directory.path().to_str().unwrap())
+            .await
+            .contains("is a directory")
+    );
+    assert!(
+        why(&inside("no/such/dir.db"))
+            .await
+            .contains("unable to open")
+    );
+    assert!(why("").await.contains("names no file"));
+    assert!(why("postgres://localhost/x").await.contains("SQLite only"));
+    assert!(why("mysql://localhost/x").await.contains("only sqlite:"));
+    let absent = SqliteReader::new(&inside("absent.db")).unwrap();
+    let unread = absent.summaries(None).await.unwrap_err().to_string();
+    assert!(unread.starts_with("no database at"), "{unread}");
+    assert!(!directory.path().join("absent.db").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d05_starters_at_the_same_time_do_not_collide() {
+    for _ in 0..10 {
+        let database = Database::new();
+        let mut starters = Vec::new();
+        for _ in 0..4 {
+            let url = database.url().to_owned();
+            starters.push(tokio::spawn(async move {
+                SqliteStore::open(&url).await.map(drop)
+            }));
+        }
+        for starter in starters {
+            starter.await.unwrap().unwrap();
+        }
+        assert_eq!(
+            database.number("SELECT count(*) FROM __diesel_schema_migrations"),
+            2
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! Clauses D9 and D10: what the history answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::RegistrationStore;
+use executor_core::{Failure, Status};
+use executor_testkit as kit;
+
+use crate::support::{Database, persist};
+
+#[tokio::test]
+async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
+    let database = Database::new();
+    let store = database.open().await;
+    let listener = kit::listener("hall");
+    store.register_listener(listener.clone()).await.unwrap();
+    let session = kit::session();
+    let mut records: Vec<_> = (0..100)
+        .map(|at| kit::record(&listener, None, at * 10))
+        .collect();
+    for (place, record) in records.iter_mut().enumerate() {
+        record.duration = Duration::from_micros(10 * (place as u64 + 1));
+        if place % 10 == 9 {
+            record.status = Status::TimedOut;
+            record.failure = Some(Arc::new(Failure {
+                message: format!("number {place}"),
+                ..Failure::deadline()
+            }));
+        }
+    }
+    persist(&store, &session, records).await.unwrap();
+    let one_more = kit::record(&kit::listener("other"), None, 0);
+    persist(&store, &kit::session(), vec![one_more])
+        .await
+        .unwrap();
+
+    let summaries = database.reader().summaries(Some(session.id)).await.unwrap();
+    assert_eq!(summaries.len(), 1, "{summaries:?}");
+    let hall = &summaries[0];
+    assert_eq!(
+        (
+            hall.runs(),
+            hall.count(Status::Success),
+            hall.count(Status::TimedOut)
+        ),
+        (100, 90, 10)
+    );
+    assert_eq!(hall.average, Duration::from_micros(505));
+    assert_eq!(
+        hall.p95,
+        Duration::from_micros(950),
+        "95 of 100 took no longer"
+    );
+    assert_eq!(hall.last_error.as_deref(), Some("TimeoutError: number 99"));
+    assert_eq!(
+        (hall.name.as_str(), hall.topic.as_deref()),
+        ("hall", Some("motion.hall"))
+    );
+    assert_eq!(database.reader().summaries(None).await.unwrap().len(), 2);
+    assert_eq!(database.reader().count(None).await.unwrap(), 101);
+}
+
+#[tokio::test]
+async fn d09_rows_from_before_and_after_a_deletion_stand_together() {
+    let database = Database::new();
+    let store = database.open().await;
+    let listener = kit::listener("hall");
+    for at in 0..2 {
+        store.register_listener(listener.clone()).await.unwrap();
+        persist(
+            &store,
+            &kit::session(),
+            vec![kit::record(&listener, None, at)],
+        )
+        .await
+        .unwrap();
+        database
+            .outside()
+            .execute("DELETE FROM listeners", [])
+            .unwrap();
+    }
+    let summaries = database.reader().summaries(None).await.unwrap();
+    assert_eq!((summaries.len(), summaries[0].runs()), (1, 2));
+}
+
+#[tokio::test]
+async fn d10_a_value_that_no_enum_knows_is_an_error_that_names_the_row() {
+    let database = Database::new();
+    let store = database.open().await;
+    persist(
+        &store,
+        &kit::session(),
+        vec![kit::record(&kit::listener("hall"), None, 0)],
+    )
+    .await
+    .unwrap();
+    database
+        .outside()
+        .execute("UPDATE executions SET status = 42", [])
+        .unwrap();
+    let row = database.number("SELECT id FROM executions");
+    let error = database
+        .reader()
+        .summaries(None)
+        .await
+        .unwrap_err()
+        .to_string();
+    let expected =
+        format!("the execution with id {row} has the status 42, which this program does not know");
+    assert_eq!(error, expected);
+}
