@@ -4,7 +4,8 @@ use std::any::{Any, type_name};
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::panics::catch;
 
 /// How many characters of a message are recorded.
 pub const MESSAGE_MAX_CHARS: usize = 2_048;
@@ -79,8 +80,8 @@ impl Failure {
         }
     }
 
-    /// Describes a panic by its payload.
-    pub fn from_panic(payload: &(dyn Any + Send)) -> Self {
+    /// Describes a panic by its payload and, where it is known, its place in the source.
+    pub fn from_panic(payload: &(dyn Any + Send), place: Option<&str>) -> Self {
         let message = payload
             .downcast_ref::<&'static str>()
             .copied()
@@ -89,7 +90,7 @@ impl Failure {
         Self {
             error_type: "panic".into(),
             message: storable(message, MESSAGE_MAX_CHARS),
-            report: None,
+            report: place.map(|place| storable(&format!("panicked at {place}"), REPORT_MAX_CHARS)),
         }
     }
 
@@ -107,7 +108,7 @@ impl Failure {
 /// error must not make another one.
 fn text_of(error: &dyn Error) -> String {
     let mut text = String::new();
-    let shown = catch_unwind(AssertUnwindSafe(|| write!(text, "{error}")));
+    let shown = catch(|| write!(text, "{error}"));
     match shown {
         Ok(Ok(())) => text,
         Ok(Err(_)) | Err(_) => text + "<the error's Display failed>",

@@ -30,6 +30,8 @@ pub mod ledger;
 
 pub mod context;
 
+mod panics;
+
 pub mod ports;
 
 mod watch;

@@ -13,6 +13,7 @@ use crate::command::Command;
 use crate::failure::Failure;
 use crate::identity::ExecutionId;
 use crate::outcome::{ExecutionResult, Outcome, TimeoutOrigin};
+use crate::panics::{self, Caught};
 use crate::ports::{ExecutionStart, RecordSink};
 use crate::record::{ExecutionRecord, Marks, Subject};
 use crate::time::{Clock, Moment};
@@ -27,7 +28,11 @@ pub struct Runner {
 
 impl Runner {
     /// A runner whose executions all end as `cancelled` once `stop` is cancelled.
+    ///
+    /// The first one of the process puts a hook in front of the program's panic hook: it is
+    /// silent about panics inside executions and passes all others on.
     pub fn new(sink: Arc<dyn RecordSink>, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+        panics::install_hook();
         Self { sink, clock, stop }
     }
 
@@ -82,10 +87,10 @@ impl<'r> Execution<'r> {
     fn end(mut self, ending: Ending) -> ExecutionResult {
         let duration = self.duration();
         let mut outcome = outcome_of(ending);
-        if let Some(payload) = self.watched.discard()
+        if let Some(caught) = self.watched.discard()
             && outcome == Outcome::Success
         {
-            outcome = Outcome::Panicked(Arc::new(Failure::from_panic(payload.as_ref())));
+            outcome = panicked(&caught);
         }
         self.log(&outcome, duration);
         self.offer(&outcome, duration);
@@ -140,7 +145,8 @@ impl<'r> Execution<'r> {
             }
             Outcome::Panicked(failure) => {
                 let message = failure.message.as_str();
-                error!(execution.id = %id, subject = what(), message, "execution panicked");
+                let place = failure.report.as_deref();
+                error!(execution.id = %id, subject = what(), message, place, "execution panicked");
             }
             Outcome::TimedOut(TimeoutOrigin::Deadline, _) => {
                 warn!(execution.id = %id, subject = what(), duration_ms = millis, "execution timed out");
@@ -170,14 +176,17 @@ fn outcome_of(ending: Ending) -> Outcome {
     match ending {
         Ending::Returned(Ok(())) => Outcome::Success,
         Ending::Returned(Err(error)) => Outcome::Error(Arc::new(Failure::from_error(&error))),
-        Ending::Panicked(payload) => {
-            Outcome::Panicked(Arc::new(Failure::from_panic(payload.as_ref())))
-        }
+        Ending::Panicked(caught) => panicked(&caught),
         Ending::DeadlinePassed => {
             Outcome::TimedOut(TimeoutOrigin::Deadline, Arc::new(Failure::deadline()))
         }
         Ending::Cancelled => Outcome::Cancelled,
     }
+}
+
+fn panicked(caught: &Caught) -> Outcome {
+    let failure = Failure::from_panic(caught.payload.as_ref(), caught.place.as_deref());
+    Outcome::Panicked(Arc::new(failure))
 }
 
 const fn timeout_origin(outcome: &Outcome) -> Option<TimeoutOrigin> {

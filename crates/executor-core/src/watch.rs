@@ -2,9 +2,7 @@
 //! comes first, its end, the deadline or a cancellation. What the ending means is decided in
 //! [`crate::run`].
 
-use std::any::Any;
 use std::future::pending;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
 use tokio::time::{Instant, sleep_until};
@@ -16,11 +14,12 @@ use crate::context;
 use crate::failure::HandlerError;
 use crate::handler::HandlerFuture;
 use crate::identity::ExecutionId;
+use crate::panics::{Caught, catch};
 
 /// How the watching ended.
 pub(crate) enum Ending {
     Returned(Result<(), HandlerError>),
-    Panicked(Box<dyn Any + Send>),
+    Panicked(Caught),
     DeadlinePassed,
     Cancelled,
 }
@@ -78,25 +77,25 @@ impl Watched {
         } = self;
         let _execution = context::enter(Some(*id));
         let _span = span.enter();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+        let polled = catch(|| {
             future
                 .get_or_insert_with(|| command.start())
                 .as_mut()
                 .poll(cx)
-        }));
+        });
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(returned)) => Poll::Ready(Ending::Returned(returned)),
-            Err(payload) => Poll::Ready(Ending::Panicked(payload)),
+            Err(caught) => Poll::Ready(Ending::Panicked(caught)),
         }
     }
 
     /// Drops the handler's future. If that panics, the panic ends here and is returned.
-    pub(crate) fn discard(&mut self) -> Option<Box<dyn Any + Send>> {
+    pub(crate) fn discard(&mut self) -> Option<Caught> {
         let _execution = context::enter(Some(self.id));
         let _span = self.span.enter();
         let future = self.future.take();
-        catch_unwind(AssertUnwindSafe(move || drop(future))).err()
+        catch(move || drop(future)).err()
     }
 }
 

@@ -232,6 +232,11 @@ async fn a07_a_panic_is_caught_wherever_it_happens_and_the_next_execution_runs()
         .await;
     assert_eq!(while_polled.failure().unwrap().message, "at 1");
     assert_eq!(while_polled.failure().unwrap().error_type, "panic");
+    let place = while_polled.failure().unwrap().report.clone().unwrap();
+    assert!(
+        place.starts_with("panicked at ") && place.contains("running.rs:"),
+        "{place}"
+    );
     let when_called: fn(Arc<Event>) -> std::future::Ready<Result<(), HandlerError>> =
         |_| panic!("when called");
     assert_eq!(
