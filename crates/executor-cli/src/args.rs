@@ -1,0 +1,82 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::duration::Span;
+
+/// Where records go when neither the command line nor the configuration says.
+pub(crate) const DEFAULT_DB: &str = "telemetry.db";
+
+/// Runs handlers and jobs, and keeps a durable row of every execution.
+#[derive(Debug, Parser)]
+#[command(name = "executor", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  the program itself failed
+    2  the command line is wrong
+    3  the configuration is wrong
+    4  the database cannot be used
+    5  the events cannot be read
+    6  done, but some records were lost (the summary says how many and why)
+  130  ended at once by a second signal";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the listeners and jobs of a configuration.
+    Run(RunArgs),
+    /// Print what a database knows: runs, outcomes, durations, last errors.
+    Report(ReportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The configuration, a TOML file.
+    pub(crate) config: PathBuf,
+    /// Events, one JSON object a line: a file, or `-` for standard input.
+    ///
+    /// Without --for the program ends when they do.
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) events: Option<PathBuf>,
+    /// How long to run, such as `90s` or `2h30m`. Default: until the events end; without events,
+    /// until Ctrl-C.
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(crate) duration: Option<Span>,
+    /// The database, instead of the configuration's `[store] url`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) db: Option<String>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Log every failure of a handler as it happens.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// The database.
+    #[arg(long, value_name = "URL", default_value = DEFAULT_DB)]
+    pub(crate) db: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

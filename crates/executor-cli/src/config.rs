@@ -1,0 +1,273 @@
+//! The configuration file. Every mistake in it is one line with file, line and column.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::duration::{Span, Timeout};
+use crate::events::Shape;
+use crate::topic::TopicPattern;
+
+/// What is run, and where the records of it go.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    #[serde(default)]
+    pub(crate) store: StoreConfig,
+    #[serde(default)]
+    pub(crate) run: RunConfig,
+    #[serde(default)]
+    pub(crate) events: Shape,
+    #[serde(default, rename = "listener")]
+    pub(crate) listeners: Vec<ListenerConfig>,
+    #[serde(default, rename = "job")]
+    pub(crate) jobs: Vec<JobConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoreConfig {
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RunConfig {
+    /// How many executions run side by side; the next event waits for room.
+    pub(crate) max_concurrent: Concurrency,
+    /// How long a stop may take: half of it to let executions end, the rest to write.
+    pub(crate) shutdown_timeout: Span,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            max_concurrent: Concurrency(16),
+            shutdown_timeout: Span(std::time::Duration::from_secs(5)),
+        }
+    }
+}
+
+/// A number of executions side by side.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "i64")]
+pub(crate) struct Concurrency(pub(crate) usize);
+
+impl TryFrom<i64> for Concurrency {
+    type Error = String;
+
+    fn try_from(number: i64) -> Result<Self, String> {
+        match usize::try_from(number) {
+            Ok(number @ 1..=10_000) => Ok(Self(number)),
+            _ => Err(format!("{number} is not between 1 and 10000")),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListenerConfig {
+    pub(crate) app: Word,
+    pub(crate) name: Spanned<Word>,
+    pub(crate) topic: TopicPattern,
+    pub(crate) run: Run,
+    pub(crate) timeout: Option<Timeout>,
+    pub(crate) description: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobConfig {
+    pub(crate) app: Word,
+    pub(crate) name: Spanned<Word>,
+    pub(crate) every: Span,
+    pub(crate) run: Run,
+    pub(crate) timeout: Option<Timeout>,
+    pub(crate) description: Option<String>,
+}
+
+/// Text with something in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Word(pub(crate) String);
+
+impl TryFrom<String> for Word {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if text.trim().is_empty() {
+            Err("this is empty; it names the entry in the history")
+        } else {
+            Ok(Self(text))
+        }
+    }
+}
+
+/// What to run: a program with its arguments, or something built in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub(crate) enum Run {
+    /// `["program", "argument", ..]`
+    Program(Vec<String>),
+    /// `["@noop"]`: does nothing, in this process.
+    Noop,
+    /// `["@panic"]`: panics, in this process, to see that a panic goes no further.
+    Panic,
+}
+
+impl TryFrom<Vec<String>> for Run {
+    type Error = String;
+
+    fn try_from(argv: Vec<String>) -> Result<Self, String> {
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        match words[..] {
+            [] | ["", ..] => {
+                Err("`run` names no program: write [\"program\", \"argument\"]".into())
+            }
+            ["@noop"] => Ok(Self::Noop),
+            ["@panic"] => Ok(Self::Panic),
+            [name, ..] if name.starts_with('@') => Err(format!(
+                "`{name}` is not built in, or takes no arguments: there are @noop and @panic"
+            )),
+            _ if argv.iter().any(|word| word.contains('\0')) => {
+                Err("an argument contains a NUL character, which no program can be given".into())
+            }
+            _ => Ok(Self::Program(argv)),
+        }
+    }
+}
+
+/// A mistake in a configuration, and where it is.
+#[derive(Debug)]
+pub(crate) struct ConfigError {
+    path: PathBuf,
+    /// Line and column, from 1.
+    place: Option<(usize, usize)>,
+    what: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| ConfigError {
+            path: path.to_owned(),
+            place: None,
+            what: format!("cannot read the configuration: {error}"),
+        })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let refuse = |span: Option<Range<usize>>, what: String| ConfigError {
+            path: path.to_owned(),
+            place: span.map(|span| place_of(text, span.start)),
+            what,
+        };
+        let config: Self = toml::from_str(text)
+            .map_err(|error| refuse(error.span(), error.message().replace('\n', " ")))?;
+        if let Some((span, what)) = config.duplicate() {
+            return Err(refuse(Some(span), what));
+        }
+        if config.listeners.is_empty() && config.jobs.is_empty() {
+            let what = "nothing to run: add a [[listener]] or a [[job]]";
+            return Err(refuse(None, what.into()));
+        }
+        Ok(config)
+    }
+
+    /// The second of two entries that would share their history.
+    fn duplicate(&self) -> Option<(Range<usize>, String)> {
+        let mut listeners = HashSet::new();
+        for listener in &self.listeners {
+            let name = listener.name.get_ref();
+            if !listeners.insert((&listener.app, name, listener.topic.as_str())) {
+                let what = format!("a second listener `{}` of the same app and topic", name.0);
+                return Some((listener.name.span(), what));
+            }
+        }
+        let mut jobs = HashSet::new();
+        for job in &self.jobs {
+            let name = job.name.get_ref();
+            if !jobs.insert((&job.app, name)) {
+                let what = format!("a second job `{}` of the same app", name.0);
+                return Some((job.name.span(), what));
+            }
+        }
+        None
+    }
+}
+
+fn place_of(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |part| part.chars().count())
+        + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let parsed = Config::parse(Path::new("c.toml"), text);
+        parsed.expect_err("a mistake").to_string()
+    }
+
+    const JOB: &str = "[[job]]\napp = \"a\"\nname = \"j\"\nevery = \"1s\"\nrun = [\"true\"]\n";
+
+    #[test]
+    fn every_mistake_is_one_line_with_its_place() {
+        let mistakes = [
+            format!("{JOB}tiemout = \"1s\"\n"),
+            JOB.replace("\"1s\"", "\"soon\""),
+            JOB.replace("[\"true\"]", "[]"),
+            JOB.replace("[\"true\"]", "[\"@nop\"]"),
+            JOB.replace("\"a\"", "\" \""),
+            format!("{JOB}{JOB}"),
+            format!(
+                "{JOB}[[listener]]\napp = \"a\"\nname = \"l\"\ntopic = \"a..b\"\nrun = [\"true\"]\n"
+            ),
+            format!("[run]\nmax_concurrent = 0\n{JOB}"),
+            format!("[events]\ntopic = \"type\"\n{JOB}"),
+            "[[job]\n".to_owned(),
+            "app = 1\n".to_owned(),
+            String::new(),
+        ];
+        let errors: Vec<String> = mistakes.iter().map(|text| error(text)).collect();
+        assert!(
+            errors.iter().all(|error| !error.contains('\n')),
+            "{errors:#?}"
+        );
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn a_whole_configuration_is_understood() {
+        let text = format!(
+            "[store]\nurl = \"x.db\"\n[run]\nshutdown_timeout = \"2s\"\n{JOB}timeout = \"none\"\n"
+        );
+        let config = Config::parse(Path::new("c.toml"), &text).unwrap();
+        assert_eq!(config.jobs[0].timeout, Some(Timeout(None)));
+        assert_eq!(config.run.shutdown_timeout.0.as_secs(), 2);
+        assert_eq!(config.store.url.as_deref(), Some("x.db"));
+    }
+}

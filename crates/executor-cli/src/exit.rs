@@ -1,0 +1,68 @@
+//! How the program can fail, in one line each, and the exit code that says so.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use command_executor::{OpenError, QueryError, RegisterError, StartError};
+use thiserror::Error;
+
+/// Done, but records were lost.
+pub(crate) const LOST: u8 = 6;
+/// Ended by a second signal.
+pub(crate) const CUT_OFF: u8 = 130;
+
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("{0}")]
+    Config(crate::config::ConfigError),
+    #[error("cannot open the events `{}`", path.display())]
+    Events {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    #[error("cannot write the result")]
+    Output(#[source] io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Runtime(_) | Self::Signals(_) | Self::Output(_) => 1,
+            Self::Config(_) | Self::Register(_) => 3,
+            Self::Open(_) | Self::Start(_) | Self::Query(_) => 4,
+            Self::Events { .. } => 5,
+        }
+    }
+}
+
+/// Prints the failure with its causes on one line, and returns its code.
+pub(crate) fn describe(failure: &Failure) -> ExitCode {
+    let mut line = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Transparent errors say the same at every level.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    eprintln!("executor: {}", line.replace('\n', " "));
+    ExitCode::from(failure.code())
+}

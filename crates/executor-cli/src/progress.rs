@@ -1,0 +1,104 @@
+//! The live line on a terminal, and the log lines that must not tear it.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use command_executor::CommandExecutor;
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What has been counted of the stream.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Events that were understood.
+    pub(crate) events: AtomicU64,
+    /// Lines that were not.
+    pub(crate) bad_lines: AtomicU64,
+    /// Commands handed to the executor.
+    pub(crate) started: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn add(counter: &AtomicU64) -> u64 {
+        counter.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// A line of progress on standard error; invisible where that is no terminal.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    /// Shows how things stand until it is dropped.
+    pub(crate) async fn keep_showing(&self, executor: &CommandExecutor, counts: &Counts) {
+        loop {
+            let ledger = executor.ledger();
+            let count = |counter: &AtomicU64| HumanCount(counter.load(Ordering::Relaxed));
+            self.bar.set_message(format!(
+                "events {}  executions {}  running {}  stored {}  waiting {}  bad lines {}",
+                count(&counts.events),
+                count(&counts.started),
+                executor.running(),
+                HumanCount(ledger.stored),
+                HumanCount(ledger.waiting),
+                count(&counts.bad_lines),
+            ));
+            self.bar.tick();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Takes the line away.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Sends log lines to standard error, above the live line. The failures of handlers are in
+    /// the table and in the database, so they are logged only when somebody asks for them.
+    pub(crate) fn log(&self, verbose: bool) {
+        let handlers = if verbose {
+            LevelFilter::INFO
+        } else {
+            LevelFilter::OFF
+        };
+        let targets = Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("executor_core", handlers);
+        let progress = self.clone();
+        let format = tracing_subscriber::fmt::layer()
+            .with_ansi(io::stderr().is_terminal())
+            .with_writer(move || Above(progress.clone()));
+        tracing_subscriber::registry()
+            .with(format)
+            .with(targets)
+            .init();
+    }
+}
+
+/// Writes above the live line.
+struct Above(Progress);
+
+impl Write for Above {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.bar.suspend(|| io::stderr().write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

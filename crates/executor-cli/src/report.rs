@@ -1,0 +1,177 @@
+//! The table per listener and job, for people and as JSON.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
+use command_executor::{SqliteReader, Status, Summary};
+use serde_json::{Value, json};
+
+use crate::args::ReportArgs;
+use crate::exit::Failure;
+
+/// How much of the last error stands in the table; the rest is in `errors_v`.
+const ERROR_MAX_CHARS: usize = 48;
+
+/// `executor report`.
+pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
+    let summaries = SqliteReader::new(&args.db)?.summaries(None).await?;
+    print(&summaries, args.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints summaries on standard output. A reader that has seen enough is no failure.
+pub(crate) fn print(summaries: &[Summary], as_json: bool) -> Result<(), Failure> {
+    let text = if as_json {
+        format!("{:#}\n", json(summaries))
+    } else if summaries.is_empty() {
+        "no executions\n".to_owned()
+    } else {
+        format!("{}\n", table(summaries))
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+fn json(summaries: &[Summary]) -> Value {
+    summaries.iter().map(json_of).collect()
+}
+
+fn json_of(summary: &Summary) -> Value {
+    let by_status: serde_json::Map<String, Value> = Status::ALL
+        .into_iter()
+        .map(|status| (status.as_str().to_owned(), summary.count(status).into()))
+        .collect();
+    json!({
+        "kind": summary.kind,
+        "app_key": summary.app_key,
+        "instance": summary.instance,
+        "name": summary.name,
+        "topic": summary.topic,
+        "runs": summary.runs(),
+        "by_status": by_status,
+        "average_us": summary.average.as_micros() as u64,
+        "p95_us": summary.p95.as_micros() as u64,
+        "last_error": summary.last_error,
+    })
+}
+
+fn table(summaries: &[Summary]) -> Table {
+    let shown: Vec<Status> = Status::ALL
+        .into_iter()
+        .filter(|status| summaries.iter().any(|summary| summary.count(*status) > 0))
+        .collect();
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    // Wraps to the terminal's width; piped, a row stays a line.
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header(&shown));
+    for summary in summaries {
+        table.add_row(row(summary, &shown));
+    }
+    table
+}
+
+fn header(shown: &[Status]) -> Vec<Cell> {
+    let words = ["kind", "app", "name", "topic", "runs"].into_iter();
+    let statuses = shown.iter().map(|status| status.as_str());
+    let rest = ["average", "p95", "last error"];
+    words.chain(statuses).chain(rest).map(Cell::new).collect()
+}
+
+fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
+    let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    let mut app = summary.app_key.clone();
+    if summary.instance > 0 {
+        app = format!("{app}[{}]", summary.instance);
+    }
+    let mut cells = vec![
+        Cell::new(summary.kind),
+        Cell::new(app),
+        Cell::new(&summary.name),
+        Cell::new(summary.topic.as_deref().unwrap_or("")),
+        number(summary.runs().to_string()),
+    ];
+    for status in shown {
+        let count = summary.count(*status);
+        let cell = number(count.to_string());
+        let is_bad = count > 0 && *status != Status::Success;
+        cells.push(if is_bad { cell.fg(Color::Red) } else { cell });
+    }
+    cells.push(number(readable(summary.average)));
+    cells.push(number(readable(summary.p95)));
+    cells.push(Cell::new(shortened(
+        summary.last_error.as_deref().unwrap_or(""),
+    )));
+    cells
+}
+
+/// Three digits or so, in the unit that fits.
+fn readable(duration: Duration) -> String {
+    let us = duration.as_micros();
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        1_000_000..60_000_000 => format!("{:.2} s", us as f64 / 1e6),
+        _ => format!("{:.1} min", us as f64 / 6e7),
+    }
+}
+
+fn shortened(error: &str) -> String {
+    let line: String = error
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    match line.char_indices().nth(ERROR_MAX_CHARS) {
+        None => line,
+        Some((end, _)) => format!("{}…", &line[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(name: &str, by_status: [u64; 7], last_error: Option<&str>) -> Summary {
+        Summary {
+            kind: "handler",
+            app_key: "lights".into(),
+            instance: 0,
+            name: name.into(),
+            topic: Some("motion.*".into()),
+            by_status,
+            average: Duration::from_micros(1_234),
+            p95: Duration::from_secs(2),
+            last_error: last_error.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn the_table_lines_up_and_leaves_out_what_never_happened() {
+        let long =
+            "exit status 3: \u{1b}[31m`a program with a very long name` exited with status 3";
+        let summaries = [
+            summary("hall", [120, 0, 0, 0, 0, 0, 0], None),
+            summary("cellar", [7, 1_200, 3, 0, 0, 0, 0], Some(long)),
+        ];
+        let mut table = table(&summaries);
+        table.force_no_tty();
+        insta::assert_snapshot!(table.to_string());
+    }
+
+    #[test]
+    fn json_has_every_status() {
+        let summaries = [summary("hall", [1, 2, 3, 4, 5, 6, 7], Some("a: b"))];
+        insta::assert_snapshot!(format!("{:#}", json(&summaries)));
+    }
+
+    #[test]
+    fn durations_are_shown_in_the_unit_that_fits() {
+        let shown = [7, 1_500, 2_345_000, 90_000_000].map(|us| readable(Duration::from_micros(us)));
+        assert_eq!(shown, ["7 µs", "1.5 ms", "2.35 s", "1.5 min"]);
+    }
+}

@@ -1,0 +1,317 @@
+//! `executor run`: registers what the configuration names, feeds it events, runs its jobs, and
+//! stops in order.
+
+use std::future::pending;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use command_executor::registration::ScheduleText;
+use command_executor::{
+    CommandExecutor, Event, JobHandle, ListenerHandle, ShutdownReport, SqliteReader, SqliteStore,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::args::{DEFAULT_DB, RunArgs};
+use crate::config::{Config, JobConfig, ListenerConfig, Run};
+use crate::duration::Timeout;
+use crate::events::Shape;
+use crate::exit::{CUT_OFF, Failure, LOST};
+use crate::lines::{self, Line};
+use crate::progress::{Counts, Progress};
+use crate::signals::Signals;
+use crate::topic::TopicPattern;
+use crate::{child, jobs, report};
+
+/// How many records may wait in memory.
+const QUEUE_MAX: usize = 100_000;
+/// From so many waiting records on the stream is read no further until they are written: where
+/// the choice is between a late event and a lost record, a stream can wait.
+const READ_NO_FURTHER_AT: u64 = QUEUE_MAX as u64 / 2;
+/// How many bad lines are named; the rest is only counted.
+const BAD_LINES_NAMED: u64 = 10;
+
+type Events = mpsc::Receiver<io::Result<Line>>;
+
+/// Runs to the end and prints the table.
+pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let config = Config::read(&args.config).map_err(Failure::Config)?;
+    let events = args.events.as_deref().map(open_events).transpose()?;
+    let progress = Progress::new();
+    progress.log(args.verbose);
+    let mut signals = Signals::listen().map_err(Failure::Signals)?;
+    let url = args.db.clone().or_else(|| config.store.url.clone());
+    let url = url.unwrap_or_else(|| DEFAULT_DB.to_owned());
+    let running = Running::start(&config, &url).await?;
+
+    let ended = tokio::select! {
+        () = running.work(&config, events, &args) => Ended::Done,
+        () = running.progress(&progress) => Ended::Done,
+        () = signals.next() => Ended::Signal,
+    };
+    let stopped = tokio::select! {
+        report = running.stop(ended, &config) => Some(report),
+        () = signals.next() => None,
+    };
+    progress.clear();
+    match stopped {
+        Some(shutdown) => running.conclude(&url, &shutdown, args.json).await,
+        None => {
+            eprintln!("executor: ended at once by a second signal");
+            Ok(ExitCode::from(CUT_OFF))
+        }
+    }
+}
+
+fn open_events(path: &Path) -> Result<(PathBuf, Events), Failure> {
+    let path = path.to_owned();
+    match lines::read(&path) {
+        Ok(events) => Ok((path, events)),
+        Err(source) => Err(Failure::Events { path, source }),
+    }
+}
+
+/// Why the work ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Done,
+    Signal,
+}
+
+/// A service with the configuration's listeners and jobs on it.
+struct Running {
+    executor: CommandExecutor,
+    listeners: Vec<(TopicPattern, ListenerHandle)>,
+    jobs: Vec<(Duration, JobHandle)>,
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    counts: Arc<Counts>,
+}
+
+impl Running {
+    async fn start(config: &Config, url: &str) -> Result<Self, Failure> {
+        let store = SqliteStore::open(url).await?;
+        let settings = command_executor::Config {
+            queue_max: QUEUE_MAX,
+            retry_max_records: QUEUE_MAX,
+            // Whoever reads a stream to its end wants its records, however long that takes.
+            retry_max_attempts: u32::MAX,
+            ..Default::default()
+        };
+        let executor = CommandExecutor::builder(store)
+            .config(settings)
+            .start()
+            .await?;
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            let handle = register_listener(&executor, listener).await?;
+            listeners.push((listener.topic.clone(), handle));
+        }
+        let mut jobs = Vec::new();
+        for job in &config.jobs {
+            jobs.push((job.every.0, register_job(&executor, job).await?));
+        }
+        Ok(Self {
+            executor,
+            listeners,
+            jobs,
+            room: Arc::new(Semaphore::new(config.run.max_concurrent.0)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            counts: Arc::default(),
+        })
+    }
+
+    /// Runs jobs and feeds events, until the time is up or, without a time, the events end.
+    async fn work(&self, config: &Config, events: Option<(PathBuf, Events)>, args: &RunArgs) {
+        for (every, job) in &self.jobs {
+            self.tasks.spawn(jobs::repeat(
+                self.executor.clone(),
+                job.clone(),
+                *every,
+                self.stop.clone(),
+                Arc::clone(&self.counts),
+            ));
+        }
+        let ends_with_events = events.is_some() && args.duration.is_none();
+        let feeding = async {
+            if let Some((path, events)) = events {
+                self.feed(&config.events, &path, events).await;
+            }
+            if !ends_with_events {
+                pending::<()>().await;
+            }
+        };
+        let time_is_up = async {
+            match args.duration {
+                Some(duration) => tokio::time::sleep(duration.0).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = feeding => {}
+            () = time_is_up => {}
+        }
+        if ends_with_events {
+            // Executions that the events have started run to their own ends.
+            self.stop.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        }
+    }
+
+    async fn progress(&self, progress: &Progress) {
+        progress.keep_showing(&self.executor, &self.counts).await;
+    }
+
+    /// Reads the stream to its end.
+    async fn feed(&self, shape: &Shape, path: &Path, mut events: Events) {
+        let mut number = 0_u64;
+        while let Some(line) = events.recv().await {
+            number += 1;
+            let event = match line {
+                Ok(Line::Text(line)) if line.trim_ascii().is_empty() => continue,
+                Ok(Line::Text(line)) => shape.event(line),
+                Ok(Line::TooLong) => Err("longer than 16 MiB".to_owned()),
+                Err(error) => Err(format!("cannot read on: {error}")),
+            };
+            match event {
+                Ok(event) => self.dispatch(Arc::new(event)).await,
+                Err(why) => self.bad_line(path, number, &why),
+            }
+        }
+    }
+
+    fn bad_line(&self, path: &Path, number: u64, why: &str) {
+        let bad = Counts::add(&self.counts.bad_lines);
+        if bad <= BAD_LINES_NAMED {
+            tracing::warn!("{}:{number}: {why}; the line was left out", path.display());
+        }
+        if bad == BAD_LINES_NAMED {
+            tracing::warn!("further bad lines are only counted");
+        }
+    }
+
+    async fn dispatch(&self, event: Arc<Event>) {
+        Counts::add(&self.counts.events);
+        if self.executor.ledger().waiting >= READ_NO_FURTHER_AT {
+            self.executor.flush().await;
+        }
+        for (pattern, listener) in &self.listeners {
+            if !pattern.matches(&event.topic) {
+                continue;
+            }
+            let room = Arc::clone(&self.room).acquire_owned().await;
+            let room = room.expect("nobody closes the semaphore");
+            let executor = self.executor.clone();
+            let command = listener.invoke(Arc::clone(&event));
+            Counts::add(&self.counts.started);
+            self.tasks.spawn(async move {
+                // Refused only when the service stops, and then nothing is owed.
+                let _ = executor.execute(command).await;
+                drop(room);
+            });
+        }
+    }
+
+    async fn stop(&self, ended: Ended, config: &Config) -> ShutdownReport {
+        if ended == Ended::Signal {
+            tracing::warn!("stopping; a second signal ends at once");
+        }
+        self.stop.cancel();
+        let report = self.executor.shutdown(config.run.shutdown_timeout.0).await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        report
+    }
+
+    async fn conclude(
+        &self,
+        url: &str,
+        stop: &ShutdownReport,
+        json: bool,
+    ) -> Result<ExitCode, Failure> {
+        let session = Some(self.executor.session_id());
+        if url == ":memory:" {
+            eprintln!("executor: the history was in memory and is gone");
+        } else {
+            let summaries = SqliteReader::new(url)?.summaries(session).await?;
+            report::print(&summaries, json)?;
+        }
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        eprintln!(
+            "{} events, {} bad lines; records: {}; database {url}",
+            count(&self.counts.events),
+            count(&self.counts.bad_lines),
+            stop.ledger,
+        );
+        let lost = stop.ledger.total_dropped() > 0 || stop.still_running > 0;
+        Ok(if lost {
+            ExitCode::from(LOST)
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}
+
+async fn register_listener(
+    executor: &CommandExecutor,
+    config: &ListenerConfig,
+) -> Result<ListenerHandle, Failure> {
+    let name = config.name.get_ref().0.clone();
+    let listener = executor
+        .listener(config.app.0.clone(), name)
+        .topic(config.topic.as_str())
+        .details(|details| {
+            if let Some(Timeout(timeout)) = config.timeout {
+                details.timeout = timeout;
+            }
+            details.description.clone_from(&config.description);
+            details.registration_source = Some("configuration".into());
+        });
+    let listener = match &config.run {
+        Run::Noop => listener.handler_fn(|_| async {}),
+        Run::Panic => listener.handler_fn(|_| async { panic!("asked to by @panic") }),
+        Run::Program(argv) => {
+            let argv: Arc<[String]> = Arc::from(argv.as_slice());
+            listener.handler(move |event: Arc<Event>| child::run(Arc::clone(&argv), Some(event)))
+        }
+    };
+    Ok(listener.register().await?)
+}
+
+async fn register_job(
+    executor: &CommandExecutor,
+    config: &JobConfig,
+) -> Result<JobHandle, Failure> {
+    let name = config.name.get_ref().0.clone();
+    let job = executor
+        .job(config.app.0.clone(), name)
+        .schedule(ScheduleText {
+            trigger_type: "interval".into(),
+            label: Some(format!("every {}", config.every)),
+            detail: None,
+        })
+        .details(|details| {
+            if let Some(Timeout(timeout)) = config.timeout {
+                details.timeout = timeout;
+            }
+            details.description.clone_from(&config.description);
+            details.registration_source = Some("configuration".into());
+        });
+    let job = match &config.run {
+        Run::Noop => job.handler_fn(|| async {}),
+        Run::Panic => job.handler_fn(|| async { panic!("asked to by @panic") }),
+        Run::Program(argv) => {
+            let argv: Arc<[String]> = Arc::from(argv.as_slice());
+            job.handler(move || child::run(Arc::clone(&argv), None))
+        }
+    };
+    Ok(job.register().await?)
+}

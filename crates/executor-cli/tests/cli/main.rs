@@ -1,0 +1,9 @@
+//! The program as its users meet it: command lines, exit codes, tables, and the database it
+//! leaves, looked at from outside.
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
+mod mistakes;
+mod runs;
+mod signals;
+mod support;

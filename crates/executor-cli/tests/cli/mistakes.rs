@@ -1,0 +1,137 @@
+//! Bad input: one clear line, the documented exit code, nothing lost.
+
+use std::fs;
+
+use crate::support::{Place, Said, listener};
+
+fn one_line(said: &Said, code: i32, parts: &[&str]) {
+    assert_eq!(said.code, Some(code), "{}", said.err);
+    assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+    assert!(said.err.starts_with("executor: "), "{}", said.err);
+    for part in parts {
+        assert!(said.err.contains(part), "{} lacks {part}", said.err);
+    }
+    assert_eq!(said.out, "");
+}
+
+#[test]
+fn a_mistake_in_the_configuration_names_file_line_and_column() {
+    let place = Place::new();
+    let mistakes = [
+        (
+            listener("l", "[\"true\"]", "timeuot = \"1s\""),
+            "c.toml:6:1: unknown field",
+        ),
+        (
+            listener("l", "[\"true\"]", "timeout = \"soon\""),
+            "c.toml:6:11: `soon` is not a duration",
+        ),
+        (
+            listener("l", "[\"true\"]", "").replace('#', "a.#.b"),
+            "c.toml:4:9: `a.#.b` is not a topic",
+        ),
+        ("= 1".to_owned(), "c.toml:1:1: "),
+    ];
+    for (text, expected) in mistakes {
+        place.file("c.toml", &text);
+        one_line(&place.run(&["run", "c.toml"]), 3, &[expected]);
+    }
+    one_line(
+        &place.run(&["run", "none.toml"]),
+        3,
+        &["none.toml: cannot read", "No such file"],
+    );
+    assert!(
+        !place.directory.path().join("telemetry.db").exists(),
+        "nothing was begun"
+    );
+}
+
+#[test]
+fn a_missing_file_of_events_is_named() {
+    let place = Place::new();
+    place.file("c.toml", &listener("l", "[\"true\"]", ""));
+    let said = place.run(&["run", "c.toml", "--events", "none.ndjson"]);
+    one_line(&said, 5, &["`none.ndjson`", "No such file"]);
+    one_line(
+        &place.run(&["run", "c.toml", "--events", "."]),
+        5,
+        &["`.`", "is a directory"],
+    );
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_named_and_left_alone() {
+    let place = Place::new();
+    place.file("c.toml", &listener("l", "[\"true\"]", ""));
+    let foreign = "these are my notes\n".repeat(100);
+    let notes = place.file("notes.db", &foreign);
+    let said = place.run(&["run", "c.toml", "--db", "notes.db"]);
+    one_line(
+        &said,
+        4,
+        &["`notes.db` is not a SQLite database", "left untouched"],
+    );
+    one_line(
+        &place.run(&["report", "--db", "notes.db"]),
+        4,
+        &["`notes.db`"],
+    );
+    assert_eq!(fs::read_to_string(notes).unwrap(), foreign);
+    one_line(
+        &place.run(&["report"]),
+        4,
+        &["no database at `telemetry.db`"],
+    );
+    one_line(
+        &place.run(&["report", "--db", "postgres://x/y"]),
+        4,
+        &["SQLite only"],
+    );
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    let place = Place::new();
+    assert_eq!(place.run(&["run"]).code, Some(2));
+    let said = place.run(&["run", "c.toml", "--for", "soon"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.err.contains("`soon` is not a duration"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn bad_lines_are_named_and_counted_and_the_rest_of_the_stream_goes_on() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    let mut lines =
+        String::from("{\"topic\":\"t\"}\nnot json\n\n{\"no\":\"topic\"}\n{\"topic\":\"t\"}\n");
+    lines.push_str(&"{\n".repeat(50));
+    lines.push_str("{\"topic\":\"last\"}");
+    place.file("e.ndjson", &lines);
+    let said = place.run(&["run", "c.toml", "--events", "e.ndjson"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.err.contains("e.ndjson:2: column 2: not JSON"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.err.contains("e.ndjson:4: no topic at /topic"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("3 events, 52 bad lines"), "{}", said.err);
+    assert!(
+        said.err.lines().count() < 20,
+        "named only at first: {}",
+        said.err
+    );
+    assert_eq!(
+        place.number("telemetry.db", "SELECT count(*) FROM executions"),
+        3
+    );
+}

@@ -1,0 +1,160 @@
+//! `executor run` and `executor report` on real input.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::support::{Place, Said, example, listener};
+
+#[test]
+fn the_quickstart_leaves_a_row_for_every_execution() {
+    let place = Place::new();
+    let (config, events) = (example("quickstart.toml"), example("quickstart.ndjson"));
+    let said = place.run(&["run", &config, "--events", &events, "--for", "4s"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    for name in ["hall", "thermostat", "audit", "heartbeat", "backup"] {
+        assert!(said.out.contains(name), "{}", said.out);
+    }
+    let rows = place.number("quickstart.db", "SELECT count(*) FROM executions");
+    let offered = place.number("quickstart.db", "SELECT offered FROM sessions");
+    assert_eq!(rows, offered);
+    assert_eq!(
+        place.number(
+            "quickstart.db",
+            "SELECT count(*) FROM executions_v WHERE name = 'audit'"
+        ),
+        320
+    );
+    let statuses =
+        "SELECT group_concat(DISTINCT status) FROM (SELECT status FROM executions_v ORDER BY 1)";
+    let expected = "cancelled,error,panicked,success,timed_out";
+    assert_eq!(place.text("quickstart.db", statuses), expected);
+    assert_eq!(
+        place.text("quickstart.db", "SELECT status FROM sessions"),
+        "success"
+    );
+    let signal = "SELECT DISTINCT error_type FROM executions_v WHERE name = 'door'";
+    assert_eq!(place.text("quickstart.db", signal), "signal 9");
+
+    let report = place.run(&["report", "--db", "quickstart.db", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report.out).unwrap();
+    let runs = report
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entity| entity["runs"].as_i64().unwrap());
+    assert_eq!(runs.sum::<i64>(), rows);
+}
+
+#[test]
+fn a_hundred_thousand_events_from_a_pipe_are_a_hundred_thousand_rows() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    let mut program = place.program(&["run", "c.toml", "--events", "-", "--db", "many.db"]);
+    let program = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = program.spawn().unwrap();
+    let mut input = running.stdin.take().unwrap();
+    let feeding = std::thread::spawn(move || {
+        for number in 0..100_000 {
+            writeln!(input, "{{\"topic\":\"t.{}\",\"id\":{number}}}", number % 10).unwrap();
+        }
+    });
+    let said: Said = running.wait_with_output().unwrap().into();
+    feeding.join().unwrap();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(
+        place.number("many.db", "SELECT count(*) FROM executions"),
+        100_000
+    );
+    assert_eq!(
+        place.number(
+            "many.db",
+            "SELECT count(DISTINCT trigger_id) FROM executions"
+        ),
+        100_000
+    );
+}
+
+#[test]
+fn the_event_arrives_on_standard_input() {
+    let place = Place::new();
+    place.file(
+        "c.toml",
+        &listener("all", "[\"sh\", \"-c\", \"cat >> got\"]", ""),
+    );
+    let line = "{\"topic\":\"t\",\"text\":\"ünï\"}";
+    place.file("e.ndjson", &format!("{line}\n"));
+    let said = place.run(&["run", "c.toml", "--events", "e.ndjson"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let got = std::fs::read_to_string(place.directory.path().join("got")).unwrap();
+    assert_eq!(got, format!("{line}\n"));
+}
+
+#[test]
+fn a_program_that_ignores_a_large_event_is_not_waited_for() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"true\"]", ""));
+    let event = format!(
+        "{{\"topic\":\"t\",\"text\":\"{}\"}}\n",
+        "x".repeat(1_000_000)
+    );
+    place.file("e.ndjson", &event);
+    let said = place.run(&["run", "c.toml", "--events", "e.ndjson", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report[0]["by_status"]["success"], 1, "{report}");
+}
+
+#[test]
+fn a_foreign_stream_is_read_where_it_keeps_things() {
+    let place = Place::new();
+    let shape =
+        "[events]\ntopic = \"/_SYSTEMD_UNIT\"\nid = \"/__CURSOR\"\norigin = \"/_HOSTNAME\"\n";
+    let listener = listener("all", "[\"@noop\"]", "").replace("\"#\"", "\"*.service\"");
+    place.file("c.toml", &format!("{shape}{listener}"));
+    let lines = "{\"_SYSTEMD_UNIT\":\"cron.service\",\"__CURSOR\":\"s=1\",\"_HOSTNAME\":\"box\"}\n\
+                 {\"_SYSTEMD_UNIT\":\"user.slice\"}\n";
+    place.file("j.ndjson", lines);
+    let said = place.run(&["run", "c.toml", "--events", "j.ndjson", "--db", "j.db"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let row = "SELECT trigger_id || ' ' || trigger_origin FROM executions_v";
+    assert_eq!(place.text("j.db", row), "s=1 box");
+}
+
+#[test]
+fn a_program_past_its_deadline_is_killed_with_its_process_group() {
+    let place = Place::new();
+    let run = "[\"sh\", \"-c\", \"sleep 300 & echo $! > pid; wait\"]";
+    place.file("c.toml", &listener("all", run, "timeout = \"300ms\""));
+    place.file("e.ndjson", "{\"topic\":\"t\"}\n");
+    let said = place.run(&["run", "c.toml", "--events", "e.ndjson", "--json"]);
+    assert!(
+        said.out.contains("\"timed_out\": 1"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    let pid = std::fs::read_to_string(place.directory.path().join("pid")).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    // Gone, or a zombie that whoever adopted it has not collected yet.
+    assert!(
+        status.is_err() || status.unwrap().contains(") Z "),
+        "the grandchild lives"
+    );
+}
+
+#[test]
+fn an_empty_history_says_so() {
+    let place = Place::new();
+    let job = "[[job]]\napp = \"a\"\nname = \"j\"\nevery = \"1h\"\nrun = [\"true\"]\n";
+    place.file("c.toml", job);
+    let said = place.run(&["run", "c.toml", "--for", "10ms"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "no executions\n"),
+        "{}",
+        said.err
+    );
+    assert_eq!(place.run(&["report"]).out, "no executions\n");
+}
