@@ -1,0 +1,135 @@
+//! How many rows a second the store takes, beside a prepared single-row loop through rusqlite on
+//! the same table with the same pragmas.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use executor_core::ports::{Batch, RecordStore, RegistrationStore, SessionStore};
+use executor_core::{ExecutionRecord, ListenerId};
+use executor_testkit::{TempDatabase, listener, record, session};
+use rusqlite::{Connection, params};
+use telemetry_store::SqliteStore;
+
+use crate::{Pairs, TURNS};
+
+const ROWS: usize = 100_000;
+/// Listeners that take turns, as in a program with some handlers.
+const LISTENERS: usize = 50;
+
+pub(crate) fn measure(batch: usize) -> Pairs {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut pairs = Pairs::default();
+    for turn in 0..=TURNS / 3 {
+        let (ours, bare) = (TempDatabase::new(), TempDatabase::new());
+        let ours = runtime.block_on(through_the_store(&ours, batch));
+        let bare = runtime.block_on(through_rusqlite(&bare, batch));
+        if turn > 0 {
+            pairs.ours.push(ROWS as f64 / ours.as_secs_f64());
+            pairs.bare.push(ROWS as f64 / bare.as_secs_f64());
+        }
+    }
+    pairs
+}
+
+/// How large the database is after a checkpoint, for each row.
+pub(crate) fn bytes_per_row() -> f64 {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = TempDatabase::new();
+    runtime.block_on(through_the_store(&database, 1_000));
+    let outside = Connection::open(database.path()).unwrap();
+    outside
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    std::fs::metadata(database.path()).unwrap().len() as f64 / ROWS as f64
+}
+
+async fn records(store: &SqliteStore) -> Vec<ExecutionRecord> {
+    let mut listeners = Vec::new();
+    for number in 0..LISTENERS {
+        let listener = listener(&format!("listener {number}"));
+        let id: ListenerId = store.register_listener(listener.clone()).await.unwrap();
+        listeners.push((listener, id));
+    }
+    let made = (0..ROWS).map(|number| {
+        let (listener, id) = &listeners[number % LISTENERS];
+        record(listener, Some(*id), number as u64)
+    });
+    made.collect()
+}
+
+async fn through_the_store(database: &TempDatabase, batch: usize) -> Duration {
+    let store = database.open().await.unwrap();
+    let records = records(&store).await;
+    let session = session();
+    let batches: Vec<Arc<Batch>> = records
+        .chunks(batch)
+        .map(|records| {
+            Arc::new(Batch {
+                session: Arc::clone(&session),
+                records: records.to_vec(),
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    for batch in batches {
+        store.persist(batch).await.unwrap();
+    }
+    begun.elapsed()
+}
+
+async fn through_rusqlite(database: &TempDatabase, batch: usize) -> Duration {
+    let store = database.open().await.unwrap();
+    let records = records(&store).await;
+    store.open_session(session()).await.unwrap();
+    drop(store);
+    let mut connection = connection(&database.path());
+    let begun = Instant::now();
+    for records in records.chunks(batch) {
+        insert(&mut connection, records);
+    }
+    begun.elapsed()
+}
+
+fn connection(path: &Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    let pragmas = "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
+                   PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;";
+    connection.execute_batch(pragmas).unwrap();
+    connection
+}
+
+fn insert(connection: &mut Connection, records: &[ExecutionRecord]) {
+    let transaction = connection.transaction().unwrap();
+    {
+        let mut statement = transaction
+            .prepare_cached(
+                "INSERT INTO executions (id, execution_id, kind, status, session_id, listener_id, \
+                 job_id, start_us, duration_us, flags, blocked_us, retry_count, attempt_number, \
+                 trigger_id, trigger_origin, trigger_mode, args_json) \
+                 VALUES (?1, ?2, 0, ?3, 1, ?4, NULL, ?5, ?6, 0, NULL, 0, 1, ?7, ?8, NULL, NULL) \
+                 ON CONFLICT (execution_id) DO NOTHING",
+            )
+            .unwrap();
+        for record in records {
+            let executor_core::Subject::Listener {
+                id: Some(listener), ..
+            } = record.subject
+            else {
+                unreachable!("made of listeners with ids");
+            };
+            let row = params![
+                record.ended_at().as_micros(),
+                record.execution_id.0.as_bytes(),
+                record.status.code(),
+                listener.0,
+                record.started_at.as_micros(),
+                record.duration.as_micros() as i64,
+                record.trigger.id(),
+                record.trigger.origin(),
+            ];
+            statement.execute(row).unwrap();
+        }
+    }
+    transaction.commit().unwrap();
+}

@@ -1,0 +1,8 @@
+//! The whole house: the service on real databases, with faults that are real.
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod locked;
+mod path;
+mod support;
