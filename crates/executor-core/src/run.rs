@@ -1,6 +1,6 @@
 //! One command to one record, whatever happens.
 //!
-//! The record is made in exactly two places: [`Execution::end`] when the handler ended by itself,
+//! The record is made in exactly two places: `Execution::end` when the handler ended by itself,
 //! by deadline or by token, and `Drop` when somebody dropped the future of [`Runner::run`].
 
 use std::sync::Arc;

@@ -1,0 +1,55 @@
+//! The project's own chores: `cargo xtask --help`.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod ci;
+mod migrate;
+mod package;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own chores")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Migrate a database, or make a new migration.
+    Migrate(migrate::Args),
+    /// Run everything that can fail: unit, integration and documentation tests, examples.
+    Test,
+    /// Check what no compiler checks: layers, file sizes, clauses and their tests.
+    Tidy,
+    /// Everything that must hold before a change lands.
+    Ci,
+    /// Build every publishable crate from its own archive.
+    Package,
+    /// Measure, each figure beside its baseline in the same run.
+    Bench,
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().chore {
+        Chore::Migrate(args) => migrate::run(args),
+        Chore::Test => test::run(),
+        Chore::Tidy => tidy::run(),
+        Chore::Ci => ci::run(),
+        Chore::Package => package::run(),
+        Chore::Bench => bench::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Moving databases along the migrations, and making new ones.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Subcommand;
+use telemetry_store::migrate::Migrator;
+
+use crate::shell::root;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// The database.
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "telemetry.db",
+        global = true
+    )]
+    database_url: String,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Apply what is pending (the default).
+    Up,
+    /// Revert the newest migration.
+    Down,
+    /// Revert the newest migration and apply it again.
+    Redo,
+    /// Say which migrations the database has.
+    Status,
+    /// Make an empty migration with today's date.
+    New {
+        /// Its name, in snake case.
+        name: String,
+    },
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let action = args.action.unwrap_or(Action::Up);
+    if let Action::New { name } = action {
+        return new(&name);
+    }
+    let url = args.database_url;
+    let mut migrator = Migrator::open(&url).with_context(|| format!("cannot open `{url}`"))?;
+    match action {
+        Action::Up => up(&mut migrator),
+        Action::Down => down(&mut migrator).map(drop),
+        Action::Redo => {
+            down(&mut migrator).and_then(|any| if any { up(&mut migrator) } else { Ok(()) })
+        }
+        Action::Status => status(&mut migrator),
+        Action::New { .. } => unreachable!("it returned above"),
+    }
+}
+
+fn up(migrator: &mut Migrator) -> anyhow::Result<()> {
+    let applied = migrator.up().map_err(|error| anyhow!(error))?;
+    for name in &applied {
+        println!("applied   {name}");
+    }
+    if applied.is_empty() {
+        println!("nothing to apply");
+    }
+    Ok(())
+}
+
+fn down(migrator: &mut Migrator) -> anyhow::Result<bool> {
+    let reverted = migrator.down().map_err(|error| anyhow!(error))?;
+    match &reverted {
+        Some(name) => println!("reverted  {name}"),
+        None => println!("nothing to revert"),
+    }
+    Ok(reverted.is_some())
+}
+
+fn status(migrator: &mut Migrator) -> anyhow::Result<()> {
+    for migration in migrator.status().map_err(|error| anyhow!(error))? {
+        let word = match (migration.applied, migration.known) {
+            (true, true) => "applied",
+            (true, false) => "unknown",
+            (false, _) => "pending",
+        };
+        println!("{word:8}  {}", migration.name);
+    }
+    Ok(())
+}
+
+fn new(name: &str) -> anyhow::Result<()> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || !name.chars().all(is_plain) {
+        bail!("`{name}` is not in snake case: use lower-case letters, digits and underscores");
+    }
+    let directory = root().join("migrations/sqlite");
+    let today = Command::new("date")
+        .arg("-u")
+        .arg("+%Y-%m-%d")
+        .output()
+        .context("cannot run `date`")?;
+    let today = String::from_utf8(today.stdout)?.trim().to_owned();
+    let taken = fs::read_dir(&directory)?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&today))
+        .count();
+    let made = directory.join(format!("{today}-{:06}_{name}", taken + 1));
+    fs::create_dir(&made).with_context(|| format!("cannot make {}", made.display()))?;
+    fs::write(made.join("up.sql"), "-- What changes, and why.\n")?;
+    fs::write(made.join("down.sql"), "-- The way back, every row kept.\n")?;
+    println!("made {}", made.display());
+    Ok(())
+}

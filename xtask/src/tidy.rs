@@ -1,0 +1,36 @@
+//! What no compiler checks. Each rule returns what breaks it; all of them are printed.
+
+mod clauses;
+mod files;
+mod layers;
+
+use anyhow::{Context, bail};
+use cargo_metadata::{Metadata, MetadataCommand};
+
+use crate::shell::root;
+
+/// What breaks a rule: where, and what to do.
+type Broken = Vec<String>;
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let metadata = MetadataCommand::new()
+        .current_dir(root())
+        .exec()
+        .context("cannot read the workspace's metadata")?;
+    let broken = all(&metadata)?;
+    for line in &broken {
+        eprintln!("tidy: {line}");
+    }
+    if !broken.is_empty() {
+        bail!("{} rules are broken", broken.len());
+    }
+    eprintln!("tidy: layers, files and clauses are in order");
+    Ok(())
+}
+
+fn all(metadata: &Metadata) -> anyhow::Result<Broken> {
+    let mut broken = layers::check(metadata);
+    broken.extend(files::check(metadata)?);
+    broken.extend(clauses::check()?);
+    Ok(broken)
+}

@@ -1,0 +1,92 @@
+//! The contract and its tests: every clause that `docs/contract.md` promises has a test named
+//! after it, and every test that is named after a clause has one there.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::Context;
+
+use super::{Broken, files};
+use crate::shell::root;
+
+const CONTRACT: &str = "docs/contract.md";
+
+pub(super) fn check() -> anyhow::Result<Broken> {
+    let contract = fs::read_to_string(root().join(CONTRACT)).context(CONTRACT)?;
+    let promised = promised(&contract);
+    let mut tested = BTreeSet::new();
+    for path in files::sources()? {
+        tested.extend(tested_in(&fs::read_to_string(path)?));
+    }
+    Ok(compare(&promised, &tested))
+}
+
+fn compare(promised: &BTreeSet<String>, tested: &BTreeSet<String>) -> Broken {
+    let untested = promised.difference(tested).map(|clause| {
+        format!(
+            "{CONTRACT}: clause {clause} has no test that begins with {}_",
+            clause.to_lowercase()
+        )
+    });
+    let unpromised = tested
+        .difference(promised)
+        .map(|clause| format!("{CONTRACT}: tests are named after {clause}, which is not in it"));
+    untested.chain(unpromised).collect()
+}
+
+/// Clauses stand at the beginning of a paragraph: `**A01** …`.
+fn promised(contract: &str) -> BTreeSet<String> {
+    let lines = contract.lines();
+    let clauses = lines.filter_map(|line| line.strip_prefix("**")?.split("**").next());
+    clauses
+        .filter(|word| is_clause(word))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+/// The clauses that functions under `#[test]` and its kin are named after.
+fn tested_in(source: &str) -> BTreeSet<String> {
+    let mut tested = BTreeSet::new();
+    let mut is_test = false;
+    for line in source.lines().map(str::trim) {
+        if line.starts_with("#[") {
+            is_test |= line.contains("test");
+        } else if let Some((_, name)) = line.split_once("fn ") {
+            let clause = name.split('_').next().unwrap_or_default().to_uppercase();
+            if is_test && is_clause(&clause) {
+                tested.insert(clause);
+            }
+            is_test = false;
+        }
+    }
+    tested
+}
+
+/// A letter from A to F and two digits.
+fn is_clause(word: &str) -> bool {
+    let mut chars = word.chars();
+    let letter = chars
+        .next()
+        .is_some_and(|letter| ('A'..='F').contains(&letter));
+    letter && chars.clone().count() == 2 && chars.all(|digit| digit.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(words: &[&str]) -> BTreeSet<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn clauses_and_tests_are_found_and_compared() {
+        let contract = "## A\n\n**A01** Begins.\nmore **A09** inside\n**Not** one\n**B02** Ends.\n";
+        let source = "#[test]\nfn a01_begins() {}\n#[tokio::test(start_paused = true)]\n\
+                      async fn c03_wakes() {}\nfn d05_helper() {}\n#[inline]\nfn e01_no() {}\n";
+        let (promised, tested) = (promised(contract), tested_in(source));
+        assert_eq!(promised, set(&["A01", "B02"]));
+        assert_eq!(tested, set(&["A01", "C03"]));
+        assert_eq!(compare(&promised, &tested).len(), 2);
+    }
+}
