@@ -48,3 +48,11 @@ pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Caught> {
         place: PLACE.take(),
     })
 }
+
+/// Drops what user code made. A panic of its destructor ends here, with all that it carries:
+/// dropping that in turn might panic again.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(caught) = catch(move || drop(value)) {
+        std::mem::forget(caught.payload);
+    }
+}

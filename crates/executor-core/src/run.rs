@@ -87,13 +87,16 @@ impl<'r> Execution<'r> {
     fn end(mut self, ending: Ending) -> ExecutionResult {
         let duration = self.duration();
         let mut outcome = outcome_of(ending);
-        if let Some(caught) = self.watched.discard()
-            && outcome == Outcome::Success
-        {
-            outcome = panicked(&caught);
+        if let Some(caught) = self.watched.discard() {
+            // What had ended otherwise stays what it was.
+            let in_drop = panicked(caught);
+            if outcome == Outcome::Success {
+                outcome = in_drop;
+            }
         }
-        self.log(&outcome, duration);
+        // The record first: whoever listens to the log may panic.
         self.offer(&outcome, duration);
+        self.log(&outcome, duration);
         ExecutionResult {
             execution_id: self.watched.id(),
             outcome,
@@ -133,7 +136,7 @@ impl<'r> Execution<'r> {
         });
     }
 
-    /// One line per failure, inside the execution's span, before the record is offered.
+    /// One line per failure.
     fn log(&self, outcome: &Outcome, duration: Duration) {
         let id = self.watched.id();
         let what = || label(self.watched.command());
@@ -166,7 +169,9 @@ impl Drop for Execution<'_> {
     /// to the execution and to its duration.
     fn drop(&mut self) {
         if self.subject.is_some() {
-            self.watched.discard();
+            if let Some(caught) = self.watched.discard() {
+                panics::drop_quietly(caught.payload);
+            }
             self.offer(&Outcome::Cancelled, self.duration());
         }
     }
@@ -175,8 +180,12 @@ impl Drop for Execution<'_> {
 fn outcome_of(ending: Ending) -> Outcome {
     match ending {
         Ending::Returned(Ok(())) => Outcome::Success,
-        Ending::Returned(Err(error)) => Outcome::Error(Arc::new(Failure::from_error(&error))),
-        Ending::Panicked(caught) => panicked(&caught),
+        Ending::Returned(Err(error)) => {
+            let failure = Failure::from_error(&error);
+            panics::drop_quietly(error);
+            Outcome::Error(Arc::new(failure))
+        }
+        Ending::Panicked(caught) => panicked(caught),
         Ending::DeadlinePassed => {
             Outcome::TimedOut(TimeoutOrigin::Deadline, Arc::new(Failure::deadline()))
         }
@@ -184,8 +193,9 @@ fn outcome_of(ending: Ending) -> Outcome {
     }
 }
 
-fn panicked(caught: &Caught) -> Outcome {
+fn panicked(caught: Caught) -> Outcome {
     let failure = Failure::from_panic(caught.payload.as_ref(), caught.place.as_deref());
+    panics::drop_quietly(caught.payload);
     Outcome::Panicked(Arc::new(failure))
 }
 

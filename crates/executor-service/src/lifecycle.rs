@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use executor_core::ports::{SessionEnd, SessionStatus};
-use executor_core::{Ledger, StoreError};
+use executor_core::{ErrorClass, Ledger, StoreError};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
@@ -100,15 +100,29 @@ async fn close_session(service: &Service, deadline: Instant) -> bool {
         failure: None,
         ledger: service.intake.ledger(),
     };
-    let closing = service.store.close_session(service.session.id, end);
     let patience = deadline.max(Instant::now() + GRACE);
-    match timeout_at(patience, closing).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
+    let closed = timeout_at(patience, close_until_it_holds(service, end)).await;
+    closed.unwrap_or(false)
+}
+
+/// Asks again while the store is away; the caller sets the time limit.
+async fn close_until_it_holds(service: &Service, end: SessionEnd) -> bool {
+    loop {
+        let Err(error) = service
+            .store
+            .close_session(service.session.id, end.clone())
+            .await
+        else {
+            return true;
+        };
+        if error.class != ErrorClass::Transient {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "the session could not be closed");
-            false
+            return false;
         }
-        Err(_) => false,
+        tokio::time::sleep(CLOSE_RETRY).await;
     }
 }
+
+/// How often a store that is away is asked again to close the session.
+const CLOSE_RETRY: Duration = Duration::from_millis(100);

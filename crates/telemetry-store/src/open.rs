@@ -159,7 +159,10 @@ enum Found {
 pub(crate) fn open_writer(target: &Target) -> Result<SqliteConnection, OpenError> {
     let mut connection = connect(target)?;
     refuse_newer(&mut connection)?;
-    migrate::up(&mut connection).map_err(OpenError::Migrate)?;
+    // Looked at first: migrating takes the write lock, which another process may be holding.
+    if first_pending(&mut connection)?.is_some() {
+        migrate::up(&mut connection).map_err(OpenError::Migrate)?;
+    }
     set_up_writer(&mut connection, target)?;
     Ok(connection)
 }
@@ -275,13 +278,16 @@ fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), OpenError> {
 }
 
 fn refuse_older(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let all = migrate::status(connection).map_err(OpenError::Migrate)?;
-    match all.into_iter().find(|migration| !migration.applied) {
+    match first_pending(connection)? {
         None => Ok(()),
-        Some(pending) => Err(OpenError::Older {
-            missing: pending.name,
-        }),
+        Some(missing) => Err(OpenError::Older { missing }),
     }
+}
+
+fn first_pending(connection: &mut SqliteConnection) -> Result<Option<String>, OpenError> {
+    let all = migrate::status(connection).map_err(OpenError::Migrate)?;
+    let pending = all.into_iter().find(|migration| !migration.applied);
+    Ok(pending.map(|migration| migration.name))
 }
 
 /// Looks at a path until two looks agree that it is not ours. A look ignores locks, so it may

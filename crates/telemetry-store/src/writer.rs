@@ -87,34 +87,45 @@ impl Writer {
 }
 
 fn serve(
-    mut connection: SqliteConnection,
+    connection: SqliteConnection,
     target: &Target,
     mut inbox: mpsc::UnboundedReceiver<Message>,
 ) {
+    let mut connection = Some(connection);
     while let Some(message) = inbox.blocking_recv() {
         match message {
-            Message::Serve(request) => {
-                if catch_unwind(AssertUnwindSafe(|| request(&mut connection))).is_err() {
-                    tracing::error!("a request to the telemetry writer panicked; it reconnects");
-                    match open_writer(target) {
-                        Ok(fresh) => connection = fresh,
-                        Err(error) => {
-                            let error: &dyn std::error::Error = &error;
-                            tracing::error!(
-                                error,
-                                "the telemetry writer cannot reconnect and ends"
-                            );
-                            return;
-                        }
-                    }
-                }
-            }
+            Message::Serve(request) => connection = answer(request, connection.take(), target),
             Message::Close(done) => {
                 inbox.close();
                 drop(connection);
                 let _ = done.send(());
                 return;
             }
+        }
+    }
+}
+
+/// Serves one request. After a panic nobody knows what state the connection is in, so the next
+/// request opens a fresh one; a request for which that fails goes unanswered, and its caller asks
+/// again.
+fn answer(
+    request: Request,
+    connection: Option<SqliteConnection>,
+    target: &Target,
+) -> Option<SqliteConnection> {
+    let mut connection = match connection.map_or_else(|| open_writer(target), Ok) {
+        Ok(connection) => connection,
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the telemetry writer cannot reconnect");
+            return None;
+        }
+    };
+    match catch_unwind(AssertUnwindSafe(|| request(&mut connection))) {
+        Ok(()) => Some(connection),
+        Err(_) => {
+            tracing::error!("a request to the telemetry writer panicked; it will reconnect");
+            None
         }
     }
 }
