@@ -38,7 +38,17 @@ pub(crate) fn store_error(operation: &'static str, error: DieselError) -> StoreE
     }
 }
 
-/// The class of an error, by CONTRACT's table.
+/// Whether the error says only that somebody else holds a lock.
+pub(crate) fn is_lock(error: &DieselError) -> bool {
+    const LOCKS: &[&str] = &[
+        "database is locked",
+        "database table is locked",
+        "database schema is locked",
+    ];
+    matches!(error, DieselError::DatabaseError(_, info) if starts(LOCKS, info.message()))
+}
+
+/// The class of an error, by the table of the contract's clause C4.
 pub(crate) fn class_of(error: &DieselError) -> ErrorClass {
     match error {
         DieselError::DatabaseError(kind, info) => class_of_database_error(kind, info.message()),

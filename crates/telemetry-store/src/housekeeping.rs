@@ -8,10 +8,11 @@ use executor_core::ports::{Gap, PruneSlice};
 use crate::rows::{KIND_HANDLER, KIND_JOB, key_columns};
 use crate::schema::{executions, gap_entities, gaps, sessions};
 use crate::session;
+use crate::transaction::immediate;
 
 /// Deletes the oldest rows that ended before a time, at most one slice of them.
 pub(crate) fn prune(connection: &mut SqliteConnection, slice: PruneSlice) -> QueryResult<u64> {
-    connection.immediate_transaction(|connection| {
+    immediate(connection, |connection| {
         let old: Vec<i64> = executions::table
             .filter(executions::id.lt(slice.before.as_micros()))
             .order(executions::id)
@@ -30,7 +31,7 @@ pub(crate) fn prune(connection: &mut SqliteConnection, slice: PruneSlice) -> Que
 /// Writes episodes of loss; one that is there has its counts replaced. An episode of a session
 /// that has no row cannot be shown and is an error.
 pub(crate) fn record_gaps(connection: &mut SqliteConnection, episodes: &[Gap]) -> QueryResult<()> {
-    connection.immediate_transaction(|connection| {
+    immediate(connection, |connection| {
         for episode in episodes {
             record_gap(connection, episode)?;
         }
@@ -92,7 +93,7 @@ fn record_gap_entity(
 
 /// Takes the write lock and reads a table: an open file alone proves neither.
 pub(crate) fn health(connection: &mut SqliteConnection) -> QueryResult<()> {
-    connection.immediate_transaction(|connection| {
+    immediate(connection, |connection| {
         sessions::table
             .count()
             .get_result::<i64>(connection)

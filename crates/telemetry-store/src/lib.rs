@@ -18,6 +18,8 @@ mod open;
 
 pub mod migrate;
 
+mod transaction;
+
 mod insert;
 
 mod parents;

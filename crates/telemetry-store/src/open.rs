@@ -14,7 +14,11 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
 use thiserror::Error;
 
+use executor_core::ErrorClass;
+
+use crate::classify::class_of;
 use crate::migrate;
+use crate::transaction::immediate;
 
 /// "cxrc" in ASCII: what `file` and other programs may know our databases by.
 const APPLICATION_ID: i64 = 0x6378_7263;
@@ -24,6 +28,8 @@ const APPLICATION_ID: i64 = 0x6378_7263;
 const WRITER_BUSY_TIMEOUT_MS: u32 = 200;
 /// While opening nobody is served yet, and another starter may be migrating.
 const OPENING_BUSY_TIMEOUT_MS: u32 = 10_000;
+/// How soon to look again at what another process is about to finish.
+const LOOK_AGAIN_MS: u32 = 20;
 
 /// Why a database was not opened. In every case it is as it was.
 #[derive(Debug, Error)]
@@ -138,6 +144,15 @@ impl Target {
         }
     }
 
+    /// The same file under a name that neither links nor a change of directory can turn into
+    /// another. To be asked when the file is there.
+    pub(crate) fn canonical(self) -> Self {
+        match self {
+            Self::Memory => Self::Memory,
+            Self::File(path) => Self::File(fs::canonicalize(&path).unwrap_or(path)),
+        }
+    }
+
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Memory => None,
@@ -204,11 +219,45 @@ pub(crate) fn connect(target: &Target) -> Result<SqliteConnection, OpenError> {
         "PRAGMA busy_timeout = {OPENING_BUSY_TIMEOUT_MS}; PRAGMA page_size = 4096; \
          PRAGMA auto_vacuum = INCREMENTAL;"
     ))?;
-    if application_id(&mut connection)? != APPLICATION_ID {
-        connection.batch_execute(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
-    }
-    connection.batch_execute("PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;")?;
+    claim(&mut connection, target)?;
+    switch_to_wal(&mut connection)?;
+    connection.batch_execute("PRAGMA foreign_keys = ON")?;
     Ok(connection)
+}
+
+/// Makes an empty database ours. What another program has put there since we looked stays its own.
+fn claim(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenError> {
+    let is_foreign = immediate(connection, |connection| {
+        if application_id(connection)? == APPLICATION_ID {
+            return Ok(false);
+        }
+        if tables(connection)? > 0 {
+            return Ok(true);
+        }
+        connection.batch_execute(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
+        Ok(false)
+    })?;
+    match target.path() {
+        Some(path) if is_foreign => Err(OpenError::Foreign {
+            path: path.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// SQLite does not wait for a lock here when another starter does the same at this moment.
+fn switch_to_wal(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let mut patience = OPENING_BUSY_TIMEOUT_MS / LOOK_AGAIN_MS;
+    loop {
+        let switched = connection.batch_execute("PRAGMA journal_mode = WAL");
+        match switched {
+            Err(error) if class_of(&error) == ErrorClass::Transient && patience > 0 => {
+                patience -= 1;
+                thread::sleep(Duration::from_millis(u64::from(LOOK_AGAIN_MS)));
+            }
+            result => return Ok(result?),
+        }
+    }
 }
 
 fn set_up_writer(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenError> {
@@ -266,6 +315,12 @@ fn application_id(connection: &mut SqliteConnection) -> QueryResult<i64> {
     Ok(found.value)
 }
 
+fn tables(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    let found: Number =
+        diesel::sql_query("SELECT count(*) AS value FROM sqlite_master").get_result(connection)?;
+    Ok(found.value)
+}
+
 fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let all = migrate::status(connection).map_err(OpenError::Migrate)?;
     match all.into_iter().rfind(|migration| !migration.known) {
@@ -305,7 +360,7 @@ fn look(path: &Path) -> Found {
         if refusals >= 2 && !being_written {
             return Found::Refused(refused);
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(u64::from(LOOK_AGAIN_MS)));
     }
 }
 
@@ -346,9 +401,16 @@ fn look_once(path: &Path) -> Found {
 /// Immutable and read-only: no lock, no journal, no shared memory, no recovery.
 fn id_without_touching(path: &Path) -> Result<i64, OpenError> {
     let mut connection = SqliteConnection::establish(&uri(path, "mode=ro&immutable=1")?)?;
-    // Reading the schema first: the application id of a file that is no database reads as 0.
-    connection.batch_execute("SELECT count(*) FROM sqlite_master")?;
-    Ok(application_id(&mut connection)?)
+    // Without the WAL the file may be shorter than its first page says: a checkpoint writes that
+    // page before it has grown the file, and a kill may leave it so. This makes SQLite read it
+    // all the same.
+    connection.batch_execute("PRAGMA writable_schema = ON")?;
+    let id = application_id(&mut connection)?;
+    if id != APPLICATION_ID {
+        // Tells another program's database from a file that is none.
+        tables(&mut connection)?;
+    }
+    Ok(id)
 }
 
 fn journal_of(path: &Path) -> PathBuf {

@@ -17,10 +17,11 @@ use crate::row_ids::RowIds;
 use crate::rows::{ErrorRow, ExecutionRow, OrphanRow, Place};
 use crate::schema::{execution_errors, execution_orphans, executions};
 use crate::session;
+use crate::transaction::{immediate, savepoint};
 
 /// Stores a batch. On an error nothing of it is stored.
 pub(crate) fn persist(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<Fate>> {
-    let quick = connection.immediate_transaction(|connection| {
+    let quick = immediate(connection, |connection| {
         let places = places(connection, batch)?;
         write(connection, &batch.records, &places)
     });
@@ -31,12 +32,11 @@ pub(crate) fn persist(connection: &mut SqliteConnection, batch: &Batch) -> Query
 }
 
 fn row_by_row(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<Fate>> {
-    connection.immediate_transaction(|connection| {
+    immediate(connection, |connection| {
         let places = places(connection, batch)?;
         let mut fates = Vec::with_capacity(batch.records.len());
         for (record, place) in batch.records.iter().zip(places) {
-            // A nested transaction is a savepoint.
-            let written = connection.transaction(|connection| {
+            let written = savepoint(connection, |connection| {
                 write(connection, std::slice::from_ref(record), &[place])
             });
             match written {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
@@ -10,6 +11,7 @@ use executor_core::{SessionId, Status};
 use thiserror::Error;
 
 use crate::open::{OpenError, Target, open_reader};
+use crate::schema::{executions, sessions};
 
 /// Why a question was not answered.
 #[derive(Debug, Error)]
@@ -89,6 +91,11 @@ impl SqliteReader {
         })
     }
 
+    /// Whether the database is in memory, where no second connection reaches it.
+    pub const fn is_in_memory(&self) -> bool {
+        matches!(self.target, Target::Memory)
+    }
+
     /// A summary per listener and job, in order of kind, app, instance and name; of one session,
     /// or of all.
     ///
@@ -114,8 +121,21 @@ impl SqliteReader {
     ///
     /// Dropping the future gives up the answer; nothing was changed by the question.
     pub async fn count(&self, session: Option<SessionId>) -> Result<u64, QueryError> {
-        let summaries = self.summaries(session).await?;
-        Ok(summaries.iter().map(Summary::runs).sum())
+        self.ask(move |connection| {
+            let all = executions::table
+                .inner_join(sessions::table)
+                .select(count_star());
+            let counted: i64 = match session {
+                None => executions::table
+                    .select(count_star())
+                    .get_result(connection)?,
+                Some(id) => all
+                    .filter(sessions::session_uuid.eq(id.0.as_bytes().to_vec()))
+                    .get_result(connection)?,
+            };
+            Ok(counted.unsigned_abs())
+        })
+        .await
     }
 
     async fn ask<T: Send + 'static>(

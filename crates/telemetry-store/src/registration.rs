@@ -14,6 +14,7 @@ use executor_core::{
 use crate::rows::{JobRow, ListenerRow};
 use crate::schema::{executions, listeners, scheduled_jobs};
 use crate::session;
+use crate::transaction::immediate;
 
 pub(crate) fn register_listener(
     connection: &mut SqliteConnection,
@@ -100,7 +101,7 @@ pub(crate) fn reconcile(
     connection: &mut SqliteConnection,
     wanted: &Reconcile,
 ) -> QueryResult<Reconciled> {
-    connection.immediate_transaction(|connection| {
+    immediate(connection, |connection| {
         let listeners = stale_listeners(connection, wanted)?;
         let jobs = stale_jobs(connection, wanted)?;
         let mut plan = Reconciled::default();

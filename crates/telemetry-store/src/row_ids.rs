@@ -23,7 +23,9 @@ const STEP: usize = 64;
 pub(crate) struct RowIds {
     last: i64,
     /// Late ids given out and not written yet.
-    given: BTreeSet<i64>,
+    late: BTreeSet<i64>,
+    /// The others, which only ever grow.
+    fresh: Vec<i64>,
 }
 
 impl RowIds {
@@ -34,7 +36,8 @@ impl RowIds {
             .get_result(connection)?;
         Ok(Self {
             last: last.unwrap_or(i64::MIN),
-            given: BTreeSet::new(),
+            late: BTreeSet::new(),
+            fresh: Vec::new(),
         })
     }
 
@@ -47,10 +50,12 @@ impl RowIds {
         let recorded = recorded.as_micros();
         if recorded < self.last.saturating_sub(LATE_US) {
             let id = self.first_free(connection, recorded)?;
-            self.given.insert(id);
+            self.late.insert(id);
+            self.last = self.last.max(id);
             return Ok(id);
         }
         self.last = recorded.max(self.last.saturating_add(1));
+        self.fresh.push(self.last);
         Ok(self.last)
     }
 
@@ -67,8 +72,8 @@ impl RowIds {
                 .collect();
             let whole = taken.len() < STEP;
             let horizon = taken.last().copied().unwrap_or(i64::MAX);
-            taken.extend(self.given.range(candidate..));
-            while taken.contains(&candidate) {
+            taken.extend(self.late.range(candidate..));
+            while taken.contains(&candidate) || self.fresh.binary_search(&candidate).is_ok() {
                 candidate += 1;
             }
             if whole || candidate <= horizon {

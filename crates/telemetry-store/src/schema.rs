@@ -154,6 +154,8 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(executions -> sessions (session_id));
+
 diesel::allow_tables_to_appear_in_same_query!(
     sessions,
     listeners,

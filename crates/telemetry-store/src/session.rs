@@ -6,6 +6,7 @@ use executor_core::ports::{Session, SessionEnd, SessionStatus};
 use executor_core::{DropReason, Ledger, SessionId, Timestamp};
 
 use crate::schema::sessions;
+use crate::transaction::immediate;
 
 /// The id of the session's row, written now if it is not there.
 pub(crate) fn ensure(connection: &mut SqliteConnection, session: &Session) -> QueryResult<i64> {
@@ -74,7 +75,7 @@ pub(crate) fn close(
 }
 
 /// The sessions that no one has ended.
-pub(crate) fn open_ones(connection: &mut SqliteConnection) -> QueryResult<Vec<SessionId>> {
+fn open_ones(connection: &mut SqliteConnection) -> QueryResult<Vec<SessionId>> {
     let names: Vec<Vec<u8>> = sessions::table
         .filter(sessions::status.eq(SessionStatus::Running.as_str()))
         .select(sessions::session_uuid)
@@ -89,8 +90,23 @@ pub(crate) fn open_ones(connection: &mut SqliteConnection) -> QueryResult<Vec<Se
         .collect()
 }
 
-/// Ends an open session whose process is gone; its last heartbeat is its end.
-pub(crate) fn mark_crashed(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<()> {
+/// Ends all open sessions whose process is gone, or none, and returns them.
+pub(crate) fn mark_all_crashed(
+    connection: &mut SqliteConnection,
+    is_alive: impl Fn(SessionId) -> bool,
+) -> QueryResult<Vec<SessionId>> {
+    immediate(connection, |connection| {
+        let mut gone = open_ones(connection)?;
+        gone.retain(|id| !is_alive(*id));
+        for id in &gone {
+            mark_crashed(connection, *id)?;
+        }
+        Ok(gone)
+    })
+}
+
+/// Its last heartbeat is its end.
+fn mark_crashed(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<()> {
     let open = sessions::table
         .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
         .filter(sessions::status.eq(SessionStatus::Running.as_str()));

@@ -44,9 +44,8 @@ impl SqliteStore {
     /// Dropping the future gives up waiting; the database is created or migrated completely or
     /// not at all.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
-        let target = Target::parse(url)?;
+        let (writer, target) = Writer::start(Target::parse(url)?).await?;
         let path = target.path().map(ToOwned::to_owned);
-        let writer = Writer::start(target).await?;
         Ok(Self {
             writer,
             sessions_dir: path.as_deref().map(alive::directory_of),
@@ -165,10 +164,9 @@ impl SessionStore for SqliteStore {
             };
             self.writer
                 .call("marking crashed sessions", move |connection| {
-                    let mut gone = session::open_ones(connection)?;
-                    gone.retain(|id| !alive::is_alive(&directory, *id));
+                    let is_alive = |id| alive::is_alive(&directory, id);
+                    let gone = session::mark_all_crashed(connection, is_alive)?;
                     for id in &gone {
-                        session::mark_crashed(connection, *id)?;
                         alive::forget(&directory, *id);
                     }
                     Ok(gone)

@@ -6,14 +6,22 @@ use std::thread::{self, JoinHandle};
 
 use diesel::QueryResult;
 use diesel::sqlite::SqliteConnection;
-use executor_core::StoreError;
+use executor_core::{ErrorClass, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::classify::store_error;
+use crate::classify::{class_of, is_lock, store_error};
 use crate::open::{OpenError, Target, open_writer};
 
 /// A request, with its reply inside.
-type Request = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
+type Request = Box<dyn FnOnce(&mut SqliteConnection) -> After + Send>;
+
+/// What a request leaves behind.
+enum After {
+    /// A connection that can be used on.
+    Fine,
+    /// A connection of which nobody knows what state it is in.
+    Reconnect,
+}
 
 enum Message {
     Serve(Request),
@@ -29,14 +37,15 @@ pub(crate) struct Writer {
 impl Writer {
     /// Opens the database on a new thread and returns when it is open, or with the reason why
     /// not.
-    pub(crate) async fn start(target: Target) -> Result<Self, OpenError> {
+    pub(crate) async fn start(target: Target) -> Result<(Self, Target), OpenError> {
         let (messages, inbox) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
         let _thread: JoinHandle<()> = thread::Builder::new()
             .name("telemetry-writer".into())
             .spawn(move || match open_writer(&target) {
                 Ok(connection) => {
-                    let _ = opened.send(Ok(()));
+                    let target = target.canonical();
+                    let _ = opened.send(Ok(target.clone()));
                     serve(connection, &target, inbox);
                 }
                 Err(error) => {
@@ -45,7 +54,7 @@ impl Writer {
             })
             .map_err(OpenError::Thread)?;
         match is_open.await {
-            Ok(result) => result.map(|()| Self { messages }),
+            Ok(result) => result.map(|target| (Self { messages }, target)),
             Err(_) => Err(OpenError::Thread(std::io::Error::other(
                 "the thread panicked while it opened the database",
             ))),
@@ -61,7 +70,10 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (reply, replied) = oneshot::channel();
         let request: Request = Box::new(move |connection| {
-            let _ = reply.send(work(connection));
+            let result = work(connection);
+            let after = after(&result);
+            let _ = reply.send(result);
+            after
         });
         self.messages
             .send(Message::Serve(request))
@@ -102,12 +114,15 @@ fn serve(
                 return;
             }
         }
+        if connection.is_none() && target.path().is_none() {
+            tracing::error!("the database was in memory and is gone with its connection");
+            return;
+        }
     }
 }
 
-/// Serves one request. After a panic nobody knows what state the connection is in, so the next
-/// request opens a fresh one; a request for which that fails goes unanswered, and its caller asks
-/// again.
+/// Serves one request. The connection is let go where its state is unknown, and the next request
+/// opens a fresh one; a request for which that fails goes unanswered, and its caller asks again.
 fn answer(
     request: Request,
     connection: Option<SqliteConnection>,
@@ -122,10 +137,79 @@ fn answer(
         }
     };
     match catch_unwind(AssertUnwindSafe(|| request(&mut connection))) {
-        Ok(()) => Some(connection),
+        Ok(After::Fine) => Some(connection),
+        Ok(After::Reconnect) => None,
         Err(_) => {
             tracing::error!("a request to the telemetry writer panicked; it will reconnect");
             None
         }
+    }
+}
+
+/// A lock that another process holds says nothing about the connection. After anything else that
+/// passes, such as a full disk, SQLite may have ended a transaction that diesel believes open.
+fn after<T>(result: &QueryResult<T>) -> After {
+    match result {
+        Err(error) if class_of(error) == ErrorClass::Transient && !is_lock(error) => {
+            After::Reconnect
+        }
+        _ => After::Fine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::connection::SimpleConnection;
+
+    async fn writer(directory: &tempfile::TempDir) -> Writer {
+        let path = directory.path().join("telemetry.db");
+        let target = Target::parse(path.to_str().unwrap()).unwrap();
+        Writer::start(target).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_inside_a_transaction_costs_only_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = writer(&directory).await;
+        for _ in 0..3 {
+            let panicked = writer
+                .call("panicking", |connection| -> QueryResult<()> {
+                    connection.batch_execute("BEGIN IMMEDIATE; DELETE FROM sessions")?;
+                    panic!("half-way");
+                })
+                .await;
+            assert!(!panicked.unwrap_err().answered);
+            let next = writer.call("going on", |connection| {
+                connection.batch_execute("BEGIN IMMEDIATE; COMMIT")
+            });
+            next.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn c04_a_full_disk_inside_a_transaction_is_transient_and_passes() {
+        use executor_core::Fate;
+        use executor_core::ports::Batch;
+        let directory = tempfile::tempdir().unwrap();
+        let writer = writer(&directory).await;
+        let listener = executor_testkit::listener("hall");
+        let records = (0..2_000).map(|at| executor_testkit::record(&listener, None, at));
+        let batch = std::sync::Arc::new(Batch {
+            session: executor_testkit::session(),
+            records: records.collect(),
+        });
+        let full = std::sync::Arc::clone(&batch);
+        let refused = writer
+            .call("storing a batch", move |connection| {
+                connection.batch_execute("PRAGMA max_page_count = 60")?;
+                crate::persist::persist(connection, &full)
+            })
+            .await;
+        assert_eq!(refused.unwrap_err().class, ErrorClass::Transient);
+        let again = writer.call("storing a batch", move |connection| {
+            crate::persist::persist(connection, &batch)
+        });
+        assert_eq!(again.await.unwrap(), vec![Fate::Detached; 2_000]);
     }
 }

@@ -89,7 +89,8 @@ fn declared() -> BTreeMap<String, Vec<(String, String)>> {
     let source = include_str!("../../src/schema.rs");
     let mut tables: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     let mut table = String::new();
-    for line in source.lines().map(str::trim) {
+    let lines = source.lines().map(str::trim);
+    for line in lines.filter(|line| !line.starts_with("diesel::")) {
         if let Some((name, _)) = line
             .strip_suffix(" {")
             .and_then(|line| line.split_once(" ("))

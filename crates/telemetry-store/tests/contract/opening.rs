@@ -71,6 +71,35 @@ async fn d05_what_is_not_ours_is_refused_and_not_one_byte_changes() {
 }
 
 #[tokio::test]
+async fn d05_our_own_database_is_known_after_a_checkpoint_was_cut_off() {
+    let database = Database::new();
+    drop(database.open().await);
+    let outside = database.outside();
+    let grow = "INSERT INTO sessions (session_uuid, host, pid, started_us, heartbeat_us, status) \
+                VALUES (randomblob(16), hex(randomblob(20000)), 1, 1, 1, 'success')";
+    outside
+        .execute_batch("PRAGMA wal_autocheckpoint = 0")
+        .unwrap();
+    outside.execute(grow, []).unwrap();
+    // The first page is written back and says how long the file will be; the file is not grown.
+    let wal = database.directory.path().join("telemetry.db-wal");
+    let kept = fs::read(&wal).unwrap();
+    let short = fs::metadata(&database.path).unwrap().len();
+    outside
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        .unwrap();
+    std::mem::forget(outside);
+    let whole = fs::read(&database.path).unwrap();
+    assert!(whole.len() as u64 > short);
+    let victim = Database::new();
+    fs::write(&victim.path, &whole[..usize::try_from(short).unwrap()]).unwrap();
+    fs::write(victim.directory.path().join("telemetry.db-wal"), kept).unwrap();
+    victim.open().await.health().await.unwrap();
+    assert_eq!(victim.number("SELECT count(*) FROM sessions"), 1);
+    assert_eq!(victim.text("PRAGMA integrity_check"), "ok");
+}
+
+#[tokio::test]
 async fn d05_a_newer_database_is_refused_naming_both_versions() {
     let database = Database::new();
     drop(database.open().await);

@@ -6,6 +6,8 @@ use executor_core::ports::{Gap, Housekeeping, SessionEnd, SessionStatus, Session
 use executor_core::{DropReason, Failure, Ledger, Subject, Timestamp};
 use executor_testkit as kit;
 
+use telemetry_store::SqliteStore;
+
 use crate::support::Database;
 
 fn ledger() -> Ledger {
@@ -72,6 +74,17 @@ async fn d04_a_session_is_crashed_only_when_its_process_is_gone() {
         database.number("SELECT count(*) FROM sessions WHERE status = 'running'"),
         1
     );
+}
+
+#[tokio::test]
+async fn d04_a_living_session_is_found_by_whatever_name_its_database_has() {
+    let database = Database::new();
+    drop(database.open().await);
+    let link = database.directory.path().join("link.db");
+    std::os::unix::fs::symlink(&database.path, &link).unwrap();
+    let by_link = SqliteStore::open(link.to_str().unwrap()).await.unwrap();
+    by_link.open_session(kit::session()).await.unwrap();
+    assert_eq!(database.open().await.mark_crashed().await.unwrap(), []);
 }
 
 #[tokio::test]
