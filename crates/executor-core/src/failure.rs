@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 
-use crate::panics::catch;
+use crate::panics::{catch, drop_quietly};
 
 /// How many characters of a message are recorded.
 pub const MESSAGE_MAX_CHARS: usize = 2_048;
@@ -72,7 +72,7 @@ impl Failure {
     /// Describes what a handler returned. Cannot fail, even if the error's `Display` panics.
     pub fn from_error(error: &HandlerError) -> Self {
         let message = text_of(error.source.as_ref());
-        let report = report_of(&error.error_type, &message, error.source.source());
+        let report = report_of(error, &message);
         Self {
             error_type: storable(&error.error_type, MESSAGE_MAX_CHARS),
             message: storable(&message, MESSAGE_MAX_CHARS),
@@ -115,12 +115,21 @@ fn text_of(error: &dyn Error) -> String {
     }
 }
 
-fn report_of(
-    error_type: &str,
-    message: &str,
-    mut source: Option<&(dyn Error + 'static)>,
-) -> String {
-    let mut report = format!("{error_type}: {message}");
+fn report_of(error: &HandlerError, message: &str) -> String {
+    let mut report = format!("{}: {message}", error.error_type);
+    // `source` is user code too, and may panic.
+    match catch(|| causes_of(error.source.source())) {
+        Ok(causes) => report.push_str(&causes),
+        Err(caught) => {
+            drop_quietly(caught.payload);
+            report.push_str("\n<the error's chain of causes failed>");
+        }
+    }
+    report
+}
+
+fn causes_of(mut source: Option<&(dyn Error + 'static)>) -> String {
+    let mut report = String::new();
     // A chain that loops back on itself must not hang the recorder.
     for _ in 0..64 {
         let Some(error) = source else { break };

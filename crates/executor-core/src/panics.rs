@@ -40,13 +40,14 @@ pub(crate) fn install_hook() {
 /// Runs user code. A panic ends here.
 pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Caught> {
     let outer = CATCHING.replace(true);
+    // A panic that the code catches itself, or one that is resumed without the hook, must not be
+    // taken for another one's place.
+    let outer_place = PLACE.take();
     // Nothing of the code's is looked at after a panic, except to drop it, in here again.
     let result = catch_unwind(AssertUnwindSafe(code));
     CATCHING.set(outer);
-    result.map_err(|payload| Caught {
-        payload,
-        place: PLACE.take(),
-    })
+    let place = PLACE.replace(outer_place);
+    result.map_err(|payload| Caught { payload, place })
 }
 
 /// Drops what user code made. A panic of its destructor ends here, with all that it carries:

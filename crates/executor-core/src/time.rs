@@ -58,6 +58,9 @@ pub struct Moment {
 
 /// Tells the time. Read on the runtime's side only, never in threads of a store: tokio's paused
 /// time is not visible there.
+///
+/// The monotonic half must be tokio's: whoever waits for one of its times does so with tokio's
+/// timers.
 pub trait Clock: Send + Sync + 'static {
     /// Reads both clocks. Never blocks.
     fn now(&self) -> Moment;

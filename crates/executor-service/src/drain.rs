@@ -1,15 +1,20 @@
 //! The loop that carries records from the intake to the store. It only receives and does: what
 //! to do is decided in [`crate::plan`].
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use executor_core::ports::{Batch, Session, Store, StoreError};
 use executor_core::{Clock, DropReason, ErrorClass, Fate};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::intake::Intake;
+use crate::intake::{Held, Intake};
 use crate::plan::{Action, Limits, View, plan};
 use crate::retry::{Retry, RetryHeap, delay_after, with_jitter};
 
@@ -17,9 +22,12 @@ use crate::retry::{Retry, RetryHeap, delay_after, with_jitter};
 pub(crate) enum Request {
     /// Reply when every record accepted until now has come to an end.
     Flush(oneshot::Sender<()>),
-    /// Write what is left, then end.
+    /// Try everything that is left without the usual waits, then end.
     Stop,
 }
+
+/// How long to wait between tries while stopping: the time is short, and nobody else waits.
+const STOPPING_DELAY: Duration = Duration::from_millis(200);
 
 /// The drain, owned by its task.
 pub(crate) struct Drain {
@@ -33,6 +41,10 @@ pub(crate) struct Drain {
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     since: Option<Instant>,
     stopping: bool,
+    /// The last thing done was a retry.
+    retried: bool,
+    /// Cancelled when the time is up: the try in hand is finished, and no other one begun.
+    time_is_up: CancellationToken,
     config: Config,
 }
 
@@ -49,6 +61,7 @@ impl Drain {
         store: Arc<dyn Store>,
         session: Arc<Session>,
         clock: Arc<dyn Clock>,
+        time_is_up: CancellationToken,
         config: Config,
     ) -> (Self, mpsc::UnboundedSender<Request>) {
         let (sender, requests) = mpsc::unbounded_channel();
@@ -62,6 +75,8 @@ impl Drain {
             flushes: Vec::new(),
             since: None,
             stopping: false,
+            retried: false,
+            time_is_up,
             config,
         };
         (drain, sender)
@@ -73,7 +88,7 @@ impl Drain {
             ripe_at: self.config.ripe_at(),
             flush_interval: self.config.flush_interval,
         };
-        loop {
+        while !self.time_is_up.is_cancelled() {
             self.answer_flushes();
             let now = self.clock.monotonic();
             match plan(&self.view(now), &limits, now) {
@@ -100,8 +115,13 @@ impl Drain {
             queued,
             since: self.since,
             next_retry: self.retries.next_due(),
-            flushing: !self.flushes.is_empty(),
+            // Not for a flush that waits only for retries.
+            flushing: self
+                .flushes
+                .iter()
+                .any(|(mark, _)| *mark > self.intake.oldest_queued()),
             stopping: self.stopping,
+            retried: self.retried,
         }
     }
 
@@ -109,6 +129,7 @@ impl Drain {
         tokio::select! {
             biased;
             request = self.requests.recv(), if !self.stopping => Event::Request(request),
+            () = self.time_is_up.cancelled() => Event::Bell,
             () = self.intake.bell.notified() => Event::Bell,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Event::Due,
         }
@@ -121,7 +142,10 @@ impl Drain {
                 self.flushes.push((self.intake.accepted(), reply));
             }
             // Nobody is left who could ask for anything.
-            Event::Request(Some(Request::Stop) | None) => self.stopping = true,
+            Event::Request(Some(Request::Stop) | None) => {
+                self.stopping = true;
+                self.retries.make_due(self.clock.monotonic());
+            }
         }
     }
 
@@ -151,35 +175,36 @@ impl Drain {
     async fn write(&mut self) {
         let taken = self.intake.take(self.config.batch_max);
         self.since = None;
+        self.retried = false;
         let batch = Arc::new(Batch {
             session: Arc::clone(&self.session),
             records: taken.records,
         });
-        self.attempt(Retry {
+        let first_try = Retry {
             batch,
             first: taken.first,
             failures: 0,
             refusals: 0,
-        })
-        .await;
+        };
+        self.attempt(first_try, Held::InHand).await;
     }
 
     async fn retry(&mut self) {
         if let Some(retry) = self.retries.pop() {
-            self.intake.resume(retry.batch.records.len());
-            self.attempt(retry).await;
+            self.retried = true;
+            self.attempt(retry, Held::Deferred).await;
         }
     }
 
-    async fn attempt(&mut self, retry: Retry) {
-        match self.store.persist(Arc::clone(&retry.batch)).await {
-            Ok(fates) => self.settle(&retry.batch, &fates),
-            Err(error) => self.failed(retry, &error),
+    async fn attempt(&mut self, retry: Retry, held: Held) {
+        match persist(self.store.as_ref(), &retry.batch).await {
+            Ok(fates) => self.settle(&retry.batch, &fates, held),
+            Err(error) => self.failed(retry, held, &error),
         }
     }
 
-    fn settle(&self, batch: &Batch, fates: &[Fate]) {
-        self.intake.settle(fates);
+    fn settle(&self, batch: &Batch, fates: &[Fate], held: Held) {
+        self.intake.settle(fates, held);
         for (record, fate) in batch.records.iter().zip(fates) {
             if let Fate::SetAside { reason, detail } = fate {
                 let regression = if *reason == DropReason::Unstorable {
@@ -195,27 +220,21 @@ impl Drain {
         }
     }
 
-    fn failed(&mut self, mut retry: Retry, error: &StoreError) {
+    fn failed(&mut self, mut retry: Retry, held: Held, error: &StoreError) {
         let count = retry.batch.records.len();
         if error.answered && retry.failures > 0 {
             retry.refusals += 1;
         }
         retry.failures += 1;
-        let given_up = match error.class {
-            ErrorClass::Transient if retry.refusals >= self.config.retry_max_attempts => {
-                Some(DropReason::Exhausted)
-            }
-            ErrorClass::Transient => None,
-            ErrorClass::Closed => Some(DropReason::Shutdown),
-            ErrorClass::Dangling | ErrorClass::Constraint => Some(DropReason::Constraint),
-            ErrorClass::Unstorable => Some(DropReason::Unstorable),
-        };
-        let deferred =
-            given_up.is_none() && self.intake.defer(count, self.config.retry_max_records);
+        let given_up = self.reason_to_give_up(&retry, error);
+        let deferred = given_up.is_none()
+            && self
+                .intake
+                .defer(count, held, self.config.retry_max_records);
         let error: &dyn std::error::Error = error;
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
         if deferred {
-            let delay = with_jitter(delay_after(retry.failures));
+            let delay = self.delay_after(retry.failures);
             tracing::warn!(
                 error,
                 cause,
@@ -226,14 +245,67 @@ impl Drain {
             self.retries.push(retry, self.clock.monotonic() + delay);
         } else {
             let reason = given_up.unwrap_or(DropReason::Exhausted);
+            let why = reason.as_str();
             tracing::error!(
                 error,
                 cause,
                 records = count,
-                reason = reason.as_str(),
+                reason = why,
                 "records given up"
             );
-            self.intake.give_up(count, reason);
+            self.intake.give_up(count, held, reason);
         }
     }
+
+    /// While stopping, the deadline is the only bound on tries.
+    fn reason_to_give_up(&self, retry: &Retry, error: &StoreError) -> Option<DropReason> {
+        let most = self.config.retry_max_attempts;
+        match error.class {
+            ErrorClass::Transient if self.stopping || !error.answered => None,
+            ErrorClass::Transient => (retry.refusals >= most).then_some(DropReason::Exhausted),
+            ErrorClass::Closed => Some(DropReason::Shutdown),
+            ErrorClass::Dangling | ErrorClass::Constraint => Some(DropReason::Constraint),
+            ErrorClass::Unstorable => Some(DropReason::Unstorable),
+        }
+    }
+
+    fn delay_after(&self, failures: u32) -> Duration {
+        let delay = with_jitter(delay_after(failures));
+        if self.stopping {
+            delay.min(STOPPING_DELAY)
+        } else {
+            delay
+        }
+    }
+}
+
+/// Asks the store, and takes nothing from it that would harm the drain: a panic is an answer that
+/// never came, and fates that do not fit the batch are none.
+async fn persist(store: &dyn Store, batch: &Arc<Batch>) -> Result<Vec<Fate>, StoreError> {
+    const OPERATION: &str = "storing a batch";
+    let mut asking = None;
+    let fates = poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            asking
+                .get_or_insert_with(|| store.persist(Arc::clone(batch)))
+                .as_mut()
+                .poll(cx)
+        }));
+        polled.unwrap_or_else(|_| {
+            Poll::Ready(Err(StoreError::unreachable(
+                OPERATION,
+                "the store panicked",
+            )))
+        })
+    })
+    .await?;
+    if fates.len() == batch.records.len() {
+        return Ok(fates);
+    }
+    Err(StoreError {
+        class: ErrorClass::Unstorable,
+        answered: true,
+        operation: OPERATION,
+        source: "the store returned more or fewer fates than records".into(),
+    })
 }

@@ -25,7 +25,7 @@ struct State {
     queue: VecDeque<ExecutionRecord>,
     /// Taken from the queue and not settled: counts against the queue's bound.
     in_hand: usize,
-    /// Deferred for another try: has a bound of its own.
+    /// Deferred for another try, and not settled: has a bound of its own, also while it is tried.
     deferred: usize,
     /// `waiting` stays 0 in here: it is measured when somebody asks.
     counts: Ledger,
@@ -40,6 +40,13 @@ struct State {
 pub(crate) struct Taken {
     pub(crate) first: u64,
     pub(crate) records: Vec<ExecutionRecord>,
+}
+
+/// Under which count a batch stands while it is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    InHand,
+    Deferred,
 }
 
 /// What to do after the lock is released.
@@ -91,50 +98,44 @@ impl Intake {
     }
 
     /// Moves what was taken to those that wait for another try. `false` if they are more than
-    /// `max` then; nothing has moved.
-    pub(crate) fn defer(&self, count: usize, max: usize) -> bool {
+    /// `max` then; nothing has moved. What comes from there stays there.
+    pub(crate) fn defer(&self, count: usize, from: Held, max: usize) -> bool {
         let mut state = self.state();
-        if state.deferred + count > max {
-            return false;
+        match from {
+            Held::Deferred => true,
+            Held::InHand if state.deferred + count > max => false,
+            Held::InHand => {
+                state.in_hand -= count;
+                state.deferred += count;
+                true
+            }
         }
-        state.in_hand -= count;
-        state.deferred += count;
-        true
     }
 
-    /// Takes deferred records up again.
-    pub(crate) fn resume(&self, count: usize) {
+    /// Counts the ends of a batch.
+    pub(crate) fn settle(&self, fates: &[Fate], from: Held) {
         let mut state = self.state();
-        state.deferred -= count;
-        state.in_hand += count;
-    }
-
-    /// Counts the ends of a batch in hand.
-    pub(crate) fn settle(&self, fates: &[Fate]) {
-        let mut state = self.state();
-        state.in_hand -= fates.len();
+        state.release(fates.len(), from);
         for fate in fates {
             match fate {
                 Fate::Stored | Fate::AlreadyThere | Fate::Detached => state.counts.stored += 1,
                 Fate::SetAside { reason, .. } => state.counts.add_dropped(*reason, 1),
             }
         }
-        let over = state.losing > 0 && state.queue.len() <= self.queue_max / 2;
+        let over = state.queue.len() <= self.queue_max / 2;
         let lost = if over {
             std::mem::take(&mut state.losing)
         } else {
             0
         };
         drop(state);
-        if lost > 0 {
-            tracing::warn!(lost, "the queue of records has room again");
-        }
+        say_it_is_over(lost);
     }
 
-    /// Counts a batch in hand as given up.
-    pub(crate) fn give_up(&self, count: usize, reason: DropReason) {
+    /// Counts a batch as given up.
+    pub(crate) fn give_up(&self, count: usize, from: Held, reason: DropReason) {
         let mut state = self.state();
-        state.in_hand -= count;
+        state.release(count, from);
         state.counts.add_dropped(reason, count as u64);
     }
 
@@ -147,6 +148,9 @@ impl Intake {
         state.in_hand = 0;
         state.deferred = 0;
         state.counts.add_dropped(DropReason::Shutdown, left as u64);
+        let lost = std::mem::take(&mut state.losing);
+        drop(state);
+        say_it_is_over(lost);
     }
 
     /// Where every record is now.
@@ -159,7 +163,20 @@ impl Intake {
     }
 }
 
+/// The end of an episode of loss, if there was one.
+fn say_it_is_over(lost: u64) {
+    if lost > 0 {
+        tracing::warn!(lost, "the queue of records drops no more");
+    }
+}
+
 impl State {
+    fn release(&mut self, count: usize, from: Held) {
+        match from {
+            Held::InHand => self.in_hand -= count,
+            Held::Deferred => self.deferred -= count,
+        }
+    }
     fn offer(&mut self, record: ExecutionRecord, queue_max: usize, ripe_at: usize) -> After {
         self.counts.offered += 1;
         if self.closed {

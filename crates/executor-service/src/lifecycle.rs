@@ -21,8 +21,14 @@ pub enum StartError {
     #[error("the store cannot be used")]
     Store(#[source] StoreError),
     /// The store did not become ready in time.
-    #[error("the store was not ready within {0:?}: is it locked by another process?")]
-    Timeout(Duration),
+    #[error("the store was not ready within {within:?}")]
+    Timeout {
+        /// The limit.
+        within: Duration,
+        /// What the store said last; `None` if it said nothing.
+        #[source]
+        last: Option<StoreError>,
+    },
 }
 
 /// What a shutdown did.
@@ -43,6 +49,8 @@ pub struct ShutdownReport {
 /// Stops: refuses, waits for half the time, cancels, writes until the deadline, closes.
 pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport {
     let begun = Instant::now();
+    // Longer than any program runs is as good as for ever, and the clock can tell it.
+    let within = within.min(Duration::from_secs(10 * 365 * 86_400));
     let deadline = begun + within;
     service.running.close();
     let (cancelled, still_running) = end_executions(service, begun + within / 2, deadline).await;
@@ -62,6 +70,9 @@ pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport 
         session_closed,
     }
 }
+
+/// How long past the deadline an answer is awaited that was asked for before it.
+const LAST_ANSWER: Duration = Duration::from_millis(150);
 
 /// What closing takes even when everything before it used up the time.
 const GRACE: Duration = Duration::from_millis(50);
@@ -83,8 +94,13 @@ async fn end_executions(service: &Service, soft: Instant, hard: Instant) -> (usi
 async fn end_drain(service: &Service, deadline: Instant) {
     let _ = service.requests.send(Request::Stop);
     if timeout_at(deadline, service.drain.wait()).await.is_err() {
-        service.abort_drain.abort();
-        service.drain.wait().await;
+        // What the store has in hand it may well commit: to count that as lost would be wrong.
+        service.time_is_up.cancel();
+        let patience = Instant::now() + LAST_ANSWER;
+        if timeout_at(patience, service.drain.wait()).await.is_err() {
+            service.abort_drain.abort();
+            service.drain.wait().await;
+        }
     }
     // Whatever is left now is lost, and counted.
     service.intake.close();

@@ -17,6 +17,8 @@ pub(crate) struct View {
     pub(crate) flushing: bool,
     /// No new records come: finish.
     pub(crate) stopping: bool,
+    /// The last thing done was a retry: it is the queue's turn, if both have something.
+    pub(crate) retried: bool,
 }
 
 /// What never changes while it runs.
@@ -41,25 +43,32 @@ pub(crate) enum Action {
     Finish,
 }
 
-/// Decides. A due retry goes first: one that fails again is due a second later at the earliest,
-/// so fresh records get their turn. Stopping turns off gathering, not the waits between retries.
+/// Decides. Due retries and a ripe queue take turns, so that neither starves the other however
+/// slow the store is. Stopping turns gathering off.
 pub(crate) fn plan(view: &View, limits: &Limits, now: Instant) -> Action {
-    if view.next_retry.is_some_and(|due| due <= now) {
-        return Action::Retry;
+    let ripe_at = ripe_at(view, limits);
+    let is_ripe = is_in_a_hurry(view, limits) || ripe_at.is_some_and(|at| at <= now);
+    let is_due = view.next_retry.is_some_and(|due| due <= now);
+    match (is_ripe, is_due) {
+        (true, true) if view.retried => Action::Write,
+        (_, true) => Action::Retry,
+        (true, false) => Action::Write,
+        (false, false) => match [view.next_retry, ripe_at].into_iter().flatten().min() {
+            None if view.stopping => Action::Finish,
+            next => Action::Wait(next),
+        },
     }
-    let ripe_since = view.since.map(|since| since + limits.flush_interval);
-    if view.queued > 0 {
-        let hurry = view.flushing || view.stopping || view.queued >= limits.ripe_at;
-        if hurry || ripe_since.is_none_or(|at| at <= now) {
-            return Action::Write;
-        }
-    }
-    let ripe_at = ripe_since.filter(|_| view.queued > 0);
-    let next = [view.next_retry, ripe_at].into_iter().flatten().min();
-    match next {
-        None if view.stopping => Action::Finish,
-        next => Action::Wait(next),
-    }
+}
+
+/// When the records in the queue have been gathered for long enough. A time that the clock cannot
+/// tell is now.
+fn ripe_at(view: &View, limits: &Limits) -> Option<Instant> {
+    let since = view.since.filter(|_| view.queued > 0)?;
+    Some(since.checked_add(limits.flush_interval).unwrap_or(since))
+}
+
+const fn is_in_a_hurry(view: &View, limits: &Limits) -> bool {
+    view.queued > 0 && (view.flushing || view.stopping || view.queued >= limits.ripe_at)
 }
 
 #[cfg(test)]
@@ -85,16 +94,19 @@ mod tests {
             0_usize..500,
             proptest::option::of(-2_000_i64..0),
             proptest::option::of(-2_000_i64..2_000),
-            any::<bool>(),
-            any::<bool>(),
+            any::<[bool; 3]>(),
         )
-            .prop_map(move |(queued, since, retry, flushing, stopping)| View {
-                queued,
-                since: since.map(time).filter(|_| queued > 0),
-                next_retry: retry.map(time),
-                flushing,
-                stopping,
-            })
+            .prop_map(
+                move |(queued, since, retry, [flushing, stopping, retried])| View {
+                    queued,
+                    // The drain notes when it first sees records.
+                    since: Some(since.map_or(now, time)).filter(|_| queued > 0),
+                    next_retry: retry.map(time),
+                    flushing,
+                    stopping,
+                    retried,
+                },
+            )
     }
 
     proptest! {
@@ -104,8 +116,16 @@ mod tests {
                 .prop_flat_map(|now| (view_strategy(now), Just(now))),
         ) {
             match plan(&view, &LIMITS, now) {
-                Action::Retry => prop_assert!(view.next_retry.is_some_and(|due| due <= now)),
-                Action::Write => prop_assert!(view.queued > 0),
+                Action::Retry => {
+                    prop_assert!(view.next_retry.is_some_and(|due| due <= now));
+                    let starves = view.retried && view.queued >= LIMITS.ripe_at;
+                    prop_assert!(!starves, "starves the queue");
+                }
+                Action::Write => {
+                    prop_assert!(view.queued > 0);
+                    let is_due = view.next_retry.is_some_and(|due| due <= now);
+                    prop_assert!(view.retried || !is_due, "starves the retries");
+                }
                 Action::Finish => {
                     prop_assert!(view.stopping && view.queued == 0 && view.next_retry.is_none());
                 }

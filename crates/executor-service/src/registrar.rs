@@ -1,6 +1,7 @@
 //! Registrations that the store could not take yet: kept in order and applied when it answers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use executor_core::ports::{Store, StoreError};
 use executor_core::{ErrorClass, Job, Listener};
@@ -36,7 +37,11 @@ impl Entry {
 
 /// Applies what comes, in order, until nobody is left to send. One that the store refuses for
 /// good is logged and left out: its records say what they belong to all the same.
-pub(crate) async fn run(store: Arc<dyn Store>, mut entries: mpsc::UnboundedReceiver<Entry>) {
+pub(crate) async fn run(
+    store: Arc<dyn Store>,
+    mut entries: mpsc::UnboundedReceiver<Entry>,
+    pending: Arc<AtomicUsize>,
+) {
     while let Some(entry) = entries.recv().await {
         let mut failures = 0;
         while let Err(error) = entry.apply(store.as_ref()).await {
@@ -48,5 +53,6 @@ pub(crate) async fn run(store: Arc<dyn Store>, mut entries: mpsc::UnboundedRecei
             failures += 1;
             tokio::time::sleep(with_jitter(delay_after(failures))).await;
         }
+        pending.fetch_sub(1, Ordering::SeqCst);
     }
 }

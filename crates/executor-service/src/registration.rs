@@ -358,6 +358,10 @@ fn refuse_empty(parts: &[(&'static str, &str)]) -> Result<(), RegisterError> {
 /// Tries at once; what the store cannot take now is kept for later. One that was cut off by the
 /// store's shutdown is kept too: its records say what they belong to without a row.
 async fn register(executor: &CommandExecutor, entry: Entry) -> Result<(), RegisterError> {
+    if executor.has_pending() {
+        executor.register_later(entry);
+        return Ok(());
+    }
     match entry.apply(executor.store()).await {
         Ok(()) => Ok(()),
         Err(error) => match error.class {

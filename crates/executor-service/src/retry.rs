@@ -56,6 +56,14 @@ impl RetryHeap {
         self.heap.pop().map(|Reverse(entry)| entry.retry)
     }
 
+    /// Makes every batch due at `now`, in the order of their age.
+    pub(crate) fn make_due(&mut self, now: Instant) {
+        let entries = std::mem::take(&mut self.heap);
+        for Reverse(Entry { due, retry }) in entries {
+            self.push(retry, due.min(now));
+        }
+    }
+
     /// The number of the oldest record in here.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.heap

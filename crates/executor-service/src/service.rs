@@ -1,13 +1,14 @@
 //! The builder and the handle: what a program holds in its hands.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use executor_core::ports::{Session, Store};
 use executor_core::{
     Clock, Command, ExecutionResult, Ledger, Refused, Runner, SessionId, SourceTier, SystemClock,
 };
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -39,12 +40,17 @@ pub(crate) struct Service {
     pub(crate) cancel: CancellationToken,
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     pending: mpsc::UnboundedSender<registrar::Entry>,
+    /// How many registrations wait: newer ones queue behind them, or they would be overwritten.
+    pending_count: Arc<AtomicUsize>,
     /// Ends with the drain; may be waited for as often as one likes.
     pub(crate) drain: TaskTracker,
     pub(crate) abort_drain: AbortHandle,
+    /// Has the drain end after the try in hand.
+    pub(crate) time_is_up: CancellationToken,
     /// Tasks that have nothing to finish.
     pub(crate) abort_others: [AbortHandle; 2],
-    report: OnceCell<ShutdownReport>,
+    is_stopping: AtomicBool,
+    report: watch::Sender<Option<ShutdownReport>>,
 }
 
 impl Drop for Service {
@@ -55,7 +61,7 @@ impl Drop for Service {
             task.abort();
         }
         let waiting = self.intake.ledger().waiting;
-        if self.report.get().is_none() && waiting > 0 {
+        if waiting > 0 {
             tracing::warn!(
                 waiting,
                 "the executor was dropped without shutdown; records are lost"
@@ -99,7 +105,7 @@ impl Builder {
     /// # Cancel safety
     ///
     /// Dropping the future starts nothing; a session that was opened already is left open and
-    /// found `crashed` after the process has ended.
+    /// found `crashed` by whoever looks next.
     pub async fn start(self) -> Result<CommandExecutor, StartError> {
         let Self {
             store,
@@ -108,13 +114,16 @@ impl Builder {
         } = self;
         config.validate()?;
         let session = Arc::new(session::new(clock.as_ref()));
-        timeout(
-            config.startup_timeout,
-            session::open(store.as_ref(), &session),
-        )
-        .await
-        .map_err(|_| StartError::Timeout(config.startup_timeout))?
-        .map_err(StartError::Store)?;
+        let within = config.startup_timeout;
+        let mut last = None;
+        let opened = {
+            let opening = session::open(store.as_ref(), &session, &mut last);
+            timeout(within, opening).await
+        };
+        match opened {
+            Ok(opened) => opened.map_err(StartError::Store)?,
+            Err(_) => return Err(StartError::Timeout { within, last }),
+        }
         Ok(CommandExecutor {
             service: Arc::new(spawn(store, session, clock, config)),
         })
@@ -139,12 +148,16 @@ fn spawn(
         config.heartbeat_interval,
     ));
     let (pending, entries) = mpsc::unbounded_channel();
-    let registrar = tokio::spawn(registrar::run(Arc::clone(&store), entries));
+    let pending_count = Arc::new(AtomicUsize::new(0));
+    let applying = registrar::run(Arc::clone(&store), entries, Arc::clone(&pending_count));
+    let registrar = tokio::spawn(applying);
+    let time_is_up = CancellationToken::new();
     let (work, requests) = Drain::new(
         Arc::clone(&intake),
         Arc::clone(&store),
         Arc::clone(&session),
         Arc::clone(&clock),
+        time_is_up.clone(),
         config,
     );
     let drain = TaskTracker::new();
@@ -160,10 +173,13 @@ fn spawn(
         cancel,
         requests,
         pending,
+        pending_count,
         drain,
         abort_drain,
+        time_is_up,
         abort_others: [keeper.abort_handle(), registrar.abort_handle()],
-        report: OnceCell::new(),
+        is_stopping: AtomicBool::new(false),
+        report: watch::Sender::new(None),
     }
 }
 
@@ -255,24 +271,42 @@ impl CommandExecutor {
     /// time to end, cancels the rest, writes what waits, closes the session and the store.
     ///
     /// A second call returns the same report; calls at the same time wait for the same shutdown.
+    /// A handler that awaits this is waited for in its turn: for half of the time, then it is
+    /// cancelled.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the shutdown where it is; calling again goes on with it.
+    /// Dropping the future gives up waiting; the shutdown goes on.
     pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
-        let report = self
-            .service
-            .report
-            .get_or_init(|| stop(&self.service, within))
-            .await;
-        report.clone()
+        let mut report = self.service.report.subscribe();
+        if !self.service.is_stopping.swap(true, Ordering::SeqCst) {
+            let service = Arc::clone(&self.service);
+            // A task of its own: whoever asked may be cancelled by it, or go away.
+            tokio::spawn(async move {
+                let report = stop(&service, within).await;
+                service.report.send_replace(Some(report));
+            });
+        }
+        let report = report.wait_for(Option::is_some).await;
+        let report = report.expect("the service that sends it is held by this handle");
+        report.clone().expect("just waited for")
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
         self.service.store.as_ref()
     }
 
+    /// Whether registrations wait for the store.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.service.pending_count.load(Ordering::SeqCst) > 0
+    }
+
     pub(crate) fn register_later(&self, entry: registrar::Entry) {
+        self.service.pending_count.fetch_add(1, Ordering::SeqCst);
         // Only after a shutdown is nobody there to take it; its records will say what they
         // belong to.
         let _ = self.service.pending.send(entry);

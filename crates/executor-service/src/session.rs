@@ -23,11 +23,17 @@ pub(crate) fn new(clock: &dyn Clock) -> Session {
 }
 
 /// Opens the session, asking again while the store is away, and ends those of dead processes.
-/// Returns only when it is open or can never be; the caller sets the time limit.
-pub(crate) async fn open(store: &dyn Store, session: &Arc<Session>) -> Result<(), StoreError> {
+/// Returns only when it is open or can never be; the caller sets the time limit and finds in
+/// `last` why it was not open until then.
+pub(crate) async fn open(
+    store: &dyn Store,
+    session: &Arc<Session>,
+    last: &mut Option<StoreError>,
+) -> Result<(), StoreError> {
     loop {
         match open_once(store, session).await {
             Err(error) if error.class == ErrorClass::Transient => {
+                *last = Some(error);
                 tokio::time::sleep(START_RETRY).await;
             }
             result => return result,

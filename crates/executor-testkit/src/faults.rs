@@ -11,12 +11,16 @@ pub enum Fault {
     Busy,
     /// No store answers; nothing is stored.
     Lost,
+    /// No store answers, and that takes this time to learn; nothing is stored.
+    SlowlyLost(Duration),
     /// The batch is stored, but nobody is told.
     LostReply,
     /// The batch is stored after this time.
     Slow(Duration),
     /// The request is never answered.
     Hangs,
+    /// The store panics.
+    Panics,
     /// The store fails with this class; nothing is stored.
     Fails(ErrorClass),
 }
@@ -25,9 +29,9 @@ impl Fault {
     pub(crate) fn error(self) -> Option<StoreError> {
         let (class, answered) = match self {
             Self::Busy => (ErrorClass::Transient, true),
-            Self::Lost | Self::LostReply => (ErrorClass::Transient, false),
+            Self::Lost | Self::SlowlyLost(_) | Self::LostReply => (ErrorClass::Transient, false),
             Self::Fails(class) => (class, true),
-            Self::Slow(_) | Self::Hangs => return None,
+            Self::Slow(_) | Self::Hangs | Self::Panics => return None,
         };
         Some(StoreError {
             class,

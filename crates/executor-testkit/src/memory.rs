@@ -130,7 +130,8 @@ impl MemoryStore {
         };
         match fault {
             Some(Fault::Hangs) => pending().await,
-            Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Panics) => panic!("injected fault: the store panics"),
+            Some(Fault::Slow(time) | Fault::SlowlyLost(time)) => tokio::time::sleep(time).await,
             Some(Fault::LostReply) => {
                 self.with("storing a batch", |tables| tables.persist(batch))?;
             }

@@ -99,6 +99,66 @@ async fn f02_retries_go_on_until_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f02_a_batch_that_the_store_commits_just_after_the_deadline_is_not_lost() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture
+        .store
+        .inject([Fault::Slow(Duration::from_millis(5_050))]);
+    fixture.run(&listener).await;
+    let report = fixture.stop().await;
+    assert_eq!(
+        (report.ledger.stored, report.ledger.total_dropped()),
+        (1, 0)
+    );
+    assert!(
+        report.elapsed <= Duration::from_millis(5_250),
+        "{:?}",
+        report.elapsed
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_a_retry_that_is_due_after_the_deadline_is_tried_all_the_same() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Lost; 5]);
+    fixture.run(&listener).await;
+    // After the fifth failure, at about 10 s, the next try is some 5 s away.
+    sleep(Duration::from_millis(11_000)).await;
+    assert_eq!(fixture.store.batches(), 5);
+    let report = fixture.executor.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(report.ledger.stored, 1, "{}", report.ledger);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_a_shutdown_without_end_ends_with_the_last_record() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.run(&listener).await;
+    let report = fixture.executor.shutdown(Duration::MAX).await;
+    assert_eq!(report.ledger.stored, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_a_handler_may_ask_for_the_shutdown_and_is_cancelled_by_it() {
+    let fixture = Fixture::new().await;
+    let executor = fixture.executor.clone();
+    let outcome = fixture
+        .run_once(move |_: Arc<Event>| {
+            let executor = executor.clone();
+            async move {
+                executor.shutdown(Duration::from_secs(4)).await;
+                Ok(())
+            }
+        })
+        .await;
+    assert_eq!(outcome.status(), Status::Cancelled);
+    let report = fixture.stop().await;
+    assert_eq!((report.ledger.stored, report.session_closed), (1, true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn f02_every_call_gets_the_same_report() {
     let fixture = Fixture::new().await;
     let listener = fixture.noop().await;

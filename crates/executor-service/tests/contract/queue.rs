@@ -176,6 +176,60 @@ async fn c05_retries_have_a_bound_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c05_a_batch_on_its_retry_takes_no_room_from_the_queue() {
+    let config = Config {
+        queue_max: 10,
+        ..Config::default()
+    };
+    let fixture = Fixture::with(config).await;
+    let listener = fixture.noop().await;
+    fixture
+        .store
+        .inject([Fault::Lost, Fault::Slow(Duration::from_secs(2))]);
+    for _ in 0..10 {
+        fixture.run(&listener).await;
+    }
+    // The retry is in the store's hands from about 1 s to 3 s.
+    sleep(Duration::from_millis(1_500)).await;
+    for _ in 0..10 {
+        fixture.run(&listener).await;
+    }
+    assert_eq!(fixture.ledger().total_dropped(), 0, "{}", fixture.ledger());
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c05_retries_of_a_slow_store_do_not_starve_the_queue() {
+    let config = Config {
+        queue_max: 40,
+        ..Config::default()
+    };
+    let fixture = Fixture::with(config).await;
+    let listener = fixture.noop().await;
+    // Each answer takes longer than any wait between tries, and says no.
+    fixture
+        .store
+        .inject((0..400).flat_map(|_| [Fault::SlowlyLost(Duration::from_secs(6))]));
+    for _ in 0..200 {
+        fixture.run(&listener).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(fixture.ledger().total_dropped(), 0, "{}", fixture.ledger());
+    fixture.executor.shutdown(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c04_a_store_that_panics_is_asked_again() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Panics, Fault::Panics]);
+    fixture.run(&listener).await;
+    fixture.executor.flush().await;
+    assert_eq!(fixture.ledger().stored, 1);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn c06_a_commit_whose_reply_was_lost_stores_nothing_twice_and_loses_nothing() {
     let fixture = Fixture::new().await;
     let listener = fixture.noop().await;

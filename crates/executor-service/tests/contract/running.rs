@@ -368,6 +368,40 @@ async fn a12_an_error_whose_display_panics_still_yields_a_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a12_whatever_an_errors_code_does_its_record_is_made() {
+    #[derive(Debug)]
+    struct Hostile;
+    impl std::fmt::Display for Hostile {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("hostile")
+        }
+    }
+    impl std::error::Error for Hostile {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            panic!("no cause for you");
+        }
+    }
+    impl Drop for Hostile {
+        fn drop(&mut self) {
+            panic!("not going");
+        }
+    }
+    let fixture = Fixture::new().await;
+    let outcome = fixture
+        .run_once(|_: Arc<Event>| async { Err(Hostile.into()) })
+        .await;
+    assert_eq!(outcome.failure().unwrap().message, "hostile");
+    let payload = fixture
+        .run_once(|_: Arc<Event>| async { std::panic::panic_any(Hostile) })
+        .await;
+    assert_eq!(payload.status(), Status::Panicked);
+    assert_eq!(
+        statuses(&fixture.stored().await),
+        [Status::Error, Status::Panicked]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a16_the_record_says_what_triggered_it() {
     let fixture = Fixture::new().await;
     let listener = fixture.noop().await;
