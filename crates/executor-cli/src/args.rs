@@ -24,9 +24,9 @@ Exit codes:
     2  the command line is wrong
     3  the configuration is wrong
     4  the database cannot be used
-    5  the events cannot be read
-    6  done, but some records were lost (the summary says how many and why)
-  130  ended at once by a second signal";
+    5  the events cannot be read, or not to their end
+    6  done, but records were lost or executions did not end; the last line says how many and why
+  130  cut off by a signal: the second one, or one before everything had started";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

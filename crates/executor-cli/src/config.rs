@@ -6,6 +6,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use command_executor::{OpenError, SqliteReader};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -32,7 +33,21 @@ pub(crate) struct Config {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreConfig {
-    pub(crate) url: Option<String>,
+    pub(crate) url: Option<Url>,
+}
+
+/// The address of a database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Url(pub(crate) String);
+
+impl TryFrom<String> for Url {
+    type Error = OpenError;
+
+    fn try_from(text: String) -> Result<Self, OpenError> {
+        SqliteReader::new(&text)?;
+        Ok(Self(text))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -248,6 +263,7 @@ mod tests {
             ),
             format!("[run]\nmax_concurrent = 0\n{JOB}"),
             format!("[events]\ntopic = \"type\"\n{JOB}"),
+            format!("[store]\nurl = \"mysql://x\"\n{JOB}"),
             "[[job]\n".to_owned(),
             "app = 1\n".to_owned(),
             String::new(),
@@ -268,6 +284,6 @@ mod tests {
         let config = Config::parse(Path::new("c.toml"), &text).unwrap();
         assert_eq!(config.jobs[0].timeout, Some(Timeout(None)));
         assert_eq!(config.run.shutdown_timeout.0.as_secs(), 2);
-        assert_eq!(config.store.url.as_deref(), Some("x.db"));
+        assert_eq!(config.store.url.map(|url| url.0).as_deref(), Some("x.db"));
     }
 }

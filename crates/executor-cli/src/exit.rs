@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use command_executor::{OpenError, QueryError, RegisterError, StartError};
 use thiserror::Error;
 
-/// Done, but records were lost.
+/// Done, but records were lost or executions did not end.
 pub(crate) const LOST: u8 = 6;
-/// Ended by a second signal.
+/// Cut off by a signal.
 pub(crate) const CUT_OFF: u8 = 130;
 
 #[derive(Debug, Error)]

@@ -5,8 +5,8 @@ use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use command_executor::registration::ScheduleText;
@@ -21,7 +21,7 @@ use crate::args::{DEFAULT_DB, RunArgs};
 use crate::config::{Config, JobConfig, ListenerConfig, Run};
 use crate::duration::Timeout;
 use crate::events::Shape;
-use crate::exit::{CUT_OFF, Failure, LOST};
+use crate::exit::{CUT_OFF, Failure, LOST, describe};
 use crate::lines::{self, Line};
 use crate::progress::{Counts, Progress};
 use crate::signals::Signals;
@@ -45,9 +45,15 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let progress = Progress::new();
     progress.log(args.verbose);
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
-    let url = args.db.clone().or_else(|| config.store.url.clone());
+    let url = args
+        .db
+        .clone()
+        .or_else(|| config.store.url.clone().map(|url| url.0));
     let url = url.unwrap_or_else(|| DEFAULT_DB.to_owned());
-    let running = Running::start(&config, &url).await?;
+    let running = tokio::select! {
+        started = Running::start(&config, &url) => started?,
+        () = signals.next() => return Ok(cut_off("stopped by a signal before it had started")),
+    };
 
     let ended = tokio::select! {
         () = running.work(&config, events, &args) => Ended::Done,
@@ -60,12 +66,17 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     };
     progress.clear();
     match stopped {
-        Some(shutdown) => running.conclude(&url, &shutdown, args.json).await,
-        None => {
-            eprintln!("executor: ended at once by a second signal");
-            Ok(ExitCode::from(CUT_OFF))
-        }
+        Some(shutdown) => tokio::select! {
+            code = running.conclude(&url, &shutdown, args.json) => code,
+            () = signals.next() => Ok(cut_off("the summary was cut off by a signal")),
+        },
+        None => Ok(cut_off("ended at once by a second signal")),
     }
+}
+
+fn cut_off(why: &str) -> ExitCode {
+    eprintln!("executor: {why}");
+    ExitCode::from(CUT_OFF)
 }
 
 fn open_events(path: &Path) -> Result<(PathBuf, Events), Failure> {
@@ -89,9 +100,13 @@ struct Running {
     listeners: Vec<(TopicPattern, ListenerHandle)>,
     jobs: Vec<(Duration, JobHandle)>,
     room: Arc<Semaphore>,
+    /// What events have started.
     tasks: TaskTracker,
+    job_tasks: TaskTracker,
     stop: CancellationToken,
     counts: Arc<Counts>,
+    /// Why the events could not be read to their end.
+    unread: OnceLock<Failure>,
 }
 
 impl Running {
@@ -123,15 +138,17 @@ impl Running {
             jobs,
             room: Arc::new(Semaphore::new(config.run.max_concurrent.0)),
             tasks: TaskTracker::new(),
+            job_tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             counts: Arc::default(),
+            unread: OnceLock::new(),
         })
     }
 
     /// Runs jobs and feeds events, until the time is up or, without a time, the events end.
     async fn work(&self, config: &Config, events: Option<(PathBuf, Events)>, args: &RunArgs) {
         for (every, job) in &self.jobs {
-            self.tasks.spawn(jobs::repeat(
+            self.job_tasks.spawn(jobs::repeat(
                 self.executor.clone(),
                 job.clone(),
                 *every,
@@ -159,8 +176,8 @@ impl Running {
             () = time_is_up => {}
         }
         if ends_with_events {
-            // Executions that the events have started run to their own ends.
-            self.stop.cancel();
+            // Executions that the events have started run to their own ends, and jobs go on until
+            // then; a job that still runs is the shutdown's to end.
             self.tasks.close();
             self.tasks.wait().await;
         }
@@ -179,7 +196,11 @@ impl Running {
                 Ok(Line::Text(line)) if line.trim_ascii().is_empty() => continue,
                 Ok(Line::Text(line)) => shape.event(line),
                 Ok(Line::TooLong) => Err("longer than 16 MiB".to_owned()),
-                Err(error) => Err(format!("cannot read on: {error}")),
+                Err(source) => {
+                    let path = path.to_owned();
+                    let _ = self.unread.set(Failure::Events { path, source });
+                    return;
+                }
             };
             match event {
                 Ok(event) => self.dispatch(Arc::new(event)).await,
@@ -225,10 +246,7 @@ impl Running {
             tracing::warn!("stopping; a second signal ends at once");
         }
         self.stop.cancel();
-        let report = self.executor.shutdown(config.run.shutdown_timeout.0).await;
-        self.tasks.close();
-        self.tasks.wait().await;
-        report
+        self.executor.shutdown(config.run.shutdown_timeout.0).await
     }
 
     async fn conclude(
@@ -238,11 +256,11 @@ impl Running {
         json: bool,
     ) -> Result<ExitCode, Failure> {
         let session = Some(self.executor.session_id());
-        if url == ":memory:" {
+        let reader = SqliteReader::new(url)?;
+        if reader.is_in_memory() {
             eprintln!("executor: the history was in memory and is gone");
         } else {
-            let summaries = SqliteReader::new(url)?.summaries(session).await?;
-            report::print(&summaries, json)?;
+            report::print(&reader.summaries(session).await?, json)?;
         }
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         eprintln!(
@@ -251,6 +269,12 @@ impl Running {
             count(&self.counts.bad_lines),
             stop.ledger,
         );
+        if !stop.session_closed {
+            eprintln!("executor: the session could not be closed; it will be found `crashed`");
+        }
+        if let Some(unread) = self.unread.get() {
+            return Ok(describe(unread));
+        }
         let lost = stop.ledger.total_dropped() > 0 || stop.still_running > 0;
         Ok(if lost {
             ExitCode::from(LOST)

@@ -145,6 +145,38 @@ fn a_program_past_its_deadline_is_killed_with_its_process_group() {
 }
 
 #[test]
+fn a_job_that_goes_on_does_not_hold_up_the_end_of_the_events() {
+    let place = Place::new();
+    let job =
+        "[[job]]\napp = \"a\"\nname = \"long\"\nevery = \"50ms\"\nrun = [\"sleep\", \"300\"]\n";
+    let listener = listener("slow", "[\"sleep\", \"0.5\"]", "");
+    place.file(
+        "c.toml",
+        &format!("[run]\nshutdown_timeout = \"200ms\"\n{listener}{job}"),
+    );
+    place.file("e.ndjson", "{\"topic\":\"t\"}\n");
+    let said = place.run(&["run", "c.toml", "--events", "e.ndjson"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let statuses = "SELECT group_concat(name || ' ' || status) FROM executions_v ORDER BY name";
+    assert_eq!(
+        place.text("telemetry.db", statuses),
+        "slow success,long cancelled"
+    );
+}
+
+#[test]
+fn a_database_in_memory_is_gone_afterwards_by_whatever_name() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    place.file("e.ndjson", "{\"topic\":\"t\"}\n");
+    for url in [":memory:", "sqlite::memory:"] {
+        let said = place.run(&["run", "c.toml", "--events", "e.ndjson", "--db", url]);
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        assert!(said.err.contains("in memory and is gone"), "{}", said.err);
+    }
+}
+
+#[test]
 fn an_empty_history_says_so() {
     let place = Place::new();
     let job = "[[job]]\napp = \"a\"\nname = \"j\"\nevery = \"1h\"\nrun = [\"true\"]\n";
