@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use command_executor::{CommandExecutor, Event, SqliteStore};
+use command_executor::{CommandExecutor, Event, HandlerFailure, SqliteStore};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -15,6 +15,9 @@ async fn main() -> anyhow::Result<()> {
         .listener("lights", "hall_motion")
         .topic("motion.hall")
         .timeout(Duration::from_secs(10))
+        .on_error(|failure: HandlerFailure| async move {
+            eprintln!("{}: {}", failure.name(), failure.failure.message);
+        })
         .handler(|event: Arc<Event>| async move {
             let lux = event.payload::<&str>().context("no brightness")?;
             let lux: u32 = lux.parse()?; // `?` works on any error

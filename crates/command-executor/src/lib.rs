@@ -33,10 +33,11 @@
 #![forbid(unsafe_code)]
 
 pub use executor_core::{
-    Clock, Command, DropReason, Event, ExecuteJob, ExecutionId, ExecutionRecord, ExecutionResult,
-    Failure, Handler, HandlerError, HandlerFuture, InvokeHandler, JobHandler, Ledger, Outcome,
-    Refused, SessionId, SourceTier, Status, TimeoutOrigin, context, current_execution_id, event,
-    failure, handler, identity, ledger, outcome, ports, record, registration, time,
+    Clock, Command, DropReason, ErrorHandler, ErrorKind, Event, ExecuteJob, ExecutionId,
+    ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError, HandlerFailure, HandlerFn,
+    HandlerFuture, HandlerOutput, InvokeHandler, JobHandler, Ledger, Outcome, Refused, SessionId,
+    SourceTier, Status, TimeoutOrigin, context, current_execution_id, event, failure, handler,
+    identity, ledger, outcome, ports, record, registration, time,
 };
 pub use executor_service::{
     Builder, CommandExecutor, Config, JobHandle, ListenerHandle, RegisterError, ShutdownReport,

@@ -300,8 +300,8 @@ async fn register_listener(
             details.registration_source = Some("configuration".into());
         });
     let listener = match &config.run {
-        Run::Noop => listener.handler_fn(|_| async {}),
-        Run::Panic => listener.handler_fn(|_| async { panic!("asked to by @panic") }),
+        Run::Noop => listener.handler_fn(|| async {}),
+        Run::Panic => listener.handler(|_: Arc<Event>| async { panic!("asked to by @panic") }),
         Run::Program(argv) => {
             let argv: Arc<[String]> = Arc::from(argv.as_slice());
             listener.handler(move |event: Arc<Event>| child::run(Arc::clone(&argv), Some(event)))
@@ -331,7 +331,7 @@ async fn register_job(
         });
     let job = match &config.run {
         Run::Noop => job.handler_fn(|| async {}),
-        Run::Panic => job.handler_fn(|| async { panic!("asked to by @panic") }),
+        Run::Panic => job.handler(|| async { panic!("asked to by @panic") }),
         Run::Program(argv) => {
             let argv: Arc<[String]> = Arc::from(argv.as_slice());
             job.handler(move || child::run(Arc::clone(&argv), None))

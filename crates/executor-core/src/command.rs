@@ -88,6 +88,14 @@ impl Command {
         }
     }
 
+    /// What it runs, as the same value before and after its row is known.
+    pub fn entity(&self) -> Subject {
+        match self.subject() {
+            Subject::Listener { key, .. } => Subject::Listener { key, id: None },
+            Subject::Job { key, .. } => Subject::Job { key, id: None },
+        }
+    }
+
     /// What started it, as its record will name it.
     pub fn trigger(&self) -> Trigger {
         match self {

@@ -1,6 +1,7 @@
 //! What went wrong in user code: the error a handler returns, and what is recorded of it.
 
 use std::any::{Any, type_name};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -14,45 +15,140 @@ pub const REPORT_MAX_CHARS: usize = 8_192;
 
 type BoxedError = Box<dyn Error + Send + Sync>;
 
+/// What kind of error a handler returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Nobody announced it.
+    Unexpected,
+    /// Expected, and declared so by the author.
+    Known,
+    /// Something the handler needed could not be provided.
+    Dependency,
+    /// The handler's own time was up.
+    TimedOut,
+}
+
 /// The error of a handler. Anything that converts into a boxed error converts into this, so `?`
 /// works on every error type; for that reason it is not an [`Error`] itself.
+///
+/// ```
+/// use executor_core::HandlerError;
+///
+/// fn read_sensor() -> Result<u32, HandlerError> {
+///     let text = std::env::var("SENSOR").map_err(HandlerError::dependency)?;
+///     let value: u32 = text.parse()?;
+///     if value > 1_000 {
+///         return Err(HandlerError::known(format!("{value} lux cannot be true")));
+///     }
+///     Ok(value)
+/// }
+/// # assert!(read_sensor().is_err());
+/// ```
 pub struct HandlerError {
+    kind: ErrorKind,
     error_type: Cow<'static, str>,
-    source: BoxedError,
+    /// There until it is dropped.
+    source: Option<BoxedError>,
+    /// Taken where the error became this one, if the environment asks for backtraces.
+    backtrace: Backtrace,
 }
 
 impl HandlerError {
+    /// An error that the author expected: in the app tier it is recorded without a report.
+    pub fn known<E: Into<BoxedError>>(source: E) -> Self {
+        Self::of_kind(ErrorKind::Known, source)
+    }
+
+    /// Something the handler needed could not be provided.
+    pub fn dependency<E: Into<BoxedError>>(source: E) -> Self {
+        Self::of_kind(ErrorKind::Dependency, source)
+    }
+
+    /// The handler's own time was up: the execution ends as `timed_out`.
+    pub fn timed_out<E: Into<BoxedError>>(source: E) -> Self {
+        Self::of_kind(ErrorKind::TimedOut, source)
+    }
+
     /// An error under a type name of the author's choice, such as an exit status.
     pub fn named(error_type: impl Into<Cow<'static, str>>, source: impl Into<BoxedError>) -> Self {
+        let mut error = Self::of_kind(ErrorKind::Unexpected, source);
+        error.error_type = error_type.into();
+        error
+    }
+
+    fn of_kind<E: Into<BoxedError>>(kind: ErrorKind, source: E) -> Self {
         Self {
-            error_type: error_type.into(),
-            source: source.into(),
+            kind,
+            error_type: Cow::Borrowed(type_name::<E>()),
+            source: Some(source.into()),
+            backtrace: Backtrace::capture(),
         }
     }
 
     /// The error that the handler returned.
     pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
-        self.source.as_ref()
+        let source = self.source.as_deref();
+        source.expect("there until it is dropped")
     }
 
     /// The name that is recorded as its type.
     pub fn error_type(&self) -> &str {
         &self.error_type
     }
+
+    /// What kind of error it is. What its author declared goes first; an error that nobody
+    /// declared is a timeout if [`tokio::time::error::Elapsed`] or an I/O error of the kind
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut) is anywhere in its chain.
+    ///
+    /// `anyhow::Error` hides the type of an error that it wraps without context; use
+    /// [`HandlerError::timed_out`] there.
+    pub fn kind(&self) -> ErrorKind {
+        if self.kind == ErrorKind::Unexpected && speaks_of_a_timeout(self.source()) {
+            return ErrorKind::TimedOut;
+        }
+        self.kind
+    }
 }
+
+fn speaks_of_a_timeout(error: &(dyn Error + 'static)) -> bool {
+    let is_timeout = |error: &(dyn Error + 'static)| {
+        let io = error.downcast_ref::<std::io::Error>();
+        error.is::<tokio::time::error::Elapsed>()
+            || io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
+    };
+    // `source` is user code too.
+    catch(|| chain(error).any(is_timeout)).unwrap_or_else(|caught| {
+        drop_quietly(caught.payload);
+        false
+    })
+}
+
+/// An error and its causes. A chain that loops back on itself must not hang the recorder.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| {
+        (*error).source()
+    })
+    .take(CHAIN_MAX)
+}
+
+const CHAIN_MAX: usize = 64;
 
 impl<E: Into<BoxedError>> From<E> for HandlerError {
     fn from(error: E) -> Self {
-        Self {
-            error_type: Cow::Borrowed(type_name::<E>()),
-            source: error.into(),
-        }
+        Self::of_kind(ErrorKind::Unexpected, error)
     }
 }
 
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?}", self.error_type, self.source)
+        write!(f, "{}: {:?}", self.error_type, self.source())
+    }
+}
+
+impl Drop for HandlerError {
+    /// The error is user code: a panic while it is dropped ends here, wherever that happens.
+    fn drop(&mut self) {
+        drop_quietly(self.source.take());
     }
 }
 
@@ -69,14 +165,23 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Describes what a handler returned. Cannot fail, even if the error's `Display` panics.
+    /// Describes what a handler returned, with the full report. Cannot fail, even if the error's
+    /// `Display` panics.
     pub fn from_error(error: &HandlerError) -> Self {
-        let message = text_of(error.source.as_ref());
-        let report = report_of(error, &message);
+        let message = text_of(error.source());
         Self {
             error_type: storable(&error.error_type, MESSAGE_MAX_CHARS),
             message: storable(&message, MESSAGE_MAX_CHARS),
-            report: Some(storable(&report, REPORT_MAX_CHARS)),
+            report: Some(storable(&report_of(error, &message), REPORT_MAX_CHARS)),
+        }
+    }
+
+    /// The same without the report.
+    #[must_use]
+    pub fn without_report(self) -> Self {
+        Self {
+            report: None,
+            ..self
         }
     }
 
@@ -111,31 +216,32 @@ fn text_of(error: &dyn Error) -> String {
     let shown = catch(|| write!(text, "{error}"));
     match shown {
         Ok(Ok(())) => text,
-        Ok(Err(_)) | Err(_) => text + "<the error's Display failed>",
+        Ok(Err(_)) => text + "<the error's Display failed>",
+        Err(caught) => {
+            drop_quietly(caught.payload);
+            text + "<the error's Display panicked>"
+        }
     }
 }
 
 fn report_of(error: &HandlerError, message: &str) -> String {
     let mut report = format!("{}: {message}", error.error_type);
-    // `source` is user code too, and may panic.
-    match catch(|| causes_of(error.source.source())) {
+    let causes = catch(|| {
+        let causes = chain(error.source()).skip(1);
+        causes
+            .map(|cause| format!("\ncaused by: {}", text_of(cause)))
+            .collect::<String>()
+    });
+    match causes {
         Ok(causes) => report.push_str(&causes),
         Err(caught) => {
             drop_quietly(caught.payload);
             report.push_str("\n<the error's chain of causes failed>");
         }
     }
-    report
-}
-
-fn causes_of(mut source: Option<&(dyn Error + 'static)>) -> String {
-    let mut report = String::new();
-    // A chain that loops back on itself must not hang the recorder.
-    for _ in 0..64 {
-        let Some(error) = source else { break };
-        report.push_str("\ncaused by: ");
-        report.push_str(&text_of(error));
-        source = error.source();
+    if error.backtrace.status() == BacktraceStatus::Captured {
+        // Infallible: writing into a string fails only if what is shown fails.
+        let _ = write!(report, "\nbacktrace:\n{}", error.backtrace);
     }
     report
 }
@@ -205,7 +311,7 @@ mod tests {
     #[test]
     fn an_error_whose_display_panics_is_described_all_the_same() {
         let failure = Failure::from_error(&HandlerError::from(Rude));
-        assert!(failure.message.contains("Display failed"));
+        assert!(failure.message.contains("Display panicked"));
         assert!(failure.error_type.ends_with("Rude"));
     }
 

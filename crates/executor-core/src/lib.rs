@@ -32,19 +32,28 @@ pub mod context;
 
 mod panics;
 
+pub mod limiter;
+
+pub mod trouble;
+
 pub mod ports;
 
 mod watch;
+
+mod verdict;
+
+mod voice;
 
 pub mod run;
 
 pub use command::{Command, ExecuteJob, InvokeHandler};
 pub use context::current_execution_id;
 pub use event::Event;
-pub use failure::{Failure, HandlerError};
-pub use handler::{Handler, HandlerFuture, JobHandler};
+pub use failure::{ErrorKind, Failure, HandlerError};
+pub use handler::{Handler, HandlerFn, HandlerFuture, HandlerOutput, JobHandler};
 pub use identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SessionId, SourceTier};
 pub use ledger::{DropReason, Ledger};
+pub use limiter::RateLimiter;
 pub use outcome::{ExecutionResult, Outcome, Refused, Status, TimeoutOrigin};
 pub use ports::{
     Batch, ErrorClass, Fate, Housekeeping, RecordSink, RecordStore, RegistrationStore,
@@ -52,5 +61,6 @@ pub use ports::{
 };
 pub use record::{ExecutionRecord, Subject, Trigger, TriggerMode};
 pub use registration::{Job, JobRegistration, Listener, ListenerRegistration};
-pub use run::Runner;
+pub use run::{RunOptions, Runner};
 pub use time::{Clock, SystemClock, Timestamp};
+pub use trouble::{ErrorHandler, HandlerFailure};

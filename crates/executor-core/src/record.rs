@@ -10,7 +10,7 @@ use crate::outcome::{Status, TimeoutOrigin};
 use crate::time::Timestamp;
 
 /// What ran. The key is shared with the registration, not copied; the row id may not be known yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A listener's handler.
     Listener {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::handler::{Handler, JobHandler};
 use crate::identity::{JobId, JobKey, ListenerId, ListenerKey, SourceTier};
+use crate::trouble::ErrorHandler;
 
 /// The deadline of an execution whose registration names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -151,6 +152,8 @@ pub struct Listener {
     pub registration: ListenerRegistration,
     /// What runs.
     pub handler: Arc<dyn Handler>,
+    /// What is told when it fails; without one, the app's.
+    pub error_handler: Option<Arc<dyn ErrorHandler>>,
     /// Its row, once the store has said; a record made earlier is matched by its key.
     pub row_id: OnceLock<ListenerId>,
 }
@@ -161,6 +164,8 @@ pub struct Job {
     pub registration: JobRegistration,
     /// What runs.
     pub handler: Arc<dyn JobHandler>,
+    /// What is told when it fails; without one, the app's.
+    pub error_handler: Option<Arc<dyn ErrorHandler>>,
     /// Its row, once the store has said; a record made earlier is matched by its key.
     pub row_id: OnceLock<JobId>,
 }

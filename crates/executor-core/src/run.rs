@@ -7,23 +7,54 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, error, info_span, warn};
+use tracing::{Span, info_span};
 
 use crate::command::Command;
-use crate::failure::Failure;
 use crate::identity::ExecutionId;
-use crate::outcome::{ExecutionResult, Outcome, TimeoutOrigin};
-use crate::panics::{self, Caught};
+use crate::outcome::{ExecutionResult, Outcome};
+use crate::panics;
 use crate::ports::{ExecutionStart, RecordSink};
 use crate::record::{ExecutionRecord, Marks, Subject};
 use crate::time::{Clock, Moment};
-use crate::watch::{Ending, Watched};
+use crate::trouble::HandlerFailure;
+use crate::verdict::{Terms, Times, Verdict, judge};
+use crate::voice::Voice;
+use crate::watch::{Ending, Stopwatch, Watched};
+
+/// What is configured about running, for all executions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// A poll that holds its thread longer than this is recorded, and its handler is named in a
+    /// warning. Default 100 ms; `None` does not time polls at all, which saves two clock reads a
+    /// poll.
+    pub slow_poll: Option<Duration>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            slow_poll: Some(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// An execution that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// For the caller.
+    pub result: ExecutionResult,
+    /// For an error handler, where the outcome is `error`, `panicked` or `timed_out`. The record has
+    /// been offered and the failure logged by then.
+    pub failure: Option<HandlerFailure>,
+}
 
 /// Runs commands. Knows a sink for the records, a clock, and a token that cancels what runs.
 pub struct Runner {
     sink: Arc<dyn RecordSink>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
+    options: RunOptions,
+    voice: Voice,
 }
 
 impl Runner {
@@ -31,9 +62,20 @@ impl Runner {
     ///
     /// The first one of the process puts a hook in front of the program's panic hook: it is
     /// silent about panics inside executions and passes all others on.
-    pub fn new(sink: Arc<dyn RecordSink>, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+    pub fn new(
+        sink: Arc<dyn RecordSink>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+        options: RunOptions,
+    ) -> Self {
         panics::install_hook();
-        Self { sink, clock, stop }
+        Self {
+            sink,
+            clock,
+            stop,
+            options,
+            voice: Voice::new(),
+        }
     }
 
     /// Runs a command to its outcome. The execution begins at the first poll, and from then on
@@ -43,7 +85,7 @@ impl Runner {
     ///
     /// Dropping this future drops the handler's and records the execution as `cancelled`. A
     /// future passed to [`std::mem::forget`] records nothing.
-    pub async fn run(&self, command: Command) -> ExecutionResult {
+    pub async fn run(&self, command: Command) -> Ended {
         let mut execution = Execution::begin(self, command);
         let deadline = execution.deadline();
         let ending = execution.watched.wait(deadline, &self.stop).await;
@@ -70,11 +112,12 @@ impl<'r> Execution<'r> {
             started_at: begun.wall,
         });
         let span = span_of(&command, id);
+        let stopwatch = runner.options.slow_poll.map(|_| Stopwatch::default());
         Self {
             runner,
             begun,
             subject: Some(subject),
-            watched: Watched::new(command, id, span),
+            watched: Watched::new(command, id, span, stopwatch),
         }
     }
 
@@ -84,25 +127,59 @@ impl<'r> Execution<'r> {
         self.begun.monotonic.checked_add(timeout)
     }
 
-    fn end(mut self, ending: Ending) -> ExecutionResult {
+    fn end(mut self, ending: Ending) -> Ended {
         let duration = self.duration();
-        let mut outcome = outcome_of(ending);
-        if let Some(caught) = self.watched.discard() {
-            // What had ended otherwise stays what it was.
-            let in_drop = panicked(caught);
-            if outcome == Outcome::Success {
-                outcome = in_drop;
-            }
-        }
-        // The record first: whoever listens to the log may panic.
-        self.offer(&outcome, duration);
-        self.log(&outcome, duration);
-        ExecutionResult {
-            execution_id: self.watched.id(),
-            outcome,
-            started_at: self.begun.wall,
+        let stopwatch = self.watched.stopwatch();
+        let times = Times {
             duration,
+            real: stopwatch.total,
+            longest_poll: stopwatch.longest,
+        };
+        let in_drop = self.watched.discard();
+        let verdict = judge(ending, in_drop, &self.terms(), &times);
+        // The record first: whoever listens to the log may panic.
+        self.offer(&verdict.outcome, verdict.marks, duration);
+        self.say(&verdict, duration);
+        let failure = self.failure(&verdict);
+        Ended {
+            result: ExecutionResult {
+                execution_id: self.watched.id(),
+                outcome: verdict.outcome,
+                started_at: self.begun.wall,
+                duration,
+            },
+            failure,
         }
+    }
+
+    fn terms(&self) -> Terms {
+        let command = self.watched.command();
+        Terms {
+            tier: command.source_tier(),
+            timeout: command.effective_timeout(),
+            slow_poll: self.runner.options.slow_poll,
+        }
+    }
+
+    fn say(&self, verdict: &Verdict, duration: Duration) {
+        let now = self.begun.monotonic + duration;
+        let Self {
+            runner, watched, ..
+        } = self;
+        runner
+            .voice
+            .speak(watched.id(), watched.command(), verdict, duration, now);
+    }
+
+    fn failure(&self, verdict: &Verdict) -> Option<HandlerFailure> {
+        let full = verdict.full.as_ref()?;
+        Some(HandlerFailure {
+            execution_id: self.watched.id(),
+            status: verdict.outcome.status(),
+            error: verdict.error.clone(),
+            failure: Arc::clone(full),
+            command: self.watched.command().clone(),
+        })
     }
 
     fn duration(&self) -> Duration {
@@ -111,7 +188,7 @@ impl<'r> Execution<'r> {
     }
 
     /// Pays the record that is owed; a second call pays nothing.
-    fn offer(&mut self, outcome: &Outcome, duration: Duration) {
+    fn offer(&mut self, outcome: &Outcome, marks: Marks, duration: Duration) {
         let Some(subject) = self.subject.take() else {
             return;
         };
@@ -124,42 +201,13 @@ impl<'r> Execution<'r> {
             started_at: self.begun.wall,
             duration,
             failure: outcome.failure().map(Arc::clone),
-            marks: Marks {
-                timeout_origin: timeout_origin(outcome),
-                ..Marks::default()
-            },
+            marks,
             trigger: command.trigger(),
             generation: command.generation(),
             retry_count: 0,
             attempt_number: 1,
             arguments_json: arguments_of(command),
         });
-    }
-
-    /// One line per failure.
-    fn log(&self, outcome: &Outcome, duration: Duration) {
-        let id = self.watched.id();
-        let what = || label(self.watched.command());
-        let millis = duration.as_millis() as u64;
-        match outcome {
-            Outcome::Error(failure) => {
-                let report = failure.report.as_deref().unwrap_or(&failure.message);
-                error!(execution.id = %id, subject = what(), report, "execution failed");
-            }
-            Outcome::Panicked(failure) => {
-                let message = failure.message.as_str();
-                let place = failure.report.as_deref();
-                error!(execution.id = %id, subject = what(), message, place, "execution panicked");
-            }
-            Outcome::TimedOut(TimeoutOrigin::Deadline, _) => {
-                warn!(execution.id = %id, subject = what(), duration_ms = millis, "execution timed out");
-            }
-            Outcome::TimedOut(TimeoutOrigin::Handler, failure) => {
-                let message = failure.message.as_str();
-                warn!(execution.id = %id, subject = what(), message, "handler reported a timeout");
-            }
-            Outcome::Success | Outcome::Cancelled | Outcome::Skipped(_) => {}
-        }
     }
 }
 
@@ -172,37 +220,8 @@ impl Drop for Execution<'_> {
             if let Some(caught) = self.watched.discard() {
                 panics::drop_quietly(caught.payload);
             }
-            self.offer(&Outcome::Cancelled, self.duration());
+            self.offer(&Outcome::Cancelled, Marks::default(), self.duration());
         }
-    }
-}
-
-fn outcome_of(ending: Ending) -> Outcome {
-    match ending {
-        Ending::Returned(Ok(())) => Outcome::Success,
-        Ending::Returned(Err(error)) => {
-            let failure = Failure::from_error(&error);
-            panics::drop_quietly(error);
-            Outcome::Error(Arc::new(failure))
-        }
-        Ending::Panicked(caught) => panicked(caught),
-        Ending::DeadlinePassed => {
-            Outcome::TimedOut(TimeoutOrigin::Deadline, Arc::new(Failure::deadline()))
-        }
-        Ending::Cancelled => Outcome::Cancelled,
-    }
-}
-
-fn panicked(caught: Caught) -> Outcome {
-    let failure = Failure::from_panic(caught.payload.as_ref(), caught.place.as_deref());
-    panics::drop_quietly(caught.payload);
-    Outcome::Panicked(Arc::new(failure))
-}
-
-const fn timeout_origin(outcome: &Outcome) -> Option<TimeoutOrigin> {
-    match outcome {
-        Outcome::TimedOut(origin, _) => Some(*origin),
-        _ => None,
     }
 }
 
@@ -213,16 +232,6 @@ fn arguments_of(command: &Command) -> Option<Box<str>> {
             let arguments = command.job.registration.arguments_json.as_deref();
             arguments.map(Box::from)
         }
-    }
-}
-
-fn label(command: &Command) -> String {
-    match command {
-        Command::InvokeHandler(command) => {
-            let key = &command.listener.registration.key;
-            format!("listener {key}, topic {}", command.event.topic)
-        }
-        Command::ExecuteJob(command) => format!("job {}", command.job.registration.key),
     }
 }
 

@@ -4,21 +4,21 @@
 
 use std::future::pending;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::command::Command;
 use crate::context;
-use crate::failure::HandlerError;
-use crate::handler::HandlerFuture;
+use crate::handler::{HandlerFuture, HandlerResult};
 use crate::identity::ExecutionId;
 use crate::panics::{Caught, catch};
 
 /// How the watching ended.
 pub(crate) enum Ending {
-    Returned(Result<(), HandlerError>),
+    Returned(HandlerResult),
     Panicked(Caught),
     DeadlinePassed,
     Cancelled,
@@ -31,15 +31,39 @@ pub(crate) struct Watched {
     future: Option<HandlerFuture>,
     id: ExecutionId,
     span: Span,
+    stopwatch: Option<Stopwatch>,
+}
+
+/// Times polls by the machine's clock, which neither paused time nor a blocked thread stops.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Stopwatch {
+    first: Option<Instant>,
+    pub(crate) longest: Duration,
+    /// From the beginning of the first poll to the end of the last one.
+    pub(crate) total: Duration,
+}
+
+impl Stopwatch {
+    fn add(&mut self, begun: Instant, ended: Instant) {
+        let first = *self.first.get_or_insert(begun);
+        self.longest = self.longest.max(ended - begun);
+        self.total = ended - first;
+    }
 }
 
 impl Watched {
-    pub(crate) const fn new(command: Command, id: ExecutionId, span: Span) -> Self {
+    pub(crate) const fn new(
+        command: Command,
+        id: ExecutionId,
+        span: Span,
+        stopwatch: Option<Stopwatch>,
+    ) -> Self {
         Self {
             command,
             future: None,
             id,
             span,
+            stopwatch,
         }
     }
 
@@ -51,12 +75,17 @@ impl Watched {
         self.id
     }
 
+    /// What the polls took; nothing where they are not timed.
+    pub(crate) fn stopwatch(&self) -> Stopwatch {
+        self.stopwatch.unwrap_or_default()
+    }
+
     /// Waits for the first of the three. The handler is asked first each time, so that one that
     /// is done when its deadline passes counts as done. Dropping this future leaves the handler's
     /// where it is; [`Self::discard`] ends it.
     pub(crate) async fn wait(
         &mut self,
-        deadline: Option<Instant>,
+        deadline: Option<tokio::time::Instant>,
         stop: &CancellationToken,
     ) -> Ending {
         tokio::select! {
@@ -69,25 +98,40 @@ impl Watched {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        let Self {
-            command,
-            future,
-            id,
-            span,
-        } = self;
-        let _execution = context::enter(Some(*id));
-        let _span = span.enter();
-        let polled = catch(|| {
-            future
-                .get_or_insert_with(|| command.start())
-                .as_mut()
-                .poll(cx)
-        });
+        let polled = match self.stopwatch {
+            None => self.poll_handler(cx),
+            Some(_) => {
+                let begun = Instant::now();
+                let polled = self.poll_handler(cx);
+                self.stopwatch
+                    .get_or_insert_default()
+                    .add(begun, Instant::now());
+                polled
+            }
+        };
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(returned)) => Poll::Ready(Ending::Returned(returned)),
             Err(caught) => Poll::Ready(Ending::Panicked(caught)),
         }
+    }
+
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Result<Poll<HandlerResult>, Caught> {
+        let Self {
+            command,
+            future,
+            id,
+            span,
+            ..
+        } = self;
+        let _execution = context::enter(Some(*id));
+        let _span = span.enter();
+        catch(|| {
+            future
+                .get_or_insert_with(|| command.start())
+                .as_mut()
+                .poll(cx)
+        })
     }
 
     /// Drops the handler's future. If that panics, the panic ends here and is returned.
@@ -101,7 +145,7 @@ impl Watched {
 
 /// Ends when the deadline passes; never without one. The timer is made at the first poll, so a
 /// handler that is done by then costs none.
-async fn passed(deadline: Option<Instant>) {
+async fn passed(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(at) => sleep_until(at).await,
         None => pending().await,

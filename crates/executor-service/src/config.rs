@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use executor_core::RunOptions;
 use thiserror::Error;
 
 /// The service's settings. Take the defaults and change what matters:
@@ -33,6 +34,11 @@ pub struct Config {
     pub startup_timeout: Duration,
     /// How often the session says that it lives. Default 30 s.
     pub heartbeat_interval: Duration,
+    /// How long an error handler may take. Default 5 s.
+    pub error_handler_timeout: Duration,
+    /// A poll that holds its runtime thread longer than this is recorded and named in a warning.
+    /// Default 100 ms; `None` does not time polls.
+    pub slow_poll: Option<Duration>,
 }
 
 impl Default for Config {
@@ -45,6 +51,8 @@ impl Default for Config {
             retry_max_attempts: 3,
             startup_timeout: Duration::from_secs(30),
             heartbeat_interval: Duration::from_secs(30),
+            error_handler_timeout: Duration::from_secs(5),
+            slow_poll: RunOptions::default().slow_poll,
         }
     }
 }
@@ -72,6 +80,7 @@ impl Config {
         let times = [
             ("startup_timeout", self.startup_timeout),
             ("heartbeat_interval", self.heartbeat_interval),
+            ("error_handler_timeout", self.error_handler_timeout),
         ];
         let zero_counts = counts.iter().filter(|(_, count)| *count == 0);
         let zero_times = times.iter().filter(|(_, time)| time.is_zero());

@@ -15,6 +15,8 @@ mod plan;
 
 mod drain;
 
+mod error_handlers;
+
 mod registrar;
 
 pub mod registration;

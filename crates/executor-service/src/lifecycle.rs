@@ -53,6 +53,7 @@ pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport 
     let within = within.min(Duration::from_secs(10 * 365 * 86_400));
     let deadline = begun + within;
     service.running.close();
+    service.error_handlers.tasks.close();
     let (cancelled, still_running) = end_executions(service, begun + within / 2, deadline).await;
     end_drain(service, deadline).await;
     let session_closed = close_session(service, deadline).await;
@@ -78,7 +79,11 @@ const LAST_ANSWER: Duration = Duration::from_millis(150);
 const GRACE: Duration = Duration::from_millis(50);
 
 async fn end_executions(service: &Service, soft: Instant, hard: Instant) -> (usize, usize) {
-    if timeout_at(soft, service.running.wait()).await.is_ok() {
+    let all_ended = async {
+        service.running.wait().await;
+        service.error_handlers.tasks.wait().await;
+    };
+    if timeout_at(soft, all_ended).await.is_ok() {
         return (0, 0);
     }
     let cancelled = service.running.len();

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use executor_core::registration::{Details, ScheduleText};
 use executor_core::{
-    Command, ErrorClass, Event, ExecuteJob, Handler, InvokeHandler, Job, JobHandler, JobKey,
-    JobRegistration, Listener, ListenerKey, ListenerRegistration, SourceTier, TriggerMode,
+    Command, ErrorClass, ErrorHandler, Event, ExecuteJob, Handler, HandlerFn, HandlerOutput,
+    InvokeHandler, Job, JobHandler, JobKey, JobRegistration, Listener, ListenerKey,
+    ListenerRegistration, SourceTier, TriggerMode,
 };
 use thiserror::Error;
 
@@ -57,6 +58,13 @@ macro_rules! common_settings {
             self
         }
 
+        /// What is told when an execution fails: after `error`, `panicked` and `timed_out`. It
+        /// returns nothing or a result, and goes before the app's error handler.
+        pub fn on_error(mut self, handler: impl ErrorHandler) -> Self {
+            self.error_handler = Some(Arc::new(handler));
+            self
+        }
+
         /// Everything else that the history may know.
         pub fn details(mut self, change: impl FnOnce(&mut Details)) -> Self {
             change(&mut self.details);
@@ -74,6 +82,7 @@ pub struct ListenerBuilder {
     name: String,
     topic: String,
     details: Details,
+    error_handler: Option<Arc<dyn ErrorHandler>>,
 }
 
 impl ListenerBuilder {
@@ -90,6 +99,7 @@ impl ListenerBuilder {
             name,
             topic: String::new(),
             details: Details::new(tier),
+            error_handler: None,
         }
     }
 
@@ -109,19 +119,10 @@ impl ListenerBuilder {
         }
     }
 
-    /// What runs for an event, where it returns nothing and so cannot fail.
-    pub fn handler_fn<F, Fut>(self, function: F) -> ListenerToRegister
-    where
-        F: Fn(Arc<Event>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.handler(move |event| {
-            let work = function(event);
-            async move {
-                work.await;
-                Ok(())
-            }
-        })
+    /// What runs for an event: a function with the event or without, that returns nothing or a
+    /// result with any error.
+    pub fn handler_fn<Args: 'static>(self, function: impl HandlerFn<Args>) -> ListenerToRegister {
+        self.handler(move |event| function.start(event))
     }
 }
 
@@ -151,6 +152,7 @@ impl ListenerToRegister {
             name,
             topic,
             details,
+            error_handler,
         } = self.builder;
         refuse_empty(&[
             ("app key", &app_key),
@@ -166,6 +168,7 @@ impl ListenerToRegister {
         let listener = Arc::new(Listener {
             registration: ListenerRegistration { key, details },
             handler: self.handler,
+            error_handler,
             row_id: OnceLock::new(),
         });
         register(&executor, Entry::Listener(Arc::clone(&listener))).await?;
@@ -208,6 +211,7 @@ pub struct JobBuilder {
     schedule: ScheduleText,
     arguments_json: Option<String>,
     details: Details,
+    error_handler: Option<Arc<dyn ErrorHandler>>,
 }
 
 impl JobBuilder {
@@ -226,6 +230,7 @@ impl JobBuilder {
             schedule: ScheduleText::manual(),
             arguments_json: None,
             details: Details::new(tier),
+            error_handler: None,
         }
     }
 
@@ -257,18 +262,15 @@ impl JobBuilder {
         }
     }
 
-    /// What runs, where it returns nothing and so cannot fail.
+    /// What runs: a function that returns nothing or a result with any error.
     pub fn handler_fn<F, Fut>(self, function: F) -> JobToRegister
     where
         F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
+        Fut: Future<Output: HandlerOutput> + Send + 'static,
     {
         self.handler(move || {
             let work = function();
-            async move {
-                work.await;
-                Ok(())
-            }
+            async move { work.await.into_result() }
         })
     }
 }
@@ -308,6 +310,7 @@ impl JobToRegister {
                 arguments_json: builder.arguments_json,
             },
             handler: self.handler,
+            error_handler: builder.error_handler,
             row_id: OnceLock::new(),
         });
         register(&builder.executor, Entry::Job(Arc::clone(&job))).await?;

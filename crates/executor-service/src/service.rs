@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use executor_core::ports::{Session, Store};
 use executor_core::{
-    Clock, Command, ExecutionResult, Ledger, Refused, Runner, SessionId, SourceTier, SystemClock,
+    Clock, Command, ErrorHandler, ExecutionResult, Ledger, Refused, RunOptions, Runner, SessionId,
+    SourceTier, SystemClock,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::drain::{Drain, Request};
+use crate::error_handlers::ErrorHandlers;
 use crate::intake::Intake;
 use crate::lifecycle::{ShutdownReport, StartError, stop};
 use crate::registrar;
@@ -39,6 +41,7 @@ pub(crate) struct Service {
     pub(crate) running: TaskTracker,
     pub(crate) cancel: CancellationToken,
     pub(crate) requests: mpsc::UnboundedSender<Request>,
+    pub(crate) error_handlers: Arc<ErrorHandlers>,
     pending: mpsc::UnboundedSender<registrar::Entry>,
     /// How many registrations wait: newer ones queue behind them, or they would be overwritten.
     pending_count: Arc<AtomicUsize>,
@@ -139,7 +142,11 @@ fn spawn(
     let intake = Arc::new(Intake::new(config.queue_max, config.ripe_at()));
     let cancel = CancellationToken::new();
     let sink = Arc::clone(&intake);
-    let runner = Runner::new(sink, Arc::clone(&clock), cancel.clone());
+    let options = RunOptions {
+        slow_poll: config.slow_poll,
+    };
+    let runner = Runner::new(sink, Arc::clone(&clock), cancel.clone(), options);
+    let error_handlers = Arc::new(ErrorHandlers::new(config.error_handler_timeout));
     let keeper = tokio::spawn(session::keep_alive(
         Arc::clone(&store),
         Arc::clone(&session),
@@ -172,6 +179,7 @@ fn spawn(
         running: TaskTracker::new(),
         cancel,
         requests,
+        error_handlers,
         pending,
         pending_count,
         drain,
@@ -207,11 +215,17 @@ impl CommandExecutor {
     pub async fn execute(&self, command: impl Into<Command>) -> Result<ExecutionResult, Refused> {
         // The token first: one that is taken before the tracker closes is waited for, one that
         // is taken after sees it closed.
-        let _running = self.service.running.token();
-        if self.service.running.is_closed() {
+        let service = &self.service;
+        let _running = service.running.token();
+        if service.running.is_closed() {
             return Err(Refused::Stopping);
         }
-        Ok(self.service.runner.run(command.into()).await)
+        let of_apps = service.error_handlers.as_of_now();
+        let ended = service.runner.run(command.into()).await;
+        if let Some(failure) = ended.failure {
+            service.error_handlers.start(failure, of_apps.as_ref());
+        }
+        Ok(ended.result)
     }
 
     /// Begins to register a listener of the app tier.
@@ -236,6 +250,25 @@ impl CommandExecutor {
     /// Begins to register a job of the framework tier.
     pub fn framework_job(&self, app: impl Into<String>, name: impl Into<String>) -> JobBuilder {
         JobBuilder::new(self.clone(), app.into(), name.into(), SourceTier::Framework)
+    }
+
+    /// Sets what is told when an execution of this app fails whose registration has no error
+    /// handler of its own. Executions that are running already keep the one they began with.
+    pub fn on_app_error(&self, app: impl Into<String>, handler: impl ErrorHandler) {
+        self.service
+            .error_handlers
+            .set(app.into(), Arc::new(handler));
+    }
+
+    /// How many error handlers failed, panicked or ran out of time.
+    pub fn error_handler_failures(&self) -> u64 {
+        self.service.error_handlers.failures()
+    }
+
+    /// How many failures no error handler was told of, because the one of the same listener or
+    /// job was running and another failure was waiting for it.
+    pub fn error_handlers_suppressed(&self) -> u64 {
+        self.service.error_handlers.suppressed()
     }
 
     /// Where every record of this session is now.

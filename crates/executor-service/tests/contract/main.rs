@@ -3,6 +3,7 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod failures;
 mod lifecycle;
 mod queue;
 mod running;

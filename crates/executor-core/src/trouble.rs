@@ -1,0 +1,156 @@
+//! What a failed execution tells its error handler, and what such a handler is. When and how many
+//! of them run is the service's business.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::command::{Command, ExecuteJob, InvokeHandler};
+use crate::context::enter;
+use crate::event::Event;
+use crate::failure::{Failure, HandlerError};
+use crate::handler::{HandlerFuture, HandlerOutput};
+use crate::identity::ExecutionId;
+use crate::outcome::Status;
+use crate::panics::{catch, drop_quietly};
+
+/// An execution that ended as `error`, `panicked` or `timed_out`.
+#[derive(Clone)]
+pub struct HandlerFailure {
+    /// Which execution.
+    pub execution_id: ExecutionId,
+    /// How it ended.
+    pub status: Status,
+    /// What the handler returned; `None` where it panicked or its deadline passed.
+    pub error: Option<Arc<HandlerError>>,
+    /// Type, message and the full report, also where the record leaves that out.
+    pub failure: Arc<Failure>,
+    /// What ran.
+    pub command: Command,
+}
+
+impl HandlerFailure {
+    /// The name of the listener or the job.
+    pub fn name(&self) -> &str {
+        match &self.command {
+            Command::InvokeHandler(InvokeHandler { listener, .. }) => {
+                &listener.registration.key.name
+            }
+            Command::ExecuteJob(ExecuteJob { job, .. }) => &job.registration.key.name,
+        }
+    }
+
+    /// The event for which a listener was invoked.
+    pub const fn event(&self) -> Option<&Arc<Event>> {
+        match &self.command {
+            Command::InvokeHandler(command) => Some(&command.event),
+            Command::ExecuteJob(_) => None,
+        }
+    }
+
+    /// The topic of that event.
+    pub fn topic(&self) -> Option<&str> {
+        self.event().map(|event| &*event.topic)
+    }
+
+    /// The group of a job.
+    pub fn group(&self) -> Option<&str> {
+        match &self.command {
+            Command::InvokeHandler(_) => None,
+            Command::ExecuteJob(command) => command.job.registration.group.as_deref(),
+        }
+    }
+
+    /// The arguments of a job as JSON, where its author asked for them to be recorded.
+    pub fn arguments_json(&self) -> Option<&str> {
+        match &self.command {
+            Command::InvokeHandler(_) => None,
+            Command::ExecuteJob(command) => command.job.registration.arguments_json.as_deref(),
+        }
+    }
+}
+
+impl fmt::Debug for HandlerFailure {
+    /// Without the command: its event carries the sender's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerFailure")
+            .field("execution_id", &self.execution_id)
+            .field("status", &self.status)
+            .field("name", &self.name())
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Is told of failures. Closures `|failure: HandlerFailure| async move { .. }` are error handlers;
+/// structs may implement the trait.
+pub trait ErrorHandler: Send + Sync + 'static {
+    /// Begins to deal with a failure. It may be dropped at any await point, when its time is up.
+    fn call(&self, failure: HandlerFailure) -> HandlerFuture;
+}
+
+impl<F, Fut> ErrorHandler for F
+where
+    F: Fn(HandlerFailure) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: HandlerOutput> + Send + 'static,
+{
+    fn call(&self, failure: HandlerFailure) -> HandlerFuture {
+        let work = self(failure);
+        Box::pin(async move { work.await.into_result() })
+    }
+}
+
+/// How the telling went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The error handler returned.
+    Done,
+    /// It returned an error or panicked.
+    Failed(Failure),
+    /// Its time was up.
+    TimedOut,
+}
+
+/// Runs an error handler, for at most `within`, under the id of the execution that failed. Whatever
+/// it does ends here.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the error handler's.
+pub async fn tell(
+    handler: Arc<dyn ErrorHandler>,
+    failure: HandlerFailure,
+    within: Duration,
+) -> Told {
+    let id = Some(failure.execution_id);
+    let mut failure = Some(failure);
+    let mut work = None;
+    let polled = std::future::poll_fn(|cx| {
+        let _execution = enter(id);
+        let polled = catch(|| {
+            let work =
+                work.get_or_insert_with(|| handler.call(failure.take().expect("called once")));
+            work.as_mut().poll(cx)
+        });
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(returned)) => Poll::Ready(Ok(returned)),
+            Err(caught) => Poll::Ready(Err(caught)),
+        }
+    });
+    let told = match tokio::time::timeout(within, polled).await {
+        Err(_) => Told::TimedOut,
+        Ok(Ok(Ok(()))) => Told::Done,
+        Ok(Ok(Err(error))) => Told::Failed(Failure::from_error(&error)),
+        Ok(Err(caught)) => {
+            let told = Failure::from_panic(caught.payload.as_ref(), caught.place.as_deref());
+            drop_quietly(caught.payload);
+            Told::Failed(told)
+        }
+    };
+    let _execution = enter(id);
+    drop_quietly(work);
+    told
+}

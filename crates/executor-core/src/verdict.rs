@@ -1,0 +1,116 @@
+//! What an ending means: the outcome, the marks, and what an error handler is to be told. Pure; what
+//! was seen is gathered in [`crate::watch`], what follows is done in [`crate::run`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::failure::{ErrorKind, Failure, HandlerError};
+use crate::identity::SourceTier;
+use crate::outcome::{Outcome, TimeoutOrigin};
+use crate::panics::{Caught, drop_quietly};
+use crate::record::Marks;
+use crate::watch::Ending;
+
+/// What the command demands, as far as the verdict depends on it.
+pub(crate) struct Terms {
+    pub(crate) tier: SourceTier,
+    pub(crate) timeout: Option<Duration>,
+    /// Polls longer than this are held against the handler.
+    pub(crate) slow_poll: Option<Duration>,
+}
+
+/// How long things took.
+pub(crate) struct Times {
+    /// From the first poll to the end, by the clock that tests can pause.
+    pub(crate) duration: Duration,
+    /// The same by the machine's clock: the one that a blocked thread cannot stop.
+    pub(crate) real: Duration,
+    /// The longest single poll, by the machine's clock.
+    pub(crate) longest_poll: Duration,
+}
+
+pub(crate) struct Verdict {
+    pub(crate) outcome: Outcome,
+    pub(crate) marks: Marks,
+    /// What the handler returned, for an error handler.
+    pub(crate) error: Option<Arc<HandlerError>>,
+    /// What went wrong with its full report, even where the record leaves that out.
+    pub(crate) full: Option<Arc<Failure>>,
+}
+
+impl Verdict {
+    fn plain(outcome: Outcome) -> Self {
+        Self {
+            full: outcome.failure().cloned(),
+            outcome,
+            marks: Marks::default(),
+            error: None,
+        }
+    }
+}
+
+/// Judges how an execution ended. `in_drop` is a panic of the handler's future while it was
+/// dropped: it turns a success into `panicked`, and what ended otherwise stays what it was.
+pub(crate) fn judge(
+    ending: Ending,
+    in_drop: Option<Caught>,
+    terms: &Terms,
+    times: &Times,
+) -> Verdict {
+    let finished = matches!(ending, Ending::Returned(_) | Ending::Panicked(_));
+    let mut verdict = match ending {
+        Ending::Returned(Ok(())) => Verdict::plain(Outcome::Success),
+        Ending::Returned(Err(error)) => returned(error, terms.tier),
+        Ending::Panicked(caught) => Verdict::plain(panicked(caught)),
+        Ending::DeadlinePassed => {
+            let failure = Arc::new(Failure::deadline());
+            Verdict::plain(Outcome::TimedOut(TimeoutOrigin::Deadline, failure))
+        }
+        Ending::Cancelled => Verdict::plain(Outcome::Cancelled),
+    };
+    if let Some(caught) = in_drop {
+        let outcome = panicked(caught);
+        if verdict.outcome == Outcome::Success {
+            verdict = Verdict::plain(outcome);
+        }
+    }
+    let took = times.duration.max(times.real);
+    verdict.marks.overran = finished && terms.timeout.is_some_and(|timeout| took > timeout);
+    verdict.marks.blocked = terms
+        .slow_poll
+        .filter(|most| times.longest_poll > *most)
+        .map(|_| times.longest_poll);
+    if let Outcome::TimedOut(origin, _) = verdict.outcome {
+        verdict.marks.timeout_origin = Some(origin);
+    }
+    verdict
+}
+
+fn returned(error: HandlerError, tier: SourceTier) -> Verdict {
+    let kind = error.kind();
+    let full = Failure::from_error(&error);
+    let is_announced = matches!(kind, ErrorKind::Known | ErrorKind::Dependency);
+    let failure = Arc::new(match tier {
+        SourceTier::App if is_announced => full.clone().without_report(),
+        SourceTier::App | SourceTier::Framework => full.clone(),
+    });
+    let outcome = match kind {
+        ErrorKind::TimedOut => Outcome::TimedOut(TimeoutOrigin::Handler, failure),
+        ErrorKind::Unexpected | ErrorKind::Known | ErrorKind::Dependency => Outcome::Error(failure),
+    };
+    Verdict {
+        outcome,
+        marks: Marks {
+            is_di_failure: kind == ErrorKind::Dependency,
+            ..Marks::default()
+        },
+        error: Some(Arc::new(error)),
+        full: Some(Arc::new(full)),
+    }
+}
+
+fn panicked(caught: Caught) -> Outcome {
+    let failure = Failure::from_panic(caught.payload.as_ref(), caught.place.as_deref());
+    drop_quietly(caught.payload);
+    Outcome::Panicked(Arc::new(failure))
+}

@@ -1,0 +1,101 @@
+//! What is said in the log about executions: failures a line each, timeouts and blocked threads at
+//! most once per entity and minute.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::command::Command;
+use crate::identity::ExecutionId;
+use crate::limiter::RateLimiter;
+use crate::outcome::{Outcome, TimeoutOrigin};
+use crate::record::Subject;
+use crate::verdict::Verdict;
+
+/// How often one entity may warn about the same thing.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How many entities are remembered for that.
+const REMEMBERED_MAX: usize = 1_000;
+
+pub(crate) struct Voice {
+    timeouts: RateLimiter<Subject>,
+    blocked: RateLimiter<Subject>,
+}
+
+impl Voice {
+    pub(crate) fn new() -> Self {
+        Self {
+            timeouts: RateLimiter::new(PERIOD, REMEMBERED_MAX),
+            blocked: RateLimiter::new(PERIOD, REMEMBERED_MAX),
+        }
+    }
+
+    /// Says what there is to say about an execution that ended `now`.
+    pub(crate) fn speak(
+        &self,
+        id: ExecutionId,
+        command: &Command,
+        verdict: &Verdict,
+        duration: Duration,
+        now: Instant,
+    ) {
+        match &verdict.outcome {
+            Outcome::Success | Outcome::Cancelled | Outcome::Skipped(_) => {}
+            Outcome::Error(failure) => {
+                let what = label(command);
+                let report = failure.report.as_deref().unwrap_or(&failure.message);
+                error!(execution.id = %id, subject = what, report, "execution failed");
+            }
+            Outcome::Panicked(failure) => {
+                let (what, message) = (label(command), failure.message.as_str());
+                let place = failure.report.as_deref();
+                error!(execution.id = %id, subject = what, error = message, place, "execution panicked");
+            }
+            Outcome::TimedOut(origin, failure) => {
+                let limited = command.effective_timeout().is_some();
+                if !limited || self.timeouts.allows(&command.entity(), now) {
+                    timed_out(id, command, *origin, &failure.message, duration);
+                }
+            }
+        }
+        if let Some(held) = verdict.marks.blocked
+            && self.blocked.allows(&command.entity(), now)
+        {
+            let what = label(command);
+            warn!(execution.id = %id, subject = what, ?held, "a handler held its runtime thread in one poll");
+        }
+    }
+}
+
+/// Who said that the time was up decides what may be claimed.
+fn timed_out(
+    id: ExecutionId,
+    command: &Command,
+    origin: TimeoutOrigin,
+    message: &str,
+    duration: Duration,
+) {
+    let what = label(command);
+    match (origin, command.effective_timeout()) {
+        (TimeoutOrigin::Deadline, deadline) => {
+            warn!(execution.id = %id, subject = what, ?deadline, ?duration, "execution timed out");
+        }
+        (TimeoutOrigin::Handler, Some(_)) => {
+            warn!(execution.id = %id, subject = what, error = message, "a handler reported a timeout of its own");
+        }
+        (TimeoutOrigin::Handler, None) => {
+            warn!(execution.id = %id, subject = what, error = message, "a handler reported a timeout of its own; no deadline is set for it");
+        }
+    }
+}
+
+fn label(command: &Command) -> String {
+    match command {
+        Command::InvokeHandler(command) => {
+            let key = &command.listener.registration.key;
+            format!("listener {key}, topic {}", command.event.topic)
+        }
+        Command::ExecuteJob(command) => format!("job {}", command.job.registration.key),
+    }
+}

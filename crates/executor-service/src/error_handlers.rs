@@ -1,0 +1,207 @@
+//! Telling error handlers of failures: bounded in number, in time, and per entity.
+//!
+//! At most so many run at once; of one listener or job one runs and one waits, and what fails
+//! meanwhile is counted and not told.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use executor_core::trouble::{Told, tell};
+use executor_core::{Command, ErrorHandler, HandlerFailure, Subject};
+use tokio_util::task::TaskTracker;
+
+/// Error handlers that run at once.
+const RUNNING_MAX: usize = 64;
+
+/// The error handlers of apps, as they stood when an execution was dispatched.
+pub(crate) type AppErrorHandlers = Arc<HashMap<String, Arc<dyn ErrorHandler>>>;
+
+pub(crate) struct ErrorHandlers {
+    within: Duration,
+    /// Absent until an app has one, so that programs without any pay nothing for it.
+    of_apps: OnceLock<RwLock<AppErrorHandlers>>,
+    desk: Mutex<Desk>,
+    /// Ends with the last one that runs.
+    pub(crate) tasks: TaskTracker,
+    failures: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+/// A failure and who is to be told of it.
+struct Work {
+    entity: Subject,
+    handler: Arc<dyn ErrorHandler>,
+    failure: HandlerFailure,
+}
+
+/// Who runs and who waits.
+#[derive(Default)]
+struct Desk {
+    running: usize,
+    entities: HashMap<Subject, Entity>,
+    /// Entities whose waiting failure may be told as soon as there is room.
+    ready: VecDeque<Subject>,
+}
+
+#[derive(Default)]
+struct Entity {
+    is_running: bool,
+    waiting: Option<Work>,
+}
+
+impl Desk {
+    /// Takes a failure in. `Ok(Some)` is to be told now, `Ok(None)` waits, `Err` is too much.
+    fn admit(&mut self, work: Work) -> Result<Option<Work>, ()> {
+        let entity = self.entities.entry(work.entity.clone()).or_default();
+        if !entity.is_running && entity.waiting.is_none() && self.running < RUNNING_MAX {
+            entity.is_running = true;
+            self.running += 1;
+            return Ok(Some(work));
+        }
+        if entity.waiting.is_some() {
+            return Err(());
+        }
+        if !entity.is_running {
+            self.ready.push_back(work.entity.clone());
+        }
+        entity.waiting = Some(work);
+        Ok(None)
+    }
+
+    /// One was told; returns what is to be told next in its place.
+    fn next_after(&mut self, entity: &Subject) -> Option<Work> {
+        self.running -= 1;
+        if let Some(state) = self.entities.get_mut(entity) {
+            state.is_running = false;
+            if state.waiting.is_some() {
+                self.ready.push_back(entity.clone());
+            } else {
+                self.entities.remove(entity);
+            }
+        }
+        let next = self.ready.pop_front()?;
+        let state = self.entities.get_mut(&next)?;
+        state.is_running = true;
+        self.running += 1;
+        state.waiting.take()
+    }
+}
+
+impl ErrorHandlers {
+    pub(crate) fn new(within: Duration) -> Self {
+        Self {
+            within,
+            of_apps: OnceLock::new(),
+            desk: Mutex::default(),
+            tasks: TaskTracker::new(),
+            failures: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+        }
+    }
+
+    /// Sets an app's error handler for executions that are dispatched from now on.
+    pub(crate) fn set(&self, app_key: String, handler: Arc<dyn ErrorHandler>) {
+        let of_apps = self.of_apps.get_or_init(RwLock::default);
+        let mut of_apps = of_apps.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = of_apps.as_ref().clone();
+        changed.insert(app_key, handler);
+        *of_apps = Arc::new(changed);
+    }
+
+    /// The apps' error handlers as they stand; `None` where no app has one.
+    pub(crate) fn as_of_now(&self) -> Option<AppErrorHandlers> {
+        let of_apps = self.of_apps.get()?;
+        let of_apps = of_apps.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&of_apps))
+    }
+
+    /// Error handlers that failed, panicked or ran out of time.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Failures that nobody was told of, because too many came at once.
+    pub(crate) fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+
+    /// Has the failure told to the registration's own error handler, else to the app's. Returns at
+    /// once.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        failure: HandlerFailure,
+        of_apps: Option<&AppErrorHandlers>,
+    ) {
+        let Some(handler) = handler_for(&failure.command, of_apps) else {
+            return;
+        };
+        let entity = failure.command.entity();
+        let work = Work {
+            entity,
+            handler,
+            failure,
+        };
+        let admitted = self.desk().admit(work);
+        match admitted {
+            Ok(None) => {}
+            Ok(Some(work)) => {
+                let handlers = Arc::clone(self);
+                self.tasks
+                    .spawn(async move { handlers.work_from(work).await });
+            }
+            Err(()) => {
+                self.suppressed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Tells this failure and then whatever waits.
+    async fn work_from(&self, first: Work) {
+        let mut next = Some(first);
+        while let Some(Work {
+            entity,
+            handler,
+            failure,
+        }) = next
+        {
+            let (id, name) = (failure.execution_id, failure.name().to_owned());
+            match tell(handler, failure, self.within).await {
+                Told::Done => {}
+                Told::TimedOut => {
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(execution.id = %id, name, within = ?self.within, "an error handler timed out");
+                }
+                Told::Failed(failed) => {
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    let (kind, error) = (failed.error_type, failed.message);
+                    tracing::error!(execution.id = %id, name, kind, error, "an error handler failed");
+                }
+            }
+            next = self.desk().next_after(&entity);
+        }
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn handler_for(
+    command: &Command,
+    of_apps: Option<&AppErrorHandlers>,
+) -> Option<Arc<dyn ErrorHandler>> {
+    let (own, app_key) = match command {
+        Command::InvokeHandler(command) => (
+            &command.listener.error_handler,
+            &command.listener.registration.key.app_key,
+        ),
+        Command::ExecuteJob(command) => (
+            &command.job.error_handler,
+            &command.job.registration.key.app_key,
+        ),
+    };
+    let of_app = || of_apps.and_then(|handlers| handlers.get(app_key)).cloned();
+    own.clone().or_else(of_app)
+}
