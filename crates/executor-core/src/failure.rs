@@ -159,8 +159,9 @@ pub struct Failure {
     pub error_type: String,
     /// What the error says of itself, at most [`MESSAGE_MAX_CHARS`] characters.
     pub message: String,
-    /// The error and the chain of its sources, a line each, at most [`REPORT_MAX_CHARS`]
-    /// characters; `None` where the contract says that none is kept.
+    /// The error and the chain of its causes, a line each, below a backtrace if the environment asks
+    /// for those; at most [`REPORT_MAX_CHARS`] characters. `None` where the contract says that none
+    /// is kept.
     pub report: Option<String>,
 }
 
@@ -224,13 +225,21 @@ fn text_of(error: &dyn Error) -> String {
     }
 }
 
+/// The backtrace first, if there is one, and the causes last: where a long report is cut, its last
+/// line is what remains, and that is then the root cause.
 fn report_of(error: &HandlerError, message: &str) -> String {
-    let mut report = format!("{}: {message}", error.error_type);
+    let mut report = String::new();
+    if error.backtrace.status() == BacktraceStatus::Captured {
+        // Writing into a string fails only if what is shown fails.
+        let _ = writeln!(report, "backtrace:\n{}", error.backtrace);
+    }
+    report.push_str(&error.error_type);
+    report.push_str(": ");
+    report.push_str(message);
     let causes = catch(|| {
         let causes = chain(error.source()).skip(1);
-        causes
-            .map(|cause| format!("\ncaused by: {}", text_of(cause)))
-            .collect::<String>()
+        let lines = causes.map(|cause| format!("\ncaused by: {}", text_of(cause)));
+        lines.collect::<String>()
     });
     match causes {
         Ok(causes) => report.push_str(&causes),
@@ -238,10 +247,6 @@ fn report_of(error: &HandlerError, message: &str) -> String {
             drop_quietly(caught.payload);
             report.push_str("\n<the error's chain of causes failed>");
         }
-    }
-    if error.backtrace.status() == BacktraceStatus::Captured {
-        // Infallible: writing into a string fails only if what is shown fails.
-        let _ = write!(report, "\nbacktrace:\n{}", error.backtrace);
     }
     report
 }
