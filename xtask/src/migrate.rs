@@ -21,6 +21,9 @@ pub(crate) struct Args {
         global = true
     )]
     database_url: String,
+    /// Revert the first migration too, which drops every table.
+    #[arg(long, global = true)]
+    yes: bool,
 }
 
 #[derive(Subcommand)]
@@ -46,7 +49,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return new(&name);
     }
     let url = args.database_url;
-    let mut migrator = Migrator::open(&url).with_context(|| format!("cannot open `{url}`"))?;
+    let opened = match action {
+        Action::Up => Migrator::open(&url),
+        _ => Migrator::open_existing(&url),
+    };
+    let mut migrator = opened.with_context(|| format!("cannot open `{url}`"))?;
+    let reverts = matches!(action, Action::Down | Action::Redo);
+    if reverts && !args.yes && applied(&mut migrator)? == 1 {
+        bail!(
+            "reverting the first migration drops every table of `{url}`; say --yes if you mean it"
+        );
+    }
     match action {
         Action::Up => up(&mut migrator),
         Action::Down => down(&mut migrator).map(drop),
@@ -76,6 +89,11 @@ fn down(migrator: &mut Migrator) -> anyhow::Result<bool> {
         None => println!("nothing to revert"),
     }
     Ok(reverted.is_some())
+}
+
+fn applied(migrator: &mut Migrator) -> anyhow::Result<usize> {
+    let all = migrator.status().map_err(|error| anyhow!(error))?;
+    Ok(all.iter().filter(|migration| migration.applied).count())
 }
 
 fn status(migrator: &mut Migrator) -> anyhow::Result<()> {

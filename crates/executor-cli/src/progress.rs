@@ -36,7 +36,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}");
+        let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {wide_msg}");
         if let Ok(style) = style {
             bar.set_style(style);
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, Color, Table};
 use command_executor::{SqliteReader, Status, Summary};
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub(crate) fn print(summaries: &[Summary], as_json: bool) -> Result<(), Failure>
     } else if summaries.is_empty() {
         "no executions\n".to_owned()
     } else {
-        format!("{}\n", table(summaries))
+        for_people(summaries)
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
@@ -60,20 +60,65 @@ fn json_of(summary: &Summary) -> Value {
     })
 }
 
-fn table(summaries: &[Summary]) -> Table {
+/// The table, if a terminal is wide enough for it or nobody looks; else without its widest columns,
+/// and the errors below.
+fn for_people(summaries: &[Summary]) -> String {
+    let whole = table(summaries, Width::Whole);
+    let needed = whole.lines().next().unwrap_or_default().chars().count();
+    let wide_enough = Table::new()
+        .width()
+        .is_none_or(|width| needed <= usize::from(width));
+    if wide_enough {
+        return format!("{whole}\n");
+    }
+    let mut text = format!("{}\n", table(summaries, Width::Narrow));
+    for summary in summaries {
+        if let Some(error) = &summary.last_error {
+            let (app, name) = (app_of(summary), &summary.name);
+            text.push_str(&format!("{app} {name}: {}\n", shortened(error)));
+        }
+    }
+    text
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Whole,
+    /// Without topics and errors.
+    Narrow,
+}
+
+fn table(summaries: &[Summary], width: Width) -> String {
     let shown: Vec<Status> = Status::ALL
         .into_iter()
         .filter(|status| summaries.iter().any(|summary| summary.count(*status) > 0))
         .collect();
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
-    // Wraps to the terminal's width; piped, a row stays a line.
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header(&shown));
+    let only = |cells: Vec<Cell>| -> Vec<Cell> {
+        let last = cells.len() - 1;
+        let keep = |place: usize| width == Width::Whole || (place != TOPIC && place != last);
+        let kept = cells
+            .into_iter()
+            .enumerate()
+            .filter(|(place, _)| keep(*place));
+        kept.map(|(_, cell)| cell).collect()
+    };
+    table.set_header(only(header(&shown)));
     for summary in summaries {
-        table.add_row(row(summary, &shown));
+        table.add_row(only(row(summary, &shown)));
     }
-    table
+    table.to_string()
+}
+
+/// The column of the topic; that of the error is the last one.
+const TOPIC: usize = 3;
+
+fn app_of(summary: &Summary) -> String {
+    match summary.instance {
+        0 => summary.app_key.clone(),
+        instance => format!("{}[{instance}]", summary.app_key),
+    }
 }
 
 fn header(shown: &[Status]) -> Vec<Cell> {
@@ -85,13 +130,10 @@ fn header(shown: &[Status]) -> Vec<Cell> {
 
 fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
     let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let mut app = summary.app_key.clone();
-    if summary.instance > 0 {
-        app = format!("{app}[{}]", summary.instance);
-    }
+
     let mut cells = vec![
         Cell::new(summary.kind),
-        Cell::new(app),
+        Cell::new(app_of(summary)),
         Cell::new(&summary.name),
         Cell::new(summary.topic.as_deref().unwrap_or("")),
         number(summary.runs().to_string()),
@@ -158,9 +200,12 @@ mod tests {
             summary("hall", [120, 0, 0, 0, 0, 0, 0], None),
             summary("cellar", [7, 1_200, 3, 0, 0, 0, 0], Some(long)),
         ];
-        let mut table = table(&summaries);
-        table.force_no_tty();
-        insta::assert_snapshot!(table.to_string());
+        insta::assert_snapshot!(table(&summaries, Width::Whole));
+        let narrow = table(&summaries, Width::Narrow);
+        assert!(
+            !narrow.contains("motion") && !narrow.contains("exit status"),
+            "{narrow}"
+        );
     }
 
     #[test]

@@ -180,6 +180,9 @@ impl Running {
             // then; a job that still runs is the shutdown's to end.
             self.tasks.close();
             self.tasks.wait().await;
+            // A stream cannot be had again: its records are waited for, however long the store
+            // takes. A signal cuts this short.
+            self.executor.flush().await;
         }
     }
 

@@ -6,6 +6,7 @@ use std::future::pending;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::task::unconstrained;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -93,7 +94,7 @@ impl Watched {
             ending = std::future::poll_fn(|cx| self.poll(cx)) => ending,
             () = passed(deadline) => Ending::DeadlinePassed,
             // Lazily, so that a handler that never waits costs no registration.
-            () = async { stop.cancelled().await } => Ending::Cancelled,
+            () = async { unconstrained(stop.cancelled()).await } => Ending::Cancelled,
         }
     }
 
@@ -147,7 +148,8 @@ impl Watched {
 /// handler that is done by then costs none.
 async fn passed(deadline: Option<tokio::time::Instant>) {
     match deadline {
-        Some(at) => sleep_until(at).await,
+        // Outside of the handler's budget: a handler that has used it up is the one to cut off.
+        Some(at) => unconstrained(sleep_until(at)).await,
         None => pending().await,
     }
 }

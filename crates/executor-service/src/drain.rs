@@ -1,10 +1,7 @@
 //! The loop that carries records from the intake to the store. It only receives and does: what
 //! to do is decided in [`crate::plan`].
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use executor_core::ports::{Batch, Session, Store, StoreError};
@@ -14,8 +11,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::guarded::guarded;
 use crate::intake::{Held, Intake};
 use crate::plan::{Action, Limits, View, plan};
+use crate::registrar::Registrar;
 use crate::retry::{Retry, RetryHeap, delay_after, with_jitter};
 
 /// What others may ask of the drain.
@@ -33,6 +32,7 @@ const STOPPING_DELAY: Duration = Duration::from_millis(200);
 pub(crate) struct Drain {
     intake: Arc<Intake>,
     store: Arc<dyn Store>,
+    registrar: Arc<Registrar>,
     session: Arc<Session>,
     clock: Arc<dyn Clock>,
     requests: mpsc::UnboundedReceiver<Request>,
@@ -58,7 +58,7 @@ enum Event {
 impl Drain {
     pub(crate) fn new(
         intake: Arc<Intake>,
-        store: Arc<dyn Store>,
+        (store, registrar): (Arc<dyn Store>, Arc<Registrar>),
         session: Arc<Session>,
         clock: Arc<dyn Clock>,
         time_is_up: CancellationToken,
@@ -68,6 +68,7 @@ impl Drain {
         let drain = Self {
             intake,
             store,
+            registrar,
             session,
             clock,
             requests,
@@ -197,7 +198,14 @@ impl Drain {
     }
 
     async fn attempt(&mut self, retry: Retry, held: Held) {
-        match persist(self.store.as_ref(), &retry.batch).await {
+        let store = self.store.as_ref();
+        let stored = match self.registrar.apply(store).await {
+            Ok(()) => persist(store, &retry.batch).await,
+            // A store that does not take registrations is away, or the batch would be stored
+            // without its references.
+            Err(error) => Err(error),
+        };
+        match stored {
             Ok(fates) => self.settle(&retry.batch, &fates, held),
             Err(error) => self.failed(retry, held, &error),
         }
@@ -279,26 +287,10 @@ impl Drain {
     }
 }
 
-/// Asks the store, and takes nothing from it that would harm the drain: a panic is an answer that
-/// never came, and fates that do not fit the batch are none.
+/// Asks the store. Fates that do not fit the batch are none.
 async fn persist(store: &dyn Store, batch: &Arc<Batch>) -> Result<Vec<Fate>, StoreError> {
     const OPERATION: &str = "storing a batch";
-    let mut asking = None;
-    let fates = poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            asking
-                .get_or_insert_with(|| store.persist(Arc::clone(batch)))
-                .as_mut()
-                .poll(cx)
-        }));
-        polled.unwrap_or_else(|_| {
-            Poll::Ready(Err(StoreError::unreachable(
-                OPERATION,
-                "the store panicked",
-            )))
-        })
-    })
-    .await?;
+    let fates = guarded(OPERATION, || store.persist(Arc::clone(batch))).await?;
     if fates.len() == batch.records.len() {
         return Ok(fates);
     }

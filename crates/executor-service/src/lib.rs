@@ -17,6 +17,8 @@ mod drain;
 
 mod error_handlers;
 
+mod guarded;
+
 mod registrar;
 
 pub mod registration;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::ConfigError;
 use crate::drain::Request;
+use crate::guarded::guarded;
 use crate::service::Service;
 
 /// Why the service did not start.
@@ -57,9 +58,12 @@ pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport 
     let (cancelled, still_running) = end_executions(service, begun + within / 2, deadline).await;
     end_drain(service, deadline).await;
     let session_closed = close_session(service, deadline).await;
-    if timeout_at(deadline.max(Instant::now() + GRACE), service.store.close())
-        .await
-        .is_err()
+    if timeout_at(
+        deadline.max(Instant::now() + GRACE),
+        guarded("closing the store", || service.store.close()),
+    )
+    .await
+    .is_err()
     {
         tracing::warn!("the store did not close in time");
     }
@@ -73,7 +77,7 @@ pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport 
 }
 
 /// How long past the deadline an answer is awaited that was asked for before it.
-const LAST_ANSWER: Duration = Duration::from_millis(150);
+const LAST_ANSWER: Duration = Duration::from_millis(400);
 
 /// What closing takes even when everything before it used up the time.
 const GRACE: Duration = Duration::from_millis(50);
@@ -129,10 +133,10 @@ async fn close_session(service: &Service, deadline: Instant) -> bool {
 /// Asks again while the store is away; the caller sets the time limit.
 async fn close_until_it_holds(service: &Service, end: SessionEnd) -> bool {
     loop {
-        let Err(error) = service
-            .store
-            .close_session(service.session.id, end.clone())
-            .await
+        let Err(error) = guarded("closing the session", || {
+            service.store.close_session(service.session.id, end.clone())
+        })
+        .await
         else {
             return true;
         };

@@ -1,7 +1,7 @@
 //! The builder and the handle: what a program holds in its hands.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use executor_core::ports::{Session, Store};
@@ -20,7 +20,7 @@ use crate::drain::{Drain, Request};
 use crate::error_handlers::ErrorHandlers;
 use crate::intake::Intake;
 use crate::lifecycle::{ShutdownReport, StartError, stop};
-use crate::registrar;
+use crate::registrar::{Entry, Registrar};
 use crate::registration::{JobBuilder, ListenerBuilder};
 use crate::session;
 
@@ -42,9 +42,7 @@ pub(crate) struct Service {
     pub(crate) cancel: CancellationToken,
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     pub(crate) error_handlers: Arc<ErrorHandlers>,
-    pending: mpsc::UnboundedSender<registrar::Entry>,
-    /// How many registrations wait: newer ones queue behind them, or they would be overwritten.
-    pending_count: Arc<AtomicUsize>,
+    registrar: Arc<Registrar>,
     /// Ends with the drain; may be waited for as often as one likes.
     pub(crate) drain: TaskTracker,
     pub(crate) abort_drain: AbortHandle,
@@ -154,14 +152,13 @@ fn spawn(
         Arc::clone(&clock),
         config.heartbeat_interval,
     ));
-    let (pending, entries) = mpsc::unbounded_channel();
-    let pending_count = Arc::new(AtomicUsize::new(0));
-    let applying = registrar::run(Arc::clone(&store), entries, Arc::clone(&pending_count));
-    let registrar = tokio::spawn(applying);
+    let registrar = Arc::new(Registrar::default());
+    let (applying, its_store) = (Arc::clone(&registrar), Arc::clone(&store));
+    let applying = tokio::spawn(async move { applying.run(its_store.as_ref()).await });
     let time_is_up = CancellationToken::new();
     let (work, requests) = Drain::new(
         Arc::clone(&intake),
-        Arc::clone(&store),
+        (Arc::clone(&store), Arc::clone(&registrar)),
         Arc::clone(&session),
         Arc::clone(&clock),
         time_is_up.clone(),
@@ -180,12 +177,11 @@ fn spawn(
         cancel,
         requests,
         error_handlers,
-        pending,
-        pending_count,
+        registrar,
         drain,
         abort_drain,
         time_is_up,
-        abort_others: [keeper.abort_handle(), registrar.abort_handle()],
+        abort_others: [keeper.abort_handle(), applying.abort_handle()],
         is_stopping: AtomicBool::new(false),
         report: watch::Sender::new(None),
     }
@@ -335,13 +331,10 @@ impl CommandExecutor {
 
     /// Whether registrations wait for the store.
     pub(crate) fn has_pending(&self) -> bool {
-        self.service.pending_count.load(Ordering::SeqCst) > 0
+        self.service.registrar.has_waiting()
     }
 
-    pub(crate) fn register_later(&self, entry: registrar::Entry) {
-        self.service.pending_count.fetch_add(1, Ordering::SeqCst);
-        // Only after a shutdown is nobody there to take it; its records will say what they
-        // belong to.
-        let _ = self.service.pending.send(entry);
+    pub(crate) fn register_later(&self, entry: Entry) {
+        self.service.registrar.keep(entry);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use executor_core::ports::{Session, Store, StoreError};
 use executor_core::{Clock, ErrorClass, SessionId};
 
+use crate::guarded::guarded;
 use crate::intake::Intake;
 
 /// How often an absent store is asked again while the service starts.
@@ -59,7 +60,10 @@ pub(crate) async fn keep_alive(
 ) {
     loop {
         tokio::time::sleep(every).await;
-        let beat = store.heartbeat(session.id, clock.now().wall, intake.ledger());
+        let (at, ledger) = (clock.now().wall, intake.ledger());
+        let beat = guarded("writing the heartbeat", || {
+            store.heartbeat(session.id, at, ledger)
+        });
         if let Err(error) = beat.await {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "no heartbeat");

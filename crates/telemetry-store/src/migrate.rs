@@ -40,6 +40,20 @@ impl Migrator {
         })
     }
 
+    /// Opens a database that must be there already.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or those of [`Self::open`].
+    pub fn open_existing(url: &str) -> Result<Self, OpenError> {
+        match Target::parse(url)?.path() {
+            Some(path) if !path.exists() => Err(OpenError::Absent {
+                path: path.to_owned(),
+            }),
+            _ => Self::open(url),
+        }
+    }
+
     /// Applies what is pending and returns the names, oldest first.
     ///
     /// # Errors

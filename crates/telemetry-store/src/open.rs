@@ -87,11 +87,22 @@ pub enum OpenError {
         /// The first migration it lacks.
         missing: String,
     },
+    /// The database cannot be reached or used as it is now.
+    #[error(
+        "cannot use the database `{database}` (is it held by another program, or not writable?)"
+    )]
+    Unusable {
+        /// Its address.
+        database: String,
+        /// What SQLite said.
+        #[source]
+        source: Box<OpenError>,
+    },
     /// SQLite refused the connection.
-    #[error("cannot connect to the database")]
+    #[error("cannot connect")]
     Connect(#[from] ConnectionError),
     /// SQLite refused to set the connection up.
-    #[error("cannot set up the database connection")]
+    #[error("cannot set up the connection")]
     SetUp(#[from] diesel::result::Error),
     /// A pragma did not take.
     #[error(
@@ -172,6 +183,10 @@ enum Found {
 
 /// Opens for writing: creates and migrates where needed, and sets the connection up.
 pub(crate) fn open_writer(target: &Target) -> Result<SqliteConnection, OpenError> {
+    try_open_writer(target).map_err(|error| error.of(target))
+}
+
+fn try_open_writer(target: &Target) -> Result<SqliteConnection, OpenError> {
     let mut connection = connect(target)?;
     refuse_newer(&mut connection)?;
     // Looked at first: migrating takes the write lock, which another process may be holding.
@@ -195,13 +210,47 @@ pub(crate) fn open_reader(target: &Target) -> Result<SqliteConnection, OpenError
         Found::Refused(error) => return Err(error),
         Found::Ours => {}
     }
-    let mut connection = SqliteConnection::establish(&uri(path, "mode=ro")?)?;
-    connection.batch_execute(
-        "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -8192; PRAGMA query_only = ON;",
-    )?;
+    let mut connection = connect_reader(path).map_err(|error| error.of(target))?;
     refuse_newer(&mut connection)?;
     refuse_older(&mut connection)?;
     Ok(connection)
+}
+
+/// Able to write if it may: the last connection to go then takes the WAL's files along. Where it
+/// may not, read-only; where not even the WAL's files can be made, as a file that nobody changes,
+/// which is true if there is no WAL beside it.
+fn connect_reader(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let with = |query| {
+        let mut connection = SqliteConnection::establish(&uri(path, query)?)?;
+        connection.batch_execute(
+            "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -8192; PRAGMA query_only = ON;",
+        )?;
+        tables(&mut connection)?;
+        Ok(connection)
+    };
+    let opened = with("mode=rw").or_else(|_| with("mode=ro"));
+    opened.or_else(|error| {
+        if beside(path, "-wal").exists() {
+            Err(error)
+        } else {
+            with("mode=ro&immutable=1")
+        }
+    })
+}
+
+impl OpenError {
+    /// Says of which database SQLite speaks.
+    fn of(self, target: &Target) -> Self {
+        match self {
+            Self::Connect(_) | Self::SetUp(_) => Self::Unusable {
+                database: target
+                    .path()
+                    .map_or(":memory:".into(), |path| path.display().to_string()),
+                source: Box::new(self),
+            },
+            other => other,
+        }
+    }
 }
 
 /// A connection to a database of ours, made ours if nothing was there; not migrated.
@@ -227,6 +276,10 @@ pub(crate) fn connect(target: &Target) -> Result<SqliteConnection, OpenError> {
 
 /// Makes an empty database ours. What another program has put there since we looked stays its own.
 fn claim(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenError> {
+    // Without the lock first: another process may be holding it.
+    if application_id(connection)? == APPLICATION_ID {
+        return Ok(());
+    }
     let is_foreign = immediate(connection, |connection| {
         if application_id(connection)? == APPLICATION_ID {
             return Ok(false);
@@ -356,7 +409,7 @@ fn look(path: &Path) -> Found {
             found => return found,
         };
         refusals += 1;
-        let being_written = refusals < 100 && journal_of(path).exists();
+        let being_written = refusals < 100 && beside(path, "-journal").exists();
         if refusals >= 2 && !being_written {
             return Found::Refused(refused);
         }
@@ -413,9 +466,9 @@ fn id_without_touching(path: &Path) -> Result<i64, OpenError> {
     Ok(id)
 }
 
-fn journal_of(path: &Path) -> PathBuf {
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-journal");
+    name.push(suffix);
     PathBuf::from(name)
 }
 

@@ -15,7 +15,7 @@ const TURNS: usize = 15;
 
 fn main() {
     println!(
-        "medians of interleaved pairs ({TURNS} for executions, {} for rows); [least .. most]",
+        "medians of interleaved pairs, ratios pair by pair ({TURNS} for executions, {} for rows); [least .. most]",
         TURNS / 3
     );
     let calls = bare::measure();

@@ -35,6 +35,9 @@ fn the_quickstart_leaves_a_row_for_every_execution() {
     let signal = "SELECT DISTINCT error_type FROM executions_v WHERE name = 'door'";
     assert_eq!(place.text("quickstart.db", signal), "signal 9");
 
+    let files = std::fs::read_dir(place.directory.path()).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["quickstart.db"], "one file is the whole history");
     let report = place.run(&["report", "--db", "quickstart.db", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&report.out).unwrap();
     let runs = report

@@ -280,6 +280,24 @@ async fn a08_an_execution_past_its_deadline_is_timed_out() {
     assert!(record.duration >= Duration::from_secs(10));
 }
 
+#[tokio::test]
+async fn a08_a_handler_that_is_always_busy_and_yields_is_cut_off_too() {
+    let fixture = Fixture::new().await;
+    let builder = fixture
+        .executor
+        .listener("lights", "busy")
+        .topic("motion.hall");
+    let busy = |_: Arc<Event>| async {
+        loop {
+            tokio::task::coop::consume_budget().await;
+        }
+    };
+    let builder = builder.timeout(Duration::from_millis(20));
+    let listener = builder.handler(busy).register().await.unwrap();
+    assert_eq!(fixture.run(&listener).await.status(), Status::TimedOut);
+    fixture.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a08_a_handler_done_at_its_deadline_is_done() {
     let fixture = Fixture::new().await;

@@ -140,8 +140,13 @@ async fn d05_what_cannot_be_a_database_says_why() {
     let inside = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let why = async |url: &str| {
         let error = SqliteStore::open(url).await.err().unwrap();
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        format!("{error}: {}", cause.unwrap_or_default())
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
     };
     assert!(
         why(directory.path().to_str().unwrap())
