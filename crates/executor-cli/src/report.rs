@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Color, Table};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
 use command_executor::{SqliteReader, Status, Summary};
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ fn for_people(summaries: &[Summary]) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Width {
     Whole,
-    /// Without topics and errors.
+    /// Without kinds, topics and errors.
     Narrow,
 }
 
@@ -95,9 +95,12 @@ fn table(summaries: &[Summary], width: Width) -> String {
         .collect();
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
+    if width == Width::Narrow {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     let only = |cells: Vec<Cell>| -> Vec<Cell> {
         let last = cells.len() - 1;
-        let keep = |place: usize| width == Width::Whole || (place != TOPIC && place != last);
+        let keep = |place: usize| width == Width::Whole || (![KIND, TOPIC, last].contains(&place));
         let kept = cells
             .into_iter()
             .enumerate()
@@ -111,7 +114,8 @@ fn table(summaries: &[Summary], width: Width) -> String {
     table.to_string()
 }
 
-/// The column of the topic; that of the error is the last one.
+/// Columns that a narrow table leaves out; that of the error is the last one.
+const KIND: usize = 0;
 const TOPIC: usize = 3;
 
 fn app_of(summary: &Summary) -> String {
