@@ -1,6 +1,6 @@
 //! Watches one handler's future: polls it where panics cannot escape, and waits for whichever
 //! comes first, its end, the deadline or a cancellation. What the ending means is decided in
-//! [`crate::run`].
+//! [`crate::verdict`].
 
 use std::future::pending;
 use std::task::{Context, Poll};

@@ -22,8 +22,8 @@ pub struct Config {
     /// How many records go into one transaction at most. Default 1,000: larger ones gain nothing
     /// and hold the store's lock longer.
     pub batch_max: usize,
-    /// How long records are gathered under low load. Default 250 ms; the longest that one waits
-    /// is this and one commit.
+    /// How long records are gathered under low load. Default 250 ms. A record waits this long and
+    /// one commit; one that arrives while a batch is written waits for that commit before.
     pub flush_interval: Duration,
     /// How many records may wait for another try, beside the queue. Default 10,000.
     pub retry_max_records: usize,
