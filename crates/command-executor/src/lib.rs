@@ -32,12 +32,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(all(unix, feature = "process"))]
+pub use executor_core::process;
 pub use executor_core::{
-    Clock, Command, DropReason, ErrorHandler, ErrorKind, Event, ExecuteJob, ExecutionId,
-    ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError, HandlerFailure, HandlerFn,
-    HandlerFuture, HandlerOutput, InvokeHandler, JobHandler, Ledger, Outcome, Refused, SessionId,
-    SourceTier, Status, TimeoutOrigin, context, current_execution_id, event, failure, handler,
-    identity, ledger, outcome, ports, record, registration, time,
+    BlockingPool, Clock, Command, DropReason, ErrorHandler, ErrorKind, Event, ExecuteJob,
+    ExecutionId, ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError, HandlerFailure,
+    HandlerFn, HandlerFuture, HandlerOutput, InvokeHandler, JobHandler, LeakedThread, Ledger,
+    Outcome, Redact, Refused, SessionId, SourceTier, Status, TimeoutOrigin, context,
+    current_execution_id, event, failure, guard, handler, identity, ledger, outcome, ports, record,
+    redact, registration, time,
 };
 pub use executor_service::{
     Builder, CommandExecutor, Config, JobHandle, ListenerHandle, RegisterError, ShutdownReport,

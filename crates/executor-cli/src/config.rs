@@ -6,6 +6,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use command_executor::registration::Overlap;
 use command_executor::{OpenError, SqliteReader};
 use serde::Deserialize;
 use toml::Spanned;
@@ -54,7 +55,7 @@ impl TryFrom<String> for Url {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RunConfig {
     /// How many executions run side by side; the next event waits for room.
-    pub(crate) max_concurrent: Concurrency,
+    pub(crate) max_concurrent: Limit,
     /// How long a stop may take: half of it to let executions end, the rest to write.
     pub(crate) shutdown_timeout: Span,
 }
@@ -62,7 +63,7 @@ pub(crate) struct RunConfig {
 impl Default for RunConfig {
     fn default() -> Self {
         Self {
-            max_concurrent: Concurrency(16),
+            max_concurrent: Limit(16),
             shutdown_timeout: Span(std::time::Duration::from_secs(5)),
         }
     }
@@ -71,13 +72,13 @@ impl Default for RunConfig {
 /// A number of executions side by side.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "i64")]
-pub(crate) struct Concurrency(pub(crate) usize);
+pub(crate) struct Limit(pub(crate) u16);
 
-impl TryFrom<i64> for Concurrency {
+impl TryFrom<i64> for Limit {
     type Error = String;
 
     fn try_from(number: i64) -> Result<Self, String> {
-        match usize::try_from(number) {
+        match u16::try_from(number) {
             Ok(number @ 1..=10_000) => Ok(Self(number)),
             _ => Err(format!("{number} is not between 1 and 10000")),
         }
@@ -92,6 +93,8 @@ pub(crate) struct ListenerConfig {
     pub(crate) topic: TopicPattern,
     pub(crate) run: Run,
     pub(crate) timeout: Option<Timeout>,
+    pub(crate) overlap: Option<OverlapRule>,
+    pub(crate) overlap_limit: Option<Limit>,
     pub(crate) description: Option<String>,
 }
 
@@ -103,7 +106,25 @@ pub(crate) struct JobConfig {
     pub(crate) every: Span,
     pub(crate) run: Run,
     pub(crate) timeout: Option<Timeout>,
+    pub(crate) overlap: Option<OverlapRule>,
+    pub(crate) overlap_limit: Option<Limit>,
     pub(crate) description: Option<String>,
+}
+
+/// What happens when a run would overlap an earlier one of the same listener or job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct OverlapRule(pub(crate) Overlap);
+
+impl TryFrom<String> for OverlapRule {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        let found = Overlap::ALL.into_iter().find(|rule| rule.as_str() == word);
+        found.map(Self).ok_or_else(|| {
+            format!("`{word}` is no overlap rule: there are single, restart, queued and parallel")
+        })
+    }
 }
 
 /// Text with something in it.
@@ -262,6 +283,8 @@ mod tests {
                 "{JOB}[[listener]]\napp = \"a\"\nname = \"l\"\ntopic = \"a..b\"\nrun = [\"true\"]\n"
             ),
             format!("[run]\nmax_concurrent = 0\n{JOB}"),
+            format!("{JOB}overlap = \"sometimes\"\n"),
+            format!("{JOB}overlap = \"queued\"\noverlap_limit = 0\n"),
             format!("[events]\ntopic = \"type\"\n{JOB}"),
             format!("[store]\nurl = \"mysql://x\"\n{JOB}"),
             "[[job]\n".to_owned(),

@@ -1,5 +1,5 @@
-//! Running jobs at intervals. The first run is one interval after the start; runs of one job do
-//! not overlap, and intervals that pass during a run are left out.
+//! Running jobs at intervals. The first run is one interval after the start; what happens when an
+//! interval passes while an earlier run still goes on is the overlap rule's to say.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use command_executor::{CommandExecutor, JobHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::progress::Counts;
 
@@ -16,6 +17,7 @@ pub(crate) async fn repeat(
     job: JobHandle,
     every: Duration,
     stop: CancellationToken,
+    tasks: TaskTracker,
     counts: Arc<Counts>,
 ) {
     let Some(first) = Instant::now().checked_add(every) else {
@@ -30,8 +32,8 @@ pub(crate) async fn repeat(
             _ = ticks.tick() => {}
         }
         Counts::add(&counts.started);
-        if executor.execute(job.run_scheduled()).await.is_err() {
-            return;
-        }
+        let (executor, command) = (executor.clone(), job.run_scheduled());
+        // Refused only when the service stops, and then nothing is owed.
+        tasks.spawn(async move { executor.execute(command).await });
     }
 }

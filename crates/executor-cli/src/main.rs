@@ -9,7 +9,6 @@ mod config;
 mod duration;
 mod topic;
 
-mod child;
 mod events;
 mod lines;
 

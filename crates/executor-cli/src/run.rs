@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use command_executor::registration::ScheduleText;
+use command_executor::process::{self, CommandLine};
+use command_executor::registration::{Details, Overlap, ScheduleText};
 use command_executor::{
     CommandExecutor, Event, JobHandle, ListenerHandle, ShutdownReport, SqliteReader, SqliteStore,
 };
@@ -26,7 +27,7 @@ use crate::lines::{self, Line};
 use crate::progress::{Counts, Progress};
 use crate::signals::Signals;
 use crate::topic::TopicPattern;
-use crate::{child, jobs, report};
+use crate::{jobs, report};
 
 /// How many records may wait in memory.
 const QUEUE_MAX: usize = 100_000;
@@ -136,7 +137,7 @@ impl Running {
             executor,
             listeners,
             jobs,
-            room: Arc::new(Semaphore::new(config.run.max_concurrent.0)),
+            room: Arc::new(Semaphore::new(config.run.max_concurrent.0.into())),
             tasks: TaskTracker::new(),
             job_tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -153,6 +154,7 @@ impl Running {
                 job.clone(),
                 *every,
                 self.stop.clone(),
+                self.job_tasks.clone(),
                 Arc::clone(&self.counts),
             ));
         }
@@ -249,7 +251,10 @@ impl Running {
             tracing::warn!("stopping; a second signal ends at once");
         }
         self.stop.cancel();
-        self.executor.shutdown(config.run.shutdown_timeout.0).await
+        let report = self.executor.shutdown(config.run.shutdown_timeout.0).await;
+        // Programs that were cut off have a grace of their own.
+        process::all_ended().await;
+        report
     }
 
     async fn conclude(
@@ -292,23 +297,20 @@ async fn register_listener(
     config: &ListenerConfig,
 ) -> Result<ListenerHandle, Failure> {
     let name = config.name.get_ref().0.clone();
+    // Every event of the stream is to be handled, unless the configuration says otherwise.
+    let overlap = config.overlap.map_or(Overlap::Parallel, |rule| rule.0);
     let listener = executor
         .listener(config.app.0.clone(), name)
         .topic(config.topic.as_str())
         .details(|details| {
-            if let Some(Timeout(timeout)) = config.timeout {
-                details.timeout = timeout;
-            }
-            details.description.clone_from(&config.description);
-            details.registration_source = Some("configuration".into());
+            describe_in(details, config.timeout, config.description.as_ref());
+            details.overlap = Some(overlap);
+            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
         });
     let listener = match &config.run {
         Run::Noop => listener.handler_fn(|| async {}),
         Run::Panic => listener.handler(|_: Arc<Event>| async { panic!("asked to by @panic") }),
-        Run::Program(argv) => {
-            let argv: Arc<[String]> = Arc::from(argv.as_slice());
-            listener.handler(move |event: Arc<Event>| child::run(Arc::clone(&argv), Some(event)))
-        }
+        Run::Program(argv) => listener.handler(program(argv)),
     };
     Ok(listener.register().await?)
 }
@@ -326,19 +328,26 @@ async fn register_job(
             detail: None,
         })
         .details(|details| {
-            if let Some(Timeout(timeout)) = config.timeout {
-                details.timeout = timeout;
-            }
-            details.description.clone_from(&config.description);
-            details.registration_source = Some("configuration".into());
+            describe_in(details, config.timeout, config.description.as_ref());
+            details.overlap = config.overlap.map(|rule| rule.0);
+            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
         });
     let job = match &config.run {
         Run::Noop => job.handler_fn(|| async {}),
         Run::Panic => job.handler(|| async { panic!("asked to by @panic") }),
-        Run::Program(argv) => {
-            let argv: Arc<[String]> = Arc::from(argv.as_slice());
-            job.handler(move || child::run(Arc::clone(&argv), None))
-        }
+        Run::Program(argv) => job.handler(program(argv)),
     };
     Ok(job.register().await?)
+}
+
+fn describe_in(details: &mut Details, timeout: Option<Timeout>, description: Option<&String>) {
+    if let Some(Timeout(timeout)) = timeout {
+        details.timeout = timeout;
+    }
+    details.description = description.cloned();
+    details.registration_source = Some("configuration".into());
+}
+
+fn program(argv: &[String]) -> CommandLine {
+    CommandLine::new(&argv[0]).args(&argv[1..])
 }

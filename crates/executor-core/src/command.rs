@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Event;
+use crate::gate::Gate;
 use crate::handler::HandlerFuture;
 use crate::identity::SourceTier;
 use crate::record::{Subject, Trigger, TriggerMode};
-use crate::registration::{Job, Listener};
+use crate::registration::{Conduct, Details, Job, Listener};
 
 /// Runs once and is one execution.
 #[derive(Clone, Debug)]
@@ -115,6 +116,37 @@ impl Command {
         match self {
             Self::InvokeHandler(command) => command.event.generation,
             Self::ExecuteJob(_) => 0,
+        }
+    }
+
+    /// What surrounds its handler.
+    pub fn conduct(&self) -> &Conduct {
+        match self {
+            Self::InvokeHandler(command) => &command.listener.conduct,
+            Self::ExecuteJob(command) => &command.job.conduct,
+        }
+    }
+
+    /// What its registration says besides the key.
+    pub fn details(&self) -> &Details {
+        match self {
+            Self::InvokeHandler(command) => &command.listener.registration.details,
+            Self::ExecuteJob(command) => &command.job.registration.details,
+        }
+    }
+
+    /// The app to which its registration belongs.
+    pub fn app_key(&self) -> &str {
+        match self {
+            Self::InvokeHandler(command) => &command.listener.registration.key.app_key,
+            Self::ExecuteJob(command) => &command.job.registration.key.app_key,
+        }
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        match self {
+            Self::InvokeHandler(command) => &command.listener.gate,
+            Self::ExecuteJob(command) => &command.job.gate,
         }
     }
 

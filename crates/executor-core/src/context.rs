@@ -1,52 +1,146 @@
 //! Which execution is the current one. Set around every poll and every drop of user code, so
 //! that overlapping executions each see their own, whichever thread polls them.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::identity::ExecutionId;
 
 thread_local! {
-    static CURRENT: Cell<Option<ExecutionId>> = const { Cell::new(None) };
+    static CURRENT: RefCell<Scope> = const { RefCell::new(Scope::NONE) };
+}
+
+/// What code inside an execution can see of it, and tell it. It lies in the thread's slot while
+/// that code runs, and with the execution otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    pub(crate) id: Option<ExecutionId>,
+    /// Made when somebody asks for it: most handlers never do.
+    pub(crate) cancel: Option<CancellationToken>,
+    /// The name of the blocking thread that this execution left behind.
+    pub(crate) leaked: Option<Arc<str>>,
+}
+
+impl Scope {
+    const NONE: Self = Self {
+        id: None,
+        cancel: None,
+        leaked: None,
+    };
+
+    pub(crate) const fn of(id: ExecutionId) -> Self {
+        Self {
+            id: Some(id),
+            ..Self::NONE
+        }
+    }
+
+    /// Makes this the current one until the returned value is dropped, also by a panic.
+    pub(crate) fn enter(&mut self) -> Entered<'_> {
+        swap(self);
+        Entered { scope: self }
+    }
+}
+
+/// A thread that is being torn down has no slot any more, and then nothing is current.
+fn swap(scope: &mut Scope) {
+    let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), scope));
+}
+
+pub(crate) struct Entered<'s> {
+    scope: &'s mut Scope,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        swap(self.scope);
+    }
 }
 
 /// The execution in which this code runs; `None` outside of one, and in tasks that were spawned
 /// without [`inherit`].
+///
+/// ```
+/// assert_eq!(executor_core::current_execution_id(), None);
+/// ```
 pub fn current_execution_id() -> Option<ExecutionId> {
-    CURRENT.get()
+    let id = CURRENT.try_with(|current| current.borrow().id);
+    id.ok().flatten()
 }
 
-/// Carries the current execution id into a future that will be polled elsewhere:
-/// `tokio::spawn(inherit(work()))`.
+/// Is cancelled when the execution in which this code runs is to end: when its caller or the
+/// service says so, or when a later run takes its place. The handler then has `cancel_grace` to
+/// return. It is cancelled also when the deadline passes or the execution is dropped: then the
+/// handler's future is gone, but a thread that it left behind and tasks that it spawned may listen.
+///
+/// Outside of an execution the token is never cancelled.
+///
+/// ```
+/// use executor_core::{HandlerError, context};
+///
+/// async fn watch_the_door() -> Result<(), HandlerError> {
+///     tokio::select! {
+///         () = context::cancellation().cancelled_owned() => Ok(()), // hang up in order
+///         () = std::future::pending() => Ok(()),                    // the work itself
+///     }
+/// }
+/// # drop(watch_the_door());
+/// ```
+pub fn cancellation() -> CancellationToken {
+    let token = CURRENT.try_with(|current| {
+        let mut current = current.borrow_mut();
+        if current.id.is_none() {
+            return CancellationToken::new();
+        }
+        current.cancel.get_or_insert_default().clone()
+    });
+    token.unwrap_or_default()
+}
+
+/// Says that the current execution leaves a thread behind.
+pub(crate) fn leave_thread_behind(name: Arc<str>) {
+    let _ = CURRENT.try_with(|current| current.borrow_mut().leaked = Some(name));
+}
+
+/// The current execution, to be entered elsewhere.
+pub(crate) fn share() -> Scope {
+    let id = current_execution_id();
+    Scope {
+        id,
+        cancel: id.map(|_| cancellation()),
+        leaked: None,
+    }
+}
+
+/// Carries the current execution into a future that will be polled elsewhere, its id and its
+/// [`cancellation`]: `tokio::spawn(inherit(work()))`.
 ///
 /// Cancelling the future that this returns cancels the one it wraps.
+///
+/// ```
+/// use executor_core::{HandlerError, context, current_execution_id};
+///
+/// async fn handle() -> Result<(), HandlerError> {
+///     let mine = current_execution_id();
+///     let theirs = tokio::spawn(context::inherit(async { current_execution_id() })).await?;
+///     assert_eq!(mine, theirs);
+///     Ok(())
+/// }
+/// # drop(handle());
+/// ```
 pub fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    let id = current_execution_id();
+    let mut scope = share();
     async move {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| -> Poll<F::Output> {
-            let _entered = enter(id);
+            let _entered = scope.enter();
             future.as_mut().poll(cx)
         })
         .await
-    }
-}
-
-/// Sets the current execution until the returned value is dropped, also by a panic.
-pub(crate) fn enter(id: Option<ExecutionId>) -> Entered {
-    Entered {
-        outer: CURRENT.replace(id),
-    }
-}
-
-pub(crate) struct Entered {
-    outer: Option<ExecutionId>,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        CURRENT.set(self.outer);
     }
 }

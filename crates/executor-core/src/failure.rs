@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 
 use crate::panics::{catch, drop_quietly};
+use crate::redact::{Redactor, TextKind};
 
 /// How many characters of a message are recorded.
 pub const MESSAGE_MAX_CHARS: usize = 2_048;
@@ -168,12 +169,13 @@ pub struct Failure {
 impl Failure {
     /// Describes what a handler returned, with the full report. Cannot fail, even if the error's
     /// `Display` panics.
-    pub fn from_error(error: &HandlerError) -> Self {
+    pub fn from_error(error: &HandlerError, redactor: &Redactor) -> Self {
         let message = text_of(error.source());
+        let report = report_of(error, &message);
         Self {
-            error_type: storable(&error.error_type, MESSAGE_MAX_CHARS),
-            message: storable(&message, MESSAGE_MAX_CHARS),
-            report: Some(storable(&report_of(error, &message), REPORT_MAX_CHARS)),
+            error_type: kept(redactor, TextKind::ErrorType, &error.error_type),
+            message: kept(redactor, TextKind::Message, &message),
+            report: Some(kept(redactor, TextKind::Report, &report)),
         }
     }
 
@@ -187,7 +189,11 @@ impl Failure {
     }
 
     /// Describes a panic by its payload and, where it is known, its place in the source.
-    pub fn from_panic(payload: &(dyn Any + Send), place: Option<&str>) -> Self {
+    pub fn from_panic(
+        payload: &(dyn Any + Send),
+        place: Option<&str>,
+        redactor: &Redactor,
+    ) -> Self {
         let message = payload
             .downcast_ref::<&'static str>()
             .copied()
@@ -195,8 +201,9 @@ impl Failure {
             .unwrap_or("panicked with a payload that is not a string");
         Self {
             error_type: "panic".into(),
-            message: storable(message, MESSAGE_MAX_CHARS),
-            report: place.map(|place| storable(&format!("panicked at {place}"), REPORT_MAX_CHARS)),
+            message: kept(redactor, TextKind::Message, message),
+            report: place
+                .map(|place| kept(redactor, TextKind::Report, &format!("panicked at {place}"))),
         }
     }
 
@@ -208,6 +215,25 @@ impl Failure {
             report: None,
         }
     }
+
+    /// Describes why nothing ran.
+    pub(crate) fn skipped(reason: &str) -> Self {
+        Self {
+            error_type: "skipped".into(),
+            message: storable(reason, MESSAGE_MAX_CHARS),
+            report: None,
+        }
+    }
+}
+
+/// The text without what must not be kept, and only then cut to its cap: half a secret would slip
+/// through the hook.
+fn kept(redactor: &Redactor, kind: TextKind, text: &str) -> String {
+    let max_chars = match kind {
+        TextKind::Report => REPORT_MAX_CHARS,
+        _ => MESSAGE_MAX_CHARS,
+    };
+    storable(&redactor.apply(kind, text), max_chars)
 }
 
 /// The error's own text, or a note in its place when its `Display` panics or fails: recording an
@@ -302,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_question_mark_works_and_keeps_the_type() {
-        let failure = Failure::from_error(&read_config().unwrap_err());
+        let failure = Failure::from_error(&read_config().unwrap_err(), &Redactor::NONE);
         assert_eq!(failure.error_type, "std::io::error::Error");
         assert!(failure.message.contains("No such file"), "{failure:?}");
     }
@@ -310,12 +336,15 @@ mod tests {
     #[test]
     fn strings_are_errors_too() {
         let error: HandlerError = "too dark".into();
-        assert_eq!(Failure::from_error(&error).message, "too dark");
+        assert_eq!(
+            Failure::from_error(&error, &Redactor::NONE).message,
+            "too dark"
+        );
     }
 
     #[test]
     fn an_error_whose_display_panics_is_described_all_the_same() {
-        let failure = Failure::from_error(&HandlerError::from(Rude));
+        let failure = Failure::from_error(&HandlerError::from(Rude), &Redactor::NONE);
         assert!(failure.message.contains("Display panicked"));
         assert!(failure.error_type.ends_with("Rude"));
     }

@@ -14,9 +14,18 @@ pub mod identity;
 
 pub mod event;
 
+pub mod redact;
+
 pub mod failure;
 
 pub mod handler;
+
+#[cfg(all(unix, feature = "process"))]
+pub mod process;
+
+pub mod guard;
+
+mod gate;
 
 pub mod registration;
 
@@ -32,6 +41,8 @@ pub mod context;
 
 mod panics;
 
+pub mod blocking;
+
 pub mod limiter;
 
 pub mod trouble;
@@ -46,10 +57,12 @@ mod voice;
 
 pub mod run;
 
+pub use blocking::{BlockingPool, LeakedThread};
 pub use command::{Command, ExecuteJob, InvokeHandler};
 pub use context::current_execution_id;
 pub use event::Event;
 pub use failure::{ErrorKind, Failure, HandlerError};
+pub use guard::Guard;
 pub use handler::{Handler, HandlerFn, HandlerFuture, HandlerOutput, JobHandler};
 pub use identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SessionId, SourceTier};
 pub use ledger::{DropReason, Ledger};
@@ -60,7 +73,8 @@ pub use ports::{
     SessionStore, StoreError,
 };
 pub use record::{ExecutionRecord, Subject, Trigger, TriggerMode};
+pub use redact::{Redact, Redactor};
 pub use registration::{Job, JobRegistration, Listener, ListenerRegistration};
-pub use run::{RunOptions, Runner};
+pub use run::{Ended, RunOptions, Runner};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use trouble::{ErrorHandler, HandlerFailure};

@@ -8,8 +8,25 @@ use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    /// What this thread is at; without a destructor, because every poll looks at it.
+    static STATE: Cell<State> = const { Cell::new(State::OUTSIDE) };
+    /// The place of the last panic in user code.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    /// User code is being run.
+    is_catching: bool,
+    /// It has panicked, and `PLACE` says where.
+    has_place: bool,
+}
+
+impl State {
+    const OUTSIDE: Self = Self {
+        is_catching: false,
+        has_place: false,
+    };
 }
 
 /// A panic that went no further.
@@ -25,11 +42,9 @@ pub(crate) fn install_hook() {
     INSTALLED.call_once(|| {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if CATCHING.get() {
-                let place = info
-                    .location()
-                    .map(|at| format!("{}:{}", at.file(), at.line()));
-                PLACE.set(place);
+            if STATE.get().is_catching {
+                let place = info.location();
+                set_place(place.map(|at| format!("{}:{}", at.file(), at.line())));
             } else {
                 others(info);
             }
@@ -37,17 +52,42 @@ pub(crate) fn install_hook() {
     });
 }
 
+fn set_place(place: Option<String>) {
+    let has_place = place.is_some();
+    PLACE.set(place);
+    STATE.set(State {
+        has_place,
+        ..STATE.get()
+    });
+}
+
 /// Runs user code. A panic ends here.
 pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Caught> {
-    let outer = CATCHING.replace(true);
-    // A panic that the code catches itself, or one that is resumed without the hook, must not be
-    // taken for another one's place.
-    let outer_place = PLACE.take();
+    // Clean on entry: a panic that the code catches itself, or one that is resumed without the hook,
+    // must not be taken for another one's place.
+    let outer = STATE.replace(State {
+        is_catching: true,
+        has_place: false,
+    });
+    let outer_place = if outer.has_place { PLACE.take() } else { None };
     // Nothing of the code's is looked at after a panic, except to drop it, in here again.
     let result = catch_unwind(AssertUnwindSafe(code));
-    CATCHING.set(outer);
-    let place = PLACE.replace(outer_place);
-    result.map_err(|payload| Caught { payload, place })
+    let inner = STATE.replace(outer);
+    let result = result.map_err(|payload| Caught {
+        payload,
+        place: if inner.has_place { PLACE.take() } else { None },
+    });
+    if outer.has_place {
+        PLACE.set(outer_place);
+    }
+    result
+}
+
+/// Lets a panic that was caught on another thread go on here, inside of another [`catch`], with its
+/// place.
+pub(crate) fn resume(caught: Caught) -> ! {
+    set_place(caught.place);
+    panic::resume_unwind(caught.payload)
 }
 
 /// Drops what user code made. A panic of its destructor ends here, with all that it carries:

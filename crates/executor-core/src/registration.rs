@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::gate::Gate;
+use crate::guard::Guard;
 use crate::handler::{Handler, JobHandler};
 use crate::identity::{JobId, JobKey, ListenerId, ListenerKey, SourceTier};
 use crate::trouble::ErrorHandler;
@@ -26,6 +28,9 @@ pub enum Overlap {
 }
 
 impl Overlap {
+    /// Every rule.
+    pub const ALL: [Self; 4] = [Self::Single, Self::Restart, Self::Queued, Self::Parallel];
+
     /// The word for it in tables and configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -146,16 +151,63 @@ impl ScheduleText {
     }
 }
 
+/// What surrounds the handler of a registration, the same for listeners and jobs.
+#[derive(Default)]
+pub struct Conduct {
+    /// What is asked before each run.
+    pub guard: Option<Guard>,
+    /// What is told when a run fails; without one, the app's.
+    pub error_handler: Option<Arc<dyn ErrorHandler>>,
+}
+
 /// A listener that can be invoked. Shared by every command that invokes it.
 pub struct Listener {
     /// What the store knows of it.
     pub registration: ListenerRegistration,
     /// What runs.
     pub handler: Arc<dyn Handler>,
-    /// What is told when it fails; without one, the app's.
-    pub error_handler: Option<Arc<dyn ErrorHandler>>,
+    /// What surrounds that.
+    pub conduct: Conduct,
     /// Its row, once the store has said; a record made earlier is matched by its key.
     pub row_id: OnceLock<ListenerId>,
+    pub(crate) gate: Gate,
+}
+
+impl Listener {
+    /// A listener whose row is not known yet. Its overlap rule counts the runs of this value: a
+    /// second one of the same registration knows nothing of the first.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use executor_core::registration::{Conduct, Details};
+    /// use executor_core::{Event, Listener, ListenerKey, ListenerRegistration, SourceTier};
+    ///
+    /// let registration = ListenerRegistration {
+    ///     key: Arc::new(ListenerKey {
+    ///         app_key: "lights".into(),
+    ///         instance: 0,
+    ///         name: "hall".into(),
+    ///         topic: "motion.hall".into(),
+    ///     }),
+    ///     details: Details::new(SourceTier::App),
+    /// };
+    /// let handler = |_: Arc<Event>| async { Ok(()) };
+    /// let listener = Listener::new(registration, Arc::new(handler), Conduct::default());
+    /// assert_eq!(listener.row_id.get(), None);
+    /// ```
+    pub fn new(
+        registration: ListenerRegistration,
+        handler: Arc<dyn Handler>,
+        conduct: Conduct,
+    ) -> Self {
+        Self {
+            gate: Gate::new(&registration.details),
+            registration,
+            handler,
+            conduct,
+            row_id: OnceLock::new(),
+        }
+    }
 }
 
 /// A job that can be run. Shared by every command that runs it.
@@ -164,10 +216,28 @@ pub struct Job {
     pub registration: JobRegistration,
     /// What runs.
     pub handler: Arc<dyn JobHandler>,
-    /// What is told when it fails; without one, the app's.
-    pub error_handler: Option<Arc<dyn ErrorHandler>>,
+    /// What surrounds that.
+    pub conduct: Conduct,
     /// Its row, once the store has said; a record made earlier is matched by its key.
     pub row_id: OnceLock<JobId>,
+    pub(crate) gate: Gate,
+}
+
+impl Job {
+    /// A job whose row is not known yet; see [`Listener::new`].
+    pub fn new(
+        registration: JobRegistration,
+        handler: Arc<dyn JobHandler>,
+        conduct: Conduct,
+    ) -> Self {
+        Self {
+            gate: Gate::new(&registration.details),
+            registration,
+            handler,
+            conduct,
+            row_id: OnceLock::new(),
+        }
+    }
 }
 
 impl fmt::Debug for Listener {

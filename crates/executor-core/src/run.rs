@@ -10,36 +10,47 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, info_span};
 
 use crate::command::Command;
+use crate::failure::Failure;
+use crate::gate::Admission;
 use crate::identity::ExecutionId;
 use crate::outcome::{ExecutionResult, Outcome};
 use crate::panics;
 use crate::ports::{ExecutionStart, RecordSink};
-use crate::record::{ExecutionRecord, Marks, Subject};
+use crate::record::{ExecutionRecord, Marks, Subject, Trigger};
+use crate::redact::{Redactor, TextKind};
 use crate::time::{Clock, Moment};
 use crate::trouble::HandlerFailure;
 use crate::verdict::{Terms, Times, Verdict, judge};
 use crate::voice::Voice;
-use crate::watch::{Ending, Stopwatch, Watched};
+use crate::watch::{Ending, Limits, Stop, Stopwatch, Watched};
 
 /// What is configured about running, for all executions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RunOptions {
     /// A poll that holds its thread longer than this is recorded, and its handler is named in a
     /// warning. Default 100 ms; `None` does not time polls at all, which saves two clock reads a
     /// poll.
     pub slow_poll: Option<Duration>,
+    /// How long a handler whose execution is cancelled by a token may take to return; if it does,
+    /// its own result is the outcome. Default 0.
+    pub cancel_grace: Duration,
+    /// Through which every text goes before it is kept or logged. Default: none.
+    pub redactor: Redactor,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
         Self {
             slow_poll: Some(Duration::from_millis(100)),
+            cancel_grace: Duration::ZERO,
+            redactor: Redactor::NONE,
         }
     }
 }
 
 /// An execution that has ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Ended {
     /// For the caller.
     pub result: ExecutionResult,
@@ -73,22 +84,32 @@ impl Runner {
             sink,
             clock,
             stop,
+            voice: Voice::new(options.redactor.clone()),
             options,
-            voice: Voice::new(),
         }
     }
 
-    /// Runs a command to its outcome. The execution begins at the first poll, and from then on
-    /// exactly one record is offered to the sink.
+    /// Runs a command to its outcome, or until `cancel` is cancelled. The execution begins at the
+    /// first poll, and from then on exactly one record is offered to the sink.
     ///
     /// # Cancel safety
     ///
     /// Dropping this future drops the handler's and records the execution as `cancelled`. A
-    /// future passed to [`std::mem::forget`] records nothing.
-    pub async fn run(&self, command: Command) -> Ended {
+    /// future passed to [`std::mem::forget`] records nothing, and keeps its place under the
+    /// overlap rule for good.
+    pub async fn run(&self, command: Command, cancel: Option<&CancellationToken>) -> Ended {
+        let stop = Stop {
+            service: &self.stop,
+            caller: cancel,
+        };
         let mut execution = Execution::begin(self, command);
-        let deadline = execution.deadline();
-        let ending = execution.watched.wait(deadline, &self.stop).await;
+        let ending = match execution.admit(stop).await {
+            Err(refusal) => refusal,
+            Ok(()) => {
+                let limits = execution.start(stop);
+                execution.watched.wait(limits).await
+            }
+        };
         execution.end(ending)
     }
 }
@@ -98,6 +119,8 @@ struct Execution<'r> {
     runner: &'r Runner,
     begun: Moment,
     subject: Option<Subject>,
+    /// It has a place under its overlap rule, which it must give back.
+    is_inside: bool,
     watched: Watched,
 }
 
@@ -106,37 +129,75 @@ impl<'r> Execution<'r> {
         let begun = runner.clock.now();
         let id = ExecutionId::new(begun.wall);
         let subject = command.subject();
-        runner.sink.begin(ExecutionStart {
-            execution_id: id,
-            subject: &subject,
-            started_at: begun.wall,
-        });
         let span = span_of(&command, id);
         let stopwatch = runner.options.slow_poll.map(|_| Stopwatch::default());
         Self {
             runner,
             begun,
             subject: Some(subject),
+            is_inside: false,
             watched: Watched::new(command, id, span, stopwatch),
         }
     }
 
-    /// When the time is up. A deadline too far away for the clock to tell is none.
-    fn deadline(&self) -> Option<tokio::time::Instant> {
-        let timeout = self.watched.command().effective_timeout()?;
-        self.begun.monotonic.checked_add(timeout)
+    /// Asks the guard and waits for a place under the overlap rule. What took time is no part of the
+    /// handler's own run, which begins after it.
+    async fn admit(&mut self, stop: Stop<'_>) -> Result<(), Ending> {
+        let guard = self.watched.command().conduct().guard.clone();
+        if let Some(guard) = guard {
+            if let Some(refusal) = self.watched.ask(&guard) {
+                return Err(refusal);
+            }
+            self.begun = self.runner.clock.now();
+        }
+        let entry = match self.watched.command().gate().enter() {
+            Admission::Begin(entry) => entry,
+            Admission::Skip(reason) => return Err(Ending::Skipped(reason)),
+            Admission::Wait(ticket) => {
+                let turn = self.watched.command().gate().turn(ticket);
+                let entry = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Err(Ending::Cancelled),
+                    turn = turn => turn.map_err(Ending::Skipped)?,
+                };
+                self.begun = self.runner.clock.now();
+                entry
+            }
+        };
+        self.is_inside = true;
+        self.watched.may_be_ended_by(entry.cancel);
+        Ok(())
     }
 
-    fn end(mut self, ending: Ending) -> Ended {
-        let duration = self.duration();
+    /// The handler's own run begins.
+    fn start<'l>(&self, stop: Stop<'l>) -> Limits<'l> {
+        if let Some(subject) = &self.subject {
+            self.runner.sink.begin(ExecutionStart {
+                execution_id: self.watched.id(),
+                subject,
+                started_at: self.begun.wall,
+            });
+        }
+        // A deadline too far away for the clock to tell is none.
+        let timeout = self.watched.command().effective_timeout();
+        Limits {
+            deadline: timeout.and_then(|timeout| self.begun.monotonic.checked_add(timeout)),
+            stop,
+            grace: self.runner.options.cancel_grace,
+        }
+    }
+
+    fn end(&mut self, ending: Ending) -> Ended {
         let stopwatch = self.watched.stopwatch();
+        let duration = self.duration_until(&ending, stopwatch);
         let times = Times {
             duration,
             real: stopwatch.total,
             longest_poll: stopwatch.longest,
         };
         let in_drop = self.watched.discard();
-        let verdict = judge(ending, in_drop, &self.terms(), &times);
+        let mut verdict = judge(ending, in_drop, &self.terms(), &times);
+        verdict.marks.thread_leaked = self.watched.leaked().is_some();
         // The record first: whoever listens to the log may panic.
         self.offer(&verdict.outcome, verdict.marks, duration);
         self.say(&verdict, duration);
@@ -152,12 +213,13 @@ impl<'r> Execution<'r> {
         }
     }
 
-    fn terms(&self) -> Terms {
+    fn terms(&self) -> Terms<'r> {
         let command = self.watched.command();
         Terms {
             tier: command.source_tier(),
             timeout: command.effective_timeout(),
             slow_poll: self.runner.options.slow_poll,
+            redactor: &self.runner.options.redactor,
         }
     }
 
@@ -169,6 +231,14 @@ impl<'r> Execution<'r> {
         runner
             .voice
             .speak(watched.id(), watched.command(), verdict, duration, now);
+        self.say_what_leaked();
+    }
+
+    fn say_what_leaked(&self) {
+        if let Some(thread) = self.watched.leaked() {
+            let (id, command) = (self.watched.id(), self.watched.command());
+            self.runner.voice.leaked(id, command, thread);
+        }
     }
 
     fn failure(&self, verdict: &Verdict) -> Option<HandlerFailure> {
@@ -180,6 +250,16 @@ impl<'r> Execution<'r> {
             failure: Arc::clone(full),
             command: self.watched.command().clone(),
         })
+    }
+
+    fn duration_until(&self, ending: &Ending, stopwatch: Stopwatch) -> Duration {
+        if matches!(ending, Ending::Skipped(_)) {
+            return Duration::ZERO;
+        }
+        // Reading a clock costs as much as all the bookkeeping around it.
+        let measured = stopwatch.without_waiting(ending);
+        let measured = measured.filter(|_| self.runner.clock.is_machine_time());
+        measured.unwrap_or_else(|| self.duration())
     }
 
     fn duration(&self) -> Duration {
@@ -200,14 +280,46 @@ impl<'r> Execution<'r> {
             status: outcome.status(),
             started_at: self.begun.wall,
             duration,
-            failure: outcome.failure().map(Arc::clone),
+            failure: self.recorded(outcome),
             marks,
-            trigger: command.trigger(),
+            trigger: self.trigger(),
             generation: command.generation(),
             retry_count: 0,
             attempt_number: 1,
-            arguments_json: arguments_of(command),
+            arguments_json: self.arguments(),
         });
+        // Only now may the next one begin: their records come in their order.
+        if std::mem::take(&mut self.is_inside) {
+            self.watched.command().gate().leave();
+        }
+    }
+
+    fn recorded(&self, outcome: &Outcome) -> Option<Arc<Failure>> {
+        match outcome {
+            Outcome::Skipped(reason) => Some(Arc::new(Failure::skipped(reason))),
+            outcome => outcome.failure().map(Arc::clone),
+        }
+    }
+
+    fn trigger(&self) -> Trigger {
+        let redactor = &self.runner.options.redactor;
+        match self.watched.command().trigger() {
+            Trigger::Event { id, origin } => Trigger::Event {
+                id: id.map(|id| redactor.apply_shared(TextKind::TriggerId, id)),
+                origin: redactor.apply_shared(TextKind::TriggerOrigin, origin),
+            },
+            trigger => trigger,
+        }
+    }
+
+    /// Of a job, where its author asked for them.
+    fn arguments(&self) -> Option<Box<str>> {
+        let Command::ExecuteJob(command) = self.watched.command() else {
+            return None;
+        };
+        let arguments = command.job.registration.arguments_json.as_deref()?;
+        let redactor = &self.runner.options.redactor;
+        Some(Box::from(redactor.apply(TextKind::Arguments, arguments)))
     }
 }
 
@@ -220,17 +332,13 @@ impl Drop for Execution<'_> {
             if let Some(caught) = self.watched.discard() {
                 panics::drop_quietly(caught.payload);
             }
-            self.offer(&Outcome::Cancelled, Marks::default(), self.duration());
-        }
-    }
-}
-
-fn arguments_of(command: &Command) -> Option<Box<str>> {
-    match command {
-        Command::InvokeHandler(_) => None,
-        Command::ExecuteJob(command) => {
-            let arguments = command.job.registration.arguments_json.as_deref();
-            arguments.map(Box::from)
+            let marks = Marks {
+                thread_leaked: self.watched.leaked().is_some(),
+                ..Marks::default()
+            };
+            self.offer(&Outcome::Cancelled, marks, self.duration());
+            // Whoever listens to the log may panic, and this thread may be unwinding already.
+            panics::drop_quietly(panics::catch(|| self.say_what_leaked()).err());
         }
     }
 }

@@ -69,6 +69,12 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic(&self) -> Instant {
         self.now().monotonic
     }
+
+    /// Whether the machine's own clock may stand in for the monotonic half where nothing was waited
+    /// for. Default: no.
+    fn is_machine_time(&self) -> bool {
+        false
+    }
 }
 
 /// The machine's clocks. The monotonic one is tokio's and stands still where tokio's is paused;
@@ -86,6 +92,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Instant {
         Instant::now()
+    }
+
+    fn is_machine_time(&self) -> bool {
+        true
     }
 }
 

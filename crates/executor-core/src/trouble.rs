@@ -8,13 +8,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::command::{Command, ExecuteJob, InvokeHandler};
-use crate::context::enter;
+use crate::context::Scope;
 use crate::event::Event;
 use crate::failure::{Failure, HandlerError};
 use crate::handler::{HandlerFuture, HandlerOutput};
 use crate::identity::ExecutionId;
 use crate::outcome::Status;
 use crate::panics::{catch, drop_quietly};
+use crate::redact::Redactor;
 
 /// An execution that ended as `error`, `panicked` or `timed_out`.
 #[derive(Clone)]
@@ -123,12 +124,13 @@ pub async fn tell(
     handler: Arc<dyn ErrorHandler>,
     failure: HandlerFailure,
     within: Duration,
+    redactor: &Redactor,
 ) -> Told {
-    let id = Some(failure.execution_id);
+    let mut scope = Scope::of(failure.execution_id);
     let mut failure = Some(failure);
     let mut work = None;
     let polled = std::future::poll_fn(|cx| {
-        let _execution = enter(id);
+        let _execution = scope.enter();
         let polled = catch(|| {
             let work =
                 work.get_or_insert_with(|| handler.call(failure.take().expect("called once")));
@@ -143,14 +145,15 @@ pub async fn tell(
     let told = match tokio::time::timeout(within, polled).await {
         Err(_) => Told::TimedOut,
         Ok(Ok(Ok(()))) => Told::Done,
-        Ok(Ok(Err(error))) => Told::Failed(Failure::from_error(&error)),
+        Ok(Ok(Err(error))) => Told::Failed(Failure::from_error(&error, redactor)),
         Ok(Err(caught)) => {
-            let told = Failure::from_panic(caught.payload.as_ref(), caught.place.as_deref());
+            let place = caught.place.as_deref();
+            let told = Failure::from_panic(caught.payload.as_ref(), place, redactor);
             drop_quietly(caught.payload);
             Told::Failed(told)
         }
     };
-    let _execution = enter(id);
+    let _execution = scope.enter();
     drop_quietly(work);
     told
 }

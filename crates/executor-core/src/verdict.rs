@@ -9,14 +9,17 @@ use crate::identity::SourceTier;
 use crate::outcome::{Outcome, TimeoutOrigin};
 use crate::panics::{Caught, drop_quietly};
 use crate::record::Marks;
+use crate::redact::{Redactor, TextKind};
 use crate::watch::Ending;
 
 /// What the command demands, as far as the verdict depends on it.
-pub(crate) struct Terms {
+pub(crate) struct Terms<'t> {
     pub(crate) tier: SourceTier,
     pub(crate) timeout: Option<Duration>,
     /// Polls longer than this are held against the handler.
     pub(crate) slow_poll: Option<Duration>,
+    /// What may be kept of texts.
+    pub(crate) redactor: &'t Redactor,
 }
 
 /// How long things took.
@@ -54,22 +57,26 @@ impl Verdict {
 pub(crate) fn judge(
     ending: Ending,
     in_drop: Option<Caught>,
-    terms: &Terms,
+    terms: &Terms<'_>,
     times: &Times,
 ) -> Verdict {
     let finished = matches!(ending, Ending::Returned(_) | Ending::Panicked(_));
     let mut verdict = match ending {
         Ending::Returned(Ok(())) => Verdict::plain(Outcome::Success),
-        Ending::Returned(Err(error)) => returned(error, terms.tier),
-        Ending::Panicked(caught) => Verdict::plain(panicked(caught)),
+        Ending::Returned(Err(error)) => returned(error, terms),
+        Ending::Panicked(caught) => Verdict::plain(panicked(caught, terms.redactor)),
         Ending::DeadlinePassed => {
             let failure = Arc::new(Failure::deadline());
             Verdict::plain(Outcome::TimedOut(TimeoutOrigin::Deadline, failure))
         }
         Ending::Cancelled => Verdict::plain(Outcome::Cancelled),
+        Ending::Skipped(reason) => {
+            let reason = terms.redactor.apply_shared(TextKind::Message, reason);
+            Verdict::plain(Outcome::Skipped(reason))
+        }
     };
     if let Some(caught) = in_drop {
-        let outcome = panicked(caught);
+        let outcome = panicked(caught, terms.redactor);
         if verdict.outcome == Outcome::Success {
             verdict = Verdict::plain(outcome);
         }
@@ -86,11 +93,11 @@ pub(crate) fn judge(
     verdict
 }
 
-fn returned(error: HandlerError, tier: SourceTier) -> Verdict {
+fn returned(error: HandlerError, terms: &Terms<'_>) -> Verdict {
     let kind = error.kind();
-    let full = Failure::from_error(&error);
+    let full = Failure::from_error(&error, terms.redactor);
     let is_announced = matches!(kind, ErrorKind::Known | ErrorKind::Dependency);
-    let failure = Arc::new(match tier {
+    let failure = Arc::new(match terms.tier {
         SourceTier::App if is_announced => full.clone().without_report(),
         SourceTier::App | SourceTier::Framework => full.clone(),
     });
@@ -109,8 +116,9 @@ fn returned(error: HandlerError, tier: SourceTier) -> Verdict {
     }
 }
 
-fn panicked(caught: Caught) -> Outcome {
-    let failure = Failure::from_panic(caught.payload.as_ref(), caught.place.as_deref());
+fn panicked(caught: Caught, redactor: &Redactor) -> Outcome {
+    let place = caught.place.as_deref();
+    let failure = Failure::from_panic(caught.payload.as_ref(), place, redactor);
     drop_quietly(caught.payload);
     Outcome::Panicked(Arc::new(failure))
 }

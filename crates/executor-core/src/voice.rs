@@ -11,6 +11,7 @@ use crate::identity::ExecutionId;
 use crate::limiter::RateLimiter;
 use crate::outcome::{Outcome, TimeoutOrigin};
 use crate::record::Subject;
+use crate::redact::{Redactor, TextKind};
 use crate::verdict::Verdict;
 
 /// How often one entity may warn about the same thing.
@@ -19,13 +20,15 @@ const PERIOD: Duration = Duration::from_secs(60);
 const REMEMBERED_MAX: usize = 1_000;
 
 pub(crate) struct Voice {
+    redactor: Redactor,
     timeouts: RateLimiter<Subject>,
     blocked: RateLimiter<Subject>,
 }
 
 impl Voice {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(redactor: Redactor) -> Self {
         Self {
+            redactor,
             timeouts: RateLimiter::new(PERIOD, REMEMBERED_MAX),
             blocked: RateLimiter::new(PERIOD, REMEMBERED_MAX),
         }
@@ -43,59 +46,67 @@ impl Voice {
         match &verdict.outcome {
             Outcome::Success | Outcome::Cancelled | Outcome::Skipped(_) => {}
             Outcome::Error(failure) => {
-                let what = label(command);
+                let what = self.label(command);
                 let report = failure.report.as_deref().unwrap_or(&failure.message);
                 error!(execution.id = %id, subject = what, report, "execution failed");
             }
             Outcome::Panicked(failure) => {
-                let (what, message) = (label(command), failure.message.as_str());
+                let (what, message) = (self.label(command), failure.message.as_str());
                 let place = failure.report.as_deref();
                 error!(execution.id = %id, subject = what, error = message, place, "execution panicked");
             }
             Outcome::TimedOut(origin, failure) => {
                 let limited = command.effective_timeout().is_some();
                 if !limited || self.timeouts.allows(&command.entity(), now) {
-                    timed_out(id, command, *origin, &failure.message, duration);
+                    self.timed_out(id, command, *origin, &failure.message, duration);
                 }
             }
         }
         if let Some(held) = verdict.marks.blocked
             && self.blocked.allows(&command.entity(), now)
         {
-            let what = label(command);
+            let what = self.label(command);
             warn!(execution.id = %id, subject = what, ?held, "a handler held its runtime thread in one poll");
         }
     }
-}
 
-/// Who said that the time was up decides what may be claimed.
-fn timed_out(
-    id: ExecutionId,
-    command: &Command,
-    origin: TimeoutOrigin,
-    message: &str,
-    duration: Duration,
-) {
-    let what = label(command);
-    match (origin, command.effective_timeout()) {
-        (TimeoutOrigin::Deadline, deadline) => {
-            warn!(execution.id = %id, subject = what, ?deadline, ?duration, "execution timed out");
-        }
-        (TimeoutOrigin::Handler, Some(_)) => {
-            warn!(execution.id = %id, subject = what, error = message, "a handler reported a timeout of its own");
-        }
-        (TimeoutOrigin::Handler, None) => {
-            warn!(execution.id = %id, subject = what, error = message, "a handler reported a timeout of its own; no deadline is set for it");
+    /// Names the thread of a blocking handler whose execution has ended without it.
+    pub(crate) fn leaked(&self, id: ExecutionId, command: &Command, thread: &str) {
+        let what = self.label(command);
+        warn!(execution.id = %id, subject = what, thread, "a blocking handler still runs after its execution has ended");
+    }
+
+    /// Who said that the time was up decides what may be claimed.
+    fn timed_out(
+        &self,
+        id: ExecutionId,
+        command: &Command,
+        origin: TimeoutOrigin,
+        message: &str,
+        duration: Duration,
+    ) {
+        let what = self.label(command);
+        match (origin, command.effective_timeout()) {
+            (TimeoutOrigin::Deadline, deadline) => {
+                warn!(execution.id = %id, subject = what, ?deadline, ?duration, "execution timed out");
+            }
+            (TimeoutOrigin::Handler, Some(_)) => {
+                warn!(execution.id = %id, subject = what, error = message, "a handler reported a timeout of its own");
+            }
+            (TimeoutOrigin::Handler, None) => {
+                warn!(execution.id = %id, subject = what, error = message, "a handler reported a timeout of its own; no deadline is set for it");
+            }
         }
     }
-}
 
-fn label(command: &Command) -> String {
-    match command {
-        Command::InvokeHandler(command) => {
-            let key = &command.listener.registration.key;
-            format!("listener {key}, topic {}", command.event.topic)
+    fn label(&self, command: &Command) -> String {
+        match command {
+            Command::InvokeHandler(command) => {
+                let key = &command.listener.registration.key;
+                let topic = self.redactor.apply(TextKind::Topic, &command.event.topic);
+                format!("listener {key}, topic {topic}")
+            }
+            Command::ExecuteJob(command) => format!("job {}", command.job.registration.key),
         }
-        Command::ExecuteJob(command) => format!("job {}", command.job.registration.key),
     }
 }

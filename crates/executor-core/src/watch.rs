@@ -2,7 +2,8 @@
 //! comes first, its end, the deadline or a cancellation. What the ending means is decided in
 //! [`crate::verdict`].
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::command::Command;
-use crate::context;
+use crate::context::Scope;
+use crate::guard::Guard;
 use crate::handler::{HandlerFuture, HandlerResult};
 use crate::identity::ExecutionId;
-use crate::panics::{Caught, catch};
+use crate::panics::{Caught, catch, drop_quietly};
 
 /// How the watching ended.
 pub(crate) enum Ending {
@@ -23,13 +25,46 @@ pub(crate) enum Ending {
     Panicked(Caught),
     DeadlinePassed,
     Cancelled,
+    /// It did not run, and why.
+    Skipped(Arc<str>),
+}
+
+/// What may end a run before it ends by itself.
+pub(crate) struct Limits<'l> {
+    pub(crate) deadline: Option<tokio::time::Instant>,
+    pub(crate) stop: Stop<'l>,
+    /// How long a cancelled handler may take to return.
+    pub(crate) grace: Duration,
+}
+
+/// Who may cancel a run: the service, and its caller.
+#[derive(Clone, Copy)]
+pub(crate) struct Stop<'l> {
+    pub(crate) service: &'l CancellationToken,
+    pub(crate) caller: Option<&'l CancellationToken>,
+}
+
+impl Stop<'_> {
+    /// Ends when one of them says so.
+    pub(crate) async fn cancelled(self) {
+        match self.caller {
+            None => self.service.cancelled().await,
+            Some(caller) => tokio::select! {
+                () = self.service.cancelled() => {}
+                () = caller.cancelled() => {}
+            },
+        }
+    }
 }
 
 /// User code under watch. It runs, and is dropped, with its execution id and span set.
 pub(crate) struct Watched {
-    command: Command,
+    /// There until it is dropped.
+    command: Option<Command>,
     /// Made at the first poll: a handler may panic before it returns its future.
     future: Option<HandlerFuture>,
+    is_finished: bool,
+    scope: Scope,
     id: ExecutionId,
     span: Span,
     stopwatch: Option<Stopwatch>,
@@ -39,6 +74,7 @@ pub(crate) struct Watched {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Stopwatch {
     first: Option<Instant>,
+    polls: u32,
     pub(crate) longest: Duration,
     /// From the beginning of the first poll to the end of the last one.
     pub(crate) total: Duration,
@@ -49,6 +85,13 @@ impl Stopwatch {
         let first = *self.first.get_or_insert(begun);
         self.longest = self.longest.max(ended - begun);
         self.total = ended - first;
+        self.polls = self.polls.saturating_add(1);
+    }
+
+    /// How long it took, if it was done without ever waiting: then these times are the whole truth.
+    pub(crate) fn without_waiting(self, ending: &Ending) -> Option<Duration> {
+        let is_done = matches!(ending, Ending::Returned(_) | Ending::Panicked(_));
+        (self.polls == 1 && is_done).then_some(self.total)
     }
 }
 
@@ -60,8 +103,10 @@ impl Watched {
         stopwatch: Option<Stopwatch>,
     ) -> Self {
         Self {
-            command,
+            command: Some(command),
             future: None,
+            is_finished: false,
+            scope: Scope::of(id),
             id,
             span,
             stopwatch,
@@ -69,7 +114,7 @@ impl Watched {
     }
 
     pub(crate) const fn command(&self) -> &Command {
-        &self.command
+        self.command.as_ref().expect("there until it is dropped")
     }
 
     pub(crate) const fn id(&self) -> ExecutionId {
@@ -81,20 +126,60 @@ impl Watched {
         self.stopwatch.unwrap_or_default()
     }
 
-    /// Waits for the first of the three. The handler is asked first each time, so that one that
-    /// is done when its deadline passes counts as done. Dropping this future leaves the handler's
-    /// where it is; [`Self::discard`] ends it.
-    pub(crate) async fn wait(
-        &mut self,
-        deadline: Option<tokio::time::Instant>,
-        stop: &CancellationToken,
-    ) -> Ending {
+    /// What a guard says, asked where its panics end; `None` is yes.
+    pub(crate) fn ask(&mut self, guard: &Guard) -> Option<Ending> {
+        let _execution = self.scope.enter();
+        let _span = self.span.enter();
+        let command = self.command.as_ref().expect("there until it is dropped");
+        match catch(|| guard.ask(command)) {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => Some(Ending::Skipped(reason_of(command))),
+            Ok(Err(error)) => Some(Ending::Returned(Err(error))),
+            Err(caught) => Some(Ending::Panicked(caught)),
+        }
+    }
+
+    /// The token by which a later run ends this one.
+    pub(crate) fn may_be_ended_by(&mut self, token: Option<CancellationToken>) {
+        self.scope.cancel = token;
+    }
+
+    /// The thread that a blocking handler left behind, after [`Self::discard`].
+    pub(crate) const fn leaked(&self) -> Option<&Arc<str>> {
+        self.scope.leaked.as_ref()
+    }
+
+    /// Waits for the handler's end, the deadline, or a cancellation. The handler is asked first
+    /// each time, so that one that is done when its deadline passes counts as done. Dropping this
+    /// future leaves the handler's where it is; [`Self::discard`] ends it.
+    pub(crate) async fn wait(&mut self, limits: Limits<'_>) -> Ending {
+        let successor = self.scope.cancel.clone();
+        let ending = tokio::select! {
+            biased;
+            ending = poll_fn(|cx| self.poll(cx)) => ending,
+            () = passed(limits.deadline) => Ending::DeadlinePassed,
+            // Lazily, so that a handler that never waits costs no registration.
+            () = cancelled(limits.stop, successor) => Ending::Cancelled,
+        };
+        match ending {
+            Ending::Cancelled => self.wait_in_grace(&limits).await,
+            ending => ending,
+        }
+    }
+
+    /// A cancelled handler's last chance. Its deadline still holds, but no longer is the reason.
+    async fn wait_in_grace(&mut self, limits: &Limits<'_>) -> Ending {
+        if limits.grace.is_zero() {
+            return Ending::Cancelled;
+        }
+        // Made if need be: a handler that asks only now must learn of it too.
+        self.scope.cancel.get_or_insert_default().cancel();
+        let until = tokio::time::Instant::now().checked_add(limits.grace);
+        let until = [until, limits.deadline].into_iter().flatten().min();
         tokio::select! {
             biased;
-            ending = std::future::poll_fn(|cx| self.poll(cx)) => ending,
-            () = passed(deadline) => Ending::DeadlinePassed,
-            // Lazily, so that a handler that never waits costs no registration.
-            () = async { unconstrained(stop.cancelled()).await } => Ending::Cancelled,
+            ending = poll_fn(|cx| self.poll(cx)) => ending,
+            () = passed(until) => Ending::Cancelled,
         }
     }
 
@@ -110,6 +195,7 @@ impl Watched {
                 polled
             }
         };
+        self.is_finished = !matches!(polled, Ok(Poll::Pending));
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(returned)) => Poll::Ready(Ending::Returned(returned)),
@@ -121,11 +207,12 @@ impl Watched {
         let Self {
             command,
             future,
-            id,
+            scope,
             span,
             ..
         } = self;
-        let _execution = context::enter(Some(*id));
+        let command = command.as_ref().expect("there until it is dropped");
+        let _execution = scope.enter();
         let _span = span.enter();
         catch(|| {
             future
@@ -137,10 +224,42 @@ impl Watched {
 
     /// Drops the handler's future. If that panics, the panic ends here and is returned.
     pub(crate) fn discard(&mut self) -> Option<Caught> {
-        let _execution = context::enter(Some(self.id));
-        let _span = self.span.enter();
-        let future = self.future.take();
-        catch(move || drop(future)).err()
+        let in_drop = {
+            let _execution = self.scope.enter();
+            let _span = self.span.enter();
+            let future = self.future.take();
+            catch(move || drop(future)).err()
+        };
+        // What it spawned, and the thread that it leaves behind, may listen.
+        if let (false, Some(token)) = (self.is_finished, &self.scope.cancel) {
+            token.cancel();
+        }
+        in_drop
+    }
+}
+
+impl Drop for Watched {
+    /// The event's payload is user code: a panic of its destructor ends here.
+    fn drop(&mut self) {
+        drop_quietly(self.command.take());
+    }
+}
+
+fn reason_of(command: &Command) -> Arc<str> {
+    match &command.details().guard_description {
+        Some(description) => Arc::from(format!("guard: {description}")),
+        None => Arc::from("guard: not now"),
+    }
+}
+
+/// Ends when somebody wants this run to end. Outside of the handler's budget, as the deadline is.
+async fn cancelled(stop: Stop<'_>, successor: Option<CancellationToken>) {
+    match successor {
+        None => unconstrained(stop.cancelled()).await,
+        Some(successor) => tokio::select! {
+            () = unconstrained(stop.cancelled()) => {}
+            () = unconstrained(successor.cancelled()) => {}
+        },
     }
 }
 

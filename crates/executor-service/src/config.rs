@@ -39,6 +39,11 @@ pub struct Config {
     /// A poll that holds its runtime thread longer than this is recorded and named in a warning.
     /// Default 100 ms; `None` does not time polls.
     pub slow_poll: Option<Duration>,
+    /// How long a handler whose execution is cancelled by a token or by the shutdown may take to
+    /// return. Default 0: it is dropped at once.
+    pub cancel_grace: Duration,
+    /// On how many threads blocking handlers run. Default `min(32, cores + 4)`.
+    pub blocking_threads: usize,
 }
 
 impl Default for Config {
@@ -53,6 +58,8 @@ impl Default for Config {
             heartbeat_interval: Duration::from_secs(30),
             error_handler_timeout: Duration::from_secs(5),
             slow_poll: RunOptions::default().slow_poll,
+            cancel_grace: Duration::ZERO,
+            blocking_threads: executor_core::blocking::default_threads(),
         }
     }
 }
@@ -76,6 +83,7 @@ impl Config {
             ("queue_max", self.queue_max),
             ("batch_max", self.batch_max),
             ("retry_max_records", self.retry_max_records),
+            ("blocking_threads", self.blocking_threads),
         ];
         let times = [
             ("startup_timeout", self.startup_timeout),

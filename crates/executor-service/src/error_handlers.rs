@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use executor_core::trouble::{Told, tell};
-use executor_core::{Command, ErrorHandler, HandlerFailure, Subject};
+use executor_core::{Command, ErrorHandler, HandlerFailure, Redactor, Subject};
 use tokio_util::task::TaskTracker;
 
 /// Error handlers that run at once.
@@ -20,6 +20,7 @@ pub(crate) type AppErrorHandlers = Arc<HashMap<String, Arc<dyn ErrorHandler>>>;
 
 pub(crate) struct ErrorHandlers {
     within: Duration,
+    pub(crate) redactor: Redactor,
     /// Absent until an app has one, so that programs without any pay nothing for it.
     of_apps: OnceLock<RwLock<AppErrorHandlers>>,
     desk: Mutex<Desk>,
@@ -90,9 +91,10 @@ impl Desk {
 }
 
 impl ErrorHandlers {
-    pub(crate) fn new(within: Duration) -> Self {
+    pub(crate) fn new(within: Duration, redactor: Redactor) -> Self {
         Self {
             within,
+            redactor,
             of_apps: OnceLock::new(),
             desk: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -167,7 +169,7 @@ impl ErrorHandlers {
         }) = next
         {
             let (id, name) = (failure.execution_id, failure.name().to_owned());
-            match tell(handler, failure, self.within).await {
+            match tell(handler, failure, self.within, &self.redactor).await {
                 Told::Done => {}
                 Told::TimedOut => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
@@ -192,16 +194,6 @@ fn handler_for(
     command: &Command,
     of_apps: Option<&AppErrorHandlers>,
 ) -> Option<Arc<dyn ErrorHandler>> {
-    let (own, app_key) = match command {
-        Command::InvokeHandler(command) => (
-            &command.listener.error_handler,
-            &command.listener.registration.key.app_key,
-        ),
-        Command::ExecuteJob(command) => (
-            &command.job.error_handler,
-            &command.job.registration.key.app_key,
-        ),
-    };
-    let of_app = || of_apps.and_then(|handlers| handlers.get(app_key)).cloned();
-    own.clone().or_else(of_app)
+    let own = command.conduct().error_handler.clone();
+    own.or_else(|| of_apps?.get(command.app_key()).cloned())
 }

@@ -10,6 +10,9 @@ use executor_core::ports::{ExecutionStart, RecordSink};
 use executor_core::{DropReason, ExecutionRecord, Fate, Ledger};
 use tokio::sync::Notify;
 
+/// How many records are moved under one lock.
+const SLICE: usize = 32;
+
 /// The intake that keeps records in memory.
 pub(crate) struct Intake {
     state: Mutex<State>,
@@ -89,12 +92,18 @@ impl Intake {
 
     /// Takes up to `max` records, the oldest first.
     pub(crate) fn take(&self, max: usize) -> Taken {
-        let mut state = self.state();
-        let first = state.accepted - state.queue.len() as u64;
-        let count = state.queue.len().min(max);
-        let records: Vec<_> = state.queue.drain(..count).collect();
-        state.in_hand += count;
-        Taken { first, records }
+        let first = self.oldest_queued();
+        let mut records = Vec::with_capacity(self.queued().min(max));
+        // In slices: whoever offers waits for no more than one of them.
+        loop {
+            let mut state = self.state();
+            let count = state.queue.len().min(max - records.len()).min(SLICE);
+            if count == 0 {
+                return Taken { first, records };
+            }
+            records.extend(state.queue.drain(..count));
+            state.in_hand += count;
+        }
     }
 
     /// Moves what was taken to those that wait for another try. `false` if they are more than

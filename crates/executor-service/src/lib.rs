@@ -7,6 +7,8 @@
 
 pub mod config;
 
+mod running;
+
 mod intake;
 
 mod retry;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use executor_core::ports::{SessionEnd, SessionStatus};
-use executor_core::{ErrorClass, Ledger, StoreError};
+use executor_core::{ErrorClass, LeakedThread, Ledger, StoreError};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
@@ -34,6 +34,7 @@ pub enum StartError {
 
 /// What a shutdown did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShutdownReport {
     /// How long it took.
     pub elapsed: Duration,
@@ -43,6 +44,8 @@ pub struct ShutdownReport {
     pub cancelled: usize,
     /// How many executions did not even end when they were cancelled.
     pub still_running: usize,
+    /// Threads of blocking handlers that had not come back by then.
+    pub leaked_threads: Vec<LeakedThread>,
     /// Whether the session's row was closed with this ledger.
     pub session_closed: bool,
 }
@@ -56,7 +59,7 @@ pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport 
     service.running.close();
     service.error_handlers.tasks.close();
     let (cancelled, still_running) = end_executions(service, begun + within / 2, deadline).await;
-    end_drain(service, deadline).await;
+    let leaked_threads = end_threads_and_drain(service, begun + within / 2, deadline).await;
     let session_closed = close_session(service, deadline).await;
     if timeout_at(
         deadline.max(Instant::now() + GRACE),
@@ -72,8 +75,21 @@ pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport 
         ledger: service.intake.ledger(),
         cancelled,
         still_running,
+        leaked_threads,
         session_closed,
     }
+}
+
+/// Joins the blocking threads that end in time, while the drain works; returns those that do not.
+async fn end_threads_and_drain(
+    service: &Service,
+    soft: Instant,
+    hard: Instant,
+) -> Vec<LeakedThread> {
+    let patience = soft + (hard - soft) / 2;
+    let joined = timeout_at(patience, service.blocking.close());
+    let _ = tokio::join!(joined, end_drain(service, hard));
+    service.blocking.leaked()
 }
 
 /// How long past the deadline an answer is awaited that was asked for before it.

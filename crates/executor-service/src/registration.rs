@@ -1,9 +1,11 @@
 //! Registering listeners and jobs, and the handles with which they are run.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::registration::{Details, ScheduleText};
+use executor_core::guard::{Guard, GuardOutput};
+use executor_core::redact::TextKind;
+use executor_core::registration::{Conduct, Details, Overlap, ScheduleText};
 use executor_core::{
     Command, ErrorClass, ErrorHandler, Event, ExecuteJob, Handler, HandlerFn, HandlerOutput,
     InvokeHandler, Job, JobHandler, JobKey, JobRegistration, Listener, ListenerKey,
@@ -61,7 +63,24 @@ macro_rules! common_settings {
         /// What is told when an execution fails: after `error`, `panicked` and `timed_out`. It
         /// returns nothing or a result, and goes before the app's error handler.
         pub fn on_error(mut self, handler: impl ErrorHandler) -> Self {
-            self.error_handler = Some(Arc::new(handler));
+            self.conduct.error_handler = Some(Arc::new(handler));
+            self
+        }
+
+        /// What happens when a run would overlap an earlier one. Default: `Single` in the app tier,
+        /// `Parallel` in the framework tier. What is skipped is recorded as `skipped`.
+        ///
+        /// The runs of this registration are counted, not those of an earlier one with the same
+        /// key. A handler that waits for a run of its own registration waits for itself.
+        pub const fn overlap(mut self, overlap: Overlap) -> Self {
+            self.details.overlap = Some(overlap);
+            self
+        }
+
+        /// How many runs wait under `Queued` (default 10), or go on at once under `Parallel`
+        /// (default: no limit).
+        pub const fn overlap_limit(mut self, limit: u32) -> Self {
+            self.details.overlap_limit = Some(limit);
             self
         }
 
@@ -82,7 +101,7 @@ pub struct ListenerBuilder {
     name: String,
     topic: String,
     details: Details,
-    error_handler: Option<Arc<dyn ErrorHandler>>,
+    conduct: Conduct,
 }
 
 impl ListenerBuilder {
@@ -99,7 +118,7 @@ impl ListenerBuilder {
             name,
             topic: String::new(),
             details: Details::new(tier),
-            error_handler: None,
+            conduct: Conduct::default(),
         }
     }
 
@@ -108,6 +127,16 @@ impl ListenerBuilder {
     /// The topic, or topic pattern, that it listens to.
     pub fn topic(mut self, topic: impl Into<String>) -> Self {
         self.topic = topic.into();
+        self
+    }
+
+    /// What is asked before each run: yes or no, or a result with any error. It must not wait.
+    /// Where it says no the execution is `skipped`; where it fails, that is the outcome.
+    pub fn only_if<O: GuardOutput>(
+        mut self,
+        question: impl Fn(&Event) -> O + Send + Sync + 'static,
+    ) -> Self {
+        self.conduct.guard = Some(Guard::for_events(question));
         self
     }
 
@@ -123,6 +152,22 @@ impl ListenerBuilder {
     /// result with any error.
     pub fn handler_fn<Args: 'static>(self, function: impl HandlerFn<Args>) -> ListenerToRegister {
         self.handler(move |event| function.start(event))
+    }
+
+    /// What runs for an event, where that blocks its thread: a function on a thread of its own
+    /// pool. One that still runs when its execution ends cannot be stopped; its thread is left
+    /// behind, and the record says so.
+    pub fn blocking_handler<O: HandlerOutput>(
+        self,
+        function: impl Fn(Arc<Event>) -> O + Send + Sync + 'static,
+    ) -> ListenerToRegister {
+        let pool = self.executor.blocking().clone();
+        let what: Arc<str> = Arc::from(format!("listener {}.{}", self.app_key, self.name));
+        let function = Arc::new(function);
+        self.handler(move |event| {
+            let function = Arc::clone(&function);
+            pool.run(Arc::clone(&what), move || function(event).into_result())
+        })
     }
 }
 
@@ -152,7 +197,7 @@ impl ListenerToRegister {
             name,
             topic,
             details,
-            error_handler,
+            conduct,
         } = self.builder;
         refuse_empty(&[
             ("app key", &app_key),
@@ -165,12 +210,8 @@ impl ListenerToRegister {
             name,
             topic,
         });
-        let listener = Arc::new(Listener {
-            registration: ListenerRegistration { key, details },
-            handler: self.handler,
-            error_handler,
-            row_id: OnceLock::new(),
-        });
+        let registration = ListenerRegistration { key, details };
+        let listener = Arc::new(Listener::new(registration, self.handler, conduct));
         register(&executor, Entry::Listener(Arc::clone(&listener))).await?;
         Ok(ListenerHandle { listener })
     }
@@ -211,7 +252,7 @@ pub struct JobBuilder {
     schedule: ScheduleText,
     arguments_json: Option<String>,
     details: Details,
-    error_handler: Option<Arc<dyn ErrorHandler>>,
+    conduct: Conduct,
 }
 
 impl JobBuilder {
@@ -230,7 +271,7 @@ impl JobBuilder {
             schedule: ScheduleText::manual(),
             arguments_json: None,
             details: Details::new(tier),
-            error_handler: None,
+            conduct: Conduct::default(),
         }
     }
 
@@ -248,9 +289,20 @@ impl JobBuilder {
         self
     }
 
-    /// Its arguments as JSON, to be recorded with every run. Default: nothing is recorded.
+    /// Its arguments as JSON, to be recorded with every run, as the redaction hook leaves them.
+    /// Default: nothing is recorded.
     pub fn record_arguments(mut self, json: impl Into<String>) -> Self {
         self.arguments_json = Some(json.into());
+        self
+    }
+
+    /// What is asked before each run: yes or no, or a result with any error. It must not wait.
+    /// Where it says no the execution is `skipped`; where it fails, that is the outcome.
+    pub fn only_if<O: GuardOutput>(
+        mut self,
+        question: impl Fn() -> O + Send + Sync + 'static,
+    ) -> Self {
+        self.conduct.guard = Some(Guard::for_jobs(question));
         self
     }
 
@@ -271,6 +323,21 @@ impl JobBuilder {
         self.handler(move || {
             let work = function();
             async move { work.await.into_result() }
+        })
+    }
+
+    /// What runs, where that blocks its thread; see
+    /// [`ListenerBuilder::blocking_handler`].
+    pub fn blocking_handler<O: HandlerOutput>(
+        self,
+        function: impl Fn() -> O + Send + Sync + 'static,
+    ) -> JobToRegister {
+        let pool = self.executor.blocking().clone();
+        let what: Arc<str> = Arc::from(format!("job {}.{}", self.app_key, self.name));
+        let function = Arc::new(function);
+        self.handler(move || {
+            let function = Arc::clone(&function);
+            pool.run(Arc::clone(&what), move || function().into_result())
         })
     }
 }
@@ -296,23 +363,22 @@ impl JobToRegister {
     pub async fn register(self) -> Result<JobHandle, RegisterError> {
         let builder = self.builder;
         refuse_empty(&[("app key", &builder.app_key), ("job's name", &builder.name)])?;
-        let job = Arc::new(Job {
-            registration: JobRegistration {
-                key: Arc::new(JobKey {
-                    app_key: builder.app_key,
-                    instance: builder.instance,
-                    name: builder.name,
-                }),
-                details: builder.details,
-                handler_name: None,
-                schedule: builder.schedule,
-                group: builder.group,
-                arguments_json: builder.arguments_json,
-            },
-            handler: self.handler,
-            error_handler: builder.error_handler,
-            row_id: OnceLock::new(),
-        });
+        let registration = JobRegistration {
+            key: Arc::new(JobKey {
+                app_key: builder.app_key,
+                instance: builder.instance,
+                name: builder.name,
+            }),
+            details: builder.details,
+            handler_name: None,
+            schedule: builder.schedule,
+            group: builder.group,
+            // The registration's row has them too.
+            arguments_json: builder
+                .arguments_json
+                .map(|json| redact(&builder.executor, &json)),
+        };
+        let job = Arc::new(Job::new(registration, self.handler, builder.conduct));
         register(&builder.executor, Entry::Job(Arc::clone(&job))).await?;
         Ok(JobHandle { job })
     }
@@ -349,6 +415,11 @@ impl JobHandle {
             effective_timeout: details.timeout,
         })
     }
+}
+
+fn redact(executor: &CommandExecutor, json: &str) -> String {
+    let redactor = executor.redactor();
+    redactor.apply(TextKind::Arguments, json).into_owned()
 }
 
 fn refuse_empty(parts: &[(&'static str, &str)]) -> Result<(), RegisterError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use executor_core::ports::{Session, Store};
 use executor_core::{
-    Clock, Command, ErrorHandler, ExecutionResult, Ledger, Refused, RunOptions, Runner, SessionId,
-    SourceTier, SystemClock,
+    BlockingPool, Clock, Command, ErrorHandler, ExecutionResult, LeakedThread, Ledger, Redact,
+    Redactor, Refused, RunOptions, Runner, SessionId, SourceTier, SystemClock,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -22,6 +22,7 @@ use crate::intake::Intake;
 use crate::lifecycle::{ShutdownReport, StartError, stop};
 use crate::registrar::{Entry, Registrar};
 use crate::registration::{JobBuilder, ListenerBuilder};
+use crate::running::Running;
 use crate::session;
 
 /// Runs commands and records every execution. Cheap to clone; all clones are the same service.
@@ -38,7 +39,8 @@ pub(crate) struct Service {
     pub(crate) session: Arc<Session>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Counts what runs, and is closed when nothing may begin any more.
-    pub(crate) running: TaskTracker,
+    pub(crate) running: Running,
+    pub(crate) blocking: BlockingPool,
     pub(crate) cancel: CancellationToken,
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     pub(crate) error_handlers: Arc<ErrorHandlers>,
@@ -77,12 +79,20 @@ pub struct Builder {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     config: Config,
+    redactor: Redactor,
 }
 
 impl Builder {
     /// Other settings than the default ones.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// The hook through which every text goes before it is recorded or logged. Default: none, and
+    /// texts are kept as they are.
+    pub fn redact(mut self, hook: impl Redact) -> Self {
+        self.redactor = Redactor::new(Arc::new(hook));
         self
     }
 
@@ -112,6 +122,7 @@ impl Builder {
             store,
             clock,
             config,
+            redactor,
         } = self;
         config.validate()?;
         let session = Arc::new(session::new(clock.as_ref()));
@@ -126,7 +137,7 @@ impl Builder {
             Err(_) => return Err(StartError::Timeout { within, last }),
         }
         Ok(CommandExecutor {
-            service: Arc::new(spawn(store, session, clock, config)),
+            service: Arc::new(spawn(store, session, clock, config, redactor)),
         })
     }
 }
@@ -136,15 +147,19 @@ fn spawn(
     session: Arc<Session>,
     clock: Arc<dyn Clock>,
     config: Config,
+    redactor: Redactor,
 ) -> Service {
     let intake = Arc::new(Intake::new(config.queue_max, config.ripe_at()));
     let cancel = CancellationToken::new();
     let sink = Arc::clone(&intake);
     let options = RunOptions {
         slow_poll: config.slow_poll,
+        cancel_grace: config.cancel_grace,
+        redactor: redactor.clone(),
     };
     let runner = Runner::new(sink, Arc::clone(&clock), cancel.clone(), options);
-    let error_handlers = Arc::new(ErrorHandlers::new(config.error_handler_timeout));
+    let error_handlers = Arc::new(ErrorHandlers::new(config.error_handler_timeout, redactor));
+    let blocking = BlockingPool::new(config.blocking_threads);
     let keeper = tokio::spawn(session::keep_alive(
         Arc::clone(&store),
         Arc::clone(&session),
@@ -173,7 +188,8 @@ fn spawn(
         store,
         session,
         clock,
-        running: TaskTracker::new(),
+        running: Running::default(),
+        blocking,
         cancel,
         requests,
         error_handlers,
@@ -194,6 +210,7 @@ impl CommandExecutor {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
             config: Config::default(),
+            redactor: Redactor::NONE,
         }
     }
 
@@ -209,15 +226,39 @@ impl CommandExecutor {
     /// and the execution recorded as `cancelled`. A future passed to [`std::mem::forget`] records
     /// nothing.
     pub async fn execute(&self, command: impl Into<Command>) -> Result<ExecutionResult, Refused> {
-        // The token first: one that is taken before the tracker closes is waited for, one that
-        // is taken after sees it closed.
+        self.run(command.into(), None).await
+    }
+
+    /// Runs a command until it ends or `cancel` is cancelled. The handler sees that as
+    /// [`cancellation`](executor_core::context::cancellation) and has `cancel_grace` to return; if it
+    /// does, its own result is the outcome, else the execution is `cancelled`.
+    ///
+    /// # Errors
+    ///
+    /// Like [`execute`](Self::execute).
+    ///
+    /// # Cancel safety
+    ///
+    /// Like [`execute`](Self::execute).
+    pub async fn execute_until(
+        &self,
+        command: impl Into<Command>,
+        cancel: &CancellationToken,
+    ) -> Result<ExecutionResult, Refused> {
+        self.run(command.into(), Some(cancel)).await
+    }
+
+    async fn run(
+        &self,
+        command: Command,
+        cancel: Option<&CancellationToken>,
+    ) -> Result<ExecutionResult, Refused> {
         let service = &self.service;
-        let _running = service.running.token();
-        if service.running.is_closed() {
+        let Some(_inside) = service.running.enter() else {
             return Err(Refused::Stopping);
-        }
+        };
         let of_apps = service.error_handlers.as_of_now();
-        let ended = service.runner.run(command.into()).await;
+        let ended = service.runner.run(command, cancel).await;
         if let Some(failure) = ended.failure {
             service.error_handlers.start(failure, of_apps.as_ref());
         }
@@ -265,6 +306,20 @@ impl CommandExecutor {
     /// job was running and another failure was waiting for it.
     pub fn error_handlers_suppressed(&self) -> u64 {
         self.service.error_handlers.suppressed()
+    }
+
+    /// Threads of blocking handlers that still run though their executions have ended. Their
+    /// number is bounded, so this is short.
+    pub fn leaked_threads(&self) -> Vec<LeakedThread> {
+        self.service.blocking.leaked()
+    }
+
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.service.error_handlers.redactor
+    }
+
+    pub(crate) fn blocking(&self) -> &BlockingPool {
+        &self.service.blocking
     }
 
     /// Where every record of this session is now.

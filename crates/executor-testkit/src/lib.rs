@@ -11,6 +11,8 @@ mod samples;
 
 mod memory;
 
+mod discard;
+
 mod faults;
 
 pub mod conformance;
@@ -21,6 +23,7 @@ mod guard;
 mod temp_database;
 
 pub use clock::TestClock;
+pub use discard::DiscardStore;
 pub use faults::Fault;
 pub use guard::LedgerGuard;
 pub use memory::MemoryStore;

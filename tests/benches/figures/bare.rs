@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use command_executor::{CommandExecutor, Config, Event, ListenerHandle};
 use executor_core::{ExecutionRecord, HandlerError, HandlerFuture};
+use executor_testkit::DiscardStore;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::discard::Discard;
 use crate::{Pairs, TURNS, per_item};
 
 const CALLS: usize = 100_000;
@@ -23,7 +23,7 @@ pub(crate) fn measure() -> Pairs {
             queue_max: 10 * CALLS,
             ..Config::default()
         };
-        let executor = CommandExecutor::builder(Discard)
+        let executor = CommandExecutor::builder(DiscardStore::default())
             .config(config)
             .start()
             .await

@@ -1,11 +1,11 @@
-//! Two figures, each as a ratio to a baseline that is measured in the same run, in turns: what an
-//! execution costs beside the calls it cannot do without, and how fast records are stored beside a
-//! prepared loop on the same table.
+//! Figures, each beside a baseline that is measured in the same run, in turns: what an execution costs
+//! beside the calls it cannot do without, how fast records are stored beside a prepared loop on the same
+//! table, and what threads that were left behind cost everybody else.
 // A benchmark may stop where a program may not.
 #![allow(clippy::unwrap_used)]
 
 mod bare;
-mod discard;
+mod leaks;
 mod rows;
 
 use std::time::Duration;
@@ -13,11 +13,32 @@ use std::time::Duration;
 /// Turns of each pair. The median of these is printed, with the extremes beside it.
 const TURNS: usize = 15;
 
+/// What can be measured, by the name that asks for it; all of it if none is given.
+const FIGURES: [(&str, fn()); 4] = [
+    ("executions", executions),
+    ("store", store),
+    ("leaks", leaks),
+    ("size", size),
+];
+
 fn main() {
+    // Cargo adds flags of its own.
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
     println!(
-        "medians of interleaved pairs, ratios pair by pair ({TURNS} for executions, {} for rows); [least .. most]",
+        "medians of interleaved pairs, ratios pair by pair ({TURNS} turns, {} for rows); [least .. most]",
         TURNS / 3
     );
+    for (name, measure) in FIGURES {
+        if asked.is_empty() || asked.iter().any(|word| word == name) {
+            measure();
+        }
+    }
+}
+
+fn executions() {
     let calls = bare::measure();
     println!(
         "execution   {}   bare calls {}   added {:.0} ns   ratio {}",
@@ -26,6 +47,9 @@ fn main() {
         calls.ours.median() - calls.bare.median(),
         ratio(&calls)
     );
+}
+
+fn store() {
     for batch in [100, 1_000, 10_000] {
         let stored = rows::measure(batch);
         println!(
@@ -35,6 +59,24 @@ fn main() {
             ratio(&stored)
         );
     }
+}
+
+fn leaks() {
+    let latencies = leaks::measure();
+    for (what, pairs) in [
+        ("executions", latencies.executions),
+        ("commits", latencies.commits),
+    ] {
+        println!(
+            "{what:<11} p99 with 64 leaked threads {:.0} us, without {:.0} us; pair by pair {}",
+            pairs.ours.median(),
+            pairs.bare.median(),
+            difference(&pairs)
+        );
+    }
+}
+
+fn size() {
     println!(
         "bytes a row {:.0} (database after a checkpoint, 100,000 rows)",
         rows::bytes_per_row()
@@ -62,6 +104,10 @@ impl Figures {
         sorted
     }
 
+    pub(crate) fn p99(&self) -> f64 {
+        self.sorted()[self.0.len() * 99 / 100]
+    }
+
     pub(crate) fn median(&self) -> f64 {
         self.sorted()[self.0.len() / 2]
     }
@@ -86,6 +132,18 @@ fn per_second(figures: &Figures) -> String {
     let sorted = figures.sorted();
     let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
     format!("{:>7.0} rows/s [{least:.0} .. {most:.0}]", figures.median())
+}
+
+fn difference(pairs: &Pairs) -> String {
+    let both = pairs.ours.0.iter().zip(&pairs.bare.0);
+    let differences = Figures(both.map(|(ours, bare)| ours - bare).collect());
+    let sorted = differences.sorted();
+    format!(
+        "{:+.0} us [{:+.0} .. {:+.0}]",
+        differences.median(),
+        sorted[0],
+        sorted[sorted.len() - 1]
+    )
 }
 
 /// Pair by pair, so that a machine that slows down slows both.

@@ -2,7 +2,9 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod canaries;
 mod crash;
 mod locked;
+mod panics;
 mod path;
 mod support;

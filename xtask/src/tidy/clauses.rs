@@ -44,12 +44,18 @@ fn promised(contract: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The clauses that functions under `#[test]` and its kin are named after.
+/// The clauses that functions under `#[test]` and its kin are named after, and those in the list
+/// `on_both_runtimes!(..)` that makes two tests of each.
 fn tested_in(source: &str) -> BTreeSet<String> {
     let mut tested = BTreeSet::new();
     let mut is_test = false;
+    let mut is_list = false;
     for line in source.lines().map(str::trim) {
-        if line.starts_with("#[") {
+        is_list = (is_list || line == "on_both_runtimes!(") && line != ");";
+        let clause = line.split('_').next().unwrap_or_default().to_uppercase();
+        if is_list && is_clause(&clause) {
+            tested.insert(clause);
+        } else if line.starts_with("#[") {
             is_test |= line.contains("test");
         } else if let Some((_, name)) = line.split_once("fn ") {
             let clause = name.split('_').next().unwrap_or_default().to_uppercase();

@@ -2,14 +2,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Place, Said};
 
-/// A job that says `begun` (on our standard error) and then takes five minutes.
+/// A job that leaves a file `begun` and then takes five minutes.
 const LONG: &str = "[[job]]\napp = \"a\"\nname = \"long\"\nevery = \"50ms\"\n\
-                    run = [\"sh\", \"-c\", \"echo begun; exec sleep 300\"]\n";
+                    run = [\"sh\", \"-c\", \": > begun; exec sleep 300\"]\n";
 
 /// The program with that job running, and so much time to stop.
 struct Running {
@@ -23,9 +24,11 @@ impl Running {
         place.file("c.toml", &format!("{run}{LONG}"));
         let mut child = place.start(&["run", "c.toml", "--json"]);
         let errors = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Self { child, errors };
-        running.wait_for("begun");
-        running
+        let begun = place.directory.path().join("begun");
+        while !begun.exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Self { child, errors }
     }
 
     fn wait_for(&mut self, word: &str) {

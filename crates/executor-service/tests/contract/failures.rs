@@ -12,7 +12,17 @@ use executor_service::ListenerHandle;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Fixture, Logs, event, forever};
+use crate::support::{Fixture, Logs, event, forever, millis, secs};
+
+on_both_runtimes!(
+    a06_an_announced_error_has_no_report_in_the_app_tier_and_one_in_the_other,
+    a08_deadline_and_own_timeout_are_told_apart,
+    b01_error_handlers_run_after_failures_and_after_nothing_else,
+    b02_the_registrations_own_goes_first_else_the_apps_as_of_dispatch,
+    b03_the_context_says_everything_also_what_the_record_leaves_out,
+    b04_an_error_handler_that_fails_panics_or_hangs_is_counted_and_nothing_else,
+    b05_of_one_entity_one_runs_and_one_waits_and_of_all_no_more_than_sixty_four,
+);
 
 async fn of_tier(
     fixture: &Fixture,
@@ -28,7 +38,6 @@ async fn of_tier(
     builder.handler(handler).register().await.unwrap()
 }
 
-#[tokio::test(start_paused = true)]
 async fn a06_an_announced_error_has_no_report_in_the_app_tier_and_one_in_the_other() {
     let fixture = Fixture::new().await;
     let known = || HandlerError::known("the lamp is unplugged");
@@ -62,10 +71,9 @@ async fn a06_an_announced_error_has_no_report_in_the_app_tier_and_one_in_the_oth
     }
 }
 
-#[tokio::test(start_paused = true)]
 async fn a08_deadline_and_own_timeout_are_told_apart() {
     async fn own_timeout() -> Result<(), HandlerError> {
-        timeout(Duration::from_secs(1), forever()).await?
+        timeout(secs(1), forever()).await?
     }
     let fixture = Fixture::new().await;
     let (logs, _listening) = Logs::listen();
@@ -181,16 +189,15 @@ async fn told(
         .executor
         .listener("lights", name)
         .topic("motion.hall");
-    let builder =
-        builder
-            .timeout(Duration::from_secs(1))
-            .on_error(move |failure: HandlerFailure| {
-                let sender = sender.clone();
-                async move {
-                    assert_eq!(current_execution_id(), Some(failure.execution_id));
-                    sender.send(failure)
-                }
-            });
+    let builder = builder
+        .timeout(secs(1))
+        .on_error(move |failure: HandlerFailure| {
+            let sender = sender.clone();
+            async move {
+                assert_eq!(current_execution_id(), Some(failure.execution_id));
+                sender.send(failure)
+            }
+        });
     let handler = |event: Arc<Event>| async move {
         match event.payload::<&str>().copied() {
             Some("error") => Err(HandlerError::known("no")),
@@ -202,7 +209,6 @@ async fn told(
     (builder.handler(handler).register().await.unwrap(), told)
 }
 
-#[tokio::test(start_paused = true)]
 async fn b01_error_handlers_run_after_failures_and_after_nothing_else() {
     let fixture = Fixture::new().await;
     let (listener, mut told) = told(&fixture, "told").await;
@@ -210,15 +216,12 @@ async fn b01_error_handlers_run_after_failures_and_after_nothing_else() {
         let command = listener.invoke(event().with_payload(what));
         fixture.executor.execute(command).await.unwrap();
         // One of an entity runs at a time; this lets it.
-        sleep(Duration::from_millis(1)).await;
+        sleep(millis(1)).await;
     }
     let hanging = fixture
         .executor
         .execute(listener.invoke(event().with_payload("hang")));
-    assert!(
-        timeout(Duration::from_millis(10), hanging).await.is_err(),
-        "cancelled"
-    );
+    assert!(timeout(millis(10), hanging).await.is_err(), "cancelled");
     fixture.stop().await;
     let mut statuses = Vec::new();
     while let Ok(failure) = told.try_recv() {
@@ -230,7 +233,6 @@ async fn b01_error_handlers_run_after_failures_and_after_nothing_else() {
     );
 }
 
-#[tokio::test(start_paused = true)]
 async fn b02_the_registrations_own_goes_first_else_the_apps_as_of_dispatch() {
     let fixture = Fixture::new().await;
     let (sender, mut of_app) = mpsc::unbounded_channel();
@@ -251,12 +253,12 @@ async fn b02_the_registrations_own_goes_first_else_the_apps_as_of_dispatch() {
         .await
         .unwrap();
     let slow = |_: Arc<Event>| async {
-        sleep(Duration::from_millis(5)).await;
+        sleep(millis(5)).await;
         Err("late".into())
     };
     let without = fixture.listener("without", slow).await;
     let (outcome, ()) = tokio::join!(fixture.run(&without), async {
-        sleep(Duration::from_millis(2)).await;
+        sleep(millis(2)).await;
         fixture
             .executor
             .on_app_error("lights", app_handler("second"));
@@ -272,7 +274,6 @@ async fn b02_the_registrations_own_goes_first_else_the_apps_as_of_dispatch() {
     assert!(of_app.try_recv().is_err());
 }
 
-#[tokio::test(start_paused = true)]
 async fn b03_the_context_says_everything_also_what_the_record_leaves_out() {
     let fixture = Fixture::new().await;
     let (listener, mut told) = told(&fixture, "told").await;
@@ -314,7 +315,6 @@ async fn b03_the_context_says_everything_also_what_the_record_leaves_out() {
     fixture.stop().await;
 }
 
-#[tokio::test(start_paused = true)]
 async fn b04_an_error_handler_that_fails_panics_or_hangs_is_counted_and_nothing_else() {
     let fixture = Fixture::new().await;
     for what in ["fails", "panics", "hangs", "is fine"] {
@@ -337,9 +337,9 @@ async fn b04_an_error_handler_that_fails_panics_or_hangs_is_counted_and_nothing_
             .unwrap();
         assert_eq!(fixture.run(&listener).await.status(), Status::Error);
     }
-    sleep(Duration::from_millis(4_900)).await;
+    sleep(millis(4_900)).await;
     assert_eq!(fixture.executor.error_handler_failures(), 2);
-    sleep(Duration::from_millis(200)).await;
+    sleep(millis(200)).await;
     assert_eq!(
         fixture.executor.error_handler_failures(),
         3,
@@ -349,7 +349,6 @@ async fn b04_an_error_handler_that_fails_panics_or_hangs_is_counted_and_nothing_
 }
 
 /// Listeners whose error handlers take a second, and how many of those run at once at most.
-#[tokio::test(start_paused = true)]
 async fn b05_of_one_entity_one_runs_and_one_waits_and_of_all_no_more_than_sixty_four() {
     let fixture = Fixture::new().await;
     let (running, most, told) = (
@@ -357,6 +356,7 @@ async fn b05_of_one_entity_one_runs_and_one_waits_and_of_all_no_more_than_sixty_
         Arc::new(AtomicUsize::new(0)),
         Arc::new(AtomicUsize::new(0)),
     );
+    let second = secs(1);
     let (now, peak, all) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&told));
     fixture
         .executor
@@ -365,7 +365,7 @@ async fn b05_of_one_entity_one_runs_and_one_waits_and_of_all_no_more_than_sixty_
             async move {
                 let at_once = now.fetch_add(1, Ordering::SeqCst) + 1;
                 peak.fetch_max(at_once, Ordering::SeqCst);
-                sleep(Duration::from_secs(1)).await;
+                sleep(second).await;
                 now.fetch_sub(1, Ordering::SeqCst);
                 all.fetch_add(1, Ordering::SeqCst);
             }
@@ -376,7 +376,7 @@ async fn b05_of_one_entity_one_runs_and_one_waits_and_of_all_no_more_than_sixty_
     for _ in 0..10 {
         fixture.run(&one).await;
     }
-    sleep(Duration::from_secs(3)).await;
+    sleep(secs(3)).await;
     assert_eq!(
         (told.load(Ordering::SeqCst), most.load(Ordering::SeqCst)),
         (2, 1)
@@ -390,7 +390,7 @@ async fn b05_of_one_entity_one_runs_and_one_waits_and_of_all_no_more_than_sixty_
             .await;
         fixture.run(&listener).await;
     }
-    sleep(Duration::from_secs(3)).await;
+    sleep(secs(3)).await;
     assert_eq!(
         (told.load(Ordering::SeqCst), most.load(Ordering::SeqCst)),
         (102, 64)

@@ -3,8 +3,15 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+#[macro_use]
+mod support;
+
+mod blocking;
+mod cancellation;
 mod failures;
 mod lifecycle;
+mod overlap;
+mod privacy;
+mod programs;
 mod queue;
 mod running;
-mod support;

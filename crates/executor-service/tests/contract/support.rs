@@ -1,15 +1,78 @@
 //! A running service on a store in memory, and a listener for what is logged.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use executor_core::{Event, ExecutionRecord, Handler, HandlerError, Ledger, Outcome, Status};
-use executor_service::{CommandExecutor, Config, ListenerHandle, ShutdownReport};
+use executor_core::{
+    Event, ExecutionRecord, Handler, HandlerError, Ledger, Outcome, Redact, Status,
+};
+use executor_service::registration::ListenerBuilder;
+use executor_service::{Builder, CommandExecutor, Config, ListenerHandle, ShutdownReport};
 use executor_testkit::{LedgerGuard, MemoryStore, TestClock};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// Each of these tests runs twice: on the current thread with paused time, where seconds pass at once
+/// and exactly, and on two threads in real time, where a second is short and nothing is exact.
+macro_rules! on_both_runtimes {
+    ($($test:ident),+ $(,)?) => {$(
+        mod $test {
+            #[test]
+            fn on_the_current_thread() {
+                crate::support::on_the_current_thread(super::$test());
+            }
+            #[test]
+            fn on_two_threads() {
+                crate::support::on_two_threads(super::$test());
+            }
+        }
+    )+};
+}
+
+thread_local! {
+    /// How long a second of a test's time is.
+    static SECOND: Cell<Duration> = const { Cell::new(Duration::from_secs(1)) };
+}
+
+pub(crate) fn on_the_current_thread(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(test);
+}
+
+pub(crate) fn on_two_threads(test: impl Future<Output = ()>) {
+    SECOND.set(Duration::from_millis(50));
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(test);
+}
+
+/// Seconds of the test's own time, to be asked for on the test's thread.
+pub(crate) fn secs(seconds: u32) -> Duration {
+    SECOND.get() * seconds
+}
+
+pub(crate) fn millis(millis: u32) -> Duration {
+    SECOND.get() * millis / 1_000
+}
+
+/// Whether time is paused, so that durations are exact.
+pub(crate) fn is_paused() -> bool {
+    SECOND.get() == Duration::from_secs(1)
+}
+
+/// Exactly so long where time is paused, and no less where it is not.
+pub(crate) fn assert_took(duration: Duration, expected: Duration) {
+    if is_paused() {
+        // The timer wheel counts in milliseconds.
+        assert_eq!(duration.as_millis() / 10, expected.as_millis() / 10);
+    } else {
+        assert!(duration >= expected, "{duration:?} < {expected:?}");
+    }
+}
 
 /// A running service. Its ledger is checked when the test ends.
 pub(crate) struct Fixture {
@@ -24,9 +87,22 @@ impl Fixture {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
+        let config = Config {
+            error_handler_timeout: secs(5),
+            ..config
+        };
+        Self::start(|builder| builder.config(config)).await
+    }
+
+    pub(crate) async fn redacting(hook: impl Redact) -> Self {
+        Self::start(|builder| builder.redact(hook)).await
+    }
+
+    async fn start(set_up: impl FnOnce(Builder) -> Builder) -> Self {
+        somebody_listens();
         let store = MemoryStore::new();
         let builder = CommandExecutor::builder(store.clone()).clock(TestClock::new());
-        let executor = builder.config(config).start().await.unwrap();
+        let executor = set_up(builder).start().await.unwrap();
         let watched = executor.clone();
         Self {
             executor,
@@ -35,10 +111,15 @@ impl Fixture {
         }
     }
 
-    pub(crate) async fn listener(&self, name: &str, handler: impl Handler) -> ListenerHandle {
+    /// A listener of `lights` with ten seconds for each run.
+    pub(crate) fn builder(&self, name: &str) -> ListenerBuilder {
         let builder = self.executor.listener("lights", name).topic("motion.hall");
-        let builder = builder.timeout(Duration::from_secs(10));
-        builder.handler(handler).register().await.unwrap()
+        builder.timeout(secs(10))
+    }
+
+    pub(crate) async fn listener(&self, name: &str, handler: impl Handler) -> ListenerHandle {
+        let builder = self.builder(name).handler(handler);
+        builder.register().await.unwrap()
     }
 
     /// A listener whose handler does nothing.
@@ -107,8 +188,18 @@ pub(crate) struct Line {
     pub(crate) fields: BTreeMap<String, String>,
 }
 
+/// Has a subscriber for the whole process that wants everything. Otherwise a line of the log that is
+/// reached for the first time while another test's subscriber comes or goes may be turned off for all.
+fn somebody_listens() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    });
+}
+
 impl Logs {
     pub(crate) fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+        somebody_listens();
         let logs = Self::default();
         let subscriber = tracing_subscriber::registry().with(logs.clone());
         (logs, tracing::subscriber::set_default(subscriber))

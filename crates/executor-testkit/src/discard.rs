@@ -1,24 +1,47 @@
-//! A store that takes everything and keeps nothing, so that only the caller's side is measured.
+//! A store that takes everything and keeps nothing but counts: for measuring what is on this side of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationId,
     RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
 };
 use executor_core::{
-    JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, Timestamp,
+    JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, Status, Timestamp,
 };
 
-pub(crate) struct Discard;
+/// Counts records by status and lets go of them. Clones count together.
+///
+/// ```
+/// use executor_testkit::DiscardStore;
+///
+/// let store = DiscardStore::default();
+/// assert_eq!(store.count(executor_core::Status::Success), 0);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct DiscardStore {
+    counts: Arc<[AtomicU64; Status::ALL.len()]>,
+}
+
+impl DiscardStore {
+    /// How many records with this status there were.
+    pub fn count(&self, status: Status) -> u64 {
+        self.counts[usize::from(status.code())].load(Ordering::Relaxed)
+    }
+}
 
 fn ready<'a, T: Send + 'a>(value: T) -> StoreFuture<'a, T> {
     Box::pin(std::future::ready(Ok(value)))
 }
 
-impl RecordStore for Discard {
+impl RecordStore for DiscardStore {
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
+        for record in &batch.records {
+            let count = &self.counts[usize::from(record.status.code())];
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         ready(vec![Fate::Stored; batch.records.len()])
     }
 
@@ -27,7 +50,7 @@ impl RecordStore for Discard {
     }
 }
 
-impl RegistrationStore for Discard {
+impl RegistrationStore for DiscardStore {
     fn register_listener(&self, _: ListenerRegistration) -> StoreFuture<'_, ListenerId> {
         ready(ListenerId(1))
     }
@@ -45,7 +68,7 @@ impl RegistrationStore for Discard {
     }
 }
 
-impl SessionStore for Discard {
+impl SessionStore for DiscardStore {
     fn open_session(&self, _: Arc<Session>) -> StoreFuture<'_, ()> {
         ready(())
     }
@@ -63,7 +86,7 @@ impl SessionStore for Discard {
     }
 }
 
-impl Housekeeping for Discard {
+impl Housekeeping for DiscardStore {
     fn prune(&self, _: PruneSlice) -> StoreFuture<'_, u64> {
         ready(0)
     }

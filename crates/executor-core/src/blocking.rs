@@ -1,0 +1,487 @@
+//! Threads of our own for handlers that block: named, bounded, and replaced when one does not come
+//! back. Neither the runtime's threads nor a store's are ever used for user code that blocks.
+//!
+//! A run whose future is dropped while its thread is busy leaves that thread behind. It stays
+//! counted and named until it returns; so many of them are replaced, and past that the pool shrinks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tracing::Span;
+
+use crate::context::{self, Scope};
+use crate::failure::HandlerError;
+use crate::handler::HandlerResult;
+use crate::limiter::RateLimiter;
+use crate::panics::{self, Caught, catch};
+
+/// How many threads that were left behind are replaced.
+pub const LEAKED_MAX: usize = 64;
+/// How long a thread without work stays.
+const IDLE: Duration = Duration::from_secs(10);
+/// How often a busy pool says so.
+const SATURATION_PERIOD: Duration = Duration::from_secs(30);
+
+/// The default size of a pool: `min(32, cores + 4)`.
+pub fn default_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (cores + 4).min(32)
+}
+
+/// The threads on which blocking handlers run. Clones are the same pool; the last one that is
+/// dropped sends idle threads home.
+///
+/// ```
+/// # use executor_core::blocking::BlockingPool;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let pool = BlockingPool::new(4);
+/// let read = pool.run("read the meter", || Ok(()));
+/// assert!(read.await.is_ok());
+/// assert!(pool.leaked().is_empty());
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct BlockingPool {
+    owner: Arc<Owner>,
+}
+
+struct Owner {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// A thread that still runs for an execution which has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeakedThread {
+    /// The thread's name, as debuggers and `/proc` show it.
+    pub thread: String,
+    /// What it runs.
+    pub what: String,
+}
+
+impl fmt::Display for LeakedThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.thread, self.what)
+    }
+}
+
+struct Shared {
+    threads_max: usize,
+    state: Mutex<State>,
+    /// Rung for idle threads.
+    work_is_there: Condvar,
+    /// Rung when the last thread has ended.
+    all_ended: Notify,
+    saturated: RateLimiter<()>,
+}
+
+#[derive(Default)]
+struct State {
+    last_run: u64,
+    last_thread: u64,
+    /// By run, which is the order of arrival.
+    queue: BTreeMap<u64, Task>,
+    /// By run.
+    running: HashMap<u64, Running>,
+    /// Threads that are there, busy or idle, those left behind not counted.
+    active: usize,
+    idle: usize,
+    leaked: usize,
+    closed: bool,
+    handles: HashMap<u64, JoinHandle<()>>,
+}
+
+struct Running {
+    thread: Arc<str>,
+    what: Arc<str>,
+    is_leaked: bool,
+}
+
+/// One run, not begun.
+struct Task {
+    what: Arc<str>,
+    work: Box<dyn FnOnce() -> HandlerResult + Send>,
+    scope: Scope,
+    span: Span,
+    runtime: Option<Handle>,
+    reply: oneshot::Sender<Result<HandlerResult, Caught>>,
+}
+
+impl BlockingPool {
+    /// A pool of at most so many threads, at least one. None is started before there is work.
+    pub fn new(threads_max: usize) -> Self {
+        let shared = Arc::new(Shared {
+            threads_max: threads_max.max(1),
+            state: Mutex::default(),
+            work_is_there: Condvar::new(),
+            all_ended: Notify::new(),
+            saturated: RateLimiter::new(SATURATION_PERIOD, 1),
+        });
+        Self {
+            owner: Arc::new(Owner { shared }),
+        }
+    }
+
+    /// Runs `work` on a thread of the pool, inside the current execution; `what` names it while it
+    /// runs. It is queued now, and begins when a thread is free. A panic of it goes on in whoever
+    /// awaits the run.
+    pub fn run(
+        &self,
+        what: impl Into<Arc<str>>,
+        work: impl FnOnce() -> HandlerResult + Send + 'static,
+    ) -> BlockingRun {
+        let (reply, answer) = oneshot::channel();
+        let task = Task {
+            what: what.into(),
+            work: Box::new(work),
+            scope: context::share(),
+            span: Span::current(),
+            runtime: Handle::try_current().ok(),
+            reply,
+        };
+        let shared = Arc::clone(&self.owner.shared);
+        let run = Shared::submit(&shared, task);
+        BlockingRun {
+            shared,
+            run,
+            answer,
+        }
+    }
+
+    /// Threads that still run for executions which have ended, by name.
+    pub fn leaked(&self) -> Vec<LeakedThread> {
+        let state = self.owner.shared.state();
+        let leaked = state.running.values().filter(|running| running.is_leaked);
+        let mut leaked: Vec<_> = leaked
+            .map(|running| LeakedThread {
+                thread: running.thread.to_string(),
+                what: running.what.to_string(),
+            })
+            .collect();
+        leaked.sort_by(|one, other| one.thread.cmp(&other.thread));
+        leaked
+    }
+
+    /// How many those are.
+    pub fn leaked_count(&self) -> usize {
+        self.owner.shared.state().leaked
+    }
+
+    /// Takes no more work, and waits until every thread has ended and is joined, those that were
+    /// left behind as well.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up waiting; threads end all the same when they have done their
+    /// work.
+    pub async fn close(&self) {
+        let shared = &self.owner.shared;
+        shared.close();
+        loop {
+            let ended = shared.all_ended.notified();
+            if shared.state().has_ended() {
+                break;
+            }
+            ended.await;
+        }
+        let handles = std::mem::take(&mut shared.state().handles);
+        for (_, handle) in handles {
+            // It has let go of everything already; what it ran was caught.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl State {
+    fn has_ended(&self) -> bool {
+        self.active == 0 && self.leaked == 0
+    }
+
+    /// How many threads there may be now, besides those left behind.
+    fn active_max(&self, threads_max: usize) -> usize {
+        let not_replaced = self.leaked.saturating_sub(LEAKED_MAX);
+        threads_max.saturating_sub(not_replaced)
+    }
+
+    fn needs_thread(&self, threads_max: usize) -> bool {
+        self.queue.len() > self.idle && self.active < self.active_max(threads_max)
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No user code runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        let queued = std::mem::take(&mut state.queue);
+        drop(state);
+        self.work_is_there.notify_all();
+        // Whoever awaits one of these is told by the dropped reply.
+        panics::drop_quietly(queued);
+    }
+
+    fn submit(shared: &Arc<Self>, task: Task) -> u64 {
+        let mut state = shared.state();
+        state.last_run += 1;
+        let run = state.last_run;
+        if state.closed {
+            drop(state);
+            panics::drop_quietly(task);
+            return run;
+        }
+        state.queue.insert(run, task);
+        let busy = state.active - state.idle + state.queue.len();
+        let started = Self::start_if_needed(shared, &mut state);
+        let nobody_comes = state.active == 0;
+        let refused = match &started {
+            Err(_) if nobody_comes && state.leaked == 0 => state.queue.remove(&run),
+            Err(_) | Ok(()) => None,
+        };
+        drop(state);
+        shared.work_is_there.notify_one();
+        if let Err(error) = started {
+            tracing::error!(%error, "no thread for a blocking handler could be started");
+        }
+        panics::drop_quietly(refused);
+        shared.warn_if_saturated(busy);
+        run
+    }
+
+    fn warn_if_saturated(&self, busy: usize) {
+        let is_saturated = busy * 4 >= self.threads_max * 3;
+        if is_saturated && self.saturated.allows(&(), tokio::time::Instant::now()) {
+            let threads = self.threads_max;
+            tracing::warn!(
+                busy,
+                threads,
+                "three quarters of the blocking threads are busy"
+            );
+        }
+    }
+
+    fn start_if_needed(shared: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        if !state.needs_thread(shared.threads_max) {
+            return Ok(());
+        }
+        state.last_thread += 1;
+        let number = state.last_thread;
+        let name = format!("blocking-{number}");
+        let theirs = Arc::clone(shared);
+        let handle = thread::Builder::new().name(name.clone()).spawn(move || {
+            Self::work(&theirs, number, &Arc::from(name));
+            // Only now does it hold nothing.
+            theirs.all_ended.notify_waiters();
+        })?;
+        state.active += 1;
+        state.handles.insert(number, handle);
+        Ok(())
+    }
+
+    /// A thread's life. It ends when nothing comes for a while, when the pool is closed, or when it
+    /// comes back too late to be needed.
+    fn work(shared: &Arc<Self>, number: u64, name: &Arc<str>) {
+        while let Some((run, task)) = shared.next(number, name) {
+            let (result, reply) = perform(task);
+            shared.finished(run);
+            // Nobody waits for what came too late.
+            if let Err(Err(caught)) = reply.send(result) {
+                panics::drop_quietly(caught.payload);
+            }
+        }
+    }
+
+    fn next(&self, number: u64, name: &Arc<str>) -> Option<(u64, Task)> {
+        let mut state = self.state();
+        loop {
+            let is_surplus = state.active > state.active_max(self.threads_max);
+            // A thread that is one too many must not even look into the queue.
+            if !is_surplus && let Some((run, task)) = state.queue.pop_first() {
+                let running = Running {
+                    thread: Arc::clone(name),
+                    what: Arc::clone(&task.what),
+                    is_leaked: false,
+                };
+                state.running.insert(run, running);
+                return Some((run, task));
+            }
+            let mut is_idle_for_long = false;
+            if !is_surplus && !state.closed {
+                state.idle += 1;
+                let waited = self.work_is_there.wait_timeout(state, IDLE);
+                let (again, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = again;
+                state.idle -= 1;
+                is_idle_for_long = timed_out.timed_out() && state.queue.is_empty();
+            }
+            if is_surplus || is_idle_for_long || (state.closed && state.queue.is_empty()) {
+                state.active -= 1;
+                if !state.closed {
+                    // Nobody will join it: it is as good as gone.
+                    state.handles.remove(&number);
+                }
+                return None;
+            }
+        }
+    }
+
+    fn finished(&self, run: u64) {
+        let mut state = self.state();
+        let running = state.running.remove(&run);
+        let Some(running) = running.filter(|running| running.is_leaked) else {
+            return;
+        };
+        // It is one of the pool again; `next` sends it home if that has enough.
+        state.leaked -= 1;
+        state.active += 1;
+        drop(state);
+        let (thread, what) = (&*running.thread, &*running.what);
+        tracing::info!(thread, what, "a thread that was left behind came back");
+    }
+
+    /// Nobody waits for this run any more. Returns the thread that it keeps busy.
+    fn abandon(shared: &Arc<Self>, run: u64) -> Option<Arc<str>> {
+        let mut state = shared.state();
+        if let Some(task) = state.queue.remove(&run) {
+            drop(state);
+            panics::drop_quietly(task);
+            return None;
+        }
+        let running = state.running.get_mut(&run)?;
+        running.is_leaked = true;
+        let thread = Arc::clone(&running.thread);
+        state.leaked += 1;
+        state.active -= 1;
+        // Those that wait get a thread in its place.
+        let started = Self::start_if_needed(shared, &mut state);
+        drop(state);
+        if let Err(error) = started {
+            tracing::error!(%error, "no thread for a blocking handler could be started");
+        }
+        Some(thread)
+    }
+}
+
+/// Runs user code on this thread.
+fn perform(
+    task: Task,
+) -> (
+    Result<HandlerResult, Caught>,
+    oneshot::Sender<Result<HandlerResult, Caught>>,
+) {
+    let Task {
+        work,
+        mut scope,
+        span,
+        runtime,
+        reply,
+        ..
+    } = task;
+    let _runtime = runtime.as_ref().map(Handle::enter);
+    let _execution = scope.enter();
+    let _span = span.enter();
+    (catch(work), reply)
+}
+
+/// A run on a thread of the pool; its result is the handler's.
+///
+/// # Cancel safety
+///
+/// Dropping it before a thread has begun takes the run back. Dropping it later leaves the thread
+/// behind, and the execution's record says so.
+#[must_use = "dropping a run abandons it"]
+pub struct BlockingRun {
+    shared: Arc<Shared>,
+    run: u64,
+    answer: oneshot::Receiver<Result<HandlerResult, Caught>>,
+}
+
+impl Future for BlockingRun {
+    type Output = HandlerResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<HandlerResult> {
+        match Pin::new(&mut self.answer).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Ok(returned))) => Poll::Ready(returned),
+            // As if the handler had panicked here.
+            Poll::Ready(Ok(Err(caught))) => panics::resume(caught),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(HandlerError::named(
+                "BlockingPool",
+                "there is no thread for a blocking handler: the pool is closed, or the system gives no more",
+            ))),
+        }
+    }
+}
+
+impl Drop for BlockingRun {
+    fn drop(&mut self) {
+        if let Some(thread) = Shared::abandon(&self.shared, self.run) {
+            context::leave_thread_behind(thread);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Runs that end and runs that are given up, at random, in a pool that is too small for them.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_run_that_is_waited_for_runs_once_and_no_thread_is_one_too_many() {
+        const THREADS: usize = 3;
+        let pool = BlockingPool::new(THREADS);
+        let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (mut waited_for, mut given_up) = (Vec::new(), 0);
+        for number in 0..3_000_u64 {
+            let (inside, most) = (Arc::clone(&inside), Arc::clone(&most));
+            let leaked = pool.clone();
+            let run = pool.run("work", move || {
+                let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                // Those that were left behind are beside the pool.
+                most.fetch_max(now.saturating_sub(leaked.leaked_count()), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_micros(number % 7 * 20));
+                inside.fetch_sub(1, Ordering::SeqCst);
+                Ok(())
+            });
+            if is_given_up(number) {
+                given_up += 1;
+                tokio::task::yield_now().await;
+                drop(run);
+            } else {
+                waited_for.push(tokio::spawn(run));
+            }
+        }
+        assert!(given_up > 500);
+        for run in waited_for {
+            assert!(run.await.expect("no panic").is_ok());
+        }
+        pool.close().await;
+        assert_eq!((pool.leaked_count(), inside.load(Ordering::SeqCst)), (0, 0));
+        assert!(most.load(Ordering::SeqCst) <= THREADS + LEAKED_MAX);
+        assert!(pool.run("late", || Ok(())).await.is_err(), "closed");
+    }
+
+    /// One in three, in no pattern.
+    const fn is_given_up(number: u64) -> bool {
+        (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).is_multiple_of(3)
+    }
+}

@@ -1,0 +1,227 @@
+//! Programs as handlers: a process group of their own, the event on standard input, an outcome from
+//! the way they end. No shell is involved, and no zombie stays.
+//!
+//! An execution that ends before its program does (its deadline passed, it was cancelled, its future
+//! was dropped) asks the program's group to terminate and kills it two seconds later. That goes on in
+//! a task of the runtime; [`all_ended`] waits for all such tasks.
+
+mod output;
+mod program;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::event::Event;
+use crate::failure::HandlerError;
+use crate::handler::{Handler, HandlerFuture, HandlerResult, JobHandler};
+use output::Output;
+use program::{End, Program};
+
+/// How long a program that was asked to terminate may take.
+pub const TERMINATION_GRACE: Duration = Duration::from_secs(2);
+
+/// How many bytes of each output are kept for the report unless set otherwise: the last ones.
+pub const CAPTURE_MAX_BYTES: usize = 4_096;
+
+/// Programs that are being terminated, of all command lines.
+static TERMINATING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// Waits until no program is being terminated: each has ended or was killed, and was waited for.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives up waiting, nothing else.
+pub async fn all_ended() {
+    // A tracker has to be closed to be waited for, and takes tasks all the same.
+    TERMINATING.close();
+    TERMINATING.wait().await;
+}
+
+type Input = dyn Fn(&Event) -> Vec<u8> + Send + Sync;
+
+/// A program with its arguments, to be used as a handler of events or of a job.
+///
+/// Each run is a fresh process in a process group of its own. On standard input it gets the event:
+/// its payload if that is text or bytes, or what [`input`](Self::input) makes of it, and a newline.
+/// It succeeds if it exits with status 0. Another status, a signal, or a program that cannot be
+/// started is an error of the type `exit status N`, `signal N` or `spawn`; its report ends with the
+/// last [`CAPTURE_MAX_BYTES`] of what it wrote.
+///
+/// ```
+/// # use executor_core::Handler;
+/// use std::sync::Arc;
+/// use executor_core::{Event, process::CommandLine};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let grep = CommandLine::new("grep").args(["--quiet", "hall"]);
+/// let event = Event::new("motion").with_payload(String::from("in the hall"));
+/// assert!(grep.call(Arc::new(event)).await.is_ok());
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CommandLine {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
+    input: Arc<Input>,
+    capture_max_bytes: usize,
+}
+
+impl CommandLine {
+    /// A program, found as the system finds it, without arguments.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+            input: Arc::new(payload_bytes),
+            capture_max_bytes: CAPTURE_MAX_BYTES,
+        }
+    }
+
+    /// Adds arguments, each as it is: nothing is split, expanded or quoted.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a variable to the environment, which is otherwise this process's own.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs it in this directory. Default: this process's own.
+    #[must_use]
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// What it gets on standard input for an event. Default: a payload that is `String`, `&'static
+    /// str`, `Vec<u8>` or `Arc<[u8]>`, and nothing otherwise.
+    #[must_use]
+    pub fn input(mut self, input: impl Fn(&Event) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        self.input = Arc::new(input);
+        self
+    }
+
+    /// How many bytes of each output are kept for the report, the last ones. Default
+    /// [`CAPTURE_MAX_BYTES`]; the rest is read and let go of.
+    #[must_use]
+    pub const fn capture_max_bytes(mut self, bytes: usize) -> Self {
+        self.capture_max_bytes = bytes;
+        self
+    }
+
+    fn name(&self) -> String {
+        self.program.to_string_lossy().into_owned()
+    }
+
+    async fn run(self, input: Option<Vec<u8>>) -> HandlerResult {
+        let mut program = match Program::start(&self) {
+            Ok(program) => program,
+            Err(error) => return Err(self.not_started(&error)),
+        };
+        let end = program.run(input).await?;
+        let Some(error_type) = kind_of(&end) else {
+            return Ok(());
+        };
+        let (program, output) = (self.name(), program.output());
+        Err(HandlerError::named(
+            error_type,
+            ProgramError {
+                program,
+                end,
+                output,
+            },
+        ))
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> HandlerError {
+        let place = match &self.directory {
+            Some(directory) => format!(" in {}", directory.display()),
+            None => String::new(),
+        };
+        let program = self.name();
+        HandlerError::named("spawn", format!("cannot start `{program}`{place}: {error}"))
+    }
+}
+
+/// `None` is success.
+fn kind_of(end: &End) -> Option<String> {
+    match end {
+        End::Exited(0) => None,
+        End::Exited(status) => Some(format!("exit status {status}")),
+        End::Signalled(signal) => Some(format!("signal {signal}")),
+    }
+}
+
+fn payload_bytes(event: &Event) -> Vec<u8> {
+    let text = event.payload::<String>().map(String::as_bytes);
+    let text = text.or_else(|| event.payload::<&'static str>().map(|text| text.as_bytes()));
+    let bytes = text.or_else(|| event.payload::<Vec<u8>>().map(Vec::as_slice));
+    let bytes = bytes.or_else(|| event.payload::<Arc<[u8]>>().map(AsRef::as_ref));
+    bytes.unwrap_or_default().to_vec()
+}
+
+impl Handler for CommandLine {
+    fn call(&self, event: Arc<Event>) -> HandlerFuture {
+        let mut input = (self.input)(&event);
+        input.push(b'\n');
+        Box::pin(self.clone().run(Some(input)))
+    }
+}
+
+impl JobHandler for CommandLine {
+    /// A job has no event: its standard input is empty.
+    fn call(&self) -> HandlerFuture {
+        Box::pin(self.clone().run(None))
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    /// Without arguments and environment: secrets are passed in both.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandLine")
+            .field("program", &self.program)
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A program that ended otherwise than well.
+#[derive(Debug)]
+struct ProgramError {
+    program: String,
+    end: End,
+    /// The cause, as far as anybody can know it.
+    output: Option<Output>,
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = &self.program;
+        match self.end {
+            End::Exited(status) => write!(f, "`{program}` exited with status {status}"),
+            End::Signalled(signal) => write!(f, "`{program}` was ended by signal {signal}"),
+        }
+    }
+}
+
+impl std::error::Error for ProgramError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let output = self.output.as_ref()?;
+        Some(output)
+    }
+}

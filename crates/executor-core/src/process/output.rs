@@ -1,0 +1,116 @@
+//! What a program wrote: read to its end, so that it never waits for us, and only the last part kept.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// The last bytes of a stream.
+#[derive(Clone, Debug)]
+pub(super) struct Tail {
+    state: Arc<Mutex<State>>,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: VecDeque<u8>,
+    total: u64,
+}
+
+impl Tail {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            state: Arc::default(),
+            max_bytes,
+        }
+    }
+
+    /// Reads to the end. Whatever was read by then stays when this is dropped.
+    pub(super) async fn read(&self, stream: Option<impl AsyncRead + Unpin>) {
+        let Some(mut stream) = stream else { return };
+        let mut buffer = [0; 4_096];
+        // A stream that cannot be read has come to its end.
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            self.push(&buffer[..count]);
+        }
+    }
+
+    fn push(&self, bytes: &[u8]) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.total += bytes.len() as u64;
+        state.last.extend(bytes);
+        let surplus = state.last.len().saturating_sub(self.max_bytes);
+        state.last.drain(..surplus);
+    }
+
+    /// As text, with a note of what is missing; `None` if there was nothing.
+    fn text(&self) -> Option<String> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = state.total - state.last.len() as u64;
+        let text = String::from_utf8_lossy(state.last.make_contiguous());
+        let text = text.trim_end();
+        match (text.is_empty(), missing) {
+            (true, 0) => None,
+            (false, 0) => Some(text.to_owned()),
+            (_, missing) => Some(format!("… {missing} bytes before this …\n{text}")),
+        }
+    }
+}
+
+/// What a program wrote to its two outputs, as the cause of its failure.
+#[derive(Debug)]
+pub(super) struct Output {
+    standard_output: Option<String>,
+    standard_error: Option<String>,
+}
+
+impl Output {
+    /// `None` if it wrote nothing.
+    pub(super) fn of(standard_output: &Tail, standard_error: &Tail) -> Option<Self> {
+        let output = Self {
+            standard_output: standard_output.text(),
+            standard_error: standard_error.text(),
+        };
+        let is_empty = output.standard_output.is_none() && output.standard_error.is_none();
+        (!is_empty).then_some(output)
+    }
+}
+
+impl fmt::Display for Output {
+    /// Standard error last: what a report keeps for certain is its end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let streams = [
+            ("standard output", &self.standard_output),
+            ("standard error", &self.standard_error),
+        ];
+        let mut streams = streams
+            .iter()
+            .filter_map(|(name, text)| Some((name, text.as_ref()?)));
+        if let Some((name, text)) = streams.next() {
+            write!(f, "{name}:\n{text}")?;
+        }
+        streams.try_for_each(|(name, text)| write!(f, "\n{name}:\n{text}"))
+    }
+}
+
+impl std::error::Error for Output {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_bytes_are_kept_and_the_rest_counted() {
+        let tail = Tail::new(4);
+        assert_eq!(tail.text(), None);
+        tail.push(b"ab");
+        assert_eq!(tail.text().as_deref(), Some("ab"));
+        tail.push(b"cdefg");
+        assert_eq!(
+            tail.text().as_deref(),
+            Some("… 3 bytes before this …\ndefg")
+        );
+    }
+}

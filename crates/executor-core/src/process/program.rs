@@ -1,0 +1,183 @@
+//! One running program: fed, listened to, waited for, and ended with its whole group.
+
+use std::future::pending;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use super::output::{Output, Tail};
+use super::{CommandLine, TERMINATING, TERMINATION_GRACE};
+
+/// How long the outputs are read on after the program has ended: whoever it left behind may hold
+/// them open for ever.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How often a group whose leader is gone is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Exited(i32),
+    Signalled(i32),
+}
+
+/// A running program. Dropped before its end, it is asked to terminate with its group, and killed
+/// after the grace.
+pub(super) struct Program {
+    /// There until it has ended or is being terminated.
+    running: Option<Running>,
+    standard_output: Tail,
+    standard_error: Tail,
+}
+
+impl Program {
+    pub(super) fn start(line: &CommandLine) -> io::Result<Self> {
+        let mut command = Command::new(&line.program);
+        command
+            .args(&line.arguments)
+            .envs(line.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if let Some(directory) = &line.directory {
+            command.current_dir(directory);
+        }
+        let child = command.spawn()?;
+        Ok(Self {
+            running: Some(Running::new(child)),
+            standard_output: Tail::new(line.capture_max_bytes),
+            standard_error: Tail::new(line.capture_max_bytes),
+        })
+    }
+
+    /// Feeds it, listens to it, and waits for its end.
+    pub(super) async fn run(&mut self, input: Option<Vec<u8>>) -> io::Result<End> {
+        let Some(running) = &mut self.running else {
+            return Err(io::Error::other("the program was waited for already"));
+        };
+        let child = &mut running.child;
+        let feeding = feed(child.stdin.take(), input);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let listening = async {
+            tokio::join!(
+                self.standard_output.read(stdout),
+                self.standard_error.read(stderr)
+            );
+        };
+        let mut listening = std::pin::pin!(listening);
+        let mut has_heard_all = false;
+        let heard = async {
+            listening.as_mut().await;
+            has_heard_all = true;
+            pending::<()>().await;
+        };
+        let status = tokio::select! {
+            status = child.wait() => status?,
+            () = feeding => unreachable!("it goes on until the program has ended"),
+            () = heard => unreachable!("it goes on until the program has ended"),
+        };
+        if !has_heard_all {
+            let _ = timeout(LAST_WORDS, listening).await;
+        }
+        // Whom it left behind on purpose may stay, and its id may be somebody else's from now on.
+        running.group = None;
+        self.running = None;
+        Ok(end_of(status))
+    }
+
+    /// What it wrote.
+    pub(super) fn output(&self) -> Option<Output> {
+        Output::of(&self.standard_output, &self.standard_error)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        running.signal(Signal::TERM);
+        // Without a runtime nobody could wait: then dropping it kills it at once.
+        if Handle::try_current().is_ok() {
+            TERMINATING.spawn(running.end());
+        }
+    }
+}
+
+/// A child and its process group, which is killed when this is dropped.
+struct Running {
+    child: Child,
+    /// There as long as the group is ours to signal.
+    group: Option<Pid>,
+}
+
+impl Running {
+    fn new(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self {
+            group: id.and_then(Pid::from_raw),
+            child,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Gives the whole group its grace and kills what is left of it then.
+    async fn end(mut self) {
+        let _ = timeout(TERMINATION_GRACE, self.all_gone()).await;
+        self.signal(Signal::KILL);
+        let _ = self.child.wait().await;
+        self.group = None;
+    }
+
+    /// The child may be gone while others of its group are still cleaning up. While one of them is
+    /// there the group's id is not given to anybody else.
+    async fn all_gone(&mut self) {
+        let _ = self.child.wait().await;
+        while self
+            .group
+            .is_some_and(|group| test_kill_process_group(group).is_ok())
+        {
+            sleep(LOOK_AGAIN).await;
+        }
+        self.group = None;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Writes the input and closes the pipe, then waits: a program may end without reading it all, or
+/// long after it has.
+async fn feed(pipe: Option<ChildStdin>, input: Option<Vec<u8>>) {
+    if let (Some(mut pipe), Some(input)) = (pipe, input) {
+        // A program that does not want its input is no failure.
+        let _ = pipe.write_all(&input).await;
+    }
+    pending::<()>().await;
+}
+
+fn end_of(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, Some(signal)) => End::Signalled(signal),
+        // Unix knows no third way to end.
+        (None, None) => End::Exited(-1),
+    }
+}

@@ -1,0 +1,100 @@
+//! What may be kept of a text: the hook through which every string that comes from user code goes
+//! before it reaches a record, a log line or an error handler.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::panics::{catch, drop_quietly};
+
+/// Where a text comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TextKind {
+    /// The name of an error's type.
+    ErrorType,
+    /// What an error or a panic says of itself.
+    Message,
+    /// An error's report: the chain of its causes, a backtrace, the output of a program.
+    Report,
+    /// Arguments as JSON.
+    Arguments,
+    /// The id of the triggering event.
+    TriggerId,
+    /// The origin of the triggering event.
+    TriggerOrigin,
+    /// The topic of the triggering event; it is logged only.
+    Topic,
+}
+
+/// Removes what must not be kept. Set once for a service; it sees every string of a record before
+/// the record is offered to anything, whole and before it is cut to its cap, and the same strings
+/// before they are logged.
+///
+/// The key of what runs (app, name, topic of the registration) is not among them: it is the
+/// author's own text, and what the history is looked up by. Payloads are never recorded at all.
+///
+/// ```
+/// use std::borrow::Cow;
+/// use executor_core::redact::{Redact, TextKind};
+///
+/// struct Tokens;
+/// impl Redact for Tokens {
+///     fn redact<'t>(&self, _: TextKind, text: &'t str) -> Cow<'t, str> {
+///         match text.find("token=") {
+///             Some(at) => Cow::Owned(format!("{}token=…", &text[..at])),
+///             None => Cow::Borrowed(text),
+///         }
+///     }
+/// }
+/// assert_eq!(Tokens.redact(TextKind::Message, "denied: token=abc"), "denied: token=…");
+/// ```
+pub trait Redact: Send + Sync + 'static {
+    /// What may be kept of `text`. Called on the thread that runs the handler, so it should be
+    /// quick. If it panics, nothing of the text is kept.
+    fn redact<'t>(&self, kind: TextKind, text: &'t str) -> Cow<'t, str>;
+}
+
+/// The hook, if there is one.
+#[derive(Clone, Default)]
+pub struct Redactor(Option<Arc<dyn Redact>>);
+
+impl Redactor {
+    /// Keeps every text as it is.
+    pub const NONE: Self = Self(None);
+
+    /// Asks this hook.
+    pub fn new(hook: Arc<dyn Redact>) -> Self {
+        Self(Some(hook))
+    }
+
+    /// What may be kept of a text.
+    pub fn apply<'t>(&self, kind: TextKind, text: &'t str) -> Cow<'t, str> {
+        let Some(hook) = &self.0 else {
+            return Cow::Borrowed(text);
+        };
+        match catch(|| hook.redact(kind, text)) {
+            Ok(kept) => kept,
+            Err(caught) => {
+                drop_quietly(caught.payload);
+                Cow::Borrowed("<the redaction hook panicked>")
+            }
+        }
+    }
+
+    /// The same for a text that is shared: it stays shared where nothing changes.
+    pub(crate) fn apply_shared(&self, kind: TextKind, text: Arc<str>) -> Arc<str> {
+        let kept = self.apply(kind, &text);
+        if *kept == *text {
+            return text;
+        }
+        Arc::from(kept)
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hook = if self.0.is_some() { "a hook" } else { "none" };
+        f.debug_tuple("Redactor").field(&hook).finish()
+    }
+}

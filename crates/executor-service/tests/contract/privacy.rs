@@ -1,0 +1,114 @@
+//! Clause A20: what is recorded, and what the hook keeps out of it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use executor_core::redact::{Redact, TextKind};
+use executor_core::{Event, HandlerError, HandlerFailure};
+
+use crate::support::{Fixture, Logs};
+
+on_both_runtimes!(
+    a20_arguments_are_recorded_only_if_asked_for,
+    a20_the_hook_sees_every_text_whole_and_before_the_record_is_offered,
+    a20_of_a_text_whose_redaction_panics_nothing_is_kept,
+);
+
+async fn a20_arguments_are_recorded_only_if_asked_for() {
+    let fixture = Fixture::new().await;
+    let silent = fixture.executor.job("lights", "silent");
+    let silent = silent.handler_fn(|| async {}).register().await.unwrap();
+    let open = fixture
+        .executor
+        .job("lights", "open")
+        .record_arguments("[1]");
+    let open = open.handler_fn(|| async {}).register().await.unwrap();
+    fixture.executor.execute(silent.run_now()).await.unwrap();
+    fixture.executor.execute(open.run_now()).await.unwrap();
+    fixture.run_once(|_: Arc<Event>| async { Ok(()) }).await;
+    let arguments: Vec<Option<Box<str>>> = fixture
+        .stored()
+        .await
+        .into_iter()
+        .map(|record| record.arguments_json)
+        .collect();
+    assert_eq!(arguments, [None, Some("[1]".into()), None]);
+}
+
+/// Puts a star in place of every digit.
+struct Digits;
+
+impl Redact for Digits {
+    fn redact<'t>(&self, _: TextKind, text: &'t str) -> Cow<'t, str> {
+        if text.contains("panic") {
+            panic!("over my dead body");
+        }
+        Cow::Owned(text.replace(|c: char| c.is_ascii_digit(), "*"))
+    }
+}
+
+async fn a20_the_hook_sees_every_text_whole_and_before_the_record_is_offered() {
+    let fixture = Fixture::redacting(Digits).await;
+    let (logs, _listening) = Logs::listen();
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let builder = fixture.builder("tells").topic("motion.hall");
+    let builder = builder.on_error(move |failure: HandlerFailure| {
+        let _ = sender.send(failure.failure);
+        async {}
+    });
+    // The second secret would lie on the cut of a long message.
+    let text = format!(
+        "pin 1234 {} 777{}\nand 5",
+        "x".repeat(1_480),
+        "7".repeat(2_000)
+    );
+    let handler = move |_: Arc<Event>| {
+        let text = text.clone();
+        async move { Err(HandlerError::named("code 42", text)) }
+    };
+    let listener = builder.handler(handler).register().await.unwrap();
+    let secret = Event::new("motion.8").with_id("id 9").with_origin("host 9");
+    let command = listener.invoke(secret);
+    let result = fixture.executor.execute(command).await.unwrap();
+    let told = told.recv().await.unwrap();
+    let job = fixture.executor.job("lights", "j").record_arguments("[66]");
+    let job = job.handler_fn(|| async {}).register().await.unwrap();
+    fixture.executor.execute(job.run_now()).await.unwrap();
+    let records = fixture.stored().await;
+    let failure = records[0].failure.as_ref().unwrap();
+    assert_eq!(failure, result.outcome.failure().unwrap());
+    assert_eq!(*failure, told);
+    let texts = [
+        &*failure.error_type,
+        failure
+            .message
+            .split("characters")
+            .next()
+            .unwrap_or_default(),
+        records[0].trigger.id().unwrap(),
+        records[0].trigger.origin().unwrap(),
+        records[1].arguments_json.as_deref().unwrap(),
+    ];
+    assert_eq!(texts[0], "code **");
+    assert!(texts[1].starts_with("pin ****"));
+    assert_eq!(texts[2..], ["id *", "host *", "[**]"]);
+    assert!(!failure.message.contains('7'), "half a secret is one too");
+    let report = failure.report.as_ref().unwrap();
+    assert!(
+        !report.contains('7') && report.ends_with("and *"),
+        "{report}"
+    );
+    let logged = format!("{:?}", logs.of("ERROR"));
+    assert!(logged.contains("pin ****") && logged.contains("topic motion.*"));
+    assert!(!logged.contains("1234"));
+}
+
+async fn a20_of_a_text_whose_redaction_panics_nothing_is_kept() {
+    let fixture = Fixture::redacting(Digits).await;
+    fixture
+        .run_once(|_: Arc<Event>| async { Err("do not panic 12".into()) })
+        .await;
+    let failure = fixture.only_record().await.failure.unwrap();
+    assert_eq!(failure.message, "<the redaction hook panicked>");
+    assert!(!failure.report.as_ref().unwrap().contains("12"));
+}

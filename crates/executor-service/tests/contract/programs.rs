@@ -1,0 +1,184 @@
+//! Clause A19: programs as handlers. Real processes in real time.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use executor_core::process::{self, CommandLine};
+use executor_core::{Event, ExecutionRecord, Status};
+use executor_service::ListenerHandle;
+use tokio::time::timeout;
+
+use crate::support::{Fixture, event};
+
+/// A shell script in a directory of its own: shells are at hand everywhere, and do what they are told.
+fn script(text: &str) -> CommandLine {
+    CommandLine::new("sh").args(["-c", text])
+}
+
+async fn listener(fixture: &Fixture, name: &str, line: CommandLine) -> ListenerHandle {
+    fixture.listener(name, line).await
+}
+
+async fn record_of(line: CommandLine, event: Event) -> ExecutionRecord {
+    let fixture = Fixture::new().await;
+    let listener = listener(&fixture, "program", line).await;
+    let command = listener.invoke(event);
+    fixture.executor.execute(command).await.unwrap();
+    fixture.only_record().await
+}
+
+async fn report_of(line: CommandLine) -> String {
+    let failure = record_of(line, event()).await.failure.unwrap();
+    failure.report.clone().unwrap()
+}
+
+async fn content(path: &Path) -> String {
+    let begun = Instant::now();
+    loop {
+        match std::fs::read_to_string(path) {
+            Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+            _ => assert!(begun.elapsed() < Duration::from_secs(20), "no {path:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Not even as a zombie.
+fn is_gone(pid: &str) -> bool {
+    !Path::new("/proc").join(pid).exists()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_the_event_arrives_on_standard_input_and_status_zero_is_success() {
+    let reads = || script("read line; test \"$line\" = 'hall is lit'");
+    let text = event().with_payload(String::from("hall is lit"));
+    assert_eq!(record_of(reads(), text).await.status, Status::Success);
+    let made = reads().input(|event| format!("{} is lit", &event.topic[7..]).into_bytes());
+    assert_eq!(record_of(made, event()).await.status, Status::Success);
+
+    let fixture = Fixture::new().await;
+    let job = fixture.executor.job("lights", "nothing on input");
+    let job = job.handler(script("test -z \"$(cat)\""));
+    let job = job.register().await.unwrap();
+    let result = fixture.executor.execute(job.run_now()).await.unwrap();
+    assert_eq!(result.status(), Status::Success);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_exit_status_signal_and_no_such_program_are_told_apart() {
+    let ends = [
+        (
+            script("exit 3"),
+            "exit status 3",
+            "`sh` exited with status 3",
+        ),
+        (
+            script("kill -9 $$"),
+            "signal 9",
+            "`sh` was ended by signal 9",
+        ),
+        (
+            CommandLine::new("no-such-program"),
+            "spawn",
+            "cannot start `no-such-program`: No such file or directory (os error 2)",
+        ),
+        (
+            script("true").current_dir("/no/such/place"),
+            "spawn",
+            "cannot start `sh` in /no/such/place: No such file or directory (os error 2)",
+        ),
+    ];
+    for (line, error_type, message) in ends {
+        let record = record_of(line, event()).await;
+        assert_eq!(record.status, Status::Error);
+        let failure = record.failure.unwrap();
+        assert_eq!(
+            (&*failure.error_type, &*failure.message),
+            (error_type, message)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_arguments_are_passed_as_they_are_and_the_report_ends_with_what_was_said_last() {
+    let strange = "$(touch here); `ls` \"*\" 'x' é";
+    let line = script("echo out; printf 'first\\n%s\\n' \"$1 $LAMP\" >&2; exit 1")
+        .args(["sh", strange])
+        .env("LAMP", "lit");
+    let report = report_of(line).await;
+    let expected = format!("standard output:\nout\nstandard error:\nfirst\n{strange} lit");
+    assert!(report.ends_with(&expected), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_however_much_a_program_writes_only_the_end_is_kept() {
+    let much = "i=0; while [ $i -lt 20000 ]; do echo 'a line that nobody reads'; i=$((i+1)); done";
+    let line = script(&format!("{much}; {much} >&2; echo the end >&2; exit 1"));
+    let report = report_of(line).await;
+    assert!(report.chars().count() <= 8_192);
+    assert!(report.contains("bytes before this"), "{report}");
+    assert!(report.ends_with("\nthe end"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_a_program_is_not_waited_for_by_what_it_leaves_unread_or_behind() {
+    let large = event().with_payload(vec![b'x'; 4 << 20]);
+    assert_eq!(
+        record_of(script("exit 0"), large).await.status,
+        Status::Success
+    );
+    // What goes on in the background holds the outputs open.
+    let begun = Instant::now();
+    let record = record_of(script("sleep 10 & exit 0"), event()).await;
+    assert_eq!(record.status, Status::Success);
+    assert!(begun.elapsed() < Duration::from_secs(9));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_past_its_deadline_the_whole_group_is_asked_to_terminate() {
+    let place = tempfile::tempdir().unwrap();
+    let waits = "trap 'echo asked > said; kill $!; exit' TERM; echo $$ > pid; sleep 300 & wait";
+    let fixture = Fixture::new().await;
+    let line = script(waits).current_dir(place.path());
+    let builder = fixture.builder("slow").timeout(Duration::from_millis(300));
+    let listener = builder.handler(line).register().await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(fixture.run(&listener).await.status(), Status::TimedOut);
+    let pid = content(&place.path().join("pid")).await;
+    assert_eq!(content(&place.path().join("said")).await, "asked");
+    process::all_ended().await;
+    assert!(begun.elapsed() < process::TERMINATION_GRACE + Duration::from_secs(20));
+    assert!(is_gone(&pid), "no zombie either");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_who_does_not_terminate_is_killed_two_seconds_later_with_all_its_children() {
+    let place = tempfile::tempdir().unwrap();
+    let deaf = "trap '' TERM; \
+                sh -c 'trap \"\" TERM; echo $$ > child; sleep 300; sleep 300' & \
+                echo $$ > pid; sleep 300; sleep 300";
+    let fixture = Fixture::new().await;
+    let line = script(deaf).current_dir(place.path());
+    let listener = listener(&fixture, "deaf", line).await;
+    let dropped = async {
+        let run = fixture.run(&listener);
+        let mut run = std::pin::pin!(run);
+        let (pid, child) = (place.path().join("pid"), place.path().join("child"));
+        tokio::select! {
+            _ = &mut run => unreachable!("it sleeps"),
+            both = async { (content(&pid).await, content(&child).await) } => both,
+        }
+    };
+    let (pid, child) = timeout(Duration::from_secs(30), dropped).await.unwrap();
+    let begun = Instant::now();
+    assert!(!is_gone(&pid));
+    process::all_ended().await;
+    assert!(begun.elapsed() >= process::TERMINATION_GRACE - Duration::from_millis(100));
+    assert!(is_gone(&pid));
+    // Whoever adopts the child collects it in its own time.
+    let status = std::fs::read_to_string(format!("/proc/{child}/stat"));
+    assert!(status.is_err() || status.unwrap().contains(") Z "));
+    assert_eq!(fixture.only_record().await.status, Status::Cancelled);
+}
