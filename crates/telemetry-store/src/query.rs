@@ -243,9 +243,10 @@ fn summary_of(rows: &[Counted]) -> Result<Summary, QueryError> {
         .map(|row| row.p95_us)
         .filter(|us| *us >= 0)
         .min();
+    let skipped = i64::from(Status::Skipped.code());
     let last_failure = rows
         .iter()
-        .filter(|row| row.last_error.is_some())
+        .filter(|row| row.last_error.is_some() && row.status != skipped)
         .max_by_key(|row| row.last_row);
     Ok(Summary {
         kind: kind_of(first)?,

@@ -15,6 +15,9 @@ use tokio::time::{sleep, timeout};
 use crate::support::{Fixture, Logs, event, forever, millis, secs};
 
 on_both_runtimes!(
+    a09_a_handler_that_comes_back_after_its_deadline_overran,
+    a14_of_two_timeouts_in_a_row_one_is_warned_of,
+    a15_the_record_says_how_long_a_poll_held_its_thread,
     a06_an_announced_error_has_no_report_in_the_app_tier_and_one_in_the_other,
     a08_deadline_and_own_timeout_are_told_apart,
     b01_error_handlers_run_after_failures_and_after_nothing_else,
@@ -111,7 +114,6 @@ async fn a08_deadline_and_own_timeout_are_told_apart() {
     assert_eq!(HandlerError::from(io()).kind(), ErrorKind::TimedOut);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a09_a_handler_that_comes_back_after_its_deadline_overran() {
     let fixture = Fixture::new().await;
     let builder = fixture
@@ -160,7 +162,20 @@ async fn a14_a_timeout_warns_once_a_minute_and_always_where_no_deadline_is_set()
     fixture.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a14_of_two_timeouts_in_a_row_one_is_warned_of() {
+    let fixture = Fixture::new().await;
+    let builder = fixture.builder("hangs").timeout(secs(1));
+    let hangs = builder.handler(|_: Arc<Event>| forever()).register().await;
+    let hangs = hangs.unwrap();
+    let (logs, _listening) = Logs::listen();
+    fixture.run(&hangs).await;
+    fixture.run(&hangs).await;
+    let warnings = logs.of("WARN");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].fields["message"], "execution timed out");
+    fixture.stop().await;
+}
+
 async fn a15_the_record_says_how_long_a_poll_held_its_thread() {
     let fixture = Fixture::new().await;
     let blocks = |_: Arc<Event>| async {
