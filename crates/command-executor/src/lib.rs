@@ -47,4 +47,7 @@ pub use executor_service::{
     StartError, config, lifecycle, service,
 };
 #[cfg(feature = "sqlite")]
-pub use telemetry_store::{OpenError, QueryError, SqliteReader, SqliteStore, Summary};
+pub use telemetry_store::{
+    Figures, Filter, Found, OpenError, Page, QueryError, SqliteReader, SqliteStore,
+    StoredExecution, Summary, Whose, Window,
+};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
-use command_executor::{SqliteReader, Status, Summary};
+use command_executor::{SqliteReader, Status, Summary, Window};
 use serde_json::{Value, json};
 
 use crate::args::ReportArgs;
@@ -17,7 +17,9 @@ const ERROR_MAX_CHARS: usize = 48;
 
 /// `executor report`.
 pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
-    let summaries = SqliteReader::new(&args.db)?.summaries(None).await?;
+    let summaries = SqliteReader::new(&args.db)?
+        .summaries(Window::default())
+        .await?;
     print(&summaries, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -44,7 +46,12 @@ fn json(summaries: &[Summary]) -> Value {
 fn json_of(summary: &Summary) -> Value {
     let by_status: serde_json::Map<String, Value> = Status::ALL
         .into_iter()
-        .map(|status| (status.as_str().to_owned(), summary.count(status).into()))
+        .map(|status| {
+            (
+                status.as_str().to_owned(),
+                summary.figures.count(status).into(),
+            )
+        })
         .collect();
     json!({
         "kind": summary.kind,
@@ -52,11 +59,14 @@ fn json_of(summary: &Summary) -> Value {
         "instance": summary.instance,
         "name": summary.name,
         "topic": summary.topic,
-        "runs": summary.runs(),
+        "runs": summary.figures.runs(),
         "by_status": by_status,
-        "average_us": summary.average.as_micros() as u64,
-        "p95_us": summary.p95.as_micros() as u64,
-        "last_error": summary.last_error,
+        "average_us": summary.figures.average.as_micros() as u64,
+        "p50_us": summary.figures.p50.as_micros() as u64,
+        "p95_us": summary.figures.p95.as_micros() as u64,
+        "p99_us": summary.figures.p99.as_micros() as u64,
+        "max_us": summary.figures.max.as_micros() as u64,
+        "last_error": summary.figures.last_error,
     })
 }
 
@@ -73,7 +83,7 @@ fn for_people(summaries: &[Summary]) -> String {
     }
     let mut text = format!("{}\n", table(summaries, Width::Narrow));
     for summary in summaries {
-        if let Some(error) = &summary.last_error {
+        if let Some(error) = &summary.figures.last_error {
             let (app, name) = (app_of(summary), &summary.name);
             text.push_str(&format!("{app} {name}: {}\n", shortened(error)));
         }
@@ -91,7 +101,11 @@ enum Width {
 fn table(summaries: &[Summary], width: Width) -> String {
     let shown: Vec<Status> = Status::ALL
         .into_iter()
-        .filter(|status| summaries.iter().any(|summary| summary.count(*status) > 0))
+        .filter(|status| {
+            summaries
+                .iter()
+                .any(|summary| summary.figures.count(*status) > 0)
+        })
         .collect();
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
@@ -140,18 +154,18 @@ fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
         Cell::new(app_of(summary)),
         Cell::new(&summary.name),
         Cell::new(summary.topic.as_deref().unwrap_or("")),
-        number(summary.runs().to_string()),
+        number(summary.figures.runs().to_string()),
     ];
     for status in shown {
-        let count = summary.count(*status);
+        let count = summary.figures.count(*status);
         let cell = number(count.to_string());
         let is_bad = count > 0 && *status != Status::Success;
         cells.push(if is_bad { cell.fg(Color::Red) } else { cell });
     }
-    cells.push(number(readable(summary.average)));
-    cells.push(number(readable(summary.p95)));
+    cells.push(number(readable(summary.figures.average)));
+    cells.push(number(readable(summary.figures.p95)));
     cells.push(Cell::new(shortened(
-        summary.last_error.as_deref().unwrap_or(""),
+        summary.figures.last_error.as_deref().unwrap_or(""),
     )));
     cells
 }
@@ -181,18 +195,25 @@ fn shortened(error: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use command_executor::Figures;
 
     fn summary(name: &str, by_status: [u64; 7], last_error: Option<&str>) -> Summary {
+        let figures = Figures {
+            by_status,
+            average: Duration::from_micros(1_234),
+            p50: Duration::from_micros(900),
+            p95: Duration::from_secs(2),
+            p99: Duration::from_secs(3),
+            max: Duration::from_secs(4),
+            last_error: last_error.map(Into::into),
+        };
         Summary {
             kind: "handler",
             app_key: "lights".into(),
             instance: 0,
             name: name.into(),
             topic: Some("motion.*".into()),
-            by_status,
-            average: Duration::from_micros(1_234),
-            p95: Duration::from_secs(2),
-            last_error: last_error.map(Into::into),
+            figures,
         }
     }
 

@@ -13,6 +13,7 @@ use command_executor::process::{self, CommandLine};
 use command_executor::registration::{Details, Overlap, ScheduleText};
 use command_executor::{
     CommandExecutor, Event, JobHandle, ListenerHandle, ShutdownReport, SqliteReader, SqliteStore,
+    Window,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -263,7 +264,7 @@ impl Running {
         stop: &ShutdownReport,
         json: bool,
     ) -> Result<ExitCode, Failure> {
-        let session = Some(self.executor.session_id());
+        let session = Window::of_session(self.executor.session_id());
         let reader = SqliteReader::new(url)?;
         if reader.is_in_memory() {
             eprintln!("executor: the history was in memory and is gone");

@@ -65,6 +65,11 @@ impl Drop for Owner {
 }
 
 /// A thread that still runs for an execution which has ended.
+///
+/// ```
+/// let pool = executor_core::BlockingPool::new(4);
+/// pool.leaked().iter().for_each(|leaked| println!("{leaked} still runs"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeakedThread {
@@ -402,6 +407,11 @@ fn perform(
 }
 
 /// A run on a thread of the pool; its result is the handler's.
+///
+/// ```
+/// let pool = executor_core::BlockingPool::new(1);
+/// drop(pool.run("nobody waits for it", || Ok(())));
+/// ```
 ///
 /// # Cancel safety
 ///

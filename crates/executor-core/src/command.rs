@@ -11,6 +11,29 @@ use crate::record::{Subject, Trigger, TriggerMode};
 use crate::registration::{Conduct, Details, Job, Listener};
 
 /// Runs once and is one execution.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
+/// # let registration = JobRegistration {
+/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
+/// #     details: registration::Details::new(SourceTier::App),
+/// #     handler_name: None,
+/// #     schedule: registration::ScheduleText::manual(),
+/// #     group: None,
+/// #     arguments_json: None,
+/// # };
+/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
+/// use executor_core::{Command, ExecuteJob, TriggerMode};
+///
+/// let command = Command::from(ExecuteJob {
+///     job: Arc::clone(&job),
+///     trigger_mode: TriggerMode::Manual,
+///     source_tier: SourceTier::App,
+///     effective_timeout: None,
+/// });
+/// assert_eq!(command.app_key(), "lights");
+/// ```
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Invoke a listener's handler for an event.
@@ -30,6 +53,29 @@ pub enum Command {
 /// fn command(listener: Arc<Listener>, event: Arc<Event>) -> InvokeHandler {
 ///     InvokeHandler { listener, event } // neither tier nor deadline: does not compile
 /// }
+/// ```
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use executor_core::{Event, Listener, ListenerKey, ListenerRegistration, SourceTier};
+/// # use executor_core::registration::{Conduct, Details};
+/// # let (app_key, name, topic) = ("lights".into(), "hall".into(), "motion.hall".into());
+/// # let registration = ListenerRegistration {
+/// #     key: Arc::new(ListenerKey { app_key, instance: 0, name, topic }),
+/// #     details: Details::new(SourceTier::App),
+/// # };
+/// # let handler = |_: Arc<Event>| async { Ok(()) };
+/// # let listener = Arc::new(Listener::new(registration, Arc::new(handler), Conduct::default()));
+/// use std::time::Duration;
+/// use executor_core::{Command, InvokeHandler};
+///
+/// let command = Command::from(InvokeHandler {
+///     listener: Arc::clone(&listener),
+///     event: Arc::new(Event::new("motion.hall")),
+///     source_tier: SourceTier::App,
+///     effective_timeout: Some(Duration::from_secs(600)),
+/// });
+/// assert_eq!(command.trigger().origin(), Some("LOCAL"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct InvokeHandler {
@@ -53,6 +99,29 @@ pub struct InvokeHandler {
 /// fn command(job: Arc<Job>) -> ExecuteJob {
 ///     ExecuteJob { job, trigger_mode: TriggerMode::Manual } // does not compile
 /// }
+/// ```
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
+/// # let registration = JobRegistration {
+/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
+/// #     details: registration::Details::new(SourceTier::App),
+/// #     handler_name: None,
+/// #     schedule: registration::ScheduleText::manual(),
+/// #     group: None,
+/// #     arguments_json: None,
+/// # };
+/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
+/// use executor_core::{Command, ExecuteJob, TriggerMode};
+///
+/// let command = Command::from(ExecuteJob {
+///     job,
+///     trigger_mode: TriggerMode::Schedule,
+///     source_tier: SourceTier::App,
+///     effective_timeout: None,
+/// });
+/// assert_eq!(command.trigger().mode(), Some(TriggerMode::Schedule));
 /// ```
 #[derive(Clone, Debug)]
 pub struct ExecuteJob {

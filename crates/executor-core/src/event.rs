@@ -8,6 +8,15 @@ use std::sync::Arc;
 pub const EVENT_ID_MAX_CHARS: usize = 256;
 
 /// Something that happened, with whatever it carries. Cheap to share, never changed.
+///
+/// ```
+/// use executor_core::Event;
+///
+/// let event = Event::new("light.hall").with_origin("sensor-3").with_payload(420_u32);
+/// assert_eq!(&*event.origin, "sensor-3");
+/// assert_eq!(event.payload::<u32>(), Some(&420));
+/// assert_eq!(event.payload::<String>(), None);
+/// ```
 #[derive(Clone)]
 pub struct Event {
     /// Which kind of thing happened, such as `motion.hall`.
@@ -38,6 +47,10 @@ impl Event {
     }
 
     /// An event that the program made itself.
+    ///
+    /// ```
+    /// assert!(executor_core::Event::synthetic("lights.dimmed").synthetic);
+    /// ```
     pub fn synthetic(topic: impl Into<Arc<str>>) -> Self {
         Self {
             synthetic: true,

@@ -17,7 +17,15 @@ pub const REPORT_MAX_CHARS: usize = 8_192;
 type BoxedError = Box<dyn Error + Send + Sync>;
 
 /// What kind of error a handler returned.
+///
+/// ```
+/// use executor_core::{ErrorKind, HandlerError};
+///
+/// assert_eq!(HandlerError::from("the lamp is gone").kind(), ErrorKind::Unexpected);
+/// assert_eq!(HandlerError::known("it is day").kind(), ErrorKind::Known);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// Nobody announced it.
     Unexpected,
@@ -71,6 +79,11 @@ impl HandlerError {
     }
 
     /// An error under a type name of the author's choice, such as an exit status.
+    ///
+    /// ```
+    /// let error = executor_core::HandlerError::named("exit status 2", "grep failed");
+    /// assert_eq!(error.error_type(), "exit status 2");
+    /// ```
     pub fn named(error_type: impl Into<Cow<'static, str>>, source: impl Into<BoxedError>) -> Self {
         let mut error = Self::of_kind(ErrorKind::Unexpected, source);
         error.error_type = error_type.into();
@@ -154,6 +167,15 @@ impl Drop for HandlerError {
 }
 
 /// What a record says about a failure. Every string fits its cap and can be stored.
+///
+/// ```
+/// use executor_core::{Failure, HandlerError, Redactor};
+///
+/// let error = HandlerError::named("LampError", "the lamp is gone");
+/// let failure = Failure::from_error(&error, &Redactor::NONE);
+/// assert_eq!(failure.message, "the lamp is gone");
+/// assert!(failure.report.is_some_and(|report| report.ends_with("LampError: the lamp is gone")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The error's type, `panic`, or `TimeoutError`.
@@ -279,6 +301,13 @@ fn report_of(error: &HandlerError, message: &str) -> String {
 
 /// The text as a database can hold it: without NUL, and cut in the middle to `max_chars`
 /// characters. The cut says how much is missing and keeps the last line, where the cause stands.
+///
+/// ```
+/// use executor_core::failure::storable;
+///
+/// assert_eq!(storable("short", 100), "short");
+/// assert!(storable(&"long ".repeat(100), 100).chars().count() <= 100);
+/// ```
 pub fn storable(text: &str, max_chars: usize) -> String {
     let clean: Cow<'_, str> = if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{fffd}"))

@@ -12,7 +12,7 @@ use crate::identity::SourceTier;
 use crate::registration::{Details, Overlap};
 
 /// How many runs wait under [`Overlap::Queued`] unless a limit is set.
-pub const QUEUED_MAX: u32 = 10;
+pub(crate) const QUEUED_MAX: u32 = 10;
 
 /// An overlap rule with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

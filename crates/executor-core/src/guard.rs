@@ -8,6 +8,14 @@ use crate::event::Event;
 use crate::failure::HandlerError;
 
 /// What a guard may return: yes or no, or a result with any error. Not to be implemented outside.
+///
+/// ```
+/// use executor_core::guard::GuardOutput;
+///
+/// assert!(true.into_answer().is_ok_and(|answer| answer));
+/// let cannot_tell: Result<bool, &str> = Err("the sensor is silent");
+/// assert!(cannot_tell.into_answer().is_err());
+/// ```
 pub trait GuardOutput: sealed::Sealed {
     /// The same as every guard's answer.
     ///
@@ -62,6 +70,16 @@ impl Guard {
     }
 
     /// Asks about nothing in particular.
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// use executor_core::Guard;
+    ///
+    /// let is_dark = Arc::new(AtomicBool::new(false));
+    /// let seen = Arc::clone(&is_dark);
+    /// let guard = Guard::for_jobs(move || seen.load(Ordering::Relaxed));
+    /// # drop(guard);
+    /// ```
     pub fn for_jobs<O: GuardOutput>(question: impl Fn() -> O + Send + Sync + 'static) -> Self {
         Self(Arc::new(move |_| question().into_answer()))
     }

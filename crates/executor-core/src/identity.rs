@@ -7,19 +7,42 @@ use uuid::{NoContext, Uuid};
 use crate::time::Timestamp;
 
 /// The row id of a listener, given by the store.
+///
+/// ```
+/// assert_eq!(executor_core::ListenerId(7).to_string(), "7");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub i64);
 
 /// The row id of a job, given by the store.
+///
+/// ```
+/// assert_eq!(executor_core::JobId(7).to_string(), "7");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub i64);
 
 /// Names one execution: a UUIDv7, made when it begins.
+///
+/// ```
+/// use executor_core::{Clock, ExecutionId, SystemClock};
+///
+/// let id = ExecutionId::new(SystemClock.now().wall);
+/// assert_eq!(id.to_string().len(), 36); // the usual form of a UUID
+/// assert_eq!(id.0.get_version_num(), 7);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExecutionId(pub Uuid);
 
 /// Names one run of a recording process: a UUIDv7 that the process makes itself, so that records
 /// have a session before any store has answered.
+///
+/// ```
+/// use executor_core::{SessionId, Timestamp};
+///
+/// let begun = Timestamp::from_micros(1_767_225_600_000_000);
+/// assert_ne!(SessionId::new(begun), SessionId::new(begun)); // two processes, two sessions
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub Uuid);
 
@@ -61,6 +84,10 @@ macro_rules! display_inner {
 display_inner!(ListenerId, JobId, ExecutionId, SessionId);
 
 /// Who wrote the code that runs: the application, or the framework around it.
+///
+/// ```
+/// assert_eq!(executor_core::SourceTier::Framework.as_str(), "framework");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SourceTier {
     /// The user's application.
@@ -80,6 +107,16 @@ impl SourceTier {
 }
 
 /// What identifies a listener for good: registering the same key again is the same listener.
+///
+/// ```
+/// let key = executor_core::ListenerKey {
+///     app_key: "lights".into(),
+///     instance: 0,
+///     name: "hall".into(),
+///     topic: "motion.hall".into(),
+/// };
+/// assert_eq!(key.to_string(), "lights[0].hall on motion.hall");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerKey {
     /// The app it belongs to.
@@ -93,6 +130,12 @@ pub struct ListenerKey {
 }
 
 /// What identifies a job for good: registering the same key again is the same job.
+///
+/// ```
+/// let (app_key, name) = ("lights".into(), "dim".into());
+/// let key = executor_core::JobKey { app_key, instance: 0, name };
+/// assert_eq!(key.to_string(), "lights[0].dim");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobKey {
     /// The app it belongs to.

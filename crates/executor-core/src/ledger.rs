@@ -4,6 +4,10 @@
 use std::fmt;
 
 /// Why a record was given up.
+///
+/// ```
+/// assert_eq!(executor_core::DropReason::Overflow.as_str(), "overflow");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
     /// The queue was full.
@@ -45,6 +49,15 @@ impl DropReason {
 }
 
 /// Counts of records by where they are now. Balanced at every moment at which it is read.
+///
+/// ```
+/// use executor_core::{DropReason, Ledger};
+///
+/// let mut ledger = Ledger { offered: 5, stored: 3, ..Ledger::default() };
+/// ledger.add_dropped(DropReason::Overflow, 2);
+/// assert!(ledger.is_balanced());
+/// assert_eq!(ledger.to_string(), "offered 5, stored 3, dropped[overflow] 2");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Given to the service by executions of this process.

@@ -47,6 +47,8 @@ pub mod limiter;
 
 pub mod trouble;
 
+mod housekeeping;
+
 pub mod ports;
 
 mod watch;

@@ -8,6 +8,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Remembers who was let through and when. Past its bound it forgets the oldest, not all.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_core::RateLimiter;
+///
+/// let limiter = RateLimiter::new(Duration::from_secs(60), 1_000);
+/// let now = tokio::time::Instant::now();
+/// assert!(limiter.allows(&"hall", now) && limiter.allows(&"stairs", now));
+/// assert!(!limiter.allows(&"hall", now + Duration::from_secs(59)));
+/// assert!(limiter.allows(&"hall", now + Duration::from_secs(60)));
+/// ```
 pub struct RateLimiter<K> {
     period: Duration,
     remembered_max: usize,

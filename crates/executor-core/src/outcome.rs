@@ -10,6 +10,14 @@ use crate::identity::ExecutionId;
 use crate::time::Timestamp;
 
 /// How an execution ended, as a row says it. The numbers are those of the tables and never change.
+///
+/// ```
+/// use executor_core::Status;
+///
+/// assert_eq!(Status::TimedOut.as_str(), "timed_out");
+/// assert_eq!(Status::from_code(2), Some(Status::TimedOut));
+/// assert_eq!(Status::from_code(99), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Status {
@@ -68,6 +76,14 @@ impl Status {
 }
 
 /// Who said that the time was up.
+///
+/// ```
+/// use std::sync::Arc;
+/// use executor_core::{Failure, Outcome, TimeoutOrigin};
+///
+/// let outcome = Outcome::TimedOut(TimeoutOrigin::Deadline, Arc::new(Failure::deadline()));
+/// assert!(matches!(outcome, Outcome::TimedOut(TimeoutOrigin::Deadline, _)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimeoutOrigin {
     /// The execution's own deadline passed.
@@ -78,6 +94,20 @@ pub enum TimeoutOrigin {
 
 /// How an execution ended, as its caller sees it. A caller never sees
 /// [`Status::Interrupted`]: it died with the execution.
+///
+/// ```
+/// use executor_core::Outcome;
+///
+/// fn describe(outcome: &Outcome) -> String {
+///     match outcome {
+///         Outcome::Success => "done".into(),
+///         Outcome::Error(failure) | Outcome::Panicked(failure) => failure.message.clone(),
+///         Outcome::TimedOut(..) | Outcome::Cancelled => "stopped".into(),
+///         Outcome::Skipped(why) => format!("did not run: {why}"),
+///     }
+/// }
+/// assert_eq!(describe(&Outcome::Skipped("it is day".into())), "did not run: it is day");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The handler returned `Ok`.
@@ -119,6 +149,19 @@ impl Outcome {
 }
 
 /// What the caller of an execution gets back. Errors, panics and timeouts are outcomes in here.
+///
+/// ```
+/// # use executor_core::{ExecutionId, Timestamp};
+/// # let started_at = Timestamp::from_micros(0);
+/// # let execution_id = ExecutionId::new(started_at);
+/// use std::time::Duration;
+/// use executor_core::{ExecutionResult, Outcome, Status};
+///
+/// # let duration = Duration::from_millis(5);
+/// let result = ExecutionResult { execution_id, outcome: Outcome::Success, started_at, duration };
+/// assert_eq!(result.status(), Status::Success);
+/// println!("{} took {:?}", result.execution_id, result.duration);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ExecutionResult {
     /// The execution's name; the same as in its row.
@@ -139,6 +182,10 @@ impl ExecutionResult {
 }
 
 /// Nothing ran and nothing is recorded.
+///
+/// ```
+/// assert_eq!(executor_core::Refused::Stopping.to_string(), "refused: the executor is stopping");
+/// ```
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Refused {
     /// The service is stopping or has stopped.

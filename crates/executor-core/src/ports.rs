@@ -17,6 +17,8 @@ use crate::record::{ExecutionRecord, Subject};
 use crate::registration::{JobRegistration, ListenerRegistration};
 use crate::time::Timestamp;
 
+pub use crate::housekeeping::{Gap, PruneRule, PruneSlice};
+
 /// What is known of an execution when it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutionStart<'a> {
@@ -32,16 +34,38 @@ pub struct ExecutionStart<'a> {
 ///
 /// Both methods return at once, never fail and never panic; they may be called from `Drop`, and
 /// while a thread unwinds. What cannot be kept is counted by the sink.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use executor_core::{ExecutionRecord, RecordSink, ports::ExecutionStart};
+///
+/// #[derive(Default)]
+/// struct Count(AtomicU64);
+/// impl RecordSink for Count {
+///     fn begin(&self, _: ExecutionStart<'_>) {}
+///     fn offer(&self, _: ExecutionRecord) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+/// # assert_eq!(Count::default().0.into_inner(), 0);
+/// ```
 pub trait RecordSink: Send + Sync + 'static {
-    /// An execution has begun. Exactly one [`offer`](Self::offer) with the same id follows, unless
-    /// the process dies or the future is forgotten.
+    /// An execution's handler begins. Exactly one [`offer`](Self::offer) with the same id follows,
+    /// unless the process dies or the future is forgotten.
     fn begin(&self, start: ExecutionStart<'_>);
 
-    /// An execution has ended. On return the record is accounted for: kept, or counted as lost.
+    /// An execution has ended. On return the record is accounted for: kept, or counted as lost. One
+    /// whose handler never ran (skipped, a guard that failed, cancelled in line) comes without a
+    /// [`begin`](Self::begin).
     fn offer(&self, record: ExecutionRecord);
 }
 
 /// How a request to a store can go wrong. Callers match on it exhaustively.
+///
+/// ```
+/// let is_worth_a_retry = |class| matches!(class, executor_core::ErrorClass::Transient);
+/// assert!(!is_worth_a_retry(executor_core::ErrorClass::Constraint));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
     /// Busy, locked, disk full, connection lost, store restarting: worth trying again.
@@ -57,6 +81,12 @@ pub enum ErrorClass {
 }
 
 /// A request to a store failed.
+///
+/// ```
+/// let error = executor_core::StoreError::unreachable("storing a batch", "no route to host");
+/// assert_eq!(error.to_string(), "storing a batch failed");
+/// assert!(!error.answered); // whoever retries does not count this as a refusal
+/// ```
 #[derive(Debug)]
 pub struct StoreError {
     /// What kind of failure it is, and so what to do.
@@ -123,6 +153,16 @@ pub struct Session {
 }
 
 /// Records that travel together, all of one session.
+///
+/// ```
+/// use executor_core::{Batch, SessionId, Timestamp, ports::Session};
+///
+/// let started_at = Timestamp::from_micros(1_767_225_600_000_000);
+/// let (id, host) = (SessionId::new(started_at), "attic".into());
+/// let session = Session { id, host, pid: std::process::id(), started_at };
+/// let batch = Batch { session: session.into(), records: Vec::new() };
+/// assert_eq!(batch.session.host, "attic");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Their session; the batch brings its row along if it is not there yet.
@@ -132,6 +172,12 @@ pub struct Batch {
 }
 
 /// What became of one record of a batch.
+///
+/// ```
+/// use executor_core::Fate;
+/// let has_row = |fate: &Fate| !matches!(fate, Fate::SetAside { .. });
+/// assert!(has_row(&Fate::AlreadyThere));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// A new row.
@@ -150,6 +196,23 @@ pub enum Fate {
 }
 
 /// Keeps records.
+///
+/// ```
+/// use std::sync::Arc;
+/// use executor_core::{Batch, Fate, RecordStore, ports::StoreFuture};
+///
+/// /// Prints records and keeps none.
+/// struct Print;
+/// impl RecordStore for Print {
+///     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
+///         batch.records.iter().for_each(|record| println!("{record:?}"));
+///         Box::pin(async move { Ok(vec![Fate::Stored; batch.records.len()]) })
+///     }
+///     fn close(&self) -> StoreFuture<'_, ()> {
+///         Box::pin(async { Ok(()) })
+///     }
+/// }
+/// ```
 pub trait RecordStore: Send + Sync + 'static {
     /// Stores a batch in one transaction and says what became of each record, in order.
     ///
@@ -172,6 +235,11 @@ pub trait RecordStore: Send + Sync + 'static {
 }
 
 /// A row of a registration.
+///
+/// ```
+/// use executor_core::{JobId, ListenerId, ports::RegistrationId};
+/// assert_ne!(RegistrationId::Listener(ListenerId(1)), RegistrationId::Job(JobId(1)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RegistrationId {
     /// A listener's.
@@ -190,6 +258,20 @@ pub enum Apply {
 }
 
 /// What an app has registered, to be compared with what is stored.
+///
+/// ```
+/// use executor_core::{ListenerId, Timestamp, ports::{Apply, Reconcile}};
+///
+/// let wanted = Reconcile {
+///     app_key: "lights".into(),
+///     live_listeners: vec![ListenerId(1)],
+///     live_jobs: vec![], // all of them are stale
+///     session: None,
+///     at: Timestamp::from_micros(0),
+///     apply: Apply::DryRun,
+/// };
+/// # assert_eq!(wanted.apply, Apply::DryRun);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reconcile {
     /// Whose registrations; those of other apps and of the framework tier are never touched.
@@ -252,6 +334,10 @@ pub trait RegistrationStore: Send + Sync + 'static {
 }
 
 /// How a session ended, or that it has not.
+///
+/// ```
+/// assert_eq!(executor_core::ports::SessionStatus::Crashed.as_str(), "crashed");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SessionStatus {
     /// Goes on.
@@ -277,6 +363,14 @@ impl SessionStatus {
 }
 
 /// The last words of a session.
+///
+/// ```
+/// use executor_core::{Ledger, Timestamp, ports::{SessionEnd, SessionStatus}};
+///
+/// let (at, status) = (Timestamp::from_micros(0), SessionStatus::Success);
+/// let end = SessionEnd { at, status, failure: None, ledger: Ledger::default() };
+/// # assert!(end.ledger.is_balanced());
+/// ```
 #[derive(Clone, Debug)]
 pub struct SessionEnd {
     /// When it ended.
@@ -322,35 +416,10 @@ pub trait SessionStore: Send + Sync + 'static {
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>>;
 }
 
-/// One slice of pruning.
-#[derive(Clone, Copy, Debug)]
-pub struct PruneSlice {
-    /// Rows that ended before this may go.
-    pub before: Timestamp,
-    /// At most so many in this slice, oldest first.
-    pub max_rows: u32,
-}
-
-/// An episode of loss, as the history shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Whose records.
-    pub session: SessionId,
-    /// Why they were given up.
-    pub reason: DropReason,
-    /// How many.
-    pub count: u64,
-    /// When the first was given up.
-    pub first_at: Timestamp,
-    /// When the last was given up.
-    pub last_at: Timestamp,
-    /// How many of each entity, as far as it was kept.
-    pub entities: Vec<(Subject, u64)>,
-}
-
 /// Keeps the store itself in order. The service decides when; the store schedules nothing.
 pub trait Housekeeping: Send + Sync + 'static {
-    /// Deletes one slice of old rows and returns how many went. Idempotent; call again until 0.
+    /// Deletes one slice of what a rule lets go, oldest first, and returns how many rows went.
+    /// Idempotent; call again until 0. A store without a size lets nothing go by size.
     ///
     /// # Errors
     ///
@@ -377,6 +446,8 @@ pub trait Housekeeping: Send + Sync + 'static {
 }
 
 /// Everything that the service asks of a store.
+///
+/// A whole one is `executor_testkit::MemoryStore`; `executor_testkit::conformance` checks any.
 pub trait Store: RecordStore + RegistrationStore + SessionStore + Housekeeping {}
 
 impl<S: RecordStore + RegistrationStore + SessionStore + Housekeeping> Store for S {}

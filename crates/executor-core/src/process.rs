@@ -33,6 +33,19 @@ static TERMINATING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
 /// Waits until no program is being terminated: each has ended or was killed, and was waited for.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+/// use executor_core::{JobHandler, process};
+///
+/// let sleep = process::CommandLine::new("sleep").args(["60"]);
+/// let run = tokio::time::timeout(Duration::from_millis(50), JobHandler::call(&sleep));
+/// assert!(run.await.is_err()); // dropped: the program is asked to terminate
+/// process::all_ended().await; // and here it has ended
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// Dropping the future gives up waiting, nothing else.

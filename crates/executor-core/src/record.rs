@@ -10,6 +10,15 @@ use crate::outcome::{Status, TimeoutOrigin};
 use crate::time::Timestamp;
 
 /// What ran. The key is shared with the registration, not copied; the row id may not be known yet.
+///
+/// ```
+/// use std::sync::Arc;
+/// use executor_core::{JobKey, Subject};
+///
+/// let key = JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() };
+/// let subject = Subject::Job { key: Arc::new(key), id: None }; // no row is known yet
+/// assert!(matches!(&subject, Subject::Job { key, .. } if key.name == "dim"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A listener's handler.
@@ -29,6 +38,10 @@ pub enum Subject {
 }
 
 /// What started a run of a job.
+///
+/// ```
+/// assert_eq!(executor_core::TriggerMode::Manual.as_str(), "manual");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TriggerMode {
     /// Its schedule.
@@ -48,6 +61,15 @@ impl TriggerMode {
 }
 
 /// What started an execution.
+///
+/// ```
+/// use executor_core::{Trigger, TriggerMode};
+///
+/// let from_outside = Trigger::Event { id: Some("e-1".into()), origin: "sensor-3".into() };
+/// assert_eq!((from_outside.id(), from_outside.origin()), (Some("e-1"), Some("sensor-3")));
+/// assert_eq!(Trigger::Synthetic.origin(), Some("SYNTHETIC"));
+/// assert_eq!(Trigger::Job(TriggerMode::Manual).mode(), Some(TriggerMode::Manual));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// An event from outside.
@@ -94,6 +116,11 @@ impl Trigger {
 }
 
 /// What is remarkable about an execution besides its status.
+///
+/// ```
+/// let marks = executor_core::record::Marks::default(); // nothing is remarkable
+/// assert!(!marks.overran && marks.blocked.is_none());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// Something the handler needed could not be provided.
@@ -109,6 +136,27 @@ pub struct Marks {
 }
 
 /// One execution, from its first poll to its end.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use executor_core::record::{ExecutionRecord, Marks, Subject, Trigger, TriggerMode};
+/// use executor_core::{ExecutionId, JobKey, SourceTier, Status, Timestamp};
+///
+/// let started_at = Timestamp::from_micros(1_767_225_600_000_000);
+/// let key = JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() };
+/// let record = ExecutionRecord {
+///     execution_id: ExecutionId::new(started_at),
+///     subject: Subject::Job { key: Arc::new(key), id: None },
+///     source_tier: SourceTier::App,
+///     status: Status::Success,
+///     started_at,
+///     duration: Duration::from_millis(5),
+///     // …
+/// #   failure: None, marks: Marks::default(), trigger: Trigger::Job(TriggerMode::Manual),
+/// #   generation: 0, retry_count: 0, attempt_number: 1, arguments_json: None,
+/// };
+/// assert_eq!(record.ended_at().as_micros(), 1_767_225_600_005_000);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutionRecord {
     /// Its name; storing is idempotent by it.

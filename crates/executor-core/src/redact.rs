@@ -1,5 +1,6 @@
 //! What may be kept of a text: the hook through which every string that comes from user code goes
-//! before it reaches a record, a log line or an error handler.
+//! before it reaches a record or a log line. An error handler is told the same strings, and beside
+//! them has the error and the event themselves.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,6 +9,14 @@ use std::sync::Arc;
 use crate::panics::{catch, drop_quietly};
 
 /// Where a text comes from.
+///
+/// ```
+/// use executor_core::redact::TextKind;
+///
+/// // A hook that leaves arguments and reports out, and keeps the rest.
+/// let is_kept = |kind| !matches!(kind, TextKind::Arguments | TextKind::Report);
+/// assert!(is_kept(TextKind::Message) && !is_kept(TextKind::Report));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TextKind {
@@ -56,6 +65,20 @@ pub trait Redact: Send + Sync + 'static {
 }
 
 /// The hook, if there is one.
+///
+/// ```
+/// use std::{borrow::Cow, sync::Arc};
+/// use executor_core::redact::{Redact, Redactor, TextKind};
+///
+/// struct Nothing;
+/// impl Redact for Nothing {
+///     fn redact<'t>(&self, _: TextKind, _: &'t str) -> Cow<'t, str> {
+///         Cow::Borrowed("-")
+///     }
+/// }
+/// assert_eq!(Redactor::new(Arc::new(Nothing)).apply(TextKind::Message, "secret"), "-");
+/// assert_eq!(Redactor::NONE.apply(TextKind::Message, "as it is"), "as it is");
+/// ```
 #[derive(Clone, Default)]
 pub struct Redactor(Option<Arc<dyn Redact>>);
 

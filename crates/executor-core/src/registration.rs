@@ -15,6 +15,13 @@ use crate::trouble::ErrorHandler;
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What may happen when a run is due while an earlier one still goes on.
+///
+/// ```
+/// use executor_core::registration::Overlap;
+///
+/// assert_eq!(Overlap::Queued.as_str(), "queued");
+/// assert_eq!(Overlap::ALL.len(), 4);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
     /// Skip the new one.
@@ -43,6 +50,17 @@ impl Overlap {
 }
 
 /// What listeners and jobs have in common.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_core::{SourceTier, registration::Details};
+///
+/// let details = Details {
+///     timeout: Some(Duration::from_secs(5)),
+///     ..Details::new(SourceTier::App)
+/// };
+/// assert_eq!(details.overlap, None); // the tier's default
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Details {
     /// The app instance's own name, if it has one.
@@ -67,7 +85,8 @@ pub struct Details {
     pub overlap_limit: Option<u32>,
     /// Higher runs first where the program orders its listeners.
     pub priority: i32,
-    /// Ends after its first run.
+    /// Ends after its first run. Like the five below, for the history: acting on it is the
+    /// program's business.
     pub once: bool,
     /// Runs once at registration.
     pub immediate: bool,
@@ -104,6 +123,18 @@ impl Details {
 }
 
 /// A listener as the store keeps it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use executor_core::{ListenerKey, ListenerRegistration, SourceTier, registration::Details};
+///
+/// let (app_key, name, topic) = ("lights".into(), "hall".into(), "motion.hall".into());
+/// let registration = ListenerRegistration {
+///     key: Arc::new(ListenerKey { app_key, instance: 0, name, topic }),
+///     details: Details::new(SourceTier::App),
+/// };
+/// assert_eq!(registration.key.topic, "motion.hall");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerRegistration {
     /// What identifies it.
@@ -113,6 +144,22 @@ pub struct ListenerRegistration {
 }
 
 /// A job as the store keeps it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use executor_core::registration::{Details, JobRegistration, ScheduleText};
+/// use executor_core::{JobKey, SourceTier};
+///
+/// let registration = JobRegistration {
+///     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
+///     details: Details::new(SourceTier::App),
+///     handler_name: Some("dim_all".into()),
+///     schedule: ScheduleText::manual(),
+///     group: None,
+///     arguments_json: None,
+/// };
+/// assert_eq!(registration.key.to_string(), "lights[0].dim");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobRegistration {
     /// What identifies it.
@@ -130,6 +177,17 @@ pub struct JobRegistration {
 }
 
 /// What starts a job, described for people and tables. The schedule itself lives where it runs.
+///
+/// ```
+/// use executor_core::registration::ScheduleText;
+///
+/// let every_hour = ScheduleText {
+///     trigger_type: "cron".into(),
+///     label: Some("every hour".into()),
+///     detail: Some("0 * * * *".into()),
+/// };
+/// assert_ne!(every_hour, ScheduleText::manual());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleText {
     /// `manual`, `interval`, `cron`, `once`, `after`.
@@ -152,6 +210,13 @@ impl ScheduleText {
 }
 
 /// What surrounds the handler of a registration, the same for listeners and jobs.
+///
+/// ```
+/// use executor_core::{Guard, registration::Conduct};
+///
+/// let by_day = Conduct { guard: Some(Guard::for_jobs(|| true)), ..Conduct::default() };
+/// assert!(by_day.guard.is_some() && by_day.error_handler.is_none());
+/// ```
 #[derive(Default)]
 pub struct Conduct {
     /// What is asked before each run.
@@ -161,6 +226,20 @@ pub struct Conduct {
 }
 
 /// A listener that can be invoked. Shared by every command that invokes it.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use executor_core::{Event, Listener, ListenerKey, ListenerRegistration, SourceTier};
+/// # use executor_core::registration::{Conduct, Details};
+/// # let (app_key, name, topic) = ("lights".into(), "hall".into(), "motion.hall".into());
+/// # let registration = ListenerRegistration {
+/// #     key: Arc::new(ListenerKey { app_key, instance: 0, name, topic }),
+/// #     details: Details::new(SourceTier::App),
+/// # };
+/// # let handler = |_: Arc<Event>| async { Ok(()) };
+/// # let listener = Arc::new(Listener::new(registration, Arc::new(handler), Conduct::default()));
+/// println!("{} has the row {:?}", listener.registration.key, listener.row_id.get());
+/// ```
 pub struct Listener {
     /// What the store knows of it.
     pub registration: ListenerRegistration,
@@ -211,6 +290,22 @@ impl Listener {
 }
 
 /// A job that can be run. Shared by every command that runs it.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
+/// # let registration = JobRegistration {
+/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
+/// #     details: registration::Details::new(SourceTier::App),
+/// #     handler_name: None,
+/// #     schedule: registration::ScheduleText::manual(),
+/// #     group: None,
+/// #     arguments_json: None,
+/// # };
+/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
+/// assert_eq!(job.registration.key.to_string(), "lights[0].dim");
+/// assert!(job.row_id.set(executor_core::JobId(1)).is_ok()); // what a store's answer does
+/// ```
 pub struct Job {
     /// What the store knows of it.
     pub registration: JobRegistration,

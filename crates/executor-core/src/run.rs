@@ -25,6 +25,14 @@ use crate::voice::Voice;
 use crate::watch::{Ending, Limits, Stop, Stopwatch, Watched};
 
 /// What is configured about running, for all executions.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_core::RunOptions;
+///
+/// let options = RunOptions { cancel_grace: Duration::from_secs(1), ..RunOptions::default() };
+/// assert_eq!(options.slow_poll, Some(Duration::from_millis(100)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// A poll that holds its thread longer than this is recorded, and its handler is named in a
@@ -49,6 +57,42 @@ impl Default for RunOptions {
 }
 
 /// An execution that has ended.
+///
+/// ```
+/// # use executor_core::{ExecutionRecord, RecordSink, ports::ExecutionStart};
+/// # struct Printer;
+/// # impl RecordSink for Printer {
+/// #     fn begin(&self, _: ExecutionStart<'_>) {}
+/// #     fn offer(&self, record: ExecutionRecord) { println!("{:?}", record.status) }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use std::sync::Arc;
+/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
+/// # let registration = JobRegistration {
+/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
+/// #     details: registration::Details::new(SourceTier::App),
+/// #     handler_name: None,
+/// #     schedule: registration::ScheduleText::manual(),
+/// #     group: None,
+/// #     arguments_json: None,
+/// # };
+/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
+/// # let command = executor_core::Command::from(executor_core::ExecuteJob {
+/// #     job,
+/// #     trigger_mode: executor_core::TriggerMode::Manual,
+/// #     source_tier: SourceTier::App,
+/// #     effective_timeout: None,
+/// # });
+/// use executor_core::{Ended, RunOptions, Runner, SystemClock};
+///
+/// # let (clock, stop) = (Arc::new(SystemClock), tokio_util::sync::CancellationToken::new());
+/// let runner = Runner::new(Arc::new(Printer), clock, stop, RunOptions::default());
+/// let Ended { result, failure, .. } = runner.run(command, None).await;
+/// assert_eq!(result.status().as_str(), "success");
+/// assert!(failure.is_none()); // nothing for an error handler
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Ended {
@@ -60,6 +104,42 @@ pub struct Ended {
 }
 
 /// Runs commands. Knows a sink for the records, a clock, and a token that cancels what runs.
+///
+/// ```
+/// # use executor_core::{ExecutionRecord, RecordSink, ports::ExecutionStart};
+/// # struct Printer;
+/// # impl RecordSink for Printer {
+/// #     fn begin(&self, _: ExecutionStart<'_>) {}
+/// #     fn offer(&self, record: ExecutionRecord) { println!("{:?}", record.status) }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use std::sync::Arc;
+/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
+/// # let registration = JobRegistration {
+/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
+/// #     details: registration::Details::new(SourceTier::App),
+/// #     handler_name: None,
+/// #     schedule: registration::ScheduleText::manual(),
+/// #     group: None,
+/// #     arguments_json: None,
+/// # };
+/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
+/// # let command = executor_core::Command::from(executor_core::ExecuteJob {
+/// #     job,
+/// #     trigger_mode: executor_core::TriggerMode::Manual,
+/// #     source_tier: SourceTier::App,
+/// #     effective_timeout: None,
+/// # });
+/// use executor_core::{RunOptions, Runner, Status, SystemClock};
+/// use tokio_util::sync::CancellationToken;
+///
+/// let (clock, stop) = (Arc::new(SystemClock), CancellationToken::new());
+/// let runner = Runner::new(Arc::new(Printer), clock, stop, RunOptions::default());
+/// let ended = runner.run(command, None).await;
+/// assert_eq!(ended.result.status(), Status::Success);
+/// # }
+/// ```
 pub struct Runner {
     sink: Arc<dyn RecordSink>,
     clock: Arc<dyn Clock>,
@@ -69,7 +149,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner whose executions all end as `cancelled` once `stop` is cancelled.
+    /// A runner whose executions end as `cancelled` once `stop` is cancelled, but for those that are done
+    /// without waiting.
     ///
     /// The first one of the process puts a hook in front of the program's panic hook: it is
     /// silent about panics inside executions and passes all others on.
@@ -197,6 +278,12 @@ impl<'r> Execution<'r> {
         };
         let in_drop = self.watched.discard();
         let mut verdict = judge(ending, in_drop, &self.terms(), &times);
+        // Where time is paused only the machine's clock knows how long a thread was blocked.
+        let duration = if verdict.marks.overran {
+            duration.max(times.real)
+        } else {
+            duration
+        };
         verdict.marks.thread_leaked = self.watched.leaked().is_some();
         // The record first: whoever listens to the log may panic.
         self.offer(&verdict.outcome, verdict.marks, duration);

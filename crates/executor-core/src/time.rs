@@ -7,6 +7,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// A wall-clock time: microseconds since 1970-01-01T00:00:00Z. Negative before that.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_core::Timestamp;
+///
+/// let began = Timestamp::from_micros(1_767_225_600_000_000); // 2026-01-01T00:00:00Z
+/// let ended = began.saturating_add(Duration::from_millis(5));
+/// assert_eq!(ended.as_micros() - began.as_micros(), 5_000);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -43,11 +52,27 @@ impl From<SystemTime> for Timestamp {
 }
 
 /// Whole microseconds of a duration; one that does not fit (292,000 years) is cut to what does.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_core::time::micros;
+///
+/// assert_eq!(micros(Duration::from_millis(2)), 2_000);
+/// assert_eq!(micros(Duration::MAX), i64::MAX);
+/// ```
 pub fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Both clocks, read at the same moment.
+///
+/// ```
+/// use executor_core::{Clock, SystemClock};
+///
+/// let begun = SystemClock.now();
+/// let took = SystemClock.monotonic() - begun.monotonic;
+/// println!("began at {} us, took {took:?}", begun.wall.as_micros());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// What the wall clock said.
@@ -61,6 +86,20 @@ pub struct Moment {
 ///
 /// The monotonic half must be tokio's: whoever waits for one of its times does so with tokio's
 /// timers.
+///
+/// ```
+/// use executor_core::time::{Clock, Moment, Timestamp};
+/// use tokio::time::Instant;
+///
+/// /// Its wall clock stands still.
+/// struct Midnight;
+/// impl Clock for Midnight {
+///     fn now(&self) -> Moment {
+///         Moment { wall: Timestamp::from_micros(0), monotonic: Instant::now() }
+///     }
+/// }
+/// assert_eq!(Midnight.now().wall.as_micros(), 0);
+/// ```
 pub trait Clock: Send + Sync + 'static {
     /// Reads both clocks. Never blocks.
     fn now(&self) -> Moment;
@@ -79,6 +118,12 @@ pub trait Clock: Send + Sync + 'static {
 
 /// The machine's clocks. The monotonic one is tokio's and stands still where tokio's is paused;
 /// the wall clock goes on. Tests that need both paused use the test kit's clock.
+///
+/// ```
+/// use executor_core::{Clock, SystemClock};
+///
+/// assert!(SystemClock.now().wall.as_micros() > 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -18,6 +18,36 @@ use crate::panics::{catch, drop_quietly};
 use crate::redact::Redactor;
 
 /// An execution that ended as `error`, `panicked` or `timed_out`.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
+/// # let registration = JobRegistration {
+/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
+/// #     details: registration::Details::new(SourceTier::App),
+/// #     handler_name: None,
+/// #     schedule: registration::ScheduleText::manual(),
+/// #     group: None,
+/// #     arguments_json: None,
+/// # };
+/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
+/// # let command = executor_core::Command::from(executor_core::ExecuteJob {
+/// #     job,
+/// #     trigger_mode: executor_core::TriggerMode::Manual,
+/// #     source_tier: SourceTier::App,
+/// #     effective_timeout: None,
+/// # });
+/// # let failure = executor_core::HandlerFailure {
+/// #     execution_id: executor_core::ExecutionId::new(executor_core::Timestamp::from_micros(0)),
+/// #     status: executor_core::Status::TimedOut,
+/// #     error: None,
+/// #     failure: Arc::new(executor_core::Failure::deadline()),
+/// #     command,
+/// # };
+/// let text = format!("{}: {}", failure.name(), failure.failure.message);
+/// assert_eq!(text, "dim: execution timed out");
+/// assert_eq!(failure.topic(), None); // a job has no event
+/// ```
 #[derive(Clone)]
 pub struct HandlerFailure {
     /// Which execution.
@@ -87,6 +117,17 @@ impl fmt::Debug for HandlerFailure {
 
 /// Is told of failures. Closures `|failure: HandlerFailure| async move { .. }` are error handlers;
 /// structs may implement the trait.
+///
+/// ```
+/// use std::sync::Arc;
+/// use executor_core::{ErrorHandler, HandlerFailure};
+///
+/// let handler = |failure: HandlerFailure| async move {
+///     eprintln!("{} ended as {}", failure.name(), failure.status.as_str());
+/// };
+/// let handler: Arc<dyn ErrorHandler> = Arc::new(handler);
+/// # drop(handler);
+/// ```
 pub trait ErrorHandler: Send + Sync + 'static {
     /// Begins to deal with a failure. It may be dropped at any await point, when its time is up.
     fn call(&self, failure: HandlerFailure) -> HandlerFuture;
@@ -104,6 +145,13 @@ where
 }
 
 /// How the telling went.
+///
+/// ```
+/// use executor_core::trouble::Told;
+///
+/// let is_worth_a_line = |told: &Told| !matches!(told, Told::Done);
+/// assert!(is_worth_a_line(&Told::TimedOut));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// The error handler returned.
@@ -116,6 +164,42 @@ pub enum Told {
 
 /// Runs an error handler, for at most `within`, under the id of the execution that failed. Whatever
 /// it does ends here.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # use std::sync::Arc;
+/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
+/// # let registration = JobRegistration {
+/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
+/// #     details: registration::Details::new(SourceTier::App),
+/// #     handler_name: None,
+/// #     schedule: registration::ScheduleText::manual(),
+/// #     group: None,
+/// #     arguments_json: None,
+/// # };
+/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
+/// # let command = executor_core::Command::from(executor_core::ExecuteJob {
+/// #     job,
+/// #     trigger_mode: executor_core::TriggerMode::Manual,
+/// #     source_tier: SourceTier::App,
+/// #     effective_timeout: None,
+/// # });
+/// # let failure = executor_core::HandlerFailure {
+/// #     execution_id: executor_core::ExecutionId::new(executor_core::Timestamp::from_micros(0)),
+/// #     status: executor_core::Status::TimedOut,
+/// #     error: None,
+/// #     failure: Arc::new(executor_core::Failure::deadline()),
+/// #     command,
+/// # };
+/// use std::time::Duration;
+/// use executor_core::{HandlerFailure, Redactor, trouble::{Told, tell}};
+///
+/// let handler = Arc::new(|_: HandlerFailure| async { std::future::pending::<()>().await });
+/// let told = tell(handler, failure, Duration::from_millis(10), &Redactor::NONE).await;
+/// assert_eq!(told, Told::TimedOut);
+/// # }
+/// ```
 ///
 /// # Cancel safety
 ///

@@ -65,15 +65,23 @@ impl Default for Config {
 }
 
 /// What is wrong with a configuration: everything at once.
+///
+/// ```
+/// let config = executor_service::Config { queue_max: 0, batch_max: 0, ..Default::default() };
+/// let problems = config.validate().unwrap_err().problems;
+/// assert_eq!(problems[0], "queue_max must be more than zero");
+/// assert_eq!(problems.len(), 2);
+/// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("invalid configuration: {}", problems.join("; "))]
+#[non_exhaustive]
 pub struct ConfigError {
     /// One sentence per problem, beginning with the field's name.
     pub problems: Vec<String>,
 }
 
 impl Config {
-    /// Checks every field.
+    /// Looks for values that make no sense.
     ///
     /// # Errors
     ///

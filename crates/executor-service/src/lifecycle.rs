@@ -13,7 +13,20 @@ use crate::guarded::guarded;
 use crate::service::Service;
 
 /// Why the service did not start.
+///
+/// ```
+/// use executor_service::{CommandExecutor, Config, StartError};
+/// use executor_testkit::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let config = Config { queue_max: 0, ..Config::default() };
+/// let started = CommandExecutor::builder(MemoryStore::new()).config(config).start().await;
+/// assert!(matches!(started, Err(StartError::Config(_))));
+/// # }
+/// ```
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The settings make no sense.
     #[error(transparent)]
@@ -33,6 +46,22 @@ pub enum StartError {
 }
 
 /// What a shutdown did.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+/// #     .start()
+/// #     .await?;
+/// use std::time::Duration;
+///
+/// let report = executor.shutdown(Duration::from_secs(5)).await;
+/// assert_eq!((report.cancelled, report.still_running), (0, 0));
+/// assert!(report.session_closed && report.leaked_threads.is_empty());
+/// println!("stopped after {:?}: {}", report.elapsed, report.ledger);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {

@@ -18,7 +18,13 @@ use crate::service::CommandExecutor;
 
 /// Why a registration was refused: bad input, nothing else. While the store is away a
 /// registration is kept and applied later.
+///
+/// ```
+/// let error = executor_service::RegisterError::Empty { part: "topic" };
+/// assert!(error.to_string().starts_with("the topic is empty"));
+/// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RegisterError {
     /// A part of the key is empty.
     #[error("the {part} is empty: it names the registration in the history")]
@@ -93,6 +99,16 @@ macro_rules! common_settings {
 }
 
 /// A listener to be registered; made by [`CommandExecutor::listener`].
+///
+/// ```
+/// # use {executor_service::*, executor_testkit::MemoryStore};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), RegisterError> {
+/// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
+/// let listener = executor.listener("lights", "hall").topic("motion.hall").only_if(|_| true);
+/// let listener = listener.handler_fn(|| async { println!("light on") }).register().await?;
+/// assert_eq!(listener.listener().registration.key.name, "hall");
+/// # Ok(()) }
+/// ```
 #[must_use = "nothing is registered before `register` is awaited"]
 pub struct ListenerBuilder {
     executor: CommandExecutor,
@@ -218,6 +234,17 @@ impl ListenerToRegister {
 }
 
 /// A registered listener.
+///
+/// ```
+/// # use {executor_service::*, executor_testkit::MemoryStore};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), RegisterError> {
+/// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
+/// let hall = executor.listener("lights", "hall").topic("motion.hall");
+/// let hall = hall.handler_fn(|| async {}).register().await?;
+/// let command = hall.invoke(executor_core::Event::new("motion.hall"));
+/// assert!(executor.execute(command).await.is_ok());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ListenerHandle {
     listener: Arc<Listener>,
@@ -242,6 +269,16 @@ impl ListenerHandle {
 }
 
 /// A job to be registered; made by [`CommandExecutor::job`].
+///
+/// ```
+/// # use {executor_service::*, executor_testkit::MemoryStore};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), RegisterError> {
+/// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
+/// let dim = executor.job("lights", "dim").group("evening").timeout(std::time::Duration::from_secs(5));
+/// let dim = dim.handler_fn(|| async { println!("dimmed") }).register().await?;
+/// assert_eq!(dim.job().registration.group.as_deref(), Some("evening"));
+/// # Ok(()) }
+/// ```
 #[must_use = "nothing is registered before `register` is awaited"]
 pub struct JobBuilder {
     executor: CommandExecutor,
@@ -385,6 +422,16 @@ impl JobToRegister {
 }
 
 /// A registered job.
+///
+/// ```
+/// # use {executor_service::*, executor_testkit::MemoryStore};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), RegisterError> {
+/// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
+/// let dim = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
+/// assert!(executor.execute(dim.run_now()).await.is_ok());
+/// assert!(executor.execute(dim.run_scheduled()).await.is_ok());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct JobHandle {
     job: Arc<Job>,

@@ -26,6 +26,23 @@ use crate::running::Running;
 use crate::session;
 
 /// Runs commands and records every execution. Cheap to clone; all clones are the same service.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_service::CommandExecutor;
+/// use executor_testkit::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let executor = CommandExecutor::builder(store.clone()).start().await?;
+/// let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
+/// let result = executor.execute(job.run_now()).await?;
+/// executor.shutdown(Duration::from_secs(5)).await;
+/// assert_eq!(store.records()[0].execution_id, result.execution_id);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct CommandExecutor {
     service: Arc<Service>,
@@ -74,6 +91,19 @@ impl Drop for Service {
 }
 
 /// Sets a service up; made by [`CommandExecutor::builder`].
+///
+/// ```
+/// use executor_service::{CommandExecutor, Config};
+/// use executor_testkit::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), executor_service::StartError> {
+/// let config = Config { queue_max: 100_000, ..Config::default() };
+/// let executor = CommandExecutor::builder(MemoryStore::new()).config(config).start().await?;
+/// assert_eq!(executor.running(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing runs before `start` is awaited"]
 pub struct Builder {
     store: Arc<dyn Store>,
@@ -233,6 +263,24 @@ impl CommandExecutor {
     /// [`cancellation`](executor_core::context::cancellation) and has `cancel_grace` to return; if it
     /// does, its own result is the outcome, else the execution is `cancelled`.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// use executor_core::Status;
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let job = executor.job("lights", "wait").handler_fn(std::future::pending::<()>);
+    /// let (job, cancel) = (job.register().await?, CancellationToken::new());
+    /// cancel.cancel(); // as the caller's own shutdown would
+    /// let result = executor.execute_until(job.run_now(), &cancel).await?;
+    /// assert_eq!(result.status(), Status::Cancelled);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Like [`execute`](Self::execute).
@@ -291,6 +339,19 @@ impl CommandExecutor {
 
     /// Sets what is told when an execution of this app fails whose registration has no error
     /// handler of its own. Executions that are running already keep the one they began with.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// executor.on_app_error("lights", |failure: executor_core::HandlerFailure| async move {
+    ///     eprintln!("{} ended as {}", failure.name(), failure.status.as_str());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_app_error(&self, app: impl Into<String>, handler: impl ErrorHandler) {
         self.service
             .error_handlers
@@ -323,6 +384,19 @@ impl CommandExecutor {
     }
 
     /// Where every record of this session is now.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// let ledger = executor.ledger();
+    /// assert!(ledger.is_balanced());
+    /// println!("{ledger}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ledger(&self) -> Ledger {
         self.service.intake.ledger()
     }
@@ -339,6 +413,20 @@ impl CommandExecutor {
 
     /// Waits until every record that was offered before the call is stored or given up. While the
     /// store is away this lasts as long as the retries do.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// # let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
+    /// executor.execute(job.run_now()).await?;
+    /// executor.flush().await;
+    /// assert_eq!(executor.ledger().stored, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

@@ -5,6 +5,20 @@ use executor_core::time::{Clock, Moment};
 use tokio::time::Instant;
 
 /// Starts at 2026-01-01T00:00:00Z and advances as tokio's time does, paused or not.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_core::Clock;
+/// use executor_testkit::TestClock;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let clock = TestClock::new();
+/// let begun = clock.now();
+/// tokio::time::sleep(Duration::from_millis(1)).await; // at once where tokio's time is paused
+/// assert!(clock.now().wall.as_micros() - begun.wall.as_micros() >= 1_000);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TestClock {
     origin: Instant,

@@ -1,7 +1,8 @@
 //! What every store must do, whatever it is made of. Whoever writes one runs this suite on it:
 //!
 //! ```
-//! # async fn test() {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
 //! executor_testkit::conformance::all(async || executor_testkit::MemoryStore::new()).await;
 //! # }
 //! ```
@@ -9,8 +10,8 @@
 use std::sync::Arc;
 
 use executor_core::ports::{
-    Apply, Batch, Fate, PruneSlice, Reconcile, Reconciled, RegistrationId, Session, SessionEnd,
-    SessionStatus, Store,
+    Apply, Batch, Fate, PruneRule, PruneSlice, Reconcile, Reconciled, RegistrationId, Session,
+    SessionEnd, SessionStatus, Store,
 };
 use executor_core::{ErrorClass, ExecutionRecord, Ledger, ListenerId, Timestamp};
 
@@ -175,7 +176,7 @@ async fn pruning_takes_the_oldest_first_and_no_more_than_a_slice<S: Store>(store
         .collect();
     persist(store, &session, records.clone()).await;
     let slice = PruneSlice {
-        before: records[5].ended_at(),
+        rule: PruneRule::EndedBefore(records[5].ended_at()),
         max_rows: 3,
     };
     assert_eq!(store.prune(slice).await.expect("answers"), 3);

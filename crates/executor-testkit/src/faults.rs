@@ -5,6 +5,13 @@ use std::time::Duration;
 use executor_core::{ErrorClass, StoreError};
 
 /// What happens to the next batch. Faults are used up in the order in which they were given.
+///
+/// ```
+/// use executor_testkit::{Fault, MemoryStore};
+///
+/// let store = MemoryStore::new();
+/// store.inject([Fault::Busy, Fault::Lost]); // the first two batches; the third is stored
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The store answers that it is busy; nothing is stored.

@@ -9,6 +9,8 @@ mod clock;
 
 mod samples;
 
+mod pruning;
+
 mod memory;
 
 mod discard;

@@ -17,8 +17,26 @@ use executor_core::{
 };
 
 use crate::faults::Fault;
+use crate::pruning;
 
 /// A store in memory. Clones are the same store, so a test keeps one and gives one away.
+///
+/// ```
+/// use std::sync::Arc;
+/// use executor_core::{Batch, Fate, RecordStore};
+/// use executor_testkit::{MemoryStore, listener, record, session};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), executor_core::StoreError> {
+/// let store = MemoryStore::new();
+/// let records = vec![record(&listener("hall"), None, 0)];
+/// let fates = store.persist(Arc::new(Batch { session: session(), records })).await?;
+/// assert_eq!(fates.len(), 1);
+/// assert_eq!(store.records().len(), 1);
+/// # assert_ne!(fates[0], Fate::AlreadyThere);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
@@ -412,12 +430,8 @@ impl Housekeeping for MemoryStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         Box::pin(async move {
             self.with("pruning old records", |tables| {
-                let mut old: Vec<(Timestamp, ExecutionId)> = tables
-                    .rows
-                    .iter()
-                    .map(|row| (row.record.ended_at(), row.record.execution_id))
-                    .filter(|(ended, _)| *ended < slice.before)
-                    .collect();
+                let mut old =
+                    pruning::let_go_by(slice.rule, tables.rows.iter().map(|row| &row.record));
                 old.sort();
                 old.truncate(slice.max_rows as usize);
                 tables

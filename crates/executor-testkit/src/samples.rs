@@ -15,6 +15,10 @@ use executor_core::{
 const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 /// A session that began at 2026-01-01T00:00:00Z, with a fresh id.
+///
+/// ```
+/// assert_eq!(executor_testkit::session().host, "testhost");
+/// ```
 pub fn session() -> Arc<Session> {
     Arc::new(Session {
         id: SessionId::new(START),
@@ -25,6 +29,11 @@ pub fn session() -> Arc<Session> {
 }
 
 /// A listener of the app `lights` on the topic `motion.hall`.
+///
+/// ```
+/// let hall = executor_testkit::listener("hall");
+/// assert_eq!(hall.key.to_string(), "lights[0].hall on motion.hall");
+/// ```
 pub fn listener(name: &str) -> ListenerRegistration {
     ListenerRegistration {
         key: Arc::new(ListenerKey {
@@ -38,6 +47,10 @@ pub fn listener(name: &str) -> ListenerRegistration {
 }
 
 /// A job of the app `lights`.
+///
+/// ```
+/// assert_eq!(executor_testkit::job("dim").key.to_string(), "lights[0].dim");
+/// ```
 pub fn job(name: &str) -> JobRegistration {
     JobRegistration {
         key: Arc::new(JobKey {
@@ -54,6 +67,12 @@ pub fn job(name: &str) -> JobRegistration {
 }
 
 /// A successful execution of a listener: 5 ms long, `at_ms` milliseconds after the session began.
+///
+/// ```
+/// let hall = executor_testkit::listener("hall");
+/// let record = executor_testkit::record(&hall, None, 10);
+/// assert_eq!(record.duration.as_millis(), 5);
+/// ```
 pub fn record(
     listener: &ListenerRegistration,
     id: Option<ListenerId>,
@@ -68,6 +87,12 @@ pub fn record(
 }
 
 /// A successful run of a job, like [`record`].
+///
+/// ```
+/// let dim = executor_testkit::job("dim");
+/// let record = executor_testkit::record_of_job(&dim, None, 0);
+/// assert_eq!(record.trigger.mode(), Some(executor_core::TriggerMode::Manual));
+/// ```
 pub fn record_of_job(job: &JobRegistration, id: Option<JobId>, at_ms: u64) -> ExecutionRecord {
     let key = Arc::clone(&job.key);
     success(

@@ -1,32 +1,14 @@
-//! Keeping the database in order: a slice of pruning, episodes of loss, and a sign of life.
+//! Keeping the database in order: episodes of loss, and a sign of life. Pruning is in [`crate::prune`].
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::Subject;
-use executor_core::ports::{Gap, PruneSlice};
+use executor_core::ports::Gap;
 
 use crate::rows::{KIND_HANDLER, KIND_JOB, key_columns};
-use crate::schema::{executions, gap_entities, gaps, sessions};
+use crate::schema::{gap_entities, gaps, sessions};
 use crate::session;
 use crate::transaction::immediate;
-
-/// Deletes the oldest rows that ended before a time, at most one slice of them.
-pub(crate) fn prune(connection: &mut SqliteConnection, slice: PruneSlice) -> QueryResult<u64> {
-    immediate(connection, |connection| {
-        let old: Vec<i64> = executions::table
-            .filter(executions::id.lt(slice.before.as_micros()))
-            .order(executions::id)
-            .limit(i64::from(slice.max_rows))
-            .select(executions::id)
-            .load(connection)?;
-        let (Some(first), Some(last)) = (old.first(), old.last()) else {
-            return Ok(0);
-        };
-        let range = executions::table.filter(executions::id.between(first, last));
-        let deleted = diesel::delete(range).execute(connection)?;
-        Ok(deleted as u64)
-    })
-}
 
 /// Writes episodes of loss; one that is there has its counts replaced. An episode of a session
 /// that has no row cannot be shown and is an error.

@@ -36,12 +36,27 @@ mod registration;
 
 mod housekeeping;
 
+mod sketch;
+
+mod rollup;
+
+mod summary;
+
+mod history;
+
 mod query;
+
+mod prune;
+
+mod inbox;
 
 mod writer;
 
 mod store;
 
+pub use history::{Filter, Found, Page, StoredExecution, Whose};
 pub use open::OpenError;
-pub use query::{QueryError, SqliteReader, Summary};
-pub use store::SqliteStore;
+pub use query::{QueryError, SqliteReader};
+pub use sketch::RELATIVE_ERROR;
+pub use store::{HookThere, SqliteStore};
+pub use summary::{Figures, Summary, Window};

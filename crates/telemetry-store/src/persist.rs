@@ -13,6 +13,7 @@ use executor_core::{DropReason, ErrorClass, ExecutionRecord};
 use crate::classify::class_of;
 use crate::insert::insert;
 use crate::parents::Parents;
+use crate::rollup::roll_up_late;
 use crate::row_ids::RowIds;
 use crate::rows::{ErrorRow, ExecutionRow, OrphanRow, Place};
 use crate::schema::{execution_errors, execution_orphans, executions};
@@ -66,10 +67,12 @@ fn places(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<P
     let parents = Parents::load(connection, &batch.records)?;
     let mut ids = RowIds::load(connection)?;
     let place = |record: &ExecutionRecord| {
+        let (id, is_late) = ids.next(connection, record.ended_at())?;
         Ok(Place {
-            id: ids.next(connection, record.ended_at())?,
+            id,
             session_id,
             parent: parents.row_of(&record.subject),
+            is_late,
         })
     };
     batch.records.iter().map(place).collect()
@@ -96,6 +99,15 @@ fn write(
     })?;
     for ((record, place), fate) in records.iter().zip(places).zip(&fates) {
         write_beside(connection, record, *place, fate)?;
+    }
+    let is_new = |fate: &Fate| matches!(fate, Fate::Stored | Fate::Detached);
+    let late = places
+        .iter()
+        .zip(&fates)
+        .filter(|(place, fate)| place.is_late && is_new(fate));
+    let late: Vec<i64> = late.map(|(place, _)| place.id).collect();
+    if !late.is_empty() {
+        roll_up_late(connection, &late)?;
     }
     Ok(fates)
 }

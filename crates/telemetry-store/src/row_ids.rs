@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::Timestamp;
 
+use crate::rollup::rolled_up_to;
 use crate::schema::executions;
 
 /// A row recorded longer than this before the newest one is late: a retry or a replay. Within it
@@ -34,29 +35,32 @@ impl RowIds {
         let last: Option<i64> = executions::table
             .select(max(executions::id))
             .get_result(connection)?;
+        // What was rolled up and deleted since counts as there: a row that is given a lower id than
+        // that would never be rolled up.
+        let rolled_up_to = rolled_up_to(connection)?;
         Ok(Self {
-            last: last.unwrap_or(i64::MIN),
+            last: last.unwrap_or(i64::MIN).max(rolled_up_to),
             late: BTreeSet::new(),
             fresh: Vec::new(),
         })
     }
 
-    /// The id for a row recorded at this time.
+    /// The id for a row recorded at this time, and whether that is a late one.
     pub(crate) fn next(
         &mut self,
         connection: &mut SqliteConnection,
         recorded: Timestamp,
-    ) -> QueryResult<i64> {
+    ) -> QueryResult<(i64, bool)> {
         let recorded = recorded.as_micros();
         if recorded < self.last.saturating_sub(LATE_US) {
             let id = self.first_free(connection, recorded)?;
             self.late.insert(id);
             self.last = self.last.max(id);
-            return Ok(id);
+            return Ok((id, true));
         }
         self.last = recorded.max(self.last.saturating_add(1));
         self.fresh.push(self.last);
-        Ok(self.last)
+        Ok((self.last, false))
     }
 
     fn first_free(&self, connection: &mut SqliteConnection, from: i64) -> QueryResult<i64> {

@@ -19,13 +19,13 @@ pub(crate) const KIND_HANDLER: i64 = 0;
 pub(crate) const KIND_JOB: i64 = 1;
 
 /// The bits of `executions.flags`, as the migration documents them.
-mod flag {
-    pub(super) const DI_FAILURE: i64 = 1;
-    pub(super) const THREAD_LEAKED: i64 = 2;
-    pub(super) const OVERRAN: i64 = 4;
-    pub(super) const FRAMEWORK: i64 = 8;
-    pub(super) const TIMEOUT_DEADLINE: i64 = 16;
-    pub(super) const TIMEOUT_HANDLER: i64 = 32;
+pub(crate) mod flag {
+    pub(crate) const DI_FAILURE: i64 = 1;
+    pub(crate) const THREAD_LEAKED: i64 = 2;
+    pub(crate) const OVERRAN: i64 = 4;
+    pub(crate) const FRAMEWORK: i64 = 8;
+    pub(crate) const TIMEOUT_DEADLINE: i64 = 16;
+    pub(crate) const TIMEOUT_HANDLER: i64 = 32;
 }
 
 /// A row of `executions`, borrowing its strings from the record.
@@ -56,6 +56,8 @@ pub(crate) struct Place {
     pub(crate) session_id: i64,
     /// The row of its listener or job; `None` where there is none.
     pub(crate) parent: Option<i64>,
+    /// Its id lies before others that are there already.
+    pub(crate) is_late: bool,
 }
 
 impl<'a> ExecutionRow<'a> {

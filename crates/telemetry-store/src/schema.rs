@@ -154,6 +154,44 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    rollup_entities (id) {
+        id -> BigInt,
+        kind -> BigInt,
+        app_key -> Text,
+        instance -> BigInt,
+        name -> Text,
+        topic -> Text,
+    }
+}
+
+diesel::table! {
+    rollups (span_us, start_us, entity_id) {
+        span_us -> BigInt,
+        start_us -> BigInt,
+        entity_id -> BigInt,
+        success -> BigInt,
+        error -> BigInt,
+        timed_out -> BigInt,
+        cancelled -> BigInt,
+        panicked -> BigInt,
+        skipped -> BigInt,
+        interrupted -> BigInt,
+        sum_us -> BigInt,
+        max_us -> BigInt,
+        sketch -> Binary,
+        last_error_us -> Nullable<BigInt>,
+        last_error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    rollup_progress (id) {
+        id -> BigInt,
+        rolled_up_to -> BigInt,
+    }
+}
+
 diesel::joinable!(executions -> sessions (session_id));
 
 diesel::allow_tables_to_appear_in_same_query!(

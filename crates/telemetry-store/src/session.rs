@@ -1,11 +1,14 @@
 //! The rows of sessions. Whether a session's process lives is asked of [`crate::alive`].
 
+use std::ops::Range;
+
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Session, SessionEnd, SessionStatus};
 use executor_core::{DropReason, Ledger, SessionId, Timestamp};
 
 use crate::schema::sessions;
+use crate::summary::ID_SLACK_US;
 use crate::transaction::immediate;
 
 /// The id of the session's row, written now if it is not there.
@@ -34,6 +37,26 @@ pub(crate) fn row_of(connection: &mut SqliteConnection, id: SessionId) -> QueryR
         .first(connection)
         .optional()
 }
+
+/// The session's row, and between which ids the rows of its executions lie; both ends belong to it.
+pub(crate) fn ids_of(
+    connection: &mut SqliteConnection,
+    id: SessionId,
+) -> QueryResult<Option<(i64, Range<i64>)>> {
+    let row: Option<(i64, i64, Option<i64>)> = sessions::table
+        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .select((sessions::id, sessions::started_us, sessions::stopped_us))
+        .first(connection)
+        .optional()?;
+    Ok(row.map(|(row, started, stopped)| {
+        // A session that was found crashed may have written until after its last heartbeat.
+        let end = stopped.map_or(i64::MAX, |at| at.saturating_add(HEARTBEAT_SLACK_US));
+        (row, started.saturating_sub(ID_SLACK_US)..end)
+    }))
+}
+
+/// How long a session may go on after the heartbeat that became its end.
+const HEARTBEAT_SLACK_US: i64 = 3_600_000_000;
 
 pub(crate) fn heartbeat(
     connection: &mut SqliteConnection,

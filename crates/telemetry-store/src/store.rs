@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationId,
@@ -15,9 +16,11 @@ use executor_core::{
 };
 
 use crate::alive::{self, Proof};
+use crate::history::StoredExecution;
 use crate::open::{OpenError, Target};
-use crate::writer::Writer;
-use crate::{housekeeping, persist, registration, session};
+use crate::prune::{self, Hook};
+use crate::writer::{Errands, Writer};
+use crate::{housekeeping, persist, registration, rollup, session};
 
 /// A SQLite database that keeps records, registrations and sessions.
 ///
@@ -28,6 +31,28 @@ pub struct SqliteStore {
     sessions_dir: Option<PathBuf>,
     path: Option<PathBuf>,
     proofs: Mutex<HashMap<SessionId, Proof>>,
+    /// How many rows were written since they were last rolled up.
+    unrolled: Arc<AtomicUsize>,
+    on_prune: OnceLock<Arc<Hook>>,
+}
+
+/// A store has one hook at most.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("there is a hook for pruned rows already")]
+pub struct HookThere;
+
+/// After how many rows they are rolled up. What is not yet is read row by row by whoever asks.
+const ROLL_UP_EVERY: usize = 10_000;
+
+/// Rolls up a slice, and leaves the next one for later.
+fn roll_up(errands: &Errands) {
+    let next = errands.clone();
+    errands.leave("rolling up", move |connection| {
+        if rollup::roll_up(connection)? {
+            roll_up(&next);
+        }
+        Ok(())
+    });
 }
 
 impl SqliteStore {
@@ -46,12 +71,29 @@ impl SqliteStore {
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let (writer, target) = Writer::start(Target::parse(url)?).await?;
         let path = target.path().map(ToOwned::to_owned);
+        // What an earlier process left.
+        roll_up(&writer.errands());
         Ok(Self {
             writer,
             sessions_dir: path.as_deref().map(alive::directory_of),
             path,
             proofs: Mutex::default(),
+            unrolled: Arc::default(),
+            on_prune: OnceLock::new(),
         })
+    }
+
+    /// Shows every row to this hook before it is pruned, a slice at a time, on the writer's thread. If
+    /// it panics, the slice stays.
+    ///
+    /// # Errors
+    ///
+    /// There is a hook already.
+    pub fn on_prune(
+        &self,
+        hook: impl Fn(&[StoredExecution]) + Send + Sync + 'static,
+    ) -> Result<(), HookThere> {
+        self.on_prune.set(Arc::new(hook)).map_err(|_| HookThere)
     }
 
     fn prove_alive(&self, id: SessionId) -> Result<(), StoreError> {
@@ -75,8 +117,14 @@ impl SqliteStore {
 
 impl RecordStore for SqliteStore {
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
+        let (unrolled, errands) = (Arc::clone(&self.unrolled), self.writer.errands());
         Box::pin(self.writer.call("storing a batch", move |connection| {
-            persist::persist(connection, &batch)
+            let fates = persist::persist(connection, &batch)?;
+            if unrolled.fetch_add(fates.len(), Ordering::Relaxed) + fates.len() >= ROLL_UP_EVERY {
+                unrolled.store(0, Ordering::Relaxed);
+                roll_up(&errands);
+            }
+            Ok(fates)
         }))
     }
 
@@ -178,9 +226,13 @@ impl SessionStore for SqliteStore {
 
 impl Housekeeping for SqliteStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
-        Box::pin(self.writer.call("pruning old records", move |connection| {
-            housekeeping::prune(connection, slice)
-        }))
+        let hook = self.on_prune.get().cloned();
+        Box::pin(
+            self.writer
+                .call_later("pruning old records", move |connection| {
+                    prune::prune(connection, slice, hook.as_deref())
+                }),
+        )
     }
 
     fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {

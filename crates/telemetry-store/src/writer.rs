@@ -2,14 +2,16 @@
 //! that panics costs itself and the connection, nothing else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use diesel::QueryResult;
 use diesel::sqlite::SqliteConnection;
 use executor_core::{ErrorClass, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::classify::{class_of, is_lock, store_error};
+use crate::inbox::{Inbox, Urgency};
 use crate::open::{OpenError, Target, open_writer};
 
 /// A request, with its reply inside.
@@ -23,22 +25,23 @@ enum After {
     Reconnect,
 }
 
-enum Message {
-    Serve(Request),
-    /// Finish; the reply is the thread's end.
-    Close(oneshot::Sender<()>),
-}
-
 /// The way to the writer thread. Dropping the last one ends the thread after what was asked.
 pub(crate) struct Writer {
-    messages: mpsc::UnboundedSender<Message>,
+    inbox: Arc<Inbox<Request>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.inbox.close());
+    }
 }
 
 impl Writer {
     /// Opens the database on a new thread and returns when it is open, or with the reason why
     /// not.
     pub(crate) async fn start(target: Target) -> Result<(Self, Target), OpenError> {
-        let (messages, inbox) = mpsc::unbounded_channel();
+        let inbox = Arc::new(Inbox::default());
+        let theirs = Arc::clone(&inbox);
         let (opened, is_open) = oneshot::channel();
         let _thread: JoinHandle<()> = thread::Builder::new()
             .name("telemetry-writer".into())
@@ -46,7 +49,7 @@ impl Writer {
                 Ok(connection) => {
                     let target = target.canonical();
                     let _ = opened.send(Ok(target.clone()));
-                    serve(connection, &target, inbox);
+                    serve(connection, &target, &theirs);
                 }
                 Err(error) => {
                     let _ = opened.send(Err(error));
@@ -54,7 +57,7 @@ impl Writer {
             })
             .map_err(OpenError::Thread)?;
         match is_open.await {
-            Ok(result) => result.map(|target| (Self { messages }, target)),
+            Ok(result) => result.map(|target| (Self { inbox }, target)),
             Err(_) => Err(OpenError::Thread(std::io::Error::other(
                 "the thread panicked while it opened the database",
             ))),
@@ -68,6 +71,24 @@ impl Writer {
         operation: &'static str,
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.call_at(Urgency::Now, operation, work).await
+    }
+
+    /// The same, when nobody waits for anything else.
+    pub(crate) async fn call_later<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.call_at(Urgency::Later, operation, work).await
+    }
+
+    async fn call_at<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        operation: &'static str,
+        work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, replied) = oneshot::channel();
         let request: Request = Box::new(move |connection| {
             let result = work(connection);
@@ -75,9 +96,8 @@ impl Writer {
             let _ = reply.send(result);
             after
         });
-        self.messages
-            .send(Message::Serve(request))
-            .map_err(|_| StoreError::closed(operation))?;
+        let put = self.inbox.put(request, urgency);
+        put.map_err(|_| StoreError::closed(operation))?;
         match replied.await {
             Ok(result) => result.map_err(|error| store_error(operation, error)),
             // Nobody knows whether it had committed; asking again is safe.
@@ -88,36 +108,61 @@ impl Writer {
         }
     }
 
+    /// A way to leave work for later, for whoever is on the writer's thread.
+    pub(crate) fn errands(&self) -> Errands {
+        Errands(Arc::clone(&self.inbox))
+    }
+
     /// Serves what was asked before, then ends the thread. Returns when its connection is closed.
     pub(crate) async fn close(&self) {
-        let (done, is_done) = oneshot::channel();
-        if self.messages.send(Message::Close(done)).is_ok() {
-            // An error here is the thread's end too.
-            let _ = is_done.await;
-        }
+        // An error is the thread's end.
+        let _ = self.inbox.close().await;
     }
 }
 
-fn serve(
-    connection: SqliteConnection,
-    target: &Target,
-    mut inbox: mpsc::UnboundedReceiver<Message>,
-) {
-    let mut connection = Some(connection);
-    while let Some(message) = inbox.blocking_recv() {
-        match message {
-            Message::Serve(request) => connection = answer(request, connection.take(), target),
-            Message::Close(done) => {
-                inbox.close();
-                drop(connection);
-                let _ = done.send(());
-                return;
+/// Leaves work for when nobody waits for anything.
+#[derive(Clone)]
+pub(crate) struct Errands(Arc<Inbox<Request>>);
+
+impl Errands {
+    /// What fails is tried again with the next errand; only that it failed is said.
+    pub(crate) fn leave(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut SqliteConnection) -> QueryResult<()> + Send + 'static,
+    ) {
+        let request: Request = Box::new(move |connection| {
+            let result = work(connection);
+            if let Err(error) = &result {
+                let error: &dyn std::error::Error = error;
+                tracing::debug!(error, operation, "put off");
             }
-        }
+            after(&result)
+        });
+        // Refused only when the store is closing, and then it is the next opening's errand.
+        let _ = self.0.put(request, Urgency::Later);
+    }
+}
+
+fn serve(connection: SqliteConnection, target: &Target, inbox: &Inbox<Request>) {
+    let _ending = Ending(inbox);
+    let mut connection = Some(connection);
+    while let Some(request) = inbox.next() {
+        connection = answer(request, connection.take(), target);
         if connection.is_none() && target.path().is_none() {
             tracing::error!("the database was in memory and is gone with its connection");
             return;
         }
+    }
+    drop(connection);
+}
+
+/// Whatever ends the thread, nobody waits for it any longer.
+struct Ending<'i>(&'i Inbox<Request>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.has_ended();
     }
 }
 

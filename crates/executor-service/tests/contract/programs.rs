@@ -117,7 +117,9 @@ async fn a19_however_much_a_program_writes_only_the_end_is_kept() {
     let line = script(&format!("{much}; {much} >&2; echo the end >&2; exit 1"));
     let report = report_of(line).await;
     assert!(report.chars().count() <= 8_192);
-    assert!(report.contains("bytes before this"), "{report}");
+    // A backtrace may stand before it; what is left of the output then is its end.
+    let kept = report.matches("a line that nobody reads").count();
+    assert!(kept < 400, "{kept}");
     assert!(report.ends_with("\nthe end"), "{report}");
 }
 

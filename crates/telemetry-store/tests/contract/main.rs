@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod history;
 mod migrations;
 mod opening;
 mod queries;
 mod records;
 mod registrations;
+mod rollups;
 mod sessions;
 mod support;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use executor_testkit as kit;
+use telemetry_store::Window;
 use telemetry_store::migrate::Migrator;
 
 use crate::support::{Database, persist};
@@ -74,12 +75,12 @@ async fn an_older_database_is_not_read_before_it_is_migrated() {
     Migrator::open(database.url()).unwrap().down().unwrap();
     let error = database
         .reader()
-        .summaries(None)
+        .summaries(Window::default())
         .await
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("lacks the migration") && error.contains("_views"),
+        error.contains("lacks the migration") && error.contains("_rollups"),
         "{error}"
     );
 }
@@ -110,7 +111,7 @@ fn the_declared_tables_are_those_of_the_catalogue() {
     Migrator::open(database.url()).unwrap().up().unwrap();
     let outside = database.outside();
     let declared = declared();
-    assert_eq!(declared.len(), 8);
+    assert_eq!(declared.len(), 11);
     for (table, columns) in &declared {
         let query = "SELECT name, CASE type WHEN 'INTEGER' THEN 'BigInt' WHEN 'TEXT' THEN 'Text' \
                      WHEN 'BLOB' THEN 'Binary' END, \"notnull\" OR pk FROM pragma_table_info(?1)";

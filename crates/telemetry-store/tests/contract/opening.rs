@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use executor_core::ports::Housekeeping;
-use telemetry_store::{OpenError, SqliteReader, SqliteStore};
+use telemetry_store::{OpenError, SqliteReader, SqliteStore, Window};
 
 use crate::support::Database;
 
@@ -64,7 +64,11 @@ async fn d05_what_is_not_ours_is_refused_and_not_one_byte_changes() {
             OpenError::NotADatabase { .. } => assert!(!is_database),
             other => panic!("{other}"),
         }
-        let unread = database.reader().summaries(None).await.unwrap_err();
+        let unread = database
+            .reader()
+            .summaries(Window::default())
+            .await
+            .unwrap_err();
         assert!(unread.to_string().contains("left untouched"), "{unread}");
         assert_eq!(everything_in(database.directory.path()), before);
     }
@@ -108,7 +112,7 @@ async fn d05_a_newer_database_is_refused_naming_both_versions() {
     let refused = SqliteStore::open(database.url()).await.err().unwrap();
     let text = refused.to_string();
     assert!(
-        text.contains("29991231000001") && text.contains("_views"),
+        text.contains("29991231000001") && text.contains("_rollups"),
         "{text}"
     );
 }
@@ -162,7 +166,11 @@ async fn d05_what_cannot_be_a_database_says_why() {
     assert!(why("postgres://localhost/x").await.contains("SQLite only"));
     assert!(why("mysql://localhost/x").await.contains("only sqlite:"));
     let absent = SqliteReader::new(&inside("absent.db")).unwrap();
-    let unread = absent.summaries(None).await.unwrap_err().to_string();
+    let unread = absent
+        .summaries(Window::default())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(unread.starts_with("no database at"), "{unread}");
     assert!(!directory.path().join("absent.db").exists());
 }
@@ -183,7 +191,7 @@ async fn d05_starters_at_the_same_time_do_not_collide() {
         }
         assert_eq!(
             database.number("SELECT count(*) FROM __diesel_schema_migrations"),
-            2
+            3
         );
     }
 }

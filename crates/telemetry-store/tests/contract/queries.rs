@@ -6,6 +6,7 @@ use std::time::Duration;
 use executor_core::ports::RegistrationStore;
 use executor_core::{Failure, Status};
 use executor_testkit as kit;
+use telemetry_store::{RELATIVE_ERROR, Window};
 
 use crate::support::{Database, persist};
 
@@ -35,29 +36,50 @@ async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
         .await
         .unwrap();
 
-    let summaries = database.reader().summaries(Some(session.id)).await.unwrap();
+    let summaries = database
+        .reader()
+        .summaries(Window::of_session(session.id))
+        .await
+        .unwrap();
     assert_eq!(summaries.len(), 1, "{summaries:?}");
     let hall = &summaries[0];
     assert_eq!(
         (
-            hall.runs(),
-            hall.count(Status::Success),
-            hall.count(Status::TimedOut)
+            hall.figures.runs(),
+            hall.figures.count(Status::Success),
+            hall.figures.count(Status::TimedOut)
         ),
         (100, 90, 10)
     );
-    assert_eq!(hall.average, Duration::from_micros(505));
-    assert_eq!(
-        hall.p95,
-        Duration::from_micros(950),
-        "95 of 100 took no longer"
-    );
-    assert_eq!(hall.last_error.as_deref(), Some("TimeoutError: number 99"));
+    assert_eq!(hall.figures.average, Duration::from_micros(505));
+    assert_eq!(hall.figures.max, Duration::from_micros(1_000));
+    let percentiles = [
+        (hall.figures.p50, 500.0),
+        (hall.figures.p95, 950.0),
+        (hall.figures.p99, 990.0),
+    ];
+    for (found, exact) in percentiles {
+        let error = (found.as_micros() as f64 - exact).abs();
+        assert!(
+            error <= exact * RELATIVE_ERROR + 0.5,
+            "{found:?} for {exact}"
+        );
+    }
+    let last_error = hall.figures.last_error.as_deref();
+    assert_eq!(last_error, Some("TimeoutError: number 99"));
     assert_eq!(
         (hall.name.as_str(), hall.topic.as_deref()),
         ("hall", Some("motion.hall"))
     );
-    assert_eq!(database.reader().summaries(None).await.unwrap().len(), 2);
+    assert_eq!(
+        database
+            .reader()
+            .summaries(Window::default())
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
     assert_eq!(database.reader().count(None).await.unwrap(), 101);
 }
 
@@ -80,21 +102,22 @@ async fn d09_rows_from_before_and_after_a_deletion_stand_together() {
             .execute("DELETE FROM listeners", [])
             .unwrap();
     }
-    let summaries = database.reader().summaries(None).await.unwrap();
-    assert_eq!((summaries.len(), summaries[0].runs()), (1, 2));
+    let summaries = database
+        .reader()
+        .summaries(Window::default())
+        .await
+        .unwrap();
+    assert_eq!((summaries.len(), summaries[0].figures.runs()), (1, 2));
 }
 
 #[tokio::test]
 async fn d10_a_value_that_no_enum_knows_is_an_error_that_names_the_row() {
     let database = Database::new();
     let store = database.open().await;
-    persist(
-        &store,
-        &kit::session(),
-        vec![kit::record(&kit::listener("hall"), None, 0)],
-    )
-    .await
-    .unwrap();
+    let session = kit::session();
+    let record = kit::record(&kit::listener("hall"), None, 0);
+    let id = record.execution_id;
+    persist(&store, &session, vec![record]).await.unwrap();
     database
         .outside()
         .execute("UPDATE executions SET status = 42", [])
@@ -102,11 +125,13 @@ async fn d10_a_value_that_no_enum_knows_is_an_error_that_names_the_row() {
     let row = database.number("SELECT id FROM executions");
     let error = database
         .reader()
-        .summaries(None)
+        .summaries(Window::of_session(session.id))
         .await
         .unwrap_err()
         .to_string();
     let expected =
         format!("the execution with id {row} has the status 42, which this program does not know");
     assert_eq!(error, expected);
+    let one = database.reader().execution(id).await.unwrap_err();
+    assert_eq!(one.to_string(), expected);
 }

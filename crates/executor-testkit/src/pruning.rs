@@ -1,0 +1,42 @@
+//! Which records a rule of pruning lets go, said in the plainest way: what a store is compared with.
+
+use std::collections::HashMap;
+
+use executor_core::ports::PruneRule;
+use executor_core::{ExecutionId, ExecutionRecord, Status, Subject, Timestamp};
+
+/// When they ended, and which they are.
+type Named = (Timestamp, ExecutionId);
+
+pub(crate) fn let_go_by<'r>(
+    rule: PruneRule,
+    records: impl Iterator<Item = &'r ExecutionRecord>,
+) -> Vec<Named> {
+    let named = |record: &ExecutionRecord| (record.ended_at(), record.execution_id);
+    let went_well =
+        |record: &&ExecutionRecord| matches!(record.status, Status::Success | Status::Skipped);
+    match rule {
+        PruneRule::EndedBefore(at) => records.map(named).filter(|(end, _)| *end < at).collect(),
+        PruneRule::WentWellBefore(at) => {
+            let well = records.filter(went_well).map(named);
+            well.filter(|(end, _)| *end < at).collect()
+        }
+        PruneRule::AllButNewest(count) => {
+            let mut of_each: HashMap<&Subject, Vec<Named>> = HashMap::new();
+            for record in records {
+                of_each
+                    .entry(&record.subject)
+                    .or_default()
+                    .push(named(record));
+            }
+            let surplus = of_each.into_values().flat_map(|mut all| {
+                all.sort();
+                all.truncate(all.len().saturating_sub(count as usize));
+                all
+            });
+            surplus.collect()
+        }
+        // Memory is not measured.
+        PruneRule::LargerThan(_) => Vec::new(),
+    }
+}

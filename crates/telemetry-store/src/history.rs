@@ -1,0 +1,424 @@
+//! Single executions out of the history: by whose they are, how and when they ended; page by page.
+//!
+//! A page is found in two steps: first the ids, from an index or the primary key, then the rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::SqliteConnection;
+use executor_core::record::{Marks, SYNTHETIC_ORIGIN, TriggerMode};
+use executor_core::{
+    ExecutionId, ExecutionRecord, Failure, JobId, JobKey, ListenerId, ListenerKey, SessionId,
+    SourceTier, Status, Subject, TimeoutOrigin, Timestamp, Trigger,
+};
+
+use crate::query::QueryError;
+use crate::rollup::damaged;
+use crate::rows::{KIND_HANDLER, KIND_JOB, flag};
+use crate::schema::{listeners, scheduled_jobs};
+use crate::session;
+use crate::summary::ID_SLACK_US;
+
+/// Whose executions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Whose {
+    /// Everybody's.
+    #[default]
+    All,
+    /// One listener's.
+    Listener(ListenerId),
+    /// One job's.
+    Job(JobId),
+    /// One app's, also of listeners and jobs that are gone.
+    App(String),
+    /// One session's.
+    Session(SessionId),
+}
+
+/// Which executions. Default: all.
+///
+/// ```
+/// use executor_core::{ListenerId, Status};
+/// use telemetry_store::{Filter, Whose};
+///
+/// let filter = Filter {
+///     whose: Whose::Listener(ListenerId(7)),
+///     status: Some(Status::TimedOut),
+///     ..Filter::default()
+/// };
+/// assert_ne!(filter, Filter::default());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Whose they are.
+    pub whose: Whose,
+    /// How they ended.
+    pub status: Option<Status>,
+    /// Those that ended at or after this.
+    pub from: Option<Timestamp>,
+    /// Those that ended before this.
+    pub to: Option<Timestamp>,
+}
+
+/// Which page. Default: the first, of 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How many at most.
+    pub limit: u32,
+    /// Those before this one: [`Found::next`] of the page before.
+    pub before: Option<i64>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self {
+            limit: 100,
+            before: None,
+        }
+    }
+}
+
+/// A page.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Found {
+    /// The executions, the latest first.
+    pub executions: Vec<StoredExecution>,
+    /// Where the next page begins; `None` if there is none.
+    pub next: Option<i64>,
+}
+
+/// One execution as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StoredExecution {
+    /// Its row in `executions`.
+    pub row: i64,
+    /// Its session.
+    pub session: SessionId,
+    /// What was recorded. Its failure's strings are those of the row, its generation is not kept.
+    pub record: ExecutionRecord,
+}
+
+pub(crate) fn executions(
+    connection: &mut SqliteConnection,
+    filter: &Filter,
+    page: Page,
+) -> Result<Found, QueryError> {
+    connection.transaction(|connection| {
+        let ids = ids(connection, filter, page)?;
+        let next = (ids.len() == page.limit as usize).then(|| ids.last().copied());
+        let mut executions = Vec::with_capacity(ids.len());
+        for id in ids {
+            executions.extend(by_row(connection, id)?);
+        }
+        Ok(Found {
+            executions,
+            next: next.flatten(),
+        })
+    })
+}
+
+pub(crate) fn execution(
+    connection: &mut SqliteConnection,
+    id: ExecutionId,
+) -> Result<Option<StoredExecution>, QueryError> {
+    let name = id.0.as_bytes().to_vec();
+    let row = diesel::sql_query(format!("{STORED} e.execution_id = ?1")).bind::<Binary, _>(name);
+    let row: Option<Row> = row.get_result(connection).optional()?;
+    row.map(Row::into_execution).transpose()
+}
+
+/// The ids of a page, the greatest first.
+fn ids(connection: &mut SqliteConnection, filter: &Filter, page: Page) -> QueryResult<Vec<i64>> {
+    let wanted = Wanted::new(filter, page);
+    let mut found = match &filter.whose {
+        Whose::All => wanted.load(connection, "1")?,
+        Whose::Listener(id) => wanted.load(connection, &format!("e.listener_id = {}", id.0))?,
+        Whose::Job(id) => wanted.load(connection, &format!("e.job_id = {}", id.0))?,
+        Whose::Session(session) => match session::ids_of(connection, *session)? {
+            None => Vec::new(),
+            // A session is a stretch of the primary key.
+            Some((row, ids)) => {
+                let (first, last) = (ids.start, ids.end);
+                let stretch = format!("e.id BETWEEN {first} AND {last} AND +e.session_id = {row}");
+                wanted.load(connection, &stretch)?
+            }
+        },
+        Whose::App(app) => of_app(connection, app, &wanted)?,
+    };
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    found.truncate(page.limit as usize);
+    Ok(found)
+}
+
+/// Each of an app's registrations has an index of its own executions: a page of each holds the page of
+/// all of them.
+fn of_app(connection: &mut SqliteConnection, app: &str, wanted: &Wanted) -> QueryResult<Vec<i64>> {
+    let of_listeners = listeners::table.filter(listeners::app_key.eq(app));
+    let of_jobs = scheduled_jobs::table.filter(scheduled_jobs::app_key.eq(app));
+    let listeners: Vec<i64> = of_listeners.select(listeners::id).load(connection)?;
+    let jobs: Vec<i64> = of_jobs.select(scheduled_jobs::id).load(connection)?;
+    let mut found = Vec::new();
+    for (column, rows) in [("listener_id", listeners), ("job_id", jobs)] {
+        for row in rows {
+            found.extend(wanted.load(connection, &format!("e.{column} = {row}"))?);
+        }
+    }
+    let question = wanted.question(
+        "execution_orphans o CROSS JOIN executions e ON e.id = o.id",
+        "o.app_key = ?1",
+    );
+    let orphans = diesel::sql_query(question).bind::<Text, _>(app);
+    let orphans: Vec<Id> = orphans.load(connection)?;
+    found.extend(orphans.into_iter().map(|found| found.id));
+    Ok(found)
+}
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+/// The conditions that are the same whoever they belong to. All of them are numbers, so they stand in the
+/// question as they are.
+struct Wanted {
+    conditions: String,
+}
+
+impl Wanted {
+    fn new(filter: &Filter, page: Page) -> Self {
+        let mut conditions = match filter.status {
+            None => String::new(),
+            Some(Status::Success) => " AND e.status = 0".into(),
+            // Said twice, so that the index of what did not succeed is found.
+            Some(status) => format!(" AND e.status = {} AND e.status <> 0", status.code()),
+        };
+        if let Some(from) = filter.from.map(Timestamp::as_micros) {
+            let ended = format!(" AND e.id >= {from} AND e.start_us + e.duration_us >= {from}");
+            conditions.push_str(&ended);
+        }
+        if let Some(to) = filter.to.map(Timestamp::as_micros) {
+            let last = to.saturating_add(ID_SLACK_US);
+            let ended = format!(" AND e.id <= {last} AND e.start_us + e.duration_us < {to}");
+            conditions.push_str(&ended);
+        }
+        if let Some(before) = page.before {
+            conditions.push_str(&format!(" AND e.id < {before}"));
+        }
+        conditions.push_str(&format!(" ORDER BY e.id DESC LIMIT {}", page.limit));
+        Self { conditions }
+    }
+
+    fn question(&self, tables: &str, whose: &str) -> String {
+        format!("SELECT e.id FROM {tables} WHERE {whose}{}", self.conditions)
+    }
+
+    fn load(&self, connection: &mut SqliteConnection, whose: &str) -> QueryResult<Vec<i64>> {
+        let found: Vec<Id> =
+            diesel::sql_query(self.question("executions e", whose)).load(connection)?;
+        Ok(found.into_iter().map(|found| found.id).collect())
+    }
+}
+
+const STORED: &str = "
+SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
+       e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
+       e.args_json, s.session_uuid, x.error_type, x.error_message, x.error_report,
+       coalesce(l.app_key, j.app_key, o.app_key, '?') AS app_key,
+       coalesce(l.instance, j.instance, o.instance, 0) AS instance,
+       coalesce(l.name, j.name, o.name, '?') AS name,
+       coalesce(l.topic, o.topic, '') AS topic
+FROM executions e
+JOIN sessions s ON s.id = e.session_id
+LEFT JOIN listeners l ON l.id = e.listener_id
+LEFT JOIN scheduled_jobs j ON j.id = e.job_id
+LEFT JOIN execution_orphans o ON o.id = e.id
+LEFT JOIN execution_errors x ON x.id = e.id
+WHERE ";
+
+pub(crate) fn by_row(
+    connection: &mut SqliteConnection,
+    id: i64,
+) -> Result<Option<StoredExecution>, QueryError> {
+    let row = diesel::sql_query(format!("{STORED} e.id = ?1")).bind::<BigInt, _>(id);
+    let row: Option<Row> = row.get_result(connection).optional()?;
+    row.map(Row::into_execution).transpose()
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Binary)]
+    execution_id: Vec<u8>,
+    #[diesel(sql_type = BigInt)]
+    kind: i64,
+    #[diesel(sql_type = BigInt)]
+    status: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    listener_id: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    job_id: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    start_us: i64,
+    #[diesel(sql_type = BigInt)]
+    duration_us: i64,
+    #[diesel(sql_type = BigInt)]
+    flags: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    blocked_us: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    retry_count: i64,
+    #[diesel(sql_type = BigInt)]
+    attempt_number: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    trigger_id: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    trigger_origin: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    trigger_mode: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    args_json: Option<String>,
+    #[diesel(sql_type = Binary)]
+    session_uuid: Vec<u8>,
+    #[diesel(sql_type = Nullable<Text>)]
+    error_type: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    error_message: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    error_report: Option<String>,
+    #[diesel(sql_type = Text)]
+    app_key: String,
+    #[diesel(sql_type = BigInt)]
+    instance: i64,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    topic: String,
+}
+
+impl Row {
+    fn into_execution(self) -> Result<StoredExecution, QueryError> {
+        let status =
+            Status::from_code(self.status).ok_or_else(|| self.unknown("status", self.status))?;
+        let session = uuid_of(&self.session_uuid, "a session's uuid is malformed")?;
+        let execution_id = uuid_of(&self.execution_id, "an execution's id is malformed")?;
+        let record = ExecutionRecord {
+            execution_id: ExecutionId(execution_id),
+            subject: self.subject()?,
+            source_tier: if self.flags & flag::FRAMEWORK == 0 {
+                SourceTier::App
+            } else {
+                SourceTier::Framework
+            },
+            status,
+            started_at: Timestamp::from_micros(self.start_us),
+            duration: self.duration(self.duration_us)?,
+            failure: self.failure().map(Arc::new),
+            marks: self.marks()?,
+            trigger: self.trigger()?,
+            generation: 0,
+            retry_count: self.small("retry count", self.retry_count)?,
+            attempt_number: self.small("attempt number", self.attempt_number)?,
+            arguments_json: self.args_json.map(Box::from),
+        };
+        Ok(StoredExecution {
+            row: self.id,
+            session: SessionId(session),
+            record,
+        })
+    }
+
+    fn subject(&self) -> Result<Subject, QueryError> {
+        let instance = self.small("instance", self.instance)?;
+        let (app_key, name) = (self.app_key.clone(), self.name.clone());
+        match self.kind {
+            KIND_HANDLER => Ok(Subject::Listener {
+                key: Arc::new(ListenerKey {
+                    app_key,
+                    instance,
+                    name,
+                    topic: self.topic.clone(),
+                }),
+                id: self.listener_id.map(ListenerId),
+            }),
+            KIND_JOB => Ok(Subject::Job {
+                key: Arc::new(JobKey {
+                    app_key,
+                    instance,
+                    name,
+                }),
+                id: self.job_id.map(JobId),
+            }),
+            kind => Err(self.unknown("kind", kind)),
+        }
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        Some(Failure {
+            error_type: self.error_type.clone()?,
+            message: self.error_message.clone().unwrap_or_default(),
+            report: self.error_report.clone(),
+        })
+    }
+
+    fn marks(&self) -> Result<Marks, QueryError> {
+        let is_set = |bit| self.flags & bit != 0;
+        let timeout_origin = match (
+            is_set(flag::TIMEOUT_DEADLINE),
+            is_set(flag::TIMEOUT_HANDLER),
+        ) {
+            (true, _) => Some(TimeoutOrigin::Deadline),
+            (false, true) => Some(TimeoutOrigin::Handler),
+            (false, false) => None,
+        };
+        Ok(Marks {
+            is_di_failure: is_set(flag::DI_FAILURE),
+            thread_leaked: is_set(flag::THREAD_LEAKED),
+            overran: is_set(flag::OVERRAN),
+            timeout_origin,
+            blocked: self.blocked_us.map(|us| self.duration(us)).transpose()?,
+        })
+    }
+
+    fn trigger(&self) -> Result<Trigger, QueryError> {
+        match (self.trigger_mode.as_deref(), &self.trigger_origin) {
+            (Some("manual"), _) => Ok(Trigger::Job(TriggerMode::Manual)),
+            (Some("schedule"), _) => Ok(Trigger::Job(TriggerMode::Schedule)),
+            (Some(_), _) => Err(damaged("a row's trigger mode is unknown").into()),
+            (None, Some(origin)) if origin == SYNTHETIC_ORIGIN && self.trigger_id.is_none() => {
+                Ok(Trigger::Synthetic)
+            }
+            (None, origin) => Ok(Trigger::Event {
+                id: self.trigger_id.as_deref().map(Arc::from),
+                origin: Arc::from(origin.as_deref().unwrap_or_default()),
+            }),
+        }
+    }
+
+    fn duration(&self, us: i64) -> Result<Duration, QueryError> {
+        let micros = u64::try_from(us).map_err(|_| self.unknown("duration", us))?;
+        Ok(Duration::from_micros(micros))
+    }
+
+    fn small(&self, what: &'static str, value: i64) -> Result<u32, QueryError> {
+        u32::try_from(value).map_err(|_| self.unknown(what, value))
+    }
+
+    const fn unknown(&self, what: &'static str, value: i64) -> QueryError {
+        QueryError::Unknown {
+            row: self.id,
+            what,
+            value,
+        }
+    }
+}
+
+fn uuid_of(bytes: &[u8], what: &'static str) -> Result<uuid::Uuid, QueryError> {
+    uuid::Uuid::from_slice(bytes).map_err(|_| damaged(what).into())
+}

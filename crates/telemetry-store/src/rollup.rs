@@ -1,0 +1,343 @@
+//! Counts and durations by hour and day, kept beside the rows and after them.
+//!
+//! Rows are rolled up in the order of their ids, some time after they were written: `rollup_progress`
+//! says how far, in the transaction that says what. So a crash leaves rows that are not rolled up yet,
+//! never rows that are there twice; and whoever asks reads the rollups and the rows beyond. Only a late
+//! row, one that is written before that point, is rolled up by the transaction that writes it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::SqliteConnection;
+use executor_core::Status;
+
+use crate::rows::{KIND_HANDLER, KIND_JOB};
+use crate::schema::{rollup_entities, rollup_progress};
+use crate::sketch::Sketch;
+use crate::transaction::immediate;
+
+pub(crate) const HOUR_US: i64 = 3_600_000_000;
+pub(crate) const DAY_US: i64 = 24 * HOUR_US;
+pub(crate) const SPANS_US: [i64; 2] = [HOUR_US, DAY_US];
+
+/// How many rows one transaction rolls up, or one question counts, at a time: some 20 ms.
+pub(crate) const SLICE: i64 = 20_000;
+
+/// What one row adds.
+#[derive(Clone, Debug, QueryableByName)]
+pub(crate) struct Line {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) id: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) kind: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) status: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) ended_us: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) duration_us: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(crate) parent: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) last_error: Option<String>,
+}
+
+/// The columns of a line; what follows says which rows.
+pub(crate) const LINES: &str = "
+SELECT e.id, e.kind, e.status, e.start_us + e.duration_us AS ended_us, e.duration_us,
+       coalesce(e.listener_id, e.job_id) AS parent,
+       CASE WHEN e.status NOT IN (0, 5) THEN
+           (SELECT x.error_type || ': ' || x.error_message FROM execution_errors x WHERE x.id = e.id)
+       END AS last_error
+FROM executions e ";
+
+/// What identifies a listener or job: kind, app, instance, name, topic (empty for a job).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, QueryableByName)]
+pub(crate) struct EntityKey {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) kind: i64,
+    #[diesel(sql_type = Text)]
+    pub(crate) app_key: String,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) instance: i64,
+    #[diesel(sql_type = Text)]
+    pub(crate) name: String,
+    #[diesel(sql_type = Text)]
+    pub(crate) topic: String,
+}
+
+impl EntityKey {
+    /// What a row belongs to that says nothing of it. No store writes such rows.
+    fn nobody(kind: i64) -> Self {
+        Self {
+            kind,
+            app_key: "?".into(),
+            instance: 0,
+            name: "?".into(),
+            topic: String::new(),
+        }
+    }
+}
+
+impl Line {
+    /// Its status, if this program knows it and its kind.
+    pub(crate) fn known_status(&self) -> Option<Status> {
+        let is_known = matches!(self.kind, KIND_HANDLER | KIND_JOB);
+        Status::from_code(self.status).filter(|_| is_known)
+    }
+}
+
+/// Everything that is counted of some executions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(crate) by_status: [i64; Status::ALL.len()],
+    pub(crate) sum_us: i64,
+    pub(crate) max_us: i64,
+    pub(crate) sketch: Sketch,
+    pub(crate) last_error: Option<(i64, String)>,
+}
+
+impl Tally {
+    /// Counts one execution. A status that nobody knows is the caller's to refuse.
+    pub(crate) fn add(&mut self, line: &Line, status: Status) {
+        self.by_status[usize::from(status.code())] += 1;
+        // What was skipped did not run.
+        if status != Status::Skipped {
+            self.sum_us = self.sum_us.saturating_add(line.duration_us);
+            self.max_us = self.max_us.max(line.duration_us);
+            self.sketch.add(line.duration_us.unsigned_abs());
+        }
+        if let Some(text) = &line.last_error {
+            self.note_error(line.ended_us, || text.clone());
+        }
+    }
+
+    pub(crate) fn note_error(&mut self, at: i64, text: impl FnOnce() -> String) {
+        if self.last_error.as_ref().is_none_or(|(last, _)| *last <= at) {
+            self.last_error = Some((at, text()));
+        }
+    }
+}
+
+/// Finds out whose rows are whose, and remembers it for as long as it lives.
+#[derive(Default)]
+pub(crate) struct Entities {
+    known: HashMap<(i64, i64), EntityKey>,
+}
+
+impl Entities {
+    /// The key of what a row belongs to.
+    pub(crate) fn key_of(
+        &mut self,
+        connection: &mut SqliteConnection,
+        line: &Line,
+    ) -> QueryResult<EntityKey> {
+        let Some(parent) = line.parent else {
+            let orphan = orphan(connection, line)?;
+            return Ok(orphan.unwrap_or_else(|| EntityKey::nobody(line.kind)));
+        };
+        if let Some(key) = self.known.get(&(line.kind, parent)) {
+            return Ok(key.clone());
+        }
+        let key = registered(connection, line.kind, parent)?;
+        let key = key.unwrap_or_else(|| EntityKey::nobody(line.kind));
+        self.known.insert((line.kind, parent), key.clone());
+        Ok(key)
+    }
+}
+
+fn registered(
+    connection: &mut SqliteConnection,
+    kind: i64,
+    id: i64,
+) -> QueryResult<Option<EntityKey>> {
+    let question = match kind {
+        KIND_HANDLER => {
+            "SELECT 0 AS kind, app_key, instance, name, topic FROM listeners WHERE id = ?1"
+        }
+        KIND_JOB => {
+            "SELECT 1 AS kind, app_key, instance, name, '' AS topic FROM scheduled_jobs WHERE id = ?1"
+        }
+        _ => return Ok(None),
+    };
+    let row = diesel::sql_query(question).bind::<BigInt, _>(id);
+    row.get_result(connection).optional()
+}
+
+fn orphan(connection: &mut SqliteConnection, line: &Line) -> QueryResult<Option<EntityKey>> {
+    diesel::sql_query(
+        "SELECT ?2 AS kind, app_key, instance, name, coalesce(topic, '') AS topic \
+         FROM execution_orphans WHERE id = ?1",
+    )
+    .bind::<BigInt, _>(line.id)
+    .bind::<BigInt, _>(line.kind)
+    .get_result(connection)
+    .optional()
+}
+
+/// Up to which id rows are in the rollups.
+pub(crate) fn rolled_up_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    rollup_progress::table
+        .select(rollup_progress::rolled_up_to)
+        .first(connection)
+}
+
+/// Rolls up a slice of what is not yet. `true` if there may be more.
+pub(crate) fn roll_up(connection: &mut SqliteConnection) -> QueryResult<bool> {
+    immediate(connection, roll_up_slice)
+}
+
+/// Inside the caller's transaction: rolls up to the end of one slice. `true` if there may be more.
+fn roll_up_slice(connection: &mut SqliteConnection) -> QueryResult<bool> {
+    let from = rolled_up_to(connection)?;
+    let lines: Vec<Line> = diesel::sql_query(format!(
+        "{LINES} WHERE e.id > ?1 ORDER BY e.id LIMIT {SLICE}"
+    ))
+    .bind::<BigInt, _>(from)
+    .load(connection)?;
+    // Not beyond a row that this program does not know: whoever asks shall meet it.
+    let known = lines
+        .iter()
+        .take_while(|line| line.known_status().is_some());
+    let lines = &lines[..known.count()];
+    let Some(last) = lines.last() else {
+        return Ok(false);
+    };
+    add(connection, lines)?;
+    diesel::update(rollup_progress::table)
+        .set(rollup_progress::rolled_up_to.eq(last.id))
+        .execute(connection)?;
+    Ok(lines.len() as i64 == SLICE)
+}
+
+/// Inside the caller's transaction, which has just written these rows: rolls up those among them that
+/// would be passed over.
+pub(crate) fn roll_up_late(connection: &mut SqliteConnection, late: &[i64]) -> QueryResult<()> {
+    let up_to = rolled_up_to(connection)?;
+    for id in late.iter().filter(|id| **id <= up_to) {
+        let lines: Vec<Line> = diesel::sql_query(format!("{LINES} WHERE e.id = ?1"))
+            .bind::<BigInt, _>(*id)
+            .load(connection)?;
+        add(connection, &lines)?;
+    }
+    Ok(())
+}
+
+/// Inside the caller's transaction, which is about to delete rows: rolls up to this id at least.
+pub(crate) fn roll_up_before_deleting(
+    connection: &mut SqliteConnection,
+    last: i64,
+) -> QueryResult<()> {
+    while rolled_up_to(connection)? < last && roll_up_slice(connection)? {}
+    Ok(())
+}
+
+fn add(connection: &mut SqliteConnection, lines: &[Line]) -> QueryResult<()> {
+    let mut entities = Entities::default();
+    let mut tallies: BTreeMap<(i64, i64, EntityKey), Tally> = BTreeMap::new();
+    for line in lines {
+        let Some(status) = line.known_status() else {
+            continue;
+        };
+        let key = entities.key_of(connection, line)?;
+        for span in SPANS_US {
+            let start = line.ended_us.div_euclid(span) * span;
+            let tally = tallies.entry((span, start, key.clone())).or_default();
+            tally.add(line, status);
+        }
+    }
+    let mut ids = HashMap::new();
+    for ((span, start, key), tally) in tallies {
+        let id = match ids.get(&key) {
+            Some(id) => *id,
+            None => entity_id(connection, &key)?,
+        };
+        ids.insert(key, id);
+        merge_into(connection, (span, start, id), tally)?;
+    }
+    Ok(())
+}
+
+fn entity_id(connection: &mut SqliteConnection, key: &EntityKey) -> QueryResult<i64> {
+    let columns = (
+        rollup_entities::kind.eq(key.kind),
+        rollup_entities::app_key.eq(&key.app_key),
+        rollup_entities::instance.eq(key.instance),
+        rollup_entities::name.eq(&key.name),
+        rollup_entities::topic.eq(&key.topic),
+    );
+    diesel::insert_or_ignore_into(rollup_entities::table)
+        .values(columns)
+        .execute(connection)?;
+    rollup_entities::table
+        .filter(rollup_entities::kind.eq(key.kind))
+        .filter(rollup_entities::app_key.eq(&key.app_key))
+        .filter(rollup_entities::instance.eq(key.instance))
+        .filter(rollup_entities::name.eq(&key.name))
+        .filter(rollup_entities::topic.eq(&key.topic))
+        .select(rollup_entities::id)
+        .first(connection)
+}
+
+#[derive(QueryableByName)]
+struct Encoded {
+    #[diesel(sql_type = Binary)]
+    sketch: Vec<u8>,
+}
+
+fn merge_into(
+    connection: &mut SqliteConnection,
+    (span, start, entity): (i64, i64, i64),
+    mut tally: Tally,
+) -> QueryResult<()> {
+    let old: Option<Encoded> = diesel::sql_query(
+        "SELECT sketch FROM rollups WHERE span_us = ?1 AND start_us = ?2 AND entity_id = ?3",
+    )
+    .bind::<BigInt, _>(span)
+    .bind::<BigInt, _>(start)
+    .bind::<BigInt, _>(entity)
+    .get_result(connection)
+    .optional()?;
+    if let Some(old) = old {
+        let merged = tally.sketch.merge_encoded(&old.sketch);
+        merged.map_err(|_| damaged("a rollup's sketch cannot be read"))?;
+    }
+    let (error_at, error) = tally.last_error.unzip();
+    let mut upsert = diesel::sql_query(UPSERT)
+        .bind::<BigInt, _>(span)
+        .bind::<BigInt, _>(start)
+        .bind::<BigInt, _>(entity)
+        .into_boxed();
+    for count in tally.by_status {
+        upsert = upsert.bind::<BigInt, _>(count);
+    }
+    upsert
+        .bind::<BigInt, _>(tally.sum_us)
+        .bind::<BigInt, _>(tally.max_us)
+        .bind::<Binary, _>(tally.sketch.encode())
+        .bind::<Nullable<BigInt>, _>(error_at)
+        .bind::<Nullable<Text>, _>(error)
+        .execute(connection)?;
+    Ok(())
+}
+
+const UPSERT: &str = "
+INSERT INTO rollups (span_us, start_us, entity_id, success, error, timed_out, cancelled, panicked,
+                     skipped, interrupted, sum_us, max_us, sketch, last_error_us, last_error)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (span_us, start_us, entity_id) DO UPDATE SET
+    success = success + excluded.success, error = error + excluded.error,
+    timed_out = timed_out + excluded.timed_out, cancelled = cancelled + excluded.cancelled,
+    panicked = panicked + excluded.panicked, skipped = skipped + excluded.skipped,
+    interrupted = interrupted + excluded.interrupted,
+    sum_us = sum_us + excluded.sum_us, max_us = max(max_us, excluded.max_us),
+    sketch = excluded.sketch,
+    last_error = CASE WHEN coalesce(excluded.last_error_us >= last_error_us, excluded.last_error_us IS NOT NULL)
+                 THEN excluded.last_error ELSE last_error END,
+    last_error_us = max(coalesce(last_error_us, excluded.last_error_us),
+                        coalesce(excluded.last_error_us, last_error_us))";
+
+pub(crate) fn damaged(what: &'static str) -> diesel::result::Error {
+    diesel::result::Error::DeserializationError(what.into())
+}

@@ -1,0 +1,437 @@
+//! How listeners and jobs fared: counts, durations and last errors over any window, from the rollups
+//! for whole hours and days, and from the rows for what is left.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::SqliteConnection;
+use executor_core::{SessionId, Status, Timestamp};
+
+use crate::query::QueryError;
+use crate::rollup::{
+    DAY_US, Entities, EntityKey, HOUR_US, LINES, Line, SLICE, Tally, damaged, rolled_up_to,
+};
+use crate::rows::KIND_HANDLER;
+use crate::session;
+
+/// How far the id of a row may lie above the time at which its execution ended, in microseconds: a
+/// second by the rule that gives ids out, and as much again for those that moved up.
+pub(crate) const ID_SLACK_US: i64 = 2_000_000;
+
+/// Which executions are summed up. Default: all.
+///
+/// ```
+/// use executor_core::Timestamp;
+/// use telemetry_store::Window;
+///
+/// let since = Window::since(Timestamp::from_micros(1_767_225_600_000_000));
+/// assert_ne!(since, Window::default());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Those that ended at or after this.
+    pub from: Option<Timestamp>,
+    /// Those that ended before this.
+    pub to: Option<Timestamp>,
+    /// Those of this session. Read from the rows alone: what was pruned is not in it.
+    pub session: Option<SessionId>,
+}
+
+impl Window {
+    /// All that ended at or after a time.
+    pub fn since(from: Timestamp) -> Self {
+        Self {
+            from: Some(from),
+            ..Self::default()
+        }
+    }
+
+    /// All of one session.
+    pub fn of_session(session: SessionId) -> Self {
+        Self {
+            session: Some(session),
+            ..Self::default()
+        }
+    }
+}
+
+/// Counts and durations of some executions.
+///
+/// Durations are those of executions whose handler ran: what was skipped is not among them. The
+/// percentiles are within [`RELATIVE_ERROR`](crate::RELATIVE_ERROR) of the true ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figures {
+    /// How many executions ended in each status, in the order of [`Status::ALL`].
+    pub by_status: [u64; Status::ALL.len()],
+    /// The average duration; zero without executions.
+    pub average: Duration,
+    /// Half of them took no longer than this.
+    pub p50: Duration,
+    /// 95 of 100 took no longer than this.
+    pub p95: Duration,
+    /// 99 of 100 took no longer than this.
+    pub p99: Duration,
+    /// The longest.
+    pub max: Duration,
+    /// What went wrong last, `type: message`.
+    pub last_error: Option<String>,
+}
+
+impl Figures {
+    /// How many executions there were.
+    pub fn runs(&self) -> u64 {
+        self.by_status.iter().sum()
+    }
+
+    /// How many ended in this status.
+    pub fn count(&self, status: Status) -> u64 {
+        self.by_status[usize::from(status.code())]
+    }
+
+    fn of(tally: &Tally) -> Self {
+        let ran = tally.sketch.total();
+        let micros = |us: u64| Duration::from_micros(us);
+        let percentile = |per_mille| micros(tally.sketch.per_mille(per_mille));
+        Self {
+            by_status: tally.by_status.map(i64::unsigned_abs),
+            average: micros(tally.sum_us.unsigned_abs().checked_div(ran).unwrap_or(0)),
+            p50: percentile(500),
+            p95: percentile(950),
+            p99: percentile(990),
+            max: micros(tally.max_us.unsigned_abs()),
+            last_error: tally.last_error.as_ref().map(|(_, text)| text.clone()),
+        }
+    }
+}
+
+/// How one listener or job fared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// `handler` or `job`.
+    pub kind: &'static str,
+    /// The app it belongs to.
+    pub app_key: String,
+    /// Which instance of the app.
+    pub instance: u32,
+    /// Its name.
+    pub name: String,
+    /// The topic, of a listener.
+    pub topic: Option<String>,
+    /// How it fared.
+    pub figures: Figures,
+}
+
+type Tallies = BTreeMap<EntityKey, Tally>;
+
+/// A summary per listener and job.
+pub(crate) fn summaries(
+    connection: &mut SqliteConnection,
+    window: &Window,
+) -> Result<Vec<Summary>, QueryError> {
+    let tallies = tallies(connection, window)?;
+    tallies
+        .iter()
+        .map(|(key, tally)| summary_of(key, tally))
+        .collect()
+}
+
+/// Everything as one.
+pub(crate) fn overall(
+    connection: &mut SqliteConnection,
+    window: &Window,
+) -> Result<Figures, QueryError> {
+    let mut all = Tally::default();
+    for tally in tallies(connection, window)?.into_values() {
+        for (count, more) in all.by_status.iter_mut().zip(tally.by_status) {
+            *count += more;
+        }
+        all.sum_us = all.sum_us.saturating_add(tally.sum_us);
+        all.max_us = all.max_us.max(tally.max_us);
+        all.sketch.merge(&tally.sketch);
+        if let Some((at, text)) = tally.last_error {
+            all.note_error(at, || text);
+        }
+    }
+    Ok(Figures::of(&all))
+}
+
+fn summary_of(key: &EntityKey, tally: &Tally) -> Result<Summary, QueryError> {
+    let instance = u32::try_from(key.instance).map_err(|_| QueryError::Unknown {
+        row: 0,
+        what: "instance",
+        value: key.instance,
+    })?;
+    Ok(Summary {
+        kind: if key.kind == KIND_HANDLER {
+            "handler"
+        } else {
+            "job"
+        },
+        app_key: key.app_key.clone(),
+        instance,
+        name: key.name.clone(),
+        topic: Some(key.topic.clone()).filter(|topic| !topic.is_empty()),
+        figures: Figures::of(tally),
+    })
+}
+
+/// In one transaction, so that no row is counted twice or not at all by a rollup in between.
+fn tallies(connection: &mut SqliteConnection, window: &Window) -> Result<Tallies, QueryError> {
+    connection.transaction(|connection| {
+        let mut counting = Counting {
+            connection,
+            entities: Entities::default(),
+            tallies: Tallies::new(),
+        };
+        match window.session {
+            Some(session) => counting.session(session, window)?,
+            None => counting.window(window)?,
+        }
+        Ok(counting.tallies)
+    })
+}
+
+struct Counting<'c> {
+    connection: &'c mut SqliteConnection,
+    entities: Entities,
+    tallies: Tallies,
+}
+
+impl Counting<'_> {
+    fn session(&mut self, session: SessionId, window: &Window) -> Result<(), QueryError> {
+        let Some((row, ids)) = session::ids_of(self.connection, session)? else {
+            return Ok(());
+        };
+        let ends = ends_of(window);
+        self.rows(&ids, &ends, Some(row))
+    }
+
+    fn window(&mut self, window: &Window) -> Result<(), QueryError> {
+        let up_to = rolled_up_to(self.connection)?;
+        let window = self.widened(ends_of(window))?;
+        let parts = parts_of(&window);
+        for (span, starts) in &parts.whole {
+            self.rollups(*span, starts)?;
+        }
+        for edge in &parts.edges {
+            let last = edge.end.saturating_add(ID_SLACK_US).min(up_to);
+            self.rows(&(edge.start..last), edge, None)?;
+        }
+        self.rows(&(up_to.saturating_add(1)..i64::MAX), &window, None)
+    }
+
+    /// Where the rows of an hour are gone, that hour is taken as a whole.
+    fn widened(&mut self, window: Range<i64>) -> QueryResult<Range<i64>> {
+        let oldest = crate::query::oldest_row(self.connection)?.unwrap_or(i64::MAX);
+        let down = |at: i64| at.div_euclid(HOUR_US).saturating_mul(HOUR_US);
+        let start = match window.start {
+            start if start != i64::MIN && start < oldest => down(start),
+            start => start,
+        };
+        let end = match window.end {
+            end if end <= oldest && end != i64::MAX => down(end.saturating_add(HOUR_US - 1)),
+            end => end,
+        };
+        Ok(start..end)
+    }
+
+    /// Counts the rows with ids in one range whose executions ended in another; both ends belong to
+    /// the range of ids.
+    fn rows(
+        &mut self,
+        ids: &Range<i64>,
+        ends: &Range<i64>,
+        session: Option<i64>,
+    ) -> Result<(), QueryError> {
+        let mut from = ids.start;
+        loop {
+            let lines: Vec<Line> = diesel::sql_query(format!(
+                "{LINES} WHERE e.id BETWEEN ?1 AND ?2 AND e.start_us + e.duration_us >= ?3 \
+                 AND e.start_us + e.duration_us < ?4 AND (?5 IS NULL OR e.session_id = ?5) \
+                 ORDER BY e.id LIMIT {SLICE}"
+            ))
+            .bind::<BigInt, _>(from)
+            .bind::<BigInt, _>(ids.end)
+            .bind::<BigInt, _>(ends.start)
+            .bind::<BigInt, _>(ends.end)
+            .bind::<Nullable<BigInt>, _>(session)
+            .load(self.connection)?;
+            for line in &lines {
+                let status = line.known_status().ok_or_else(|| unknown(line))?;
+                let key = self.entities.key_of(self.connection, line)?;
+                self.tallies.entry(key).or_default().add(line, status);
+            }
+            match lines.last() {
+                Some(last) if lines.len() as i64 == SLICE && last.id < i64::MAX => {
+                    from = last.id + 1;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn rollups(&mut self, span: i64, starts: &Range<i64>) -> QueryResult<()> {
+        let rollups: Vec<Rollup> = diesel::sql_query(ROLLUPS)
+            .bind::<BigInt, _>(span)
+            .bind::<BigInt, _>(starts.start)
+            .bind::<BigInt, _>(starts.end)
+            .load(self.connection)?;
+        for rollup in rollups {
+            rollup.add_to(&mut self.tallies)?;
+        }
+        Ok(())
+    }
+}
+
+fn unknown(line: &Line) -> QueryError {
+    let (what, value) = match Status::from_code(line.status) {
+        None => ("status", line.status),
+        Some(_) => ("kind", line.kind),
+    };
+    QueryError::Unknown {
+        row: line.id,
+        what,
+        value,
+    }
+}
+
+fn ends_of(window: &Window) -> Range<i64> {
+    let micros = |at: Timestamp| at.as_micros();
+    window.from.map_or(i64::MIN, micros)..window.to.map_or(i64::MAX, micros)
+}
+
+/// A window as whole days, whole hours, and what is left at its edges.
+#[derive(Debug, Default, PartialEq)]
+struct Parts {
+    /// A span, and which of them.
+    whole: Vec<(i64, Range<i64>)>,
+    edges: Vec<Range<i64>>,
+}
+
+fn parts_of(window: &Range<i64>) -> Parts {
+    // An open end has no edge.
+    let up = |at: i64, span: i64| match at {
+        i64::MIN => i64::MIN,
+        at => at.saturating_add(span - 1).div_euclid(span) * span,
+    };
+    let down = |at: i64, span: i64| match at {
+        i64::MAX => i64::MAX,
+        at => at.div_euclid(span) * span,
+    };
+    let (hours, days) = (
+        up(window.start, HOUR_US)..down(window.end, HOUR_US),
+        up(window.start, DAY_US)..down(window.end, DAY_US),
+    );
+    let mut parts = Parts::default();
+    if hours.is_empty() {
+        parts.edges = vec![window.clone()];
+        return parts;
+    }
+    if days.is_empty() {
+        parts.whole = vec![(HOUR_US, hours.clone())];
+    } else {
+        parts.whole = vec![
+            (HOUR_US, hours.start..days.start),
+            (DAY_US, days.clone()),
+            (HOUR_US, days.end..hours.end),
+        ];
+    }
+    parts.edges = vec![window.start..hours.start, hours.end..window.end];
+    parts.whole.retain(|(_, range)| !range.is_empty());
+    parts.edges.retain(|range| !range.is_empty());
+    parts
+}
+
+const ROLLUPS: &str = "
+SELECT n.kind, n.app_key, n.instance, n.name, n.topic, r.success, r.error, r.timed_out, r.cancelled,
+       r.panicked, r.skipped, r.interrupted, r.sum_us, r.max_us, r.sketch, r.last_error_us, r.last_error
+FROM rollups r JOIN rollup_entities n ON n.id = r.entity_id
+WHERE r.span_us = ?1 AND r.start_us >= ?2 AND r.start_us < ?3";
+
+#[derive(QueryableByName)]
+struct Rollup {
+    #[diesel(embed)]
+    key: EntityKey,
+    #[diesel(sql_type = BigInt)]
+    success: i64,
+    #[diesel(sql_type = BigInt)]
+    error: i64,
+    #[diesel(sql_type = BigInt)]
+    timed_out: i64,
+    #[diesel(sql_type = BigInt)]
+    cancelled: i64,
+    #[diesel(sql_type = BigInt)]
+    panicked: i64,
+    #[diesel(sql_type = BigInt)]
+    skipped: i64,
+    #[diesel(sql_type = BigInt)]
+    interrupted: i64,
+    #[diesel(sql_type = BigInt)]
+    sum_us: i64,
+    #[diesel(sql_type = BigInt)]
+    max_us: i64,
+    #[diesel(sql_type = Binary)]
+    sketch: Vec<u8>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_error_us: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    last_error: Option<String>,
+}
+
+impl Rollup {
+    fn add_to(self, tallies: &mut Tallies) -> QueryResult<()> {
+        // In the order of the statuses' numbers.
+        let by_status = [
+            self.success,
+            self.error,
+            self.timed_out,
+            self.cancelled,
+            self.panicked,
+            self.skipped,
+            self.interrupted,
+        ];
+        let tally = tallies.entry(self.key).or_default();
+        for (count, more) in tally.by_status.iter_mut().zip(by_status) {
+            *count += more;
+        }
+        tally.sum_us = tally.sum_us.saturating_add(self.sum_us);
+        tally.max_us = tally.max_us.max(self.max_us);
+        let merged = tally.sketch.merge_encoded(&self.sketch);
+        merged.map_err(|_| damaged("a rollup's sketch cannot be read"))?;
+        if let (Some(at), Some(text)) = (self.last_error_us, self.last_error) {
+            tally.note_error(at, || text);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_parts_of_a_window_are_all_of_it_and_nothing_twice(
+            from in -400_i64..400, length in 0_i64..400, jitter in 0_i64..HOUR_US,
+        ) {
+            let window = from * HOUR_US + jitter..(from + length) * HOUR_US + jitter / 2;
+            let parts = parts_of(&window);
+            let whole = parts.whole.iter().map(|(_, range)| range.clone());
+            let mut ranges: Vec<_> = whole.chain(parts.edges.clone()).collect();
+            ranges.sort_by_key(|range| range.start);
+            let mut at = window.start;
+            for range in ranges {
+                prop_assert_eq!(range.start, at);
+                at = range.end;
+            }
+            prop_assert!(at == window.end || window.is_empty());
+            for (span, range) in parts.whole {
+                prop_assert!(range.start % span == 0 && range.end % span == 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Clause D9 about single executions: filters, pages, and that what comes back is what was stored.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use executor_core::ports::RegistrationStore;
+use executor_core::{ExecutionRecord, Status, Subject, Timestamp};
+use executor_testkit as kit;
+use telemetry_store::{Filter, Page, SqliteReader, Whose};
+
+use crate::support::{Database, persist};
+
+/// All pages of seven, in one list.
+async fn all(reader: &SqliteReader, filter: &Filter) -> Vec<ExecutionRecord> {
+    let mut page = Page {
+        limit: 7,
+        before: None,
+    };
+    let mut all = Vec::new();
+    loop {
+        let found = reader.executions(filter.clone(), page).await.unwrap();
+        assert!(found.executions.len() <= 7);
+        all.extend(found.executions.into_iter().map(|stored| stored.record));
+        match found.next {
+            Some(next) => page.before = Some(next),
+            None => return all,
+        }
+    }
+}
+
+fn at_ms(ms: u64) -> Timestamp {
+    kit::session()
+        .started_at
+        .saturating_add(Duration::from_millis(ms))
+}
+
+#[tokio::test]
+async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
+    let database = Database::new();
+    let store = database.open().await;
+    let (hall, door, dim) = (
+        kit::listener("hall"),
+        kit::listener("door"),
+        kit::job("dim"),
+    );
+    let hall_id = store.register_listener(hall.clone()).await.unwrap();
+    let dim_id = store.register_job(dim.clone()).await.unwrap();
+    let (one, other) = (kit::session(), kit::session());
+    let mut records = Vec::new();
+    for number in 0..60_u64 {
+        let mut record = match number % 3 {
+            0 => kit::record(&hall, Some(hall_id), number * 100),
+            // Its listener has no row.
+            1 => kit::record(&door, None, number * 100),
+            _ => kit::record_of_job(&dim, Some(dim_id), number * 100),
+        };
+        if number % 5 == 0 {
+            record.status = Status::Cancelled;
+        }
+        records.push(record);
+    }
+    persist(&store, &one, records[..30].to_vec()).await.unwrap();
+    persist(&store, &other, records[30..].to_vec())
+        .await
+        .unwrap();
+    let reader = database.reader();
+    let of = |whose: Whose| Filter {
+        whose,
+        ..Filter::default()
+    };
+    let ids = |records: &[ExecutionRecord]| -> Vec<_> {
+        records.iter().map(|record| record.execution_id).collect()
+    };
+    let expected = |keep: &dyn Fn(usize) -> bool| -> Vec<_> {
+        let kept = (0..60).rev().filter(|number| keep(*number));
+        kept.map(|number| records[number].execution_id).collect()
+    };
+    let is_cancelled = |number: usize| number.is_multiple_of(5);
+    let cases: [(Filter, Vec<_>); 9] = [
+        (Filter::default(), expected(&|_| true)),
+        (of(Whose::Listener(hall_id)), expected(&|n| n % 3 == 0)),
+        (of(Whose::Job(dim_id)), expected(&|n| n % 3 == 2)),
+        (of(Whose::App("lights".into())), expected(&|_| true)),
+        (of(Whose::App("nobody".into())), expected(&|_| false)),
+        (of(Whose::Session(other.id)), expected(&|n| n >= 30)),
+        (
+            Filter {
+                status: Some(Status::Cancelled),
+                ..of(Whose::App("lights".into()))
+            },
+            expected(&is_cancelled),
+        ),
+        (
+            Filter {
+                status: Some(Status::Success),
+                ..of(Whose::Session(one.id))
+            },
+            expected(&|n| n < 30 && !is_cancelled(n)),
+        ),
+        (
+            Filter {
+                // They end 5 ms after they begin.
+                from: Some(at_ms(1_005)),
+                to: Some(at_ms(2_005)),
+                ..Filter::default()
+            },
+            expected(&|n| (10..20).contains(&n)),
+        ),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(ids(&all(&reader, &filter).await), expected, "{filter:?}");
+    }
+    let unknown = of(Whose::Session(kit::session().id));
+    assert_eq!(all(&reader, &unknown).await, []);
+}
+
+#[tokio::test]
+async fn d09_what_is_found_is_what_was_stored() {
+    let database = Database::new();
+    let store = database.open().await;
+    let hall = kit::listener("hall");
+    let id = store.register_listener(hall.clone()).await.unwrap();
+    let session = kit::session();
+    let mut records = vec![kit::record(&hall, Some(id), 0)];
+    records.push(kit::record(&kit::listener("gone"), None, 10));
+    records.push(kit::record_of_job(&kit::job("dim"), None, 20));
+    let mut failed = kit::record(&hall, Some(id), 30);
+    failed.status = Status::TimedOut;
+    failed.failure = Some(std::sync::Arc::new(executor_core::Failure {
+        report: Some("all of it".into()),
+        ..executor_core::Failure::deadline()
+    }));
+    failed.marks.overran = true;
+    failed.marks.timeout_origin = Some(executor_core::TimeoutOrigin::Deadline);
+    failed.marks.blocked = Some(Duration::from_millis(140));
+    failed.arguments_json = Some("[1]".into());
+    records.push(failed);
+    persist(&store, &session, records.clone()).await.unwrap();
+    let reader = database.reader();
+    for record in &records {
+        let found = reader.execution(record.execution_id).await.unwrap();
+        let found = found.unwrap();
+        assert_eq!((&found.record, found.session), (record, session.id));
+    }
+    let nobody = kit::record(&hall, None, 0).execution_id;
+    assert_eq!(reader.execution(nobody).await.unwrap(), None);
+    let subjects: HashSet<Subject> = records.into_iter().map(|record| record.subject).collect();
+    assert_eq!(subjects.len(), 3);
+}
