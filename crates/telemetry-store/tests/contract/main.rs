@@ -7,6 +7,7 @@ mod conformance;
 mod history;
 mod migrations;
 mod opening;
+mod pruning;
 mod queries;
 mod records;
 mod registrations;

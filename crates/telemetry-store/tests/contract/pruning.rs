@@ -1,0 +1,180 @@
+//! Clause D8: what goes, what stays, and that its space is given back.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RegistrationStore};
+use executor_core::{ExecutionRecord, Status};
+use executor_testkit as kit;
+use telemetry_store::{SqliteStore, StoredExecution, Window};
+
+use crate::support::{Database, persist};
+
+async fn prune(store: &SqliteStore, rule: PruneRule) -> u64 {
+    let slice = PruneSlice {
+        rule,
+        max_rows: 1_000,
+    };
+    let mut gone = 0;
+    loop {
+        match store.prune(slice).await.unwrap() {
+            0 => return gone,
+            count => gone += count,
+        }
+    }
+}
+
+/// One execution a second; every third failed.
+fn records(count: u64) -> Vec<ExecutionRecord> {
+    let listener = kit::listener("hall");
+    let record = |number: u64| {
+        let mut record = kit::record(&listener, None, number * 1_000);
+        if number.is_multiple_of(3) {
+            record.status = Status::Error;
+            record.failure = Some(Arc::new(executor_core::Failure::deadline()));
+        }
+        record
+    };
+    (0..count).map(record).collect()
+}
+
+#[tokio::test]
+async fn d08_by_age_and_by_outcome_the_old_ones_go_and_the_rollups_stay() {
+    let database = Database::new();
+    let store = database.open().await;
+    let records = records(300);
+    let at = |number: usize| records[number].ended_at();
+    persist(&store, &kit::session(), records.clone())
+        .await
+        .unwrap();
+    let before = database.reader().overall(Window::default()).await.unwrap();
+
+    assert_eq!(prune(&store, PruneRule::WentWellBefore(at(150))).await, 100);
+    let left = "SELECT count(*) FROM executions WHERE status = 0 AND id < (SELECT max(id) FROM executions) - 150000000";
+    assert_eq!(database.number(left), 0);
+    assert_eq!(prune(&store, PruneRule::EndedBefore(at(90))).await, 30);
+    assert_eq!(database.number("SELECT count(*) FROM executions"), 170);
+    assert_eq!(database.number("SELECT count(*) FROM execution_errors"), 70);
+    assert_eq!(
+        database.number("SELECT count(*) FROM execution_orphans"),
+        170
+    );
+    let after = database.reader().overall(Window::default()).await.unwrap();
+    assert_eq!(after, before, "what was counted stays counted");
+}
+
+#[tokio::test]
+async fn d08_of_each_listener_and_job_only_the_newest_stay() {
+    let database = Database::new();
+    let store = database.open().await;
+    let (hall, dim) = (kit::listener("hall"), kit::job("dim"));
+    let hall_id = store.register_listener(hall.clone()).await.unwrap();
+    let dim_id = store.register_job(dim.clone()).await.unwrap();
+    let mut records = Vec::new();
+    for number in 0..50 {
+        records.push(kit::record(&hall, Some(hall_id), number * 10));
+        if number < 5 {
+            records.push(kit::record_of_job(&dim, Some(dim_id), number * 10));
+        }
+    }
+    persist(&store, &kit::session(), records.clone())
+        .await
+        .unwrap();
+    assert_eq!(prune(&store, PruneRule::AllButNewest(20)).await, 30);
+    assert_eq!(prune(&store, PruneRule::AllButNewest(20)).await, 0);
+    assert_eq!(
+        database.number("SELECT count(*) FROM executions WHERE job_id IS NOT NULL"),
+        5
+    );
+    let oldest = records
+        .iter()
+        .rev()
+        .filter(|record| record.trigger.mode().is_none())
+        .nth(19);
+    let oldest_left =
+        database.number("SELECT min(start_us) FROM executions WHERE listener_id IS NOT NULL");
+    assert_eq!(oldest_left, oldest.unwrap().started_at.as_micros());
+}
+
+#[tokio::test]
+async fn d08_above_the_size_cap_the_oldest_go_and_the_file_shrinks() {
+    let database = Database::new();
+    let store = database.open().await;
+    let listener = kit::listener("hall");
+    let session = kit::session();
+    for part in 0..30_u64 {
+        let record = |number: u64| {
+            let mut record = kit::record(&listener, None, part * 1_000 + number);
+            record.arguments_json = Some("x".repeat(200).into());
+            record
+        };
+        let records = (0..1_000).map(record).collect();
+        persist(&store, &session, records).await.unwrap();
+    }
+    // What a shutdown leaves, so that the cap means the whole.
+    prune(&store, PruneRule::LargerThan(u64::MAX)).await;
+    let size = || {
+        let wal = database.path.with_extension("db-wal");
+        let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        size(&database.path) + size(&wal)
+    };
+    let (full, newest) = (size(), "SELECT max(start_us) FROM executions");
+    let newest_before = database.number(newest);
+    let cap = full * 94 / 100;
+    let gone = prune(&store, PruneRule::LargerThan(cap)).await;
+    assert!(gone > 0);
+    assert!(
+        size() <= cap && size() >= cap * 95 / 100,
+        "{full} {cap} {}",
+        size()
+    );
+    let left = database.number("SELECT count(*) FROM executions");
+    assert_eq!(left + gone as i64, 30_000);
+    assert!(left >= 30_000 * 85 / 100, "{left} of 30000");
+    assert_eq!(database.number(newest), newest_before);
+    let oldest = kit::record(&listener, None, gone).started_at.as_micros();
+    assert_eq!(
+        database.number("SELECT min(start_us) FROM executions"),
+        oldest
+    );
+    let all = database.reader().overall(Window::default()).await.unwrap();
+    assert_eq!(all.runs(), 30_000);
+}
+
+#[tokio::test]
+async fn d08_the_hook_sees_rows_before_they_go_and_keeps_them_if_it_panics() {
+    let database = Database::new();
+    let store = database.open().await;
+    let seen: Arc<Mutex<Vec<StoredExecution>>> = Arc::default();
+    let (keeper, is_calm) = (Arc::clone(&seen), Arc::new(Mutex::new(false)));
+    let calm = Arc::clone(&is_calm);
+    let hook = move |rows: &[StoredExecution]| {
+        assert!(*calm.lock().unwrap(), "not yet");
+        keeper.lock().unwrap().extend_from_slice(rows);
+    };
+    store.on_prune(hook).unwrap();
+    assert!(store.on_prune(|_| {}).is_err());
+    let records = records(10);
+    let all = PruneSlice {
+        rule: PruneRule::EndedBefore(
+            records[9]
+                .ended_at()
+                .saturating_add(Duration::from_secs(60)),
+        ),
+        max_rows: 100,
+    };
+    persist(&store, &kit::session(), records.clone())
+        .await
+        .unwrap();
+    assert!(store.prune(all).await.is_err());
+    assert_eq!(database.number("SELECT count(*) FROM executions"), 10);
+    *is_calm.lock().unwrap() = true;
+    assert_eq!(store.prune(all).await.unwrap(), 10);
+    let seen: Vec<_> = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|row| row.record.clone())
+        .collect();
+    assert_eq!(seen, records);
+}
