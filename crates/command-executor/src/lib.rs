@@ -43,8 +43,8 @@ pub use executor_core::{
     redact, registration, time,
 };
 pub use executor_service::{
-    Builder, CommandExecutor, Config, JobHandle, ListenerHandle, RegisterError, ShutdownReport,
-    StartError, config, lifecycle, service,
+    Builder, CommandExecutor, Config, JobHandle, ListenerHandle, RegisterError, Retention,
+    ShutdownReport, StartError, config, lifecycle, service,
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use command_executor::registration::Overlap;
-use command_executor::{OpenError, SqliteReader};
+use command_executor::{OpenError, Retention, SqliteReader};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -35,6 +35,23 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreConfig {
     pub(crate) url: Option<Url>,
+    /// How long the history is kept; `none` for ever.
+    pub(crate) max_age: Option<Timeout>,
+    /// How large the database may be.
+    pub(crate) max_size_mb: Option<Limit>,
+}
+
+impl StoreConfig {
+    pub(crate) fn retention(&self) -> Retention {
+        let mut retention = Retention::default();
+        if let Some(Timeout(max_age)) = self.max_age {
+            retention.max_age = max_age;
+        }
+        if let Some(Limit(mb)) = self.max_size_mb {
+            retention.max_bytes = Some(u64::from(mb) * 1_000_000);
+        }
+        retention
+    }
 }
 
 /// The address of a database.

@@ -119,6 +119,7 @@ impl Running {
             retry_max_records: QUEUE_MAX,
             // Whoever reads a stream to its end wants its records, however long that takes.
             retry_max_attempts: u32::MAX,
+            retention: config.store.retention(),
             ..Default::default()
         };
         let executor = CommandExecutor::builder(store)

@@ -5,6 +5,8 @@ use std::time::Duration;
 use executor_core::RunOptions;
 use thiserror::Error;
 
+use crate::retention::Retention;
+
 /// The service's settings. Take the defaults and change what matters:
 ///
 /// ```
@@ -44,6 +46,8 @@ pub struct Config {
     pub cancel_grace: Duration,
     /// On how many threads blocking handlers run. Default `min(32, cores + 4)`.
     pub blocking_threads: usize,
+    /// How long the history is kept. Default 7 days and 500 MB.
+    pub retention: Retention,
 }
 
 impl Default for Config {
@@ -60,6 +64,7 @@ impl Default for Config {
             slow_poll: RunOptions::default().slow_poll,
             cancel_grace: Duration::ZERO,
             blocking_threads: executor_core::blocking::default_threads(),
+            retention: Retention::default(),
         }
     }
 }
@@ -92,11 +97,13 @@ impl Config {
             ("batch_max", self.batch_max),
             ("retry_max_records", self.retry_max_records),
             ("blocking_threads", self.blocking_threads),
+            ("retention.slice_rows", self.retention.slice_rows as usize),
         ];
         let times = [
             ("startup_timeout", self.startup_timeout),
             ("heartbeat_interval", self.heartbeat_interval),
             ("error_handler_timeout", self.error_handler_timeout),
+            ("retention.every", self.retention.every),
         ];
         let zero_counts = counts.iter().filter(|(_, count)| *count == 0);
         let zero_times = times.iter().filter(|(_, time)| time.is_zero());

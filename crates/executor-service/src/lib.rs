@@ -5,6 +5,8 @@
 //! crate knows no database: a store is anything that implements the ports of `executor-core`.
 #![forbid(unsafe_code)]
 
+pub mod retention;
+
 pub mod config;
 
 mod running;
@@ -34,4 +36,5 @@ pub mod service;
 pub use config::Config;
 pub use lifecycle::{ShutdownReport, StartError};
 pub use registration::{JobHandle, ListenerHandle, RegisterError};
+pub use retention::Retention;
 pub use service::{Builder, CommandExecutor};

@@ -22,6 +22,7 @@ use crate::intake::Intake;
 use crate::lifecycle::{ShutdownReport, StartError, stop};
 use crate::registrar::{Entry, Registrar};
 use crate::registration::{JobBuilder, ListenerBuilder};
+use crate::retention::keep_in_bounds;
 use crate::running::Running;
 use crate::session;
 
@@ -68,7 +69,7 @@ pub(crate) struct Service {
     /// Has the drain end after the try in hand.
     pub(crate) time_is_up: CancellationToken,
     /// Tasks that have nothing to finish.
-    pub(crate) abort_others: [AbortHandle; 2],
+    pub(crate) abort_others: [AbortHandle; 3],
     is_stopping: AtomicBool,
     report: watch::Sender<Option<ShutdownReport>>,
 }
@@ -200,6 +201,11 @@ fn spawn(
     let registrar = Arc::new(Registrar::default());
     let (applying, its_store) = (Arc::clone(&registrar), Arc::clone(&store));
     let applying = tokio::spawn(async move { applying.run(its_store.as_ref()).await });
+    let pruning = tokio::spawn(keep_in_bounds(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        config.retention.clone(),
+    ));
     let time_is_up = CancellationToken::new();
     let (work, requests) = Drain::new(
         Arc::clone(&intake),
@@ -227,7 +233,7 @@ fn spawn(
         drain,
         abort_drain,
         time_is_up,
-        abort_others: [keeper.abort_handle(), applying.abort_handle()],
+        abort_others: [keeper, applying, pruning].map(|task| task.abort_handle()),
         is_stopping: AtomicBool::new(false),
         report: watch::Sender::new(None),
     }

@@ -183,3 +183,24 @@ async fn f02_a_shutdown_that_was_given_up_can_be_finished() {
     let report = fixture.stop().await;
     assert_eq!(report.ledger.stored, 1, "{}", report.ledger);
 }
+
+#[tokio::test(start_paused = true)]
+async fn d08_the_service_prunes_at_its_start_and_every_hour() {
+    let fixture = Fixture::with(Config {
+        retention: executor_service::Retention {
+            max_age: Some(Duration::from_secs(1_800)),
+            ..executor_service::Retention::FOR_EVER
+        },
+        ..Config::default()
+    })
+    .await;
+    let listener = fixture.noop().await;
+    fixture.run(&listener).await;
+    sleep(Duration::from_secs(3_500)).await;
+    fixture.run(&listener).await;
+    fixture.executor.flush().await;
+    assert_eq!(fixture.store.records().len(), 2, "an hour has not passed");
+    sleep(Duration::from_secs(200)).await;
+    assert_eq!(fixture.store.records().len(), 1);
+    fixture.stop().await;
+}
