@@ -2,13 +2,20 @@
 
 use crate::shell;
 
-pub(crate) fn run() -> anyhow::Result<()> {
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to measure: executions, store, leaks, size, history. Default: all of it.
+    figures: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let bench = [
         "bench",
         "--package",
         "integration-tests",
         "--bench",
         "figures",
+        "--",
     ];
-    shell::run(&mut shell::cargo(&bench))
+    shell::run(shell::cargo(&bench).args(&args.figures))
 }

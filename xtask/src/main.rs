@@ -33,7 +33,7 @@ enum Chore {
     /// Build every publishable crate from its own archive.
     Package,
     /// Measure, each figure beside its baseline in the same run.
-    Bench,
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Ci => ci::run(),
         Chore::Package => package::run(),
-        Chore::Bench => bench::run(),
+        Chore::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -117,7 +117,7 @@ async fn executions(executor: &CommandExecutor, quick: &ListenerHandle) -> f64 {
             executor.flush().await;
         }
     }
-    times.p99()
+    times.percentile(99)
 }
 
 async fn commits(executor: &CommandExecutor, quick: &ListenerHandle) -> f64 {
@@ -131,7 +131,7 @@ async fn commits(executor: &CommandExecutor, quick: &ListenerHandle) -> f64 {
         executor.flush().await;
         times.push(micros(begun.elapsed()));
     }
-    times.p99()
+    times.percentile(99)
 }
 
 fn micros(time: Duration) -> f64 {

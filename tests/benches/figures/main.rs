@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bare;
+mod history;
 mod leaks;
 mod rows;
 
@@ -14,11 +15,12 @@ use std::time::Duration;
 const TURNS: usize = 15;
 
 /// What can be measured, by the name that asks for it; all of it if none is given.
-const FIGURES: [(&str, fn()); 4] = [
+const FIGURES: [(&str, fn()); 5] = [
     ("executions", executions),
     ("store", store),
     ("leaks", leaks),
     ("size", size),
+    ("history", history::measure),
 ];
 
 fn main() {
@@ -104,8 +106,8 @@ impl Figures {
         sorted
     }
 
-    pub(crate) fn p99(&self) -> f64 {
-        self.sorted()[self.0.len() * 99 / 100]
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        self.sorted()[self.0.len() * percent / 100]
     }
 
     pub(crate) fn median(&self) -> f64 {

@@ -4,6 +4,7 @@
 
 mod canaries;
 mod crash;
+mod killed;
 mod locked;
 mod panics;
 mod path;

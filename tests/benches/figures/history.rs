@@ -1,0 +1,176 @@
+//! How long questions to a long history take: `ROWS` of them (1,000,000 unless the environment says
+//! otherwise) of 50 listeners in four apps, over thirty days.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use executor_core::ports::{Batch, RecordStore, RegistrationStore, SessionStore};
+use executor_core::{ExecutionRecord, ListenerId, ListenerKey, Status, Subject, Timestamp};
+use executor_testkit::{TempDatabase, listener, record, session};
+use telemetry_store::{Filter, Page, SqliteReader, SqliteStore, Whose, Window};
+
+use crate::Figures;
+
+const LISTENERS: usize = 50;
+const BATCH: usize = 1_000;
+const SPAN: Duration = Duration::from_secs(30 * 86_400);
+/// How often each question is asked.
+const TIMES: usize = 100;
+
+fn rows() -> usize {
+    let asked = std::env::var("ROWS")
+        .ok()
+        .and_then(|rows| rows.parse().ok());
+    asked.unwrap_or(1_000_000)
+}
+
+struct History {
+    listeners: Vec<(Arc<ListenerKey>, ListenerId)>,
+    start: Timestamp,
+    batch: Batch,
+}
+
+impl History {
+    fn record(&self, number: usize) -> ExecutionRecord {
+        let (key, id) = &self.listeners[number % LISTENERS];
+        let mut record = self.batch.records[0].clone();
+        let at = SPAN.mul_f64(number as f64 / rows() as f64);
+        record.started_at = self.start.saturating_add(at);
+        record.execution_id = executor_core::ExecutionId::new(record.started_at);
+        record.duration = Duration::from_micros((number as u64).wrapping_mul(7_919) % 100_000);
+        record.subject = Subject::Listener {
+            key: Arc::clone(key),
+            id: Some(*id),
+        };
+        if number.is_multiple_of(1_000) {
+            record.status = Status::TimedOut;
+            record.failure = Some(Arc::new(executor_core::Failure::deadline()));
+        }
+        record
+    }
+}
+
+pub(crate) fn measure() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let database = TempDatabase::new();
+        let store = database.open().await.unwrap();
+        let history = begin(&store).await;
+        let begun = Instant::now();
+        for first in (0..rows()).step_by(BATCH) {
+            let records = (first..first + BATCH).map(|number| history.record(number));
+            let batch = Batch {
+                session: Arc::clone(&history.batch.session),
+                records: records.collect(),
+            };
+            store.persist(Arc::new(batch)).await.unwrap();
+        }
+        let rate = rows() as f64 / begun.elapsed().as_secs_f64();
+        println!(
+            "history     {} rows written, rollups included, {rate:.0} rows/s",
+            rows()
+        );
+        let reader = SqliteReader::new(database.path().to_str().unwrap()).unwrap();
+        ask_all(&reader, &history).await;
+    });
+}
+
+async fn begin(store: &SqliteStore) -> History {
+    let session = session();
+    store.open_session(Arc::clone(&session)).await.unwrap();
+    let mut listeners = Vec::new();
+    for number in 0..LISTENERS {
+        let mut listener = listener(&format!("listener {number}"));
+        let mut key = (*listener.key).clone();
+        key.app_key = format!("app {}", number % 4);
+        listener.key = Arc::new(key);
+        let id = store.register_listener(listener.clone()).await.unwrap();
+        listeners.push((listener.key, id));
+    }
+    History {
+        listeners,
+        start: session.started_at,
+        batch: Batch {
+            records: vec![record(&listener("any"), None, 0)],
+            session,
+        },
+    }
+}
+
+async fn ask_all(reader: &SqliteReader, history: &History) {
+    let all = Filter::default;
+    let middle = history.start.saturating_add(SPAN / 2);
+    let hour = Some(middle.saturating_add(Duration::from_secs(3_600)));
+    let of = |whose: Whose| Filter { whose, ..all() };
+    let filters = [
+        ("the latest", all()),
+        ("of a listener", of(Whose::Listener(history.listeners[7].1))),
+        ("of an app", of(Whose::App("app 1".into()))),
+        ("of a session", of(Whose::Session(history.batch.session.id))),
+        (
+            "that timed out",
+            Filter {
+                status: Some(Status::TimedOut),
+                ..all()
+            },
+        ),
+        (
+            "of an hour",
+            Filter {
+                from: Some(middle),
+                to: hour,
+                ..all()
+            },
+        ),
+    ];
+    for (what, filter) in filters {
+        ask(&format!("100 executions {what}"), || async {
+            reader
+                .executions(filter.clone(), Page::default())
+                .await
+                .unwrap();
+        })
+        .await;
+    }
+    let one = reader
+        .executions(
+            all(),
+            Page {
+                limit: 1,
+                before: None,
+            },
+        )
+        .await
+        .unwrap();
+    let id = one.executions[0].record.execution_id;
+    ask("one execution by its id", || async {
+        reader.execution(id).await.unwrap().unwrap();
+    })
+    .await;
+    let odd = Window {
+        from: Some(history.start.saturating_add(Duration::from_secs(100_000))),
+        to: Some(middle),
+        session: None,
+    };
+    for (what, window) in [("everything", Window::default()), ("an odd fortnight", odd)] {
+        ask(&format!("summaries of {what}"), || async {
+            reader.summaries(window.clone()).await.unwrap();
+        })
+        .await;
+        ask(&format!("overall, {what}"), || async {
+            reader.overall(window.clone()).await.unwrap();
+        })
+        .await;
+    }
+}
+
+async fn ask<F: Future<Output = ()>>(what: &str, question: impl Fn() -> F) {
+    let mut times = Figures::default();
+    for _ in 0..TIMES {
+        let begun = Instant::now();
+        question().await;
+        times.push(begun.elapsed().as_nanos() as f64 / 1e6);
+    }
+    let (median, p95) = (times.median(), times.percentile(95));
+    println!("  {what:<34} median {median:>8.2} ms   p95 {p95:>8.2} ms");
+}
