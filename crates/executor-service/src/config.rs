@@ -5,6 +5,7 @@ use std::time::Duration;
 use executor_core::RunOptions;
 use thiserror::Error;
 
+use crate::recording::Recording;
 use crate::retention::Retention;
 
 /// The service's settings. Take the defaults and change what matters:
@@ -48,6 +49,12 @@ pub struct Config {
     pub blocking_threads: usize,
     /// How long the history is kept. Default 7 days and 500 MB.
     pub retention: Retention,
+    /// Which executions of the app tier are recorded. Default all.
+    pub record_app: Recording,
+    /// Which executions of the framework tier are recorded. Default all.
+    pub record_framework: Recording,
+    /// How many completion events a subscriber may lag behind before it misses some. Default 1,024.
+    pub completions_max: usize,
 }
 
 impl Default for Config {
@@ -65,6 +72,9 @@ impl Default for Config {
             cancel_grace: Duration::ZERO,
             blocking_threads: executor_core::blocking::default_threads(),
             retention: Retention::default(),
+            record_app: Recording::All,
+            record_framework: Recording::All,
+            completions_max: 1_024,
         }
     }
 }
@@ -97,6 +107,7 @@ impl Config {
             ("batch_max", self.batch_max),
             ("retry_max_records", self.retry_max_records),
             ("blocking_threads", self.blocking_threads),
+            ("completions_max", self.completions_max),
             ("retention.slice_rows", self.retention.slice_rows as usize),
         ];
         let times = [

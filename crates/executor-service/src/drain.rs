@@ -10,12 +10,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::completions::Publisher;
 use crate::config::Config;
 use crate::guarded::guarded;
-use crate::intake::{Held, Intake};
+use crate::intake::Intake;
+use crate::parcel::Parcel;
 use crate::plan::{Action, Limits, View, plan};
 use crate::registrar::Registrar;
-use crate::retry::{Retry, RetryHeap, delay_after, with_jitter};
+use crate::retry::{RetryHeap, delay_after, with_jitter};
+use crate::supervise::{Fault, Supervised};
+use crate::vitals::Vitals;
 
 /// What others may ask of the drain.
 pub(crate) enum Request {
@@ -28,13 +32,23 @@ pub(crate) enum Request {
 /// How long to wait between tries while stopping: the time is short, and nobody else waits.
 const STOPPING_DELAY: Duration = Duration::from_millis(200);
 
+/// What the drain works with.
+pub(crate) struct Tools {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) publisher: Publisher,
+    /// Cancelled when the time is up: the try in hand is finished, and no other one begun.
+    pub(crate) time_is_up: CancellationToken,
+    pub(crate) config: Config,
+}
+
 /// The drain, owned by its task.
 pub(crate) struct Drain {
-    intake: Arc<Intake>,
-    store: Arc<dyn Store>,
-    registrar: Arc<Registrar>,
-    session: Arc<Session>,
-    clock: Arc<dyn Clock>,
+    tools: Tools,
     requests: mpsc::UnboundedReceiver<Request>,
     retries: RetryHeap,
     /// Who waits for all records with a lower number than this.
@@ -43,9 +57,6 @@ pub(crate) struct Drain {
     stopping: bool,
     /// The last thing done was a retry.
     retried: bool,
-    /// Cancelled when the time is up: the try in hand is finished, and no other one begun.
-    time_is_up: CancellationToken,
-    config: Config,
 }
 
 /// What woke the drain.
@@ -55,43 +66,22 @@ enum Event {
     Request(Option<Request>),
 }
 
-impl Drain {
-    pub(crate) fn new(
-        intake: Arc<Intake>,
-        (store, registrar): (Arc<dyn Store>, Arc<Registrar>),
-        session: Arc<Session>,
-        clock: Arc<dyn Clock>,
-        time_is_up: CancellationToken,
-        config: Config,
-    ) -> (Self, mpsc::UnboundedSender<Request>) {
-        let (sender, requests) = mpsc::unbounded_channel();
-        let drain = Self {
-            intake,
-            store,
-            registrar,
-            session,
-            clock,
-            requests,
-            retries: RetryHeap::default(),
-            flushes: Vec::new(),
-            since: None,
-            stopping: false,
-            retried: false,
-            time_is_up,
-            config,
-        };
-        (drain, sender)
-    }
+impl Supervised for Drain {
+    const NAME: &'static str = "drain";
 
     /// Runs until told to stop and everything is written or given up.
-    pub(crate) async fn run(mut self) {
+    async fn run(&mut self) -> Result<(), Fault> {
         let limits = Limits {
-            ripe_at: self.config.ripe_at(),
-            flush_interval: self.config.flush_interval,
+            ripe_at: self.tools.config.ripe_at(),
+            flush_interval: self.tools.config.flush_interval,
         };
-        while !self.time_is_up.is_cancelled() {
+        let now = self.tools.clock.monotonic();
+        for parcel in self.tools.intake.take_returned() {
+            self.retries.push(parcel, now);
+        }
+        while !self.tools.time_is_up.is_cancelled() {
             self.answer_flushes();
-            let now = self.clock.monotonic();
+            let now = self.tools.clock.monotonic();
             match plan(&self.view(now), &limits, now) {
                 Action::Retry => self.retry().await,
                 Action::Write => self.write().await,
@@ -99,28 +89,43 @@ impl Drain {
                     let event = self.next_event(until).await;
                     self.handle(event);
                 }
-                Action::Finish => return,
+                Action::Finish => return Ok(()),
             }
             self.take_requests();
         }
+        Ok(())
+    }
+}
+
+impl Drain {
+    pub(crate) fn new(tools: Tools) -> (Self, mpsc::UnboundedSender<Request>) {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let drain = Self {
+            tools,
+            requests,
+            retries: RetryHeap::default(),
+            flushes: Vec::new(),
+            since: None,
+            stopping: false,
+            retried: false,
+        };
+        (drain, sender)
     }
 
     fn view(&mut self, now: Instant) -> View {
-        let queued = self.intake.queued();
+        let queued = self.tools.intake.queued();
         if queued == 0 {
             self.since = None;
         } else {
             self.since.get_or_insert(now);
         }
+        let oldest = self.tools.intake.oldest_queued();
         View {
             queued,
             since: self.since,
             next_retry: self.retries.next_due(),
             // Not for a flush that waits only for retries.
-            flushing: self
-                .flushes
-                .iter()
-                .any(|(mark, _)| *mark > self.intake.oldest_queued()),
+            flushing: self.flushes.iter().any(|(mark, _)| *mark > oldest),
             stopping: self.stopping,
             retried: self.retried,
         }
@@ -130,8 +135,8 @@ impl Drain {
         tokio::select! {
             biased;
             request = self.requests.recv(), if !self.stopping => Event::Request(request),
-            () = self.time_is_up.cancelled() => Event::Bell,
-            () = self.intake.bell.notified() => Event::Bell,
+            () = self.tools.time_is_up.cancelled() => Event::Bell,
+            () = self.tools.intake.bell.notified() => Event::Bell,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Event::Due,
         }
     }
@@ -140,12 +145,12 @@ impl Drain {
         match event {
             Event::Bell | Event::Due => {}
             Event::Request(Some(Request::Flush(reply))) => {
-                self.flushes.push((self.intake.accepted(), reply));
+                self.flushes.push((self.tools.intake.accepted(), reply));
             }
             // Nobody is left who could ask for anything.
             Event::Request(Some(Request::Stop) | None) => {
                 self.stopping = true;
-                self.retries.make_due(self.clock.monotonic());
+                self.retries.make_due(self.tools.clock.monotonic());
             }
         }
     }
@@ -161,7 +166,7 @@ impl Drain {
         if self.flushes.is_empty() {
             return;
         }
-        let queued = self.intake.oldest_queued();
+        let queued = self.tools.intake.oldest_queued();
         let oldest = self.retries.oldest().unwrap_or(u64::MAX).min(queued);
         for (mark, reply) in std::mem::take(&mut self.flushes) {
             if mark <= oldest {
@@ -174,46 +179,50 @@ impl Drain {
     }
 
     async fn write(&mut self) {
-        let taken = self.intake.take(self.config.batch_max);
+        let Tools {
+            intake,
+            session,
+            config,
+            ..
+        } = &self.tools;
+        let parcel = intake.take(config.batch_max, session);
         self.since = None;
         self.retried = false;
-        let batch = Arc::new(Batch {
-            session: Arc::clone(&self.session),
-            records: taken.records,
-        });
-        let first_try = Retry {
-            batch,
-            first: taken.first,
-            failures: 0,
-            refusals: 0,
-        };
-        self.attempt(first_try, Held::InHand).await;
+        self.attempt(parcel).await;
     }
 
     async fn retry(&mut self) {
-        if let Some(retry) = self.retries.pop() {
+        if let Some(parcel) = self.retries.pop() {
             self.retried = true;
-            self.attempt(retry, Held::Deferred).await;
+            self.attempt(parcel).await;
         }
     }
 
-    async fn attempt(&mut self, retry: Retry, held: Held) {
-        let store = self.store.as_ref();
-        let stored = match self.registrar.apply(store).await {
-            Ok(()) => persist(store, &retry.batch).await,
+    async fn attempt(&mut self, parcel: Parcel) {
+        let store = self.tools.store.as_ref();
+        let stored = match self.tools.registrar.apply(store).await {
+            Ok(()) => persist(store, parcel.batch()).await,
             // A store that does not take registrations is away, or the batch would be stored
             // without its references.
             Err(error) => Err(error),
         };
         match stored {
-            Ok(fates) => self.settle(&retry.batch, &fates, held),
-            Err(error) => self.failed(retry, held, &error),
+            Ok(fates) => self.settle(parcel, &fates),
+            Err(error) => self.failed(parcel, &error),
         }
     }
 
-    fn settle(&self, batch: &Batch, fates: &[Fate], held: Held) {
-        self.intake.settle(fates, held);
-        for (record, fate) in batch.records.iter().zip(fates) {
+    fn settle(&self, parcel: Parcel, fates: &[Fate]) {
+        let batch = Arc::clone(parcel.batch());
+        // The ledger first: whoever listens to the log may panic.
+        parcel.settle(fates);
+        self.tools.vitals.store_answered();
+        let pairs = || batch.records.iter().zip(fates);
+        let is_stored = |fate: &Fate| !matches!(fate, Fate::SetAside { .. });
+        let stored = pairs().filter(|(_, fate)| is_stored(fate));
+        let now = self.tools.clock.monotonic();
+        self.tools.publisher.publish(stored.map(|(record, _)| record), now);
+        for (record, fate) in pairs() {
             if let Fate::SetAside { reason, detail } = fate {
                 let regression = if *reason == DropReason::Unstorable {
                     "REGRESSION: "
@@ -228,49 +237,34 @@ impl Drain {
         }
     }
 
-    fn failed(&mut self, mut retry: Retry, held: Held, error: &StoreError) {
-        let count = retry.batch.records.len();
-        if error.answered && retry.failures > 0 {
-            retry.refusals += 1;
-        }
-        retry.failures += 1;
-        let given_up = self.reason_to_give_up(&retry, error);
-        let deferred = given_up.is_none()
-            && self
-                .intake
-                .defer(count, held, self.config.retry_max_records);
+    fn failed(&mut self, mut parcel: Parcel, error: &StoreError) {
+        parcel.failed(error.answered);
+        let cause = error.source.to_string();
+        let now = self.tools.clock.now();
+        self.tools.vitals.store_failed(now.wall, cause.clone());
+        let records = parcel.batch().records.len();
+        let given_up = self.reason_to_give_up(&parcel, error);
+        let deferred = given_up.is_none() && parcel.defer(self.tools.config.retry_max_records);
         let error: &dyn std::error::Error = error;
-        let cause = error.source().map(ToString::to_string).unwrap_or_default();
         if deferred {
-            let delay = self.delay_after(retry.failures);
-            tracing::warn!(
-                error,
-                cause,
-                records = count,
-                ?delay,
-                "records wait for another try"
-            );
-            self.retries.push(retry, self.clock.monotonic() + delay);
+            let delay = self.delay_after(parcel.load().failures);
+            self.retries.push(parcel, now.monotonic + delay);
+            tracing::warn!(error, cause, records, ?delay, "records wait for another try");
         } else {
             let reason = given_up.unwrap_or(DropReason::Exhausted);
-            let why = reason.as_str();
-            tracing::error!(
-                error,
-                cause,
-                records = count,
-                reason = why,
-                "records given up"
-            );
-            self.intake.give_up(count, held, reason);
+            parcel.give_up(reason);
+            let reason = reason.as_str();
+            tracing::error!(error, cause, records, reason, "records given up");
         }
     }
 
     /// While stopping, the deadline is the only bound on tries.
-    fn reason_to_give_up(&self, retry: &Retry, error: &StoreError) -> Option<DropReason> {
-        let most = self.config.retry_max_attempts;
+    fn reason_to_give_up(&self, parcel: &Parcel, error: &StoreError) -> Option<DropReason> {
+        let most = self.tools.config.retry_max_attempts;
+        let is_exhausted = parcel.load().refusals >= most;
         match error.class {
             ErrorClass::Transient if self.stopping || !error.answered => None,
-            ErrorClass::Transient => (retry.refusals >= most).then_some(DropReason::Exhausted),
+            ErrorClass::Transient => is_exhausted.then_some(DropReason::Exhausted),
             ErrorClass::Closed => Some(DropReason::Shutdown),
             ErrorClass::Dangling | ErrorClass::Constraint => Some(DropReason::Constraint),
             ErrorClass::Unstorable => Some(DropReason::Unstorable),

@@ -1,9 +1,11 @@
 //! Starting and stopping, in order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use executor_core::failure::{MESSAGE_MAX_CHARS, storable};
 use executor_core::ports::{SessionEnd, SessionStatus};
-use executor_core::{ErrorClass, LeakedThread, Ledger, StoreError};
+use executor_core::{ErrorClass, Failure, LeakedThread, Ledger, StoreError};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
@@ -11,6 +13,7 @@ use crate::config::ConfigError;
 use crate::drain::Request;
 use crate::guarded::guarded;
 use crate::service::Service;
+use crate::watchman::write_gaps;
 
 /// Why the service did not start.
 ///
@@ -79,26 +82,25 @@ pub struct ShutdownReport {
     pub session_closed: bool,
 }
 
-/// Stops: refuses, waits for half the time, cancels, writes until the deadline, closes.
-pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport {
+/// Stops: refuses, waits for half the time, cancels, writes until the deadline, closes. `inside` says
+/// that an execution of this service asks for it: that one is not waited for.
+pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> ShutdownReport {
     let begun = Instant::now();
     // Longer than any program runs is as good as for ever, and the clock can tell it.
     let within = within.min(Duration::from_secs(10 * 365 * 86_400));
     let deadline = begun + within;
     service.running.close();
     service.error_handlers.tasks.close();
-    let (cancelled, still_running) = end_executions(service, begun + within / 2, deadline).await;
-    let leaked_threads = end_threads_and_drain(service, begun + within / 2, deadline).await;
+    let soft = begun + within / 2;
+    let (cancelled, still_running) = end_executions(service, soft, deadline, inside).await;
+    let leaked_threads = end_threads_and_drain(service, soft, deadline).await;
     let session_closed = close_session(service, deadline).await;
-    if timeout_at(
-        deadline.max(Instant::now() + GRACE),
-        guarded("closing the store", || service.store.close()),
-    )
-    .await
-    .is_err()
-    {
+    let patience = deadline.max(Instant::now() + GRACE);
+    let closing = guarded("closing the store", || service.store.close());
+    if timeout_at(patience, closing).await.is_err() {
         tracing::warn!("the store did not close in time");
     }
+    service.end_completions();
     ShutdownReport {
         elapsed: begun.elapsed(),
         ledger: service.intake.ledger(),
@@ -106,6 +108,46 @@ pub(crate) async fn stop(service: &Service, within: Duration) -> ShutdownReport 
         still_running,
         leaked_threads,
         session_closed,
+    }
+}
+
+/// Reports even where the task that stops is dropped half-way, because its runtime is: whoever waits
+/// for the report would wait for ever.
+pub(crate) struct Reporting {
+    service: Arc<Service>,
+    begun: Instant,
+}
+
+impl Reporting {
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        let begun = Instant::now();
+        Self { service, begun }
+    }
+
+    pub(crate) fn send(&self, report: ShutdownReport) {
+        self.service.report.send_if_modified(|sent| {
+            let is_first = sent.is_none();
+            sent.get_or_insert(report);
+            is_first
+        });
+    }
+}
+
+impl Drop for Reporting {
+    fn drop(&mut self) {
+        if self.service.report.borrow().is_some() {
+            return;
+        }
+        self.service.intake.close();
+        self.service.end_completions();
+        self.send(ShutdownReport {
+            elapsed: self.begun.elapsed(),
+            ledger: self.service.intake.ledger(),
+            cancelled: 0,
+            still_running: self.service.running.len(),
+            leaked_threads: self.service.blocking.leaked(),
+            session_closed: false,
+        });
     }
 }
 
@@ -121,25 +163,32 @@ async fn end_threads_and_drain(
     service.blocking.leaked()
 }
 
-/// How long past the deadline an answer is awaited that was asked for before it.
-const LAST_ANSWER: Duration = Duration::from_millis(400);
+/// How long past the deadline an answer is awaited that was asked for before it. Together with what
+/// closing takes it stays below a quarter of a second.
+const LAST_ANSWER: Duration = Duration::from_millis(180);
 
 /// What closing takes even when everything before it used up the time.
-const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(30);
 
-async fn end_executions(service: &Service, soft: Instant, hard: Instant) -> (usize, usize) {
+async fn end_executions(
+    service: &Service,
+    soft: Instant,
+    hard: Instant,
+    inside: bool,
+) -> (usize, usize) {
     let all_ended = async {
-        service.running.wait().await;
+        // Whoever asks from inside waits for this in turn, and is cancelled once it is the last.
+        service.running.wait(usize::from(inside)).await;
         service.error_handlers.tasks.wait().await;
     };
-    if timeout_at(soft, all_ended).await.is_ok() {
+    if timeout_at(soft, all_ended).await.is_ok() && service.running.len() == 0 {
         return (0, 0);
     }
     let cancelled = service.running.len();
     service.cancel.cancel();
     // They end at their next poll. One that holds its thread does not, and nobody waits for it.
     let patience = (soft + (hard - soft) / 2).max(Instant::now() + GRACE);
-    match timeout_at(patience, service.running.wait()).await {
+    match timeout_at(patience, service.running.wait(0)).await {
         Ok(()) => (cancelled, 0),
         Err(_) => (cancelled, service.running.len()),
     }
@@ -147,32 +196,49 @@ async fn end_executions(service: &Service, soft: Instant, hard: Instant) -> (usi
 
 async fn end_drain(service: &Service, deadline: Instant) {
     let _ = service.requests.send(Request::Stop);
-    if timeout_at(deadline, service.drain.wait()).await.is_err() {
+    let drain = &service.tasks.drain;
+    if timeout_at(deadline, drain.wait()).await.is_err() {
         // What the store has in hand it may well commit: to count that as lost would be wrong.
         service.time_is_up.cancel();
         let patience = Instant::now() + LAST_ANSWER;
-        if timeout_at(patience, service.drain.wait()).await.is_err() {
-            service.abort_drain.abort();
-            service.drain.wait().await;
+        if timeout_at(patience, drain.wait()).await.is_err() {
+            service.tasks.abort_drain.abort();
+            drain.wait().await;
         }
     }
     // Whatever is left now is lost, and counted.
     service.intake.close();
-    for task in &service.abort_others {
-        task.abort();
+    service.tasks.end_others().await;
+    let patience = deadline.max(Instant::now() + GRACE);
+    let writing = write_gaps(&service.intake, service.store.as_ref(), service.session.id);
+    if !matches!(timeout_at(patience, writing).await, Ok(Ok(()))) {
+        tracing::warn!("the store was not there to write down what was lost");
     }
 }
 
 async fn close_session(service: &Service, deadline: Instant) -> bool {
+    let (status, failure) = match service.vitals.failed() {
+        None => (SessionStatus::Success, None),
+        Some((service, fault)) => (SessionStatus::Failure, Some(given_up(service, &fault))),
+    };
     let end = SessionEnd {
         at: service.clock.now().wall,
-        status: SessionStatus::Success,
-        failure: None,
+        status,
+        failure,
         ledger: service.intake.ledger(),
     };
     let patience = deadline.max(Instant::now() + GRACE);
     let closed = timeout_at(patience, close_until_it_holds(service, end)).await;
     closed.unwrap_or(false)
+}
+
+/// Why a session failed.
+fn given_up(service: &str, fault: &str) -> Failure {
+    Failure {
+        error_type: "service given up".into(),
+        message: storable(&format!("{service}: {fault}"), MESSAGE_MAX_CHARS),
+        report: None,
+    }
 }
 
 /// Asks again while the store is away; the caller sets the time limit.

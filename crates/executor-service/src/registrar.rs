@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::guarded::guarded;
 use crate::retry::{delay_after, with_jitter};
+use crate::supervise::{Fault, Supervised};
 
 /// A registration whose row is to be written.
 #[derive(Clone)]
@@ -88,16 +89,26 @@ impl Registrar {
             self.waiting().pop_front();
         }
     }
+}
 
-    /// Applies what comes, also while no batch does.
-    pub(crate) async fn run(&self, store: &dyn Store) {
+/// Applies what comes, also while no batch does.
+pub(crate) struct Applying {
+    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl Supervised for Applying {
+    const NAME: &'static str = "registrar";
+
+    async fn run(&mut self) -> Result<(), Fault> {
         loop {
-            self.bell.notified().await;
             let mut failures = 0;
-            while self.apply(store).await.is_err() {
+            // Looking first: what waited when an earlier run failed rings no bell any more.
+            while self.registrar.apply(self.store.as_ref()).await.is_err() {
                 failures += 1;
                 tokio::time::sleep(with_jitter(delay_after(failures))).await;
             }
+            self.registrar.bell.notified().await;
         }
     }
 }

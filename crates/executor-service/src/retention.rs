@@ -8,6 +8,7 @@ use executor_core::ports::{PruneRule, PruneSlice, Store};
 use executor_core::{Clock, Timestamp};
 
 use crate::guarded::guarded;
+use crate::supervise::{Fault, Supervised};
 
 /// How long the history is kept. Its rollups are kept for good.
 ///
@@ -81,17 +82,23 @@ impl Default for Retention {
     }
 }
 
-/// Looks after it until it is dropped. What fails is tried again the next time.
-pub(crate) async fn keep_in_bounds(
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    retention: Retention,
-) {
-    loop {
-        for rule in retention.rules(clock.now().wall) {
-            prune(store.as_ref(), rule, retention.slice_rows).await;
+/// Has the store keep to the rules. What fails is tried again the next time.
+pub(crate) struct Pruning {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) retention: Retention,
+}
+
+impl Supervised for Pruning {
+    const NAME: &'static str = "pruning";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        loop {
+            for rule in self.retention.rules(self.clock.now().wall) {
+                prune(self.store.as_ref(), rule, self.retention.slice_rows).await;
+            }
+            tokio::time::sleep(self.retention.every).await;
         }
-        tokio::time::sleep(retention.every).await;
     }
 }
 

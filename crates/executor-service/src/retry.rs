@@ -1,23 +1,12 @@
-//! Batches that wait for another try, by due time.
+//! Parcels that wait for another try, by due time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::Batch;
 use tokio::time::Instant;
 
-/// A batch that the store has not taken, and what it has been through.
-pub(crate) struct Retry {
-    pub(crate) batch: Arc<Batch>,
-    /// The number of its first record.
-    pub(crate) first: u64,
-    /// How many tries have failed.
-    pub(crate) failures: u32,
-    /// How many of its retries the store itself refused.
-    pub(crate) refusals: u32,
-}
+use crate::parcel::Parcel;
 
 /// How long to wait after this many failures, from 1: one second more each time, five at most.
 pub(crate) fn delay_after(failures: u32) -> Duration {
@@ -30,7 +19,7 @@ pub(crate) fn with_jitter(delay: Duration) -> Duration {
     delay.mul_f64(1.0 - fastrand::f64() / 10.0)
 }
 
-/// Waiting batches, the first due on top.
+/// Waiting parcels, the first due on top.
 #[derive(Default)]
 pub(crate) struct RetryHeap {
     heap: BinaryHeap<Reverse<Entry>>,
@@ -38,12 +27,12 @@ pub(crate) struct RetryHeap {
 
 struct Entry {
     due: Instant,
-    retry: Retry,
+    parcel: Parcel,
 }
 
 impl RetryHeap {
-    pub(crate) fn push(&mut self, retry: Retry, due: Instant) {
-        self.heap.push(Reverse(Entry { due, retry }));
+    pub(crate) fn push(&mut self, parcel: Parcel, due: Instant) {
+        self.heap.push(Reverse(Entry { due, parcel }));
     }
 
     /// When the first is due.
@@ -52,15 +41,15 @@ impl RetryHeap {
     }
 
     /// The first one, due or not.
-    pub(crate) fn pop(&mut self) -> Option<Retry> {
-        self.heap.pop().map(|Reverse(entry)| entry.retry)
+    pub(crate) fn pop(&mut self) -> Option<Parcel> {
+        self.heap.pop().map(|Reverse(entry)| entry.parcel)
     }
 
-    /// Makes every batch due at `now`, in the order of their age.
+    /// Makes every parcel due at `now`, in the order of their age.
     pub(crate) fn make_due(&mut self, now: Instant) {
         let entries = std::mem::take(&mut self.heap);
-        for Reverse(Entry { due, retry }) in entries {
-            self.push(retry, due.min(now));
+        for Reverse(Entry { due, parcel }) in entries {
+            self.push(parcel, due.min(now));
         }
     }
 
@@ -68,7 +57,7 @@ impl RetryHeap {
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.heap
             .iter()
-            .map(|Reverse(entry)| entry.retry.first)
+            .map(|Reverse(entry)| entry.parcel.first())
             .min()
     }
 }
@@ -76,7 +65,7 @@ impl RetryHeap {
 // Ordered by due time, then by age: equal times keep the order in which records were offered.
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.due, self.retry.first).cmp(&(other.due, other.retry.first))
+        (self.due, self.parcel.first()).cmp(&(other.due, other.parcel.first()))
     }
 }
 impl PartialOrd for Entry {

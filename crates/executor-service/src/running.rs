@@ -1,30 +1,48 @@
-//! Counts what runs, and refuses what comes after it was closed. Every execution passes here twice, so
-//! it is one atomic addition each way: a task tracker's token costs twice that.
+//! Counts what runs, and refuses what comes while it is paused or after it was closed. Every execution
+//! passes here twice, so it is one atomic addition each way: a task tracker's token costs twice that.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use executor_core::Refused;
 use tokio::sync::Notify;
 
-/// The lowest bit says that it is closed; the others count.
+/// The two lowest bits say that it is closed, or paused; the others count.
 const CLOSED: usize = 1;
-const ONE: usize = 2;
+const PAUSED: usize = 2;
+const ONE: usize = 4;
 
 #[derive(Default)]
 pub(crate) struct Running {
     state: AtomicUsize,
-    all_ended: Notify,
+    one_ended: Notify,
+    refused: AtomicU64,
 }
 
 /// One that runs, until this is dropped.
 pub(crate) struct Inside<'r>(&'r Running);
 
 impl Running {
-    /// Counts one in; `None` once it is closed.
-    pub(crate) fn enter(&self) -> Option<Inside<'_>> {
+    /// Counts one in, unless it is closed or paused.
+    pub(crate) fn enter(&self) -> Result<Inside<'_>, Refused> {
         // Counted first: whoever closes it later waits for this one.
         let inside = Inside(self);
         let before = self.state.fetch_add(ONE, Ordering::AcqRel);
-        (before & CLOSED == 0).then_some(inside)
+        if before & (CLOSED | PAUSED) == 0 {
+            return Ok(inside);
+        }
+        let is_closed = before & CLOSED != 0;
+        Err(self.refuse(if is_closed { Refused::Stopping } else { Refused::Paused }))
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn refuse(&self, refused: Refused) -> Refused {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        refused
+    }
+
+    /// How many were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -34,22 +52,32 @@ impl Running {
     /// From now on nothing enters.
     pub(crate) fn close(&self) {
         self.state.fetch_or(CLOSED, Ordering::AcqRel);
-        self.all_ended.notify_waiters();
+        self.one_ended.notify_waiters();
     }
 
-    /// Waits until it is closed and empty.
+    /// Nothing enters until it is resumed.
+    pub(crate) fn pause(&self) {
+        self.state.fetch_or(PAUSED, Ordering::AcqRel);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.state.fetch_and(!PAUSED, Ordering::AcqRel);
+    }
+
+    /// Waits until it is closed and no more than `left` are inside.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives up waiting, nothing else.
-    pub(crate) async fn wait(&self) {
+    pub(crate) async fn wait(&self, left: usize) {
         loop {
             // Listening first: the last one may leave between looking and listening.
-            let left = self.all_ended.notified();
-            if self.state.load(Ordering::Acquire) == CLOSED {
+            let one_ended = self.one_ended.notified();
+            let state = self.state.load(Ordering::Acquire);
+            if state & CLOSED != 0 && state / ONE <= left {
                 return;
             }
-            left.await;
+            one_ended.await;
         }
     }
 }
@@ -57,8 +85,8 @@ impl Running {
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let before = self.0.state.fetch_sub(ONE, Ordering::AcqRel);
-        if before == ONE | CLOSED {
-            self.0.all_ended.notify_waiters();
+        if before & CLOSED != 0 {
+            self.0.one_ended.notify_waiters();
         }
     }
 }
@@ -77,7 +105,7 @@ mod tests {
                 let running = Arc::clone(&running);
                 tasks.push(tokio::spawn(async move {
                     let mut entered = 0;
-                    while let Some(_inside) = running.enter() {
+                    while let Ok(_inside) = running.enter() {
                         entered += 1;
                         tokio::task::yield_now().await;
                     }
@@ -86,12 +114,22 @@ mod tests {
             }
             tokio::task::yield_now().await;
             running.close();
-            running.wait().await;
-            assert!(running.enter().is_none());
+            running.wait(0).await;
+            assert_eq!(running.enter().err(), Some(Refused::Stopping));
             for task in tasks {
                 task.await.unwrap();
             }
-            assert_eq!(running.len(), 0);
+            assert_eq!((running.len(), running.refused()), (0, 9));
         }
+    }
+
+    #[test]
+    fn what_is_paused_refuses_until_it_is_resumed() {
+        let running = Running::default();
+        running.pause();
+        assert_eq!(running.enter().err(), Some(Refused::Paused));
+        running.resume();
+        assert!(running.enter().is_ok());
+        assert_eq!((running.len(), running.refused()), (0, 1));
     }
 }

@@ -1,30 +1,28 @@
-//! The builder and the handle: what a program holds in its hands.
+//! The handle: what a program holds in its hands.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{Session, Store};
 use executor_core::{
-    BlockingPool, Clock, Command, ErrorHandler, ExecutionResult, LeakedThread, Ledger, Redact,
-    Redactor, Refused, RunOptions, Runner, SessionId, SourceTier, SystemClock,
+    BlockingPool, Clock, Command, ErrorHandler, ExecutionResult, LeakedThread, Ledger, Redactor,
+    Refused, Runner, SessionId, SourceTier, Subject, current_execution_id,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
-use crate::drain::{Drain, Request};
+use crate::builder::Builder;
+use crate::completions::{Completions, Ring};
+use crate::drain::Request;
 use crate::error_handlers::ErrorHandlers;
 use crate::intake::Intake;
-use crate::lifecycle::{ShutdownReport, StartError, stop};
+use crate::lifecycle::{Reporting, ShutdownReport, stop};
 use crate::registrar::{Entry, Registrar};
 use crate::registration::{JobBuilder, ListenerBuilder};
-use crate::retention::keep_in_bounds;
 use crate::running::Running;
-use crate::session;
+use crate::tasks::Tasks;
+use crate::vitals::{Health, Measured, Vitals};
 
 /// Runs commands and records every execution. Cheap to clone; all clones are the same service.
 ///
@@ -51,7 +49,7 @@ pub struct CommandExecutor {
 
 /// What all handles share.
 pub(crate) struct Service {
-    runner: Runner,
+    pub(crate) runner: Runner,
     pub(crate) intake: Arc<Intake>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: Arc<Session>,
@@ -62,25 +60,31 @@ pub(crate) struct Service {
     pub(crate) cancel: CancellationToken,
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     pub(crate) error_handlers: Arc<ErrorHandlers>,
-    registrar: Arc<Registrar>,
-    /// Ends with the drain; may be waited for as often as one likes.
-    pub(crate) drain: TaskTracker,
-    pub(crate) abort_drain: AbortHandle,
+    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) vitals: Arc<Vitals>,
+    /// `None` once the last record has come to its end.
+    pub(crate) ring: Mutex<Option<Ring>>,
+    pub(crate) tasks: Tasks,
     /// Has the drain end after the try in hand.
     pub(crate) time_is_up: CancellationToken,
-    /// Tasks that have nothing to finish.
-    pub(crate) abort_others: [AbortHandle; 3],
-    is_stopping: AtomicBool,
-    report: watch::Sender<Option<ShutdownReport>>,
+    pub(crate) is_stopping: AtomicBool,
+    pub(crate) report: watch::Sender<Option<ShutdownReport>>,
+}
+
+impl Service {
+    /// Ends every subscription, once its subscriber has taken what is there.
+    pub(crate) fn end_completions(&self) {
+        self.ring().take();
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Option<Ring>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Service {
     /// Nothing rests on this: without `shutdown` what waits is lost, and said to be.
     fn drop(&mut self) {
-        self.abort_drain.abort();
-        for task in &self.abort_others {
-            task.abort();
-        }
         let waiting = self.intake.ledger().waiting;
         if waiting > 0 {
             tracing::warn!(
@@ -91,170 +95,23 @@ impl Drop for Service {
     }
 }
 
-/// Sets a service up; made by [`CommandExecutor::builder`].
-///
-/// ```
-/// use executor_service::{CommandExecutor, Config};
-/// use executor_testkit::MemoryStore;
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), executor_service::StartError> {
-/// let config = Config { queue_max: 100_000, ..Config::default() };
-/// let executor = CommandExecutor::builder(MemoryStore::new()).config(config).start().await?;
-/// assert_eq!(executor.running(), 0);
-/// # Ok(())
-/// # }
-/// ```
-#[must_use = "nothing runs before `start` is awaited"]
-pub struct Builder {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    config: Config,
-    redactor: Redactor,
-}
-
-impl Builder {
-    /// Other settings than the default ones.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// The hook through which every text goes before it is recorded or logged. Default: none, and
-    /// texts are kept as they are.
-    pub fn redact(mut self, hook: impl Redact) -> Self {
-        self.redactor = Redactor::new(Arc::new(hook));
-        self
-    }
-
-    /// Another clock, for tests.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Starts the service and returns when it is ready. To be called on a tokio runtime with time
-    /// enabled; the service's tasks run there.
-    ///
-    /// # Errors
-    ///
-    /// The settings make no sense, or the store was not ready within `startup_timeout`.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future starts nothing; a session that was opened already is left open and
-    /// found `crashed` by whoever looks next.
-    pub async fn start(self) -> Result<CommandExecutor, StartError> {
-        let Self {
-            store,
-            clock,
-            config,
-            redactor,
-        } = self;
-        config.validate()?;
-        let session = Arc::new(session::new(clock.as_ref()));
-        let within = config.startup_timeout;
-        let mut last = None;
-        let opened = {
-            let opening = session::open(store.as_ref(), &session, &mut last);
-            timeout(within, opening).await
-        };
-        match opened {
-            Ok(opened) => opened.map_err(StartError::Store)?,
-            Err(_) => return Err(StartError::Timeout { within, last }),
-        }
-        Ok(CommandExecutor {
-            service: Arc::new(spawn(store, session, clock, config, redactor)),
-        })
-    }
-}
-
-fn spawn(
-    store: Arc<dyn Store>,
-    session: Arc<Session>,
-    clock: Arc<dyn Clock>,
-    config: Config,
-    redactor: Redactor,
-) -> Service {
-    let intake = Arc::new(Intake::new(config.queue_max, config.ripe_at()));
-    let cancel = CancellationToken::new();
-    let sink = Arc::clone(&intake);
-    let options = RunOptions {
-        slow_poll: config.slow_poll,
-        cancel_grace: config.cancel_grace,
-        redactor: redactor.clone(),
-    };
-    let runner = Runner::new(sink, Arc::clone(&clock), cancel.clone(), options);
-    let error_handlers = Arc::new(ErrorHandlers::new(config.error_handler_timeout, redactor));
-    let blocking = BlockingPool::new(config.blocking_threads);
-    let keeper = tokio::spawn(session::keep_alive(
-        Arc::clone(&store),
-        Arc::clone(&session),
-        Arc::clone(&intake),
-        Arc::clone(&clock),
-        config.heartbeat_interval,
-    ));
-    let registrar = Arc::new(Registrar::default());
-    let (applying, its_store) = (Arc::clone(&registrar), Arc::clone(&store));
-    let applying = tokio::spawn(async move { applying.run(its_store.as_ref()).await });
-    let pruning = tokio::spawn(keep_in_bounds(
-        Arc::clone(&store),
-        Arc::clone(&clock),
-        config.retention.clone(),
-    ));
-    let time_is_up = CancellationToken::new();
-    let (work, requests) = Drain::new(
-        Arc::clone(&intake),
-        (Arc::clone(&store), Arc::clone(&registrar)),
-        Arc::clone(&session),
-        Arc::clone(&clock),
-        time_is_up.clone(),
-        config,
-    );
-    let drain = TaskTracker::new();
-    let abort_drain = drain.spawn(work.run()).abort_handle();
-    drain.close();
-    Service {
-        runner,
-        intake,
-        store,
-        session,
-        clock,
-        running: Running::default(),
-        blocking,
-        cancel,
-        requests,
-        error_handlers,
-        registrar,
-        drain,
-        abort_drain,
-        time_is_up,
-        abort_others: [keeper, applying, pruning].map(|task| task.abort_handle()),
-        is_stopping: AtomicBool::new(false),
-        report: watch::Sender::new(None),
-    }
-}
-
 impl CommandExecutor {
+    pub(crate) fn new(service: Service) -> Self {
+        let service = Arc::new(service);
+        Self { service }
+    }
+
     /// Begins to set up a service that records into `store`.
     pub fn builder(store: impl Store) -> Builder {
-        Builder {
-            store: Arc::new(store),
-            clock: Arc::new(SystemClock),
-            config: Config::default(),
-            redactor: Redactor::NONE,
-        }
+        Builder::new(store)
     }
 
     /// Runs a command. Errors, panics and timeouts are outcomes inside `Ok`.
     ///
     /// # Errors
     ///
-    /// [`Refused`]: the service is stopping. Nothing ran and nothing is recorded.
+    /// [`Refused`]: the service is stopping or paused, or what is to run is. Nothing ran, nothing is
+    /// recorded, and the refusal is counted ([`refused`](Self::refused)).
     ///
     /// # Cancel safety
     ///
@@ -308,9 +165,7 @@ impl CommandExecutor {
         cancel: Option<&CancellationToken>,
     ) -> Result<ExecutionResult, Refused> {
         let service = &self.service;
-        let Some(_inside) = service.running.enter() else {
-            return Err(Refused::Stopping);
-        };
+        let _inside = service.running.enter()?;
         let of_apps = service.error_handlers.as_of_now();
         let ended = service.runner.run(command, cancel).await;
         if let Some(failure) = ended.failure {
@@ -412,6 +267,72 @@ impl CommandExecutor {
         self.service.session.id
     }
 
+    /// How many commands were refused, because the executor was stopping or paused. They are beside
+    /// the ledger: nothing ran.
+    pub fn refused(&self) -> u64 {
+        self.service.running.refused()
+    }
+
+    /// Refuses new commands until [`resume`](Self::resume). What runs goes on. Idempotent.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// # let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
+    /// use executor_core::Refused;
+    ///
+    /// executor.pause();
+    /// assert_eq!(executor.execute(job.run_now()).await.unwrap_err(), Refused::Paused);
+    /// executor.resume();
+    /// assert!(executor.execute(job.run_now()).await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pause(&self) {
+        self.service.running.pause();
+    }
+
+    /// Ends a pause. Idempotent.
+    pub fn resume(&self) {
+        self.service.running.resume();
+    }
+
+    /// What the recording policy left out, by listener and job. The ledger has the sum as `filtered`.
+    pub fn filtered(&self) -> Vec<(Subject, u64)> {
+        self.service.intake.filtered()
+    }
+
+    /// Subscribes to completion events: one for each record of the app tier that is stored from now on.
+    /// A subscriber that falls behind by more than `completions_max` events misses the oldest; the
+    /// executor never waits for it.
+    pub fn completions(&self) -> Completions {
+        match self.service.ring().as_ref() {
+            Some(ring) => ring.subscribe(),
+            // Nothing is stored any more.
+            None => Ring::new(1).subscribe(),
+        }
+    }
+
+    /// How the executor is, now.
+    pub fn health(&self) -> Health {
+        let service = &self.service;
+        let (waiting, queue_max) = service.intake.fill();
+        service.vitals.health(Measured {
+            waiting,
+            queue_max,
+            lost_lately: service.intake.lost_lately(service.clock.monotonic()),
+            leaked: service.blocking.leaked().len(),
+        })
+    }
+
+    /// How often a part of the executor failed and was started again.
+    pub fn restarts(&self) -> u64 {
+        self.service.vitals.restarts()
+    }
+
     /// How many executions are running.
     pub fn running(&self) -> usize {
         self.service.running.len()
@@ -449,8 +370,8 @@ impl CommandExecutor {
     /// time to end, cancels the rest, writes what waits, closes the session and the store.
     ///
     /// A second call returns the same report; calls at the same time wait for the same shutdown.
-    /// A handler that awaits this is waited for in its turn: for half of the time, then it is
-    /// cancelled.
+    /// An execution that awaits this is not waited for: it is cancelled once the others have ended,
+    /// and recorded as such.
     ///
     /// # Panics
     ///
@@ -462,11 +383,13 @@ impl CommandExecutor {
     pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
         let mut report = self.service.report.subscribe();
         if !self.service.is_stopping.swap(true, Ordering::SeqCst) {
+            let is_inside = current_execution_id().is_some();
             let service = Arc::clone(&self.service);
+            let reporting = Reporting::new(Arc::clone(&service));
             // A task of its own: whoever asked may be cancelled by it, or go away.
             tokio::spawn(async move {
-                let report = stop(&service, within).await;
-                service.report.send_replace(Some(report));
+                let report = stop(&service, within, is_inside).await;
+                reporting.send(report);
             });
         }
         let report = report.wait_for(Option::is_some).await;

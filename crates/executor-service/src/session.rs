@@ -8,6 +8,8 @@ use executor_core::{Clock, ErrorClass, SessionId};
 
 use crate::guarded::guarded;
 use crate::intake::Intake;
+use crate::supervise::{Fault, Supervised};
+use crate::vitals::Vitals;
 
 /// How often an absent store is asked again while the service starts.
 const START_RETRY: Duration = Duration::from_millis(250);
@@ -50,23 +52,40 @@ async fn open_once(store: &dyn Store, session: &Arc<Session>) -> Result<(), Stor
     Ok(())
 }
 
-/// Writes heartbeats until it is dropped. One that fails is followed by the next.
-pub(crate) async fn keep_alive(
-    store: Arc<dyn Store>,
-    session: Arc<Session>,
-    intake: Arc<Intake>,
-    clock: Arc<dyn Clock>,
-    every: Duration,
-) {
-    loop {
-        tokio::time::sleep(every).await;
-        let (at, ledger) = (clock.now().wall, intake.ledger());
+/// Writes heartbeats. One that fails is followed by the next.
+pub(crate) struct Keeper {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) every: Duration,
+}
+
+impl Supervised for Keeper {
+    const NAME: &'static str = "keeper";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        loop {
+            tokio::time::sleep(self.every).await;
+            self.beat().await;
+        }
+    }
+}
+
+impl Keeper {
+    async fn beat(&self) {
+        let (at, ledger) = (self.clock.now().wall, self.intake.ledger());
         let beat = guarded("writing the heartbeat", || {
-            store.heartbeat(session.id, at, ledger)
+            self.store.heartbeat(self.session.id, at, ledger)
         });
-        if let Err(error) = beat.await {
-            let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "no heartbeat");
+        match beat.await {
+            Ok(()) => self.vitals.store_answered(),
+            Err(error) => {
+                let cause = error.source.to_string();
+                self.vitals.store_failed(at, cause.clone());
+                tracing::debug!(cause, "no heartbeat");
+            }
         }
     }
 }

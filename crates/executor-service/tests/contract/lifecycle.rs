@@ -82,7 +82,7 @@ async fn f02_what_cannot_be_written_in_time_is_counted() {
     }
     let begun = Instant::now();
     let report = fixture.stop().await;
-    assert!(begun.elapsed() <= Duration::from_millis(5_500));
+    assert!(begun.elapsed() <= Duration::from_millis(5_250));
     assert_eq!(report.ledger.dropped(DropReason::Shutdown), 7);
     assert_eq!(report.ledger.waiting, 0);
 }
@@ -104,7 +104,7 @@ async fn f02_a_batch_that_the_store_commits_just_after_the_deadline_is_not_lost(
     let listener = fixture.noop().await;
     fixture
         .store
-        .inject([Fault::Slow(Duration::from_millis(5_250))]);
+        .inject([Fault::Slow(Duration::from_millis(5_100))]);
     fixture.run(&listener).await;
     let report = fixture.stop().await;
     assert_eq!(
@@ -112,7 +112,7 @@ async fn f02_a_batch_that_the_store_commits_just_after_the_deadline_is_not_lost(
         (1, 0)
     );
     assert!(
-        report.elapsed <= Duration::from_millis(5_500),
+        report.elapsed <= Duration::from_millis(5_250),
         "{:?}",
         report.elapsed
     );

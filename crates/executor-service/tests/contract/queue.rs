@@ -36,6 +36,7 @@ async fn c01_a_full_queue_drops_the_newest_and_counts_each() {
         "an offer waited"
     );
     assert_eq!(fixture.ledger().dropped(DropReason::Overflow), 24);
+    tokio::task::yield_now().await;
     let full = |line: &&crate::support::Line| line.fields["message"].contains("is full");
     assert_eq!(logs.of("WARN").iter().filter(full).count(), 1);
     sleep(Duration::from_secs(4)).await;

@@ -1,0 +1,214 @@
+//! Setting a service up: what it is made of, and who knows whom.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use executor_core::ports::{Session, Store};
+use executor_core::{BlockingPool, Clock, Redact, Redactor, RunOptions, Runner, SystemClock};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::completions::Ring;
+use crate::config::Config;
+use crate::drain::{Drain, Tools};
+use crate::error_handlers::ErrorHandlers;
+use crate::intake::{Intake, Limits};
+use crate::lifecycle::StartError;
+use crate::recording::Policy;
+use crate::registrar::{Applying, Registrar};
+use crate::retention::Pruning;
+use crate::running::Running;
+use crate::service::{CommandExecutor, Service};
+use crate::session::{self, Keeper};
+use crate::tasks::{Starter, Tasks};
+use crate::vitals::Vitals;
+use crate::watchman::Watchman;
+
+/// Sets a service up; made by [`CommandExecutor::builder`].
+///
+/// ```
+/// use executor_service::{CommandExecutor, Config};
+/// use executor_testkit::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), executor_service::StartError> {
+/// let config = Config { queue_max: 100_000, ..Config::default() };
+/// let executor = CommandExecutor::builder(MemoryStore::new()).config(config).start().await?;
+/// assert_eq!(executor.running(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing runs before `start` is awaited"]
+pub struct Builder {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    redactor: Redactor,
+}
+
+impl Builder {
+    pub(crate) fn new(store: impl Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            clock: Arc::new(SystemClock),
+            config: Config::default(),
+            redactor: Redactor::NONE,
+        }
+    }
+
+    /// Other settings than the default ones.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The hook through which every text goes before it is recorded or logged. Default: none, and
+    /// texts are kept as they are.
+    pub fn redact(mut self, hook: impl Redact) -> Self {
+        self.redactor = Redactor::new(Arc::new(hook));
+        self
+    }
+
+    /// Another clock, for tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Starts the service and returns when it is ready. To be called on a tokio runtime with time
+    /// enabled; the service's tasks run there.
+    ///
+    /// # Errors
+    ///
+    /// The settings make no sense, or the store was not ready within `startup_timeout`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future starts nothing; a session that was opened already is left open and
+    /// found `crashed` by whoever looks next.
+    pub async fn start(self) -> Result<CommandExecutor, StartError> {
+        self.config.validate()?;
+        let session = Arc::new(session::new(self.clock.as_ref()));
+        let within = self.config.startup_timeout;
+        let mut last = None;
+        let opened = {
+            let opening = session::open(self.store.as_ref(), &session, &mut last);
+            timeout(within, opening).await
+        };
+        match opened {
+            Ok(opened) => opened.map_err(StartError::Store)?,
+            Err(_) => return Err(StartError::Timeout { within, last }),
+        }
+        Ok(CommandExecutor::new(self.assemble(session)))
+    }
+
+    fn assemble(self, session: Arc<Session>) -> Service {
+        let Self {
+            store,
+            clock,
+            config,
+            redactor,
+        } = self;
+        let intake = Arc::new(Intake::new(limits(&config), Arc::clone(&clock)));
+        let cancel = CancellationToken::new();
+        let runner = {
+            let options = RunOptions {
+                slow_poll: config.slow_poll,
+                cancel_grace: config.cancel_grace,
+                redactor: redactor.clone(),
+            };
+            let sink = Arc::clone(&intake);
+            Runner::new(sink, Arc::clone(&clock), cancel.clone(), options)
+        };
+        let vitals = Arc::<Vitals>::default();
+        let registrar = Arc::<Registrar>::default();
+        let ring = Ring::new(config.completions_max);
+        let time_is_up = CancellationToken::new();
+        let starter = Starter {
+            vitals: Arc::clone(&vitals),
+            clock: Arc::clone(&clock),
+        };
+        let (drain, requests) = Drain::new(Tools {
+            intake: Arc::clone(&intake),
+            store: Arc::clone(&store),
+            registrar: Arc::clone(&registrar),
+            session: Arc::clone(&session),
+            clock: Arc::clone(&clock),
+            vitals: Arc::clone(&vitals),
+            publisher: ring.publisher(),
+            time_is_up: time_is_up.clone(),
+            config: config.clone(),
+        });
+        let mut tasks = Tasks::start(&starter, drain);
+        tasks.add(
+            &starter,
+            Watchman::new(
+                Arc::clone(&intake),
+                Arc::clone(&store),
+                session.id,
+                Arc::clone(&clock),
+            ),
+        );
+        tasks.add(
+            &starter,
+            Keeper {
+                store: Arc::clone(&store),
+                session: Arc::clone(&session),
+                intake: Arc::clone(&intake),
+                clock: Arc::clone(&clock),
+                vitals: Arc::clone(&vitals),
+                every: config.heartbeat_interval,
+            },
+        );
+        tasks.add(
+            &starter,
+            Applying {
+                registrar: Arc::clone(&registrar),
+                store: Arc::clone(&store),
+            },
+        );
+        tasks.add(
+            &starter,
+            Pruning {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                retention: config.retention.clone(),
+            },
+        );
+        Service {
+            runner,
+            intake,
+            store,
+            session,
+            clock,
+            running: Running::default(),
+            blocking: BlockingPool::new(config.blocking_threads),
+            cancel,
+            requests,
+            error_handlers: Arc::new(ErrorHandlers::new(config.error_handler_timeout, redactor)),
+            registrar,
+            vitals,
+            ring: Mutex::new(Some(ring)),
+            tasks,
+            time_is_up,
+            is_stopping: AtomicBool::new(false),
+            report: watch::Sender::new(None),
+        }
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        queue_max: config.queue_max,
+        ripe_at: config.ripe_at(),
+        policy: Policy {
+            app: config.record_app,
+            framework: config.record_framework,
+        },
+    }
+}

@@ -1,0 +1,187 @@
+//! Telling whoever asked that an execution was stored: one event per stored record of the app tier.
+//!
+//! Subscribers share a ring of bounded length. Publishing writes into it and waits for nobody; a
+//! subscriber that is too slow finds its oldest events overwritten, and is told how many.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::{
+    Event, ExecutionId, ExecutionRecord, RateLimiter, SourceTier, Status, Subject,
+};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+/// An execution of the app tier was stored.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+/// #     .start()
+/// #     .await?;
+/// # let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
+/// use executor_service::Told;
+///
+/// let mut completions = executor.completions();
+/// executor.execute(job.run_now()).await?;
+/// match completions.next().await {
+///     Some(Told::Completed(completion)) => assert_eq!(completion.app_key(), "lights"),
+///     Some(Told::Missed(count)) => println!("too slow: {count} events were overwritten"),
+///     None => println!("the executor is gone"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Completion {
+    /// Its name; the same as in its row.
+    pub execution_id: ExecutionId,
+    /// What ran: its kind, its key and, where it is known, its row.
+    pub subject: Subject,
+    /// How it ended.
+    pub status: Status,
+    /// How long it took.
+    pub duration: Duration,
+    /// The type of the error, where there was one.
+    pub error_type: Option<String>,
+    /// Its blocking thread still ran when it ended.
+    pub thread_leaked: bool,
+}
+
+impl Completion {
+    fn of(record: &ExecutionRecord) -> Self {
+        let failure = record.failure.as_ref();
+        Self {
+            execution_id: record.execution_id,
+            subject: record.subject.clone(),
+            status: record.status,
+            duration: record.duration,
+            error_type: failure.map(|failure| failure.error_type.to_string()),
+            thread_leaked: record.marks.thread_leaked,
+        }
+    }
+
+    /// The app that it belongs to.
+    pub fn app_key(&self) -> &str {
+        app_key(&self.subject)
+    }
+
+    /// Which instance of the app.
+    pub fn instance(&self) -> u32 {
+        match &self.subject {
+            Subject::Listener { key, .. } => key.instance,
+            Subject::Job { key, .. } => key.instance,
+        }
+    }
+
+    /// An event that tells a listener of it, with this as its payload. Executions that it triggers
+    /// cause no further completions, so a listener of completions cannot feed itself.
+    pub fn event(self: &Arc<Self>, topic: impl Into<Arc<str>>) -> Event {
+        let mut event = Event::synthetic(topic).with_payload(Arc::clone(self));
+        event.generation = 1;
+        event
+    }
+}
+
+fn app_key(subject: &Subject) -> &str {
+    match subject {
+        Subject::Listener { key, .. } => &key.app_key,
+        Subject::Job { key, .. } => &key.app_key,
+    }
+}
+
+/// What a subscriber is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// An execution was stored.
+    Completed(Arc<Completion>),
+    /// So many events were overwritten before this subscriber took them.
+    Missed(u64),
+}
+
+/// A subscription to completion events; made by
+/// [`CommandExecutor::completions`](crate::CommandExecutor::completions).
+#[derive(Debug)]
+pub struct Completions {
+    receiver: broadcast::Receiver<Arc<Completion>>,
+}
+
+impl Completions {
+    /// The next event, in the order in which records were stored; `None` once the executor has
+    /// stopped and everything was taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no event.
+    pub async fn next(&mut self) -> Option<Told> {
+        match self.receiver.recv().await {
+            Ok(completion) => Some(Told::Completed(completion)),
+            Err(RecvError::Lagged(count)) => Some(Told::Missed(count)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+/// How often an app without a name is warned of.
+const NAMELESS_EVERY: Duration = Duration::from_secs(30);
+
+/// Where completions are published. Owned by the drain, so subscriptions end with it.
+pub(crate) struct Publisher {
+    sender: broadcast::WeakSender<Arc<Completion>>,
+    nameless: RateLimiter<()>,
+}
+
+/// Holds the ring open; dropped at the end of the shutdown, after the last record was settled.
+pub(crate) struct Ring(broadcast::Sender<Arc<Completion>>);
+
+impl Ring {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self(broadcast::Sender::new(capacity))
+    }
+
+    pub(crate) fn subscribe(&self) -> Completions {
+        Completions {
+            receiver: self.0.subscribe(),
+        }
+    }
+
+    pub(crate) fn publisher(&self) -> Publisher {
+        Publisher {
+            sender: self.0.downgrade(),
+            nameless: RateLimiter::new(NAMELESS_EVERY, 1),
+        }
+    }
+}
+
+impl Publisher {
+    /// Publishes what was stored of a batch that this process offered. Replayed records are not for
+    /// here.
+    pub(crate) fn publish<'r>(
+        &self,
+        stored: impl Iterator<Item = &'r ExecutionRecord>,
+        now: Instant,
+    ) {
+        let Some(sender) = self.sender.upgrade() else {
+            return;
+        };
+        // What a completion event has triggered causes no further one.
+        let ours = |record: &&ExecutionRecord| {
+            record.source_tier == SourceTier::App && record.generation == 0
+        };
+        for record in stored.filter(ours) {
+            if app_key(&record.subject).is_empty() && self.nameless.allows(&(), now) {
+                tracing::warn!(
+                    execution.id = %record.execution_id,
+                    "an execution of the app tier was stored whose app has no key"
+                );
+            }
+            if sender.receiver_count() > 0 {
+                // An error says that the last subscriber has just gone.
+                let _ = sender.send(Arc::new(Completion::of(record)));
+            }
+        }
+    }
+}

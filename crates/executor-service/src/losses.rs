@@ -1,0 +1,333 @@
+//! What was given up, as episodes: when it began and ended, how many, and of which listener or job.
+//! Counting only; the intake notes, the watchman writes the episodes down as `gaps`.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use executor_core::ports::Gap;
+use executor_core::time::Moment;
+use executor_core::{DropReason, SessionId, Subject, Timestamp};
+use tokio::time::Instant;
+
+/// Of so many listeners and jobs an episode counts each; the rest it counts together.
+const ENTITIES_MAX: usize = 1_000;
+
+/// An episode is over when nothing was lost for this long.
+pub(crate) const QUIET: Duration = Duration::from_secs(30);
+
+/// So many episodes may wait for the store. Past that, two of one reason become one.
+const WAITING_MAX: usize = 256;
+
+/// How far back "lately" reaches.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// Losses of one reason that belong together.
+#[derive(Clone, Debug)]
+pub(crate) struct Episode {
+    pub(crate) reason: DropReason,
+    pub(crate) count: u64,
+    first_at: Timestamp,
+    last_at: Timestamp,
+    last_noted: Instant,
+    entities: HashMap<Subject, u64>,
+    /// How much of it the store knows.
+    written: u64,
+}
+
+impl Episode {
+    fn begin(reason: DropReason, first_at: Timestamp, now: Moment) -> Self {
+        Self {
+            reason,
+            count: 0,
+            first_at,
+            last_at: first_at,
+            last_noted: now.monotonic,
+            entities: HashMap::new(),
+            written: 0,
+        }
+    }
+
+    fn note(&mut self, subject: Option<&Subject>, count: u64, now: Moment) {
+        self.count += count;
+        self.last_at = self.last_at.max(now.wall);
+        self.last_noted = now.monotonic;
+        let Some(entity) = subject.map(entity_of) else {
+            return;
+        };
+        let has_room = self.entities.len() < ENTITIES_MAX;
+        match self.entities.get_mut(&entity) {
+            Some(known) => *known += count,
+            None if has_room => {
+                self.entities.insert(entity, count);
+            }
+            None => {}
+        }
+    }
+
+    fn absorb(&mut self, later: Self) {
+        self.count += later.count;
+        self.last_at = self.last_at.max(later.last_at);
+        for (entity, count) in later.entities {
+            if self.entities.len() < ENTITIES_MAX || self.entities.contains_key(&entity) {
+                *self.entities.entry(entity).or_default() += count;
+            }
+        }
+    }
+
+    fn gap(&self, session: SessionId) -> Gap {
+        let mut entities: Vec<(Subject, u64)> = self.entities.clone().into_iter().collect();
+        // The most affected first; equal ones in no particular, but always the same, order.
+        entities.sort_by_key(|(entity, count)| (std::cmp::Reverse(*count), name_of(entity)));
+        Gap {
+            session,
+            reason: self.reason,
+            count: self.count,
+            first_at: self.first_at,
+            last_at: self.last_at,
+            entities,
+        }
+    }
+}
+
+/// The same value before and after its row is known.
+fn entity_of(subject: &Subject) -> Subject {
+    match subject {
+        Subject::Listener { key, .. } => Subject::Listener {
+            key: key.clone(),
+            id: None,
+        },
+        Subject::Job { key, .. } => Subject::Job {
+            key: key.clone(),
+            id: None,
+        },
+    }
+}
+
+fn name_of(entity: &Subject) -> String {
+    match entity {
+        Subject::Listener { key, .. } => key.to_string(),
+        Subject::Job { key, .. } => key.to_string(),
+    }
+}
+
+/// All episodes that still go on or that the store does not know yet.
+#[derive(Default)]
+pub(crate) struct Losses {
+    open: [Option<Episode>; DropReason::ALL.len()],
+    ended: Vec<Episode>,
+    /// When the last episode of each reason began: an episode is named by that.
+    last_first_at: [Option<Timestamp>; DropReason::ALL.len()],
+    /// Losses by second, as far back as [`LATELY`].
+    lately: VecDeque<(Instant, u64)>,
+}
+
+impl Losses {
+    /// Notes losses. `true` if an episode begins with them.
+    pub(crate) fn note(
+        &mut self,
+        reason: DropReason,
+        subject: Option<&Subject>,
+        count: u64,
+        now: Moment,
+    ) -> bool {
+        self.remember(count, now.monotonic);
+        let place = reason as usize;
+        let begins = self.open[place].is_none();
+        if begins {
+            // Two episodes never have the same name, however coarse the clock.
+            let after = self.last_first_at[place].map(|at| Timestamp::from_micros(at.as_micros() + 1));
+            let first_at = after.map_or(now.wall, |after| after.max(now.wall));
+            self.last_first_at[place] = Some(first_at);
+            self.open[place] = Some(Episode::begin(reason, first_at, now));
+        }
+        if let Some(episode) = &mut self.open[place] {
+            episode.note(subject, count, now);
+        }
+        begins
+    }
+
+    fn remember(&mut self, count: u64, now: Instant) {
+        match self.lately.back_mut() {
+            Some((second, sum)) if now.saturating_duration_since(*second) < Duration::from_secs(1) => {
+                *sum += count;
+            }
+            _ => self.lately.push_back((now, count)),
+        }
+        while self.lately.len() > LATELY.as_secs() as usize + 1 {
+            self.lately.pop_front();
+        }
+    }
+
+    /// How many were lost in the last minute, to the second.
+    pub(crate) fn lately(&self, now: Instant) -> u64 {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < LATELY;
+        let recent = self.lately.iter().filter(|(at, _)| is_recent(*at));
+        recent.map(|(_, count)| count).sum()
+    }
+
+    /// Ends the episode of this reason, if there is one, and returns its count.
+    pub(crate) fn end(&mut self, reason: DropReason) -> Option<u64> {
+        let episode = self.open[reason as usize].take()?;
+        let count = episode.count;
+        self.ended.push(episode);
+        if self.ended.len() > WAITING_MAX {
+            self.merge_two();
+        }
+        Some(count)
+    }
+
+    /// Ends those in which nothing was lost for a while; returns their reasons and counts.
+    pub(crate) fn end_quiet(&mut self, now: Instant) -> Vec<(DropReason, u64)> {
+        let is_quiet =
+            |episode: &Episode| now.saturating_duration_since(episode.last_noted) >= QUIET;
+        let quiet = self.open.iter().flatten().filter(|episode| is_quiet(episode));
+        let quiet: Vec<DropReason> = quiet.map(|episode| episode.reason).collect();
+        let ended = quiet.into_iter().filter_map(|reason| Some((reason, self.end(reason)?)));
+        ended.collect()
+    }
+
+    /// When the next open episode may be over; `None` without one.
+    pub(crate) fn next_quiet(&self) -> Option<Instant> {
+        let open = self.open.iter().flatten();
+        open.map(|episode| episode.last_noted + QUIET).min()
+    }
+
+    /// The second episode of the first reason that has two goes into the first one.
+    fn merge_two(&mut self) {
+        for first in 0..self.ended.len() {
+            let reason = self.ended[first].reason;
+            let rest = &self.ended[first + 1..];
+            if let Some(next) = rest.iter().position(|episode| episode.reason == reason) {
+                let later = self.ended.remove(first + 1 + next);
+                self.ended[first].absorb(later);
+                return;
+            }
+        }
+    }
+
+    /// What the store does not know yet.
+    pub(crate) fn unwritten(&self, session: SessionId) -> Vec<Gap> {
+        let all = self.ended.iter().chain(self.open.iter().flatten());
+        let unwritten = all.filter(|episode| episode.written < episode.count);
+        unwritten.map(|episode| episode.gap(session)).collect()
+    }
+
+    /// The store knows these now. Ended ones are forgotten.
+    pub(crate) fn written(&mut self, gaps: &[Gap]) {
+        let is_it = |episode: &Episode, gap: &Gap| {
+            episode.reason == gap.reason && episode.first_at == gap.first_at
+        };
+        for gap in gaps {
+            let all = self.ended.iter_mut().chain(self.open.iter_mut().flatten());
+            for episode in all.filter(|episode| is_it(episode, gap)) {
+                episode.written = gap.count;
+            }
+        }
+        self.ended.retain(|episode| episode.written < episode.count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use executor_core::JobKey;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn job(number: u32) -> Subject {
+        let (app_key, name) = ("lights".to_owned(), format!("job {number}"));
+        let key = JobKey {
+            app_key,
+            instance: 0,
+            name,
+        };
+        Subject::Job {
+            key: Arc::new(key),
+            id: None,
+        }
+    }
+
+    fn session() -> SessionId {
+        SessionId::new(Timestamp::from_micros(0))
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Lose(u8, u32),
+        End(u8),
+        Pass(u64),
+        Write,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0_u8..6, 0_u32..1_500).prop_map(|(reason, job)| Step::Lose(reason, job)),
+            1 => (0_u8..6).prop_map(Step::End),
+            2 => (0_u64..40_000).prop_map(Step::Pass),
+            1 => Just(Step::Write),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is lost, and whenever it is written: the rows add up to it.
+        #[test]
+        fn what_was_written_is_what_was_lost(steps in proptest::collection::vec(step(), 0..800)) {
+            let mut losses = Losses::default();
+            let mut rows: HashMap<(DropReason, Timestamp), Gap> = HashMap::new();
+            let mut lost = [0_u64; 6];
+            let start = Instant::now();
+            let mut now = Moment { wall: Timestamp::from_micros(0), monotonic: start };
+            let session = session();
+            let write = |losses: &mut Losses, rows: &mut HashMap<_, Gap>| {
+                let gaps = losses.unwritten(session);
+                losses.written(&gaps);
+                rows.extend(gaps.into_iter().map(|gap| ((gap.reason, gap.first_at), gap)));
+            };
+            for step in steps {
+                match step {
+                    Step::Lose(reason, number) => {
+                        let reason = DropReason::ALL[usize::from(reason)];
+                        losses.note(reason, Some(&job(number)), 1, now);
+                        lost[reason as usize] += 1;
+                    }
+                    Step::End(reason) => {
+                        losses.end(DropReason::ALL[usize::from(reason)]);
+                    }
+                    Step::Pass(ms) => {
+                        let time = Duration::from_millis(ms);
+                        now.wall = now.wall.saturating_add(time);
+                        now.monotonic += time;
+                        losses.end_quiet(now.monotonic);
+                    }
+                    Step::Write => write(&mut losses, &mut rows),
+                }
+            }
+            write(&mut losses, &mut rows);
+            prop_assert!(losses.unwritten(session).is_empty());
+            for reason in DropReason::ALL {
+                let of_it = rows.values().filter(|gap| gap.reason == reason);
+                let count: u64 = of_it.clone().map(|gap| gap.count).sum();
+                prop_assert_eq!(count, lost[reason as usize]);
+                for gap in of_it {
+                    let named: u64 = gap.entities.iter().map(|(_, count)| count).sum();
+                    prop_assert!(named <= gap.count && gap.entities.len() <= ENTITIES_MAX);
+                    prop_assert!(gap.first_at <= gap.last_at);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lately_is_the_last_minute() {
+        let mut losses = Losses::default();
+        let start = Instant::now();
+        for second in 0..100 {
+            let monotonic = start + Duration::from_secs(second);
+            let wall = Timestamp::from_micros(0);
+            losses.note(DropReason::Overflow, None, 2, Moment { wall, monotonic });
+        }
+        let now = start + Duration::from_secs(99);
+        assert_eq!(losses.lately(now), 120);
+        assert_eq!(losses.lately(now + Duration::from_secs(60)), 0);
+    }
+}

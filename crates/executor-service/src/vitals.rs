@@ -1,0 +1,234 @@
+//! How the executor is: facts that its parts report, and what follows from them.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use executor_core::Timestamp;
+
+/// How the executor is.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), executor_service::StartError> {
+/// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+/// #     .start()
+/// #     .await?;
+/// use executor_service::Health;
+///
+/// match executor.health() {
+///     Health::Healthy => {}
+///     Health::Degraded(reasons) => reasons.iter().for_each(|reason| eprintln!("{reason}")),
+///     Health::Failed { service, fault } => eprintln!("{service} is gone: {fault}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Everything is as it should be.
+    Healthy,
+    /// It works, but not as it should.
+    Degraded(Vec<Degradation>),
+    /// A part of it has failed too often and was given up. Executions still run; what they leave
+    /// behind is counted.
+    Failed {
+        /// Which part.
+        service: &'static str,
+        /// Its last failure.
+        fault: String,
+    },
+}
+
+impl Health {
+    /// The word for it in logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded(_) => "degraded",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// Why the executor is not as it should be. Its text is a sentence for people.
+///
+/// ```
+/// let reason = executor_service::Degradation::LeakedThreads { count: 2 };
+/// assert_eq!(reason.to_string(), "2 blocking threads were left behind and still run");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Degradation {
+    /// The store did not take what it was given last.
+    StoreUnavailable {
+        /// The first time of those that have not been followed by a success.
+        since: Timestamp,
+        /// What it said last.
+        error: String,
+    },
+    /// Three quarters of the queue are full.
+    Backlog {
+        /// Records that wait for their first try.
+        waiting: usize,
+        /// How many may.
+        queue_max: usize,
+    },
+    /// Records were given up in the last minute.
+    Losses {
+        /// How many.
+        last_minute: u64,
+    },
+    /// Blocking handlers still run though their executions have ended.
+    LeakedThreads {
+        /// How many.
+        count: usize,
+    },
+}
+
+impl fmt::Display for Degradation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StoreUnavailable { since, error } => write!(
+                f,
+                "the store has taken nothing since {} us: {error}",
+                since.as_micros()
+            ),
+            Self::Backlog { waiting, queue_max } => {
+                write!(f, "{waiting} of at most {queue_max} records wait for the store")
+            }
+            Self::Losses { last_minute } => {
+                write!(f, "{last_minute} records were given up in the last minute")
+            }
+            Self::LeakedThreads { count } => {
+                write!(f, "{count} blocking threads were left behind and still run")
+            }
+        }
+    }
+}
+
+/// What the parts report.
+#[derive(Default)]
+pub(crate) struct Vitals(Mutex<Facts>);
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// Since when the store takes nothing, and what it said last.
+    store: Option<(Timestamp, String)>,
+    /// The first service that was given up; the first fault wins.
+    failed: Option<(&'static str, String)>,
+    restarts: u64,
+}
+
+/// What is measured when somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) waiting: usize,
+    pub(crate) queue_max: usize,
+    pub(crate) lost_lately: u64,
+    pub(crate) leaked: usize,
+}
+
+impl Vitals {
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn store_answered(&self) {
+        self.facts().store = None;
+    }
+
+    /// The first failure of several says since when.
+    pub(crate) fn store_failed(&self, at: Timestamp, error: String) {
+        let mut facts = self.facts();
+        let since = facts.store.take().map_or(at, |(since, _)| since);
+        facts.store = Some((since, error));
+    }
+
+    pub(crate) fn service_failed(&self, service: &'static str, fault: &str, is_final: bool) {
+        let mut facts = self.facts();
+        facts.restarts += u64::from(!is_final);
+        if is_final {
+            facts.failed.get_or_insert_with(|| (service, fault.to_owned()));
+        }
+    }
+
+    /// The service that was given up, and why.
+    pub(crate) fn failed(&self) -> Option<(&'static str, String)> {
+        self.facts().failed.clone()
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.facts().restarts
+    }
+
+    pub(crate) fn health(&self, measured: Measured) -> Health {
+        judge(self.facts().clone(), measured)
+    }
+}
+
+/// What follows from the facts.
+fn judge(facts: Facts, measured: Measured) -> Health {
+    if let Some((service, fault)) = facts.failed {
+        return Health::Failed { service, fault };
+    }
+    let Measured {
+        waiting, queue_max, ..
+    } = measured;
+    let unavailable = facts
+        .store
+        .map(|(since, error)| Degradation::StoreUnavailable { since, error });
+    let is_crowded = waiting >= queue_max - queue_max / 4;
+    let backlog = is_crowded.then_some(Degradation::Backlog { waiting, queue_max });
+    let losses = (measured.lost_lately > 0).then_some(Degradation::Losses {
+        last_minute: measured.lost_lately,
+    });
+    let leaked = (measured.leaked > 0).then_some(Degradation::LeakedThreads {
+        count: measured.leaked,
+    });
+    let reasons = [unavailable, backlog, losses, leaked];
+    let reasons: Vec<Degradation> = reasons.into_iter().flatten().collect();
+    if reasons.is_empty() {
+        Health::Healthy
+    } else {
+        Health::Degraded(reasons)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINE: Measured = Measured {
+        waiting: 0,
+        queue_max: 1_000,
+        lost_lately: 0,
+        leaked: 0,
+    };
+
+    #[test]
+    fn each_fact_has_its_reason_and_a_given_up_service_outweighs_them_all() {
+        let vitals = Vitals::default();
+        assert_eq!(vitals.health(FINE), Health::Healthy);
+        let at = |micros| Timestamp::from_micros(micros);
+        vitals.store_failed(at(7), "locked".into());
+        vitals.store_failed(at(9), "full".into());
+        let measured = Measured {
+            waiting: 750,
+            lost_lately: 2,
+            leaked: 1,
+            ..FINE
+        };
+        let Health::Degraded(reasons) = vitals.health(measured) else {
+            panic!("not degraded");
+        };
+        let (since, error) = (at(7), "full".to_owned());
+        assert_eq!(reasons[0], Degradation::StoreUnavailable { since, error });
+        assert_eq!(reasons.len(), 4, "{reasons:?}");
+        vitals.store_answered();
+        assert_eq!(vitals.health(FINE), Health::Healthy);
+        vitals.service_failed("drain", "panicked", false);
+        assert_eq!(vitals.health(FINE), Health::Healthy);
+        vitals.service_failed("drain", "panicked", true);
+        assert_eq!(vitals.health(measured).as_str(), "failed");
+    }
+}
