@@ -221,7 +221,9 @@ impl Drain {
         let is_stored = |fate: &Fate| !matches!(fate, Fate::SetAside { .. });
         let stored = pairs().filter(|(_, fate)| is_stored(fate));
         let now = self.tools.clock.monotonic();
-        self.tools.publisher.publish(stored.map(|(record, _)| record), now);
+        self.tools
+            .publisher
+            .publish(stored.map(|(record, _)| record), now);
         for (record, fate) in pairs() {
             if let Fate::SetAside { reason, detail } = fate {
                 let regression = if *reason == DropReason::Unstorable {
@@ -249,7 +251,13 @@ impl Drain {
         if deferred {
             let delay = self.delay_after(parcel.load().failures);
             self.retries.push(parcel, now.monotonic + delay);
-            tracing::warn!(error, cause, records, ?delay, "records wait for another try");
+            tracing::warn!(
+                error,
+                cause,
+                records,
+                ?delay,
+                "records wait for another try"
+            );
         } else {
             let reason = given_up.unwrap_or(DropReason::Exhausted);
             parcel.give_up(reason);

@@ -174,7 +174,11 @@ impl Intake {
 
     /// Counts the ends of a parcel.
     pub(crate) fn settle(&self, load: Load, fates: &[Fate]) {
-        let now = self.now_if(fates.iter().any(|fate| matches!(fate, Fate::SetAside { .. })));
+        let now = self.now_if(
+            fates
+                .iter()
+                .any(|fate| matches!(fate, Fate::SetAside { .. })),
+        );
         let mut state = self.state();
         if !state.release(&load) {
             return;

@@ -135,7 +135,8 @@ impl Losses {
         let begins = self.open[place].is_none();
         if begins {
             // Two episodes never have the same name, however coarse the clock.
-            let after = self.last_first_at[place].map(|at| Timestamp::from_micros(at.as_micros() + 1));
+            let after =
+                self.last_first_at[place].map(|at| Timestamp::from_micros(at.as_micros() + 1));
             let first_at = after.map_or(now.wall, |after| after.max(now.wall));
             self.last_first_at[place] = Some(first_at);
             self.open[place] = Some(Episode::begin(reason, first_at, now));
@@ -148,7 +149,9 @@ impl Losses {
 
     fn remember(&mut self, count: u64, now: Instant) {
         match self.lately.back_mut() {
-            Some((second, sum)) if now.saturating_duration_since(*second) < Duration::from_secs(1) => {
+            Some((second, sum))
+                if now.saturating_duration_since(*second) < Duration::from_secs(1) =>
+            {
                 *sum += count;
             }
             _ => self.lately.push_back((now, count)),
@@ -180,9 +183,15 @@ impl Losses {
     pub(crate) fn end_quiet(&mut self, now: Instant) -> Vec<(DropReason, u64)> {
         let is_quiet =
             |episode: &Episode| now.saturating_duration_since(episode.last_noted) >= QUIET;
-        let quiet = self.open.iter().flatten().filter(|episode| is_quiet(episode));
+        let quiet = self
+            .open
+            .iter()
+            .flatten()
+            .filter(|episode| is_quiet(episode));
         let quiet: Vec<DropReason> = quiet.map(|episode| episode.reason).collect();
-        let ended = quiet.into_iter().filter_map(|reason| Some((reason, self.end(reason)?)));
+        let ended = quiet
+            .into_iter()
+            .filter_map(|reason| Some((reason, self.end(reason)?)));
         ended.collect()
     }
 

@@ -83,7 +83,8 @@ impl Parcel {
         let Some(load) = &mut self.load else {
             return false;
         };
-        let deferred = load.held == Held::Deferred || self.intake.defer(load.batch.records.len(), max);
+        let deferred =
+            load.held == Held::Deferred || self.intake.defer(load.batch.records.len(), max);
         if deferred {
             load.held = Held::Deferred;
         }

@@ -31,7 +31,11 @@ impl Running {
             return Ok(inside);
         }
         let is_closed = before & CLOSED != 0;
-        Err(self.refuse(if is_closed { Refused::Stopping } else { Refused::Paused }))
+        Err(self.refuse(if is_closed {
+            Refused::Stopping
+        } else {
+            Refused::Paused
+        }))
     }
 
     /// Counts a refusal.

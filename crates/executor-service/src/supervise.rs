@@ -124,7 +124,13 @@ pub(crate) async fn supervise<S: Supervised>(
 fn say(service: &str, Fault(fault): &Fault, state: State) {
     match state {
         State::Resting { rest, failures } => {
-            tracing::error!(service, fault, failures, ?rest, "a service failed and is started again");
+            tracing::error!(
+                service,
+                fault,
+                failures,
+                ?rest,
+                "a service failed and is started again"
+            );
         }
         _ => tracing::error!(service, fault, "a service failed too often and is given up"),
     }
@@ -133,12 +139,12 @@ fn say(service: &str, Fault(fault): &Fault, state: State) {
 /// A panic is a failure of the run and goes no further.
 async fn run_once<S: Supervised>(service: &mut S) -> Result<Happened, Fault> {
     let mut run = pin!(service.run());
-    let ended = poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
+    let ended = poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
             Ok(polled) => polled,
             Err(payload) => Poll::Ready(Err(Fault(text_of(payload.as_ref())))),
-        }
-    });
+        },
+    );
     ended.await.map(|()| Happened::Exited)
 }
 
@@ -147,7 +153,10 @@ fn text_of(payload: &(dyn std::any::Any + Send)) -> String {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("with something that is no text"))
+    format!(
+        "panicked: {}",
+        text.unwrap_or("with something that is no text")
+    )
 }
 
 #[cfg(test)]
@@ -184,7 +193,10 @@ mod tests {
         };
         let almost = start + PERIOD - Duration::from_millis(1);
         assert_eq!(failed(up, almost), State::Exhausted);
-        assert!(matches!(failed(up, start + PERIOD), State::Resting { failures: 1, .. }));
+        assert!(matches!(
+            failed(up, start + PERIOD),
+            State::Resting { failures: 1, .. }
+        ));
     }
 
     proptest! {

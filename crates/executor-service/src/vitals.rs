@@ -94,7 +94,10 @@ impl fmt::Display for Degradation {
                 since.as_micros()
             ),
             Self::Backlog { waiting, queue_max } => {
-                write!(f, "{waiting} of at most {queue_max} records wait for the store")
+                write!(
+                    f,
+                    "{waiting} of at most {queue_max} records wait for the store"
+                )
             }
             Self::Losses { last_minute } => {
                 write!(f, "{last_minute} records were given up in the last minute")
@@ -148,7 +151,9 @@ impl Vitals {
         let mut facts = self.facts();
         facts.restarts += u64::from(!is_final);
         if is_final {
-            facts.failed.get_or_insert_with(|| (service, fault.to_owned()));
+            facts
+                .failed
+                .get_or_insert_with(|| (service, fault.to_owned()));
         }
     }
 

@@ -111,7 +111,9 @@ impl Watchman {
     fn say(&mut self, news: News, now: Instant) {
         self.say_crowded(news.crowded, now);
         if news.overflow_began {
-            tracing::warn!("the queue of records is full; new ones are dropped and counted until it has room");
+            tracing::warn!(
+                "the queue of records is full; new ones are dropped and counted until it has room"
+            );
         }
         if let Some(lost) = news.overflow_ended {
             say_it_is_over(lost);

@@ -24,6 +24,9 @@ pub enum Fault {
     LostReply,
     /// The batch is stored after this time.
     Slow(Duration),
+    /// Everything is stored but the record at this place of the batch, from 0, which is set aside as
+    /// breaking a rule of the tables.
+    SetsAside(usize),
     /// The request is never answered.
     Hangs,
     /// The store panics.
@@ -38,7 +41,7 @@ impl Fault {
             Self::Busy => (ErrorClass::Transient, true),
             Self::Lost | Self::SlowlyLost(_) | Self::LostReply => (ErrorClass::Transient, false),
             Self::Fails(class) => (class, true),
-            Self::Slow(_) | Self::Hangs | Self::Panics => return None,
+            Self::Slow(_) | Self::SetsAside(_) | Self::Hangs | Self::Panics => return None,
         };
         Some(StoreError {
             class,

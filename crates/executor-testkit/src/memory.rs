@@ -12,8 +12,8 @@ use executor_core::ports::{
     StoreFuture,
 };
 use executor_core::{
-    ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId, ListenerKey,
-    ListenerRegistration, SessionId, SourceTier, StoreError, Subject, Timestamp,
+    DropReason, ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId,
+    ListenerKey, ListenerRegistration, SessionId, SourceTier, StoreError, Subject, Timestamp,
 };
 
 use crate::faults::Fault;
@@ -150,6 +150,9 @@ impl MemoryStore {
             Some(Fault::Hangs) => pending().await,
             Some(Fault::Panics) => panic!("injected fault: the store panics"),
             Some(Fault::Slow(time) | Fault::SlowlyLost(time)) => tokio::time::sleep(time).await,
+            Some(Fault::SetsAside(place)) => {
+                return self.with("storing a batch", |tables| tables.persist_but(batch, place));
+            }
             Some(Fault::LostReply) => {
                 self.with("storing a batch", |tables| tables.persist(batch))?;
             }
@@ -171,6 +174,21 @@ impl Tables {
             .iter()
             .map(|record| self.store(record, session))
             .collect()
+    }
+
+    /// All but the record at this place.
+    fn persist_but(&mut self, batch: &Batch, place: usize) -> Vec<Fate> {
+        let mut others = batch.clone();
+        if place < others.records.len() {
+            others.records.remove(place);
+        }
+        let mut fates = self.persist(&others);
+        let set_aside = Fate::SetAside {
+            reason: DropReason::Constraint,
+            detail: "injected fault".into(),
+        };
+        fates.insert(place.min(fates.len()), set_aside);
+        fates
     }
 
     fn store(&mut self, record: &ExecutionRecord, session: SessionId) -> Fate {

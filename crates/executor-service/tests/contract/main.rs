@@ -8,10 +8,13 @@ mod support;
 
 mod blocking;
 mod cancellation;
+mod completions;
 mod failures;
 mod lifecycle;
+mod losses;
 mod overlap;
 mod privacy;
 mod programs;
 mod queue;
 mod running;
+mod supervision;

@@ -1,0 +1,185 @@
+//! Clauses C2, C9 and C11: a queue that fills up, what is lost, and what is left out on purpose.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::{DropReason, ErrorClass, Event, HandlerError, Status, Subject};
+use executor_service::{Config, Recording};
+use executor_testkit::Fault;
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use crate::support::{Fixture, Logs};
+
+/// How often it was said that the queue fills up, and how many waited then.
+fn said_crowded(logs: &Logs) -> Vec<String> {
+    let lines = logs.of("WARN").into_iter();
+    let crowded = lines.filter(|line| line.fields["message"].contains("filling up"));
+    crowded.map(|line| line.fields["waiting"].clone()).collect()
+}
+
+fn name_of(subject: &Subject) -> &str {
+    match subject {
+        Subject::Listener { key, .. } => &key.name,
+        Subject::Job { key, .. } => &key.name,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c02_the_offer_that_finds_three_quarters_waiting_is_warned_of() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    let (logs, _listening) = Logs::listen();
+    fixture.store.inject([Fault::Hangs]);
+    for _ in 0..750 {
+        fixture.run(&listener).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(said_crowded(&logs), [""; 0], "749 were found by the last");
+    fixture.run(&listener).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(said_crowded(&logs), ["750"]);
+
+    // It goes on: said again after thirty seconds, not before.
+    for second in 0..27 {
+        fixture.run(&listener).await;
+        assert_eq!(said_crowded(&logs).len(), 1, "after {second} s");
+        sleep(Duration::from_secs(1)).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    fixture.run(&listener).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(said_crowded(&logs).len(), 2);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c09_an_episode_of_overflow_is_a_row_of_the_history() {
+    let config = Config {
+        queue_max: 10,
+        ..Config::default()
+    };
+    let fixture = Fixture::with(config).await;
+    let (hall, door) = (fixture.noop().await, fixture.listener("door", ends).await);
+    fixture.store.inject([Fault::Slow(Duration::from_secs(3))]);
+    for _ in 0..12 {
+        fixture.run(&hall).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        fixture.run(&door).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    let gaps = fixture.store.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let gap = &gaps[0];
+    assert_eq!((gap.reason, gap.count), (DropReason::Overflow, 5));
+    assert_eq!(gap.session, fixture.executor.session_id());
+    let lasted = gap.last_at.as_micros() - gap.first_at.as_micros();
+    assert_eq!(lasted, 1_000_000, "from the first loss to the last");
+    let named: Vec<_> = gap
+        .entities
+        .iter()
+        .map(|(who, count)| (name_of(who), *count))
+        .collect();
+    assert_eq!(named, [("door", 3), ("noop", 2)]);
+
+    // The next episode is a row of its own.
+    fixture.store.inject([Fault::Slow(Duration::from_secs(3))]);
+    for _ in 0..11 {
+        fixture.run(&hall).await;
+    }
+    fixture.stop().await;
+    assert_eq!(fixture.store.gaps().len(), 2);
+}
+
+async fn ends(_: Arc<Event>) -> Result<(), HandlerError> {
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn c09_every_reason_has_its_row_also_what_the_shutdown_gives_up() {
+    let cases = [
+        (Fault::Fails(ErrorClass::Unstorable), DropReason::Unstorable),
+        (Fault::Fails(ErrorClass::Constraint), DropReason::Constraint),
+        (Fault::Hangs, DropReason::Shutdown),
+    ];
+    for (fault, reason) in cases {
+        let fixture = Fixture::new().await;
+        let listener = fixture.noop().await;
+        fixture.store.inject([fault]);
+        fixture.run(&listener).await;
+        fixture.run(&listener).await;
+        fixture.stop().await;
+        let gaps = fixture.store.gaps();
+        assert_eq!(gaps.len(), 1, "{gaps:?}");
+        assert_eq!((gaps[0].reason, gaps[0].count), (reason, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c09_what_was_given_up_after_too_many_tries_has_its_row() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Busy; 4]);
+    fixture.run(&listener).await;
+    fixture.executor.flush().await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(fixture.store.gaps()[0].reason, DropReason::Exhausted);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_anomalies_are_kept_and_what_is_left_out_is_counted() {
+    let anomalies = Recording::Anomalies {
+        slower_than: Duration::from_secs(1),
+        sample_one_in: 0,
+    };
+    let fixture = Fixture::with(Config {
+        record_app: anomalies,
+        ..Config::default()
+    })
+    .await;
+    let quick = fixture.noop().await;
+    let slow = fixture.listener("slow", |_: Arc<Event>| async {
+        sleep(Duration::from_millis(1_001)).await;
+        Ok(())
+    });
+    let slow = slow.await;
+    let fails = fixture.listener("fails", |_: Arc<Event>| async { Err("no".into()) });
+    let fails = fails.await;
+    let framework = fixture.executor.framework_listener("house", "all");
+    let framework = framework.topic("#").handler(ends).register().await.unwrap();
+    for listener in [&quick, &quick, &slow, &fails, &framework] {
+        fixture.run(listener).await;
+    }
+    yield_now().await;
+    let filtered = fixture.executor.filtered();
+    assert_eq!(filtered.len(), 1);
+    assert_eq!((name_of(&filtered[0].0), filtered[0].1), ("noop", 2));
+    let records = fixture.stored().await;
+    let statuses: Vec<Status> = records.iter().map(|record| record.status).collect();
+    assert_eq!(statuses, [Status::Success, Status::Error, Status::Success]);
+    let ledger = fixture.ledger();
+    assert_eq!((ledger.offered, ledger.stored, ledger.filtered), (5, 3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_of_the_others_a_sample_is_kept() {
+    let fixture = Fixture::with(Config {
+        queue_max: 10_000,
+        record_app: Recording::Anomalies {
+            slower_than: Duration::from_secs(1),
+            sample_one_in: 10,
+        },
+        ..Config::default()
+    })
+    .await;
+    let listener = fixture.noop().await;
+    for _ in 0..5_000 {
+        fixture.run(&listener).await;
+    }
+    let kept = fixture.stored().await.len();
+    // Ten standard deviations around one in ten.
+    assert!((288..=712).contains(&kept), "{kept}");
+}

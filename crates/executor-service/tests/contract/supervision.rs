@@ -1,0 +1,202 @@
+//! Clauses F3 and F4: parts that fail, and what the executor says of itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use executor_core::ports::SessionStatus;
+use executor_core::{DropReason, Event, Status};
+use executor_service::{Config, Degradation, Health};
+use executor_testkit::Fault;
+use tokio::time::sleep;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::support::{Fixture, forever};
+
+/// Somebody who listens to the log and panics so many times.
+struct Panics(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> Layer<S> for Panics {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let is_of_the_drain = event.metadata().target().ends_with("::drain");
+        let left = |left: usize| left.checked_sub(1);
+        let due = is_of_the_drain
+            && self
+                .0
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+                .is_ok();
+        assert!(!due, "the log is full");
+    }
+}
+
+fn panics(times: usize) -> tracing::subscriber::DefaultGuard {
+    let layer = Panics(Arc::new(AtomicUsize::new(times)));
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
+}
+
+#[tokio::test(start_paused = true)]
+async fn f03_a_part_that_fails_is_started_again_and_finds_what_it_had() {
+    let fixture = Fixture::new().await;
+    let _listening = panics(3);
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Lost; 3]);
+    fixture.run(&listener).await;
+    fixture.executor.flush().await;
+    assert_eq!(fixture.executor.restarts(), 3);
+    assert_eq!(fixture.executor.health(), Health::Healthy);
+    let report = fixture.stop().await;
+    assert_eq!(
+        (report.ledger.stored, report.ledger.total_dropped()),
+        (1, 0)
+    );
+    let (status, _) = fixture
+        .store
+        .session(fixture.executor.session_id())
+        .unwrap();
+    assert_eq!(status, SessionStatus::Success);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f03_one_that_fails_too_often_is_given_up_and_nobody_hangs_on_it() {
+    let fixture = Fixture::new().await;
+    let _listening = panics(4);
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Lost; 4]);
+    fixture.run(&listener).await;
+    fixture.executor.flush().await;
+    let health = fixture.executor.health();
+    let Health::Failed { service, fault } = health else {
+        panic!("{health:?}");
+    };
+    assert_eq!(
+        (service, fault.as_str()),
+        ("drain", "panicked: the log is full")
+    );
+    // Executions run all the same.
+    assert_eq!(fixture.run(&listener).await.status(), Status::Success);
+    let report = fixture.stop().await;
+    assert_eq!(report.ledger.dropped(DropReason::Shutdown), 2);
+    let (status, _) = fixture
+        .store
+        .session(fixture.executor.session_id())
+        .unwrap();
+    assert_eq!(status, SessionStatus::Failure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f03_only_staying_up_for_two_minutes_forgives() {
+    for (pause, gives_up) in [(110, true), (130, false)] {
+        let fixture = Fixture::new().await;
+        let _listening = panics(4);
+        let listener = fixture.noop().await;
+        for _ in 0..4 {
+            fixture.store.inject([Fault::Lost]);
+            fixture.run(&listener).await;
+            sleep(Duration::from_secs(pause)).await;
+        }
+        let failed = matches!(fixture.executor.health(), Health::Failed { .. });
+        assert_eq!(failed, gives_up, "{pause} s apart");
+        fixture.stop().await;
+    }
+}
+
+fn reasons(fixture: &Fixture) -> Vec<Degradation> {
+    match fixture.executor.health() {
+        Health::Healthy => Vec::new(),
+        Health::Degraded(reasons) => reasons,
+        health @ Health::Failed { .. } => panic!("{health:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f04_health_says_since_when_the_store_is_away_and_when_it_is_back() {
+    let fixture = Fixture::new().await;
+    assert_eq!(reasons(&fixture), []);
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Lost, Fault::Lost]);
+    fixture.run(&listener).await;
+    sleep(Duration::from_millis(300)).await;
+    let first = reasons(&fixture);
+    let [Degradation::StoreUnavailable { .. }] = first.as_slice() else {
+        panic!("{first:?}");
+    };
+    sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(reasons(&fixture), first, "since the first time");
+    fixture.executor.flush().await;
+    assert_eq!(reasons(&fixture), []);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f04_backlog_and_losses_are_reasons_for_as_long_as_they_last() {
+    let config = Config {
+        queue_max: 8,
+        ..Config::default()
+    };
+    let fixture = Fixture::with(config).await;
+    let listener = fixture.noop().await;
+    fixture.store.inject([Fault::Slow(Duration::from_secs(10))]);
+    for _ in 0..11 {
+        fixture.run(&listener).await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    let (waiting, queue_max) = (8, 8);
+    let expected = [
+        Degradation::Backlog { waiting, queue_max },
+        Degradation::Losses { last_minute: 3 },
+    ];
+    assert_eq!(reasons(&fixture), expected);
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(reasons(&fixture), expected[1..]);
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(reasons(&fixture), []);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn f04_leaked_threads_are_a_reason() {
+    let fixture = Fixture::new().await;
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let blocks = fixture.builder("blocks").timeout(Duration::from_millis(20));
+    let blocks = blocks.blocking_handler(move |_| {
+        let _ = gate.lock().unwrap().recv();
+    });
+    let blocks = blocks.register().await.unwrap();
+    fixture.run(&blocks).await;
+    assert_eq!(reasons(&fixture), [Degradation::LeakedThreads { count: 1 }]);
+    drop(release);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_refusals_are_counted_beside_the_ledger() {
+    let fixture = Arc::new(Fixture::new().await);
+    let listener = fixture.noop().await;
+    let hangs = fixture.listener("hangs", |_: Arc<Event>| forever()).await;
+    let running = {
+        let (executor, command) = (
+            fixture.executor.clone(),
+            hangs.invoke(crate::support::event()),
+        );
+        tokio::spawn(async move { executor.execute(command).await })
+    };
+    tokio::task::yield_now().await;
+    fixture.executor.pause();
+    let refused = fixture
+        .executor
+        .execute(listener.invoke(crate::support::event()));
+    assert!(refused.await.is_err());
+    fixture.executor.resume();
+    fixture.run(&listener).await;
+    fixture.stop().await;
+    let refused = fixture
+        .executor
+        .execute(listener.invoke(crate::support::event()));
+    assert!(refused.await.is_err());
+    assert_eq!(running.await.unwrap().unwrap().status(), Status::Cancelled);
+    assert_eq!(
+        (fixture.executor.refused(), fixture.ledger().offered),
+        (2, 2)
+    );
+}
