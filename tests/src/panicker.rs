@@ -1,6 +1,7 @@
 //! A process of panics: `panicker DATABASE` executes 100,000 handlers that panic, and says
 //! `grown KIB`: by how much its anonymous memory has grown since the first thousand. `panicker -`
-//! does so without a database, whose cache is not the panics' doing.
+//! does so without a database, whose cache is not the panics' doing. At the end it panics once more, outside
+//! of all executions.
 
 use std::error::Error;
 use std::time::Duration;
@@ -46,6 +47,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     println!("grown {}", anonymous_kib()? - at_first);
+    // This one is nobody's execution: the program's own hook speaks of it.
+    let outside = std::thread::spawn(|| panic!("outside of all executions"));
+    assert!(outside.join().is_err());
     let report = executor.shutdown(Duration::from_secs(20)).await;
     assert_eq!(report.ledger.stored, ALL as u64);
     let counted = discard.count(Status::Panicked);

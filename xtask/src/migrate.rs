@@ -1,6 +1,7 @@
 //! Moving databases along the migrations, and making new ones.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, anyhow, bail};
@@ -36,17 +37,22 @@ enum Action {
     Redo,
     /// Say which migrations the database has.
     Status,
+    /// Print the schema of the database as SQL; of what the migrations make, for `:memory:`.
+    Dump,
     /// Make an empty migration with today's date.
     New {
         /// Its name, in snake case.
         name: String,
+        /// Where to make it.
+        #[arg(long, default_value_os_t = root().join("migrations/sqlite"))]
+        directory: PathBuf,
     },
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let action = args.action.unwrap_or(Action::Up);
-    if let Action::New { name } = action {
-        return new(&name);
+    if let Action::New { name, directory } = action {
+        return new(&name, &directory);
     }
     let url = args.database_url;
     let opened = match action {
@@ -67,6 +73,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             down(&mut migrator).and_then(|any| if any { up(&mut migrator) } else { Ok(()) })
         }
         Action::Status => status(&mut migrator),
+        Action::Dump => dump(&mut migrator, url == ":memory:"),
         Action::New { .. } => unreachable!("it returned above"),
     }
 }
@@ -108,19 +115,27 @@ fn status(migrator: &mut Migrator) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn new(name: &str) -> anyhow::Result<()> {
+fn dump(migrator: &mut Migrator, is_in_memory: bool) -> anyhow::Result<()> {
+    if is_in_memory {
+        migrator.up().map_err(|error| anyhow!(error))?;
+    }
+    print!("{}", migrator.dump().map_err(|error| anyhow!(error))?);
+    Ok(())
+}
+
+fn new(name: &str, directory: &Path) -> anyhow::Result<()> {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() || !name.chars().all(is_plain) {
         bail!("`{name}` is not in snake case: use lower-case letters, digits and underscores");
     }
-    let directory = root().join("migrations/sqlite");
     let today = Command::new("date")
         .arg("-u")
         .arg("+%Y-%m-%d")
         .output()
         .context("cannot run `date`")?;
     let today = String::from_utf8(today.stdout)?.trim().to_owned();
-    let taken = fs::read_dir(&directory)?
+    let taken = fs::read_dir(directory)
+        .with_context(|| format!("cannot read {}", directory.display()))?
         .filter_map(Result::ok)
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(&today))
         .count();

@@ -38,13 +38,15 @@ pub use executor_core::{
     BlockingPool, Clock, Command, DropReason, ErrorHandler, ErrorKind, Event, ExecuteJob,
     ExecutionId, ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError, HandlerFailure,
     HandlerFn, HandlerFuture, HandlerOutput, InvokeHandler, JobHandler, LeakedThread, Ledger,
-    Outcome, Redact, Refused, SessionId, SourceTier, Status, TimeoutOrigin, context,
+    Outcome, Redact, Refused, SessionId, SourceTier, Status, Subject, TimeoutOrigin, context,
     current_execution_id, event, failure, guard, handler, identity, ledger, outcome, ports, record,
     redact, registration, time,
 };
 pub use executor_service::{
-    Builder, CommandExecutor, Config, JobHandle, ListenerHandle, RegisterError, Retention,
-    ShutdownReport, StartError, config, lifecycle, service,
+    Builder, CommandExecutor, Completion, Completions, Config, Degradation, Durability, Health,
+    JobHandle, ListenerHandle, Missed, NotSynced, Recording, RegisterError, Retention, Schedule,
+    ScheduleError, ScheduleState, ShutdownReport, SpoolError, SpoolPlace, StartError, Told, config,
+    inspect, lifecycle, schedule, service,
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{

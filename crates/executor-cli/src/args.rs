@@ -26,6 +26,7 @@ Exit codes:
     4  the database cannot be used
     5  the events cannot be read, or not to their end
     6  done, but records were lost or executions did not end; the last line says how many and why
+    7  a spool cannot be read
   130  cut off by a signal: the second one, or one before everything had started";
 
 #[derive(Debug, Subcommand)]
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Print what a database knows: runs, outcomes, durations, last errors.
     Report(ReportArgs),
+    /// Look into spools: what processes have recorded and a database has not taken yet.
+    Spool(SpoolArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +71,35 @@ pub(crate) struct ReportArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SpoolArgs {
+    #[command(subcommand)]
+    pub(crate) command: SpoolCommand,
+}
+
+/// The directory is that of one spool, or the one in which all of a database's are: `DATABASE.spool`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpoolCommand {
+    /// Check every file: a line of JSON for each. Changes nothing; exit code 6 if something is damaged.
+    Fsck {
+        /// A spool, or the directory of all.
+        dir: PathBuf,
+    },
+    /// Print every frame as a line of JSON, settled ones included. Changes nothing.
+    Dump {
+        /// A spool, or the directory of all.
+        dir: PathBuf,
+    },
+    /// Store what dead processes left, and remove it. Those of living processes are left alone.
+    Replay {
+        /// A spool, or the directory of all.
+        dir: PathBuf,
+        /// The database.
+        #[arg(long, value_name = "URL", default_value = DEFAULT_DB)]
+        db: String,
+    },
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use command_executor::registration::Overlap;
-use command_executor::{OpenError, Retention, SqliteReader};
+use command_executor::{OpenError, Retention, Schedule, SqliteReader};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::duration::{Span, Timeout};
 use crate::events::Shape;
+use crate::jobs::{MissedRule, Mistake};
 use crate::topic::TopicPattern;
 
 /// What is run, and where the records of it go.
@@ -23,12 +24,17 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     #[serde(default)]
     pub(crate) run: RunConfig,
+    /// The library's own settings.
+    pub(crate) service: Option<Spanned<Settings>>,
     #[serde(default)]
     pub(crate) events: Shape,
     #[serde(default, rename = "listener")]
     pub(crate) listeners: Vec<ListenerConfig>,
     #[serde(default, rename = "job")]
     pub(crate) jobs: Vec<JobConfig>,
+    /// When each of the jobs runs.
+    #[serde(skip)]
+    pub(crate) schedules: Vec<Schedule>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -42,17 +48,19 @@ pub(crate) struct StoreConfig {
 }
 
 impl StoreConfig {
-    pub(crate) fn retention(&self) -> Retention {
-        let mut retention = Retention::default();
+    /// Says how long the history is kept, where this table does.
+    pub(crate) fn keep(&self, retention: &mut Retention) {
         if let Some(Timeout(max_age)) = self.max_age {
             retention.max_age = max_age;
         }
         if let Some(Limit(mb)) = self.max_size_mb {
             retention.max_bytes = Some(u64::from(mb) * 1_000_000);
         }
-        retention
     }
 }
+
+/// The library's settings, as they are documented there.
+pub(crate) type Settings = command_executor::Config;
 
 /// The address of a database.
 #[derive(Clone, Debug, Deserialize)]
@@ -120,7 +128,14 @@ pub(crate) struct ListenerConfig {
 pub(crate) struct JobConfig {
     pub(crate) app: Word,
     pub(crate) name: Spanned<Word>,
-    pub(crate) every: Span,
+    pub(crate) every: Option<Spanned<Span>>,
+    pub(crate) cron: Option<Spanned<String>>,
+    pub(crate) at: Option<Spanned<String>>,
+    pub(crate) after: Option<Spanned<Span>>,
+    pub(crate) time_zone: Option<Spanned<String>>,
+    pub(crate) jitter: Option<Span>,
+    pub(crate) missed: Option<MissedRule>,
+    pub(crate) missed_limit: Option<Spanned<Limit>>,
     pub(crate) run: Run,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,
@@ -231,11 +246,13 @@ impl Config {
             place: span.map(|span| place_of(text, span.start)),
             what,
         };
-        let config: Self = toml::from_str(text)
+        let mut config: Self = toml::from_str(text)
             .map_err(|error| refuse(error.span(), error.message().replace('\n', " ")))?;
-        if let Some((span, what)) = config.duplicate() {
+        if let Some((span, what)) = config.senseless().or_else(|| config.duplicate()) {
             return Err(refuse(Some(span), what));
         }
+        let schedules: Result<_, Mistake> = config.jobs.iter().map(JobConfig::schedule).collect();
+        config.schedules = schedules.map_err(|(span, what)| refuse(Some(span), what))?;
         if config.listeners.is_empty() && config.jobs.is_empty() {
             let what = "nothing to run: add a [[listener]] or a [[job]]";
             return Err(refuse(None, what.into()));
@@ -243,8 +260,15 @@ impl Config {
         Ok(config)
     }
 
+    /// What is wrong with the library's settings, all of it.
+    fn senseless(&self) -> Option<Mistake> {
+        let settings = self.service.as_ref()?;
+        let error = settings.get_ref().validate().err()?;
+        Some((settings.span(), error.problems.join("; ")))
+    }
+
     /// The second of two entries that would share their history.
-    fn duplicate(&self) -> Option<(Range<usize>, String)> {
+    fn duplicate(&self) -> Option<Mistake> {
         let mut listeners = HashSet::new();
         for listener in &self.listeners {
             let name = listener.name.get_ref();
@@ -314,6 +338,54 @@ mod tests {
             "{errors:#?}"
         );
         insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn every_mistake_in_a_schedule_is_one_line_with_its_place() {
+        let job = |schedule: &str| JOB.replace("every = \"1s\"", schedule);
+        let mistakes = [
+            job(""),
+            job("every = \"1s\"\ncron = \"@daily\""),
+            job("after = \"1s\"\nat = \"2026-12-24T18:00:00Z\""),
+            job("cron = \"0 7 * * *\""),
+            job("cron = \"0 25 * * *\"\ntime_zone = \"UTC\""),
+            job("cron = \"0 7 * *\"\ntime_zone = \"UTC\""),
+            job("cron = \"@often\"\ntime_zone = \"UTC\""),
+            job("cron = \"0 0 30 2 *\"\ntime_zone = \"UTC\""),
+            job("cron = \"0 7 * * *\"\ntime_zone = \"Europe/Berln\""),
+            job("every = \"1s\"\ntime_zone = \"UTC\""),
+            job("at = \"tomorrow\""),
+            job("at = \"2026-12-24T18:00:00\""),
+            job("at = \"2026-12-24T18:00:00\"\ntime_zone = \"Mars\""),
+            job("at = \"2026-12-24T18:00:00Z\"\ntime_zone = \"UTC\""),
+            job("every = \"1s\"\njitter = \"some\""),
+            job("every = \"1s\"\nmissed = \"yes\""),
+            job("every = \"1s\"\nmissed = \"run_once\"\nmissed_limit = 3"),
+            job("every = \"1s\"\nmissed = \"run_all\"\nmissed_limit = 0"),
+        ];
+        let errors: Vec<String> = mistakes.iter().map(|text| error(text)).collect();
+        assert!(
+            errors.iter().all(|error| !error.contains('\n')),
+            "{errors:#?}"
+        );
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn every_kind_of_schedule_is_understood() {
+        let schedules = [
+            "every = \"10s\"\njitter = \"1s\"",
+            "cron = \"30 2 * * *\"\ntime_zone = \"Europe/Berlin\"\nmissed = \"run_once\"",
+            "at = \"2026-12-24T18:00:00+01:00\"",
+            "at = \"2026-12-24 18:00\"\ntime_zone = \"Europe/Berlin\"\nmissed = \"run_all\"",
+            "after = \"5m\"\nmissed = \"run_all\"\nmissed_limit = 3",
+        ];
+        let texts = schedules.map(|schedule| {
+            let text = JOB.replace("every = \"1s\"", schedule);
+            let config = Config::parse(Path::new("c.toml"), &text).unwrap();
+            config.schedules[0].text().detail.unwrap()
+        });
+        insta::assert_snapshot!(texts.join("\n"));
     }
 
     #[test]

@@ -33,6 +33,16 @@ pub(crate) enum Failure {
     Register(#[from] RegisterError),
     #[error(transparent)]
     Query(#[from] QueryError),
+    #[error("cannot read the spools in `{}`", dir.display())]
+    SpoolDirectory {
+        dir: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Spool(#[from] command_executor::SpoolError),
+    #[error(transparent)]
+    Replay(#[from] command_executor::inspect::ReplayError),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot write the result")]
@@ -46,6 +56,7 @@ impl Failure {
             Self::Config(_) | Self::Register(_) => 3,
             Self::Open(_) | Self::Start(_) | Self::Query(_) => 4,
             Self::Events { .. } => 5,
+            Self::SpoolDirectory { .. } | Self::Spool(_) | Self::Replay(_) => 7,
         }
     }
 }

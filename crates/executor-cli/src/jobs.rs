@@ -1,39 +1,169 @@
-//! Running jobs at intervals. The first run is one interval after the start; what happens when an
-//! interval passes while an earlier run still goes on is the overlap rule's to say.
+//! What a job's keys say of when it runs. Each mistake in them is one sentence with its place.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::ops::Range;
 
-use command_executor::{CommandExecutor, JobHandle};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use command_executor::{Missed, Schedule, ScheduleError};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use toml::Spanned;
 
-use crate::progress::Counts;
+use crate::config::JobConfig;
+use crate::duration::Span;
 
-/// Runs a job until told to stop; a run that has begun then is the shutdown's to end.
-pub(crate) async fn repeat(
-    executor: CommandExecutor,
-    job: JobHandle,
-    every: Duration,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-    counts: Arc<Counts>,
-) {
-    let Some(first) = Instant::now().checked_add(every) else {
-        return;
-    };
-    let mut ticks = interval_at(first, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
+/// What is wrong, and the place of it in the file.
+pub(crate) type Mistake = (Range<usize>, String);
+
+/// How many missed runs are made up for under `run_all`, unless it is said.
+const MISSED_AT_MOST: u32 = 10;
+
+/// What happens to missed runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum MissedRule {
+    Skip,
+    RunOnce,
+    RunAll,
+}
+
+impl TryFrom<String> for MissedRule {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "skip" => Ok(Self::Skip),
+            "run_once" => Ok(Self::RunOnce),
+            "run_all" => Ok(Self::RunAll),
+            _ => Err(format!(
+                "`{word}` is no rule for missed runs: there are skip, run_once and run_all"
+            )),
         }
-        Counts::add(&counts.started);
-        let (executor, command) = (executor.clone(), job.run_scheduled());
-        // Refused only when the service stops, and then nothing is owed.
-        tasks.spawn(async move { executor.execute(command).await });
+    }
+}
+
+impl JobConfig {
+    /// When it runs.
+    pub(crate) fn schedule(&self) -> Result<Schedule, Mistake> {
+        let schedule = self.kind()?.missed(self.missed()?);
+        Ok(match self.jitter {
+            Some(Span(jitter)) => schedule.jitter(jitter),
+            None => schedule,
+        })
+    }
+
+    fn kind(&self) -> Result<Schedule, Mistake> {
+        self.refuse_two_kinds()?;
+        if let Some(line) = &self.cron {
+            return self.cron(line);
+        }
+        if let Some(at) = &self.at {
+            return self.at(at);
+        }
+        if let Some(zone) = &self.time_zone {
+            let what =
+                "`time_zone` belongs to `cron` and `at`; elapsed time is the same everywhere";
+            return Err((zone.span(), what.into()));
+        }
+        match (&self.every, &self.after) {
+            (Some(every), _) => Ok(Schedule::every(every.get_ref().0)),
+            (None, Some(after)) => Ok(Schedule::after(after.get_ref().0)),
+            (None, None) => {
+                let what =
+                    "this job has no schedule: write one of `every`, `cron`, `at` and `after`";
+                Err((self.name.span(), what.into()))
+            }
+        }
+    }
+
+    fn refuse_two_kinds(&self) -> Result<(), Mistake> {
+        let kinds = [
+            ("every", self.every.as_ref().map(Spanned::span)),
+            ("cron", self.cron.as_ref().map(Spanned::span)),
+            ("at", self.at.as_ref().map(Spanned::span)),
+            ("after", self.after.as_ref().map(Spanned::span)),
+        ];
+        let mut given = kinds
+            .into_iter()
+            .filter_map(|(key, span)| Some((key, span?)));
+        match (given.next(), given.next()) {
+            (Some((first, _)), Some((second, span))) => {
+                let what =
+                    format!("`{second}` besides `{first}`: a job has one schedule; leave one out");
+                Err((span, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn cron(&self, line: &Spanned<String>) -> Result<Schedule, Mistake> {
+        let Some(zone) = &self.time_zone else {
+            let what = "`cron` needs a `time_zone`, such as \"Europe/Berlin\" or \"UTC\"";
+            return Err((line.span(), what.into()));
+        };
+        Schedule::cron(line.get_ref(), zone.get_ref()).map_err(|error| {
+            let place = match &error {
+                ScheduleError::TimeZone { .. } => zone.span(),
+                _ => line.span(),
+            };
+            (place, error.to_string())
+        })
+    }
+
+    /// A time with an offset, or one of the wall clock in a time zone.
+    fn at(&self, at: &Spanned<String>) -> Result<Schedule, Mistake> {
+        let text = at.get_ref();
+        let refuse = |what: String| (at.span(), what);
+        let instant = match (&self.time_zone, text.parse::<Timestamp>()) {
+            (None, Ok(instant)) => instant,
+            (Some(zone), Ok(_)) => {
+                let what = format!("`{text}` has an offset already: leave the time zone out");
+                return Err((zone.span(), what));
+            }
+            (zone, Err(_)) => {
+                let civil: DateTime = text.parse().map_err(|_| {
+                    refuse(format!(
+                        "`{text}` is no time: write it like 2026-12-24T18:00:00"
+                    ))
+                })?;
+                let Some(zone) = zone else {
+                    let what = format!("`{text}` needs a `time_zone`, such as \"Europe/Berlin\"");
+                    return Err(refuse(what));
+                };
+                let found = TimeZone::get(zone.get_ref()).map_err(|_| {
+                    let name = zone.get_ref().clone();
+                    (zone.span(), ScheduleError::TimeZone { name }.to_string())
+                })?;
+                let ambiguous = found.to_ambiguous_timestamp(civil);
+                ambiguous
+                    .compatible()
+                    .map_err(|_| refuse(format!("`{text}` is out of reach")))?
+            }
+        };
+        let since_epoch = instant.duration_since(Timestamp::UNIX_EPOCH);
+        let micros = SignedDuration::as_micros(&since_epoch);
+        let micros =
+            i64::try_from(micros).map_err(|_| refuse(format!("`{text}` is out of reach")))?;
+        Ok(Schedule::once(
+            command_executor::time::Timestamp::from_micros(micros),
+        ))
+    }
+
+    fn missed(&self) -> Result<Missed, Mistake> {
+        let rule = self.missed.unwrap_or(MissedRule::Skip);
+        match (rule, &self.missed_limit) {
+            (MissedRule::RunAll, limit) => {
+                let limit = limit
+                    .as_ref()
+                    .map_or(MISSED_AT_MOST, |limit| limit.get_ref().0.into());
+                Ok(Missed::RunAll { at_most: limit })
+            }
+            (_, Some(limit)) => {
+                let what = "`missed_limit` belongs to `missed = \"run_all\"`";
+                Err((limit.span(), what.into()))
+            }
+            (MissedRule::Skip, None) => Ok(Missed::Skip),
+            (MissedRule::RunOnce, None) => Ok(Missed::RunOnce),
+        }
     }
 }

@@ -19,6 +19,8 @@ mod signals;
 
 mod report;
 
+mod spool;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         match args.command {
             Command::Run(run) => run::run(run).await,
             Command::Report(report) => report::report(report).await,
+            Command::Spool(spool) => spool::spool(spool).await,
         }
     });
     // Not for ever: a thread that reads standard input ends only with the process. Long enough

@@ -17,8 +17,6 @@ pub(crate) struct Counts {
     pub(crate) events: AtomicU64,
     /// Lines that were not.
     pub(crate) bad_lines: AtomicU64,
-    /// Commands handed to the executor.
-    pub(crate) started: AtomicU64,
 }
 
 impl Counts {
@@ -51,7 +49,7 @@ impl Progress {
             self.bar.set_message(format!(
                 "events {}  executions {}  running {}  stored {}  waiting {}  bad lines {}",
                 count(&counts.events),
-                count(&counts.started),
+                HumanCount(ledger.offered),
                 executor.running(),
                 HumanCount(ledger.stored),
                 HumanCount(ledger.waiting),

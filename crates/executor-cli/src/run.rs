@@ -7,28 +7,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use command_executor::process::{self, CommandLine};
-use command_executor::registration::{Details, Overlap, ScheduleText};
+use command_executor::registration::{Details, Overlap};
 use command_executor::{
-    CommandExecutor, Event, JobHandle, ListenerHandle, ShutdownReport, SqliteReader, SqliteStore,
+    CommandExecutor, Event, ListenerHandle, Schedule, ShutdownReport, SqliteReader, SqliteStore,
     Window,
 };
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::args::{DEFAULT_DB, RunArgs};
-use crate::config::{Config, JobConfig, ListenerConfig, Run};
+use crate::config::{Config, JobConfig, ListenerConfig, Run, Settings};
 use crate::duration::Timeout;
 use crate::events::Shape;
 use crate::exit::{CUT_OFF, Failure, LOST, describe};
 use crate::lines::{self, Line};
 use crate::progress::{Counts, Progress};
+use crate::report;
 use crate::signals::Signals;
 use crate::topic::TopicPattern;
-use crate::{jobs, report};
 
 /// How many records may wait in memory.
 const QUEUE_MAX: usize = 100_000;
@@ -100,12 +98,9 @@ enum Ended {
 struct Running {
     executor: CommandExecutor,
     listeners: Vec<(TopicPattern, ListenerHandle)>,
-    jobs: Vec<(Duration, JobHandle)>,
     room: Arc<Semaphore>,
     /// What events have started.
     tasks: TaskTracker,
-    job_tasks: TaskTracker,
-    stop: CancellationToken,
     counts: Arc<Counts>,
     /// Why the events could not be read to their end.
     unread: OnceLock<Failure>,
@@ -114,14 +109,7 @@ struct Running {
 impl Running {
     async fn start(config: &Config, url: &str) -> Result<Self, Failure> {
         let store = SqliteStore::open(url).await?;
-        let settings = command_executor::Config {
-            queue_max: QUEUE_MAX,
-            retry_max_records: QUEUE_MAX,
-            // Whoever reads a stream to its end wants its records, however long that takes.
-            retry_max_attempts: u32::MAX,
-            retention: config.store.retention(),
-            ..Default::default()
-        };
+        let settings = settings(config, url)?;
         let executor = CommandExecutor::builder(store)
             .config(settings)
             .start()
@@ -131,35 +119,21 @@ impl Running {
             let handle = register_listener(&executor, listener).await?;
             listeners.push((listener.topic.clone(), handle));
         }
-        let mut jobs = Vec::new();
-        for job in &config.jobs {
-            jobs.push((job.every.0, register_job(&executor, job).await?));
+        for (job, schedule) in config.jobs.iter().zip(&config.schedules) {
+            register_job(&executor, job, schedule.clone()).await?;
         }
         Ok(Self {
             executor,
             listeners,
-            jobs,
             room: Arc::new(Semaphore::new(config.run.max_concurrent.0.into())),
             tasks: TaskTracker::new(),
-            job_tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
             counts: Arc::default(),
             unread: OnceLock::new(),
         })
     }
 
-    /// Runs jobs and feeds events, until the time is up or, without a time, the events end.
+    /// Feeds events, until the time is up or, without a time, the events end.
     async fn work(&self, config: &Config, events: Option<(PathBuf, Events)>, args: &RunArgs) {
-        for (every, job) in &self.jobs {
-            self.job_tasks.spawn(jobs::repeat(
-                self.executor.clone(),
-                job.clone(),
-                *every,
-                self.stop.clone(),
-                self.job_tasks.clone(),
-                Arc::clone(&self.counts),
-            ));
-        }
         let ends_with_events = events.is_some() && args.duration.is_none();
         let feeding = async {
             if let Some((path, events)) = events {
@@ -239,7 +213,6 @@ impl Running {
             let room = room.expect("nobody closes the semaphore");
             let executor = self.executor.clone();
             let command = listener.invoke(Arc::clone(&event));
-            Counts::add(&self.counts.started);
             self.tasks.spawn(async move {
                 // Refused only when the service stops, and then nothing is owed.
                 let _ = executor.execute(command).await;
@@ -252,7 +225,6 @@ impl Running {
         if ended == Ended::Signal {
             tracing::warn!("stopping; a second signal ends at once");
         }
-        self.stop.cancel();
         let report = self.executor.shutdown(config.run.shutdown_timeout.0).await;
         // Programs that were cut off have a grace of their own.
         process::all_ended().await;
@@ -294,6 +266,21 @@ impl Running {
     }
 }
 
+/// The configuration's settings, with what its other tables say.
+fn settings(config: &Config, url: &str) -> Result<Settings, Failure> {
+    let service = config.service.as_ref();
+    let mut settings = service.map_or_else(Settings::default, |service| service.get_ref().clone());
+    config.store.keep(&mut settings.retention);
+    if SqliteReader::new(url)?.is_in_memory() {
+        // Without a file there is no spool. Whoever reads a stream to its end wants its records,
+        // however long that takes.
+        settings.queue_max = settings.queue_max.max(QUEUE_MAX);
+        settings.retry_max_records = settings.retry_max_records.max(QUEUE_MAX);
+        settings.retry_max_attempts = u32::MAX;
+    }
+    Ok(settings)
+}
+
 async fn register_listener(
     executor: &CommandExecutor,
     config: &ListenerConfig,
@@ -320,15 +307,12 @@ async fn register_listener(
 async fn register_job(
     executor: &CommandExecutor,
     config: &JobConfig,
-) -> Result<JobHandle, Failure> {
+    schedule: Schedule,
+) -> Result<(), Failure> {
     let name = config.name.get_ref().0.clone();
     let job = executor
         .job(config.app.0.clone(), name)
-        .schedule(ScheduleText {
-            trigger_type: "interval".into(),
-            label: Some(format!("every {}", config.every)),
-            detail: None,
-        })
+        .schedule(schedule)
         .details(|details| {
             describe_in(details, config.timeout, config.description.as_ref());
             details.overlap = config.overlap.map(|rule| rule.0);
@@ -339,7 +323,13 @@ async fn register_job(
         Run::Panic => job.handler(|| async { panic!("asked to by @panic") }),
         Run::Program(argv) => job.handler(program(argv)),
     };
-    Ok(job.register().await?)
+    let job = job.register().await?;
+    let next_run = executor.schedule_of(&job).and_then(|state| state.next_run);
+    if next_run.is_none() {
+        let key = &job.job().registration.key;
+        tracing::warn!("the time of job {key} has passed; it will not run");
+    }
+    Ok(())
 }
 
 fn describe_in(details: &mut Details, timeout: Option<Timeout>, description: Option<&String>) {

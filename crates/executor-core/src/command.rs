@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::event::Event;
 use crate::gate::Gate;
-use crate::handler::HandlerFuture;
+use crate::handler::{HandlerFuture, JobHandler};
 use crate::identity::SourceTier;
+use crate::outcome::Refused;
 use crate::record::{Subject, Trigger, TriggerMode};
 use crate::registration::{Conduct, Details, Job, Listener};
 
@@ -212,6 +213,14 @@ impl Command {
         }
     }
 
+    /// Why it would be refused: what it runs is paused, or removed.
+    pub fn refusal(&self) -> Option<Refused> {
+        match self {
+            Self::InvokeHandler(command) => command.listener.live.refusal(),
+            Self::ExecuteJob(command) => command.job.live.refusal(),
+        }
+    }
+
     pub(crate) fn gate(&self) -> &Gate {
         match self {
             Self::InvokeHandler(command) => &command.listener.gate,
@@ -224,8 +233,10 @@ impl Command {
         match self {
             Self::InvokeHandler(InvokeHandler {
                 listener, event, ..
-            }) => listener.handler.call(Arc::clone(event)),
-            Self::ExecuteJob(ExecuteJob { job, .. }) => job.handler.call(),
+            }) => listener
+                .live
+                .with(|handler| handler.call(Arc::clone(event))),
+            Self::ExecuteJob(ExecuteJob { job, .. }) => job.live.with(JobHandler::call),
         }
     }
 

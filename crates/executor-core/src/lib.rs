@@ -27,6 +27,8 @@ pub mod guard;
 
 mod gate;
 
+pub mod live;
+
 pub mod registration;
 
 pub mod command;

@@ -191,9 +191,12 @@ pub enum Refused {
     /// The service is stopping or has stopped.
     #[error("refused: the executor is stopping")]
     Stopping,
-    /// The service is paused.
-    #[error("refused: the executor is paused")]
+    /// The service, or the listener or job, is paused.
+    #[error("refused: what is to run is paused")]
     Paused,
+    /// The listener or job was cancelled.
+    #[error("refused: the listener or job was removed")]
+    Removed,
 }
 
 #[cfg(test)]

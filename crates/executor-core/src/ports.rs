@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::identity::{ExecutionId, JobId, ListenerId, SessionId};
+use crate::identity::{ExecutionId, JobId, ListenerId, SessionId, SourceTier};
 use crate::ledger::{DropReason, Ledger};
-use crate::record::{ExecutionRecord, Subject};
+use crate::record::{ExecutionRecord, Subject, Trigger};
 use crate::registration::{JobRegistration, ListenerRegistration};
 use crate::time::Timestamp;
 
@@ -26,8 +26,27 @@ pub struct ExecutionStart<'a> {
     pub execution_id: ExecutionId,
     /// What runs.
     pub subject: &'a Subject,
+    /// Who wrote what runs.
+    pub source_tier: SourceTier,
     /// When it began.
     pub started_at: Timestamp,
+    /// What started it.
+    pub trigger: &'a Trigger,
+}
+
+/// What a sink remembers of a beginning: it gets it back with the record. What it means is the sink's
+/// business.
+///
+/// ```
+/// use executor_core::ports::Ticket;
+/// assert_eq!(Ticket::NONE, Ticket([0; 3]));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticket(pub [u64; 3]);
+
+impl Ticket {
+    /// Nothing is remembered: no handler began, or the sink has no use for it.
+    pub const NONE: Self = Self([0; 3]);
 }
 
 /// Takes what executions leave behind. All that the runner knows of what comes after it.
@@ -37,13 +56,15 @@ pub struct ExecutionStart<'a> {
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use executor_core::{ExecutionRecord, RecordSink, ports::ExecutionStart};
+/// use executor_core::{ExecutionRecord, RecordSink, ports::{ExecutionStart, Ticket}};
 ///
 /// #[derive(Default)]
 /// struct Count(AtomicU64);
 /// impl RecordSink for Count {
-///     fn begin(&self, _: ExecutionStart<'_>) {}
-///     fn offer(&self, _: ExecutionRecord) {
+///     fn begin(&self, _: ExecutionStart<'_>) -> Ticket {
+///         Ticket::NONE
+///     }
+///     fn offer(&self, _: ExecutionRecord, _: Ticket) {
 ///         self.0.fetch_add(1, Ordering::Relaxed);
 ///     }
 /// }
@@ -51,13 +72,13 @@ pub struct ExecutionStart<'a> {
 /// ```
 pub trait RecordSink: Send + Sync + 'static {
     /// An execution's handler begins. Exactly one [`offer`](Self::offer) with the same id follows,
-    /// unless the process dies or the future is forgotten.
-    fn begin(&self, start: ExecutionStart<'_>);
+    /// with what this returns, unless the process dies or the future is forgotten.
+    fn begin(&self, start: ExecutionStart<'_>) -> Ticket;
 
     /// An execution has ended. On return the record is accounted for: kept, or counted as lost. One
     /// whose handler never ran (skipped, a guard that failed, cancelled in line) comes without a
-    /// [`begin`](Self::begin).
-    fn offer(&self, record: ExecutionRecord);
+    /// [`begin`](Self::begin), with [`Ticket::NONE`].
+    fn offer(&self, record: ExecutionRecord, ticket: Ticket);
 }
 
 /// How a request to a store can go wrong. Callers match on it exhaustively.
@@ -406,6 +427,14 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// The session is still open and will be found `crashed`.
     fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()>;
+
+    /// Replaces the ledger of a session that has ended: what it left behind was taken over since.
+    /// One that is not there is left alone. Idempotent; the caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()>;
 
     /// Ends open sessions whose process is gone, with their last heartbeat as the end, and
     /// returns them. Sessions of living processes are left alone. Idempotent.

@@ -9,6 +9,7 @@ use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::handler::{Handler, JobHandler};
 use crate::identity::{JobId, JobKey, ListenerId, ListenerKey, SourceTier};
+use crate::live::Live;
 use crate::trouble::ErrorHandler;
 
 /// The deadline of an execution whose registration names none.
@@ -243,8 +244,8 @@ pub struct Conduct {
 pub struct Listener {
     /// What the store knows of it.
     pub registration: ListenerRegistration,
-    /// What runs.
-    pub handler: Arc<dyn Handler>,
+    /// What runs, and whether it may.
+    pub live: Live<dyn Handler>,
     /// What surrounds that.
     pub conduct: Conduct,
     /// Its row, once the store has said; a record made earlier is matched by its key.
@@ -282,7 +283,7 @@ impl Listener {
         Self {
             gate: Gate::new(&registration.details),
             registration,
-            handler,
+            live: Live::new(handler),
             conduct,
             row_id: OnceLock::new(),
         }
@@ -309,8 +310,8 @@ impl Listener {
 pub struct Job {
     /// What the store knows of it.
     pub registration: JobRegistration,
-    /// What runs.
-    pub handler: Arc<dyn JobHandler>,
+    /// What runs, and whether it may.
+    pub live: Live<dyn JobHandler>,
     /// What surrounds that.
     pub conduct: Conduct,
     /// Its row, once the store has said; a record made earlier is matched by its key.
@@ -328,7 +329,7 @@ impl Job {
         Self {
             gate: Gate::new(&registration.details),
             registration,
-            handler,
+            live: Live::new(handler),
             conduct,
             row_id: OnceLock::new(),
         }

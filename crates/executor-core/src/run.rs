@@ -15,7 +15,7 @@ use crate::gate::Admission;
 use crate::identity::ExecutionId;
 use crate::outcome::{ExecutionResult, Outcome};
 use crate::panics;
-use crate::ports::{ExecutionStart, RecordSink};
+use crate::ports::{ExecutionStart, RecordSink, Ticket};
 use crate::record::{ExecutionRecord, Marks, Subject, Trigger};
 use crate::redact::{Redactor, TextKind};
 use crate::time::{Clock, Moment};
@@ -59,11 +59,11 @@ impl Default for RunOptions {
 /// An execution that has ended.
 ///
 /// ```
-/// # use executor_core::{ExecutionRecord, RecordSink, ports::ExecutionStart};
+/// # use executor_core::{ExecutionRecord, RecordSink, ports::{ExecutionStart, Ticket}};
 /// # struct Printer;
 /// # impl RecordSink for Printer {
-/// #     fn begin(&self, _: ExecutionStart<'_>) {}
-/// #     fn offer(&self, record: ExecutionRecord) { println!("{:?}", record.status) }
+/// #     fn begin(&self, _: ExecutionStart<'_>) -> Ticket { Ticket::NONE }
+/// #     fn offer(&self, record: ExecutionRecord, _: Ticket) { println!("{:?}", record.status) }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -106,11 +106,11 @@ pub struct Ended {
 /// Runs commands. Knows a sink for the records, a clock, and a token that cancels what runs.
 ///
 /// ```
-/// # use executor_core::{ExecutionRecord, RecordSink, ports::ExecutionStart};
+/// # use executor_core::{ExecutionRecord, RecordSink, ports::{ExecutionStart, Ticket}};
 /// # struct Printer;
 /// # impl RecordSink for Printer {
-/// #     fn begin(&self, _: ExecutionStart<'_>) {}
-/// #     fn offer(&self, record: ExecutionRecord) { println!("{:?}", record.status) }
+/// #     fn begin(&self, _: ExecutionStart<'_>) -> Ticket { Ticket::NONE }
+/// #     fn offer(&self, record: ExecutionRecord, _: Ticket) { println!("{:?}", record.status) }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -200,6 +200,10 @@ struct Execution<'r> {
     runner: &'r Runner,
     begun: Moment,
     subject: Option<Subject>,
+    /// What the sink remembers of its beginning.
+    ticket: Ticket,
+    /// As it was told at the beginning, if there was one.
+    trigger: Option<Trigger>,
     /// It has a place under its overlap rule, which it must give back.
     is_inside: bool,
     watched: Watched,
@@ -216,6 +220,8 @@ impl<'r> Execution<'r> {
             runner,
             begun,
             subject: Some(subject),
+            ticket: Ticket::NONE,
+            trigger: None,
             is_inside: false,
             watched: Watched::new(command, id, span, stopwatch),
         }
@@ -251,14 +257,18 @@ impl<'r> Execution<'r> {
     }
 
     /// The handler's own run begins.
-    fn start<'l>(&self, stop: Stop<'l>) -> Limits<'l> {
+    fn start<'l>(&mut self, stop: Stop<'l>) -> Limits<'l> {
+        let trigger = self.trigger();
         if let Some(subject) = &self.subject {
-            self.runner.sink.begin(ExecutionStart {
+            self.ticket = self.runner.sink.begin(ExecutionStart {
                 execution_id: self.watched.id(),
                 subject,
+                source_tier: self.watched.command().source_tier(),
                 started_at: self.begun.wall,
+                trigger: &trigger,
             });
         }
+        self.trigger = Some(trigger);
         // A deadline too far away for the clock to tell is none.
         let timeout = self.watched.command().effective_timeout();
         Limits {
@@ -359,8 +369,9 @@ impl<'r> Execution<'r> {
         let Some(subject) = self.subject.take() else {
             return;
         };
+        let trigger = self.trigger.take().unwrap_or_else(|| self.trigger());
         let command = self.watched.command();
-        self.runner.sink.offer(ExecutionRecord {
+        let record = ExecutionRecord {
             execution_id: self.watched.id(),
             subject,
             source_tier: command.source_tier(),
@@ -369,12 +380,13 @@ impl<'r> Execution<'r> {
             duration,
             failure: self.recorded(outcome),
             marks,
-            trigger: self.trigger(),
+            trigger,
             generation: command.generation(),
             retry_count: 0,
             attempt_number: 1,
             arguments_json: self.arguments(),
-        });
+        };
+        self.runner.sink.offer(record, self.ticket);
         // Only now may the next one begin: their records come in their order.
         if std::mem::take(&mut self.is_inside) {
             self.watched.command().gate().leave();

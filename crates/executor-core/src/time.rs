@@ -114,6 +114,12 @@ pub trait Clock: Send + Sync + 'static {
     fn is_machine_time(&self) -> bool {
         false
     }
+
+    /// Whether the wall clock may be set, and so go otherwise than the monotonic one: whoever waits for one
+    /// of its times looks at it again and again. Default: yes.
+    fn may_be_set(&self) -> bool {
+        true
+    }
 }
 
 /// The machine's clocks. The monotonic one is tokio's and stands still where tokio's is paused;

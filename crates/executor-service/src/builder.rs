@@ -1,26 +1,33 @@
 //! Setting a service up: what it is made of, and who knows whom.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use executor_core::ports::{Session, Store};
 use executor_core::{BlockingPool, Clock, Redact, Redactor, RunOptions, Runner, SystemClock};
+use record_spool::{SYNC_EVERY_MAX, SpoolOptions};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::completions::Ring;
-use crate::config::Config;
+use crate::config::{Config, Durability, SpoolPlace};
 use crate::drain::{Drain, Tools};
 use crate::error_handlers::ErrorHandlers;
 use crate::intake::{Intake, Limits};
 use crate::lifecycle::StartError;
+#[cfg(feature = "metrics")]
+use crate::metering::Metering;
 use crate::recording::Policy;
+use crate::recovery::Recovery;
 use crate::registrar::{Applying, Registrar};
 use crate::retention::Pruning;
 use crate::running::Running;
+use crate::schedule::Scheduler;
 use crate::service::{CommandExecutor, Service};
-use crate::session::{self, Keeper};
+use crate::session::{self, Keeper, Opening};
+use crate::spooling::{self, Spooling};
 use crate::tasks::{Starter, Tasks};
 use crate::vitals::Vitals;
 use crate::watchman::Watchman;
@@ -94,27 +101,88 @@ impl Builder {
     pub async fn start(self) -> Result<CommandExecutor, StartError> {
         self.config.validate()?;
         let session = Arc::new(session::new(self.clock.as_ref()));
+        let vitals = Arc::<Vitals>::default();
+        let spooling = self.make_spool(&session, &vitals);
+        if self.config.wait_for_store || spooling.is_none() {
+            let opened = self.open_session(&session).await;
+            if let (Err(_), Some(spooling)) = (&opened, &spooling) {
+                spooling.discard();
+            }
+            opened?;
+        }
+        Ok(CommandExecutor::new(
+            self.assemble(session, vitals, spooling),
+        ))
+    }
+
+    async fn open_session(&self, session: &Arc<Session>) -> Result<(), StartError> {
         let within = self.config.startup_timeout;
         let mut last = None;
         let opened = {
-            let opening = session::open(self.store.as_ref(), &session, &mut last);
+            let opening = session::open(self.store.as_ref(), session, &mut last);
             timeout(within, opening).await
         };
         match opened {
-            Ok(opened) => opened.map_err(StartError::Store)?,
-            Err(_) => return Err(StartError::Timeout { within, last }),
+            Ok(opened) => opened.map_err(StartError::Store),
+            Err(_) => Err(StartError::Timeout { within, last }),
         }
-        Ok(CommandExecutor::new(self.assemble(session)))
     }
 
-    fn assemble(self, session: Arc<Session>) -> Service {
+    fn spool_root(&self) -> Option<PathBuf> {
+        match &self.config.spool {
+            SpoolPlace::Beside => self.store.spool_dir(),
+            SpoolPlace::At(root) => Some(root.clone()),
+            SpoolPlace::Memory => None,
+        }
+    }
+
+    /// A spool where there is to be one. Without it the program still runs, but is told.
+    fn make_spool(&self, session: &Session, vitals: &Vitals) -> Option<Arc<Spooling>> {
+        let root = self.spool_root()?;
+        let options = SpoolOptions {
+            max_bytes: self.config.spool_max_bytes,
+            durability: match self.config.durability {
+                Durability::Process => record_spool::Durability::Process,
+                Durability::Power => record_spool::Durability::Power {
+                    every: SYNC_EVERY_MAX,
+                },
+            },
+            ..SpoolOptions::default()
+        };
+        let is_beside = self.config.spool == SpoolPlace::Beside;
+        match Spooling::create(&root, is_beside, session, options) {
+            Ok(spooling) => Some(Arc::new(spooling)),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let text = match cause {
+                    Some(cause) => format!("{error}: {cause}"),
+                    None => error.to_string(),
+                };
+                tracing::error!(
+                    error = text,
+                    "there is no spool: records wait in memory and die with the process"
+                );
+                vitals.has_no_spool(text);
+                None
+            }
+        }
+    }
+
+    fn assemble(
+        self,
+        session: Arc<Session>,
+        vitals: Arc<Vitals>,
+        spooling: Option<Arc<Spooling>>,
+    ) -> Service {
+        let spool_root = self.spool_root();
         let Self {
             store,
             clock,
             config,
             redactor,
         } = self;
-        let intake = Arc::new(Intake::new(limits(&config), Arc::clone(&clock)));
+        let has_spool = spooling.is_some();
+        let intake = Arc::new(Intake::new(limits(&config), Arc::clone(&clock), spooling));
         let cancel = CancellationToken::new();
         let runner = {
             let options = RunOptions {
@@ -125,10 +193,10 @@ impl Builder {
             let sink = Arc::clone(&intake);
             Runner::new(sink, Arc::clone(&clock), cancel.clone(), options)
         };
-        let vitals = Arc::<Vitals>::default();
-        let registrar = Arc::<Registrar>::default();
+        let registrar = Arc::new(Registrar::new(Arc::clone(&store), Arc::clone(&clock)));
         let ring = Ring::new(config.completions_max);
         let time_is_up = CancellationToken::new();
+        let (recovering, is_recovering) = watch::channel(has_spool);
         let starter = Starter {
             vitals: Arc::clone(&vitals),
             clock: Arc::clone(&clock),
@@ -141,6 +209,7 @@ impl Builder {
             clock: Arc::clone(&clock),
             vitals: Arc::clone(&vitals),
             publisher: ring.publisher(),
+            recovering: is_recovering,
             time_is_up: time_is_up.clone(),
             config: config.clone(),
         });
@@ -165,13 +234,7 @@ impl Builder {
                 every: config.heartbeat_interval,
             },
         );
-        tasks.add(
-            &starter,
-            Applying {
-                registrar: Arc::clone(&registrar),
-                store: Arc::clone(&store),
-            },
-        );
+        tasks.add(&starter, Applying(Arc::clone(&registrar)));
         tasks.add(
             &starter,
             Pruning {
@@ -180,7 +243,33 @@ impl Builder {
                 retention: config.retention.clone(),
             },
         );
+        #[cfg(feature = "metrics")]
+        {
+            let (intake, vitals) = (Arc::clone(&intake), Arc::clone(&vitals));
+            tasks.add(&starter, Metering { intake, vitals });
+        }
+        if !config.wait_for_store && has_spool {
+            let (store, session) = (Arc::clone(&store), Arc::clone(&session));
+            tasks.add(&starter, Opening { store, session });
+        }
+        if let Some(root) = spool_root.filter(|_| has_spool) {
+            let (own, _) = spooling::paths(&root, session.id);
+            tasks.add(
+                &starter,
+                Recovery {
+                    root,
+                    own,
+                    store: Arc::clone(&store),
+                    intake: Arc::clone(&intake),
+                    clock: Arc::clone(&clock),
+                    vitals: Arc::clone(&vitals),
+                    batch_max: config.batch_max,
+                    recovering: recovering.clone(),
+                },
+            );
+        }
         Service {
+            scheduler: Scheduler::new(Arc::clone(&clock)),
             runner,
             intake,
             store,
@@ -193,6 +282,7 @@ impl Builder {
             error_handlers: Arc::new(ErrorHandlers::new(config.error_handler_timeout, redactor)),
             registrar,
             vitals,
+            recovering,
             ring: Mutex::new(Some(ring)),
             tasks,
             time_is_up,

@@ -1,5 +1,6 @@
 //! The service's settings: one plain struct, every default with its reason.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use executor_core::RunOptions;
@@ -8,7 +9,10 @@ use thiserror::Error;
 use crate::recording::Recording;
 use crate::retention::Retention;
 
-/// The service's settings. Take the defaults and change what matters:
+/// The service's settings. With the feature `serde` it can be read from a configuration: every field may be
+/// left out, an unknown one is an error, and times are written like `250ms` or `2h 30m`.
+///
+/// Take the defaults and change what matters:
 ///
 /// ```
 /// let config = executor_service::Config {
@@ -18,6 +22,8 @@ use crate::retention::Retention;
 /// assert_eq!(config.validate(), Ok(()));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
     /// How many records may wait in memory for their first try, the batch in hand included.
     /// Default 1,000.
@@ -27,6 +33,10 @@ pub struct Config {
     pub batch_max: usize,
     /// How long records are gathered under low load. Default 250 ms. A record waits this long and
     /// one commit; one that arrives while a batch is written waits for that commit before.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
+    )]
     pub flush_interval: Duration,
     /// How many records may wait for another try, beside the queue. Default 10,000.
     pub retry_max_records: usize,
@@ -34,16 +44,36 @@ pub struct Config {
     /// A store that does not answer at all uses up none.
     pub retry_max_attempts: u32,
     /// How long `start` waits for the store. Default 30 s.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
+    )]
     pub startup_timeout: Duration,
     /// How often the session says that it lives. Default 30 s.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
+    )]
     pub heartbeat_interval: Duration,
     /// How long an error handler may take. Default 5 s.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
+    )]
     pub error_handler_timeout: Duration,
     /// A poll that holds its runtime thread longer than this is recorded and named in a warning.
     /// Default 100 ms; `None` does not time polls.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
+    )]
     pub slow_poll: Option<Duration>,
     /// How long a handler whose execution is cancelled by a token or by the shutdown may take to
     /// return. Default 0: it is dropped at once.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
+    )]
     pub cancel_grace: Duration,
     /// On how many threads blocking handlers run. Default `min(32, cores + 4)`.
     pub blocking_threads: usize,
@@ -53,9 +83,70 @@ pub struct Config {
     pub record_app: Recording,
     /// Which executions of the framework tier are recorded. Default all.
     pub record_framework: Recording,
+    /// Where records survive the process until they are stored. Default beside the store.
+    pub spool: SpoolPlace,
+    /// How many bytes the spool may take. Default 1 GiB; 32 MiB at least.
+    pub spool_max_bytes: u64,
+    /// What a record survives once its execution has returned. Default the process.
+    pub durability: Durability,
+    /// Whether `start` waits for the store. Default yes. Without a spool it always does.
+    pub wait_for_store: bool,
     /// How many completion events a subscriber may lag behind before it misses some. Default 1,024.
     pub completions_max: usize,
 }
+
+/// Where records survive the process until they are stored.
+///
+/// ```
+/// use executor_service::{Config, SpoolPlace};
+/// let config = Config { spool: SpoolPlace::At("/var/spool/house".into()), ..Config::default() };
+/// assert_eq!(config.validate(), Ok(()));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum SpoolPlace {
+    /// Beside the store, where that has a place of its own; in memory elsewhere. The default.
+    #[default]
+    Beside,
+    /// In this directory, which may be shared with other processes that record into the same store.
+    At(PathBuf),
+    /// Nowhere: what waits in memory dies with the process.
+    Memory,
+}
+
+/// What a record survives once its execution has returned.
+///
+/// ```
+/// assert_eq!(executor_service::Durability::Power.as_str(), "power");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Durability {
+    /// The death of the process, at any instant. Costs no system call. The default.
+    #[default]
+    Process,
+    /// The death of the machine too, once it is synced: at most 50 ms later, and what the disk takes.
+    /// [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits for it. The store must commit
+    /// with full synchronisation as well.
+    Power,
+}
+
+impl Durability {
+    /// The word for it in configuration and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Power => "power",
+        }
+    }
+}
+
+/// The least that a spool needs: four segments of 8 MiB.
+const SPOOL_BYTES_MIN: u64 = 32 << 20;
 
 impl Default for Config {
     fn default() -> Self {
@@ -74,6 +165,10 @@ impl Default for Config {
             retention: Retention::default(),
             record_app: Recording::All,
             record_framework: Recording::All,
+            spool: SpoolPlace::Beside,
+            spool_max_bytes: 1 << 30,
+            durability: Durability::Process,
+            wait_for_store: true,
             completions_max: 1_024,
         }
     }
@@ -118,11 +213,16 @@ impl Config {
         ];
         let zero_counts = counts.iter().filter(|(_, count)| *count == 0);
         let zero_times = times.iter().filter(|(_, time)| time.is_zero());
-        let problems: Vec<String> = zero_counts
+        let mut problems: Vec<String> = zero_counts
             .map(|(name, _)| *name)
             .chain(zero_times.map(|(name, _)| *name))
             .map(|name| format!("{name} must be more than zero"))
             .collect();
+        if self.spool_max_bytes < SPOOL_BYTES_MIN {
+            problems.push(format!(
+                "spool_max_bytes must be at least {SPOOL_BYTES_MIN}"
+            ));
+        }
         if problems.is_empty() {
             Ok(())
         } else {

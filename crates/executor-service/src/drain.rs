@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use executor_core::ports::{Batch, Session, Store, StoreError};
 use executor_core::{Clock, DropReason, ErrorClass, Fate};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,8 @@ pub(crate) struct Tools {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) publisher: Publisher,
+    /// Whether what an earlier process left is being taken over.
+    pub(crate) recovering: watch::Receiver<bool>,
     /// Cancelled when the time is up: the try in hand is finished, and no other one begun.
     pub(crate) time_is_up: CancellationToken,
     pub(crate) config: Config,
@@ -128,7 +130,21 @@ impl Drain {
             flushing: self.flushes.iter().any(|(mark, _)| *mark > oldest),
             stopping: self.stopping,
             retried: self.retried,
+            held: self.is_held(),
         }
+    }
+
+    /// With a spool the queue can wait: for what an earlier process left, and for room in memory. Its
+    /// records are safe where they are.
+    fn is_held(&self) -> bool {
+        let Tools { intake, config, .. } = &self.tools;
+        let is_crowded = || self.retries.records() + config.batch_max > config.retry_max_records;
+        intake.spooling().is_some() && (self.is_recovering() || is_crowded())
+    }
+
+    fn is_recovering(&self) -> bool {
+        let is_recovering = *self.tools.recovering.borrow();
+        is_recovering && !self.stopping
     }
 
     async fn next_event(&mut self, until: Option<Instant>) -> Event {
@@ -136,6 +152,8 @@ impl Drain {
             biased;
             request = self.requests.recv(), if !self.stopping => Event::Request(request),
             () = self.tools.time_is_up.cancelled() => Event::Bell,
+            // An error says that nothing is recovered any more.
+            Ok(()) = self.tools.recovering.changed() => Event::Bell,
             () = self.tools.intake.bell.notified() => Event::Bell,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Event::Due,
         }
@@ -163,7 +181,8 @@ impl Drain {
     }
 
     fn answer_flushes(&mut self) {
-        if self.flushes.is_empty() {
+        // What an earlier process left was offered before, too.
+        if self.flushes.is_empty() || self.is_recovering() {
             return;
         }
         let queued = self.tools.intake.oldest_queued();
@@ -200,7 +219,7 @@ impl Drain {
 
     async fn attempt(&mut self, parcel: Parcel) {
         let store = self.tools.store.as_ref();
-        let stored = match self.tools.registrar.apply(store).await {
+        let stored = match self.tools.registrar.apply().await {
             Ok(()) => persist(store, parcel.batch()).await,
             // A store that does not take registrations is away, or the batch would be stored
             // without its references.
@@ -246,7 +265,7 @@ impl Drain {
         self.tools.vitals.store_failed(now.wall, cause.clone());
         let records = parcel.batch().records.len();
         let given_up = self.reason_to_give_up(&parcel, error);
-        let deferred = given_up.is_none() && parcel.defer(self.tools.config.retry_max_records);
+        let deferred = given_up.is_none() && parcel.defer(self.deferred_max());
         let error: &dyn std::error::Error = error;
         if deferred {
             let delay = self.delay_after(parcel.load().failures);
@@ -266,13 +285,23 @@ impl Drain {
         }
     }
 
-    /// While stopping, the deadline is the only bound on tries.
+    /// With a spool the queue is held back instead.
+    fn deferred_max(&self) -> usize {
+        match self.tools.intake.spooling() {
+            Some(_) => usize::MAX,
+            None => self.tools.config.retry_max_records,
+        }
+    }
+
+    /// While stopping, the deadline is the only bound on tries. With a spool there is none.
     fn reason_to_give_up(&self, parcel: &Parcel, error: &StoreError) -> Option<DropReason> {
         let most = self.tools.config.retry_max_attempts;
         let is_exhausted = parcel.load().refusals >= most;
+        let has_spool = self.tools.intake.spooling().is_some();
         match error.class {
-            ErrorClass::Transient if self.stopping || !error.answered => None,
+            ErrorClass::Transient if self.stopping || !error.answered || has_spool => None,
             ErrorClass::Transient => is_exhausted.then_some(DropReason::Exhausted),
+            ErrorClass::Closed if has_spool => None,
             ErrorClass::Closed => Some(DropReason::Shutdown),
             ErrorClass::Dangling | ErrorClass::Constraint => Some(DropReason::Constraint),
             ErrorClass::Unstorable => Some(DropReason::Unstorable),

@@ -7,19 +7,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use executor_core::ports::{Batch, ExecutionStart, Gap, RecordSink, Session};
+use executor_core::ports::Gap;
 use executor_core::time::Moment;
 use executor_core::{Clock, DropReason, ExecutionRecord, Fate, Ledger, SessionId, Subject};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::losses::Losses;
-use crate::parcel::{Held, Load, Origin, Parcel};
-use crate::queue::{Queue, Slots};
+use crate::parcel::{Held, Load};
+use crate::queue::{Queue, Taken};
 use crate::recording::Policy;
-
-/// How many records are moved under one lock.
-const SLICE: usize = 32;
+use crate::spooling::Spooling;
 
 /// Takes in records, and gives them out in parcels.
 pub(crate) struct Intake {
@@ -30,7 +28,9 @@ pub(crate) struct Intake {
     /// Rung when there is something to say.
     pub(crate) alarm: Notify,
     clock: Arc<dyn Clock>,
-    limits: Limits,
+    pub(crate) limits: Limits,
+    /// Where records survive the process; without it they wait in memory.
+    spooling: Option<Arc<Spooling>>,
 }
 
 /// What never changes while it runs.
@@ -49,16 +49,16 @@ impl Limits {
 }
 
 #[derive(Default)]
-struct State {
-    queue: Queue,
+pub(crate) struct State {
+    pub(crate) queue: Queue,
     /// Taken from the queue and not settled: counts against the queue's bound.
-    in_hand: usize,
+    pub(crate) in_hand: usize,
     /// Deferred for another try, and not settled: has a bound of its own, also while it is tried.
     deferred: usize,
     /// Loads whose holder died.
-    returned: Vec<Load>,
+    pub(crate) returned: Vec<Load>,
     /// `waiting` stays 0 in here: it is measured when somebody asks.
-    counts: Ledger,
+    pub(crate) counts: Ledger,
     /// Left out by the recording policy.
     filtered: HashMap<Subject, u64>,
     /// How many records the queue has accepted, ever. Numbers them from 0.
@@ -67,7 +67,7 @@ struct State {
     news: News,
     /// The watchman was woken and has not come yet.
     alarmed: bool,
-    closed: bool,
+    pub(crate) closed: bool,
 }
 
 /// What the watchman is to say.
@@ -85,23 +85,35 @@ pub(crate) struct News {
 
 /// Whom to wake after the lock is released.
 #[derive(Clone, Copy, Default)]
-struct Wake {
+pub(crate) struct Wake {
     drain: bool,
     watchman: bool,
 }
 
 impl Intake {
-    pub(crate) fn new(limits: Limits, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        spooling: Option<Arc<Spooling>>,
+    ) -> Self {
+        let queue = match &spooling {
+            Some(_) => Queue::Spool { unread: 0 },
+            None => Queue::default(),
+        };
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                queue,
+                ..State::default()
+            }),
             bell: Notify::new(),
             alarm: Notify::new(),
             clock,
             limits,
+            spooling,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // No code under this lock leaves a count half-changed, so poison means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,44 +134,6 @@ impl Intake {
         state.accepted - state.queue.len() as u64
     }
 
-    /// Takes up to `max` records, the oldest first.
-    pub(crate) fn take(self: &Arc<Self>, max: usize, session: &Arc<Session>) -> Parcel {
-        let first = self.oldest_queued();
-        let mut records = Vec::with_capacity(self.queued().min(max));
-        // In slices: whoever offers waits for no more than one of them.
-        loop {
-            let mut state = self.state();
-            let before = records.len();
-            records.extend(state.queue.take(SLICE.min(max - before)));
-            let count = records.len() - before;
-            state.in_hand += count;
-            drop(state);
-            if count == 0 {
-                break;
-            }
-        }
-        let session = Arc::clone(session);
-        let load = Load {
-            batch: Arc::new(Batch { session, records }),
-            first,
-            slots: Slots,
-            held: Held::InHand,
-            origin: Origin::Offered,
-            failures: 0,
-            refusals: 0,
-        };
-        Parcel::new(Arc::clone(self), load)
-    }
-
-    /// Takes what a drain that died had in its hands.
-    pub(crate) fn take_returned(self: &Arc<Self>) -> Vec<Parcel> {
-        let returned = std::mem::take(&mut self.state().returned);
-        let parcels = returned.into_iter();
-        parcels
-            .map(|load| Parcel::new(Arc::clone(self), load))
-            .collect()
-    }
-
     /// Moves what was taken to those that wait for another try. `false` if they are more than
     /// `max` then; nothing has moved.
     pub(crate) fn defer(&self, count: usize, max: usize) -> bool {
@@ -173,14 +147,14 @@ impl Intake {
     }
 
     /// Counts the ends of a parcel.
-    pub(crate) fn settle(&self, load: Load, fates: &[Fate]) {
+    pub(crate) fn settle(&self, load: &Load, fates: &[Fate]) {
         let now = self.now_if(
             fates
                 .iter()
                 .any(|fate| matches!(fate, Fate::SetAside { .. })),
         );
         let mut state = self.state();
-        if !state.release(&load) {
+        if !state.release(load) {
             return;
         }
         for (record, fate) in load.records().iter().zip(fates) {
@@ -191,26 +165,58 @@ impl Intake {
                 _ => state.counts.stored += 1,
             }
         }
-        if state.queue.len() <= self.limits.queue_max / 2 {
+        if self.spooling.is_some() || state.queue.len() <= self.limits.queue_max / 2 {
             state.end_overflow();
         }
         let wake = state.wants_watchman();
+        self.note(&state);
         drop(state);
+        self.settle_slots(load);
         self.wake(wake);
     }
 
+    /// Counted first: a process that dies in between repeats what the store knows already.
+    fn settle_slots(&self, load: &Load) {
+        if let Some(spooling) = &self.spooling {
+            load.slots.settle(spooling);
+        }
+    }
+
+    /// Puts the counts where they outlive the process.
+    pub(crate) fn note(&self, state: &State) {
+        if let Some(spooling) = &self.spooling {
+            spooling.note(&state.counts, state.losses.told());
+        }
+    }
+
+    /// Counts what an earlier process left: taken over, and come to an end at once. Its losses are
+    /// written down by whoever took it over.
+    pub(crate) fn recovered(&self, stored: u64, dropped: &[(DropReason, u64)]) {
+        let mut state = self.state();
+        state.counts.stored += stored;
+        state.counts.recovered += stored;
+        for (reason, count) in dropped {
+            state.counts.add_dropped(*reason, *count);
+            state.losses.told_elsewhere(*reason, *count);
+            state.counts.recovered += count;
+        }
+        self.note(&state);
+    }
+
     /// Counts a parcel as given up.
-    pub(crate) fn give_up(&self, load: Load, reason: DropReason) {
+    pub(crate) fn give_up(&self, load: &Load, reason: DropReason) {
         let now = self.clock.now();
         let mut state = self.state();
-        if !state.release(&load) {
+        if !state.release(load) {
             return;
         }
         for record in load.records() {
             state.lose(reason, Some(&record.subject), 1, now);
         }
         let wake = state.wants_watchman();
+        self.note(&state);
         drop(state);
+        self.settle_slots(load);
         self.wake(wake);
     }
 
@@ -222,25 +228,21 @@ impl Intake {
         }
     }
 
-    /// Gives up whatever waits, and everything that is offered from now on. Idempotent.
+    /// Ends it: what waits stays in the spool, or is given up, as does everything that is offered from
+    /// now on. Idempotent.
     pub(crate) fn close(&self) {
         let now = self.clock.now();
         let mut state = self.state();
         state.closed = true;
-        let left = state.waiting();
-        let queued = state.queue.len();
-        let queued: Vec<ExecutionRecord> = state.queue.take(queued).collect();
-        let returned = std::mem::take(&mut state.returned);
-        let known = returned.iter().flat_map(Load::records).chain(&queued);
-        let mut named = 0;
-        for record in known {
-            state.lose(DropReason::Shutdown, Some(&record.subject), 1, now);
-            named += 1;
+        let left = state.waiting() as u64;
+        if self.spooling.is_some() {
+            state.counts.spooled += left;
+            let unread = state.queue.len() as isize;
+            state.unread(-unread);
+        } else {
+            state.give_up_all(left, now);
         }
-        // What somebody still holds is not to be seen from here.
-        if left > named {
-            state.lose(DropReason::Shutdown, None, (left - named) as u64, now);
-        }
+        state.returned.clear();
         state.in_hand = 0;
         state.deferred = 0;
         state.end_overflow();
@@ -288,12 +290,20 @@ impl Intake {
 
     /// Does something with the losses.
     pub(crate) fn losses<T>(&self, work: impl FnOnce(&mut Losses) -> T) -> T {
-        work(&mut self.state().losses)
+        let mut state = self.state();
+        let done = work(&mut state.losses);
+        self.note(&state);
+        done
     }
 
     /// Episodes that the store does not know yet.
     pub(crate) fn unwritten_gaps(&self, session: SessionId) -> Vec<Gap> {
         self.state().losses.unwritten(session)
+    }
+
+    /// Where records survive the process, if anywhere.
+    pub(crate) fn spooling(&self) -> Option<&Arc<Spooling>> {
+        self.spooling.as_ref()
     }
 
     /// How full the queue is: records that count against its bound, and the bound.
@@ -308,11 +318,11 @@ impl Intake {
     }
 
     /// Both clocks, where they are needed: most batches lose nothing.
-    fn now_if(&self, needed: bool) -> Option<Moment> {
+    pub(crate) fn now_if(&self, needed: bool) -> Option<Moment> {
         needed.then(|| self.clock.now())
     }
 
-    fn wake(&self, wake: Wake) {
+    pub(crate) fn wake(&self, wake: Wake) {
         if wake.drain {
             self.bell.notify_one();
         }
@@ -322,16 +332,48 @@ impl Intake {
     }
 
     /// A record that finds no room.
-    fn refuse(&self, mut state: MutexGuard<'_, State>, reason: DropReason, subject: &Subject) {
+    pub(crate) fn refuse(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        reason: DropReason,
+        subject: &Subject,
+    ) {
         let now = self.clock.now();
         state.lose(reason, Some(subject), 1, now);
         let wake = state.wants_watchman();
+        self.note(&state);
         drop(state);
         self.wake(wake);
     }
 }
 
 impl State {
+    /// Counts what lies in the spool and was not taken yet.
+    pub(crate) fn unread(&mut self, change: isize) {
+        if let Queue::Spool { unread, .. } = &mut self.queue {
+            *unread = unread.saturating_add_signed(change);
+        }
+    }
+
+    fn give_up_all(&mut self, left: u64, now: Moment) {
+        let mut queued = Taken::default();
+        let _ = self.queue.take(usize::MAX, &mut queued);
+        let returned = std::mem::take(&mut self.returned);
+        let known = returned
+            .iter()
+            .flat_map(Load::records)
+            .chain(&queued.records);
+        let mut named = 0;
+        for record in known {
+            self.lose(DropReason::Shutdown, Some(&record.subject), 1, now);
+            named += 1;
+        }
+        // What somebody still holds is not to be seen from here.
+        if left > named {
+            self.lose(DropReason::Shutdown, None, left - named, now);
+        }
+    }
+
     fn waiting(&self) -> usize {
         self.queue.len() + self.in_hand + self.deferred
     }
@@ -348,7 +390,18 @@ impl State {
         true
     }
 
-    fn lose(&mut self, reason: DropReason, subject: Option<&Subject>, count: u64, now: Moment) {
+    pub(crate) fn filter(&mut self, subject: &Subject) {
+        self.counts.filtered += 1;
+        *self.filtered.entry(subject.clone()).or_default() += 1;
+    }
+
+    pub(crate) fn lose(
+        &mut self,
+        reason: DropReason,
+        subject: Option<&Subject>,
+        count: u64,
+        now: Moment,
+    ) {
         self.counts.add_dropped(reason, count);
         let begins = self.losses.note(reason, subject, count, now);
         self.news.lost = true;
@@ -362,7 +415,7 @@ impl State {
     }
 
     /// Wakes the watchman once until it comes.
-    fn wants_watchman(&mut self) -> Wake {
+    pub(crate) fn wants_watchman(&mut self) -> Wake {
         let news = &self.news;
         let is_news = news.lost || news.overflow_began || news.overflow_ended.is_some();
         let watchman = is_news && !self.alarmed;
@@ -373,13 +426,8 @@ impl State {
         }
     }
 
-    fn push(&mut self, record: ExecutionRecord, limits: &Limits) -> Wake {
-        let held = self.queue.len() + self.in_hand;
-        let is_news = held >= limits.crowded_at() && self.news.crowded.is_none();
-        if is_news {
-            self.news.crowded = Some(held);
-        }
-        self.queue.push(record);
+    /// A record was taken in.
+    pub(crate) fn accepted(&mut self, is_news: bool, limits: &Limits) -> Wake {
         self.accepted += 1;
         let queued = self.queue.len();
         Wake {
@@ -387,27 +435,16 @@ impl State {
             watchman: is_news,
         }
     }
-}
 
-impl RecordSink for Intake {
-    /// A start is worth nothing in memory: it dies with the process.
-    fn begin(&self, _: ExecutionStart<'_>) {}
-
-    fn offer(&self, record: ExecutionRecord) {
-        let keeps = self.limits.policy.keeps(&record);
-        let mut state = self.state();
-        state.counts.offered += 1;
-        if !keeps {
-            state.counts.filtered += 1;
-            *state.filtered.entry(record.subject).or_default() += 1;
-        } else if state.closed {
-            self.refuse(state, DropReason::Shutdown, &record.subject);
-        } else if state.queue.len() + state.in_hand >= self.limits.queue_max {
-            self.refuse(state, DropReason::Overflow, &record.subject);
-        } else {
-            let wake = state.push(record, &self.limits);
-            drop(state);
-            self.wake(wake);
+    pub(crate) fn push(&mut self, record: ExecutionRecord, limits: &Limits) -> Wake {
+        let held = self.queue.len() + self.in_hand;
+        let is_news = held >= limits.crowded_at() && self.news.crowded.is_none();
+        if is_news {
+            self.news.crowded = Some(held);
         }
+        if let Queue::Memory(records) = &mut self.queue {
+            records.push_back(record);
+        }
+        self.accepted(is_news, limits)
     }
 }

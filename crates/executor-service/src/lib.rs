@@ -15,9 +15,17 @@ mod running;
 
 mod losses;
 
+mod codec;
+
+mod spooling;
+
 mod queue;
 
 mod intake;
+
+mod offering;
+
+mod taking;
 
 mod parcel;
 
@@ -41,11 +49,24 @@ mod error_handlers;
 
 mod registrar;
 
+pub mod handle;
+
 pub mod registration;
 
 mod session;
 
+mod leftover;
+
+mod recovery;
+
+pub mod inspect;
+
+#[cfg(feature = "metrics")]
+pub mod metering;
+
 mod tasks;
+
+pub mod schedule;
 
 pub mod lifecycle;
 
@@ -55,10 +76,13 @@ pub mod service;
 
 pub use builder::Builder;
 pub use completions::{Completion, Completions, Told};
-pub use config::Config;
+pub use config::{Config, Durability, SpoolPlace};
+pub use handle::{JobHandle, ListenerHandle};
 pub use lifecycle::{ShutdownReport, StartError};
+pub use record_spool::SpoolError;
 pub use recording::Recording;
-pub use registration::{JobHandle, ListenerHandle, RegisterError};
+pub use registration::RegisterError;
 pub use retention::Retention;
-pub use service::CommandExecutor;
+pub use schedule::{Missed, Schedule, ScheduleError, ScheduleState};
+pub use service::{CommandExecutor, NotSynced};
 pub use vitals::{Degradation, Health};

@@ -89,18 +89,36 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
     // Longer than any program runs is as good as for ever, and the clock can tell it.
     let within = within.min(Duration::from_secs(10 * 365 * 86_400));
     let deadline = begun + within;
+    service.scheduler.stop();
     service.running.close();
     service.error_handlers.tasks.close();
     let soft = begun + within / 2;
     let (cancelled, still_running) = end_executions(service, soft, deadline, inside).await;
+    // Its runs are among those that have ended, but for one that holds its thread.
+    let patience = deadline.min(Instant::now() + GRACE);
+    service.scheduler.join(patience).await;
     let leaked_threads = end_threads_and_drain(service, soft, deadline).await;
-    let session_closed = close_session(service, deadline).await;
+    let end = session_end(service);
+    // Left in the spool before the store is asked: it may be away, and this process may die meanwhile.
+    let word = service
+        .intake
+        .spooling()
+        .and_then(|spooling| spooling.end(&end));
+    let session_closed = close_session(service, end, deadline).await;
     let patience = deadline.max(Instant::now() + GRACE);
     let closing = guarded("closing the store", || service.store.close());
     if timeout_at(patience, closing).await.is_err() {
         tracing::warn!("the store did not close in time");
     }
+    if let Some(spooling) = service.intake.spooling() {
+        if session_closed {
+            spooling.ended(word);
+        }
+        spooling.close();
+    }
     service.end_completions();
+    #[cfg(feature = "metrics")]
+    crate::metering::publish(&service.intake.ledger(), &service.vitals);
     ShutdownReport {
         elapsed: begun.elapsed(),
         ledger: service.intake.ledger(),
@@ -196,6 +214,8 @@ async fn end_executions(
 
 async fn end_drain(service: &Service, deadline: Instant) {
     let _ = service.requests.send(Request::Stop);
+    // What an earlier process left can wait for the next one; the records of this one come first now.
+    service.recovering.send_replace(false);
     let drain = &service.tasks.drain;
     if timeout_at(deadline, drain.wait()).await.is_err() {
         // What the store has in hand it may well commit: to count that as lost would be wrong.
@@ -206,7 +226,7 @@ async fn end_drain(service: &Service, deadline: Instant) {
             drain.wait().await;
         }
     }
-    // Whatever is left now is lost, and counted.
+    // Whatever is left now stays in the spool or is lost, and is counted.
     service.intake.close();
     service.tasks.end_others().await;
     let patience = deadline.max(Instant::now() + GRACE);
@@ -216,17 +236,20 @@ async fn end_drain(service: &Service, deadline: Instant) {
     }
 }
 
-async fn close_session(service: &Service, deadline: Instant) -> bool {
+fn session_end(service: &Service) -> SessionEnd {
     let (status, failure) = match service.vitals.failed() {
         None => (SessionStatus::Success, None),
         Some((service, fault)) => (SessionStatus::Failure, Some(given_up(service, &fault))),
     };
-    let end = SessionEnd {
+    SessionEnd {
         at: service.clock.now().wall,
         status,
         failure,
         ledger: service.intake.ledger(),
-    };
+    }
+}
+
+async fn close_session(service: &Service, end: SessionEnd, deadline: Instant) -> bool {
     let patience = deadline.max(Instant::now() + GRACE);
     let closed = timeout_at(patience, close_until_it_holds(service, end)).await;
     closed.unwrap_or(false)

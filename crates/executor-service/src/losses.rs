@@ -117,6 +117,8 @@ pub(crate) struct Losses {
     ended: Vec<Episode>,
     /// When the last episode of each reason began: an episode is named by that.
     last_first_at: [Option<Timestamp>; DropReason::ALL.len()],
+    /// How many of each reason the store knows of.
+    told: [u64; DropReason::ALL.len()],
     /// Losses by second, as far back as [`LATELY`].
     lately: VecDeque<(Instant, u64)>,
 }
@@ -145,6 +147,13 @@ impl Losses {
             episode.note(subject, count, now);
         }
         begins
+    }
+
+    /// Notes losses of which it is not known whose they were; none is none.
+    pub(crate) fn note_some(&mut self, reason: DropReason, count: u64, now: Moment) {
+        if count > 0 {
+            self.note(reason, None, count, now);
+        }
     }
 
     fn remember(&mut self, count: u64, now: Instant) {
@@ -214,6 +223,16 @@ impl Losses {
         }
     }
 
+    /// These are told of under the session that offered them.
+    pub(crate) const fn told_elsewhere(&mut self, reason: DropReason, count: u64) {
+        self.told[reason as usize] += count;
+    }
+
+    /// How many of each reason the store knows of, in the order of [`DropReason::ALL`].
+    pub(crate) const fn told(&self) -> [u64; DropReason::ALL.len()] {
+        self.told
+    }
+
     /// What the store does not know yet.
     pub(crate) fn unwritten(&self, session: SessionId) -> Vec<Gap> {
         let all = self.ended.iter().chain(self.open.iter().flatten());
@@ -229,6 +248,7 @@ impl Losses {
         for gap in gaps {
             let all = self.ended.iter_mut().chain(self.open.iter_mut().flatten());
             for episode in all.filter(|episode| is_it(episode, gap)) {
+                self.told[gap.reason as usize] += gap.count - episode.written;
                 episode.written = gap.count;
             }
         }

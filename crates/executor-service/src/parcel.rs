@@ -34,18 +34,10 @@ pub(crate) struct Load {
     /// Where the records lie in the queue until they are settled.
     pub(crate) slots: Slots,
     pub(crate) held: Held,
-    pub(crate) origin: Origin,
     /// How many tries have failed.
     pub(crate) failures: u32,
     /// How many of its retries the store itself refused.
     pub(crate) refusals: u32,
-}
-
-/// Whose executions they were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// This process's.
-    Offered,
 }
 
 impl Parcel {
@@ -94,14 +86,14 @@ impl Parcel {
     /// Its end: a fate for each record.
     pub(crate) fn settle(mut self, fates: &[Fate]) {
         if let Some(load) = self.load.take() {
-            self.intake.settle(load, fates);
+            self.intake.settle(&load, fates);
         }
     }
 
     /// Its end: none of it will be stored.
     pub(crate) fn give_up(mut self, reason: DropReason) {
         if let Some(load) = self.load.take() {
-            self.intake.give_up(load, reason);
+            self.intake.give_up(&load, reason);
         }
     }
 }

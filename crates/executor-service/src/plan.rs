@@ -19,6 +19,9 @@ pub(crate) struct View {
     pub(crate) stopping: bool,
     /// The last thing done was a retry: it is the queue's turn, if both have something.
     pub(crate) retried: bool,
+    /// Nothing may be taken from the queue now: what an earlier process left comes first, or as much
+    /// as may be in memory waits for the store.
+    pub(crate) held: bool,
 }
 
 /// What never changes while it runs.
@@ -54,7 +57,7 @@ pub(crate) fn plan(view: &View, limits: &Limits, now: Instant) -> Action {
         (_, true) => Action::Retry,
         (true, false) => Action::Write,
         (false, false) => match [view.next_retry, ripe_at].into_iter().flatten().min() {
-            None if view.stopping => Action::Finish,
+            None if view.stopping && view.queued == 0 => Action::Finish,
             next => Action::Wait(next),
         },
     }
@@ -63,12 +66,14 @@ pub(crate) fn plan(view: &View, limits: &Limits, now: Instant) -> Action {
 /// When the records in the queue have been gathered for long enough. A time that the clock cannot
 /// tell is now.
 fn ripe_at(view: &View, limits: &Limits) -> Option<Instant> {
-    let since = view.since.filter(|_| view.queued > 0)?;
+    let since = view.since.filter(|_| view.queued > 0 && !view.held)?;
     Some(since.checked_add(limits.flush_interval).unwrap_or(since))
 }
 
 const fn is_in_a_hurry(view: &View, limits: &Limits) -> bool {
-    view.queued > 0 && (view.flushing || view.stopping || view.queued >= limits.ripe_at)
+    view.queued > 0
+        && !view.held
+        && (view.flushing || view.stopping || view.queued >= limits.ripe_at)
 }
 
 #[cfg(test)]
@@ -94,10 +99,10 @@ mod tests {
             0_usize..500,
             proptest::option::of(-2_000_i64..0),
             proptest::option::of(-2_000_i64..2_000),
-            any::<[bool; 3]>(),
+            any::<[bool; 4]>(),
         )
             .prop_map(
-                move |(queued, since, retry, [flushing, stopping, retried])| View {
+                move |(queued, since, retry, [flushing, stopping, retried, held])| View {
                     queued,
                     // The drain notes when it first sees records.
                     since: Some(since.map_or(now, time)).filter(|_| queued > 0),
@@ -105,6 +110,7 @@ mod tests {
                     flushing,
                     stopping,
                     retried,
+                    held,
                 },
             )
     }
@@ -118,11 +124,11 @@ mod tests {
             match plan(&view, &LIMITS, now) {
                 Action::Retry => {
                     prop_assert!(view.next_retry.is_some_and(|due| due <= now));
-                    let starves = view.retried && view.queued >= LIMITS.ripe_at;
+                    let starves = view.retried && !view.held && view.queued >= LIMITS.ripe_at;
                     prop_assert!(!starves, "starves the queue");
                 }
                 Action::Write => {
-                    prop_assert!(view.queued > 0);
+                    prop_assert!(view.queued > 0 && !view.held);
                     let is_due = view.next_retry.is_some_and(|due| due <= now);
                     prop_assert!(view.retried || !is_due, "starves the retries");
                 }
@@ -131,10 +137,11 @@ mod tests {
                 }
                 Action::Wait(until) => {
                     prop_assert!(until.is_none_or(|at| at > now), "spins");
-                    prop_assert!(view.queued < LIMITS.ripe_at, "sleeps on work");
+                    let ready = if view.held { 0 } else { view.queued };
+                    prop_assert!(ready < LIMITS.ripe_at, "sleeps on work");
                     let hurry = view.flushing || view.stopping;
-                    prop_assert!(!(hurry && view.queued > 0), "sleeps on a request");
-                    prop_assert!(view.queued == 0 || until.is_some(), "forgets records");
+                    prop_assert!(!(hurry && ready > 0), "sleeps on a request");
+                    prop_assert!(ready == 0 || until.is_some(), "forgets records");
                     prop_assert!(view.next_retry.is_none() || until <= view.next_retry);
                 }
             }

@@ -30,6 +30,10 @@ pub enum Recording {
     /// Every outcome but `success`, every success slower than a threshold, and a sample of the others.
     Anomalies {
         /// A success that took longer is recorded.
+        #[cfg_attr(
+            feature = "serde",
+            serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
+        )]
         slower_than: Duration,
         /// Of the other successes one in so many is recorded, by chance; 0 records none of them.
         sample_one_in: u32,

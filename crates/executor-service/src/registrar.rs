@@ -1,75 +1,231 @@
-//! Registrations that the store could not take yet: kept in order, and applied before the next
-//! batch is, so that the records made meanwhile find their rows.
+//! Registrations on their way to the store, in the order in which they were made. What the store cannot
+//! take now waits here; programs go on without it, and their records are matched by key meanwhile.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use executor_core::ports::{Store, StoreError};
-use executor_core::{ErrorClass, Job, Listener};
+use executor_core::ports::{Apply, Reconcile, Reconciled, RegistrationId, Store, StoreError};
+use executor_core::{Clock, ErrorClass, Job, Listener, SessionId, Subject, Timestamp};
 use tokio::sync::Notify;
 
 use crate::guarded::guarded;
 use crate::retry::{delay_after, with_jitter};
 use crate::supervise::{Fault, Supervised};
 
-/// A registration whose row is to be written.
+/// What is registered.
 #[derive(Clone)]
-pub(crate) enum Entry {
+pub(crate) enum Target {
     Listener(Arc<Listener>),
     Job(Arc<Job>),
 }
 
-impl Entry {
-    /// Writes the row and remembers its id. The id of a key never changes, so a second time finds
-    /// the same one there.
-    pub(crate) async fn apply(&self, store: &dyn Store) -> Result<(), StoreError> {
-        const OPERATION: &str = "registering";
+/// What is to be written of it.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Registration(Target),
+    Removal(Target, Timestamp),
+}
+
+/// What is registered, without keeping it alive: its handler may hold the executor.
+enum Known {
+    Listener(Weak<Listener>),
+    Job(Weak<Job>),
+}
+
+impl Target {
+    /// The same value before and after its row is known.
+    fn entity(&self) -> Subject {
+        match self {
+            Self::Listener(listener) => Subject::Listener {
+                key: Arc::clone(&listener.registration.key),
+                id: None,
+            },
+            Self::Job(job) => Subject::Job {
+                key: Arc::clone(&job.registration.key),
+                id: None,
+            },
+        }
+    }
+
+    /// Its row, once the store has said.
+    fn row(&self) -> Option<RegistrationId> {
         match self {
             Self::Listener(listener) => {
-                let row = listener.registration.clone();
-                let id = guarded(OPERATION, || store.register_listener(row)).await?;
-                let _ = listener.row_id.set(id);
+                listener.row_id.get().copied().map(RegistrationId::Listener)
             }
-            Self::Job(job) => {
-                let row = job.registration.clone();
-                let id = guarded(OPERATION, || store.register_job(row)).await?;
-                let _ = job.row_id.set(id);
-            }
+            Self::Job(job) => job.row_id.get().copied().map(RegistrationId::Job),
         }
-        Ok(())
+    }
+
+    fn known(&self) -> Known {
+        match self {
+            Self::Listener(listener) => Known::Listener(Arc::downgrade(listener)),
+            Self::Job(job) => Known::Job(Arc::downgrade(job)),
+        }
+    }
+
+    fn remove(&self) {
+        match self {
+            Self::Listener(listener) => listener.live.remove(),
+            Self::Job(job) => job.live.remove(),
+        }
     }
 }
 
-/// The registrations that wait.
-#[derive(Default)]
+impl Known {
+    fn is(&self, target: &Target) -> bool {
+        match (self, target) {
+            (Self::Listener(known), Target::Listener(it)) => known.as_ptr() == Arc::as_ptr(it),
+            (Self::Job(known), Target::Job(it)) => known.as_ptr() == Arc::as_ptr(it),
+            _ => false,
+        }
+    }
+
+    /// Its row, if it is still there and may run.
+    fn live_row(&self) -> Option<RegistrationId> {
+        let target = match self {
+            Self::Listener(listener) => Target::Listener(listener.upgrade()?),
+            Self::Job(job) => Target::Job(job.upgrade()?),
+        };
+        let is_removed = match &target {
+            Target::Listener(listener) => listener.live.is_removed(),
+            Target::Job(job) => job.live.is_removed(),
+        };
+        target.row().filter(|_| !is_removed)
+    }
+}
+
+/// The registrations: what there is, and what waits for the store.
 pub(crate) struct Registrar {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     waiting: Mutex<VecDeque<Entry>>,
-    /// Held by whoever applies them: the order of one key's registrations matters.
+    /// The last registration of each key.
+    current: Mutex<HashMap<Subject, Known>>,
+    /// Held by whoever writes: the order of one key's registrations and removals matters.
     turn: tokio::sync::Mutex<()>,
     bell: Notify,
 }
 
 impl Registrar {
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Entry>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clock,
+            waiting: Mutex::default(),
+            current: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            bell: Notify::new(),
+        }
     }
 
-    /// Whether any wait: newer ones queue behind them, or they would be overwritten.
-    pub(crate) fn has_waiting(&self) -> bool {
+    /// Registers: at once, or later if the store is away or was closed: then its records say what they
+    /// belong to without a row.
+    ///
+    /// Returns the error of a store that refuses it.
+    pub(crate) async fn register(&self, target: Target) -> Result<(), StoreError> {
+        self.current().insert(target.entity(), target.known());
+        self.write(Entry::Registration(target)).await
+    }
+
+    /// Removes: its commands are refused from now on, and its row is marked, now or later, unless the
+    /// same key is registered anew by then.
+    pub(crate) async fn remove(&self, target: Target) -> Result<(), StoreError> {
+        target.remove();
+        let at = self.clock.now().wall;
+        self.write(Entry::Removal(target, at)).await
+    }
+
+    /// Has the store compare what an app has registered with what is stored.
+    pub(crate) async fn reconcile(
+        &self,
+        app_key: &str,
+        session: SessionId,
+        apply: Apply,
+    ) -> Result<Reconciled, StoreError> {
+        self.apply().await?;
+        let _turn = self.turn.lock().await;
+        let mut wanted = Reconcile {
+            app_key: app_key.to_owned(),
+            live_listeners: Vec::new(),
+            live_jobs: Vec::new(),
+            session: Some(session),
+            at: self.clock.now().wall,
+            apply,
+        };
+        for known in self.current().values() {
+            match known.live_row() {
+                Some(RegistrationId::Listener(id)) => wanted.live_listeners.push(id),
+                Some(RegistrationId::Job(id)) => wanted.live_jobs.push(id),
+                None => {}
+            }
+        }
+        let reconcile = || self.store.reconcile(wanted);
+        guarded("reconciling registrations", reconcile).await
+    }
+
+    async fn write(&self, entry: Entry) -> Result<(), StoreError> {
+        let turn = self.turn.lock().await;
+        if self.has_waiting() {
+            // Newer ones queue behind older ones, or they would be overwritten.
+            self.keep(entry);
+            return Ok(());
+        }
+        let written = self.apply_one(&entry).await;
+        drop(turn);
+        match written {
+            Err(error) if matches!(error.class, ErrorClass::Transient | ErrorClass::Closed) => {
+                self.keep(entry);
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    fn keep(&self, entry: Entry) {
+        self.waiting().push_back(entry);
+        self.bell.notify_one();
+    }
+
+    fn has_waiting(&self) -> bool {
         !self.waiting().is_empty()
     }
 
-    /// Keeps a registration for later.
-    pub(crate) fn keep(&self, entry: Entry) {
-        self.waiting().push_back(entry);
-        self.bell.notify_one();
+    /// Writes a row. Idempotent: the id of a key never changes, so a second time finds the same one.
+    async fn apply_one(&self, entry: &Entry) -> Result<(), StoreError> {
+        const OPERATION: &str = "registering";
+        let store = self.store.as_ref();
+        match entry {
+            Entry::Registration(Target::Listener(listener)) => {
+                let row = listener.registration.clone();
+                let id = guarded(OPERATION, || store.register_listener(row)).await?;
+                let _ = listener.row_id.set(id);
+            }
+            Entry::Registration(Target::Job(job)) => {
+                let row = job.registration.clone();
+                let id = guarded(OPERATION, || store.register_job(row)).await?;
+                let _ = job.row_id.set(id);
+            }
+            Entry::Removal(target, at) => {
+                // Registered anew meanwhile: then it lives.
+                let is_last = self
+                    .current()
+                    .get(&target.entity())
+                    .is_none_or(|known| known.is(target));
+                if let Some(row) = target.row().filter(|_| is_last) {
+                    const MARKING: &str = "marking a registration as removed";
+                    guarded(MARKING, || store.mark_cancelled(row, *at)).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Applies all that wait, in order. One that the store refuses for good is logged and left out:
     /// its records say what they belong to all the same.
     ///
     /// Returns the error of a store that is away; what was not applied waits on.
-    pub(crate) async fn apply(&self, store: &dyn Store) -> Result<(), StoreError> {
+    pub(crate) async fn apply(&self) -> Result<(), StoreError> {
         if !self.has_waiting() {
             return Ok(());
         }
@@ -78,7 +234,7 @@ impl Registrar {
             let Some(entry) = self.waiting().front().cloned() else {
                 return Ok(());
             };
-            match entry.apply(store).await {
+            match self.apply_one(&entry).await {
                 Err(error) if error.class == ErrorClass::Transient => return Err(error),
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
@@ -89,13 +245,18 @@ impl Registrar {
             self.waiting().pop_front();
         }
     }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self) -> MutexGuard<'_, HashMap<Subject, Known>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Applies what comes, also while no batch does.
-pub(crate) struct Applying {
-    pub(crate) registrar: Arc<Registrar>,
-    pub(crate) store: Arc<dyn Store>,
-}
+pub(crate) struct Applying(pub(crate) Arc<Registrar>);
 
 impl Supervised for Applying {
     const NAME: &'static str = "registrar";
@@ -104,11 +265,11 @@ impl Supervised for Applying {
         loop {
             let mut failures = 0;
             // Looking first: what waited when an earlier run failed rings no bell any more.
-            while self.registrar.apply(self.store.as_ref()).await.is_err() {
+            while self.0.apply().await.is_err() {
                 failures += 1;
                 tokio::time::sleep(with_jitter(delay_after(failures))).await;
             }
-            self.registrar.bell.notified().await;
+            self.0.bell.notified().await;
         }
     }
 }

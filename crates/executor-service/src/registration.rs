@@ -1,19 +1,20 @@
-//! Registering listeners and jobs, and the handles with which they are run.
+//! Registering listeners and jobs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::guard::{Guard, GuardOutput};
 use executor_core::redact::TextKind;
-use executor_core::registration::{Conduct, Details, Overlap, ScheduleText};
+use executor_core::registration::{Conduct, Details, Overlap};
 use executor_core::{
-    Command, ErrorClass, ErrorHandler, Event, ExecuteJob, Handler, HandlerFn, HandlerOutput,
-    InvokeHandler, Job, JobHandler, JobKey, JobRegistration, Listener, ListenerKey,
-    ListenerRegistration, SourceTier, TriggerMode,
+    ErrorHandler, Event, Handler, HandlerFn, HandlerOutput, Job, JobHandler, JobKey,
+    JobRegistration, Listener, ListenerKey, ListenerRegistration, SourceTier,
 };
 use thiserror::Error;
 
-use crate::registrar::Entry;
+use crate::handle::{JobHandle, ListenerHandle};
+use crate::registrar::Target;
+use crate::schedule::{self, Schedule};
 use crate::service::CommandExecutor;
 
 /// Why a registration was refused: bad input, nothing else. While the store is away a
@@ -228,43 +229,12 @@ impl ListenerToRegister {
         });
         let registration = ListenerRegistration { key, details };
         let listener = Arc::new(Listener::new(registration, self.handler, conduct));
-        register(&executor, Entry::Listener(Arc::clone(&listener))).await?;
-        Ok(ListenerHandle { listener })
-    }
-}
-
-/// A registered listener.
-///
-/// ```
-/// # use {executor_service::*, executor_testkit::MemoryStore};
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), RegisterError> {
-/// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
-/// let hall = executor.listener("lights", "hall").topic("motion.hall");
-/// let hall = hall.handler_fn(|| async {}).register().await?;
-/// let command = hall.invoke(executor_core::Event::new("motion.hall"));
-/// assert!(executor.execute(command).await.is_ok());
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Debug)]
-pub struct ListenerHandle {
-    listener: Arc<Listener>,
-}
-
-impl ListenerHandle {
-    /// The command that invokes its handler for an event, with its tier and its deadline.
-    pub fn invoke(&self, event: impl Into<Arc<Event>>) -> Command {
-        let details = &self.listener.registration.details;
-        Command::InvokeHandler(InvokeHandler {
-            listener: Arc::clone(&self.listener),
-            event: event.into(),
-            source_tier: details.source_tier,
-            effective_timeout: details.timeout,
+        register(&executor, Target::Listener(Arc::clone(&listener))).await?;
+        let registrar = Arc::clone(executor.registrar());
+        Ok(ListenerHandle {
+            listener,
+            registrar,
         })
-    }
-
-    /// What it invokes.
-    pub const fn listener(&self) -> &Arc<Listener> {
-        &self.listener
     }
 }
 
@@ -286,7 +256,7 @@ pub struct JobBuilder {
     instance: u32,
     name: String,
     group: Option<String>,
-    schedule: ScheduleText,
+    schedule: Option<Schedule>,
     arguments_json: Option<String>,
     details: Details,
     conduct: Conduct,
@@ -305,7 +275,7 @@ impl JobBuilder {
             instance: 0,
             name,
             group: None,
-            schedule: ScheduleText::manual(),
+            schedule: None,
             arguments_json: None,
             details: Details::new(tier),
             conduct: Conduct::default(),
@@ -314,9 +284,9 @@ impl JobBuilder {
 
     common_settings!();
 
-    /// What starts it, described for people. Default: only by hand.
-    pub fn schedule(mut self, schedule: ScheduleText) -> Self {
-        self.schedule = schedule;
+    /// When it runs by itself, from its registration on. Default: only by hand.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = Some(schedule);
         self
     }
 
@@ -388,7 +358,7 @@ pub struct JobToRegister {
 
 impl JobToRegister {
     /// Writes the registration and returns the handle. The same key registered again keeps its
-    /// history.
+    /// history; its earlier schedule ends.
     ///
     /// # Errors
     ///
@@ -396,7 +366,7 @@ impl JobToRegister {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future may leave the registration written, without a handle to it.
+    /// Dropping the future may leave the registration written, without a handle to it or a schedule.
     pub async fn register(self) -> Result<JobHandle, RegisterError> {
         let builder = self.builder;
         refuse_empty(&[("app key", &builder.app_key), ("job's name", &builder.name)])?;
@@ -408,7 +378,7 @@ impl JobToRegister {
             }),
             details: builder.details,
             handler_name: None,
-            schedule: builder.schedule,
+            schedule: schedule::text_of(builder.schedule.as_ref()),
             group: builder.group,
             // The registration's row has them too.
             arguments_json: builder
@@ -416,51 +386,10 @@ impl JobToRegister {
                 .map(|json| redact(&builder.executor, &json)),
         };
         let job = Arc::new(Job::new(registration, self.handler, builder.conduct));
-        register(&builder.executor, Entry::Job(Arc::clone(&job))).await?;
-        Ok(JobHandle { job })
-    }
-}
-
-/// A registered job.
-///
-/// ```
-/// # use {executor_service::*, executor_testkit::MemoryStore};
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), RegisterError> {
-/// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
-/// let dim = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
-/// assert!(executor.execute(dim.run_now()).await.is_ok());
-/// assert!(executor.execute(dim.run_scheduled()).await.is_ok());
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Debug)]
-pub struct JobHandle {
-    job: Arc<Job>,
-}
-
-impl JobHandle {
-    /// The command that runs it because somebody wants it now.
-    pub fn run_now(&self) -> Command {
-        self.command(TriggerMode::Manual)
-    }
-
-    /// The command that runs it because its schedule says so.
-    pub fn run_scheduled(&self) -> Command {
-        self.command(TriggerMode::Schedule)
-    }
-
-    /// What it runs.
-    pub const fn job(&self) -> &Arc<Job> {
-        &self.job
-    }
-
-    fn command(&self, trigger_mode: TriggerMode) -> Command {
-        let details = &self.job.registration.details;
-        Command::ExecuteJob(ExecuteJob {
-            job: Arc::clone(&self.job),
-            trigger_mode,
-            source_tier: details.source_tier,
-            effective_timeout: details.timeout,
-        })
+        register(&builder.executor, Target::Job(Arc::clone(&job))).await?;
+        let registrar = Arc::clone(builder.executor.registrar());
+        let handle = JobHandle { job, registrar };
+        Ok(builder.executor.enter(handle, builder.schedule))
     }
 }
 
@@ -476,24 +405,10 @@ fn refuse_empty(parts: &[(&'static str, &str)]) -> Result<(), RegisterError> {
     }
 }
 
-/// Tries at once; what the store cannot take now is kept for later. One that was cut off by the
-/// store's shutdown is kept too: its records say what they belong to without a row.
-async fn register(executor: &CommandExecutor, entry: Entry) -> Result<(), RegisterError> {
-    if executor.has_pending() {
-        executor.register_later(entry);
-        return Ok(());
-    }
-    match entry.apply(executor.store()).await {
-        Ok(()) => Ok(()),
-        Err(error) => match error.class {
-            ErrorClass::Transient | ErrorClass::Closed => {
-                executor.register_later(entry);
-                Ok(())
-            }
-            ErrorClass::Dangling | ErrorClass::Constraint | ErrorClass::Unstorable => {
-                let detail = error.source.to_string();
-                Err(RegisterError::Refused { detail })
-            }
-        },
-    }
+/// Fails only for bad input: while the store is away it is kept and applied later.
+async fn register(executor: &CommandExecutor, target: Target) -> Result<(), RegisterError> {
+    let registered = executor.registrar().register(target).await;
+    registered.map_err(|error| RegisterError::Refused {
+        detail: error.source.to_string(),
+    })
 }

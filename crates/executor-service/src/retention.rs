@@ -25,11 +25,21 @@ use crate::supervise::{Fault, Supervised};
 /// assert_eq!(Retention::FOR_EVER.max_age, None);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Retention {
     /// How long executions are kept after they ended. Default 7 days; `None` for ever.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
+    )]
     pub max_age: Option<Duration>,
     /// How long those are kept that neither succeeded nor were skipped. Default `None`: as long as the
     /// others. A shorter time than `max_age` has no effect.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
+    )]
     pub max_age_of_failures: Option<Duration>,
     /// How many executions of each listener and job are kept, the newest. Default `None`: all.
     pub max_per_entity: Option<u32>,
@@ -37,6 +47,10 @@ pub struct Retention {
     /// without limit.
     pub max_bytes: Option<u64>,
     /// How often this is looked after. Default every hour.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
+    )]
     pub every: Duration,
     /// How many rows are deleted in one transaction. Default 500: some ten milliseconds.
     pub slice_rows: u32,

@@ -53,6 +53,14 @@ impl RetryHeap {
         }
     }
 
+    /// How many records wait in here.
+    pub(crate) fn records(&self) -> usize {
+        let parcels = self.heap.iter();
+        parcels
+            .map(|Reverse(entry)| entry.parcel.batch().records.len())
+            .sum()
+    }
+
     /// The number of the oldest record in here.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.heap

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use executor_core::ports::{Session, Store};
+use executor_core::ports::{Apply, Reconciled, Session, Store};
 use executor_core::{
     BlockingPool, Clock, Command, ErrorHandler, ExecutionResult, LeakedThread, Ledger, Redactor,
-    Refused, Runner, SessionId, SourceTier, Subject, current_execution_id,
+    Refused, Runner, SessionId, SourceTier, StoreError, Subject, current_execution_id,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +18,10 @@ use crate::drain::Request;
 use crate::error_handlers::ErrorHandlers;
 use crate::intake::Intake;
 use crate::lifecycle::{Reporting, ShutdownReport, stop};
-use crate::registrar::{Entry, Registrar};
+use crate::registrar::Registrar;
 use crate::registration::{JobBuilder, ListenerBuilder};
 use crate::running::Running;
+use crate::schedule::Scheduler;
 use crate::tasks::Tasks;
 use crate::vitals::{Health, Measured, Vitals};
 
@@ -44,8 +45,14 @@ use crate::vitals::{Health, Measured, Vitals};
 /// ```
 #[derive(Clone)]
 pub struct CommandExecutor {
-    service: Arc<Service>,
+    pub(crate) service: Arc<Service>,
 }
+
+/// Records are not known to survive the death of the machine: the executor keeps them in memory, or only
+/// from the death of its process, or the disk did not take them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the records are not known to survive the death of the machine")]
+pub struct NotSynced;
 
 /// What all handles share.
 pub(crate) struct Service {
@@ -60,8 +67,11 @@ pub(crate) struct Service {
     pub(crate) cancel: CancellationToken,
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     pub(crate) error_handlers: Arc<ErrorHandlers>,
+    pub(crate) scheduler: Scheduler,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) vitals: Arc<Vitals>,
+    /// Whether what earlier processes left is being taken over.
+    pub(crate) recovering: watch::Sender<bool>,
     /// `None` once the last record has come to its end.
     pub(crate) ring: Mutex<Option<Ring>>,
     pub(crate) tasks: Tasks,
@@ -86,7 +96,7 @@ impl Drop for Service {
     /// Nothing rests on this: without `shutdown` what waits is lost, and said to be.
     fn drop(&mut self) {
         let waiting = self.intake.ledger().waiting;
-        if waiting > 0 {
+        if waiting > 0 && self.intake.spooling().is_none() {
             tracing::warn!(
                 waiting,
                 "the executor was dropped without shutdown; records are lost"
@@ -166,6 +176,9 @@ impl CommandExecutor {
     ) -> Result<ExecutionResult, Refused> {
         let service = &self.service;
         let _inside = service.running.enter()?;
+        if let Some(refused) = command.refusal() {
+            return Err(service.running.refuse(refused));
+        }
         let of_apps = service.error_handlers.as_of_now();
         let ended = service.runner.run(command, cancel).await;
         if let Some(failure) = ended.failure {
@@ -325,6 +338,10 @@ impl CommandExecutor {
             queue_max,
             lost_lately: service.intake.lost_lately(service.clock.monotonic()),
             leaked: service.blocking.leaked().len(),
+            spool: service.intake.spooling().map(|spooling| {
+                let usage = spooling.usage();
+                (usage.bytes, usage.max_bytes)
+            }),
         })
     }
 
@@ -338,8 +355,8 @@ impl CommandExecutor {
         self.service.running.len()
     }
 
-    /// Waits until every record that was offered before the call is stored or given up. While the
-    /// store is away this lasts as long as the retries do.
+    /// Waits until every record that was offered before the call is stored or given up, those that an
+    /// earlier process left included. While the store is away this lasts as long as the retries do.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -364,6 +381,21 @@ impl CommandExecutor {
             // An error says that the drain has ended, and then nothing waits any more.
             let _ = done.await;
         }
+    }
+
+    /// Waits until every record that was offered before the call survives the death of the machine:
+    /// with [`Durability::Power`](crate::Durability::Power) about 50 ms at most, and what the disk takes.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSynced`]: this executor does not sync, or could not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up waiting, nothing else.
+    pub async fn synced(&self) -> Result<(), NotSynced> {
+        let spooling = self.service.intake.spooling().ok_or(NotSynced)?;
+        spooling.synced().await.map_err(|_| NotSynced)
     }
 
     /// Stops the service within a deadline: refuses new commands, gives running ones half the
@@ -397,16 +429,41 @@ impl CommandExecutor {
         report.clone().expect("just waited for")
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
-        self.service.store.as_ref()
+    /// Compares what an app has registered, and not cancelled, with what is stored: what is stale is
+    /// deleted where it has no history and retired where it has. To be called once the app has
+    /// registered everything. Returns what was done.
+    ///
+    /// # Errors
+    ///
+    /// The store is away or refuses; nothing was changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave it done or not done, nothing in between.
+    pub async fn reconcile(&self, app: &str) -> Result<Reconciled, StoreError> {
+        let Service {
+            registrar, session, ..
+        } = self.service.as_ref();
+        registrar.reconcile(app, session.id, Apply::Now).await
     }
 
-    /// Whether registrations wait for the store.
-    pub(crate) fn has_pending(&self) -> bool {
-        self.service.registrar.has_waiting()
+    /// What [`reconcile`](Self::reconcile) would do. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store is away or refuses.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn would_reconcile(&self, app: &str) -> Result<Reconciled, StoreError> {
+        let Service {
+            registrar, session, ..
+        } = self.service.as_ref();
+        registrar.reconcile(app, session.id, Apply::DryRun).await
     }
 
-    pub(crate) fn register_later(&self, entry: Entry) {
-        self.service.registrar.keep(entry);
+    pub(crate) fn registrar(&self) -> &Arc<Registrar> {
+        &self.service.registrar
     }
 }

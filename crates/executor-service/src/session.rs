@@ -89,3 +89,18 @@ impl Keeper {
         }
     }
 }
+
+/// Opens the session while the service works already, its records safe in the spool.
+pub(crate) struct Opening {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) session: Arc<Session>,
+}
+
+impl Supervised for Opening {
+    const NAME: &'static str = "opening";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        let opened = open(self.store.as_ref(), &self.session, &mut None).await;
+        opened.map_err(|error| Fault(error.source.to_string()))
+    }
+}

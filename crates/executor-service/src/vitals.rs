@@ -78,6 +78,18 @@ pub enum Degradation {
         /// How many.
         last_minute: u64,
     },
+    /// Three quarters of the spool are full.
+    SpoolFilling {
+        /// What its files take.
+        bytes: u64,
+        /// What they may.
+        max_bytes: u64,
+    },
+    /// There is no spool, though there was to be one: what waits in memory dies with the process.
+    NoSpool {
+        /// What was in the way.
+        error: String,
+    },
     /// Blocking handlers still run though their executions have ended.
     LeakedThreads {
         /// How many.
@@ -102,6 +114,15 @@ impl fmt::Display for Degradation {
             Self::Losses { last_minute } => {
                 write!(f, "{last_minute} records were given up in the last minute")
             }
+            Self::SpoolFilling { bytes, max_bytes } => {
+                write!(f, "the spool takes {bytes} of at most {max_bytes} bytes")
+            }
+            Self::NoSpool { error } => {
+                write!(
+                    f,
+                    "records die with the process, there is no spool: {error}"
+                )
+            }
             Self::LeakedThreads { count } => {
                 write!(f, "{count} blocking threads were left behind and still run")
             }
@@ -120,6 +141,8 @@ pub(crate) struct Facts {
     /// The first service that was given up; the first fault wins.
     failed: Option<(&'static str, String)>,
     restarts: u64,
+    /// Why there is no spool, though there was to be one.
+    no_spool: Option<String>,
 }
 
 /// What is measured when somebody asks.
@@ -129,6 +152,8 @@ pub(crate) struct Measured {
     pub(crate) queue_max: usize,
     pub(crate) lost_lately: u64,
     pub(crate) leaked: usize,
+    /// What the spool takes and what it may, in bytes.
+    pub(crate) spool: Option<(u64, u64)>,
 }
 
 impl Vitals {
@@ -157,9 +182,18 @@ impl Vitals {
         }
     }
 
+    pub(crate) fn has_no_spool(&self, error: String) {
+        self.facts().no_spool = Some(error);
+    }
+
     /// The service that was given up, and why.
     pub(crate) fn failed(&self) -> Option<(&'static str, String)> {
         self.facts().failed.clone()
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn store_is_available(&self) -> bool {
+        self.facts().store.is_none()
     }
 
     pub(crate) fn restarts(&self) -> u64 {
@@ -190,7 +224,11 @@ fn judge(facts: Facts, measured: Measured) -> Health {
     let leaked = (measured.leaked > 0).then_some(Degradation::LeakedThreads {
         count: measured.leaked,
     });
-    let reasons = [unavailable, backlog, losses, leaked];
+    let is_filling = |(bytes, max_bytes): &(u64, u64)| bytes / 3 >= max_bytes / 4;
+    let spool = measured.spool.filter(is_filling);
+    let filling = spool.map(|(bytes, max_bytes)| Degradation::SpoolFilling { bytes, max_bytes });
+    let no_spool = facts.no_spool.map(|error| Degradation::NoSpool { error });
+    let reasons = [unavailable, backlog, losses, filling, no_spool, leaked];
     let reasons: Vec<Degradation> = reasons.into_iter().flatten().collect();
     if reasons.is_empty() {
         Health::Healthy
@@ -208,6 +246,7 @@ mod tests {
         queue_max: 1_000,
         lost_lately: 0,
         leaked: 0,
+        spool: None,
     };
 
     #[test]
@@ -221,6 +260,7 @@ mod tests {
             waiting: 750,
             lost_lately: 2,
             leaked: 1,
+            spool: Some((750, 1_000)),
             ..FINE
         };
         let Health::Degraded(reasons) = vitals.health(measured) else {
@@ -228,7 +268,7 @@ mod tests {
         };
         let (since, error) = (at(7), "full".to_owned());
         assert_eq!(reasons[0], Degradation::StoreUnavailable { since, error });
-        assert_eq!(reasons.len(), 4, "{reasons:?}");
+        assert_eq!(reasons.len(), 5, "{reasons:?}");
         vitals.store_answered();
         assert_eq!(vitals.health(FINE), Health::Healthy);
         vitals.service_failed("drain", "panicked", false);

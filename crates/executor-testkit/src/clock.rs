@@ -1,5 +1,7 @@
 //! A clock whose wall time moves with tokio's, so that pausing one pauses both.
 
+use std::time::Duration;
+
 use executor_core::Timestamp;
 use executor_core::time::{Clock, Moment};
 use tokio::time::Instant;
@@ -22,6 +24,7 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct TestClock {
     origin: Instant,
+    start: Timestamp,
 }
 
 /// 2026-01-01T00:00:00Z.
@@ -33,7 +36,25 @@ impl TestClock {
     pub fn new() -> Self {
         Self {
             origin: Instant::now(),
+            start: ORIGIN,
         }
+    }
+
+    /// The same clock, but so much later: for the second life of a program.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use executor_core::Clock;
+    /// use executor_testkit::TestClock;
+    ///
+    /// let day = Duration::from_secs(86_400);
+    /// let (one, other) = (TestClock::new(), TestClock::new().later_by(day));
+    /// assert!(one.now().wall < other.now().wall);
+    /// ```
+    #[must_use]
+    pub fn later_by(mut self, time: Duration) -> Self {
+        self.start = self.start.saturating_add(time);
+        self
     }
 }
 
@@ -47,8 +68,14 @@ impl Clock for TestClock {
     fn now(&self) -> Moment {
         let monotonic = Instant::now();
         Moment {
-            wall: ORIGIN.saturating_add(monotonic.saturating_duration_since(self.origin)),
+            wall: self
+                .start
+                .saturating_add(monotonic.saturating_duration_since(self.origin)),
             monotonic,
         }
+    }
+
+    fn may_be_set(&self) -> bool {
+        false
     }
 }

@@ -10,10 +10,12 @@
 use std::sync::Arc;
 
 use executor_core::ports::{
-    Apply, Batch, Fate, PruneRule, PruneSlice, Reconcile, Reconciled, RegistrationId, Session,
+    Apply, Batch, Fate, Gap, PruneRule, PruneSlice, Reconcile, Reconciled, RegistrationId, Session,
     SessionEnd, SessionStatus, Store,
 };
-use executor_core::{ErrorClass, ExecutionRecord, Ledger, ListenerId, Timestamp};
+use executor_core::{
+    DropReason, ErrorClass, ExecutionRecord, Ledger, ListenerId, SourceTier, Status, Timestamp,
+};
 
 use crate::samples;
 
@@ -35,7 +37,15 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     an_unknown_id_is_reported(&fresh().await).await;
     reconciling_deletes_what_has_no_history_and_retires_what_has(&fresh().await).await;
     reconciling_twice_changes_nothing_the_second_time(&fresh().await).await;
+    a_removal_keeps_its_first_time_and_ends_with_a_new_registration(&fresh().await).await;
+    reconciling_leaves_other_apps_and_the_framework_alone(&fresh().await).await;
+    reconciling_leaves_a_once_listener_that_has_run_in_the_session(&fresh().await).await;
+    a_batch_of_nothing_is_stored(&fresh().await).await;
+    the_session_of_a_batch_is_there_afterwards(&fresh().await).await;
+    a_session_that_is_not_there_cannot_be_closed(&fresh().await).await;
+    gaps_are_of_a_known_session_and_may_be_written_again(&fresh().await).await;
     pruning_takes_the_oldest_first_and_no_more_than_a_slice(&fresh().await).await;
+    pruning_keeps_what_failed_and_what_is_newest(&fresh().await).await;
     closing_the_session_twice_is_fine(&fresh().await).await;
     a_closed_store_says_so(&fresh().await).await;
 }
@@ -167,6 +177,138 @@ async fn reconciling_twice_changes_nothing_the_second_time<S: Store>(store: &S) 
     assert_eq!(second, Reconciled::default());
 }
 
+async fn a_removal_keeps_its_first_time_and_ends_with_a_new_registration<S: Store>(store: &S) {
+    let job = samples::job("nightly");
+    let id = store.register_job(job.clone()).await.expect("registers");
+    let id = RegistrationId::Job(id);
+    for at in [1, 2] {
+        let marked = store.mark_cancelled(id, Timestamp::from_micros(at)).await;
+        assert!(marked.expect("answers"), "it is there, removed or not");
+    }
+    let again = store.register_job(job).await.expect("registers again");
+    assert_eq!(RegistrationId::Job(again), id);
+}
+
+async fn reconciling_leaves_other_apps_and_the_framework_alone<S: Store>(store: &S) {
+    let (_, _, wanted) = stale(store).await;
+    let mut framework = samples::listener("framework");
+    framework.details.source_tier = SourceTier::Framework;
+    store.register_listener(framework).await.expect("registers");
+    let job = store.register_job(samples::job("nightly")).await;
+    let job = RegistrationId::Job(job.expect("registers"));
+    let of_another = Reconcile {
+        app_key: "heating".into(),
+        ..wanted.clone()
+    };
+    let nothing = store.reconcile(of_another).await.expect("answers");
+    assert_eq!(nothing, Reconciled::default());
+    let done = store.reconcile(wanted).await.expect("answers");
+    assert_eq!((done.deleted.len(), done.retired.len()), (2, 1));
+    assert!(done.deleted.contains(&job));
+}
+
+async fn reconciling_leaves_a_once_listener_that_has_run_in_the_session<S: Store>(store: &S) {
+    let mut once = samples::listener("once");
+    once.details.once = true;
+    let id = store.register_listener(once.clone()).await;
+    let id = id.expect("registers");
+    let (this, another) = (samples::session(), samples::session());
+    persist(store, &this, vec![samples::record(&once, Some(id), 0)]).await;
+    let wanted = |session| Reconcile {
+        app_key: "lights".into(),
+        live_listeners: Vec::new(),
+        live_jobs: Vec::new(),
+        session,
+        at: Timestamp::from_micros(1),
+        apply: Apply::Now,
+    };
+    for session in [None, Some(this.id)] {
+        let done = store.reconcile(wanted(session)).await.expect("answers");
+        assert_eq!(done, Reconciled::default());
+    }
+    let done = store.reconcile(wanted(Some(another.id))).await;
+    let retired = done.expect("answers").retired;
+    assert_eq!(retired, [RegistrationId::Listener(id)]);
+}
+
+async fn a_batch_of_nothing_is_stored<S: Store>(store: &S) {
+    assert_eq!(persist(store, &samples::session(), Vec::new()).await, []);
+}
+
+fn end(session: &Session) -> SessionEnd {
+    SessionEnd {
+        at: session.started_at,
+        status: SessionStatus::Success,
+        failure: None,
+        ledger: Ledger::default(),
+    }
+}
+
+async fn the_session_of_a_batch_is_there_afterwards<S: Store>(store: &S) {
+    let session = samples::session();
+    let record = samples::record(&samples::listener("hall"), None, 0);
+    persist(store, &session, vec![record]).await;
+    let closed = store.close_session(session.id, end(&session)).await;
+    closed.expect("the batch brought its session along");
+}
+
+async fn a_session_that_is_not_there_cannot_be_closed<S: Store>(store: &S) {
+    let unknown = samples::session();
+    let beat = store.heartbeat(unknown.id, unknown.started_at, Ledger::default());
+    beat.await.expect("a heartbeat of nobody's is nothing");
+    let closed = store.close_session(unknown.id, end(&unknown)).await;
+    let error = closed.expect_err("there is no such session");
+    assert_eq!(error.class, ErrorClass::Dangling);
+}
+
+async fn gaps_are_of_a_known_session_and_may_be_written_again<S: Store>(store: &S) {
+    let (known, unknown) = (samples::session(), samples::session());
+    store.open_session(Arc::clone(&known)).await.expect("opens");
+    let gap = |session: &Session| Gap {
+        session: session.id,
+        reason: DropReason::Overflow,
+        count: 3,
+        first_at: Timestamp::from_micros(1),
+        last_at: Timestamp::from_micros(2),
+        entities: Vec::new(),
+    };
+    for _ in 0..2 {
+        let written = store.record_gaps(vec![gap(&known)]).await;
+        written.expect("takes a gap");
+    }
+    let both = store.record_gaps(vec![gap(&known), gap(&unknown)]).await;
+    assert_eq!(both.expect_err("all or none").class, ErrorClass::Dangling);
+    store.record_gaps(Vec::new()).await.expect("takes nothing");
+}
+
+async fn pruning_keeps_what_failed_and_what_is_newest<S: Store>(store: &S) {
+    let id = registered(store, "hall").await;
+    let listener = samples::listener("hall");
+    let mut records: Vec<_> = (0..10)
+        .map(|at| samples::record(&listener, Some(id), at * 1_000))
+        .collect();
+    for record in records.iter_mut().step_by(2) {
+        record.status = Status::Cancelled;
+    }
+    persist(store, &samples::session(), records.clone()).await;
+    let prune = async |rule| {
+        let slice = PruneSlice {
+            rule,
+            max_rows: 100,
+        };
+        store.prune(slice).await.expect("answers")
+    };
+    let well = PruneRule::WentWellBefore(records[6].ended_at());
+    assert_eq!((prune(well).await, prune(well).await), (3, 0));
+    let newest = PruneRule::AllButNewest(4);
+    assert_eq!((prune(newest).await, prune(newest).await), (3, 0));
+    let fates = persist(store, &samples::session(), records).await;
+    let left: Vec<usize> = (0..10)
+        .filter(|place| fates[*place] == Fate::AlreadyThere)
+        .collect();
+    assert_eq!(left, [6, 7, 8, 9]);
+}
+
 async fn pruning_takes_the_oldest_first_and_no_more_than_a_slice<S: Store>(store: &S) {
     let id = registered(store, "hall").await;
     let listener = samples::listener("hall");
@@ -204,12 +346,7 @@ async fn closing_the_session_twice_is_fine<S: Store>(store: &S) {
         .open_session(Arc::clone(&session))
         .await
         .expect("opens again");
-    let end = SessionEnd {
-        at: session.started_at,
-        status: SessionStatus::Success,
-        failure: None,
-        ledger: Ledger::default(),
-    };
+    let end = end(&session);
     let beat = store.heartbeat(session.id, session.started_at, end.ledger);
     beat.await.expect("takes a heartbeat");
     store
@@ -238,5 +375,10 @@ mod tests {
     #[tokio::test]
     async fn the_store_in_memory_conforms() {
         all(async || crate::MemoryStore::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_behind_faults_that_do_not_happen_conforms() {
+        all(async || crate::FaultyStore::new(crate::MemoryStore::new())).await;
     }
 }

@@ -81,6 +81,10 @@ impl SessionStore for DiscardStore {
         ready(())
     }
 
+    fn amend_ledger(&self, _: SessionId, _: Ledger) -> StoreFuture<'_, ()> {
+        ready(())
+    }
+
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         ready(Vec::new())
     }

@@ -1,8 +1,12 @@
-//! How the in-memory store is told to misbehave.
+//! How a store is told to misbehave.
 
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use executor_core::{ErrorClass, StoreError};
+use executor_core::ports::{Batch, Fate};
+use executor_core::{DropReason, ErrorClass, StoreError};
 
 /// What happens to the next batch. Faults are used up in the order in which they were given.
 ///
@@ -16,6 +20,10 @@ use executor_core::{ErrorClass, StoreError};
 pub enum Fault {
     /// The store answers that it is busy; nothing is stored.
     Busy,
+    /// The store answers that its disk is full; nothing is stored.
+    Full,
+    /// The store answers that its disk cannot be read or written; nothing is stored.
+    Io,
     /// No store answers; nothing is stored.
     Lost,
     /// No store answers, and that takes this time to learn; nothing is stored.
@@ -38,7 +46,7 @@ pub enum Fault {
 impl Fault {
     pub(crate) fn error(self) -> Option<StoreError> {
         let (class, answered) = match self {
-            Self::Busy => (ErrorClass::Transient, true),
+            Self::Busy | Self::Full | Self::Io => (ErrorClass::Transient, true),
             Self::Lost | Self::SlowlyLost(_) | Self::LostReply => (ErrorClass::Transient, false),
             Self::Fails(class) => (class, true),
             Self::Slow(_) | Self::SetsAside(_) | Self::Hangs | Self::Panics => return None,
@@ -50,4 +58,74 @@ impl Fault {
             source: format!("injected fault: {self:?}").into(),
         })
     }
+}
+
+/// Faults that were asked for and have not happened yet.
+#[derive(Default)]
+pub(crate) struct Faults {
+    next: Mutex<VecDeque<Fault>>,
+}
+
+impl Faults {
+    fn next(&self) -> MutexGuard<'_, VecDeque<Fault>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn forget(&self) {
+        self.next().clear();
+    }
+
+    pub(crate) fn add(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.next().extend(faults);
+    }
+
+    /// Stores a batch, or has the next fault happen to it.
+    pub(crate) async fn around<F>(
+        &self,
+        batch: Arc<Batch>,
+        persist: impl FnOnce(Arc<Batch>) -> F,
+    ) -> Result<Vec<Fate>, StoreError>
+    where
+        F: Future<Output = Result<Vec<Fate>, StoreError>>,
+    {
+        let fault = self.next().pop_front();
+        match fault {
+            Some(Fault::Hangs) => pending().await,
+            Some(Fault::Panics) => panic!("injected fault: the store panics"),
+            Some(Fault::Slow(time) | Fault::SlowlyLost(time)) => tokio::time::sleep(time).await,
+            Some(Fault::SetsAside(place)) => return persist_but(&batch, place, persist).await,
+            // Whatever becomes of it, nobody is told.
+            Some(Fault::LostReply) => {
+                persist(batch).await?;
+                return Err(Fault::LostReply.error().expect("a lost reply is an error"));
+            }
+            Some(Fault::Busy | Fault::Full | Fault::Io | Fault::Lost | Fault::Fails(_)) | None => {}
+        }
+        match fault.and_then(Fault::error) {
+            Some(error) => Err(error),
+            None => persist(batch).await,
+        }
+    }
+}
+
+/// All but the record at this place.
+async fn persist_but<F>(
+    batch: &Batch,
+    place: usize,
+    persist: impl FnOnce(Arc<Batch>) -> F,
+) -> Result<Vec<Fate>, StoreError>
+where
+    F: Future<Output = Result<Vec<Fate>, StoreError>>,
+{
+    let mut others = batch.clone();
+    if place < others.records.len() {
+        others.records.remove(place);
+    }
+    let mut fates = persist(Arc::new(others)).await?;
+    let set_aside = Fate::SetAside {
+        reason: DropReason::Constraint,
+        detail: "injected fault".into(),
+    };
+    fates.insert(place.min(fates.len()), set_aside);
+    Ok(fates)
 }

@@ -1,8 +1,9 @@
 //! How do we, and the users of the executor, test against it?
 //!
-//! A store in memory that passes the same conformance suite as the real one and can be told to
-//! fail, records and registrations to feed to it, a clock that follows tokio's paused time, and a
-//! guard that checks the ledger. With the feature `sqlite` also temporary databases.
+//! A store in memory that passes the same conformance suite as the real one, faults for it or for any
+//! other, records and registrations to feed to it, a clock that follows tokio's paused time, a guard
+//! that checks the ledger, and [`assert_recorded!`]. With the feature `sqlite` also temporary databases,
+//! copied from one that was migrated once.
 #![forbid(unsafe_code)]
 
 mod clock;
@@ -12,10 +13,15 @@ mod samples;
 mod pruning;
 
 mod memory;
+mod steering;
 
 mod discard;
 
 mod faults;
+
+mod faulty;
+
+mod recorded;
 
 pub mod conformance;
 
@@ -27,8 +33,10 @@ mod temp_database;
 pub use clock::TestClock;
 pub use discard::DiscardStore;
 pub use faults::Fault;
+pub use faulty::FaultyStore;
 pub use guard::LedgerGuard;
 pub use memory::MemoryStore;
+pub use recorded::check_recorded;
 pub use samples::{job, listener, record, record_of_job, session};
 #[cfg(feature = "sqlite")]
 pub use temp_database::TempDatabase;

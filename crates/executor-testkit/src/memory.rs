@@ -1,8 +1,7 @@
 //! A store in memory: the ports of `executor-core` with nothing behind them but collections. It
 //! passes the same conformance suite as the real one, so what is tested against it holds there.
 
-use std::collections::{HashMap, VecDeque};
-use std::future::pending;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,11 +11,11 @@ use executor_core::ports::{
     StoreFuture,
 };
 use executor_core::{
-    DropReason, ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId,
+    ErrorClass, ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId,
     ListenerKey, ListenerRegistration, SessionId, SourceTier, StoreError, Subject, Timestamp,
 };
 
-use crate::faults::Fault;
+use crate::faults::Faults;
 use crate::pruning;
 
 /// A store in memory. Clones are the same store, so a test keeps one and gives one away.
@@ -40,31 +39,34 @@ use crate::pruning;
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
+    pub(crate) faults: Arc<Faults>,
 }
 
 #[derive(Default)]
-struct Tables {
-    rows: Vec<Row>,
+pub(crate) struct Tables {
+    pub(crate) rows: Vec<Row>,
     by_execution: HashMap<ExecutionId, usize>,
     listeners: Registrations<ListenerKey>,
     jobs: Registrations<JobKey>,
-    sessions: HashMap<SessionId, SessionRow>,
-    gaps: Vec<Gap>,
-    faults: VecDeque<Fault>,
-    batches: usize,
-    is_closed: bool,
+    pub(crate) sessions: HashMap<SessionId, SessionRow>,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) batches: usize,
+    pub(crate) is_away: bool,
+    pub(crate) is_closed: bool,
 }
 
 #[derive(Clone)]
-struct Row {
-    record: ExecutionRecord,
-    session: SessionId,
+pub(crate) struct Row {
+    pub(crate) record: ExecutionRecord,
+    pub(crate) session: SessionId,
     parent: Option<i64>,
 }
 
-struct SessionRow {
-    status: SessionStatus,
-    ledger: Ledger,
+pub(crate) struct SessionRow {
+    pub(crate) status: SessionStatus,
+    pub(crate) ledger: Ledger,
+    /// By its process, not by a batch that brought it along.
+    was_opened: bool,
 }
 
 struct Registrations<K> {
@@ -81,12 +83,12 @@ impl<K> Default for Registrations<K> {
     }
 }
 
-struct RegistrationRow {
+pub(crate) struct RegistrationRow {
     id: i64,
     app_key: String,
     source_tier: SourceTier,
     once: bool,
-    removed: Option<Timestamp>,
+    pub(crate) removed: Option<Timestamp>,
     retired: Option<Timestamp>,
 }
 
@@ -96,35 +98,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has the next batches meet these faults, one each, after those that were given before.
-    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.tables().faults.extend(faults);
-    }
-
-    /// Every stored record, in the order in which they were stored.
-    pub fn records(&self) -> Vec<ExecutionRecord> {
-        let tables = self.tables();
-        tables.rows.iter().map(|row| row.record.clone()).collect()
-    }
-
-    /// How many batches were tried, those with faults included.
-    pub fn batches(&self) -> usize {
-        self.tables().batches
-    }
-
-    /// The session's status and the ledger it was last seen with.
-    pub fn session(&self, id: SessionId) -> Option<(SessionStatus, Ledger)> {
-        let tables = self.tables();
-        tables.sessions.get(&id).map(|row| (row.status, row.ledger))
-    }
-
-    /// Every episode of loss that was recorded.
-    pub fn gaps(&self) -> Vec<Gap> {
-        self.tables().gaps.clone()
     }
 
     /// Does something with the tables unless the store is closed.
@@ -137,31 +112,14 @@ impl MemoryStore {
         if tables.is_closed {
             return Err(StoreError::closed(operation));
         }
+        if tables.is_away {
+            return Err(StoreError::unreachable(operation, "the store is away"));
+        }
         Ok(work(&mut tables))
     }
 
-    async fn persist_with_faults(&self, batch: &Batch) -> Result<Vec<Fate>, StoreError> {
-        let fault = {
-            let mut tables = self.tables();
-            tables.batches += 1;
-            tables.faults.pop_front()
-        };
-        match fault {
-            Some(Fault::Hangs) => pending().await,
-            Some(Fault::Panics) => panic!("injected fault: the store panics"),
-            Some(Fault::Slow(time) | Fault::SlowlyLost(time)) => tokio::time::sleep(time).await,
-            Some(Fault::SetsAside(place)) => {
-                return self.with("storing a batch", |tables| tables.persist_but(batch, place));
-            }
-            Some(Fault::LostReply) => {
-                self.with("storing a batch", |tables| tables.persist(batch))?;
-            }
-            Some(Fault::Busy | Fault::Lost | Fault::Fails(_)) | None => {}
-        }
-        match fault.and_then(Fault::error) {
-            Some(error) => Err(error),
-            None => self.with("storing a batch", |tables| tables.persist(batch)),
-        }
+    async fn persist_whole(&self, batch: &Batch) -> Result<Vec<Fate>, StoreError> {
+        self.with("storing a batch", |tables| tables.persist(batch))
     }
 }
 
@@ -174,21 +132,6 @@ impl Tables {
             .iter()
             .map(|record| self.store(record, session))
             .collect()
-    }
-
-    /// All but the record at this place.
-    fn persist_but(&mut self, batch: &Batch, place: usize) -> Vec<Fate> {
-        let mut others = batch.clone();
-        if place < others.records.len() {
-            others.records.remove(place);
-        }
-        let mut fates = self.persist(&others);
-        let set_aside = Fate::SetAside {
-            reason: DropReason::Constraint,
-            detail: "injected fault".into(),
-        };
-        fates.insert(place.min(fates.len()), set_aside);
-        fates
     }
 
     fn store(&mut self, record: &ExecutionRecord, session: SessionId) -> Fate {
@@ -217,6 +160,7 @@ impl Tables {
         self.sessions.entry(session.id).or_insert(SessionRow {
             status: SessionStatus::Running,
             ledger: Ledger::default(),
+            was_opened: false,
         });
     }
 
@@ -297,7 +241,7 @@ impl Tables {
         }
     }
 
-    fn registration(&mut self, id: RegistrationId) -> Option<&mut RegistrationRow> {
+    pub(crate) fn registration(&mut self, id: RegistrationId) -> Option<&mut RegistrationRow> {
         match id {
             RegistrationId::Listener(id) => {
                 self.listeners.rows.values_mut().find(|row| row.id == id.0)
@@ -339,9 +283,23 @@ impl<K: Clone + Eq + std::hash::Hash> Registrations<K> {
     }
 }
 
+/// What is said of a session that has no row.
+fn no_session(operation: &'static str) -> StoreError {
+    StoreError {
+        class: ErrorClass::Dangling,
+        answered: true,
+        operation,
+        source: "there is no such session".into(),
+    }
+}
+
 impl RecordStore for MemoryStore {
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
-        Box::pin(async move { self.persist_with_faults(&batch).await })
+        Box::pin(async move {
+            self.tables().batches += 1;
+            let persist = async |batch: Arc<Batch>| self.persist_whole(&batch).await;
+            self.faults.around(batch, persist).await
+        })
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {
@@ -412,6 +370,9 @@ impl SessionStore for MemoryStore {
         Box::pin(async move {
             self.with("opening the session", |tables| {
                 tables.open_session(&session);
+                if let Some(row) = tables.sessions.get_mut(&session.id) {
+                    row.was_opened = true;
+                }
             })
         })
     }
@@ -429,18 +390,42 @@ impl SessionStore for MemoryStore {
 
     fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            self.with("closing the session", |tables| {
+            let closed = self.with("closing the session", |tables| {
+                let row = tables.sessions.get_mut(&id)?;
+                row.status = end.status;
+                row.ledger = end.ledger;
+                Some(())
+            })?;
+            closed.ok_or_else(|| no_session("closing the session"))
+        })
+    }
+
+    fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.with("amending a session's ledger", |tables| {
                 if let Some(row) = tables.sessions.get_mut(&id) {
-                    row.status = end.status;
-                    row.ledger = end.ledger;
+                    row.ledger = ledger;
                 }
             })
         })
     }
 
-    /// A store in memory dies with its process, so every session that it knows is alive.
+    /// Sessions whose process is gone are those that nobody has opened through the port: their records
+    /// came with an earlier process's spool.
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
-        Box::pin(async move { self.with("marking crashed sessions", |_| Vec::new()) })
+        Box::pin(async move {
+            self.with("marking crashed sessions", |tables| {
+                let open = tables
+                    .sessions
+                    .iter_mut()
+                    .filter(|(_, row)| row.status == SessionStatus::Running && !row.was_opened);
+                let gone = open.map(|(id, row)| {
+                    row.status = SessionStatus::Crashed;
+                    *id
+                });
+                gone.collect()
+            })
+        })
     }
 }
 
@@ -468,13 +453,18 @@ impl Housekeeping for MemoryStore {
 
     fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
+            let is_known = |tables: &Tables, gap: &Gap| tables.sessions.contains_key(&gap.session);
             self.with("recording gaps", |tables| {
+                if !gaps.iter().all(|gap| is_known(tables, gap)) {
+                    return Err(no_session("recording gaps"));
+                }
                 for gap in gaps {
                     let name = |gap: &Gap| (gap.session, gap.reason, gap.first_at);
                     tables.gaps.retain(|known| name(known) != name(&gap));
                     tables.gaps.push(gap);
                 }
-            })
+                Ok(())
+            })?
         })
     }
 

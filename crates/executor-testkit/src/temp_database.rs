@@ -1,22 +1,49 @@
 //! A database that goes when the test does.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
+use executor_core::ExecutionRecord;
+use telemetry_store::migrate::Migrator;
+use telemetry_store::{Filter, Page, QueryError};
 use telemetry_store::{OpenError, SqliteReader, SqliteStore};
 use tempfile::TempDir;
 
-/// A directory of its own with the place for a database in it; removed when it is dropped.
+/// A directory of its own with a database in it; removed when it is dropped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use executor_testkit::{TempDatabase, assert_recorded};
+///
+/// let database = TempDatabase::new();
+/// let store = database.open().await.unwrap(); // and something that records into it
+/// # drop(store);
+/// assert_recorded!(database.records().await.unwrap(), "hall" => []);
+/// # }
+/// ```
 pub struct TempDatabase {
     directory: TempDir,
 }
 
 impl TempDatabase {
-    /// A new directory. The database is made when it is first opened.
+    /// A new directory with an empty database, copied from one that was migrated once for all of them.
     ///
     /// # Panics
     ///
     /// The system has no room for a temporary directory.
     pub fn new() -> Self {
+        let database = Self::absent();
+        std::fs::write(database.path(), template()).expect("room for a temporary database");
+        database
+    }
+
+    /// A new directory. The database is made when it is first opened.
+    ///
+    /// # Panics
+    ///
+    /// The system has no room for a temporary directory.
+    pub fn absent() -> Self {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
         }
@@ -58,6 +85,38 @@ impl TempDatabase {
     pub fn reader(&self) -> SqliteReader {
         SqliteReader::new(&self.url()).expect("a path names a database")
     }
+
+    /// The executions that are stored, in the order in which they ended; the latest thousand of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SqliteReader::executions`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`SqliteReader::executions`].
+    pub async fn records(&self) -> Result<Vec<ExecutionRecord>, QueryError> {
+        let page = Page {
+            limit: 1_000,
+            before: None,
+        };
+        let found = self.reader().executions(Filter::default(), page).await?;
+        let oldest_first = found.executions.into_iter().rev();
+        Ok(oldest_first.map(|stored| stored.record).collect())
+    }
+}
+
+/// The bytes of a database that has been migrated and nothing else.
+fn template() -> &'static [u8] {
+    static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let database = TempDatabase::absent();
+        let mut migrator = Migrator::open(&database.url()).expect("a new database");
+        migrator.up().expect("the migrations apply");
+        // Closing writes everything back into the file.
+        drop(migrator);
+        std::fs::read(database.path()).expect("the database that was just made")
+    })
 }
 
 impl Default for TempDatabase {

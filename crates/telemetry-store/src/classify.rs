@@ -17,6 +17,9 @@ const TRANSIENT: &[&str] = &[
     "attempt to write a readonly database",
     "out of memory",
     "interrupted",
+    // A damaged file says nothing about the rows that were to be written: they wait for its repair.
+    "database disk image is malformed",
+    "file is not a database",
 ];
 
 /// Those of them that say that no store was there to answer.
@@ -24,6 +27,8 @@ const ABSENT: &[&str] = &[
     "disk I/O error",
     "unable to open database file",
     "out of memory",
+    "database disk image is malformed",
+    "file is not a database",
 ];
 
 /// Wraps an error with what was being done and what to do about it.
@@ -56,6 +61,8 @@ pub(crate) fn class_of(error: &DieselError) -> ErrorClass {
         // the batch's is not.
         DieselError::RollbackErrorOnCommit { commit_error, .. } => class_of(commit_error),
         DieselError::BrokenTransactionManager => ErrorClass::Transient,
+        // Something was to be done with a row that is not there.
+        DieselError::NotFound => ErrorClass::Dangling,
         _ => ErrorClass::Unstorable,
     }
 }

@@ -23,9 +23,19 @@ struct State<R> {
     now: VecDeque<R>,
     later: VecDeque<R>,
     closed: bool,
+    /// No thread serves: it has ended as it should, or died.
     ended: bool,
     /// Who waits for the end of the thread. Dropped with it.
     closing: Vec<oneshot::Sender<()>>,
+}
+
+/// Why a request was not taken in; it is given back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused<R> {
+    /// The inbox is closed for good.
+    Closed,
+    /// The thread died, and nobody serves until it is started again.
+    Dead(R),
 }
 
 impl<R> Default for Inbox<R> {
@@ -48,11 +58,14 @@ impl<R> Inbox<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a request in; gives it back once it is closed.
-    pub(crate) fn put(&self, request: R, urgency: Urgency) -> Result<(), R> {
+    /// Puts a request in.
+    pub(crate) fn put(&self, request: R, urgency: Urgency) -> Result<(), Refused<R>> {
         let mut state = self.state();
         if state.closed {
-            return Err(request);
+            return Err(Refused::Closed);
+        }
+        if state.ended {
+            return Err(Refused::Dead(request));
         }
         match urgency {
             Urgency::Now => state.now.push_back(request),
@@ -97,10 +110,10 @@ impl<R> Inbox<R> {
         is_done
     }
 
-    /// The thread has ended: lets go of whoever waits for that, and of what nobody will serve.
+    /// The thread has ended or died: lets go of whoever waits for that, and of what nobody will serve.
+    /// Unless the inbox is closed, another thread may begin.
     pub(crate) fn has_ended(&self) {
         let mut state = self.state();
-        state.closed = true;
         state.ended = true;
         let left = (
             std::mem::take(&mut state.now),
@@ -109,6 +122,18 @@ impl<R> Inbox<R> {
         );
         drop(state);
         drop(left);
+    }
+
+    /// Whether the thread has died and no other has begun.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let state = self.state();
+        state.ended && !state.closed
+    }
+
+    /// Another thread is about to serve, after one that died.
+    pub(crate) fn begins_again(&self) {
+        let mut state = self.state();
+        state.ended = state.closed;
     }
 }
 
@@ -124,7 +149,7 @@ mod tests {
         inbox.put("two", Urgency::Now).unwrap();
         assert_eq!(inbox.next(), Some("one"));
         let mut ended = inbox.close();
-        assert_eq!(inbox.put("late", Urgency::Now), Err("late"));
+        assert_eq!(inbox.put("late", Urgency::Now), Err(Refused::Closed));
         assert_eq!(inbox.next(), Some("two"));
         assert_eq!(inbox.next(), Some("prune"));
         assert_eq!(inbox.next(), None);
@@ -133,5 +158,26 @@ mod tests {
         assert_eq!(ended.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         let again = inbox.close().try_recv();
         assert_eq!(again, Err(oneshot::error::TryRecvError::Closed));
+    }
+
+    #[test]
+    fn a_thread_that_died_lets_go_of_what_waits_and_another_one_may_begin() {
+        let inbox = Inbox::default();
+        inbox.put("lost", Urgency::Now).unwrap();
+        inbox.has_ended();
+        assert_eq!(
+            inbox.put("asked", Urgency::Now),
+            Err(Refused::Dead("asked"))
+        );
+        assert!(inbox.is_deserted());
+        inbox.begins_again();
+        assert!(!inbox.is_deserted());
+        inbox.put("asked again", Urgency::Now).unwrap();
+        assert_eq!(inbox.next(), Some("asked again"));
+        drop(inbox.close());
+        inbox.has_ended();
+        inbox.begins_again();
+        assert!(!inbox.is_deserted(), "closed is closed");
+        assert_eq!(inbox.put("late", Urgency::Now), Err(Refused::Closed));
     }
 }

@@ -14,7 +14,13 @@ mod rows;
 
 mod classify;
 
+mod address;
+
+mod look;
+
 mod open;
+
+mod anchor;
 
 pub mod migrate;
 
@@ -49,6 +55,8 @@ mod query;
 mod prune;
 
 mod inbox;
+
+mod restarts;
 
 mod writer;
 

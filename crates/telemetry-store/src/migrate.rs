@@ -5,7 +5,8 @@ use diesel::prelude::*;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::open::{OpenError, Target, connect};
+use crate::address::Target;
+use crate::open::{OpenError, Patience, connect};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
@@ -36,7 +37,7 @@ impl Migrator {
     pub fn open(url: &str) -> Result<Self, OpenError> {
         let target = Target::parse(url)?;
         Ok(Self {
-            connection: connect(&target)?,
+            connection: connect(&target, Patience::Opening)?,
         })
     }
 
@@ -76,6 +77,26 @@ impl Migrator {
             let version = connection.revert_last_migration(MIGRATIONS)?;
             Ok(Some(name_of(&version.to_string())))
         })
+    }
+
+    /// The schema as SQL: every table, index, trigger and view of the database, in the order in which
+    /// they can be made.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub fn dump(&mut self) -> Result<String, MigrationError> {
+        diesel::table! {
+            sqlite_master (rowid) { rowid -> BigInt, name -> Text, sql -> Nullable<Text>, }
+        }
+        let all: Vec<Option<String>> = sqlite_master::table
+            .filter(diesel::dsl::not(sqlite_master::name.like("sqlite%")))
+            .filter(diesel::dsl::not(sqlite_master::name.like("%diesel%")))
+            .order(sqlite_master::rowid)
+            .select(sqlite_master::sql)
+            .load(&mut self.connection)?;
+        let statements = all.into_iter().flatten();
+        Ok(statements.map(|sql| sql + ";\n\n").collect())
     }
 
     /// Every migration that the program or the database knows, oldest first.

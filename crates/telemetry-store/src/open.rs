@@ -2,7 +2,6 @@
 //!
 //! A file that is not ours is looked at in a way that changes nothing, and refused.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,20 +15,40 @@ use thiserror::Error;
 
 use executor_core::ErrorClass;
 
-use crate::classify::class_of;
+use crate::address::{Target, beside, uri};
+use crate::classify::{class_of, is_lock};
+use crate::look::{Found, look};
 use crate::migrate;
 use crate::transaction::immediate;
 
 /// "cxrc" in ASCII: what `file` and other programs may know our databases by.
-const APPLICATION_ID: i64 = 0x6378_7263;
+pub(crate) const APPLICATION_ID: i64 = 0x6378_7263;
 
 /// How long the writer waits inside SQLite for another process's lock. Longer waits belong to
 /// whoever retries: a thread that waits inside SQLite cannot be called back.
 const WRITER_BUSY_TIMEOUT_MS: u32 = 200;
 /// While opening nobody is served yet, and another starter may be migrating.
 const OPENING_BUSY_TIMEOUT_MS: u32 = 10_000;
+
+/// How long to wait for others while a connection is set up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Nobody is served yet.
+    Opening,
+    /// Somebody waits for an answer, and will ask again.
+    Serving,
+}
+
+impl Patience {
+    const fn ms(self) -> u32 {
+        match self {
+            Self::Opening => OPENING_BUSY_TIMEOUT_MS,
+            Self::Serving => WRITER_BUSY_TIMEOUT_MS,
+        }
+    }
+}
 /// How soon to look again at what another process is about to finish.
-const LOOK_AGAIN_MS: u32 = 20;
+pub(crate) const LOOK_AGAIN_MS: u32 = 20;
 
 /// Why a database was not opened. In every case it is as it was.
 #[derive(Debug, Error)]
@@ -124,77 +143,34 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
-/// Where a database is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    Memory,
-    File(PathBuf),
-}
-
-impl Target {
-    /// Understands a path, `sqlite:PATH`, `sqlite://PATH` and `:memory:`.
-    pub(crate) fn parse(url: &str) -> Result<Self, OpenError> {
-        let refuse = |why| OpenError::Address {
-            url: url.to_owned(),
-            why,
-        };
-        let path = url
-            .strip_prefix("sqlite://")
-            .or_else(|| url.strip_prefix("sqlite:"))
-            .unwrap_or(url);
-        match path {
-            "" => Err(refuse("it names no file; give a path such as telemetry.db")),
-            ":memory:" => Ok(Self::Memory),
-            _ if path.starts_with("postgres") && path.contains("://") => Err(refuse(
-                "this build records into SQLite only; give a path such as telemetry.db",
-            )),
-            _ if path.contains("://") => Err(refuse(
-                "only sqlite: is known; give a path such as telemetry.db",
-            )),
-            _ => Ok(Self::File(PathBuf::from(path))),
-        }
-    }
-
-    /// The same file under a name that neither links nor a change of directory can turn into
-    /// another. To be asked when the file is there.
-    pub(crate) fn canonical(self) -> Self {
-        match self {
-            Self::Memory => Self::Memory,
-            Self::File(path) => Self::File(fs::canonicalize(&path).unwrap_or(path)),
-        }
-    }
-
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Memory => None,
-            Self::File(path) => Some(path),
-        }
-    }
-}
-
-/// What is at a path, found out without changing anything there.
-enum Found {
-    /// Nothing, or an empty file.
-    Nothing,
-    /// A database of this project.
-    Ours,
-    Refused(OpenError),
-}
-
 /// Opens for writing: creates and migrates where needed, and sets the connection up.
-pub(crate) fn open_writer(target: &Target) -> Result<SqliteConnection, OpenError> {
-    try_open_writer(target).map_err(|error| error.of(target))
+pub(crate) fn open_writer(
+    target: &Target,
+    patience: Patience,
+) -> Result<SqliteConnection, OpenError> {
+    try_open_writer(target, patience).map_err(|error| error.of(target))
 }
 
-fn try_open_writer(target: &Target) -> Result<SqliteConnection, OpenError> {
-    let mut connection = connect(target)?;
+fn try_open_writer(target: &Target, patience: Patience) -> Result<SqliteConnection, OpenError> {
+    let mut connection = connect(target, patience)?;
     refuse_newer(&mut connection)?;
     // Looked at first: migrating takes the write lock, which another process may be holding.
     if first_pending(&mut connection)?.is_some() {
         migrate::up(&mut connection).map_err(OpenError::Migrate)?;
     }
+    refuse_read_only(&mut connection)?;
     set_up_writer(&mut connection, target)?;
     Ok(connection)
+}
+
+/// SQLite opens a file that it may not write to all the same, for reading. A lock that somebody holds
+/// is no reason to refuse, so it is not waited for.
+fn refuse_read_only(connection: &mut SqliteConnection) -> QueryResult<()> {
+    connection.batch_execute("PRAGMA busy_timeout = 0")?;
+    match connection.batch_execute("BEGIN IMMEDIATE; COMMIT") {
+        Err(error) if is_lock(&error) => Ok(()),
+        result => result,
+    }
 }
 
 /// Opens for reading what must be there already, at the schema that this program knows.
@@ -254,7 +230,7 @@ impl OpenError {
 }
 
 /// A connection to a database of ours, made ours if nothing was there; not migrated.
-pub(crate) fn connect(target: &Target) -> Result<SqliteConnection, OpenError> {
+pub(crate) fn connect(target: &Target, patience: Patience) -> Result<SqliteConnection, OpenError> {
     let mut connection = match target {
         Target::Memory => SqliteConnection::establish(":memory:")?,
         Target::File(path) => match look(path) {
@@ -265,11 +241,11 @@ pub(crate) fn connect(target: &Target) -> Result<SqliteConnection, OpenError> {
     // The order matters: page size and vacuum mode take only before the first write, and the
     // application id must be in the file itself before the WAL hides it from a look at the file.
     connection.batch_execute(&format!(
-        "PRAGMA busy_timeout = {OPENING_BUSY_TIMEOUT_MS}; PRAGMA page_size = 4096; \
-         PRAGMA auto_vacuum = INCREMENTAL;"
+        "PRAGMA busy_timeout = {}; PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;",
+        patience.ms()
     ))?;
     claim(&mut connection, target)?;
-    switch_to_wal(&mut connection)?;
+    switch_to_wal(&mut connection, patience)?;
     connection.batch_execute("PRAGMA foreign_keys = ON")?;
     Ok(connection)
 }
@@ -299,8 +275,8 @@ fn claim(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenE
 }
 
 /// SQLite does not wait for a lock here when another starter does the same at this moment.
-fn switch_to_wal(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let mut patience = OPENING_BUSY_TIMEOUT_MS / LOOK_AGAIN_MS;
+fn switch_to_wal(connection: &mut SqliteConnection, patience: Patience) -> Result<(), OpenError> {
+    let mut patience = patience.ms() / LOOK_AGAIN_MS;
     loop {
         let switched = connection.batch_execute("PRAGMA journal_mode = WAL");
         match switched {
@@ -361,14 +337,14 @@ struct Number {
     value: i64,
 }
 
-fn application_id(connection: &mut SqliteConnection) -> QueryResult<i64> {
+pub(crate) fn application_id(connection: &mut SqliteConnection) -> QueryResult<i64> {
     let found: Number =
         diesel::sql_query("SELECT application_id AS value FROM pragma_application_id")
             .get_result(connection)?;
     Ok(found.value)
 }
 
-fn tables(connection: &mut SqliteConnection) -> QueryResult<i64> {
+pub(crate) fn tables(connection: &mut SqliteConnection) -> QueryResult<i64> {
     let found: Number =
         diesel::sql_query("SELECT count(*) AS value FROM sqlite_master").get_result(connection)?;
     Ok(found.value)
@@ -398,91 +374,71 @@ fn first_pending(connection: &mut SqliteConnection) -> Result<Option<String>, Op
     Ok(pending.map(|migration| migration.name))
 }
 
-/// Looks at a path until two looks agree that it is not ours. A look ignores locks, so it may
-/// see another starter's creation half-way; that takes milliseconds and leaves a journal beside
-/// the file while it lasts.
-fn look(path: &Path) -> Found {
-    let mut refusals = 0;
-    loop {
-        let refused = match look_once(path) {
-            Found::Refused(error) => error,
-            found => return found,
-        };
-        refusals += 1;
-        let being_written = refusals < 100 && beside(path, "-journal").exists();
-        if refusals >= 2 && !being_written {
-            return Found::Refused(refused);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d07_every_pragma_of_a_writer_and_of_a_reader_has_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = Target::File(directory.path().join("telemetry.db"));
+        let wanted = [
+            ("page_size", "4096"),
+            ("auto_vacuum", "2"),
+            ("application_id", "1668837987"),
+            ("journal_mode", "wal"),
+            ("synchronous", "1"),
+            ("foreign_keys", "1"),
+            ("cache_size", "-65536"),
+        ];
+        // Made, and opened again while somebody waits.
+        for patience in [Patience::Opening, Patience::Serving] {
+            let mut writer = open_writer(&target, patience).unwrap();
+            for (name, value) in wanted {
+                assert_eq!(pragma(&mut writer, name).unwrap(), value, "{name}");
+            }
+            let row: Busy = diesel::sql_query("PRAGMA busy_timeout")
+                .get_result(&mut writer)
+                .unwrap();
+            assert_eq!(row.timeout, 200);
+            let row: Checkpoint = diesel::sql_query("PRAGMA wal_autocheckpoint")
+                .get_result(&mut writer)
+                .unwrap();
+            assert_eq!(row.wal_autocheckpoint, 4_000);
         }
-        thread::sleep(Duration::from_millis(u64::from(LOOK_AGAIN_MS)));
-    }
-}
-
-fn look_once(path: &Path) -> Found {
-    let unreachable = |source| {
-        Found::Refused(OpenError::Unreachable {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    // Metadata only. Opening a live database file here and closing it again would drop the locks
-    // that SQLite holds on it in this process.
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
-        Err(error) => return unreachable(error),
-        Ok(meta) if meta.is_dir() => return unreachable(io::ErrorKind::IsADirectory.into()),
-        Ok(meta) if meta.len() == 0 => return Found::Nothing,
-        // Less than the smallest page; SQLite would take it for an empty database.
-        Ok(meta) if meta.len() < 512 => {
-            return Found::Refused(OpenError::NotADatabase {
-                path: path.to_owned(),
-            });
+        let mut reader = open_reader(&target).unwrap();
+        for (name, value) in [("query_only", "1"), ("cache_size", "-8192")] {
+            assert_eq!(pragma(&mut reader, name).unwrap(), value, "{name}");
         }
-        Ok(_) => {}
     }
-    match id_without_touching(path) {
-        Ok(APPLICATION_ID) => Found::Ours,
-        Ok(_) => Found::Refused(OpenError::Foreign {
-            path: path.to_owned(),
-        }),
-        Err(OpenError::SetUp(_)) => Found::Refused(OpenError::NotADatabase {
-            path: path.to_owned(),
-        }),
-        Err(error) => Found::Refused(error),
+
+    // These two cannot be asked as tables.
+    #[derive(QueryableByName)]
+    struct Busy {
+        #[diesel(sql_type = BigInt)]
+        timeout: i64,
     }
-}
 
-/// Immutable and read-only: no lock, no journal, no shared memory, no recovery.
-fn id_without_touching(path: &Path) -> Result<i64, OpenError> {
-    let mut connection = SqliteConnection::establish(&uri(path, "mode=ro&immutable=1")?)?;
-    // Without the WAL the file may be shorter than its first page says: a checkpoint writes that
-    // page before it has grown the file, and a kill may leave it so. This makes SQLite read it
-    // all the same.
-    connection.batch_execute("PRAGMA writable_schema = ON")?;
-    let id = application_id(&mut connection)?;
-    if id != APPLICATION_ID {
-        // Tells another program's database from a file that is none.
-        tables(&mut connection)?;
+    #[derive(QueryableByName)]
+    struct Checkpoint {
+        #[diesel(sql_type = BigInt)]
+        wal_autocheckpoint: i64,
     }
-    Ok(id)
-}
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// The path as SQLite's URI, so that no character of it means anything.
-fn uri(path: &Path, query: &str) -> Result<String, OpenError> {
-    let text = path.to_str().ok_or_else(|| OpenError::Address {
-        url: path.display().to_string(),
-        why: "the path is not valid UTF-8",
-    })?;
-    let escaped = text
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    // An absolute path would otherwise be read as `file://authority/…` where it begins with `//`.
-    let root = if text.starts_with('/') { "//" } else { "" };
-    Ok(format!("file:{root}{escaped}?{query}"))
+    #[test]
+    fn d07_a_writer_that_reconnects_does_not_wait_for_another_starter() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = Target::File(directory.path().join("telemetry.db"));
+        let mut holder = open_writer(&target, Patience::Opening).unwrap();
+        // A database that is still to be migrated, and somebody who is at it.
+        let pending = "DELETE FROM __diesel_schema_migrations; BEGIN IMMEDIATE";
+        holder.batch_execute(pending).unwrap();
+        let begun = std::time::Instant::now();
+        assert!(open_writer(&target, Patience::Serving).is_err());
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
 }

@@ -4,15 +4,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::marker::PhantomData;
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::BigInt;
+use diesel::sqlite::{Sqlite, SqliteConnection};
 use executor_core::{ExecutionRecord, JobKey, ListenerKey, Subject};
 
 use crate::schema::{listeners, scheduled_jobs};
-
-/// How many ids one question asks for.
-const IDS_PER_QUESTION: usize = 256;
 
 /// The rows of a batch's listeners and jobs.
 pub(crate) struct Parents<'a> {
@@ -30,14 +30,8 @@ impl<'a> Parents<'a> {
     ) -> QueryResult<Self> {
         let (listener_ids, job_ids) = named_ids(records);
         let mut parents = Self {
-            listeners: existing(&listener_ids, |ids| {
-                let found = listeners::table.filter(listeners::id.eq_any(ids));
-                found.select(listeners::id).load(connection)
-            })?,
-            jobs: existing(&job_ids, |ids| {
-                let found = scheduled_jobs::table.filter(scheduled_jobs::id.eq_any(ids));
-                found.select(scheduled_jobs::id).load(connection)
-            })?,
+            listeners: existing::<Listeners>(connection, &listener_ids)?,
+            jobs: existing::<Jobs>(connection, &job_ids)?,
             listeners_by_key: HashMap::new(),
             jobs_by_key: HashMap::new(),
         };
@@ -101,16 +95,68 @@ fn named_ids(records: &[ExecutionRecord]) -> (HashSet<i64>, HashSet<i64>) {
     (listener_ids, job_ids)
 }
 
-fn existing(
+fn existing<T: Table>(
+    connection: &mut SqliteConnection,
     ids: &HashSet<i64>,
-    mut ask: impl FnMut(Vec<i64>) -> QueryResult<Vec<i64>>,
 ) -> QueryResult<HashSet<i64>> {
     let ids: Vec<i64> = ids.iter().copied().collect();
     let mut found = HashSet::new();
-    for some in ids.chunks(IDS_PER_QUESTION) {
-        found.extend(ask(some.to_vec())?);
+    for some in ids.chunks(IDS) {
+        // What is asked twice is answered once.
+        let mut all = [some[0]; IDS];
+        all[..some.len()].copy_from_slice(some);
+        let question = WhichExist::<T>(all, PhantomData);
+        found.extend(question.load::<i64>(connection)?);
     }
     Ok(found)
+}
+
+/// How many ids one question asks for.
+const IDS: usize = 64;
+
+/// Which of these ids a table has. Its text never changes, so it is prepared once; a list as long as the
+/// batch's is prepared for each batch, which takes longer than the answer.
+struct WhichExist<T>([i64; IDS], PhantomData<T>);
+
+trait Table: 'static {
+    const QUESTION: &str;
+}
+
+struct Listeners;
+
+impl Table for Listeners {
+    const QUESTION: &str = "SELECT id FROM listeners WHERE id IN (";
+}
+
+struct Jobs;
+
+impl Table for Jobs {
+    const QUESTION: &str = "SELECT id FROM scheduled_jobs WHERE id IN (";
+}
+
+impl<T: Table> QueryId for WhichExist<T> {
+    type QueryId = T;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<T: Table> Query for WhichExist<T> {
+    type SqlType = BigInt;
+}
+
+impl<T: Table> RunQueryDsl<SqliteConnection> for WhichExist<T> {}
+
+impl<T: Table> QueryFragment<Sqlite> for WhichExist<T> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(T::QUESTION);
+        for (place, id) in self.0.iter().enumerate() {
+            if place > 0 {
+                out.push_sql(",");
+            }
+            out.push_bind_param::<BigInt, _>(id)?;
+        }
+        out.push_sql(")");
+        Ok(())
+    }
 }
 
 fn remember<'a, K: Eq + Hash>(

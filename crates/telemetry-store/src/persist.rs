@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Batch, Fate};
@@ -16,7 +17,9 @@ use crate::parents::Parents;
 use crate::rollup::roll_up_late;
 use crate::row_ids::RowIds;
 use crate::rows::{ErrorRow, ExecutionRow, OrphanRow, Place};
-use crate::schema::{execution_errors, execution_orphans, executions};
+use crate::schema::{
+    execution_errors, execution_orphans, executions, listeners, scheduled_jobs, sessions,
+};
 use crate::session;
 use crate::transaction::{immediate, savepoint};
 
@@ -36,17 +39,56 @@ fn row_by_row(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<V
     immediate(connection, |connection| {
         let places = places(connection, batch)?;
         let mut fates = Vec::with_capacity(batch.records.len());
-        for (record, place) in batch.records.iter().zip(places) {
+        for (record, place) in batch.records.iter().zip(&places) {
             let written = savepoint(connection, |connection| {
-                write(connection, std::slice::from_ref(record), &[place])
+                write(connection, std::slice::from_ref(record), &[*place])
             });
             match written {
                 Ok(fate) => fates.extend(fate),
                 Err(error) => fates.push(set_aside(error)?),
             }
         }
+        without_dangling(connection, batch, &places, &mut fates)?;
         Ok(fates)
     })
+}
+
+/// A reference that leads nowhere shows only at the commit, names no row and costs the whole batch. The
+/// parents were asked for, so only something outside of this program can have bent one since,
+/// such as a trigger; its row is found and taken out here.
+fn without_dangling(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    places: &[Place],
+    fates: &mut [Fate],
+) -> QueryResult<()> {
+    for ((record, place), fate) in batch.records.iter().zip(places).zip(fates) {
+        let is_new = matches!(fate, Fate::Stored | Fate::Detached);
+        if is_new && dangles(connection, place.id)? {
+            diesel::delete(executions::table.find(place.id)).execute(connection)?;
+            *fate = Fate::SetAside {
+                reason: DropReason::Constraint,
+                detail: format!(
+                    "the row of {} names a parent that does not exist",
+                    record.execution_id
+                ),
+            };
+        }
+    }
+    Ok(())
+}
+
+fn dangles(connection: &mut SqliteConnection, id: i64) -> QueryResult<bool> {
+    let session = sessions::table.filter(sessions::id.eq(executions::session_id));
+    let listener = listeners::table.filter(listeners::id.nullable().eq(executions::listener_id));
+    let job = scheduled_jobs::table.filter(scheduled_jobs::id.nullable().eq(executions::job_id));
+    let sound = exists(session)
+        .and(executions::listener_id.is_null().or(exists(listener)))
+        .and(executions::job_id.is_null().or(exists(job)));
+    let row = executions::table.find(id).select(sound);
+    row.get_result::<bool>(connection)
+        .optional()
+        .map(|sound| sound == Some(false))
 }
 
 /// The fate of a row that cannot be written, or the error where the store is at fault.

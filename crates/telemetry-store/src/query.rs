@@ -7,8 +7,9 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::{ExecutionId, SessionId};
 use thiserror::Error;
 
+use crate::address::Target;
 use crate::history::{self, Filter, Found, Page, StoredExecution};
-use crate::open::{OpenError, Target, open_reader};
+use crate::open::{OpenError, open_reader};
 use crate::schema::{executions, sessions};
 use crate::summary::{self, Figures, Summary, Window};
 

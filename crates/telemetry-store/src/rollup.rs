@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
-use diesel::sqlite::SqliteConnection;
+use diesel::sqlite::{Sqlite, SqliteConnection};
 use executor_core::Status;
 
 use crate::rows::{KIND_HANDLER, KIND_JOB};
-use crate::schema::{rollup_entities, rollup_progress};
+use crate::schema::{rollup_entities, rollup_progress, rollups};
 use crate::sketch::Sketch;
 use crate::transaction::immediate;
 
@@ -234,29 +235,55 @@ pub(crate) fn roll_up_before_deleting(
 }
 
 fn add(connection: &mut SqliteConnection, lines: &[Line]) -> QueryResult<()> {
-    let mut entities = Entities::default();
-    let mut tallies: BTreeMap<(i64, i64, EntityKey), Tally> = BTreeMap::new();
+    let mut slots = Slots::default();
+    let mut tallies: BTreeMap<(i64, i64, usize), Tally> = BTreeMap::new();
     for line in lines {
         let Some(status) = line.known_status() else {
             continue;
         };
-        let key = entities.key_of(connection, line)?;
+        let slot = slots.of(connection, line)?;
         for span in SPANS_US {
             let start = line.ended_us.div_euclid(span) * span;
-            let tally = tallies.entry((span, start, key.clone())).or_default();
+            let tally = tallies.entry((span, start, slot)).or_default();
             tally.add(line, status);
         }
     }
     let mut ids = HashMap::new();
-    for ((span, start, key), tally) in tallies {
-        let id = match ids.get(&key) {
+    for ((span, start, slot), tally) in tallies {
+        let id = match ids.get(&slot) {
             Some(id) => *id,
-            None => entity_id(connection, &key)?,
+            None => entity_id(connection, &slots.keys[slot])?,
         };
-        ids.insert(key, id);
+        ids.insert(slot, id);
         merge_into(connection, (span, start, id), tally)?;
     }
     Ok(())
+}
+
+/// Numbers for the keys of some rows: comparing five columns for each row would take longer than counting it.
+#[derive(Default)]
+struct Slots {
+    entities: Entities,
+    keys: Vec<EntityKey>,
+    by_key: HashMap<EntityKey, usize>,
+    by_row: HashMap<(i64, i64), usize>,
+}
+
+impl Slots {
+    fn of(&mut self, connection: &mut SqliteConnection, line: &Line) -> QueryResult<usize> {
+        let row = line.parent.map(|parent| (line.kind, parent));
+        if let Some(slot) = row.and_then(|row| self.by_row.get(&row)) {
+            return Ok(*slot);
+        }
+        let key = self.entities.key_of(connection, line)?;
+        let keys = &mut self.keys;
+        let slot = *self.by_key.entry(key).or_insert_with_key(|key| {
+            keys.push(key.clone());
+            keys.len() - 1
+        });
+        self.by_row.extend(row.map(|row| (row, slot)));
+        Ok(slot)
+    }
 }
 
 fn entity_id(connection: &mut SqliteConnection, key: &EntityKey) -> QueryResult<i64> {
@@ -280,52 +307,81 @@ fn entity_id(connection: &mut SqliteConnection, key: &EntityKey) -> QueryResult<
         .first(connection)
 }
 
-#[derive(QueryableByName)]
-struct Encoded {
-    #[diesel(sql_type = Binary)]
-    sketch: Vec<u8>,
-}
-
 fn merge_into(
     connection: &mut SqliteConnection,
     (span, start, entity): (i64, i64, i64),
     mut tally: Tally,
 ) -> QueryResult<()> {
-    let old: Option<Encoded> = diesel::sql_query(
-        "SELECT sketch FROM rollups WHERE span_us = ?1 AND start_us = ?2 AND entity_id = ?3",
-    )
-    .bind::<BigInt, _>(span)
-    .bind::<BigInt, _>(start)
-    .bind::<BigInt, _>(entity)
-    .get_result(connection)
-    .optional()?;
+    let old: Option<Vec<u8>> = rollups::table
+        .filter(rollups::span_us.eq(span))
+        .filter(rollups::start_us.eq(start))
+        .filter(rollups::entity_id.eq(entity))
+        .select(rollups::sketch)
+        .first(connection)
+        .optional()?;
     if let Some(old) = old {
-        let merged = tally.sketch.merge_encoded(&old.sketch);
+        let merged = tally.sketch.merge_encoded(&old);
         merged.map_err(|_| damaged("a rollup's sketch cannot be read"))?;
     }
+    let sketch = tally.sketch.encode();
     let (error_at, error) = tally.last_error.unzip();
-    let mut upsert = diesel::sql_query(UPSERT)
-        .bind::<BigInt, _>(span)
-        .bind::<BigInt, _>(start)
-        .bind::<BigInt, _>(entity)
-        .into_boxed();
-    for count in tally.by_status {
-        upsert = upsert.bind::<BigInt, _>(count);
-    }
-    upsert
-        .bind::<BigInt, _>(tally.sum_us)
-        .bind::<BigInt, _>(tally.max_us)
-        .bind::<Binary, _>(tally.sketch.encode())
-        .bind::<Nullable<BigInt>, _>(error_at)
-        .bind::<Nullable<Text>, _>(error)
-        .execute(connection)?;
-    Ok(())
+    let counted = Upsert {
+        place: [span, start, entity],
+        by_status: tally.by_status,
+        lengths: [tally.sum_us, tally.max_us],
+        sketch,
+        error_at,
+        error,
+    };
+    counted.execute(connection).map(drop)
 }
 
-const UPSERT: &str = "
+/// Adds to what one listener or job has in one span. Its text never changes, so it is prepared once.
+struct Upsert {
+    place: [i64; 3],
+    by_status: [i64; Status::ALL.len()],
+    /// Sum and maximum.
+    lengths: [i64; 2],
+    sketch: Vec<u8>,
+    error_at: Option<i64>,
+    error: Option<String>,
+}
+
+impl QueryId for Upsert {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl RunQueryDsl<SqliteConnection> for Upsert {}
+
+impl QueryFragment<Sqlite> for Upsert {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(INSERT);
+        for number in self
+            .place
+            .iter()
+            .chain(&self.by_status)
+            .chain(&self.lengths)
+        {
+            out.push_bind_param::<BigInt, _>(number)?;
+            out.push_sql(", ");
+        }
+        out.push_bind_param::<Binary, _>(&self.sketch)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<BigInt>, _>(&self.error_at)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<Text>, _>(&self.error)?;
+        out.push_sql(ON_CONFLICT);
+        Ok(())
+    }
+}
+
+const INSERT: &str = "
 INSERT INTO rollups (span_us, start_us, entity_id, success, error, timed_out, cancelled, panicked,
                      skipped, interrupted, sum_us, max_us, sketch, last_error_us, last_error)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (";
+
+const ON_CONFLICT: &str = ")
 ON CONFLICT (span_us, start_us, entity_id) DO UPDATE SET
     success = success + excluded.success, error = error + excluded.error,
     timed_out = timed_out + excluded.timed_out, cancelled = cancelled + excluded.cancelled,

@@ -61,9 +61,14 @@ const HEARTBEAT_SLACK_US: i64 = 3_600_000_000;
 pub(crate) fn heartbeat(
     connection: &mut SqliteConnection,
     id: SessionId,
+    known: Option<&Session>,
     at: Timestamp,
     ledger: &Ledger,
 ) -> QueryResult<()> {
+    // Its row may never have been written, or have gone with the file it was in.
+    if let Some(session) = known {
+        ensure(connection, session)?;
+    }
     let open = sessions::table
         .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
         .filter(sessions::status.eq(SessionStatus::Running.as_str()));
@@ -76,11 +81,16 @@ pub(crate) fn heartbeat(
     Ok(())
 }
 
+/// Ends a session. One that has no row, and of which nothing is known to write one, is an error.
 pub(crate) fn close(
     connection: &mut SqliteConnection,
     id: SessionId,
+    known: Option<&Session>,
     end: &SessionEnd,
 ) -> QueryResult<()> {
+    if let Some(session) = known {
+        ensure(connection, session)?;
+    }
     let failure = end.failure.as_ref();
     let row = sessions::table.filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()));
     diesel::update(row)
@@ -93,24 +103,47 @@ pub(crate) fn close(
             sessions::error_report.eq(failure.and_then(|failure| failure.report.as_ref())),
             LedgerColumns::from(&end.ledger),
         ))
+        .execute(connection)
+        .and_then(|rows| {
+            if rows == 0 {
+                Err(diesel::result::Error::NotFound)
+            } else {
+                Ok(())
+            }
+        })
+}
+
+/// Replaces the ledger of a session, whatever its status.
+pub(crate) fn amend(
+    connection: &mut SqliteConnection,
+    id: SessionId,
+    ledger: &Ledger,
+) -> QueryResult<()> {
+    let row = sessions::table.filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()));
+    diesel::update(row)
+        .set(LedgerColumns::from(ledger))
         .execute(connection)?;
     Ok(())
 }
 
-/// The sessions that no one has ended.
+/// The sessions that no one has ended. A row whose name is no session's is nobody's to end, and no reason
+/// to leave the others open.
 fn open_ones(connection: &mut SqliteConnection) -> QueryResult<Vec<SessionId>> {
-    let names: Vec<Vec<u8>> = sessions::table
+    let names: Vec<(i64, Vec<u8>)> = sessions::table
         .filter(sessions::status.eq(SessionStatus::Running.as_str()))
-        .select(sessions::session_uuid)
+        .select((sessions::id, sessions::session_uuid))
         .load(connection)?;
-    names
+    let named = names
         .iter()
-        .map(|name| {
-            uuid::Uuid::from_slice(name)
-                .map(SessionId)
-                .map_err(|error| diesel::result::Error::DeserializationError(error.into()))
-        })
-        .collect()
+        .filter_map(|(row, name)| match uuid::Uuid::from_slice(name) {
+            Ok(uuid) => Some(SessionId(uuid)),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, row, "a session has a name that is none; left alone");
+                None
+            }
+        });
+    Ok(named.collect())
 }
 
 /// Ends all open sessions whose process is gone, or none, and returns them.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationId,
@@ -15,9 +15,10 @@ use executor_core::{
     Timestamp,
 };
 
+use crate::address::Target;
 use crate::alive::{self, Proof};
 use crate::history::StoredExecution;
-use crate::open::{OpenError, Target};
+use crate::open::OpenError;
 use crate::prune::{self, Hook};
 use crate::writer::{Errands, Writer};
 use crate::{housekeeping, persist, registration, rollup, session};
@@ -31,6 +32,8 @@ pub struct SqliteStore {
     sessions_dir: Option<PathBuf>,
     path: Option<PathBuf>,
     proofs: Mutex<HashMap<SessionId, Proof>>,
+    /// The sessions that were opened here and not closed, whether or not they have a row.
+    opened: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// How many rows were written since they were last rolled up.
     unrolled: Arc<AtomicUsize>,
     on_prune: OnceLock<Arc<Hook>>,
@@ -58,7 +61,7 @@ fn roll_up(errands: &Errands) {
 impl SqliteStore {
     /// Opens the database, creating and migrating it where needed.
     ///
-    /// `url` is a path, `sqlite:PATH`, `sqlite://PATH`, or `:memory:`.
+    /// `url` is a path, `sqlite:PATH`, `sqlite://PATH`, `file:PATH`, or `:memory:`.
     ///
     /// # Errors
     ///
@@ -78,6 +81,7 @@ impl SqliteStore {
             sessions_dir: path.as_deref().map(alive::directory_of),
             path,
             proofs: Mutex::default(),
+            opened: Mutex::default(),
             unrolled: Arc::default(),
             on_prune: OnceLock::new(),
         })
@@ -109,7 +113,12 @@ impl SqliteStore {
         Ok(())
     }
 
+    fn opened(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn let_go(&self, id: SessionId) {
+        self.opened().remove(&id);
         let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         proofs.remove(&id);
     }
@@ -176,6 +185,7 @@ impl SessionStore for SqliteStore {
         Box::pin(async move {
             // Before the row, or a process that starts just now would find it without a lock.
             self.prove_alive(session.id)?;
+            self.opened().insert(session.id, Arc::clone(&session));
             self.writer
                 .call("opening the session", move |connection| {
                     session::ensure(connection, &session).map(drop)
@@ -185,24 +195,35 @@ impl SessionStore for SqliteStore {
     }
 
     fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
+        let known = self.opened().get(&id).cloned();
         Box::pin(
             self.writer
                 .call("writing the heartbeat", move |connection| {
-                    session::heartbeat(connection, id, at, &ledger)
+                    session::heartbeat(connection, id, known.as_deref(), at, &ledger)
                 }),
         )
     }
 
     fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {
+        let known = self.opened().get(&id).cloned();
         Box::pin(async move {
             self.writer
                 .call("closing the session", move |connection| {
-                    session::close(connection, id, &end)
+                    session::close(connection, id, known.as_deref(), &end)
                 })
                 .await?;
             self.let_go(id);
             Ok(())
         })
+    }
+
+    fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()> {
+        Box::pin(
+            self.writer
+                .call("amending a session's ledger", move |connection| {
+                    session::amend(connection, id, &ledger)
+                }),
+        )
     }
 
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
@@ -236,7 +257,14 @@ impl Housekeeping for SqliteStore {
     }
 
     fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
+        let known = gaps
+            .iter()
+            .filter_map(|gap| self.opened().get(&gap.session).cloned());
+        let known: Vec<Arc<Session>> = known.collect();
         Box::pin(self.writer.call("recording gaps", move |connection| {
+            for session in &known {
+                session::ensure(connection, session)?;
+            }
             housekeeping::record_gaps(connection, &gaps)
         }))
     }

@@ -2,20 +2,31 @@
 //! that panics costs itself and the connection, nothing else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use diesel::QueryResult;
+use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 use executor_core::{ErrorClass, StoreError};
 use tokio::sync::oneshot;
 
+use crate::address::Target;
+use crate::anchor::{Anchor, Hold};
 use crate::classify::{class_of, is_lock, store_error};
-use crate::inbox::{Inbox, Urgency};
-use crate::open::{OpenError, Target, open_writer};
+use crate::inbox::{Inbox, Refused, Urgency};
+use crate::open::{OpenError, Patience, open_writer};
+use crate::restarts::Restarts;
 
 /// A request, with its reply inside.
-type Request = Box<dyn FnOnce(&mut SqliteConnection) -> After + Send>;
+type Request = Box<dyn FnOnce(&mut Live) -> After + Send>;
+
+/// A connection, and what it holds on to.
+struct Live {
+    connection: SqliteConnection,
+    anchor: Anchor,
+}
 
 /// What a request leaves behind.
 enum After {
@@ -25,9 +36,42 @@ enum After {
     Reconnect,
 }
 
+impl Live {
+    fn open(target: &Target, patience: Patience) -> Result<Self, OpenError> {
+        let connection = open_writer(target, patience)?;
+        // Under the name that a change of directory cannot turn into another file's.
+        let anchor = Anchor::new(target.clone().canonical().path());
+        Ok(Self { connection, anchor })
+    }
+
+    /// After some work: whether its outcome can be believed, and the connection used on.
+    ///
+    /// A lock that another process holds says nothing about the connection. After anything else that
+    /// passes, such as a full disk, SQLite may have ended a transaction that diesel believes open.
+    fn after<T>(&mut self, result: &QueryResult<T>) -> (Hold, After) {
+        let hold = self.anchor.hold();
+        if hold == Hold::NoLog {
+            // What was committed before is in a file that nobody else can find any more.
+            let _ = self
+                .connection
+                .batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
+        }
+        let after = match result {
+            _ if hold != Hold::Fast => After::Reconnect,
+            Err(error) if class_of(error) == ErrorClass::Transient && !is_lock(error) => {
+                After::Reconnect
+            }
+            _ => After::Fine,
+        };
+        (hold, after)
+    }
+}
+
 /// The way to the writer thread. Dropping the last one ends the thread after what was asked.
 pub(crate) struct Writer {
     inbox: Arc<Inbox<Request>>,
+    target: Target,
+    restarts: Mutex<Restarts>,
 }
 
 impl Drop for Writer {
@@ -43,25 +87,31 @@ impl Writer {
         let inbox = Arc::new(Inbox::default());
         let theirs = Arc::clone(&inbox);
         let (opened, is_open) = oneshot::channel();
-        let _thread: JoinHandle<()> = thread::Builder::new()
-            .name("telemetry-writer".into())
-            .spawn(move || match open_writer(&target) {
-                Ok(connection) => {
-                    let target = target.canonical();
-                    let _ = opened.send(Ok(target.clone()));
-                    serve(connection, &target, &theirs);
-                }
-                Err(error) => {
-                    let _ = opened.send(Err(error));
-                }
-            })
-            .map_err(OpenError::Thread)?;
-        match is_open.await {
-            Ok(result) => result.map(|target| (Self { inbox }, target)),
-            Err(_) => Err(OpenError::Thread(std::io::Error::other(
-                "the thread panicked while it opened the database",
-            ))),
-        }
+        let _thread = spawn(move || match Live::open(&target, Patience::Opening) {
+            Ok(live) => {
+                let target = target.canonical();
+                let _ = opened.send(Ok(target.clone()));
+                serve(Some(live), &target, &theirs);
+            }
+            Err(error) => {
+                let _ = opened.send(Err(error));
+            }
+        })
+        .map_err(OpenError::Thread)?;
+        let target = match is_open.await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(OpenError::Thread(std::io::Error::other(
+                    "the thread panicked while it opened the database",
+                )));
+            }
+        };
+        let writer = Self {
+            inbox,
+            target: target.clone(),
+            restarts: Mutex::default(),
+        };
+        Ok((writer, target))
     }
 
     /// Has the work done on the writer's thread. The request is sent before the first await, so
@@ -90,22 +140,65 @@ impl Writer {
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, replied) = oneshot::channel();
-        let request: Request = Box::new(move |connection| {
-            let result = work(connection);
-            let after = after(&result);
-            let _ = reply.send(result);
+        let request: Request = Box::new(move |live| {
+            let result = work(&mut live.connection);
+            let (hold, after) = live.after(&result);
+            let _ = reply.send(match hold {
+                Hold::Fast => result.map_err(|error| store_error(operation, error)),
+                Hold::NoLog | Hold::Adrift => Err(adrift(operation)),
+            });
             after
         });
-        let put = self.inbox.put(request, urgency);
-        put.map_err(|_| StoreError::closed(operation))?;
-        match replied.await {
-            Ok(result) => result.map_err(|error| store_error(operation, error)),
-            // Nobody knows whether it had committed; asking again is safe.
-            Err(_) => Err(StoreError::unreachable(
+        self.put(operation, request, urgency)?;
+        // Without a reply nobody knows whether it had committed; asking again is safe.
+        replied.await.unwrap_or_else(|_| {
+            Err(StoreError::unreachable(
                 operation,
                 "the writer gave up this request half-way",
-            )),
+            ))
+        })
+    }
+
+    /// Starts the thread again if it has died.
+    fn put(
+        &self,
+        operation: &'static str,
+        request: Request,
+        urgency: Urgency,
+    ) -> Result<(), StoreError> {
+        match self.inbox.put(request, urgency) {
+            Ok(()) => Ok(()),
+            Err(Refused::Closed) => Err(StoreError::closed(operation)),
+            Err(Refused::Dead(request)) => {
+                self.begin_again(operation)?;
+                let put = self.inbox.put(request, urgency);
+                put.map_err(|_| StoreError::unreachable(operation, "the writer died again"))
+            }
         }
+    }
+
+    fn begin_again(&self, operation: &'static str) -> Result<(), StoreError> {
+        let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.target.path().is_none() {
+            return Err(StoreError::closed(operation));
+        }
+        // Somebody else may have been quicker.
+        if !self.inbox.is_deserted() {
+            return Ok(());
+        }
+        // On the caller's side: the writer's thread knows no time.
+        if !restarts.grant(Instant::now()) {
+            let why = "the writer died too often in two minutes; it is started again after that";
+            return Err(StoreError::unreachable(operation, why));
+        }
+        tracing::error!("the telemetry writer died; it is started again");
+        self.inbox.begins_again();
+        let (target, inbox) = (self.target.clone(), Arc::clone(&self.inbox));
+        let begun = spawn(move || serve(None, &target, &inbox));
+        begun.map(drop).map_err(|error| {
+            self.inbox.has_ended();
+            StoreError::unreachable(operation, error)
+        })
     }
 
     /// A way to leave work for later, for whoever is on the writer's thread.
@@ -120,6 +213,17 @@ impl Writer {
     }
 }
 
+fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    let named = thread::Builder::new().name("telemetry-writer".into());
+    named.spawn(work)
+}
+
+/// What was written, if anything, went into a file that is gone. All of it is asked for again.
+fn adrift(operation: &'static str) -> StoreError {
+    let why = "the database's file was deleted or replaced while it was in use";
+    StoreError::unreachable(operation, why)
+}
+
 /// Leaves work for when nobody waits for anything.
 #[derive(Clone)]
 pub(crate) struct Errands(Arc<Inbox<Request>>);
@@ -131,33 +235,34 @@ impl Errands {
         operation: &'static str,
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<()> + Send + 'static,
     ) {
-        let request: Request = Box::new(move |connection| {
-            let result = work(connection);
+        let request: Request = Box::new(move |live| {
+            let result = work(&mut live.connection);
             if let Err(error) = &result {
                 let error: &dyn std::error::Error = error;
                 tracing::debug!(error, operation, "put off");
             }
-            after(&result)
+            live.after(&result).1
         });
-        // Refused only when the store is closing, and then it is the next opening's errand.
+        // Refused only when the store is closing, and then it is the next opening's errand, or when the
+        // writer has just died, and then it is that of the next rows.
         let _ = self.0.put(request, Urgency::Later);
     }
 }
 
-fn serve(connection: SqliteConnection, target: &Target, inbox: &Inbox<Request>) {
+fn serve(live: Option<Live>, target: &Target, inbox: &Inbox<Request>) {
     let _ending = Ending(inbox);
-    let mut connection = Some(connection);
+    let mut live = live;
     while let Some(request) = inbox.next() {
-        connection = answer(request, connection.take(), target);
-        if connection.is_none() && target.path().is_none() {
+        live = answer(request, live.take(), target);
+        if live.is_none() && target.path().is_none() {
             tracing::error!("the database was in memory and is gone with its connection");
             return;
         }
     }
-    drop(connection);
+    drop(live);
 }
 
-/// Whatever ends the thread, nobody waits for it any longer.
+/// Whatever ends the thread, nobody waits for it any longer. If it died, the next request starts another.
 struct Ending<'i>(&'i Inbox<Request>);
 
 impl Drop for Ending<'_> {
@@ -168,37 +273,27 @@ impl Drop for Ending<'_> {
 
 /// Serves one request. The connection is let go where its state is unknown, and the next request
 /// opens a fresh one; a request for which that fails goes unanswered, and its caller asks again.
-fn answer(
-    request: Request,
-    connection: Option<SqliteConnection>,
-    target: &Target,
-) -> Option<SqliteConnection> {
-    let mut connection = match connection.map_or_else(|| open_writer(target), Ok) {
-        Ok(connection) => connection,
+fn answer(request: Request, live: Option<Live>, target: &Target) -> Option<Live> {
+    let mut live = match live.map_or_else(|| Live::open(target, Patience::Serving), Ok) {
+        Ok(live) => live,
         Err(error) => {
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "the telemetry writer cannot reconnect");
             return None;
         }
     };
-    match catch_unwind(AssertUnwindSafe(|| request(&mut connection))) {
-        Ok(After::Fine) => Some(connection),
-        Ok(After::Reconnect) => None,
+    match catch_unwind(AssertUnwindSafe(|| request(&mut live))) {
+        Ok(After::Fine) => Some(live),
+        Ok(After::Reconnect) => {
+            if live.anchor.hold() != Hold::Fast {
+                tracing::error!("the database's file was deleted or replaced; it is opened anew");
+            }
+            None
+        }
         Err(_) => {
             tracing::error!("a request to the telemetry writer panicked; it will reconnect");
             None
         }
-    }
-}
-
-/// A lock that another process holds says nothing about the connection. After anything else that
-/// passes, such as a full disk, SQLite may have ended a transaction that diesel believes open.
-fn after<T>(result: &QueryResult<T>) -> After {
-    match result {
-        Err(error) if class_of(error) == ErrorClass::Transient && !is_lock(error) => {
-            After::Reconnect
-        }
-        _ => After::Fine,
     }
 }
 

@@ -9,7 +9,7 @@ use executor_core::{ExecutionRecord, ListenerId, ListenerKey, Status, Subject, T
 use executor_testkit::{TempDatabase, listener, record, session};
 use telemetry_store::{Filter, Page, SqliteReader, SqliteStore, Whose, Window};
 
-use crate::Figures;
+use crate::{Figures, rows};
 
 const LISTENERS: usize = 50;
 const BATCH: usize = 1_000;
@@ -72,6 +72,12 @@ pub(crate) fn measure() {
         );
         let reader = SqliteReader::new(database.path().to_str().unwrap()).unwrap();
         ask_all(&reader, &history).await;
+        let mut next = (SPAN.as_millis() + 3_600_000) as u64;
+        for batch in [100, 1_000, 10_000] {
+            let listener = &history.listeners[0];
+            let stored = rows::onto(&database, &store, listener, &mut next, batch).await;
+            println!("{}", crate::stored(&stored, batch));
+        }
     });
 }
 

@@ -7,6 +7,8 @@
 mod bare;
 mod history;
 mod leaks;
+mod prune;
+mod registrations;
 mod rows;
 
 use std::time::Duration;
@@ -15,11 +17,13 @@ use std::time::Duration;
 const TURNS: usize = 15;
 
 /// What can be measured, by the name that asks for it; all of it if none is given.
-const FIGURES: [(&str, fn()); 5] = [
+const FIGURES: [(&str, fn()); 7] = [
     ("executions", executions),
     ("store", store),
     ("leaks", leaks),
     ("size", size),
+    ("prune", prune),
+    ("registrations", registrations),
     ("history", history::measure),
 ];
 
@@ -54,13 +58,17 @@ fn executions() {
 fn store() {
     for batch in [100, 1_000, 10_000] {
         let stored = rows::measure(batch);
-        println!(
-            "store       {}   rusqlite   {}   batches of {batch:>6}   ratio {}",
-            per_second(&stored.ours),
-            per_second(&stored.bare),
-            ratio(&stored)
-        );
+        println!("{}", self::stored(&stored, batch));
     }
+}
+
+pub(crate) fn stored(pairs: &Pairs, batch: usize) -> String {
+    format!(
+        "store       {}   rusqlite   {}   batches of {batch:>6}   ratio {}",
+        per_second(&pairs.ours),
+        per_second(&pairs.bare),
+        ratio(pairs)
+    )
 }
 
 fn leaks() {
@@ -76,6 +84,29 @@ fn leaks() {
             difference(&pairs)
         );
     }
+}
+
+fn prune() {
+    let waits = prune::measure();
+    let differences = waits.ours.0.iter().zip(&waits.bare.0);
+    let differences = Figures(differences.map(|(ours, bare)| ours - bare).collect());
+    println!(
+        "prune       p99 of a commit while 5 MB of 80 go {:.1} ms, alone {:.1} ms; added {:.1} ms, at most {:.1}",
+        waits.ours.median(),
+        waits.bare.median(),
+        differences.median(),
+        differences.percentile(99)
+    );
+}
+
+fn registrations() {
+    let seconds = registrations::measure();
+    println!(
+        "10,000 registrations {:.2} s   rusqlite {:.2} s   ratio {}",
+        seconds.ours.median(),
+        seconds.bare.median(),
+        ratio(&seconds)
+    );
 }
 
 fn size() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use executor_core::ports::{Batch, RecordStore, RegistrationStore, SessionStore};
-use executor_core::{ExecutionRecord, ListenerId};
+use executor_core::{ExecutionRecord, ListenerId, ListenerKey, ListenerRegistration};
 use executor_testkit::{TempDatabase, listener, record, session};
 use rusqlite::{Connection, params};
 use telemetry_store::SqliteStore;
@@ -78,6 +78,50 @@ async fn through_the_store(database: &TempDatabase, batch: usize) -> Duration {
     begun.elapsed()
 }
 
+/// The same on a table that is long already, and the same one for both: rows that end from `next`
+/// milliseconds on, in turns.
+pub(crate) async fn onto(
+    database: &TempDatabase,
+    store: &SqliteStore,
+    listener: &(Arc<ListenerKey>, ListenerId),
+    next: &mut u64,
+    batch: usize,
+) -> Pairs {
+    let mut pairs = Pairs::default();
+    let mut connection = connection(&database.path());
+    let session = session();
+    let key = Arc::clone(&listener.0);
+    let registration = ListenerRegistration {
+        key,
+        ..executor_testkit::listener("")
+    };
+    let mut some = |count: usize| -> Vec<ExecutionRecord> {
+        let first = *next;
+        *next += count as u64;
+        let made = (first..*next).map(|at| record(&registration, Some(listener.1), at));
+        made.collect()
+    };
+    for _ in 0..TURNS / 3 {
+        let batches: Vec<Vec<_>> = (0..ROWS / batch).map(|_| some(batch)).collect();
+        let begun = Instant::now();
+        for records in batches {
+            let session = Arc::clone(&session);
+            store
+                .persist(Arc::new(Batch { session, records }))
+                .await
+                .unwrap();
+        }
+        pairs.ours.push(ROWS as f64 / begun.elapsed().as_secs_f64());
+        let batches: Vec<Vec<_>> = (0..ROWS / batch).map(|_| some(batch)).collect();
+        let begun = Instant::now();
+        for records in batches {
+            insert(&mut connection, &records);
+        }
+        pairs.bare.push(ROWS as f64 / begun.elapsed().as_secs_f64());
+    }
+    pairs
+}
+
 async fn through_rusqlite(database: &TempDatabase, batch: usize) -> Duration {
     let store = database.open().await.unwrap();
     let records = records(&store).await;
@@ -91,8 +135,9 @@ async fn through_rusqlite(database: &TempDatabase, batch: usize) -> Duration {
     begun.elapsed()
 }
 
-fn connection(path: &Path) -> Connection {
+pub(crate) fn connection(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
+    connection.busy_timeout(Duration::from_secs(10)).unwrap();
     let pragmas = "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
                    PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;";
     connection.execute_batch(pragmas).unwrap();

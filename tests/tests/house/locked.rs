@@ -87,7 +87,7 @@ async fn f02_a_locked_database_does_not_hold_up_the_shutdown() {
     }
     let report = house.executor.shutdown(Duration::from_secs(1)).await;
     assert_eq!(
-        (report.ledger.waiting, report.ledger.total_dropped()),
+        (report.ledger.waiting, report.ledger.spooled),
         (0, 10),
         "{}",
         report.ledger

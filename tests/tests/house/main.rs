@@ -6,6 +6,8 @@ mod canaries;
 mod crash;
 mod killed;
 mod locked;
+mod opening;
 mod panics;
 mod path;
 mod support;
+mod torture;

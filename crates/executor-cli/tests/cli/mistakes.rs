@@ -30,6 +30,12 @@ fn a_mistake_in_the_configuration_names_file_line_and_column() {
             listener("l", "[\"true\"]", "").replace('#', "a.#.b"),
             "c.toml:4:9: `a.#.b` is not a topic",
         ),
+        (
+            "[[job]]\napp = \"a\"\nname = \"j\"\nrun = [\"true\"]\ntime_zone = \"UTC\"\n\
+             cron = \"0 25 * * *\"\n"
+                .to_owned(),
+            "c.toml:6:8: `0 25 * * *`: hours `25` at column 3: write numbers from 0 to 23",
+        ),
         ("= 1".to_owned(), "c.toml:1:1: "),
     ];
     for (text, expected) in mistakes {

@@ -170,6 +170,41 @@ fn a_job_that_goes_on_does_not_hold_up_the_end_of_the_events() {
 }
 
 #[test]
+fn jobs_run_on_every_kind_of_schedule() {
+    let place = Place::new();
+    let job = |name: &str, schedule: &str| {
+        format!("[[job]]\napp = \"a\"\nname = \"{name}\"\nrun = [\"@noop\"]\n{schedule}\n")
+    };
+    let jobs = [
+        job("every", "every = \"100ms\"\njitter = \"10ms\""),
+        job(
+            "cron",
+            "cron = \"* * * * * *\"\ntime_zone = \"Europe/Berlin\"",
+        ),
+        job("after", "after = \"100ms\""),
+        job("past", "at = \"2020-01-01T00:00:00Z\""),
+        job(
+            "future",
+            "at = \"9000-01-01T00:00:00\"\ntime_zone = \"UTC\"",
+        ),
+    ];
+    place.file("c.toml", &jobs.concat());
+    let said = place.run(&["run", "c.toml", "--for", "1500ms"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let warning = "the time of job a[0].past has passed; it will not run";
+    assert!(said.err.contains(warning), "{}", said.err);
+    let ran = "SELECT group_concat(DISTINCT name) FROM \
+               (SELECT name FROM executions_v WHERE trigger_mode = 'schedule' ORDER BY name)";
+    assert_eq!(place.text("telemetry.db", ran), "after,cron,every");
+    let once = "SELECT count(*) FROM executions_v WHERE name = 'after'";
+    assert_eq!(place.number("telemetry.db", once), 1);
+    let known = "SELECT trigger_type || ' ' || trigger_label || ': ' || trigger_detail \
+                 FROM scheduled_jobs WHERE name = 'every'";
+    let expected = "interval every 100ms: every 100ms, jitter up to 10ms, missed runs: skipped";
+    assert_eq!(place.text("telemetry.db", known), expected);
+}
+
+#[test]
 fn a_database_in_memory_is_gone_afterwards_by_whatever_name() {
     let place = Place::new();
     place.file("c.toml", &listener("all", "[\"@noop\"]", ""));

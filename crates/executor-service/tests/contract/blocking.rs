@@ -281,6 +281,13 @@ async fn a13_the_pool_is_no_larger_than_it_may_be_and_warns_at_three_quarters() 
     fixture.stop().await;
 }
 
+#[test]
+fn a13_the_pool_has_four_threads_more_than_cores_and_at_most_thirty_two() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = Config::default().blocking_threads;
+    assert_eq!(threads, if cores < 28 { cores + 4 } else { 32 });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a13_the_shutdown_joins_what_ends_in_time_and_names_what_does_not() {
     let fixture = of_threads(8).await;

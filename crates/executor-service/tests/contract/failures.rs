@@ -25,6 +25,7 @@ on_both_runtimes!(
     b03_the_context_says_everything_also_what_the_record_leaves_out,
     b04_an_error_handler_that_fails_panics_or_hangs_is_counted_and_nothing_else,
     b05_of_one_entity_one_runs_and_one_waits_and_of_all_no_more_than_sixty_four,
+    b05_the_earliest_failure_is_the_one_that_waits,
 );
 
 async fn of_tier(
@@ -295,7 +296,8 @@ async fn b03_the_context_says_everything_also_what_the_record_leaves_out() {
     let command = listener.invoke(event().with_payload("error"));
     let result = fixture.executor.execute(command).await.unwrap();
     assert_eq!(result.outcome.failure().unwrap().report, None);
-    let failure = told.recv().await.unwrap();
+    // One that panics tells nobody.
+    let failure = timeout(secs(60), told.recv()).await.unwrap().unwrap();
     assert_eq!(failure.execution_id, result.execution_id);
     assert_eq!(
         (failure.topic(), failure.name()),
@@ -322,7 +324,7 @@ async fn b03_the_context_says_everything_also_what_the_record_leaves_out() {
         .await
         .unwrap();
     fixture.executor.execute(job.run_now()).await.unwrap();
-    let failure = of_job.recv().await.unwrap();
+    let failure = timeout(secs(60), of_job.recv()).await.unwrap().unwrap();
     assert_eq!(
         (failure.name(), failure.group(), failure.arguments_json()),
         ("nightly", Some("night"), Some("[1]"))
@@ -361,6 +363,21 @@ async fn b04_an_error_handler_that_fails_panics_or_hangs_is_counted_and_nothing_
         "five seconds are over"
     );
     assert_eq!(fixture.stored().await.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b04_an_error_handler_has_five_seconds_unless_told_otherwise() {
+    let fixture = Fixture::start(|builder| builder).await;
+    let builder = fixture.builder("hangs");
+    let builder = builder.on_error(|_: HandlerFailure| forever());
+    let fails = builder.handler(|_: Arc<Event>| async { Err("no".into()) });
+    let fails = fails.register().await.unwrap();
+    fixture.run(&fails).await;
+    sleep(millis(4_900)).await;
+    assert_eq!(fixture.executor.error_handler_failures(), 0);
+    sleep(millis(200)).await;
+    assert_eq!(fixture.executor.error_handler_failures(), 1);
+    fixture.stop().await;
 }
 
 /// Listeners whose error handlers take a second, and how many of those run at once at most.
@@ -406,14 +423,42 @@ async fn b05_of_one_entity_one_runs_and_one_waits_and_of_all_no_more_than_sixty_
         fixture.run(&listener).await;
     }
     sleep(secs(3)).await;
-    assert_eq!(
-        (told.load(Ordering::SeqCst), most.load(Ordering::SeqCst)),
-        (102, 64)
+    assert_eq!(told.load(Ordering::SeqCst), 102);
+    let most = most.load(Ordering::SeqCst);
+    // In real time a second is short, and the first may have ended when the last begins.
+    assert!(
+        most == 64 || (!crate::support::is_paused() && most < 64),
+        "{most} at once"
     );
     assert_eq!(
         fixture.executor.error_handlers_suppressed(),
         8,
         "each of the hundred could wait"
     );
+    fixture.stop().await;
+}
+
+async fn b05_the_earliest_failure_is_the_one_that_waits() {
+    let fixture = Fixture::new().await;
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let second = secs(1);
+    let builder = fixture.builder("fails");
+    let builder = builder.on_error(move |failure: HandlerFailure| {
+        let _ = sender.send(failure.event().and_then(|event| event.id.clone()));
+        sleep(second)
+    });
+    let fails = builder.handler(|_: Arc<Event>| async { Err("no".into()) });
+    let fails = fails.register().await.unwrap();
+    for id in ["0", "1", "2", "3"] {
+        let command = fails.invoke(event().with_id(id));
+        fixture.executor.execute(command).await.unwrap();
+    }
+    sleep(secs(4)).await;
+    let mut ids = Vec::new();
+    while let Ok(id) = told.try_recv() {
+        ids.extend(id);
+    }
+    assert_eq!(ids.iter().map(|id| &**id).collect::<Vec<_>>(), ["0", "1"]);
+    assert_eq!(fixture.executor.error_handlers_suppressed(), 2);
     fixture.stop().await;
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{RecordStore, SessionStatus};
+use executor_core::ports::{Batch, RecordStore, SessionStatus};
 use executor_core::{DropReason, ErrorClass, Event, Status};
 use executor_service::{CommandExecutor, Config, StartError};
-use executor_testkit::{Fault, MemoryStore};
+use executor_testkit::{self as kit, Fault, MemoryStore, TestClock};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Fixture, event, forever, statuses};
@@ -182,6 +182,51 @@ async fn f02_a_shutdown_that_was_given_up_can_be_finished() {
     );
     let report = fixture.stop().await;
     assert_eq!(report.ledger.stored, 1, "{}", report.ledger);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d04_a_heartbeat_every_thirty_seconds_brings_the_ledger() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    fixture.run(&listener).await;
+    let session = fixture.executor.session_id();
+    let offered = || {
+        let (status, ledger) = fixture.store.session(session).unwrap();
+        (status, ledger.offered)
+    };
+    sleep(Duration::from_millis(29_900)).await;
+    assert_eq!(offered(), (SessionStatus::Running, 0));
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(offered(), (SessionStatus::Running, 1));
+    fixture.run(&listener).await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(offered(), (SessionStatus::Running, 2));
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn d08_what_is_too_old_already_goes_at_the_start() {
+    let store = MemoryStore::new();
+    let mut old = kit::record(&kit::listener("hall"), None, 0);
+    old.started_at = old.started_at.saturating_sub(Duration::from_secs(3_600));
+    let young = kit::record(&kit::listener("hall"), None, 0);
+    let batch = Batch {
+        session: kit::session(),
+        records: vec![old, young.clone()],
+    };
+    store.persist(Arc::new(batch)).await.unwrap();
+    let config = Config {
+        retention: executor_service::Retention {
+            max_age: Some(Duration::from_secs(1_800)),
+            ..executor_service::Retention::FOR_EVER
+        },
+        ..Config::default()
+    };
+    let builder = CommandExecutor::builder(store.clone()).config(config);
+    let executor = builder.clock(TestClock::new()).start().await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(store.records(), [young]);
+    executor.shutdown(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(start_paused = true)]

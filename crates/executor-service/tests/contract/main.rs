@@ -10,11 +10,22 @@ mod blocking;
 mod cancellation;
 mod completions;
 mod failures;
+mod handles;
 mod lifecycle;
+mod logged;
 mod losses;
+#[cfg(feature = "metrics")]
+mod metering;
 mod overlap;
 mod privacy;
 mod programs;
 mod queue;
+mod records;
 mod running;
+mod schedule_clock;
+mod schedule_year;
+mod schedules;
+#[cfg(feature = "serde")]
+mod settings;
+mod spool;
 mod supervision;

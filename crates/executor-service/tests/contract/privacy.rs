@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use executor_core::redact::{Redact, TextKind};
-use executor_core::{Event, HandlerError, HandlerFailure};
+use executor_core::{Event, HandlerError, HandlerFailure, Outcome};
 
 use crate::support::{Fixture, Logs};
 
@@ -12,6 +12,8 @@ on_both_runtimes!(
     a20_arguments_are_recorded_only_if_asked_for,
     a20_the_hook_sees_every_text_whole_and_before_the_record_is_offered,
     a20_of_a_text_whose_redaction_panics_nothing_is_kept,
+    a20_the_hook_sees_why_a_run_was_skipped,
+    a20_a_secret_that_lies_on_the_cut_is_seen_whole,
 );
 
 async fn a20_arguments_are_recorded_only_if_asked_for() {
@@ -98,7 +100,12 @@ async fn a20_the_hook_sees_every_text_whole_and_before_the_record_is_offered() {
         !report.contains("777") && report.ends_with("and *"),
         "{report}"
     );
-    let logged = format!("{:?}", logs.of("ERROR"));
+    // An execution's id is drawn at random, and may have any digits.
+    let mut lines = logs.of("ERROR");
+    lines
+        .iter_mut()
+        .for_each(|line| drop(line.fields.remove("execution.id")));
+    let logged = format!("{lines:?}");
     assert!(logged.contains("and *") && logged.contains("topic motion.*"));
     assert!(!logged.contains("1234") && !logged.contains("777"));
 }
@@ -111,4 +118,40 @@ async fn a20_of_a_text_whose_redaction_panics_nothing_is_kept() {
     let failure = fixture.only_record().await.failure.unwrap();
     assert_eq!(failure.message, "<the redaction hook panicked>");
     assert!(!failure.report.as_ref().unwrap().contains("12"));
+}
+
+async fn a20_the_hook_sees_why_a_run_was_skipped() {
+    let fixture = Fixture::redacting(Digits).await;
+    let builder = fixture.builder("guarded").only_if(|_: &Event| false);
+    let builder = builder.details(|details| details.guard_description = Some("pin 1234".into()));
+    let listener = builder.handler(|_: Arc<Event>| async { Ok(()) });
+    let outcome = fixture.run(&listener.register().await.unwrap()).await;
+    assert_eq!(outcome, Outcome::Skipped("guard: pin ****".into()));
+    let failure = fixture.only_record().await.failure.unwrap();
+    assert_eq!(failure.message, "guard: pin ****");
+}
+
+/// Knows one word, and not the half of it.
+struct Word;
+
+impl Redact for Word {
+    fn redact<'t>(&self, _: TextKind, text: &'t str) -> Cow<'t, str> {
+        Cow::Owned(text.replace("swordfish", "*"))
+    }
+}
+
+async fn a20_a_secret_that_lies_on_the_cut_is_seen_whole() {
+    let fixture = Fixture::redacting(Word).await;
+    // One after the other, so that the cut is somewhere among them.
+    let text = format!("{}\nthe end", "swordfish".repeat(2_000));
+    let handler = move |_: Arc<Event>| {
+        let text = text.clone();
+        async move { Err(text.into()) }
+    };
+    fixture.run_once(handler).await;
+    let failure = fixture.only_record().await.failure.unwrap();
+    for text in [&failure.message, failure.report.as_ref().unwrap()] {
+        assert!(text.ends_with("the end"), "{text}");
+        assert!(!text.contains("fish") && !text.contains("sword"), "{text}");
+    }
 }

@@ -98,7 +98,7 @@ impl Fixture {
         Self::start(|builder| builder.redact(hook)).await
     }
 
-    async fn start(set_up: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) async fn start(set_up: impl FnOnce(Builder) -> Builder) -> Self {
         somebody_listens();
         let store = MemoryStore::new();
         let builder = CommandExecutor::builder(store.clone()).clock(TestClock::new());

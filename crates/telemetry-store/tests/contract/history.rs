@@ -147,3 +147,47 @@ async fn d09_what_is_found_is_what_was_stored() {
     let subjects: HashSet<Subject> = records.into_iter().map(|record| record.subject).collect();
     assert_eq!(subjects.len(), 3);
 }
+
+#[tokio::test]
+async fn d09_executions_that_end_at_the_same_moment_are_all_found_by_it() {
+    let database = Database::new();
+    let store = database.open().await;
+    // The ids of all but one of them have moved up.
+    let records: Vec<_> = (0..20)
+        .map(|_| kit::record(&kit::listener("hall"), None, 1_000))
+        .collect();
+    persist(&store, &kit::session(), records.clone())
+        .await
+        .unwrap();
+    let ended = records[0].ended_at();
+    let filter = Filter {
+        from: Some(ended),
+        to: Some(ended.saturating_add(Duration::from_micros(1))),
+        ..Filter::default()
+    };
+    assert_eq!(all(&database.reader(), &filter).await.len(), 20);
+    let before = Filter {
+        from: None,
+        to: Some(ended),
+        ..filter
+    };
+    assert_eq!(all(&database.reader(), &before).await, []);
+}
+
+#[tokio::test]
+async fn d09_the_executions_of_one_session_are_counted() {
+    let database = Database::new();
+    let store = database.open().await;
+    let sessions = [kit::session(), kit::session()];
+    for (session, count) in sessions.iter().zip([3, 5]) {
+        let records = (0..count)
+            .map(|at| kit::record(&kit::listener("hall"), None, at))
+            .collect();
+        persist(&store, session, records).await.unwrap();
+    }
+    let reader = database.reader();
+    for (session, count) in sessions.iter().zip([3, 5]) {
+        assert_eq!(reader.count(Some(session.id)).await.unwrap(), count);
+    }
+    assert_eq!(reader.count(None).await.unwrap(), 8);
+}

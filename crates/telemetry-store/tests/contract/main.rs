@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod damage;
+mod dying;
+mod faults;
 mod history;
+mod kinds;
 mod migrations;
 mod opening;
 mod pruning;
@@ -12,5 +16,6 @@ mod queries;
 mod records;
 mod registrations;
 mod rollups;
+mod schedules;
 mod sessions;
 mod support;

@@ -1,7 +1,10 @@
 //! The schema: its migrations there and back, and that `schema.rs` is what they make.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use executor_core::DropReason;
+use executor_core::ports::{Gap, Housekeeping, SessionStore};
 use executor_testkit as kit;
 use telemetry_store::Window;
 use telemetry_store::migrate::Migrator;
@@ -80,7 +83,7 @@ async fn an_older_database_is_not_read_before_it_is_migrated() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("lacks the migration") && error.contains("_rollups"),
+        error.contains("lacks the migration") && error.contains("_sessions_view"),
         "{error}"
     );
 }
@@ -142,4 +145,64 @@ fn tables_are_strict_and_every_reference_says_what_a_deletion_does() {
     let silent = "SELECT count(*) FROM pragma_table_list t, pragma_foreign_key_list(t.name) f \
                   WHERE f.on_delete = 'NO ACTION'";
     assert_eq!(database.number(silent), 0);
+}
+
+#[tokio::test]
+async fn sessions_and_gaps_can_be_read_by_people() {
+    let database = Database::new();
+    let store = database.open().await;
+    let session = kit::session();
+    store.open_session(session.clone()).await.unwrap();
+    let gap = Gap {
+        session: session.id,
+        reason: DropReason::Overflow,
+        count: 3,
+        first_at: session.started_at,
+        last_at: session
+            .started_at
+            .saturating_add(Duration::from_millis(1_500)),
+        entities: vec![(kit::record(&kit::listener("hall"), None, 0).subject, 2)],
+    };
+    store.record_gaps(vec![gap]).await.unwrap();
+    let row = "SELECT concat_ws('|', session_id, host, pid, status, started, heartbeat, \
+               coalesce(stopped, '-'), lasted_s, dropped) FROM sessions_v";
+    let at = "2026-01-01T00:00:00.000000Z";
+    let expected = format!("{}|testhost|4711|running|{at}|{at}|-|0.0|0", session.id);
+    assert_eq!(database.text(row), expected);
+    let row = "SELECT concat_ws('|', session_id, reason, count, first, last, kind, name, topic, of_it) \
+               FROM gaps_v";
+    let expected = format!(
+        "{}|overflow|3|{at}|2026-01-01T00:00:01.500000Z|handler|hall|motion.hall|2",
+        session.id
+    );
+    assert_eq!(database.text(row), expected);
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_half_way_changes_nothing() {
+    let database = Database::new();
+    let store = database.open().await;
+    let batch = vec![kit::record(&kit::listener("hall"), None, 0)];
+    persist(&store, &kit::session(), batch).await.unwrap();
+    drop(store);
+    while Migrator::open(database.url())
+        .unwrap()
+        .status()
+        .unwrap()
+        .iter()
+        .filter(|migration| migration.applied)
+        .count()
+        > 2
+    {
+        Migrator::open(database.url()).unwrap().down().unwrap();
+    }
+    // The last statement of the last migration finds its name taken.
+    let taken = "CREATE TABLE gaps_v (name TEXT)";
+    database.outside().execute(taken, []).unwrap();
+    let before = schema(&database);
+    assert!(Migrator::open(database.url()).unwrap().up().is_err());
+    assert_eq!(schema(&database), before);
+    database.outside().execute("DROP TABLE gaps_v", []).unwrap();
+    database.open().await;
+    assert_eq!(database.number("SELECT count(*) FROM executions_v"), 1);
 }

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use executor_core::ports::Housekeeping;
+use executor_testkit as kit;
+use telemetry_store::migrate::Migrator;
 use telemetry_store::{OpenError, SqliteReader, SqliteStore, Window};
 
-use crate::support::Database;
+use crate::support::{Database, persist};
 
 /// Everything in a directory: names, bytes and times.
 fn everything_in(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
@@ -75,6 +77,28 @@ async fn d05_what_is_not_ours_is_refused_and_not_one_byte_changes() {
 }
 
 #[tokio::test]
+async fn d05_what_another_program_has_not_checkpointed_is_not_touched() {
+    let (theirs, database) = (Database::new(), Database::new());
+    let outside = theirs.outside();
+    let cats = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; \
+                CREATE TABLE cats (name TEXT); INSERT INTO cats VALUES ('Mia')";
+    outside.execute_batch(cats).unwrap();
+    // As a kill leaves it: whoever opens it for writing has to recover it.
+    for suffix in ["", "-wal"] {
+        let name = |database: &Database| format!("{}{suffix}", database.url());
+        fs::copy(name(&theirs), name(&database)).unwrap();
+    }
+    let before = everything_in(database.directory.path());
+    assert_eq!(before.len(), 2);
+    let refused = SqliteStore::open(database.url()).await.err();
+    assert!(
+        matches!(refused, Some(OpenError::Foreign { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(everything_in(database.directory.path()), before);
+}
+
+#[tokio::test]
 async fn d05_our_own_database_is_known_after_a_checkpoint_was_cut_off() {
     let database = Database::new();
     drop(database.open().await);
@@ -112,9 +136,49 @@ async fn d05_a_newer_database_is_refused_naming_both_versions() {
     let refused = SqliteStore::open(database.url()).await.err().unwrap();
     let text = refused.to_string();
     assert!(
-        text.contains("29991231000001") && text.contains("_rollups"),
+        text.contains("29991231000001") && text.contains("_sessions_view"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn d05_a_newer_database_is_not_read_either() {
+    let database = Database::new();
+    drop(database.open().await);
+    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000001')";
+    database.outside().execute(newer, []).unwrap();
+    let unread = database.reader().summaries(Window::default()).await;
+    let text = unread.unwrap_err().to_string();
+    assert!(
+        text.contains("29991231000001") && text.contains("_sessions_view"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn d05_an_older_database_is_migrated_and_keeps_its_rows() {
+    let database = Database::new();
+    let store = database.open().await;
+    let records = (0..50)
+        .map(|at| kit::record(&kit::listener("hall"), None, at))
+        .collect();
+    persist(&store, &kit::session(), records).await.unwrap();
+    drop(store);
+    let migrations = "SELECT count(*) FROM __diesel_schema_migrations";
+    let all = database.number(migrations);
+    // As far down as rows can stay.
+    let mut migrator = Migrator::open(database.url()).unwrap();
+    migrator.down().unwrap();
+    drop(migrator);
+    assert_eq!(database.number(migrations), all - 1);
+    let store = database.open().await;
+    store.health().await.unwrap();
+    assert_eq!(database.number(migrations), all);
+    let summed = database.reader().overall(Window::default()).await.unwrap();
+    assert_eq!(summed.runs(), 50);
+    let one_more = vec![kit::record(&kit::listener("hall"), None, 100)];
+    persist(&store, &kit::session(), one_more).await.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM executions"), 51);
 }
 
 #[tokio::test]
@@ -191,7 +255,7 @@ async fn d05_starters_at_the_same_time_do_not_collide() {
         }
         assert_eq!(
             database.number("SELECT count(*) FROM __diesel_schema_migrations"),
-            3
+            4
         );
     }
 }

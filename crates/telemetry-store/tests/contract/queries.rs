@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::RegistrationStore;
-use executor_core::{Failure, Status};
+use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RecordStore, RegistrationStore};
+use executor_core::{Failure, Status, Timestamp};
 use executor_testkit as kit;
 use telemetry_store::{RELATIVE_ERROR, Window};
 
@@ -134,4 +134,68 @@ async fn d10_a_value_that_no_enum_knows_is_an_error_that_names_the_row() {
     assert_eq!(error, expected);
     let one = database.reader().execution(id).await.unwrap_err();
     assert_eq!(one.to_string(), expected);
+}
+
+#[tokio::test]
+async fn d10_a_kind_that_nobody_knows_is_an_error_that_names_the_row() {
+    let database = Database::new();
+    let store = database.open().await;
+    let record = kit::record(&kit::listener("hall"), None, 0);
+    let id = record.execution_id;
+    persist(&store, &kit::session(), vec![record])
+        .await
+        .unwrap();
+    let outside = database.outside();
+    outside
+        .execute("UPDATE executions SET kind = 7", [])
+        .unwrap();
+    let row = database.number("SELECT id FROM executions");
+    let expected =
+        format!("the execution with id {row} has the kind 7, which this program does not know");
+    let reader = database.reader();
+    let one = reader.execution(id).await.unwrap_err();
+    assert_eq!(one.to_string(), expected);
+    let all = reader.overall(Window::default()).await.unwrap_err();
+    assert_eq!(all.to_string(), expected);
+}
+
+#[tokio::test]
+async fn d10_a_row_that_nobody_knows_is_not_rolled_up_as_something_else() {
+    let database = Database::new();
+    let store = database.open().await;
+    // Waits for what the opening left to be rolled up: nothing.
+    let nothing = PruneSlice {
+        rule: PruneRule::EndedBefore(Timestamp::from_micros(0)),
+        max_rows: 1,
+    };
+    assert_eq!(store.prune(nothing).await.unwrap(), 0);
+    let records = (0..10)
+        .map(|at| kit::record(&kit::listener("hall"), None, at * 1_000))
+        .collect();
+    persist(&store, &kit::session(), records).await.unwrap();
+    let unknown = "UPDATE executions SET status = 42 WHERE id = (SELECT max(id) FROM executions)";
+    database.outside().execute(unknown, []).unwrap();
+    // Opening rolls up what is there; closing waits for it.
+    drop(store);
+    RecordStore::close(&database.open().await).await.unwrap();
+    let counted = "SELECT sum(success) FROM rollups WHERE span_us = 3600000000";
+    assert_eq!(database.number(counted), 9);
+    let all = database.reader().overall(Window::default()).await;
+    assert!(all.unwrap_err().to_string().contains("the status 42"));
+}
+
+#[tokio::test]
+async fn d10_a_trigger_mode_that_nobody_knows_is_an_error() {
+    let database = Database::new();
+    let store = database.open().await;
+    let record = kit::record_of_job(&kit::job("nightly"), None, 0);
+    let id = record.execution_id;
+    persist(&store, &kit::session(), vec![record])
+        .await
+        .unwrap();
+    let outside = database.outside();
+    outside
+        .execute("UPDATE executions SET trigger_mode = 'whim'", [])
+        .unwrap();
+    assert!(database.reader().execution(id).await.is_err());
 }

@@ -5,34 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Fate, RegistrationStore};
-use executor_core::{
-    DropReason, Failure, ListenerId, SourceTier, Status, TimeoutOrigin, Timestamp,
-};
+use executor_core::{Failure, ListenerId, SourceTier, Status, TimeoutOrigin, Timestamp};
 use executor_testkit as kit;
 
 use crate::support::{Database, persist};
-
-#[tokio::test]
-async fn c04_a_bad_row_costs_no_other_row() {
-    let database = Database::new();
-    let store = database.open().await;
-    let listener = kit::listener("hall");
-    let id = store.register_listener(listener.clone()).await.unwrap();
-    let mut records: Vec<_> = (0..200)
-        .map(|at| kit::record(&listener, Some(id), at))
-        .collect();
-    // Two billion characters are more than SQLite holds in a row; a billion suffice.
-    let huge = "x".repeat(1_000_000_001);
-    records[100].arguments_json = Some(huge.into());
-    let fates = persist(&store, &kit::session(), records).await.unwrap();
-    let aside: Vec<usize> = (0..200).filter(|at| fates[*at] != Fate::Stored).collect();
-    assert_eq!(aside, [100]);
-    let Fate::SetAside { reason, detail } = &fates[100] else {
-        panic!("{:?}", fates[100]);
-    };
-    assert_eq!(*reason, DropReason::Unstorable, "{detail}");
-    assert_eq!(database.number("SELECT count(*) FROM executions"), 199);
-}
 
 #[tokio::test]
 async fn c06_storing_a_batch_again_adds_nothing() {

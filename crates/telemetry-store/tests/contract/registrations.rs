@@ -1,10 +1,11 @@
 //! Clauses D1 to D3: listeners and jobs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{Apply, Reconcile, Reconciled, RegistrationId, RegistrationStore};
+use executor_core::ports::{Apply, Fate, Reconcile, Reconciled, RegistrationId, RegistrationStore};
 use executor_core::registration::Overlap;
-use executor_core::{JobId, ListenerId, SourceTier, Timestamp};
+use executor_core::{JobId, JobKey, ListenerId, ListenerKey, SourceTier, Timestamp};
 use executor_testkit as kit;
 
 use crate::support::{Database, persist};
@@ -53,6 +54,85 @@ async fn d01_registering_again_keeps_the_id_and_updates_every_column() {
 }
 
 #[tokio::test]
+async fn d01_a_job_that_is_registered_again_is_updated_and_live_too() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut job = kit::job("nightly");
+    job.handler_name = Some("old".into());
+    job.group = Some("night".into());
+    job.arguments_json = Some("[1]".into());
+    let id = store.register_job(job.clone()).await.unwrap();
+    let used = kit::record_of_job(&job, Some(id), 0);
+    persist(&store, &kit::session(), vec![used]).await.unwrap();
+    store.reconcile(wanted(&[])).await.unwrap();
+    let at = Timestamp::from_micros(5);
+    store
+        .mark_cancelled(RegistrationId::Job(id), at)
+        .await
+        .unwrap();
+    let marks = "SELECT count(*) FROM scheduled_jobs WHERE retired_us = 77 AND removed_us = 5";
+    assert_eq!(database.number(marks), 1);
+
+    job.handler_name = Some("new".into());
+    job.group = None;
+    job.arguments_json = Some("[2]".into());
+    job.schedule.trigger_type = "cron".into();
+    job.schedule.label = Some("at two".into());
+    job.details.timeout = None;
+    assert_eq!(store.register_job(job).await.unwrap(), id);
+    let row = "SELECT concat_ws('|', handler_name, coalesce(job_group, '-'), arguments_json, \
+               trigger_type, trigger_label, coalesce(timeout_us, '-'), coalesce(retired_us, '-'), \
+               coalesce(removed_us, '-')) FROM scheduled_jobs";
+    assert_eq!(database.text(row), "new|-|[2]|cron|at two|-|-|-");
+}
+
+#[tokio::test]
+async fn d01_every_part_of_a_key_tells_registrations_apart() {
+    let database = Database::new();
+    let store = database.open().await;
+    let (listener, job) = (kit::listener("hall"), kit::job("nightly"));
+    let mut records = Vec::new();
+    for (app_key, instance, name, topic) in [
+        ("lights", 0, "hall", "motion.hall"),
+        ("heating", 0, "hall", "motion.hall"),
+        ("lights", 1, "hall", "motion.hall"),
+        ("lights", 0, "door", "motion.hall"),
+        ("lights", 0, "hall", "motion.door"),
+    ] {
+        let mut other = listener.clone();
+        other.key = Arc::new(ListenerKey {
+            app_key: app_key.into(),
+            instance,
+            name: name.into(),
+            topic: topic.into(),
+        });
+        store.register_listener(other.clone()).await.unwrap();
+        // Matched by its key when it is stored.
+        records.push(kit::record(&other, None, 0));
+    }
+    for (app_key, instance, name) in [
+        ("lights", 0, "nightly"),
+        ("heating", 0, "nightly"),
+        ("lights", 1, "nightly"),
+        ("lights", 0, "daily"),
+    ] {
+        let mut other = job.clone();
+        other.key = Arc::new(JobKey {
+            app_key: app_key.into(),
+            instance,
+            name: name.into(),
+        });
+        store.register_job(other.clone()).await.unwrap();
+        records.push(kit::record_of_job(&other, None, 0));
+    }
+    let fates = persist(&store, &kit::session(), records).await.unwrap();
+    assert_eq!(fates, vec![Fate::Stored; 9]);
+    let rows =
+        "SELECT count(DISTINCT listener_id) || ' ' || count(DISTINCT job_id) FROM executions";
+    assert_eq!(database.text(rows), "5 4");
+}
+
+#[tokio::test]
 async fn d02_reconciling_touches_only_what_is_stale_of_this_app() {
     let database = Database::new();
     let store = database.open().await;
@@ -68,7 +148,7 @@ async fn d02_reconciling_touches_only_what_is_stale_of_this_app() {
     framework.details.source_tier = SourceTier::Framework;
     store.register_listener(framework).await.unwrap();
     let mut other = kit::job("other");
-    other.key = std::sync::Arc::new(executor_core::JobKey {
+    other.key = Arc::new(JobKey {
         app_key: "heating".into(),
         ..(*other.key).clone()
     });
@@ -138,6 +218,78 @@ async fn d02_the_first_time_of_retirement_stands() {
 }
 
 #[tokio::test]
+async fn d02_jobs_are_reconciled_by_the_same_rules() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut framework = kit::job("framework");
+    framework.details.source_tier = SourceTier::Framework;
+    store.register_job(framework).await.unwrap();
+    let live = store.register_job(kit::job("live")).await.unwrap();
+    let also_live = store.register_job(kit::job("also live")).await.unwrap();
+    let unused = store.register_job(kit::job("unused")).await.unwrap();
+    let used = store.register_job(kit::job("used")).await.unwrap();
+    let record = kit::record_of_job(&kit::job("used"), Some(used), 0);
+    persist(&store, &kit::session(), vec![record])
+        .await
+        .unwrap();
+    let wanted = Reconcile {
+        live_jobs: vec![live, also_live],
+        ..wanted(&[])
+    };
+    let expected = Reconciled {
+        deleted: vec![RegistrationId::Job(unused)],
+        retired: vec![RegistrationId::Job(used)],
+    };
+    let dry = Reconcile {
+        apply: Apply::DryRun,
+        ..wanted.clone()
+    };
+    let names = "SELECT group_concat(name || coalesce(retired_us, ''), ' ') FROM scheduled_jobs";
+    let before = database.text(names);
+    assert_eq!(store.reconcile(dry).await.unwrap(), expected);
+    assert_eq!(database.text(names), before, "it was only asked");
+    assert_eq!(store.reconcile(wanted.clone()).await.unwrap(), expected);
+    assert_eq!(database.text(names), "framework live also live used77");
+    let later = Reconcile {
+        at: Timestamp::from_micros(99),
+        ..wanted
+    };
+    assert_eq!(store.reconcile(later).await.unwrap(), Reconciled::default());
+    assert_eq!(database.text(names), "framework live also live used77");
+}
+
+#[tokio::test]
+async fn d02_listeners_of_another_app_are_left_alone() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut other = kit::listener("hall");
+    other.key = Arc::new(ListenerKey {
+        app_key: "heating".into(),
+        ..(*other.key).clone()
+    });
+    store.register_listener(other).await.unwrap();
+    let done = store.reconcile(wanted(&[])).await.unwrap();
+    assert_eq!(done, Reconciled::default());
+    assert_eq!(database.number("SELECT count(*) FROM listeners"), 1);
+}
+
+#[tokio::test]
+async fn d03_the_first_time_of_removal_of_a_listener_stands() {
+    let database = Database::new();
+    let store = database.open().await;
+    let id = store
+        .register_listener(kit::listener("hall"))
+        .await
+        .unwrap();
+    for at in [5, 6] {
+        let at = Timestamp::from_micros(at);
+        let known = store.mark_cancelled(RegistrationId::Listener(id), at).await;
+        assert!(known.unwrap());
+    }
+    assert_eq!(database.number("SELECT removed_us FROM listeners"), 5);
+}
+
+#[tokio::test]
 async fn d03_cancelling_is_durable_and_an_unknown_id_is_reported() {
     let database = Database::new();
     let store = database.open().await;
@@ -169,4 +321,40 @@ async fn d03_cancelling_is_durable_and_an_unknown_id_is_reported() {
     );
     drop(store);
     assert_eq!(database.number("SELECT removed_us FROM scheduled_jobs"), 5);
+}
+
+#[tokio::test]
+async fn d02_ten_thousand_registrations_are_all_there_and_reconciled_dry_and_for_good() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut ids = Vec::new();
+    for number in 0..10_000 {
+        let listener = kit::listener(&format!("l{number}"));
+        ids.push(store.register_listener(listener).await.unwrap());
+    }
+    let count = "SELECT count(DISTINCT name) FROM listeners WHERE retired_us IS NULL";
+    assert_eq!(database.number(count), 10_000);
+    // Every tenth has history, every second is live.
+    let used = ids.iter().enumerate().step_by(10);
+    let records =
+        used.map(|(number, id)| kit::record(&kit::listener(&format!("l{number}")), Some(*id), 0));
+    persist(&store, &kit::session(), records.collect())
+        .await
+        .unwrap();
+    let live: Vec<ListenerId> = ids.iter().copied().skip(1).step_by(2).collect();
+    let dry = Reconcile {
+        apply: Apply::DryRun,
+        ..wanted(&live)
+    };
+    let planned = store.reconcile(dry).await.unwrap();
+    assert_eq!(
+        (planned.deleted.len(), planned.retired.len()),
+        (4_000, 1_000)
+    );
+    assert_eq!(database.number(count), 10_000, "a dry run changes nothing");
+    assert_eq!(store.reconcile(wanted(&live)).await.unwrap(), planned);
+    assert_eq!(database.number(count), 5_000);
+    assert_eq!(database.number("SELECT count(*) FROM listeners"), 6_000);
+    let again = store.reconcile(wanted(&live)).await.unwrap();
+    assert_eq!(again, Reconciled::default());
 }

@@ -77,6 +77,35 @@ async fn d04_a_session_is_crashed_only_when_its_process_is_gone() {
 }
 
 #[tokio::test]
+async fn d04_a_heartbeat_brings_the_ledger_and_comes_too_late_for_what_has_ended() {
+    let database = Database::new();
+    let store = database.open().await;
+    let session = kit::session();
+    store.open_session(Arc::clone(&session)).await.unwrap();
+    let at = Timestamp::from_micros;
+    store
+        .heartbeat(session.id, at(1_767_225_630_000_000), ledger())
+        .await
+        .unwrap();
+    let row = "SELECT concat_ws('|', status, heartbeat_us, coalesce(stopped_us, '-'), offered, stored, \
+               waiting, dropped_shutdown) FROM sessions";
+    assert_eq!(database.text(row), "running|1767225630000000|-|20|2|3|15");
+    let end = SessionEnd {
+        at: at(1_767_225_631_000_000),
+        status: SessionStatus::Success,
+        failure: None,
+        ledger: Ledger::default(),
+    };
+    store.close_session(session.id, end).await.unwrap();
+    let closed = database.text(row);
+    store
+        .heartbeat(session.id, at(1_767_225_660_000_000), ledger())
+        .await
+        .unwrap();
+    assert_eq!(database.text(row), closed);
+}
+
+#[tokio::test]
 async fn d04_a_living_session_is_found_by_whatever_name_its_database_has() {
     let database = Database::new();
     drop(database.open().await);
@@ -119,4 +148,53 @@ async fn c09_an_episode_of_loss_is_a_row_and_writing_it_again_replaces_it() {
         "no session, no row"
     );
     assert_eq!(database.number("SELECT count(*) FROM gaps"), 1);
+}
+
+#[tokio::test]
+async fn d04_a_session_whose_name_is_damaged_keeps_no_other_from_ending() {
+    let database = Database::new();
+    let dies = database.open().await;
+    let dead = kit::session();
+    dies.open_session(Arc::clone(&dead)).await.unwrap();
+    drop(dies);
+    let damaged = "INSERT INTO sessions (session_uuid, host, pid, started_us, heartbeat_us, status) \
+                   VALUES (x'0102', 'attic', 1, 1, 1, 'running')";
+    database.outside().execute(damaged, []).unwrap();
+    let store = database.open().await;
+    assert_eq!(store.mark_crashed().await.unwrap(), [dead.id]);
+    let left = "SELECT hex(session_uuid) FROM sessions WHERE status = 'running'";
+    assert_eq!(database.text(left), "0102");
+}
+
+#[tokio::test]
+async fn d04_a_session_without_a_row_is_not_closed_unless_it_was_opened_here() {
+    let database = Database::new();
+    let store = database.open().await;
+    let (opened, unknown) = (kit::session(), kit::session());
+    let end = SessionEnd {
+        at: opened.started_at,
+        status: SessionStatus::Success,
+        failure: None,
+        ledger: ledger(),
+    };
+    let error = store
+        .close_session(unknown.id, end.clone())
+        .await
+        .unwrap_err();
+    assert_eq!(error.class, executor_core::ErrorClass::Dangling);
+    // It was opened while the file was another one.
+    store.open_session(Arc::clone(&opened)).await.unwrap();
+    database
+        .outside()
+        .execute("DELETE FROM sessions", [])
+        .unwrap();
+    let beat = store.heartbeat(opened.id, opened.started_at, ledger());
+    beat.await.unwrap();
+    assert_eq!(database.text("SELECT status FROM sessions"), "running");
+    database
+        .outside()
+        .execute("DELETE FROM sessions", [])
+        .unwrap();
+    store.close_session(opened.id, end).await.unwrap();
+    assert_eq!(database.text("SELECT status FROM sessions"), "success");
 }

@@ -1,0 +1,148 @@
+//! `executor spool`: looks into the spools of living and dead processes, and hands what dead ones left
+//! to a database.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use command_executor::inspect::{self, Content, Entry};
+use command_executor::{ExecutionRecord, SqliteStore, Subject};
+use serde_json::{Value, json};
+
+use crate::args::{SpoolArgs, SpoolCommand};
+use crate::exit::{Failure, LOST};
+
+pub(crate) async fn spool(args: SpoolArgs) -> Result<ExitCode, Failure> {
+    match args.command {
+        SpoolCommand::Fsck { dir } => fsck(&dir),
+        SpoolCommand::Dump { dir } => dump(&dir),
+        SpoolCommand::Replay { dir, db } => replay(&dir, &db).await,
+    }
+}
+
+fn unreadable(dir: &Path) -> impl FnOnce(io::Error) -> Failure {
+    let dir = dir.to_owned();
+    move |source| Failure::SpoolDirectory { dir, source }
+}
+
+fn spools(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    inspect::spools(dir).map_err(unreadable(dir))
+}
+
+/// One line of JSON for each segment; the exit code says whether something is damaged.
+fn fsck(dir: &Path) -> Result<ExitCode, Failure> {
+    let mut is_damaged = false;
+    for spool in spools(dir)? {
+        let owner = inspect::owner(&spool)?;
+        let session = owner.as_ref().map(|(session, _)| session.id.to_string());
+        for segment in inspect::fsck(&spool)? {
+            is_damaged |= segment.damaged_bytes > 0;
+            print(&json!({
+                "file": segment.path.display().to_string(),
+                "session": session,
+                "segment": segment.number,
+                "version": segment.version,
+                "bytes": segment.bytes,
+                "frames": segment.frames,
+                "unsettled": segment.unsettled,
+                "damaged_frames": segment.damaged_frames,
+                "damaged_bytes": segment.damaged_bytes,
+            }))?;
+        }
+    }
+    Ok(if is_damaged {
+        ExitCode::from(LOST)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// One line of JSON for each frame and each damaged place.
+fn dump(dir: &Path) -> Result<ExitCode, Failure> {
+    for spool in spools(dir)? {
+        let mut failed = None;
+        inspect::dump(&spool, |segment, entry| {
+            let line = entry.map(|entry| describe(&segment.path, entry));
+            if let Some(Err(error)) = line.map(|line| print(&line)) {
+                failed.get_or_insert(error);
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(file: &Path, entry: Entry<'_>) -> Value {
+    let file = file.display().to_string();
+    match entry {
+        Entry::Damage { offset, bytes } => {
+            json!({ "file": file, "offset": offset, "damaged_bytes": bytes })
+        }
+        Entry::Frame {
+            offset,
+            sequence,
+            kind,
+            settled,
+            payload,
+            ..
+        } => {
+            let (what, content) = match inspect::content(kind, payload) {
+                Content::Record(record) => ("record", of_record(&record)),
+                Content::Start(record) => ("start", of_record(&record)),
+                Content::End(end) => (
+                    "end",
+                    json!({ "status": end.status.as_str(), "at_us": end.at.as_micros() }),
+                ),
+                Content::Session => ("session", Value::Null),
+                Content::Unknown { why } => ("unknown", json!({ "why": why })),
+                _ => ("unknown", Value::Null),
+            };
+            json!({
+                "file": file, "offset": offset, "sequence": sequence,
+                "settled": settled, "frame": what, "content": content,
+            })
+        }
+    }
+}
+
+fn of_record(record: &ExecutionRecord) -> Value {
+    let failure = record.failure.as_ref();
+    json!({
+        "execution_id": record.execution_id.to_string(),
+        "of": match &record.subject {
+            Subject::Listener { key, .. } => key.to_string(),
+            Subject::Job { key, .. } => key.to_string(),
+        },
+        "status": record.status.as_str(),
+        "started_us": record.started_at.as_micros(),
+        "duration_us": u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX),
+        "error": failure.map(|failure| format!("{}: {}", failure.error_type, failure.message)),
+    })
+}
+
+async fn replay(dir: &Path, db: &str) -> Result<ExitCode, Failure> {
+    // Looked at first: a mistaken directory makes no database.
+    let _ = spools(dir)?;
+    let store = SqliteStore::open(db).await?;
+    let replayed = inspect::replay(store, dir).await?;
+    let ledger = replayed.ledger;
+    print(&json!({
+        "spools": replayed.spools,
+        "alive": replayed.alive,
+        "recovered": ledger.recovered,
+        "stored": ledger.stored,
+        "dropped": ledger.total_dropped(),
+        "database": db,
+    }))?;
+    Ok(if ledger.total_dropped() > 0 {
+        ExitCode::from(LOST)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn print(line: &Value) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(Failure::Output)
+}

@@ -1,0 +1,160 @@
+//! Looking at spools from outside, for the command line: what is in them, and handing it to a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use executor_core::ports::{Session, SessionEnd, Store};
+use executor_core::{Clock, ExecutionRecord, Ledger, SystemClock};
+use record_spool::{Page, SpoolError};
+use tokio::sync::watch;
+
+use crate::codec;
+use crate::intake::{Intake, Limits};
+use crate::recording::Policy;
+use crate::recovery::{Recovery, Unfinished, directories};
+use crate::spooling::{kind, ledger_of, page_of};
+use crate::vitals::Vitals;
+
+pub use record_spool::{Entry, SegmentReport, dump, fsck};
+
+/// What a frame of a spool tells.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Content {
+    /// An execution has ended.
+    Record(Box<ExecutionRecord>),
+    /// An execution has begun: what its record would be, had the process died now.
+    Start(Box<ExecutionRecord>),
+    /// The session has ended, while the store was away.
+    End(SessionEnd),
+    /// The session has begun; there until it has ended in order.
+    Session,
+    /// Nothing that this program knows.
+    Unknown {
+        /// What is strange about it.
+        why: String,
+    },
+}
+
+/// Reads a frame.
+///
+/// ```
+/// use executor_service::inspect::{Content, content};
+/// assert!(matches!(content(9, b"?"), Content::Unknown { .. }));
+/// ```
+pub fn content(kind_of_frame: u8, payload: &[u8]) -> Content {
+    let read = match kind_of_frame {
+        kind::RECORD => codec::read_record(payload).map(|record| Content::Record(record.into())),
+        kind::START => {
+            codec::read_start(payload).map(|start| Content::Start(start.interrupted().into()))
+        }
+        kind::END => codec::read_end(payload).map(Content::End),
+        kind::SESSION => Ok(Content::Session),
+        _ => Err(codec::Malformed::Value("kind")),
+    };
+    read.unwrap_or_else(|error| Content::Unknown {
+        why: error.to_string(),
+    })
+}
+
+/// Whose spool this is, and how its ledger stood; `None` if its page is gone or damaged.
+///
+/// # Errors
+///
+/// The page is there and cannot be read.
+pub fn owner(dir: &Path) -> Result<Option<(Session, Ledger)>, SpoolError> {
+    let page = Page::read(&page_of(dir))?;
+    Ok(page.and_then(|(note, counters)| {
+        let session = codec::read_session(&note).ok()?;
+        Some((session, ledger_of(&counters)))
+    }))
+}
+
+/// The spools below a directory, the oldest first; the directory itself, if it is one.
+///
+/// # Errors
+///
+/// The directory cannot be read.
+pub fn spools(dir: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+    let is_segment = |entry: std::fs::DirEntry| {
+        let path = entry.path();
+        path.extension()
+            .is_some_and(|extension| extension == "spool")
+    };
+    if std::fs::read_dir(dir)?.flatten().any(is_segment) {
+        return Ok(vec![dir.to_owned()]);
+    }
+    directories(dir)
+}
+
+/// What a replay did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// Spools that were taken over.
+    pub spools: usize,
+    /// Spools of living processes, left alone.
+    pub alive: usize,
+    /// Records that came to an end: `recovered`, and what became of them.
+    pub ledger: Ledger,
+}
+
+/// Hands what dead processes left below `dir` to a store, as the next start would. Waits for as long as
+/// the store is away. Idempotent.
+///
+/// # Errors
+///
+/// A spool cannot be read, or not be removed; what was not stored is still there.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves the rest for another time.
+pub async fn replay(store: impl Store, dir: &Path) -> Result<Replayed, ReplayError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let limits = Limits {
+        queue_max: 1,
+        ripe_at: 1,
+        policy: Policy::default(),
+    };
+    let intake = Arc::new(Intake::new(limits, Arc::clone(&clock), None));
+    let store: Arc<dyn Store> = Arc::new(store);
+    let recovery = Recovery {
+        root: dir.to_owned(),
+        own: std::path::PathBuf::new(),
+        store: Arc::clone(&store),
+        intake: Arc::clone(&intake),
+        clock,
+        vitals: Arc::<Vitals>::default(),
+        batch_max: 1_000,
+        recovering: watch::Sender::new(true),
+    };
+    let mut replayed = Replayed::default();
+    for dir in spools(dir)? {
+        match recovery.take_over(dir).await {
+            Ok(true) => replayed.spools += 1,
+            Ok(false) => replayed.alive += 1,
+            Err(Unfinished::Closed) => break,
+            Err(Unfinished::Spool(error)) => return Err(error.into()),
+            Err(Unfinished::Refused(error)) => return Err(ReplayError::Refused(error)),
+        }
+    }
+    replayed.ledger = intake.ledger();
+    // What was committed is safe, however the closing goes.
+    let _ = store.close().await;
+    Ok(replayed)
+}
+
+/// A replay could not be finished.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The directory cannot be read.
+    #[error("the directory cannot be read")]
+    Directory(#[from] std::io::Error),
+    /// A spool cannot be read, or not be removed.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The store refuses to know of a session's end, or of what was lost of it.
+    #[error("the store refuses the end of an earlier session")]
+    Refused(#[source] executor_core::StoreError),
+}

@@ -1,0 +1,279 @@
+//! One spool that a dead process left: its records, then what it had begun and not ended, then how its
+//! session stood.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use executor_core::ports::{Fate, Gap, Session, SessionEnd};
+use executor_core::time::Moment;
+use executor_core::{DropReason, ExecutionId, ExecutionRecord, Ledger, Status, Timestamp};
+use record_spool::{Frame, Leftover, Page, Position, SpoolError};
+
+use crate::codec::{self, Start};
+use crate::losses::Losses;
+use crate::spooling::{kind, ledger_of, note_on, page_of, told_of};
+
+/// So many of each reason, in the order of [`DropReason::ALL`].
+type Counts = [u64; DropReason::ALL.len()];
+
+/// So many bytes of payloads are read at once.
+const READ_BYTES: usize = 4 << 20;
+
+pub(crate) struct Left {
+    leftover: Leftover,
+    page_path: PathBuf,
+    page: Option<Page>,
+    session: Arc<Session>,
+    /// As the process left it; `spooled` goes down as its records come to their ends.
+    ledger: Ledger,
+    /// What had begun and was not ended, as far as it was read.
+    starts: HashMap<ExecutionId, (Position, Start)>,
+    end: Option<(Position, SessionEnd)>,
+    /// Records that came to an end here.
+    ended: u64,
+    malformed: u64,
+    losses: Losses,
+    /// What the dead process gave up, and how much of that the store knew of, by reason.
+    dropped_then: Counts,
+    told_then: Counts,
+    to_settle: Vec<Position>,
+    is_at_end: bool,
+}
+
+/// Records to be stored, and what settles them, one each.
+#[derive(Default)]
+pub(crate) struct Piece {
+    pub(crate) records: Vec<ExecutionRecord>,
+    pub(crate) positions: Vec<Position>,
+}
+
+impl Left {
+    /// Takes a directory over; `None` if its process is alive, or if it never came to its first record.
+    pub(crate) fn open(dir: &Path) -> Result<Option<Self>, SpoolError> {
+        let Some(leftover) = Leftover::open(dir)? else {
+            return Ok(None);
+        };
+        let page_path = page_of(dir);
+        let noted = Page::read(&page_path)?;
+        let noted = noted.and_then(|(note, counters)| {
+            let session = codec::read_session(&note).ok()?;
+            Some((session, counters))
+        });
+        let (session, counters) = noted.unwrap_or_else(|| (unknown_session(dir), Vec::new()));
+        Ok(Some(Self {
+            leftover,
+            page: Page::open(&page_path)?,
+            page_path,
+            session: Arc::new(session),
+            ledger: ledger_of(&counters),
+            dropped_then: ledger_of(&counters).dropped,
+            told_then: told_of(&counters),
+            starts: HashMap::new(),
+            end: None,
+            ended: 0,
+            malformed: 0,
+            losses: Losses::default(),
+            to_settle: Vec::new(),
+            is_at_end: false,
+        }))
+    }
+
+    pub(crate) const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The next records, `max` at most; at last those that were interrupted. Empty: there are no more.
+    pub(crate) fn next(&mut self, max: usize) -> Result<Piece, SpoolError> {
+        let mut piece = Piece::default();
+        while !self.is_at_end && piece.records.is_empty() {
+            let frames = self.leftover.read(max, READ_BYTES)?;
+            self.is_at_end = frames.is_empty();
+            for frame in frames {
+                self.sort_in(&frame, &mut piece)?;
+            }
+        }
+        if piece.records.is_empty() {
+            self.interrupted(max, &mut piece);
+        }
+        Ok(piece)
+    }
+
+    fn sort_in(&mut self, frame: &Frame, piece: &mut Piece) -> Result<(), SpoolError> {
+        let position = frame.position;
+        let read = match frame.kind {
+            kind::RECORD => codec::read_record(&frame.payload).map(|record| {
+                // It had ended, and only its start was not released yet.
+                if let Some((start, _)) = self.starts.remove(&record.execution_id) {
+                    self.to_settle.push(start);
+                }
+                piece.records.push(record);
+                piece.positions.push(position);
+            }),
+            kind::START => codec::read_start(&frame.payload).map(|start| {
+                self.starts.insert(start.execution_id, (position, start));
+            }),
+            kind::END => codec::read_end(&frame.payload).map(|end| {
+                self.end = Some((position, end));
+            }),
+            kind::SESSION => {
+                self.to_settle.push(position);
+                Ok(())
+            }
+            _ => Err(codec::Malformed::Value("kind")),
+        };
+        if let Err(error) = read {
+            tracing::error!(%error, "REGRESSION: something spooled cannot be read");
+            self.malformed += u64::from(frame.kind == kind::RECORD);
+            self.leftover.settle(&[position])?;
+        }
+        Ok(())
+    }
+
+    fn interrupted(&mut self, max: usize, piece: &mut Piece) {
+        let mut ids: Vec<ExecutionId> = self.starts.keys().copied().collect();
+        ids.sort();
+        for id in ids.into_iter().take(max) {
+            if let Some((position, start)) = self.starts.remove(&id) {
+                piece.records.push(start.interrupted());
+                piece.positions.push(position);
+            }
+        }
+    }
+
+    /// These have come to their ends. Marked in their files: the next process does not see them.
+    pub(crate) fn settle(&mut self, positions: &[Position]) -> Result<(), SpoolError> {
+        self.leftover.settle(positions)?;
+        self.note();
+        Ok(())
+    }
+
+    /// Counts a piece's ends in the session's ledger. Returns how many rows there are now that this
+    /// process took over, and what was dropped.
+    pub(crate) fn count(
+        &mut self,
+        records: &[ExecutionRecord],
+        fates: &[Fate],
+        now: Moment,
+    ) -> (u64, Vec<(DropReason, u64)>) {
+        let mut stored = 0;
+        let mut dropped = Vec::new();
+        for (record, fate) in records.iter().zip(fates) {
+            let was_offered = record.status != Status::Interrupted;
+            match fate {
+                // It had ended: its record was stored, and nothing was made of its start.
+                Fate::AlreadyThere if !was_offered => continue,
+                Fate::Stored | Fate::AlreadyThere | Fate::Detached => stored += 1,
+                Fate::SetAside { reason, .. } => {
+                    self.losses.note(*reason, Some(&record.subject), 1, now);
+                    self.ledger.add_dropped(*reason, 1);
+                    dropped.push((*reason, 1));
+                }
+            }
+            self.ended += u64::from(was_offered);
+            self.ledger.recovered += u64::from(!was_offered);
+        }
+        self.ledger.stored += stored;
+        (stored, dropped)
+    }
+
+    /// The session's ledger now that everything was read. What the page counts and nothing tells of was
+    /// settled by a process that died while it took this over, unless there is damage. And a process may
+    /// die between a frame and its count.
+    pub(crate) fn ledger(&self) -> Ledger {
+        let mut ledger = self.ledger;
+        let damaged = self.damaged();
+        ledger.offered += self.ended.saturating_sub(self.ledger.spooled);
+        ledger.stored += self.missing() - damaged;
+        ledger.spooled = 0;
+        ledger.add_dropped(DropReason::Damaged, damaged);
+        ledger
+    }
+
+    /// Records that were offered and are not to be found here.
+    fn missing(&self) -> u64 {
+        self.ledger.spooled.saturating_sub(self.ended)
+    }
+
+    /// Those of them that are lost.
+    pub(crate) fn damaged(&self) -> u64 {
+        let frames = self.leftover.damage().frames + self.malformed;
+        self.missing().min(frames)
+    }
+
+    /// Rows of the losses that the store does not know of yet.
+    pub(crate) fn unwritten_gaps(&self) -> Vec<Gap> {
+        self.losses.unwritten(self.session.id)
+    }
+
+    /// The store knows of these now.
+    pub(crate) fn gaps_written(&mut self, gaps: &[Gap]) {
+        self.losses.written(gaps);
+        self.note();
+    }
+
+    /// Puts the counts where the next process finds them, should this one die.
+    fn note(&self) {
+        if let Some(page) = &self.page {
+            let mut told = self.told_then;
+            for (told, now) in told.iter_mut().zip(self.losses.told()) {
+                *told += now;
+            }
+            note_on(page, &self.ledger, told);
+        }
+    }
+
+    /// Notes what is missing in the end.
+    pub(crate) fn note_missing(&mut self, now: Moment) {
+        let damaged = self.damaged();
+        self.losses.note_some(DropReason::Damaged, damaged, now);
+        for reason in DropReason::ALL {
+            let (dropped, told) = (
+                self.dropped_then[reason as usize],
+                self.told_then[reason as usize],
+            );
+            self.losses
+                .note_some(reason, dropped.saturating_sub(told), now);
+        }
+    }
+
+    /// The last words of the session, if its process came to say them.
+    pub(crate) fn end(&self) -> Option<SessionEnd> {
+        self.end.as_ref().map(|(_, end)| end.clone())
+    }
+
+    /// Removes what is settled, and with it the page.
+    pub(crate) fn finish(mut self) -> Result<(), SpoolError> {
+        let ends = self.end.take().map(|(position, _)| position);
+        let rest: Vec<Position> = self.to_settle.drain(..).chain(ends).collect();
+        self.leftover.settle(&rest)?;
+        let damage = self.leftover.damage();
+        let finished = self.leftover.finish()?;
+        for path in &finished.moved_aside {
+            let (frames, path) = (damage.frames, path.display());
+            tracing::error!(frames, %path, "a damaged file of the spool was moved aside");
+        }
+        if finished.unsettled == 0 {
+            // What stays behind is removed by the next start.
+            let _ = std::fs::remove_file(&self.page_path);
+        }
+        Ok(())
+    }
+}
+
+/// The session of a directory whose page is gone: its name is the session's.
+fn unknown_session(dir: &Path) -> Session {
+    let name = dir.file_name().and_then(|name| name.to_str());
+    let id = name.and_then(|name| uuid::Uuid::try_parse(name).ok());
+    let id = id.unwrap_or_default();
+    let started = id.get_timestamp().map(|time| time.to_unix());
+    let micros = started.map_or(0, |(secs, nanos)| {
+        secs * 1_000_000 + u64::from(nanos / 1_000)
+    });
+    Session {
+        id: executor_core::SessionId(id),
+        host: "unknown".into(),
+        pid: 0,
+        started_at: Timestamp::from_micros(i64::try_from(micros).unwrap_or(0)),
+    }
+}

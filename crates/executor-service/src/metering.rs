@@ -1,0 +1,60 @@
+//! The ledger and the health as metrics, every five seconds and at the end. Their names are a contract:
+//!
+//! | name | kind | what |
+//! |---|---|---|
+//! | `executor_records_offered_total` | counter | records of this process |
+//! | `executor_records_recovered_total` | counter | records of earlier processes |
+//! | `executor_records_stored_total` | counter | rows of the store |
+//! | `executor_records_filtered_total` | counter | left out by the recording policy |
+//! | `executor_records_dropped_total` | counter | given up, by the label `reason` |
+//! | `executor_records_waiting` | gauge | on their way to the store |
+//! | `executor_records_spooled` | gauge | left for a later process |
+//! | `executor_restarts_total` | counter | failures of a part that was started again |
+//! | `executor_store_available` | gauge | 1, or 0 while the store takes nothing |
+//!
+//! Counters of one process add up as its ledger does: the first two equal the sum of the others that count
+//! records.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::{DropReason, Ledger};
+use metrics::{counter, gauge};
+
+use crate::intake::Intake;
+use crate::supervise::{Fault, Supervised};
+use crate::vitals::Vitals;
+
+const EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) struct Metering {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) vitals: Arc<Vitals>,
+}
+
+impl Supervised for Metering {
+    const NAME: &'static str = "metering";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        loop {
+            publish(&self.intake.ledger(), &self.vitals);
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+}
+
+pub(crate) fn publish(ledger: &Ledger, vitals: &Vitals) {
+    counter!("executor_records_offered_total").absolute(ledger.offered);
+    counter!("executor_records_recovered_total").absolute(ledger.recovered);
+    counter!("executor_records_stored_total").absolute(ledger.stored);
+    counter!("executor_records_filtered_total").absolute(ledger.filtered);
+    for reason in DropReason::ALL {
+        let dropped = counter!("executor_records_dropped_total", "reason" => reason.as_str());
+        dropped.absolute(ledger.dropped(reason));
+    }
+    gauge!("executor_records_waiting").set(ledger.waiting as f64);
+    gauge!("executor_records_spooled").set(ledger.spooled as f64);
+    counter!("executor_restarts_total").absolute(vitals.restarts());
+    let is_available = u8::from(vitals.store_is_available());
+    gauge!("executor_store_available").set(f64::from(is_available));
+}

@@ -1,0 +1,260 @@
+//! What earlier processes left in their spools: taken over at the start, before new records, under the
+//! sessions it belongs to. Every step may be repeated, so a process that dies in the middle of it leaves
+//! the rest to the next one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::{Batch, Fate, Store, StoreError, StoreFuture};
+use executor_core::{Clock, DropReason, ErrorClass};
+use record_spool::SpoolError;
+use tokio::sync::watch;
+
+use crate::guarded::guarded;
+use crate::intake::Intake;
+use crate::leftover::{Left, Piece};
+use crate::retry::{delay_after, with_jitter};
+use crate::spooling::page_of;
+use crate::supervise::{Fault, Supervised};
+use crate::vitals::Vitals;
+
+/// Why a spool was not taken over to its end. What is left of it is there for the next start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfinished {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The store refuses to know of the session's end, or of what was lost.
+    #[error("the store refuses it")]
+    Refused(#[source] StoreError),
+    /// The service ends.
+    #[error("the store was closed")]
+    Closed,
+}
+
+/// Takes over what is below `root`, then ends.
+pub(crate) struct Recovery {
+    pub(crate) root: PathBuf,
+    /// The directory of this process.
+    pub(crate) own: PathBuf,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) batch_max: usize,
+    /// Holds the drain back while it is true.
+    pub(crate) recovering: watch::Sender<bool>,
+}
+
+impl Supervised for Recovery {
+    const NAME: &'static str = "recovery";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        let outcome = self.take_over_all().await;
+        // Whatever came of it, the records of this process wait no longer.
+        self.recovering.send_replace(false);
+        outcome
+    }
+}
+
+/// Directories of sessions below `root`, oldest first. A name that begins with a dot is a directory that
+/// was never finished.
+pub(crate) fn directories(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let is_ours = |name: &str| uuid::Uuid::try_parse(name).is_ok();
+        let is_named = entry.file_name().to_str().is_some_and(is_ours);
+        if is_named && entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    // Sessions are named in the order of their starts.
+    found.sort();
+    Ok(found)
+}
+
+impl Recovery {
+    async fn take_over_all(&self) -> Result<(), Fault> {
+        let found = directories(&self.root).map_err(|error| Fault(error.to_string()))?;
+        for dir in found.into_iter().filter(|dir| *dir != self.own) {
+            match self.take_over(dir.clone()).await {
+                Ok(_) => {}
+                Err(Unfinished::Closed) => return Ok(()),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    let dir = dir.display();
+                    tracing::error!(error, %dir, "what an earlier process left stays there");
+                }
+            }
+        }
+        remove_orphaned_pages(&self.root);
+        Ok(())
+    }
+
+    /// `false` if its process is alive.
+    pub(crate) async fn take_over(&self, dir: PathBuf) -> Result<bool, Unfinished> {
+        let max = self.batch_max;
+        let opened = blocking(move || Left::open(&dir)).await?;
+        let Some(mut left) = opened else {
+            return Ok(false);
+        };
+        let mut found = 0;
+        loop {
+            let (back, piece) = blocking(move || {
+                let piece = left.next(max);
+                (left, piece)
+            })
+            .await;
+            left = back;
+            let piece = piece?;
+            if piece.records.is_empty() {
+                break;
+            }
+            found += piece.records.len();
+            self.store_piece(&mut left, piece).await?;
+        }
+        self.end_session(&mut left).await?;
+        let (session, damaged) = (left.session().id, left.damaged());
+        if damaged > 0 {
+            self.intake.recovered(0, &[(DropReason::Damaged, damaged)]);
+        }
+        tracing::warn!(session.id = %session, found, damaged, "an earlier process had left records; they were taken over");
+        blocking(move || left.finish()).await?;
+        Ok(true)
+    }
+
+    /// Stores a piece, tells of what is lost of it, and only then settles it: whoever dies in between
+    /// repeats it.
+    async fn store_piece(&self, left: &mut Left, piece: Piece) -> Result<(), Unfinished> {
+        let batch = Arc::new(Batch {
+            session: Arc::clone(left.session()),
+            records: piece.records,
+        });
+        let fates = self.persist(&batch).await?;
+        let (stored, dropped) = left.count(&batch.records, &fates, self.clock.now());
+        self.write_gaps(left).await?;
+        left.settle(&piece.positions)?;
+        self.intake.recovered(stored, &dropped);
+        Ok(())
+    }
+
+    async fn persist(&self, batch: &Arc<Batch>) -> Result<Vec<Fate>, Unfinished> {
+        let count = batch.records.len();
+        let ask = || self.store.persist(Arc::clone(batch));
+        let stored = self.until_it_holds("storing what was left", ask).await?;
+        Ok(match stored {
+            Ok(fates) if fates.len() == count => fates,
+            Ok(_) => set_aside(count, "the store returned more or fewer fates than records"),
+            Err(error) => set_aside(count, &error.source.to_string()),
+        })
+    }
+
+    /// Closes the session as its process has left word, or has it found crashed; writes its ledger and
+    /// what of it is missing.
+    async fn end_session(&self, left: &mut Left) -> Result<(), Unfinished> {
+        // Nothing may have brought its row along yet.
+        let nothing = Arc::new(Batch {
+            session: Arc::clone(left.session()),
+            records: Vec::new(),
+        });
+        self.persist(&nothing).await?;
+        let (session, ledger) = (left.session().id, left.ledger());
+        let ended = match left.end() {
+            Some(mut end) => {
+                end.ledger = ledger;
+                let close = || self.store.close_session(session, end.clone());
+                self.until_it_holds("closing an earlier session", close)
+                    .await?
+            }
+            None => {
+                let mark = || self.store.mark_crashed();
+                let marked = self.until_it_holds("marking crashed sessions", mark);
+                marked.await?.map_err(Unfinished::Refused)?;
+                let amend = || self.store.amend_ledger(session, ledger);
+                self.until_it_holds("amending an earlier session's ledger", amend)
+                    .await?
+            }
+        };
+        ended.map_err(Unfinished::Refused)?;
+        left.note_missing(self.clock.now());
+        self.write_gaps(left).await
+    }
+
+    async fn write_gaps(&self, left: &mut Left) -> Result<(), Unfinished> {
+        let gaps = left.unwritten_gaps();
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let record = || self.store.record_gaps(gaps.clone());
+        let written = self.until_it_holds("recording gaps", record).await?;
+        written.map_err(Unfinished::Refused)?;
+        left.gaps_written(&gaps);
+        Ok(())
+    }
+
+    /// Asks until the store answers, with rests in between: nothing else depends on this. What it
+    /// answers may be an error that asking again does not change.
+    async fn until_it_holds<'s, T>(
+        &'s self,
+        operation: &'static str,
+        mut ask: impl FnMut() -> StoreFuture<'s, T>,
+    ) -> Result<Result<T, StoreError>, Unfinished> {
+        let mut failures = 0;
+        loop {
+            match guarded(operation, &mut ask).await {
+                Err(error) if error.class == ErrorClass::Closed => return Err(Unfinished::Closed),
+                Err(error) if error.class == ErrorClass::Transient => {
+                    failures += 1;
+                    let now = self.clock.now().wall;
+                    self.vitals.store_failed(now, error.source.to_string());
+                    let rest: Duration = with_jitter(delay_after(failures));
+                    tracing::warn!(cause = %error.source, ?rest, "what was left waits for the store");
+                    tokio::time::sleep(rest).await;
+                }
+                answer => {
+                    self.vitals.store_answered();
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+}
+
+fn set_aside(count: usize, detail: &str) -> Vec<Fate> {
+    let fate = Fate::SetAside {
+        reason: DropReason::Unstorable,
+        detail: detail.to_owned(),
+    };
+    vec![fate; count]
+}
+
+/// Reading files is no work for the runtime's threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(payload) => std::panic::resume_unwind(payload),
+            // Only a runtime that ends cancels such a task, and then nobody waits for this one.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// A page whose directory is gone was left between the removals of the two.
+fn remove_orphaned_pages(root: &Path) {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        let is_page = path
+            .extension()
+            .is_some_and(|extension| extension == "page");
+        let dir = path.with_extension("");
+        if is_page && !dir.exists() && page_of(&dir) == path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! When a job runs by itself: the schedules that a program can give it. What follows from one at a
+//! given time is in `plan`, what a cron line means in `cron`, who waits for the times in `scheduler`.
+//!
+//! A schedule knows no store and waits for none: a run that is due begins, and its record goes the way
+//! of all records.
+
+mod control;
+
+mod cron;
+
+mod error;
+
+mod plan;
+
+mod book;
+
+mod scheduler;
+
+use std::time::Duration;
+
+use executor_core::Timestamp;
+use executor_core::registration::ScheduleText;
+
+pub use control::ScheduleState;
+pub use error::ScheduleError;
+
+use cron::Cron;
+use plan::Series;
+pub(crate) use scheduler::Scheduler;
+
+/// When a job runs by itself.
+///
+/// There are four kinds. [`every`](Self::every) and [`after`](Self::after) go by elapsed time, whatever
+/// becomes of the wall clock; while the machine sleeps theirs stands still, where the operating system's
+/// monotonic clock does. [`cron`](Self::cron) and [`once`](Self::once) go by the wall clock; when that is
+/// set, or the machine wakes up, they know it within 30 s.
+///
+/// A run is an ordinary execution with the trigger mode `schedule`: if an earlier one still goes on, the
+/// job's overlap rule decides. A schedule begins when the job is registered and ends with the service;
+/// what was due while the program did not run is not made up for.
+///
+/// # Where the clock changes
+///
+/// A cron line whose fields for seconds, minutes and hours all begin with something else than `*` names
+/// *times of day*. One that does not come, because the clock is set forward, is run at the moment of the
+/// change, once, however many such times there are; one that comes twice is run the first time. Any other
+/// line names a *rhythm* and runs whenever the clock shows a time that fits: not in an hour that does not
+/// come, twice in one that comes twice. So `30 2 * * *` runs once every day of the year and `*/15 * * * *`
+/// every quarter of an hour.
+///
+/// A wall clock that is set back by up to three hours for another reason makes schedules wait until it
+/// shows times that they have not run at; one that is set back further makes them begin anew.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_service::{Missed, Schedule, ScheduleError};
+///
+/// # fn main() -> Result<(), ScheduleError> {
+/// let poll = Schedule::every(Duration::from_secs(10)).jitter(Duration::from_secs(2));
+/// let backup = Schedule::cron("30 2 * * *", "Europe/Berlin")?.missed(Missed::RunOnce);
+/// assert_eq!(poll.text().label.as_deref(), Some("every 10s"));
+/// assert_eq!(backup.text().label.as_deref(), Some("30 2 * * * Europe/Berlin"));
+///
+/// let wrong = Schedule::cron("30 25 * * *", "Europe/Berlin").unwrap_err();
+/// assert!(wrong.to_string().contains("hours `25` at column 4"), "{wrong}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a schedule does nothing before a job is registered with it"]
+pub struct Schedule {
+    kind: Kind,
+    jitter: Duration,
+    /// `None`: one is drawn for each job.
+    seed: Option<u64>,
+    missed: Missed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Every(Duration),
+    Cron(Box<Cron>),
+    Once(Timestamp),
+    After(Duration),
+}
+
+/// What happens to runs that were missed. A run is missed if it cannot begin within a minute of its time,
+/// or not before the next one is due as well: because the machine slept, the wall clock was set forward,
+/// or something held up the runtime. What is not run is counted in [`ScheduleState::missed`] and logged.
+///
+/// ```
+/// use executor_service::Missed;
+///
+/// assert_eq!(Missed::default(), Missed::Skip);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Missed {
+    /// They are not run. The default: a run at a time for which nobody asked surprises more than one that
+    /// is left out.
+    #[default]
+    Skip,
+    /// However many there are, one run stands for all of them.
+    RunOnce,
+    /// All of them run, at once: the job's overlap rule may well skip some, `Queued` and `Parallel` are
+    /// made for this.
+    RunAll {
+        /// But no more than so many, the latest ones. 0 counts as 1.
+        at_most: u32,
+    },
+}
+
+impl Missed {
+    /// The words for it in tables.
+    fn text(self) -> String {
+        match self {
+            Self::Skip => "skipped".into(),
+            Self::RunOnce => "run once".into(),
+            Self::RunAll { at_most } => format!("run, at most {at_most}"),
+        }
+    }
+}
+
+/// tokio's timers count in these.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+impl Schedule {
+    /// At intervals of elapsed time; the first run is one interval after the registration, and none
+    /// drifts. An interval of less than 1 ms is taken as 1 ms.
+    pub fn every(interval: Duration) -> Self {
+        Self::of(Kind::Every(interval.max(SHORTEST)))
+    }
+
+    /// When the wall clock of a time zone shows certain times: `cron("30 2 * * *", "Europe/Berlin")`.
+    ///
+    /// The line has five fields: minutes, hours, days of the month, months and days of the week (0 and 7
+    /// are Sunday), each a `*`, a list of numbers and ranges, or those with a step, such as `*/15`. Months
+    /// and days of the week have names too. A sixth field before them counts seconds, a seventh after them
+    /// years. `L` is the last day, `15W` the weekday nearest to the 15th, `FRI#2` the second Friday. Where
+    /// days of the month and of the week are both given either is enough; a `+` before those of the
+    /// week asks for both. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` stand for whole lines.
+    ///
+    /// The zone is named as in the IANA database, of which a copy is built in for machines without one.
+    ///
+    /// # Errors
+    ///
+    /// A field that makes no sense, with its column; times that never come; a time zone that does not exist.
+    pub fn cron(line: &str, time_zone: &str) -> Result<Self, ScheduleError> {
+        let cron = Cron::parse(line, time_zone)?;
+        Ok(Self::of(Kind::Cron(Box::new(cron))))
+    }
+
+    /// Once, at a time of the wall clock. Never, if it has passed when the job is registered.
+    pub fn once(at: impl Into<Timestamp>) -> Self {
+        Self::of(Kind::Once(at.into()))
+    }
+
+    /// Once, so long after the registration.
+    pub fn after(delay: Duration) -> Self {
+        Self::of(Kind::After(delay))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            jitter: Duration::ZERO,
+            seed: None,
+            missed: Missed::default(),
+        }
+    }
+
+    /// Delays each run by a time between nothing and this, another one each time and for each job, so that
+    /// not everything begins at once. No run is delayed beyond the next one. Default: none.
+    pub const fn jitter(mut self, at_most: Duration) -> Self {
+        self.jitter = at_most;
+        self
+    }
+
+    /// What the jitter is drawn from: with the same seed each run has the same delay. Default: a random
+    /// one for each job.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// What happens to runs that were missed. Default: [`Missed::Skip`].
+    pub const fn missed(mut self, missed: Missed) -> Self {
+        self.missed = missed;
+        self
+    }
+
+    /// The times for which runs are planned after `from`, were a job registered then; without jitter.
+    ///
+    /// ```
+    /// use executor_core::Timestamp;
+    /// use executor_service::Schedule;
+    ///
+    /// # fn main() -> Result<(), executor_service::ScheduleError> {
+    /// let new_year = Timestamp::from_micros(1_767_225_600_000_000); // 2026-01-01T00:00:00Z
+    /// let noon = Schedule::cron("0 12 * * *", "UTC")?;
+    /// let first = noon.upcoming(new_year).next().expect("it comes every day");
+    /// assert_eq!(first.as_micros() - new_year.as_micros(), 12 * 3_600_000_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upcoming(&self, from: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+        let next = move |after| self.planned_after(from, after);
+        std::iter::successors(next(from), move |after| next(*after))
+    }
+
+    /// What the history knows of it.
+    pub fn text(&self) -> ScheduleText {
+        let (trigger_type, label) = match &self.kind {
+            Kind::Every(interval) => ("interval", format!("every {}", in_words(*interval))),
+            Kind::Cron(cron) => ("cron", cron.to_string()),
+            Kind::Once(at) => ("once", format!("once at {}", in_utc(*at))),
+            Kind::After(delay) => ("after", format!("after {}", in_words(*delay))),
+        };
+        let mut detail = label.clone();
+        if !self.jitter.is_zero() {
+            detail += &format!(", jitter up to {}", in_words(self.jitter));
+        }
+        detail += &format!(", missed runs: {}", self.missed.text());
+        ScheduleText {
+            trigger_type: trigger_type.into(),
+            label: Some(label),
+            detail: Some(detail),
+        }
+    }
+
+    /// Whether it goes by the wall clock, and not by elapsed time.
+    const fn goes_by_wall_clock(&self) -> bool {
+        matches!(self.kind, Kind::Cron(_) | Kind::Once(_))
+    }
+
+    /// The first planned time after `after`, if it began at `began`.
+    fn planned_after(&self, began: Timestamp, after: Timestamp) -> Option<Timestamp> {
+        let once = |at: Timestamp| (at > after).then_some(at);
+        match &self.kind {
+            Kind::Every(interval) => plan::interval_after(*interval, began, after),
+            Kind::Cron(cron) => cron.next_after(after),
+            Kind::Once(at) => once(*at),
+            Kind::After(delay) => once(began.saturating_add(*delay)),
+        }
+    }
+
+    /// It begins now, for one job.
+    fn begin(self, began: Timestamp) -> Series {
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        Series::new(self, began, seed)
+    }
+}
+
+/// What the history knows of what starts a job.
+pub(crate) fn text_of(schedule: Option<&Schedule>) -> ScheduleText {
+    schedule.map_or_else(ScheduleText::manual, Schedule::text)
+}
+
+fn in_words(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |signed| format!("{signed:#}"))
+}
+
+fn in_utc(at: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(at.as_micros()).map_or_else(
+        |_| format!("{} us", at.as_micros()),
+        |instant| instant.to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f06_what_the_history_knows_of_a_schedule() {
+        let minute = Duration::from_secs(60);
+        let at = Timestamp::from_micros(1_767_225_600_000_000);
+        let cron = Schedule::cron("@hourly", "europe/berlin").unwrap();
+        let all = Missed::RunAll { at_most: 3 };
+        let schedules = [
+            Schedule::every(minute * 90).jitter(minute),
+            cron.missed(all),
+            Schedule::once(at),
+            Schedule::after(minute).missed(Missed::RunOnce),
+        ];
+        let texts = schedules.map(|schedule| {
+            let text = schedule.text();
+            assert!(
+                text.detail
+                    .clone()
+                    .unwrap()
+                    .starts_with(text.label.as_deref().unwrap())
+            );
+            format!("{}: {}", text.trigger_type, text.detail.unwrap())
+        });
+        let expected = [
+            "interval: every 1h 30m, jitter up to 1m, missed runs: skipped",
+            "cron: @hourly Europe/Berlin, missed runs: run, at most 3",
+            "once: once at 2026-01-01T00:00:00Z, missed runs: skipped",
+            "after: after 1m, missed runs: run once",
+        ];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn f06_the_shortest_interval_is_a_millisecond() {
+        let began = Timestamp::from_micros(0);
+        let first = Schedule::every(Duration::ZERO).upcoming(began).next();
+        assert_eq!(first, Some(Timestamp::from_micros(1_000)));
+    }
+}

@@ -1,0 +1,265 @@
+//! Which job is due when: all schedules of a service, in the order of their times. Knows neither clock nor
+//! runtime; whoever keeps it tells it the time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::time::Moment;
+use executor_core::{JobKey, Timestamp};
+
+use super::plan::{Occurrence, SET_BACK, Series};
+use super::{Schedule, ScheduleState};
+use crate::handle::JobHandle;
+
+/// So often at most a job's missed runs are logged.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// A run that is to begin now.
+pub(super) struct Due {
+    pub(super) job: JobHandle,
+}
+
+/// What a look at the clock brings.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// What begins now, in order.
+    pub(super) begin: Vec<Due>,
+    /// How long nothing else will, if the wall clock is not set; `None` if nothing is to come.
+    pub(super) wait: Option<Duration>,
+    /// Of which jobs runs were missed and left out, and how many since that was said last.
+    pub(super) missed: Vec<(Arc<JobKey>, u64)>,
+    /// How many schedules begin anew, because the wall clock was set back by hours.
+    pub(super) begun_anew: usize,
+}
+
+/// The schedules of a service.
+pub(super) struct Book {
+    /// Within this time it is noticed that the wall clock was set, or went on while the machine slept.
+    look_again: Duration,
+    /// Elapsed time is written as the wall clock would have had it, had nobody set it since then.
+    origin: Moment,
+    jobs: HashMap<Arc<JobKey>, Entry>,
+    by_wall_clock: Queue,
+    by_elapsed_time: Queue,
+    /// The latest time that the wall clock has shown since it was set back far.
+    latest: Timestamp,
+    entered: u64,
+}
+
+/// Those that go by the same clock: when each is due and, where several are at once, which was entered first.
+type Queue = BTreeMap<(Timestamp, u64), Arc<JobKey>>;
+
+struct Entry {
+    job: JobHandle,
+    series: Series,
+    number: u64,
+    last: Timestamp,
+    next: Option<Occurrence>,
+    is_paused: bool,
+    missed: u64,
+    /// What was logged of them, and when.
+    said: Option<(u64, Timestamp)>,
+}
+
+impl Book {
+    pub(super) fn new(now: Moment, look_again: Duration) -> Self {
+        Self {
+            look_again,
+            origin: now,
+            jobs: HashMap::new(),
+            by_wall_clock: Queue::new(),
+            by_elapsed_time: Queue::new(),
+            latest: now.wall,
+            entered: 0,
+        }
+    }
+
+    /// Enters a job; it takes the place of an earlier one with the same key.
+    pub(super) fn enter(&mut self, job: JobHandle, schedule: Schedule, now: Moment) {
+        let key = Arc::clone(&job.job().registration.key);
+        self.remove(&key);
+        let now = self.time(&schedule, now);
+        self.entered += 1;
+        let entry = Entry {
+            job,
+            series: schedule.begin(now),
+            number: self.entered,
+            last: now,
+            next: None,
+            is_paused: false,
+            missed: 0,
+            said: None,
+        };
+        self.jobs.insert(Arc::clone(&key), entry);
+        self.look_at(&key, now, &mut Turn::default());
+    }
+
+    /// Whether there was one.
+    pub(super) fn remove(&mut self, key: &Arc<JobKey>) -> bool {
+        let Some(entry) = self.jobs.remove(key) else {
+            return false;
+        };
+        self.leave_queue(&entry);
+        true
+    }
+
+    /// Its runs begin no more, and are not made up for. Whether it is known.
+    pub(super) fn pause(&mut self, key: &Arc<JobKey>) -> bool {
+        let Some(mut entry) = self.jobs.remove(key) else {
+            return false;
+        };
+        self.leave_queue(&entry);
+        (entry.next, entry.is_paused) = (None, true);
+        self.jobs.insert(Arc::clone(key), entry);
+        true
+    }
+
+    /// The next run is the first one that is planned from now on. Whether it is known.
+    pub(super) fn resume(&mut self, key: &Arc<JobKey>, now: Moment) -> bool {
+        let now = match self.jobs.get(key) {
+            Some(entry) if entry.is_paused => self.time_of(&entry.series, now),
+            other => return other.is_some(),
+        };
+        if let Some(entry) = self.jobs.get_mut(key) {
+            (entry.last, entry.is_paused) = (entry.last.max(now), false);
+        }
+        self.look_at(key, now, &mut Turn::default());
+        true
+    }
+
+    pub(super) fn state(&self, key: &Arc<JobKey>, now: Moment) -> Option<ScheduleState> {
+        let entry = self.jobs.get(key)?;
+        let on_wall_clock = |next: Occurrence| {
+            if entry.series.goes_by_wall_clock() {
+                return next.due;
+            }
+            let elapsed = self.time_of(&entry.series, now);
+            now.wall.saturating_add(between(elapsed, next.due))
+        };
+        Some(ScheduleState {
+            next_run: entry.next.map(on_wall_clock),
+            missed: entry.missed,
+            is_paused: entry.is_paused,
+        })
+    }
+
+    /// Looks at the clock.
+    pub(super) fn turn(&mut self, now: Moment) -> Turn {
+        let mut turn = Turn::default();
+        self.mind_the_wall_clock(now.wall, &mut turn);
+        let elapsed = self.elapsed(now);
+        while let Some(key) = due(&self.by_wall_clock, now.wall) {
+            self.look_at(&key, now.wall, &mut turn);
+        }
+        while let Some(key) = due(&self.by_elapsed_time, elapsed) {
+            self.look_at(&key, elapsed, &mut turn);
+        }
+        let first = |queue: &Queue, now| {
+            let ((due, _), _) = queue.first_key_value()?;
+            Some(between(now, *due))
+        };
+        let wall = first(&self.by_wall_clock, now.wall);
+        let wall = wall.map(|wait| wait.min(self.look_again));
+        let waits = [wall, first(&self.by_elapsed_time, elapsed)];
+        turn.wait = waits.into_iter().flatten().min();
+        turn
+    }
+
+    /// If it was set back far, what was planned until now means nothing any more.
+    fn mind_the_wall_clock(&mut self, now: Timestamp, turn: &mut Turn) {
+        if self.latest.saturating_sub(SET_BACK) <= now {
+            self.latest = self.latest.max(now);
+            return;
+        }
+        self.latest = now;
+        let keys: Vec<_> = self.by_wall_clock.values().cloned().collect();
+        turn.begun_anew = keys.len();
+        for key in keys {
+            self.look_at(&key, now, turn);
+        }
+    }
+
+    /// Does what its plan says; `now` is the time that it goes by.
+    fn look_at(&mut self, key: &Arc<JobKey>, now: Timestamp, turn: &mut Turn) {
+        let Some(mut entry) = self.jobs.remove(key) else {
+            return;
+        };
+        self.leave_queue(&entry);
+        let plan = entry.series.plan(entry.last, now);
+        (entry.last, entry.next) = (plan.last, plan.next);
+        entry.missed += plan.missed;
+        let begin = plan.runs.into_iter().map(|_| Due {
+            job: entry.job.clone(),
+        });
+        turn.begin.extend(begin);
+        let unsaid = entry.unsaid(now);
+        turn.missed
+            .extend(unsaid.map(|missed| (Arc::clone(key), missed)));
+        if let Some(next) = entry.next {
+            let place = (next.due, entry.number);
+            self.queue(&entry.series).insert(place, Arc::clone(key));
+        }
+        self.jobs.insert(Arc::clone(key), entry);
+    }
+
+    fn leave_queue(&mut self, entry: &Entry) {
+        if let Some(next) = entry.next {
+            self.queue(&entry.series).remove(&(next.due, entry.number));
+        }
+    }
+
+    const fn queue(&mut self, series: &Series) -> &mut Queue {
+        if series.goes_by_wall_clock() {
+            &mut self.by_wall_clock
+        } else {
+            &mut self.by_elapsed_time
+        }
+    }
+
+    fn time_of(&self, series: &Series, now: Moment) -> Timestamp {
+        if series.goes_by_wall_clock() {
+            now.wall
+        } else {
+            self.elapsed(now)
+        }
+    }
+
+    fn time(&self, schedule: &Schedule, now: Moment) -> Timestamp {
+        if schedule.goes_by_wall_clock() {
+            now.wall
+        } else {
+            self.elapsed(now)
+        }
+    }
+
+    fn elapsed(&self, now: Moment) -> Timestamp {
+        let elapsed = now
+            .monotonic
+            .saturating_duration_since(self.origin.monotonic);
+        self.origin.wall.saturating_add(elapsed)
+    }
+}
+
+impl Entry {
+    /// How many missed runs are to be said now, if it is time to say something.
+    fn unsaid(&mut self, now: Timestamp) -> Option<u64> {
+        let (said, at) = self.said.unwrap_or((0, Timestamp::from_micros(i64::MIN)));
+        if self.missed == said || at.saturating_add(SAY_AGAIN) > now {
+            return None;
+        }
+        self.said = Some((self.missed, now));
+        Some(self.missed - said)
+    }
+}
+
+fn due(queue: &Queue, now: Timestamp) -> Option<Arc<JobKey>> {
+    let ((due, _), key) = queue.first_key_value()?;
+    (*due <= now).then(|| Arc::clone(key))
+}
+
+/// How long it is from one time to a later one.
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    let micros = to.as_micros().saturating_sub(from.as_micros());
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+}

@@ -1,0 +1,62 @@
+//! What is wrong with a cron line or a time zone, where, and what to write instead.
+
+use thiserror::Error;
+
+/// Why a schedule makes no sense.
+///
+/// ```
+/// use executor_service::{Schedule, ScheduleError};
+///
+/// let error = Schedule::cron("0 7 * *", "UTC").unwrap_err();
+/// assert!(matches!(error, ScheduleError::Fields { given: 4, .. }));
+/// assert!(error.to_string().starts_with("`0 7 * *` has 4 fields"));
+/// ```
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// The cron line has too few or too many fields.
+    #[error(
+        "`{line}` has {given} fields: write minutes, hours, days of the month, months and days of the week, \
+         such as `30 2 * * *`; seconds may come before them, years after all six"
+    )]
+    Fields {
+        /// The line.
+        line: String,
+        /// How many fields it has.
+        given: usize,
+    },
+    /// The cron line is an unknown word after an `@`.
+    #[error("`{line}` is not known: there are @hourly, @daily, @weekly, @monthly and @yearly")]
+    Nickname {
+        /// The line.
+        line: String,
+    },
+    /// A field of the cron line makes no sense.
+    #[error("`{line}`: {name} `{field}` at column {column}: write {allowed}")]
+    Field {
+        /// The line.
+        line: String,
+        /// What the field is for, such as `hours`.
+        name: &'static str,
+        /// The field.
+        field: String,
+        /// Where in the line it begins, in characters, from 1.
+        column: usize,
+        /// What may stand there.
+        allowed: &'static str,
+    },
+    /// No time that the cron line means ever comes.
+    #[error("`{line}` never comes: no such day exists")]
+    Never {
+        /// The line.
+        line: String,
+    },
+    /// There is no such time zone.
+    #[error(
+        "`{name}` is no time zone: write one of the IANA database, such as Europe/Berlin, or UTC"
+    )]
+    TimeZone {
+        /// What was given.
+        name: String,
+    },
+}

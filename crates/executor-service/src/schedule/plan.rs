@@ -1,0 +1,262 @@
+//! What a schedule says at a given time: pure functions on times, without a clock, a runtime or a job.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use executor_core::Timestamp;
+use executor_core::time::micros;
+
+use super::{Kind, Missed, Schedule};
+
+/// So late a run may begin and still be the one that was planned. Longer than a wall clock that is set, or
+/// a machine that wakes up, goes unnoticed.
+const NOT_LATE: Duration = Duration::from_secs(60);
+
+/// A wall clock that is set back by more than this makes schedules begin anew; by less, they wait. As
+/// cron has it.
+pub(super) const SET_BACK: Duration = Duration::from_secs(3 * 3_600);
+
+/// A schedule that has begun, for one job.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    schedule: Schedule,
+    began: Timestamp,
+    seed: u64,
+}
+
+/// A run that is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Occurrence {
+    /// When the schedule has it.
+    pub(super) planned: Timestamp,
+    /// When it begins, jitter included.
+    pub(super) due: Timestamp,
+}
+
+/// What is to be done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The planned times of the runs to begin now, in their order.
+    pub(super) runs: Vec<Timestamp>,
+    /// How many further ones were due and are left out. Where more than some ten thousand were, those that
+    /// were counted.
+    pub(super) missed: u64,
+    /// Everything up to here is dealt with; to be given back the next time.
+    pub(super) last: Timestamp,
+    /// What comes then; `None` if nothing does any more.
+    pub(super) next: Option<Occurrence>,
+}
+
+impl Series {
+    pub(super) const fn new(schedule: Schedule, began: Timestamp, seed: u64) -> Self {
+        Self {
+            schedule,
+            began,
+            seed,
+        }
+    }
+
+    pub(super) const fn goes_by_wall_clock(&self) -> bool {
+        self.schedule.goes_by_wall_clock()
+    }
+
+    /// What is to be done at `now`, if everything up to `last` is dealt with.
+    pub(super) fn plan(&self, last: Timestamp, now: Timestamp) -> Plan {
+        let last = if last.saturating_sub(SET_BACK) > now {
+            now
+        } else {
+            last
+        };
+        let mut due = self.due(last, now);
+        let Some(newest) = due.newest.back().copied() else {
+            let next = self.occurrence_after(last);
+            return Plan {
+                runs: Vec::new(),
+                missed: 0,
+                last,
+                next,
+            };
+        };
+        let is_late = self.occurrence(newest).due.saturating_add(NOT_LATE) < now;
+        if is_late && self.schedule.missed == Missed::Skip {
+            due.newest.clear();
+        }
+        Plan {
+            missed: due.count - due.newest.len() as u64,
+            runs: due.newest.into(),
+            last: newest,
+            next: self.occurrence_after(newest),
+        }
+    }
+
+    /// How many runs may begin at once.
+    fn keep(&self) -> usize {
+        match self.schedule.missed {
+            Missed::Skip | Missed::RunOnce => 1,
+            Missed::RunAll { at_most } => at_most.max(1) as usize,
+        }
+    }
+
+    /// What is due after `last` and until `now`.
+    fn due(&self, last: Timestamp, now: Timestamp) -> Found {
+        let keep = self.keep();
+        // One more, since the last of them may still be delayed by its jitter.
+        let mut found = self.planned(last, now, keep + 1);
+        let is_delayed = |planned: &Timestamp| self.occurrence(*planned).due > now;
+        if found.newest.back().is_some_and(is_delayed) {
+            found.newest.pop_back();
+            found.count -= 1;
+        }
+        while found.newest.len() > keep {
+            found.newest.pop_front();
+        }
+        found
+    }
+
+    fn planned_after(&self, after: Timestamp) -> Option<Timestamp> {
+        self.schedule.planned_after(self.began, after)
+    }
+
+    fn occurrence_after(&self, after: Timestamp) -> Option<Occurrence> {
+        let planned = self.planned_after(after)?;
+        Some(self.occurrence(planned))
+    }
+
+    /// Its jitter is drawn from the seed and its planned time, and ends before the next one's time: so the
+    /// order of runs is that of their times.
+    fn occurrence(&self, planned: Timestamp) -> Occurrence {
+        let jitter = micros(self.schedule.jitter);
+        if jitter == 0 {
+            return Occurrence {
+                planned,
+                due: planned,
+            };
+        }
+        let next = self.planned_after(planned);
+        let room = next.map_or(i64::MAX, |next| next.as_micros() - planned.as_micros());
+        let bound = jitter.min(room).unsigned_abs();
+        let drawn = (u128::from(mix(self.seed, planned)) * u128::from(bound)) >> 64;
+        let delay = Duration::from_micros(drawn as u64);
+        Occurrence {
+            planned,
+            due: planned.saturating_add(delay),
+        }
+    }
+
+    /// The newest `keep` planned times after `last` and until `now`, and how many there are.
+    fn planned(&self, last: Timestamp, now: Timestamp, keep: usize) -> Found {
+        if let Kind::Every(interval) = self.schedule.kind {
+            return intervals(interval, self.began, (last, now), keep);
+        }
+        if let Some(found) = self.walk((last, now), keep, WALK) {
+            return found;
+        }
+        // Too many to look at each: the clock was set forward by years. The newest ones are looked for from
+        // the end.
+        let mut back = Duration::from_secs(3_600);
+        loop {
+            let from = now.saturating_sub(back).max(last);
+            let found = self.walk((from, now), keep, usize::MAX);
+            let found = found.expect("a walk without bound comes to its end");
+            if found.newest.len() >= keep || from == last {
+                return Found {
+                    count: found.count.max(WALK as u64),
+                    ..found
+                };
+            }
+            back *= 2;
+        }
+    }
+
+    /// Goes from one planned time to the next; `None` if there are more than `bound`.
+    fn walk(
+        &self,
+        (last, now): (Timestamp, Timestamp),
+        keep: usize,
+        bound: usize,
+    ) -> Option<Found> {
+        let mut found = Found::default();
+        let mut at = last;
+        while let Some(planned) = self.planned_after(at).filter(|planned| *planned <= now) {
+            if found.count as usize >= bound {
+                return None;
+            }
+            found.add(planned, keep);
+            at = planned;
+        }
+        Some(found)
+    }
+}
+
+/// How many planned times are looked at one by one. Some milliseconds' work.
+const WALK: usize = 10_000;
+
+/// Planned times: the newest ones, and how many there are.
+#[derive(Default)]
+struct Found {
+    newest: VecDeque<Timestamp>,
+    count: u64,
+}
+
+impl Found {
+    fn add(&mut self, planned: Timestamp, keep: usize) {
+        self.count += 1;
+        self.newest.push_back(planned);
+        if self.newest.len() > keep {
+            self.newest.pop_front();
+        }
+    }
+}
+
+/// The first multiple of the interval after `after`, counted from `began`, but for `began` itself.
+pub(super) fn interval_after(
+    interval: Duration,
+    began: Timestamp,
+    after: Timestamp,
+) -> Option<Timestamp> {
+    let passed = passed(interval, began, after);
+    nth(interval, began, passed + 1)
+}
+
+/// How many intervals have passed.
+fn passed(interval: Duration, began: Timestamp, until: Timestamp) -> u64 {
+    let elapsed = i128::from(until.as_micros()) - i128::from(began.as_micros());
+    let elapsed = u128::try_from(elapsed).unwrap_or_default();
+    u64::try_from(elapsed / interval.as_micros()).unwrap_or(u64::MAX - 1)
+}
+
+fn nth(interval: Duration, began: Timestamp, number: u64) -> Option<Timestamp> {
+    let elapsed = interval.as_micros().checked_mul(number.into())?;
+    let at = i128::from(began.as_micros()).checked_add(i128::try_from(elapsed).ok()?)?;
+    i64::try_from(at).ok().map(Timestamp::from_micros)
+}
+
+fn intervals(
+    interval: Duration,
+    began: Timestamp,
+    (last, now): (Timestamp, Timestamp),
+    keep: usize,
+) -> Found {
+    let (first, end) = (passed(interval, began, last), passed(interval, began, now));
+    let count = end.saturating_sub(first);
+    let newest = (end - count.min(keep as u64)..end).filter_map(|n| nth(interval, began, n + 1));
+    Found {
+        newest: newest.collect(),
+        count,
+    }
+}
+
+/// splitmix64's finish: neighbouring times draw unlike numbers.
+fn mix(seed: u64, planned: Timestamp) -> u64 {
+    let mut bits = seed
+        ^ planned
+            .as_micros()
+            .cast_unsigned()
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! The spool of this process: records and starts as frames, and the counts of its ledger on a page
+//! beside them. What the frames mean is in [`crate::codec`]; that they survive is `record-spool`'s.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use executor_core::ports::{ExecutionStart, Session, SessionEnd, Ticket};
+use executor_core::{DropReason, ExecutionRecord, Ledger, SessionId};
+use record_spool::{
+    Closed, Full, NotSynced, Page, Pin, Position, Spool, SpoolError, SpoolOptions, Usage,
+};
+use tokio::sync::oneshot;
+
+use crate::codec;
+
+/// What a frame is.
+pub(crate) mod kind {
+    /// An execution has ended.
+    pub(crate) const RECORD: u8 = 1;
+    /// An execution has begun; pinned until it has ended.
+    pub(crate) const START: u8 = 2;
+    /// The session has ended; pinned until the store knows.
+    pub(crate) const END: u8 = 3;
+    /// The session has begun; pinned until it has ended in order. It keeps the directory there, and with
+    /// it the page, for whoever ends the session otherwise.
+    pub(crate) const SESSION: u8 = 4;
+}
+
+/// So many bytes of payloads are read at once.
+const READ_BYTES: usize = 4 << 20;
+
+thread_local! {
+    /// Where payloads are put together, so that no execution allocates for them.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Does something with an empty buffer. A thread that is being torn down has none left, nor one whose
+/// buffer is in use.
+pub(crate) fn with_buffer<T>(mut work: impl FnMut(&mut Vec<u8>) -> T) -> T {
+    let done = BUFFER.try_with(|buffer| Some(work(&mut *buffer.try_borrow_mut().ok()?)));
+    match done {
+        Ok(Some(done)) => done,
+        Ok(None) | Err(_) => work(&mut Vec::new()),
+    }
+}
+
+/// The directory of a session's spool, and the page beside it.
+pub(crate) fn paths(root: &Path, session: SessionId) -> (PathBuf, PathBuf) {
+    let dir = root.join(session.to_string());
+    let page = page_of(&dir);
+    (dir, page)
+}
+
+/// The page beside a spool's directory.
+pub(crate) fn page_of(dir: &Path) -> PathBuf {
+    dir.with_extension("page")
+}
+
+#[derive(Debug)]
+pub(crate) struct Spooling {
+    spool: Spool,
+    page: Page,
+    page_path: PathBuf,
+    /// The root is this program's own, beside the store.
+    is_beside: bool,
+    /// The session goes on.
+    session: Mutex<Option<Pin>>,
+    /// The sequence of the record that was appended last; the first one is 1.
+    last: AtomicU64,
+}
+
+impl Spooling {
+    /// A spool below `root` for this session.
+    pub(crate) fn create(
+        root: &Path,
+        is_beside: bool,
+        session: &Session,
+        options: SpoolOptions,
+    ) -> Result<Self, SpoolError> {
+        let (dir, page_path) = paths(root, session.id);
+        let spool = Spool::create(&dir, options)?;
+        let page = Page::create(&page_path, &codec::write_session(session))?;
+        let pinned = spool.pin(kind::SESSION, &[]).ok();
+        Ok(Self {
+            spool,
+            page,
+            page_path,
+            is_beside,
+            session: Mutex::new(pinned),
+            last: AtomicU64::new(0),
+        })
+    }
+
+    /// Keeps a start. What finds no room is worth nothing: the record is what counts.
+    pub(crate) fn begin(&self, start: &ExecutionStart<'_>) -> Ticket {
+        let pinned = with_buffer(|bytes| {
+            codec::write_start(bytes, start);
+            self.spool.pin(kind::START, bytes)
+        });
+        pinned.map_or(Ticket::NONE, |pin| Ticket(pin.into_words()))
+    }
+
+    /// The execution has ended, and its record is accounted for.
+    pub(crate) fn release(&self, ticket: Ticket) {
+        if ticket != Ticket::NONE {
+            self.spool.release(Pin::from_words(ticket.0));
+        }
+    }
+
+    pub(crate) fn append(&self, record: &[u8]) -> Result<(), Full> {
+        let position = self.spool.append(kind::RECORD, record)?;
+        self.last.store(position.sequence(), Ordering::Release);
+        Ok(())
+    }
+
+    /// The next records as bytes, and how many could not be read back.
+    pub(crate) fn read(&self, max: usize) -> Vec<(Position, Vec<u8>)> {
+        let frames = self.spool.read(max, READ_BYTES).into_iter();
+        frames
+            .map(|frame| (frame.position, frame.payload))
+            .collect()
+    }
+
+    pub(crate) fn settle(&self, positions: &[Position]) {
+        self.spool.settle(positions);
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        self.spool.usage()
+    }
+
+    /// Waits until everything that was appended before is on the medium.
+    pub(crate) async fn synced(&self) -> Result<(), NotSynced> {
+        let last = self.last.load(Ordering::Acquire);
+        let (tell, told) = oneshot::channel();
+        self.spool.on_synced(last, move |synced| {
+            // Whoever asked may have gone.
+            let _ = tell.send(synced);
+        });
+        told.await.unwrap_or(Err(NotSynced::Closed))
+    }
+
+    /// Puts the counts where they outlive the process.
+    pub(crate) fn note(&self, ledger: &Ledger, told: [u64; DropReason::ALL.len()]) {
+        note_on(&self.page, ledger, told);
+    }
+
+    /// Leaves word of the session's end, for as long as the store does not know of it.
+    pub(crate) fn end(&self, end: &SessionEnd) -> Option<Pin> {
+        self.spool.pin(kind::END, &codec::write_end(end)).ok()
+    }
+
+    /// Lets go of the directory before anything was in it.
+    pub(crate) fn discard(&self) {
+        self.release_session();
+        self.close();
+    }
+
+    /// The store knows how the session ended.
+    pub(crate) fn ended(&self, word: Option<Pin>) {
+        if let Some(word) = word {
+            self.spool.release(word);
+        }
+        self.release_session();
+    }
+
+    fn release_session(&self) {
+        let pinned = self
+            .session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(pinned) = pinned {
+            self.spool.release(pinned);
+        }
+    }
+
+    /// Lets go of the directory; it is gone if everything in it is settled, and with the last of them
+    /// the directory of all.
+    pub(crate) fn close(&self) {
+        match self.spool.close() {
+            Ok(Closed::Removed) => {
+                // A page without a directory is nobody's; the next process removes it.
+                let _ = std::fs::remove_file(&self.page_path);
+                if let Some(root) = self.page_path.parent().filter(|_| self.is_beside) {
+                    let _ = std::fs::remove_dir(root);
+                }
+            }
+            Ok(Closed::Left { frames }) => {
+                tracing::warn!(frames, "the spool keeps what the store did not take");
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(
+                    error,
+                    "the spool could not be removed; the next start does it"
+                );
+            }
+        }
+    }
+}
+
+/// Puts the counts of a ledger on a page, and how many losses of each reason the store knows of.
+pub(crate) fn note_on(page: &Page, ledger: &Ledger, told: [u64; DropReason::ALL.len()]) {
+    let counts = [
+        ledger.offered,
+        ledger.recovered,
+        ledger.stored,
+        ledger.filtered,
+    ];
+    let counts = counts.into_iter().chain(ledger.dropped).chain(told);
+    for (counter, count) in counts.enumerate() {
+        page.set(counter, count);
+    }
+}
+
+/// The ledger that a page tells of: what is not accounted for is spooled.
+pub(crate) fn ledger_of(counters: &[u64]) -> Ledger {
+    let count = |counter: usize| counters.get(counter).copied().unwrap_or(0);
+    let mut ledger = Ledger {
+        offered: count(0),
+        recovered: count(1),
+        stored: count(2),
+        filtered: count(3),
+        ..Ledger::default()
+    };
+    for reason in DropReason::ALL {
+        ledger.add_dropped(reason, count(4 + reason as usize));
+    }
+    let ends = ledger.stored + ledger.filtered + ledger.total_dropped();
+    ledger.spooled = (ledger.offered + ledger.recovered).saturating_sub(ends);
+    ledger
+}
+
+/// How many losses of each reason the store knew of, as a page tells.
+pub(crate) fn told_of(counters: &[u64]) -> [u64; DropReason::ALL.len()] {
+    let told = 4 + DropReason::ALL.len();
+    DropReason::ALL.map(|reason| {
+        let counter = counters.get(told + reason as usize);
+        counter.copied().unwrap_or(0)
+    })
+}
+
+/// Puts a record together in the buffer; one whose arguments make it longer than a frame may be goes
+/// without them.
+pub(crate) fn write_record(bytes: &mut Vec<u8>, record: &ExecutionRecord) {
+    codec::write_record(bytes, record);
+    if bytes.len() > record_spool::MAX_PAYLOAD {
+        let mut shorter = record.clone();
+        shorter.arguments_json = None;
+        codec::write_record(bytes, &shorter);
+    }
+}

@@ -1,0 +1,88 @@
+//! The way out: the drain takes records in parcels, from memory or from the spool.
+
+use std::sync::Arc;
+
+use executor_core::DropReason;
+use executor_core::ports::{Batch, Session};
+
+use crate::intake::Intake;
+use crate::parcel::{Held, Load, Parcel};
+use crate::queue::Taken;
+use crate::spooling::Spooling;
+
+/// How many records are moved under one lock.
+const SLICE: usize = 32;
+
+impl Intake {
+    /// Takes up to `max` records, the oldest first.
+    pub(crate) fn take(self: &Arc<Self>, max: usize, session: &Arc<Session>) -> Parcel {
+        let first = self.oldest_queued();
+        let taken = match self.spooling() {
+            Some(spooling) => self.take_from_spool(spooling, max),
+            None => self.take_from_memory(max),
+        };
+        let session = Arc::clone(session);
+        let records = taken.records;
+        let load = Load {
+            batch: Arc::new(Batch { session, records }),
+            first,
+            slots: taken.slots,
+            held: Held::InHand,
+            failures: 0,
+            refusals: 0,
+        };
+        Parcel::new(Arc::clone(self), load)
+    }
+
+    fn take_from_memory(&self, max: usize) -> Taken {
+        let mut taken = Taken::default();
+        // In slices: whoever offers waits for no more than one of them.
+        loop {
+            let slice = SLICE.min(max - taken.records.len());
+            let mut state = self.state();
+            let count = state.queue.take(slice, &mut taken);
+            state.in_hand += count;
+            drop(state);
+            if count == 0 {
+                return taken;
+            }
+        }
+    }
+
+    /// What lies in the spool and cannot be read is lost, and counted.
+    fn take_from_spool(&self, spooling: &Spooling, max: usize) -> Taken {
+        let mut taken = Taken::default();
+        let unread = self.queued();
+        let malformed = taken.read(spooling, max);
+        let read = taken.records.len();
+        // Everything that is counted as unread was appended before: what is not there is damaged.
+        let is_short = read + malformed < max.min(unread) && spooling.usage().unread == 0;
+        let damaged = if is_short {
+            unread - read - malformed
+        } else {
+            0
+        };
+        let lost = malformed + damaged;
+        let now = self.now_if(lost > 0);
+        let mut state = self.state();
+        state.unread(-((read + lost) as isize));
+        state.in_hand += read;
+        if let Some(now) = now {
+            state.lose(DropReason::Damaged, None, lost as u64, now);
+        }
+        let wake = state.wants_watchman();
+        self.note(&state);
+        drop(state);
+        self.wake(wake);
+        taken
+    }
+
+    /// Takes what a drain that died had in its hands.
+    pub(crate) fn take_returned(self: &Arc<Self>) -> Vec<Parcel> {
+        let returned = std::mem::take(&mut self.state().returned);
+        let parcels = returned.into_iter();
+        parcels
+            .map(|load| Parcel::new(Arc::clone(self), load))
+            .collect()
+    }
+}

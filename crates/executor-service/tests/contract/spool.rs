@@ -1,0 +1,357 @@
+//! Clauses E, as far as the service keeps them: the spool as its intake, and what the next start makes
+//! of what an earlier one left. Real kills are in the integration tests.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::SessionStatus;
+use executor_core::{DropReason, Event, ExecutionId, SessionId, Status};
+use executor_service::{CommandExecutor, Config, Degradation, Health, ListenerHandle, SpoolPlace};
+use executor_testkit::{Fault, MemoryStore, TestClock};
+use tokio::time::sleep;
+
+use crate::support::{event, forever, statuses};
+
+/// A runtime with paused time: dropping it is as sudden as a kill, for what it ran.
+fn life<F: Future>(work: F) -> F::Output {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(work)
+}
+
+fn config(root: &Path) -> Config {
+    Config {
+        spool: SpoolPlace::At(root.to_owned()),
+        wait_for_store: false,
+        ..Config::default()
+    }
+}
+
+async fn start(store: &MemoryStore, config: Config) -> CommandExecutor {
+    let builder = CommandExecutor::builder(store.clone()).clock(TestClock::new());
+    builder.config(config).start().await.unwrap()
+}
+
+async fn noop(executor: &CommandExecutor) -> ListenerHandle {
+    let listener = executor.listener("lights", "noop").topic("#");
+    listener.handler_fn(|| async {}).register().await.unwrap()
+}
+
+async fn run(executor: &CommandExecutor, listener: &ListenerHandle) -> ExecutionId {
+    let result = executor.execute(listener.invoke(event())).await;
+    result.unwrap().execution_id
+}
+
+fn is_empty(root: &Path) -> bool {
+    std::fs::read_dir(root).unwrap().next().is_none()
+}
+
+/// A life that ends suddenly, with the store away: so many executions have ended, one had begun. What a
+/// kill would leave is what its files hold while it lives.
+fn crashed(store: &MemoryStore, root: &Path, count: usize) -> (SessionId, Vec<ExecutionId>) {
+    store.go_away();
+    let alive = tempfile::tempdir().unwrap();
+    let left = life(async {
+        let executor = start(store, config(alive.path())).await;
+        let listener = noop(&executor).await;
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            ids.push(run(&executor, &listener).await);
+        }
+        let hangs = executor.listener("lights", "hangs").topic("#");
+        let hangs = hangs.handler(|_: Arc<Event>| forever()).register().await;
+        let mut running = Box::pin(executor.execute(hangs.unwrap().invoke(event())));
+        assert!(is_pending(&mut running).await);
+        copy(alive.path(), root);
+        (executor.session_id(), ids)
+    });
+    store.come_back();
+    left
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Polls once; whether it is still pending.
+async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())
+    })
+    .await
+}
+
+#[test]
+fn e01_what_had_ended_is_stored_by_the_next_start_under_its_own_session() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let (session, ids) = crashed(&store, root.path(), 2_500);
+    life(async {
+        let executor = start(&store, config(root.path())).await;
+        executor.flush().await;
+        let listener = noop(&executor).await;
+        let new = run(&executor, &listener).await;
+        executor.flush().await;
+        let ledger = executor.ledger();
+        assert_eq!((ledger.offered, ledger.recovered), (1, 2_501), "{ledger}");
+        assert!(ledger.is_balanced());
+        let records = store.records();
+        let stored: Vec<ExecutionId> = records.iter().map(|record| record.execution_id).collect();
+        // E3: before new ones, and in their order.
+        assert_eq!(stored[..2_500], ids);
+        assert_eq!((records.len(), stored[2_501]), (2_502, new));
+        assert!(
+            store.sessions_of_records()[..2_501]
+                .iter()
+                .all(|id| *id == session)
+        );
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+    assert!(is_empty(root.path()));
+}
+
+#[test]
+fn e06_what_had_begun_and_not_ended_is_interrupted_with_its_start_and_identity() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let (session, _) = crashed(&store, root.path(), 3);
+    life(async {
+        let executor = start(&store, config(root.path())).await;
+        executor.flush().await;
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+    let records = store.records();
+    let expected = [
+        Status::Success,
+        Status::Success,
+        Status::Success,
+        Status::Interrupted,
+    ];
+    assert_eq!(statuses(&records), expected);
+    let interrupted = &records[3];
+    assert!(
+        matches!(&interrupted.subject, executor_core::Subject::Listener { key, .. } if key.name == "hangs")
+    );
+    assert_eq!(interrupted.trigger.id(), Some("e-1"));
+    assert!(interrupted.started_at >= records[2].started_at);
+    let (status, ledger) = store.session(session).unwrap();
+    assert_eq!(status, SessionStatus::Crashed);
+    let counts = (
+        ledger.offered,
+        ledger.recovered,
+        ledger.stored,
+        ledger.spooled,
+    );
+    assert_eq!(counts, (3, 1, 4, 0), "{ledger}");
+    assert!(ledger.is_balanced());
+}
+
+#[test]
+fn e06_a_clean_stop_while_the_store_is_away_does_not_look_like_a_crash() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    store.go_away();
+    let session = life(async {
+        let executor = start(&store, config(root.path())).await;
+        let listener = noop(&executor).await;
+        for _ in 0..5 {
+            run(&executor, &listener).await;
+        }
+        let report = executor.shutdown(Duration::from_secs(2)).await;
+        assert_eq!(
+            (report.ledger.spooled, report.ledger.total_dropped()),
+            (5, 0)
+        );
+        assert!(report.ledger.is_balanced() && !report.session_closed);
+        executor.session_id()
+    });
+    store.come_back();
+    life(async {
+        let executor = start(&store, config(root.path())).await;
+        executor.flush().await;
+        executor.shutdown(Duration::from_secs(2)).await;
+    });
+    let (status, ledger) = store.session(session).unwrap();
+    assert_eq!(status, SessionStatus::Success);
+    let counts = (ledger.offered, ledger.stored, ledger.spooled);
+    assert_eq!(counts, (5, 5, 0), "{ledger}");
+    assert!(is_empty(root.path()));
+}
+
+#[test]
+fn e03_a_recovery_that_is_cut_off_is_finished_by_the_next_start_and_stores_nothing_twice() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let (session, _) = crashed(&store, root.path(), 3_000);
+    life(async {
+        // Stored, but not heard of; then away.
+        store.inject([Fault::LostReply]);
+        let executor = start(&store, config(root.path())).await;
+        sleep(Duration::from_millis(500)).await;
+        // One of the thousand frames is the session's own.
+        assert_eq!(store.records().len(), 999);
+        drop(executor);
+    });
+    life(async {
+        let executor = start(&store, config(root.path())).await;
+        executor.flush().await;
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+    assert_eq!(store.records().len(), 3_001);
+    let (_, ledger) = store.session(session).unwrap();
+    let counts = (ledger.offered, ledger.recovered, ledger.stored);
+    assert_eq!(counts, (3_000, 1, 3_001), "{ledger}");
+    assert!(is_empty(root.path()));
+}
+
+#[test]
+fn e03_being_ready_does_not_wait_for_what_was_left() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    crashed(&store, root.path(), 10);
+    life(async {
+        store.inject([Fault::Slow(Duration::from_secs(60))]);
+        let begun = tokio::time::Instant::now();
+        let executor = start(&store, config(root.path())).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        executor.flush().await;
+        assert!(begun.elapsed() >= Duration::from_secs(60));
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+}
+
+#[test]
+fn e01_a_living_process_keeps_its_spool() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    life(async {
+        let first = start(&store, config(root.path())).await;
+        let listener = noop(&first).await;
+        store.go_away();
+        run(&first, &listener).await;
+        let second = start(&store, config(root.path())).await;
+        sleep(Duration::from_secs(3)).await;
+        store.come_back();
+        second.flush().await;
+        assert_eq!(second.ledger().recovered, 0);
+        first.flush().await;
+        assert_eq!(first.ledger().stored, 1);
+        second.shutdown(Duration::from_secs(5)).await;
+        store.come_back();
+        first.shutdown(Duration::from_secs(5)).await;
+    });
+    assert!(is_empty(root.path()));
+}
+
+#[test]
+fn c05_with_a_spool_nothing_is_given_up_by_count_and_memory_holds_no_more_than_its_bound() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    life(async {
+        let config = Config {
+            retry_max_records: 300,
+            batch_max: 100,
+            queue_max: 10,
+            ..config(root.path())
+        };
+        let executor = start(&store, config).await;
+        let listener = noop(&executor).await;
+        store.inject([Fault::Busy; 40]);
+        for _ in 0..5_000 {
+            run(&executor, &listener).await;
+        }
+        sleep(Duration::from_secs(30)).await;
+        // Three batches of a hundred are in memory; the others were not even tried.
+        let tried = store.batches();
+        executor.flush().await;
+        let ledger = executor.ledger();
+        assert_eq!(
+            (ledger.stored, ledger.total_dropped()),
+            (5_000, 0),
+            "{ledger}"
+        );
+        assert!(tried <= 40, "{tried}");
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+}
+
+#[test]
+fn e01_where_no_spool_can_be_made_records_wait_in_memory_and_health_says_so() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let file = root.path().join("file");
+    std::fs::write(&file, "not a directory").unwrap();
+    life(async {
+        let executor = start(&store, config(&file)).await;
+        let health = executor.health();
+        let Health::Degraded(reasons) = health else {
+            panic!("{health:?}");
+        };
+        assert!(
+            matches!(reasons[..], [Degradation::NoSpool { .. }]),
+            "{reasons:?}"
+        );
+        let listener = noop(&executor).await;
+        run(&executor, &listener).await;
+        let report = executor.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(report.ledger.stored, 1);
+    });
+}
+
+#[test]
+fn e04_a_damaged_record_is_counted_told_and_moved_aside_and_costs_no_other() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let (session, ids) = crashed(&store, root.path(), 100);
+    // One byte of the fiftieth execution's id, wherever its frames are.
+    damage(&root.path().join(session.to_string()), ids[49]);
+    life(async {
+        let executor = start(&store, config(root.path())).await;
+        executor.flush().await;
+        let ledger = executor.ledger();
+        assert_eq!(ledger.dropped(DropReason::Damaged), 1, "{ledger}");
+        assert!(ledger.is_balanced());
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+    assert_eq!(
+        store.records().len(),
+        100,
+        "99 that ended and one interrupted"
+    );
+    let (_, ledger) = store.session(session).unwrap();
+    assert_eq!(
+        (ledger.offered, ledger.dropped(DropReason::Damaged)),
+        (100, 1)
+    );
+    assert!(ledger.is_balanced());
+    let gaps = store.gaps();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(
+        (gaps[0].session, gaps[0].reason, gaps[0].count),
+        (session, DropReason::Damaged, 1)
+    );
+    let names = std::fs::read_dir(root.path()).unwrap().flatten();
+    let aside = names.filter(|entry| entry.path().extension().is_some_and(|it| it == "damaged"));
+    assert_eq!(aside.count(), 1);
+}
+
+fn damage(dir: &Path, id: ExecutionId) {
+    let mut hits = 0;
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let mut bytes = std::fs::read(entry.path()).unwrap();
+        let id = id.0.as_bytes();
+        let places: Vec<usize> = bytes
+            .windows(16)
+            .enumerate()
+            .filter(|(_, window)| window == id)
+            .map(|(place, _)| place)
+            .collect();
+        // The last one is the record; before it comes the start, which was released.
+        if let Some(place) = places.last() {
+            hits += 1;
+            bytes[*place] ^= 0xFF;
+            std::fs::write(entry.path(), bytes).unwrap();
+        }
+    }
+    assert_eq!(hits, 1);
+}

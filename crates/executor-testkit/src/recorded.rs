@@ -1,0 +1,74 @@
+//! Asserting what was recorded, in one line that says what was recorded instead.
+
+use executor_core::{ExecutionRecord, Status, Subject};
+
+/// Asserts how the executions of a listener or job ended, in the order in which they were stored.
+///
+/// ```
+/// use executor_core::{Batch, RecordStore, Status};
+/// use executor_testkit::{MemoryStore, assert_recorded, listener, record, session};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let store = MemoryStore::new();
+/// let records = vec![record(&listener("hall"), None, 0)];
+/// store.persist(Batch { session: session(), records }.into()).await.unwrap();
+/// assert_recorded!(store.records(), "hall" => [Status::Success]);
+/// assert_recorded!(store.records(), "kitchen" => []);
+/// # }
+/// ```
+///
+/// With the feature `sqlite`, `database.records().await` of a `TempDatabase` does as well.
+#[macro_export]
+macro_rules! assert_recorded {
+    ($records:expr, $name:expr => [$($status:expr),* $(,)?]) => {
+        $crate::check_recorded($records.as_ref(), $name, &[$($status),*])
+    };
+}
+
+/// What [`assert_recorded!`](crate::assert_recorded) comes to.
+///
+/// # Panics
+///
+/// The executions with this name ended otherwise.
+#[track_caller]
+pub fn check_recorded(records: &[ExecutionRecord], name: &str, expected: &[Status]) {
+    let of_name = records.iter().filter(|record| name_of(record) == name);
+    let found: Vec<Status> = of_name.map(|record| record.status).collect();
+    assert!(
+        found == expected,
+        "`{name}` ended in {found:?}, not {expected:?}; recorded were:\n{}",
+        table(records)
+    );
+}
+
+fn name_of(record: &ExecutionRecord) -> &str {
+    match &record.subject {
+        Subject::Listener { key, .. } => &key.name,
+        Subject::Job { key, .. } => &key.name,
+    }
+}
+
+fn table(records: &[ExecutionRecord]) -> String {
+    let line = |record: &ExecutionRecord| {
+        let failure = record.failure.as_deref();
+        let said = failure.map_or("", |failure| failure.message.as_str());
+        format!("  {} {} {said}\n", name_of(record), record.status.as_str())
+    };
+    records.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{listener, record};
+
+    #[test]
+    #[should_panic(
+        expected = "`hall` ended in [Success], not [Error]; recorded were:\n  hall success"
+    )]
+    fn what_was_recorded_instead_is_said() {
+        let records = [record(&listener("hall"), None, 0)];
+        assert_recorded!(records, "hall" => [Status::Error]);
+    }
+}

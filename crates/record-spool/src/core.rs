@@ -1,0 +1,272 @@
+//! What the threads of a spool share: the ring under its lock, the reader's place, and the ways in
+//! and out. It starts no thread, so tests can take every step themselves.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::frame::{HEADER_BYTES, PayloadSum, frame_bytes};
+use crate::fs::Fs;
+use crate::options::{Full, SpoolError, SpoolOptions};
+use crate::position::{Frame, Position, Usage};
+use crate::ring::{Ring, Role};
+use crate::segment::Segment;
+use crate::sync::Synced;
+
+/// How many frames are settled before others may have the lock.
+const SETTLE_BATCH: usize = 128;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) max_payload: usize,
+    pub(crate) is_power: bool,
+    ring: Mutex<Ring>,
+    /// Taken before the ring's lock where both are.
+    reader: Mutex<Cursor>,
+    pub(crate) synced: Synced,
+    /// Tells the keeper that there is work.
+    pub(crate) wake: Condvar,
+}
+
+/// Where the reader goes on.
+#[derive(Debug)]
+struct Cursor {
+    segment: u64,
+    offset: u32,
+    /// The sequence of the next frame that is no copy.
+    expected: u64,
+}
+
+/// What the reader may look at without the lock: frames below `end` do not change any more.
+struct View {
+    segment: Arc<Segment>,
+    end: u32,
+    sealed: bool,
+}
+
+impl Core {
+    /// Makes the first segment.
+    pub(crate) fn start(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        options: SpoolOptions,
+        first_number: u64,
+    ) -> Result<Self, SpoolError> {
+        let (max_payload, is_power) = (options.max_payload(), options.is_power());
+        let mut ring = Ring::new(Arc::clone(&fs), dir.into(), options, first_number);
+        if let Err(full) = ring.make_room(0, Role::Appender) {
+            let kind = match full {
+                Full::Disk(kind) => kind,
+                Full::Limit | Full::TooLong { .. } | Full::Closed => std::io::ErrorKind::Other,
+            };
+            return Err(SpoolError::io("make a segment in", dir, kind.into()));
+        }
+        Ok(Self {
+            fs,
+            dir: dir.into(),
+            max_payload,
+            is_power,
+            ring: Mutex::new(ring),
+            reader: Mutex::new(Cursor {
+                segment: first_number,
+                offset: HEADER_BYTES,
+                expected: 1,
+            }),
+            synced: Synced::default(),
+            wake: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn ring(&self) -> MutexGuard<'_, Ring> {
+        // Whatever panicked under this lock, each count is changed after what it counts.
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn append(&self, kind: u8, pinned: bool, payload: &[u8]) -> Result<Position, Full> {
+        if payload.len() > self.max_payload {
+            return Err(Full::TooLong {
+                max: self.max_payload,
+            });
+        }
+        // Most of the work, and nobody waits for it.
+        let sum = PayloadSum::of(payload);
+        let mut ring = self.ring();
+        let appended = ring.append(kind, pinned, payload, sum);
+        if self.is_power {
+            ring.sync_wanted |= appended.is_ok();
+        }
+        self.wake_if_needed(ring);
+        appended
+    }
+
+    /// Gives the lock back, and tells the keeper if it waits and has something to do.
+    pub(crate) fn wake_if_needed(&self, mut ring: MutexGuard<'_, Ring>) {
+        let has_work = ring.work || (self.is_power && ring.sync_wanted && ring.keeper_idles);
+        let told = has_work && std::mem::take(&mut ring.keeper_waits);
+        drop(ring);
+        if told {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn settle(&self, positions: &[Position]) -> usize {
+        let mut settled = 0;
+        for batch in positions.chunks(SETTLE_BATCH) {
+            let mut ring = self.ring();
+            let done = batch
+                .iter()
+                .filter(|position| ring.settle(**position).is_some());
+            let done = done.count();
+            ring.counts.unsettled = ring.counts.unsettled.saturating_sub(done as u64);
+            settled += done;
+            self.wake_if_needed(ring);
+        }
+        settled
+    }
+
+    pub(crate) fn release(&self, position: Position) {
+        let mut ring = self.ring();
+        // Counted whether or not its bytes are still whole: a pin is released once.
+        let _ = ring.settle(position);
+        ring.counts.pinned = ring.counts.pinned.saturating_sub(1);
+        self.wake_if_needed(ring);
+    }
+
+    pub(crate) fn read(&self, max_frames: usize, max_bytes: usize) -> Vec<Frame> {
+        let mut cursor = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = Batch {
+            frames: Vec::new(),
+            missing: 0,
+            room: max_bytes,
+            max_frames,
+        };
+        loop {
+            let view = self.ring().view(&cursor);
+            let Some(view) = view else { break };
+            if view.segment.number != cursor.segment {
+                cursor.segment = view.segment.number;
+                cursor.offset = HEADER_BYTES;
+            }
+            if batch.fill(&mut cursor, &view) == Condition::Damaged {
+                self.ring().keep_for_later(view.segment.number);
+            }
+            if cursor.offset < view.end || !view.sealed {
+                break;
+            }
+            cursor.segment += 1;
+            cursor.offset = HEADER_BYTES;
+            let mut ring = self.ring();
+            ring.advance_reader(cursor.segment);
+            self.wake_if_needed(ring);
+        }
+        let mut ring = self.ring();
+        let counts = &mut ring.counts;
+        let gone = batch.frames.len() as u64 + batch.missing;
+        // What is missing may have been pins, which do not count here.
+        counts.unread = counts.unread.saturating_sub(gone);
+        counts.unsettled = counts.unsettled.saturating_sub(batch.missing);
+        counts.damaged += batch.missing;
+        drop(ring);
+        batch.frames
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let ring = self.ring();
+        let counts = ring.counts.clone();
+        Usage {
+            bytes: ring.bytes(),
+            max_bytes: ring.options.max_bytes,
+            segments: ring.segments(),
+            unread: counts.unread,
+            unsettled: counts.unsettled,
+            pinned: counts.pinned,
+            moved: counts.moved,
+            damaged: counts.damaged,
+            sync_failures: counts.sync_failures,
+            unsynced: match self.is_power {
+                true => ring.written - ring.synced_ticket,
+                false => 0,
+            },
+            last_error: counts.last_error,
+        }
+    }
+}
+
+impl Ring {
+    fn keep_for_later(&mut self, number: u64) {
+        if let Some(held) = self.find(number) {
+            held.damaged = true;
+        }
+    }
+
+    fn view(&self, cursor: &Cursor) -> Option<View> {
+        let mut held = self.held.iter();
+        let held = held.find(|held| held.segment.number >= cursor.segment)?;
+        Some(View {
+            segment: Arc::clone(&held.segment),
+            end: held.end,
+            sealed: held.sealed_at.is_some(),
+        })
+    }
+}
+
+/// What one read collects.
+struct Batch {
+    frames: Vec<Frame>,
+    /// Frames that could not be read back.
+    missing: u64,
+    room: usize,
+    max_frames: usize,
+}
+
+/// Whether all bytes that were looked at are what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Whole,
+    Damaged,
+}
+
+impl Batch {
+    fn fill(&mut self, cursor: &mut Cursor, view: &View) -> Condition {
+        let mut condition = Condition::Whole;
+        while cursor.offset < view.end && self.frames.len() < self.max_frames {
+            let mut payload = Vec::new();
+            let Some(sealed) = view.segment.frame_at(cursor.offset, &mut payload) else {
+                condition = Condition::Damaged;
+                cursor.offset += 8;
+                continue;
+            };
+            let head = sealed.head;
+            if !head.copied {
+                self.missing += head.sequence.saturating_sub(cursor.expected);
+                cursor.expected = head.sequence;
+            }
+            let is_wanted = !head.pinned && !head.copied && !sealed.settled;
+            if is_wanted && payload.len() > self.room && !self.frames.is_empty() {
+                // The next read begins with it.
+                self.max_frames = 0;
+                break;
+            }
+            if is_wanted {
+                self.room = self.room.saturating_sub(payload.len());
+                self.frames.push(Frame {
+                    position: Position {
+                        sequence: head.sequence,
+                        segment: view.segment.number,
+                        offset: cursor.offset,
+                        crc: sealed.crc,
+                    },
+                    kind: head.kind,
+                    pinned: false,
+                    payload,
+                });
+            }
+            cursor.offset += frame_bytes(head.length);
+            if !head.copied {
+                cursor.expected = head.sequence + 1;
+            }
+        }
+        condition
+    }
+}

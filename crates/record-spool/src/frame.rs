@@ -1,0 +1,351 @@
+//! The bytes of a frame and of a segment's header: encoding and checking, as pure functions on
+//! 8-byte words. Where the words are kept is not known here.
+
+use crc32c::{crc32c, crc32c_append};
+
+/// The longest payload of one frame, in bytes. It bounds what recovery may have to read before it
+/// can judge one frame.
+pub const MAX_PAYLOAD: usize = 1 << 20;
+
+/// The version of the format that is written, and the only one that is read.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a segment's header takes at its beginning, and its copy at the end.
+pub(crate) const HEADER_BYTES: u32 = 64;
+/// What a frame takes before its payload.
+pub(crate) const FRAME_BYTES: u32 = 24;
+/// Where, counted from a frame's beginning, the mark stands that says that it is settled.
+pub(crate) const MARK_OFFSET: u32 = 20;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"RECSPOOL");
+/// The upper six bits of the byte above the length. Never zero, so no frame begins with a zero
+/// word, and nearly every word that begins no frame is dismissed by one comparison.
+const TAG: u8 = 0b1010_0100;
+const PINNED: u8 = 0b01;
+const COPIED: u8 = 0b10;
+/// Mixed with a frame's checksum to its mark, so that no damage turns one frame's mark, or a run
+/// of equal bytes, into that of another.
+const SETTLED: u32 = 0x5E77_1ED0;
+
+/// Which segment, in which of its lives, and where in it. The checksum covers both, so a frame
+/// counts at the place it was written for and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) number: u64,
+    pub(crate) offset: u32,
+}
+
+/// All that is known of a frame but its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) sequence: u64,
+    pub(crate) kind: u8,
+    pub(crate) pinned: bool,
+    /// It stands for a frame of an earlier segment and carries that one's sequence.
+    pub(crate) copied: bool,
+    /// Of the payload, in bytes.
+    pub(crate) length: u32,
+}
+
+/// The three words before the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Words {
+    /// Length and checksum. A frame exists once this word is not zero.
+    pub(crate) commit: u64,
+    pub(crate) sequence: u64,
+    /// Kind, check of the head, and the mark.
+    pub(crate) detail: u64,
+}
+
+/// What the frame's own words say, the payload not yet compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) head: Head,
+    pub(crate) crc: u32,
+    trailer_crc: u32,
+    pub(crate) settled: bool,
+}
+
+/// The checksum of a payload, carried on over the 32 bytes of the trailer that come behind it.
+///
+/// A CRC is linear: that of payload and trailer is this, xor that of the trailer. So whatever
+/// depends on the payload is computed before the frame's place is known, outside of the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PayloadSum(u32);
+
+impl PayloadSum {
+    pub(crate) fn of(payload: &[u8]) -> Self {
+        const ZEROS: Trailer = Trailer([0; 32]);
+        // The checksum of 32 zeros, which the first term has in it and the sum has not.
+        const OF_ZEROS: u32 = 0x8A91_36AA;
+        Self(crc32c_append(crc32c(payload), &ZEROS.0) ^ OF_ZEROS)
+    }
+
+    /// The checksum of the payload and this trailer.
+    const fn with(self, trailer_crc: u32) -> u32 {
+        self.0 ^ trailer_crc
+    }
+}
+
+/// What a frame with this payload takes in a segment, rounded up to whole words.
+pub(crate) const fn frame_bytes(length: u32) -> u32 {
+    FRAME_BYTES + length.next_multiple_of(8)
+}
+
+/// The words of an unsettled frame.
+pub(crate) fn seal(head: Head, place: Place, payload: PayloadSum) -> Words {
+    let tagged = tagged_length(head);
+    let trailer_crc = crc32c(&trailer(head, tagged, place).0);
+    let crc = payload.with(trailer_crc);
+    let check = trailer_crc >> 8;
+    Words {
+        commit: u64::from(tagged) | u64::from(crc) << 32,
+        sequence: head.sequence,
+        detail: u64::from(head.kind) | u64::from(check) << 8,
+    }
+}
+
+/// Whether a frame may begin with this word. Meant to be cheap: it is asked of every word that is
+/// searched.
+pub(crate) const fn is_plausible(commit: u64) -> bool {
+    let tag = (commit >> 24) as u8;
+    tag & !(PINNED | COPIED) == TAG && commit & 0x00FF_FFFF <= MAX_PAYLOAD as u64
+}
+
+/// Reads a frame's words. `None` if the head is not that of a frame written for this place; the
+/// payload is judged by [`is_whole`].
+///
+/// The head's own check makes this cost the same for any length: without it, a segment full of
+/// words that look like long frames would have to be read over and over.
+pub(crate) fn open(words: Words, place: Place) -> Option<Sealed> {
+    if !is_plausible(words.commit) {
+        return None;
+    }
+    let tagged = words.commit as u32;
+    let tag = (tagged >> 24) as u8;
+    let head = Head {
+        sequence: words.sequence,
+        kind: words.detail as u8,
+        pinned: tag & PINNED != 0,
+        copied: tag & COPIED != 0,
+        length: tagged & 0x00FF_FFFF,
+    };
+    let trailer_crc = crc32c(&trailer(head, tagged, place).0);
+    if trailer_crc >> 8 != (words.detail as u32) >> 8 {
+        return None;
+    }
+    let crc = (words.commit >> 32) as u32;
+    let settled = (words.detail >> 32) as u32 == settled_mark(crc);
+    Some(Sealed {
+        head,
+        crc,
+        trailer_crc,
+        settled,
+    })
+}
+
+/// Whether this is the payload that the frame was sealed with.
+pub(crate) fn is_whole(sealed: Sealed, payload: PayloadSum) -> bool {
+    payload.with(sealed.trailer_crc) == sealed.crc
+}
+
+/// What stands at [`MARK_OFFSET`] of a settled frame with this checksum. Never zero, which is what
+/// stands there of an unsettled one.
+pub(crate) const fn settled_mark(crc: u32) -> u32 {
+    (SETTLED ^ crc) | 1
+}
+
+fn tagged_length(head: Head) -> u32 {
+    let pinned = if head.pinned { PINNED } else { 0 };
+    let copied = if head.copied { COPIED } else { 0 };
+    head.length | u32::from(TAG | pinned | copied) << 24
+}
+
+/// Aligned, because the checksum's instruction takes whole words.
+#[repr(align(8))]
+struct Trailer([u8; 32]);
+
+/// What is checked behind the payload.
+fn trailer(head: Head, tagged: u32, place: Place) -> Trailer {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&head.sequence.to_le_bytes());
+    bytes[8..12].copy_from_slice(&tagged.to_le_bytes());
+    bytes[12] = head.kind;
+    bytes[16..24].copy_from_slice(&place.number.to_le_bytes());
+    bytes[24..28].copy_from_slice(&place.offset.to_le_bytes());
+    Trailer(bytes)
+}
+
+/// What a segment says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Fresh for each life of a file.
+    pub(crate) number: u64,
+    /// Of the first frame that is no copy; zero before the segment is appended to.
+    pub(crate) first_sequence: u64,
+    /// Size of the file.
+    pub(crate) bytes: u64,
+}
+
+/// What stands where a header is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderRead {
+    Good(Header),
+    /// Whole, but of a version that this code does not know.
+    Foreign(u32),
+    /// Only zeros: never written.
+    Blank,
+    Damaged,
+}
+
+/// The header's eight words.
+pub(crate) fn write_header(header: Header) -> [u64; 8] {
+    let mut words = [
+        MAGIC,
+        u64::from(FORMAT_VERSION),
+        header.number,
+        header.first_sequence,
+        header.bytes,
+        0,
+        0,
+        0,
+    ];
+    words[7] = u64::from(header_crc(&words));
+    words
+}
+
+/// Reads what [`write_header`] wrote.
+pub(crate) fn read_header(words: [u64; 8]) -> HeaderRead {
+    if words == [0; 8] {
+        return HeaderRead::Blank;
+    }
+    if words[0] != MAGIC || words[7] != u64::from(header_crc(&words)) {
+        return HeaderRead::Damaged;
+    }
+    if words[1] != u64::from(FORMAT_VERSION) {
+        return HeaderRead::Foreign(words[1] as u32);
+    }
+    HeaderRead::Good(Header {
+        number: words[2],
+        first_sequence: words[3],
+        bytes: words[4],
+    })
+}
+
+fn header_crc(words: &[u64; 8]) -> u32 {
+    let checked = &words[..7];
+    checked
+        .iter()
+        .fold(0, |crc, word| crc32c_append(crc, &word.to_le_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn heads() -> impl Strategy<Value = Head> {
+        let flags = (any::<bool>(), any::<bool>());
+        let length = 0_u32..=MAX_PAYLOAD as u32;
+        (any::<u64>(), any::<u8>(), flags, length).prop_map(
+            |(sequence, kind, (pinned, copied), length)| Head {
+                sequence,
+                kind,
+                pinned,
+                copied,
+                length,
+            },
+        )
+    }
+
+    fn sums() -> impl Strategy<Value = PayloadSum> {
+        any::<u32>().prop_map(PayloadSum)
+    }
+
+    fn places() -> impl Strategy<Value = Place> {
+        (any::<u64>(), any::<u32>()).prop_map(|(number, offset)| Place { number, offset })
+    }
+
+    proptest! {
+        #[test]
+        fn the_checksum_is_that_of_the_payload_and_the_trailer(
+            payload in prop::collection::vec(any::<u8>(), 0..300),
+            trailer in any::<[u8; 32]>(),
+        ) {
+            let sum = PayloadSum::of(&payload).with(crc32c(&trailer));
+            let whole = [&payload[..], &trailer].concat();
+            prop_assert_eq!(sum, crc32c(&whole));
+        }
+
+        #[test]
+        fn what_was_sealed_opens_at_its_place(head in heads(), place in places(), sum in sums()) {
+            let words = seal(head, place, sum);
+            prop_assert_ne!(words.commit, 0);
+            let sealed = open(words, place).expect("sealed for this place");
+            prop_assert_eq!(sealed.head, head);
+            prop_assert!(!sealed.settled);
+            prop_assert!(is_whole(sealed, sum));
+        }
+
+        #[test]
+        fn e04_a_frame_opens_nowhere_else(head in heads(), place in places(), other in places()) {
+            prop_assume!(place != other);
+            prop_assert_eq!(open(seal(head, place, PayloadSum(0)), other), None);
+        }
+
+        #[test]
+        fn e04_one_flipped_bit_outside_of_the_mark_is_noticed(
+            head in heads(), place in places(), sum in sums(), bit in 0_u32..160,
+        ) {
+            let mut words = seal(head, place, sum);
+            match bit {
+                0..64 => words.commit ^= 1 << bit,
+                64..128 => words.sequence ^= 1 << (bit - 64),
+                _ => words.detail ^= 1 << (bit - 128),
+            }
+            let whole = open(words, place).is_some_and(|sealed| is_whole(sealed, sum));
+            prop_assert!(!whole);
+        }
+
+        #[test]
+        fn e04_a_damaged_mark_settles_nothing(
+            head in heads(), place in places(), sum in sums(), flips in 1_u32..,
+        ) {
+            let mut words = seal(head, place, sum);
+            let mark = settled_mark((words.commit >> 32) as u32);
+            prop_assume!(flips != mark);
+            words.detail ^= u64::from(flips) << 32;
+            let sealed = open(words, place).expect("the mark is not covered");
+            prop_assert!(!sealed.settled && is_whole(sealed, sum));
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back_and_notices_every_flipped_bit() {
+        let header = Header {
+            number: 7,
+            first_sequence: 9,
+            bytes: 4_096,
+        };
+        let words = write_header(header);
+        assert_eq!(read_header(words), HeaderRead::Good(header));
+        for bit in 0..512 {
+            let mut flipped = words;
+            flipped[bit / 64] ^= 1 << (bit % 64);
+            assert_eq!(read_header(flipped), HeaderRead::Damaged, "bit {bit}");
+        }
+        assert_eq!(read_header([0; 8]), HeaderRead::Blank);
+    }
+
+    #[test]
+    fn a_header_of_another_version_is_told_from_a_damaged_one() {
+        let mut words = write_header(Header {
+            number: 7,
+            first_sequence: 9,
+            bytes: 4_096,
+        });
+        words[1] = 2;
+        words[7] = u64::from(header_crc(&words));
+        assert_eq!(read_header(words), HeaderRead::Foreign(2));
+    }
+}

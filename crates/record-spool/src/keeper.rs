@@ -1,0 +1,211 @@
+//! What is done beside the appends: spares are made ready, settled files are used again or
+//! removed, frames are copied forward, syncs are made. One thread does it, which its spool joins.
+
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::core::Core;
+use crate::options::Durability;
+use crate::ring::{Ring, Role};
+use crate::segment::{Pages, Segment};
+
+/// How soon a file system that refused a segment is asked again: at first, and at the latest.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// When to ask a file system again that refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    wait: Duration,
+    pub(crate) due: Option<Instant>,
+}
+
+impl Backoff {
+    pub(crate) const fn new() -> Self {
+        Self {
+            wait: RETRY_FIRST,
+            due: None,
+        }
+    }
+
+    fn refused(&mut self, now: Instant) {
+        self.due = Some(now + self.wait);
+        self.wait = (self.wait * 2).min(RETRY_MAX);
+    }
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(crate) struct Keeper(JoinHandle<()>);
+
+impl Keeper {
+    pub(crate) fn start(core: Arc<Core>, durability: Durability) -> std::io::Result<Self> {
+        let builder = thread::Builder::new().name("record-spool".to_owned());
+        let thread = builder.spawn(move || run(&core, durability))?;
+        Ok(Self(thread))
+    }
+
+    /// Returns when the thread has ended. The spool must be closed.
+    pub(crate) fn join(self) {
+        // A callback that had the last hold on the spool drops it on this very thread.
+        if self.0.thread().id() == thread::current().id() {
+            return;
+        }
+        // It panics only if this crate is wrong, and then everything appended is still on disk.
+        let _ = self.0.join();
+    }
+}
+
+fn run(core: &Core, durability: Durability) {
+    let every = match durability {
+        Durability::Process => None,
+        Durability::Power { every } => Some(every),
+    };
+    let mut backoff = Backoff::new();
+    let mut next_sync = Instant::now();
+    while wait_for_work(core, every.map(|_| next_sync), &backoff) {
+        let now = Instant::now();
+        core.maintain(now, &mut backoff);
+        if let Some(every) = every
+            && now >= next_sync
+        {
+            next_sync = now + every;
+            core.sync_round();
+        }
+    }
+}
+
+/// Sleeps until there is something to do; `false` if there never will be.
+fn wait_for_work(core: &Core, next_sync: Option<Instant>, backoff: &Backoff) -> bool {
+    let mut ring = core.ring();
+    loop {
+        let now = Instant::now();
+        let sync = next_sync.filter(|_| ring.sync_wanted);
+        let due = [sync, backoff.due, ring.next_move(now)];
+        let due = due.into_iter().flatten().min();
+        if ring.closed {
+            return false;
+        }
+        if std::mem::take(&mut ring.work) || due.is_some_and(|due| due <= now) {
+            return true;
+        }
+        ring.keeper_waits = true;
+        ring.keeper_idles = sync.is_none();
+        ring = match due {
+            Some(due) => {
+                let waited = core.wake.wait_timeout(ring, due - now);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => core.wake.wait(ring).unwrap_or_else(PoisonError::into_inner),
+        };
+        ring.keeper_waits = false;
+    }
+}
+
+impl Core {
+    /// One round of everything but syncs.
+    pub(crate) fn maintain(&self, now: Instant, backoff: &mut Backoff) {
+        if backoff.due.is_some_and(|due| due <= now) {
+            backoff.due = None;
+            self.ring().refused = None;
+        }
+        self.move_forward(now);
+        self.refill(now, backoff);
+        self.remove_surplus();
+    }
+
+    fn refill(&self, now: Instant, backoff: &mut Backoff) {
+        loop {
+            let task = self.ring().next_spare();
+            let made = match task {
+                Task::Nothing => break,
+                Task::Reuse(used, number) => {
+                    let made = used.reuse(&*self.fs, &self.dir, number);
+                    if made.is_err() {
+                        self.ring().trash.push(used);
+                    }
+                    made
+                }
+                Task::Create(number, bytes) => {
+                    Segment::create(&*self.fs, &self.dir, number, bytes, Pages::Ready)
+                }
+            };
+            let mut ring = self.ring();
+            ring.in_work -= 1;
+            match made {
+                Ok(spare) => ring.take_spare(spare),
+                Err(error) => ring.refuse(&error),
+            }
+        }
+        let refused = self.ring().refused.is_some();
+        match (refused, backoff.due) {
+            (true, None) => backoff.refused(now),
+            (false, _) => *backoff = Backoff::new(),
+            (true, Some(_)) => {}
+        }
+    }
+
+    fn remove_surplus(&self) {
+        let unwanted = self.ring().take_unwanted();
+        let count = unwanted.len() as u64;
+        let mut kept = Vec::new();
+        for segment in unwanted {
+            if let Err(error) = self.fs.remove(&segment.path) {
+                kept.push((segment, error));
+            }
+        }
+        let mut ring = self.ring();
+        ring.in_work -= count;
+        ring.dir_dirty |= count > 0;
+        for (segment, error) in kept {
+            ring.note("remove a segment", &error);
+            ring.trash.push(segment);
+        }
+    }
+}
+
+/// How the next spare comes about.
+enum Task {
+    Nothing,
+    Reuse(Segment, u64),
+    Create(u64, u64),
+}
+
+impl Ring {
+    fn next_spare(&mut self) -> Task {
+        if self.closed || self.spares.len() >= self.options.spares {
+            return Task::Nothing;
+        }
+        if let Some(used) = self.free.pop() {
+            self.in_work += 1;
+            return Task::Reuse(used, self.take_number());
+        }
+        if self.refused.is_some() || !self.has_space(Role::Appender) {
+            return Task::Nothing;
+        }
+        self.in_work += 1;
+        Task::Create(self.take_number(), self.options.segment_bytes)
+    }
+
+    fn take_spare(&mut self, spare: Segment) {
+        self.dir_dirty = true;
+        let newest = self.held.back().map_or(0, |held| held.segment.number);
+        if spare.number > newest {
+            self.spares.push_back(spare);
+        } else {
+            // An append did not wait for it, and segments are read in the order of their numbers.
+            self.free.push(spare);
+        }
+    }
+
+    /// Takes out the files that are to be removed. As many free ones are kept as spares are
+    /// wanted: where frames come and go steadily, no file is made or removed.
+    fn take_unwanted(&mut self) -> Vec<Segment> {
+        let surplus = self.free.len().saturating_sub(self.options.spares);
+        let mut unwanted: Vec<Segment> = self.free.drain(..surplus).collect();
+        unwanted.append(&mut self.trash);
+        self.in_work += unwanted.len() as u64;
+        unwanted
+    }
+}

@@ -1,0 +1,181 @@
+//! Memory that a segment lives in, as words: the only module with `unsafe` code.
+//!
+//! # Invariants
+//!
+//! 1. A [`Map`] owns its memory, and its address and length never change while it lives.
+//! 2. The memory is aligned to 8 bytes and is reached as `&[AtomicU64]` only, here and everywhere
+//!    else. So no access races with another, whichever threads, mappings of the same file or other
+//!    processes make them; what one of them sees half-written is kept apart by the order in
+//!    which words are published, not by this module.
+//! 3. The file behind a mapping is at least as long as the mapping when it is made, with all
+//!    its blocks allocated. A process that cuts the file while it is mapped kills this one with
+//!    a bus error; nothing in this crate does, and the spool's lock keeps its own kind away.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+/// A range of memory whose length in bytes is a multiple of 8.
+#[derive(Debug)]
+pub(crate) struct Map(Memory);
+
+#[derive(Debug)]
+enum Memory {
+    File(MmapRaw),
+    /// What recovery reads a file into, and what stands in for a mapping where there is no file.
+    Heap(Arc<[AtomicU64]>),
+}
+
+impl Map {
+    /// Maps the first `bytes` of the file, shared with everyone else who maps it.
+    pub(crate) fn of_file(file: &File, bytes: u64) -> io::Result<Self> {
+        if file.metadata()?.len() < bytes {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+        let map = MmapOptions::new().len(bytes & !7).map_raw(file)?;
+        Ok(Self(Memory::File(map)))
+    }
+
+    /// Zeros.
+    pub(crate) fn on_heap(bytes: usize) -> Self {
+        let words = std::iter::repeat_with(|| AtomicU64::new(0)).take(bytes / 8);
+        Self(Memory::Heap(words.collect()))
+    }
+
+    /// The same memory again, as two mappings of one file are.
+    #[cfg(test)]
+    pub(crate) fn share(&self) -> Self {
+        match &self.0 {
+            Memory::File(_) => panic!("a simulated file is on the heap"),
+            Memory::Heap(words) => Self(Memory::Heap(Arc::clone(words))),
+        }
+    }
+
+    /// A copy of these bytes, filled up with zeros to whole words.
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
+        let map = Self::on_heap(bytes.len().next_multiple_of(8));
+        map.write(0, bytes);
+        map
+    }
+
+    /// Has every page there and writable before it is needed. Best effort: without it the first
+    /// writer to each page pays for it.
+    pub(crate) fn populate(&self) {
+        #[cfg(target_os = "linux")]
+        if let Memory::File(map) = &self.0
+            && map.advise(memmap2::Advice::PopulateWrite).is_err()
+        {
+            // Kernels before 5.14. Reading ahead would be of no use to one who only appends.
+            let _ = map.advise(memmap2::Advice::Random);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.words().len() * 8
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        match &self.0 {
+            // SAFETY: the mapping begins at a page, so it is aligned; it is `len` bytes long and
+            // lives as long as `self`; any bytes are valid words; and the words are only ever
+            // reached as atomics, which may be shared and written through (invariants 1 and 2).
+            Memory::File(map) => unsafe {
+                std::slice::from_raw_parts(map.as_mut_ptr().cast_const().cast(), map.len() / 8)
+            },
+            Memory::Heap(words) => words,
+        }
+    }
+
+    /// The word at this offset in bytes.
+    ///
+    /// # Panics
+    ///
+    /// Here and below: if the range is not inside of the memory.
+    pub(crate) fn word(&self, offset: u32) -> u64 {
+        u64::from_le(self.words()[offset as usize / 8].load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_word(&self, offset: u32, word: u64) {
+        self.words()[offset as usize / 8].store(word.to_le(), Ordering::Relaxed);
+    }
+
+    /// Stores a word behind everything that this thread has stored before.
+    pub(crate) fn publish_word(&self, offset: u32, word: u64) {
+        self.words()[offset as usize / 8].store(word.to_le(), Ordering::Release);
+    }
+
+    /// Writes bytes, the last word filled up with zeros.
+    pub(crate) fn write(&self, offset: u32, bytes: &[u8]) {
+        let first = offset as usize / 8;
+        let words = &self.words()[first..first + bytes.len().div_ceil(8)];
+        let (whole, rest) = bytes.as_chunks::<8>();
+        for (word, bytes) in words.iter().zip(whole) {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        }
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            words[whole.len()].store(u64::from_ne_bytes(last), Ordering::Relaxed);
+        }
+    }
+
+    /// Replaces what is in `bytes` by `length` bytes from here.
+    pub(crate) fn read(&self, offset: u32, length: usize, bytes: &mut Vec<u8>) {
+        let first = offset as usize / 8;
+        bytes.clear();
+        bytes.reserve(length.next_multiple_of(8));
+        for word in &self.words()[first..first + length.div_ceil(8)] {
+            bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        bytes.truncate(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_length_come_back_and_the_last_word_is_filled_up() {
+        for length in 0..40 {
+            let map = Map::copy_of(&[0xFF; 64]);
+            let bytes: Vec<u8> = (1..=length).collect();
+            map.write(8, &bytes);
+            let mut read = Vec::new();
+            map.read(8, bytes.len(), &mut read);
+            assert_eq!(read, bytes);
+            map.read(8, bytes.len().next_multiple_of(8), &mut read);
+            assert!(read[bytes.len()..].iter().all(|byte| *byte == 0));
+            assert_eq!(map.word(0), u64::MAX);
+        }
+    }
+
+    #[test]
+    fn words_are_little_endian_wherever_this_runs() {
+        let map = Map::on_heap(16);
+        map.publish_word(8, 0x0102);
+        let mut read = Vec::new();
+        map.read(8, 8, &mut read);
+        assert_eq!(read, [2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(map.word(8), 0x0102);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "there is no mapping of files under miri")]
+    fn a_mapping_is_the_file_and_a_short_file_is_refused() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(4_096).expect("grown");
+        let map = Map::of_file(&file, 4_096).expect("mapped");
+        map.populate();
+        map.set_word(4_088, 7);
+        let again = Map::of_file(&file, 4_096).expect("mapped twice");
+        assert_eq!((again.word(4_088), again.len()), (7, 4_096));
+        assert!(Map::of_file(&file, 8_192).is_err());
+    }
+}

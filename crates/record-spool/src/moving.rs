@@ -1,0 +1,262 @@
+//! Copying frames forward: those that keep an otherwise settled segment alive, and those of a
+//! segment whose sync failed.
+//!
+//! A copy carries the sequence of its original. The original is marked as settled only when the
+//! copy survives whatever the original survived, so at each instant at least one of them counts;
+//! recovery serves the copy where it finds both.
+
+use std::time::{Duration, Instant};
+
+use crate::core::Core;
+use crate::frame::{HEADER_BYTES, Head, PayloadSum, frame_bytes};
+use crate::options::Full;
+use crate::position::Position;
+use crate::ring::{Held, Move, Ring, Role};
+use crate::segment::Segment;
+
+/// A segment that was only just filled is likely to be settled by itself.
+pub(crate) const SETTLE_GRACE: Duration = Duration::from_secs(1);
+
+/// How many frames are copied before others may have the lock.
+const BATCH: usize = 64;
+
+/// What decides whether a segment's frames are copied forward.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    sealed_for: Duration,
+    read: bool,
+    failed: bool,
+    live_bytes: u32,
+    capacity: u32,
+}
+
+/// `pressed`: appends are refused for want of room.
+fn is_worth_moving(standing: Standing, pressed: bool) -> bool {
+    if standing.live_bytes == 0 {
+        return false;
+    }
+    // Moving a quarter frees three; moving more would write more than it gains.
+    let is_sparse = standing.live_bytes <= standing.capacity / 4;
+    let is_old = standing.sealed_for >= SETTLE_GRACE;
+    standing.failed || (standing.read && is_sparse && (is_old || pressed))
+}
+
+/// A frame to be copied.
+struct Live {
+    position: Position,
+    head: Head,
+    payload: Vec<u8>,
+}
+
+impl Core {
+    /// Copies forward what is worth it, until there is no room for more.
+    pub(crate) fn move_forward(&self, now: Instant) {
+        loop {
+            let number = self.ring().to_move(now);
+            let moved = number.map(|number| self.move_off(number));
+            if !matches!(moved, Some(Ok(()))) {
+                break;
+            }
+        }
+    }
+
+    fn move_off(&self, number: u64) -> Result<(), Full> {
+        let copied = self.copy_off(number);
+        let mut ring = self.ring();
+        if let (Ok(()), Some(held)) = (copied, ring.find(number)) {
+            held.moved_off = true;
+        }
+        if !ring.options.is_power() {
+            // The page cache has the copies, and that is all that is promised of the originals.
+            ring.finish_moves(u64::MAX);
+        }
+        copied
+    }
+
+    fn copy_off(&self, number: u64) -> Result<(), Full> {
+        let Some((segment, end)) = self.ring().sealed_segment(number) else {
+            return Ok(());
+        };
+        let mut offset = HEADER_BYTES;
+        while offset < end {
+            let batch = collect(&segment, &mut offset, end);
+            let mut ring = self.ring();
+            for live in &batch {
+                ring.copy_forward(live)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ring {
+    fn sealed_segment(&mut self, number: u64) -> Option<(std::sync::Arc<Segment>, u32)> {
+        let held = self.find(number)?;
+        Some((std::sync::Arc::clone(&held.segment), held.end))
+    }
+
+    /// The number of the next segment whose frames are to be copied forward.
+    fn to_move(&self, now: Instant) -> Option<u64> {
+        let pressed = self.is_pressed();
+        let mut held = self.held.iter().filter(|held| !held.moved_off);
+        let found = held.find(|held| {
+            let standing = self.standing(held, now);
+            standing.is_some_and(|standing| is_worth_moving(standing, pressed))
+        });
+        found.map(|held| held.segment.number)
+    }
+
+    /// When a segment will be worth moving by its age alone.
+    pub(crate) fn next_move(&self, now: Instant) -> Option<Instant> {
+        let waits = self.held.iter().filter(|held| !held.moved_off);
+        let waits = waits.filter_map(|held| {
+            let mut standing = self.standing(held, now)?;
+            let is_early = standing.sealed_for < SETTLE_GRACE;
+            standing.sealed_for = SETTLE_GRACE;
+            let due = held.sealed_at? + SETTLE_GRACE;
+            (is_early && is_worth_moving(standing, false)).then_some(due)
+        });
+        waits.min()
+    }
+
+    fn standing(&self, held: &Held, now: Instant) -> Option<Standing> {
+        Some(Standing {
+            sealed_for: now.saturating_duration_since(held.sealed_at?),
+            read: held.segment.number < self.reader_at,
+            failed: held.failed,
+            live_bytes: held.live_bytes,
+            capacity: held.segment.limit() - HEADER_BYTES,
+        })
+    }
+
+    fn is_pressed(&self) -> bool {
+        let is_empty = self.spares.is_empty() && self.free.is_empty();
+        is_empty && (self.refused.is_some() || !self.has_space(Role::Appender))
+    }
+
+    fn copy_forward(&mut self, live: &Live) -> Result<(), Full> {
+        let sequence = live.head.sequence;
+        let pending = self.moving.get(&sequence);
+        if pending.is_some_and(|moving| moving.originals.contains(&live.position)) {
+            return Ok(());
+        }
+        self.make_room(frame_bytes(live.head.length), Role::Mover)?;
+        let still = self.find(live.position.segment);
+        if still.is_none_or(|held| held.segment.is_settled(live.position.offset)) {
+            return Ok(());
+        }
+        let head = Head {
+            copied: true,
+            ..live.head
+        };
+        let copy = self.put(head, &live.payload, PayloadSum::of(&live.payload));
+        self.sync_wanted = true;
+        self.counts.moved += 1;
+        self.moved.insert(sequence, copy);
+        let moving = self.moving.entry(sequence).or_default();
+        moving.originals.push(live.position);
+        moving.ticket = self.written;
+        Ok(())
+    }
+
+    /// Marks the originals of copies that are safe: all up to this ticket. One that is still to be
+    /// read waits for that.
+    pub(crate) fn finish_moves(&mut self, ticket: u64) {
+        let reader_at = self.reader_at;
+        let is_read = |original: &Position| original.segment < reader_at;
+        let ready = self.moving.extract_if(|_, moving| {
+            moving.ticket <= ticket && moving.originals.iter().all(is_read)
+        });
+        let ready: Vec<Move> = ready.map(|(_, moving)| moving).collect();
+        for original in ready.into_iter().flat_map(|moving| moving.originals) {
+            let _ = self.mark(original);
+        }
+    }
+}
+
+/// The next few live frames of a sealed segment.
+fn collect(segment: &Segment, offset: &mut u32, end: u32) -> Vec<Live> {
+    let mut batch = Vec::new();
+    while *offset < end && batch.len() < BATCH {
+        let mut payload = Vec::new();
+        let Some(sealed) = segment.frame_at(*offset, &mut payload) else {
+            // Lost, as the reader will find too.
+            *offset += 8;
+            continue;
+        };
+        if !sealed.settled {
+            let position = Position {
+                sequence: sealed.head.sequence,
+                segment: segment.number,
+                offset: *offset,
+                crc: sealed.crc,
+            };
+            batch.push(Live {
+                position,
+                head: sealed.head,
+                payload,
+            });
+        }
+        *offset += frame_bytes(sealed.head.length);
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPARSE: Standing = Standing {
+        sealed_for: SETTLE_GRACE,
+        read: true,
+        failed: false,
+        live_bytes: 25,
+        capacity: 100,
+    };
+
+    #[test]
+    fn only_what_is_sparse_read_and_old_is_moved() {
+        let worth = |standing| is_worth_moving(standing, false);
+        assert!(worth(SPARSE));
+        assert!(!worth(Standing {
+            live_bytes: 26,
+            ..SPARSE
+        }));
+        assert!(!worth(Standing {
+            read: false,
+            ..SPARSE
+        }));
+        assert!(!worth(Standing {
+            sealed_for: SETTLE_GRACE / 2,
+            ..SPARSE
+        }));
+        assert!(!worth(Standing {
+            live_bytes: 0,
+            failed: true,
+            ..SPARSE
+        }));
+    }
+
+    #[test]
+    fn want_of_room_does_not_wait_and_a_failed_sync_asks_for_nothing() {
+        let young = Standing {
+            sealed_for: Duration::ZERO,
+            ..SPARSE
+        };
+        assert!(is_worth_moving(young, true));
+        assert!(!is_worth_moving(
+            Standing {
+                read: false,
+                ..young
+            },
+            true
+        ));
+        let failed = Standing {
+            failed: true,
+            read: false,
+            live_bytes: 90,
+            ..young
+        };
+        assert!(is_worth_moving(failed, false));
+    }
+}

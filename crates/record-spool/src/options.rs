@@ -1,0 +1,168 @@
+//! What a spool is asked for, and what it answers when it cannot.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::frame::{FORMAT_VERSION, HEADER_BYTES, MAX_PAYLOAD};
+
+/// How much a spool takes and what its frames survive.
+///
+/// ```
+/// use record_spool::{Durability, SpoolOptions};
+///
+/// let options = SpoolOptions { max_bytes: 64 << 20, ..SpoolOptions::default() };
+/// assert_eq!(options.segment_bytes, 8 << 20);
+/// assert_eq!(options.durability, Durability::Process);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolOptions {
+    /// Size of one segment's file, in bytes: a multiple of 4,096, from 4 KiB to 1 GiB. Default
+    /// 8 MiB.
+    pub segment_bytes: u64,
+    /// What all files together may take, in bytes: room for at least four segments. One segment of
+    /// it is kept for making room. Default 1 GiB.
+    pub max_bytes: u64,
+    /// How many empty segments are kept ready. Default 2: one is not enough when the disk is busy
+    /// at the moment it is taken.
+    pub spares: usize,
+    /// What a frame survives. Default [`Durability::Process`].
+    pub durability: Durability,
+}
+
+impl Default for SpoolOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 8 << 20,
+            max_bytes: 1 << 30,
+            spares: 2,
+            durability: Durability::Process,
+        }
+    }
+}
+
+/// What a frame survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process, at any instant. Costs no system call.
+    Process,
+    /// The death of the machine too, once the frame is synced.
+    Power {
+        /// The longest time between an append and the beginning of its sync, at most 50 ms.
+        /// Appends made in it share one sync.
+        every: Duration,
+    },
+}
+
+/// The longest that [`Durability::Power`] may let a frame wait for its sync.
+pub const SYNC_EVERY_MAX: Duration = Duration::from_millis(50);
+
+impl SpoolOptions {
+    pub(crate) fn check(&self) -> Result<(), SpoolError> {
+        let is_size = (4 << 10..=1 << 30).contains(&self.segment_bytes);
+        if !is_size || !self.segment_bytes.is_multiple_of(4 << 10) {
+            return Err(SpoolError::Options("segment_bytes"));
+        }
+        if self.max_bytes / self.segment_bytes < 4 {
+            return Err(SpoolError::Options("max_bytes"));
+        }
+        match self.durability {
+            Durability::Power { every } if every > SYNC_EVERY_MAX || every.is_zero() => {
+                Err(SpoolError::Options("every"))
+            }
+            Durability::Power { .. } | Durability::Process => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_power(&self) -> bool {
+        self.durability != Durability::Process
+    }
+
+    /// The longest payload that these segments take.
+    pub(crate) fn max_payload(&self) -> usize {
+        let frame = crate::frame::FRAME_BYTES;
+        let room = self.segment_bytes - u64::from(2 * HEADER_BYTES + frame);
+        usize::try_from(room).map_or(MAX_PAYLOAD, |room| room.min(MAX_PAYLOAD))
+    }
+}
+
+/// Why a directory could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpoolError {
+    /// An option is outside of its bounds.
+    #[error("the option {0} is outside of its bounds")]
+    Options(&'static str),
+    /// A process that lives has this directory.
+    #[error("the spool {} belongs to a process that lives", .0.display())]
+    Locked(PathBuf),
+    /// An earlier process left something there: take it over with
+    /// [`Leftover`](crate::Leftover) or choose another directory.
+    #[error("the spool {} has content of an earlier process", .0.display())]
+    Occupied(PathBuf),
+    /// Written by a newer version of this crate, and not touched.
+    #[error("{} has format {found}, newer than {FORMAT_VERSION}", .path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version it names.
+        found: u32,
+    },
+    /// The file system refused.
+    #[error("cannot {action} {}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What it answered.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl SpoolError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// Why a frame was not taken. Nothing of it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// All files together have reached [`SpoolOptions::max_bytes`]. Settling makes room.
+    #[error("the spool has reached its limit")]
+    Limit,
+    /// The file system gave no further segment. It is asked again by itself, at least once a
+    /// second.
+    #[error("no further segment: {0}")]
+    Disk(io::ErrorKind),
+    /// Longer than a segment takes, or than [`MAX_PAYLOAD`].
+    #[error("a payload has at most {max} bytes")]
+    TooLong {
+        /// The longest that is taken, in bytes.
+        max: usize,
+    },
+    /// The spool was closed.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// Why a frame is not known to be on the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSynced {
+    /// Not within the time given. It may be later.
+    #[error("not synced in time")]
+    TimedOut,
+    /// The spool was closed, and its last sync failed.
+    #[error("the spool was closed before it could sync")]
+    Closed,
+    /// This spool does not sync: its durability is [`Durability::Process`].
+    #[error("this spool does not sync")]
+    Off,
+}

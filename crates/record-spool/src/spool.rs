@@ -1,0 +1,312 @@
+//! The spool of a living process: its directory, its lock and its thread around the core.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::core::Core;
+use crate::fs::{Fs, Lock, RealFs};
+use crate::keeper::Keeper;
+use crate::options::{Full, NotSynced, SpoolError, SpoolOptions};
+use crate::position::{Frame, Pin, Position, Usage};
+use crate::segment::number_in;
+
+/// The file in a spool's directory that is locked while its process lives.
+pub(crate) const LOCK_NAME: &str = "lock";
+
+/// A queue of byte strings in files. What is appended survives the death of the process at any
+/// instant. Shared by reference between threads.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use record_spool::{Closed, Spool, SpoolOptions};
+///
+/// let spool = Spool::create(&dir.path().join("own"), SpoolOptions::default())?;
+/// spool.append(7, b"a record")?;
+///
+/// let batch = spool.read(1_000, 1 << 20);
+/// assert_eq!((batch[0].kind, &batch[0].payload[..]), (7, &b"a record"[..]));
+/// // … it is stored elsewhere, and not needed here any more:
+/// spool.settle(&[batch[0].position]);
+/// assert_eq!(spool.close()?, Closed::Removed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Spool {
+    core: Arc<Core>,
+    keeper: Mutex<Option<(Keeper, Lock)>>,
+}
+
+/// What became of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Everything was settled; there is nothing left.
+    Removed,
+    /// Frames, or a damaged file, are left for a later process.
+    Left {
+        /// How many frames, the pinned ones included.
+        frames: u64,
+    },
+}
+
+impl Spool {
+    /// Creates the directory, which only this spool uses, with the parents it needs, and takes its
+    /// lock. It appears under its name with the lock held already.
+    ///
+    /// # Errors
+    ///
+    /// [`SpoolError::Locked`] and [`SpoolError::Occupied`] if the directory is there and not empty;
+    /// [`SpoolError::Options`]; [`SpoolError::Io`] if there is no space for even one segment.
+    pub fn create(dir: &Path, options: SpoolOptions) -> Result<Self, SpoolError> {
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let durability = options.durability;
+        let (core, lock) = open_core(&fs, dir, options)?;
+        let core = Arc::new(core);
+        let keeper = Keeper::start(Arc::clone(&core), durability)
+            .map_err(|source| SpoolError::io("start a thread for", dir, source))?;
+        Ok(Self {
+            core,
+            keeper: Mutex::new(Some((keeper, lock))),
+        })
+    }
+
+    /// Appends a frame. When this returns, the death of the process does not lose it any more.
+    ///
+    /// It makes no system call and waits for nothing but other calls that hold the lock as shortly
+    /// as this one; except that, when a burst outruns the spare segments, one append in tens of
+    /// thousands makes a segment itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], and nothing was written. A refusal costs no system call either.
+    pub fn append(&self, kind: u8, payload: &[u8]) -> Result<Position, Full> {
+        self.core.append(kind, false, payload)
+    }
+
+    /// Appends a frame that lives until it is released and that [`Self::read`] does not return:
+    /// something that has begun. A later process finds it if it was not released.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::append`].
+    pub fn pin(&self, kind: u8, payload: &[u8]) -> Result<Pin, Full> {
+        self.core.append(kind, true, payload).map(Pin)
+    }
+
+    /// Settles a pinned frame.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn release(&self, pin: Pin) {
+        self.core.release(pin.0);
+    }
+
+    /// The next frames that were not read yet, oldest first, copied out: at most `max_frames`, and
+    /// no more than fit into `max_bytes` of payloads, but one at least if there is any.
+    ///
+    /// Meant for one reader; of several, each frame goes to one.
+    pub fn read(&self, max_frames: usize, max_bytes: usize) -> Vec<Frame> {
+        self.core.read(max_frames, max_bytes)
+    }
+
+    /// Settles frames, in any order: they are safe elsewhere. Once all frames of a segment are
+    /// settled its space is used again. Returns how many were not settled before.
+    pub fn settle(&self, positions: &[Position]) -> usize {
+        self.core.settle(positions)
+    }
+
+    /// How full it is.
+    pub fn usage(&self) -> Usage {
+        self.core.usage()
+    }
+
+    /// Up to which sequence every frame is known to be on the medium.
+    pub fn synced(&self) -> u64 {
+        self.core.synced.sequence()
+    }
+
+    /// Waits until the frame of this sequence is on the medium: with
+    /// [`Durability::Power`](crate::Durability::Power) about 50 ms at most, plus what the disk
+    /// takes. If a file's sync fails, its frames are written to another one first.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSynced`].
+    pub fn wait_synced(&self, sequence: u64, timeout: Duration) -> Result<(), NotSynced> {
+        if !self.core.is_power {
+            return Err(NotSynced::Off);
+        }
+        self.core.synced.wait(sequence, timeout)
+    }
+
+    /// Calls back once it is known whether the frame of this sequence is on the medium: at once, or
+    /// from the spool's thread, which it must not hold up. Let it send through a oneshot channel,
+    /// or wake a task.
+    pub fn on_synced(
+        &self,
+        sequence: u64,
+        callback: impl FnOnce(Result<(), NotSynced>) + Send + 'static,
+    ) {
+        if self.core.is_power {
+            self.core.synced.call(sequence, Box::new(callback));
+        } else {
+            callback(Err(NotSynced::Off));
+        }
+    }
+
+    /// Ends the spool: refuses what is still appended, joins the thread, syncs a last time if it
+    /// is to, and removes the directory if everything in it is settled. The lock is released.
+    /// Dropping the spool does the same. A second call answers by what is left.
+    ///
+    /// # Errors
+    ///
+    /// [`SpoolError::Io`] if files could not be removed. No frame is lost by that.
+    pub fn close(&self) -> Result<Closed, SpoolError> {
+        self.core.stop();
+        let taken = self
+            .keeper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some((keeper, lock)) = taken else {
+            return Ok(self.core.what_is_left());
+        };
+        keeper.join();
+        let closed = self.core.finish();
+        drop(lock);
+        closed
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        // What could not be removed is found by the next process.
+        let _ = self.close();
+    }
+}
+
+impl Core {
+    pub(crate) fn stop(&self) {
+        let mut ring = self.ring();
+        ring.closed = true;
+        drop(ring);
+        self.wake.notify_all();
+    }
+
+    fn what_is_left(&self) -> Closed {
+        let ring = self.ring();
+        match ring.counts.unsettled + ring.counts.pinned {
+            0 if ring.held.iter().all(|held| !held.damaged) => Closed::Removed,
+            frames => Closed::Left { frames },
+        }
+    }
+
+    /// The last steps, once nothing is appended any more.
+    pub(crate) fn finish(&self) -> Result<Closed, SpoolError> {
+        if self.is_power {
+            self.sync_round();
+        }
+        self.synced.close();
+        let left = self.what_is_left();
+        let mut ring = self.ring();
+        let mut paths: Vec<PathBuf> = Vec::new();
+        let empty = ring.spares.iter().chain(&ring.free).chain(&ring.trash);
+        paths.extend(empty.map(|segment| segment.path.clone()));
+        if left == Closed::Removed {
+            paths.extend(ring.held.iter().map(|held| held.segment.path.clone()));
+        }
+        ring.spares.clear();
+        ring.free.clear();
+        ring.trash.clear();
+        drop(ring);
+        for path in &paths {
+            let removed = self.fs.remove(path);
+            removed.map_err(|source| SpoolError::io("remove", path, source))?;
+        }
+        if left == Closed::Removed {
+            remove_spool(&*self.fs, &self.dir)?;
+        }
+        Ok(left)
+    }
+}
+
+/// Removes a directory in which only the lock is left.
+pub(crate) fn remove_spool(fs: &dyn Fs, dir: &Path) -> Result<(), SpoolError> {
+    let lock = dir.join(LOCK_NAME);
+    match fs.remove(&lock) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(SpoolError::io("remove", lock, error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let removed = fs.remove_dir(dir);
+    removed.map_err(|source| SpoolError::io("remove", dir, source))
+}
+
+/// Everything of [`Spool::create`] but the thread.
+pub(crate) fn open_core(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    options: SpoolOptions,
+) -> Result<(Core, Lock), SpoolError> {
+    options.check()?;
+    let lock = claim_dir(&**fs, dir)?;
+    if options.is_power() {
+        // Of a name without a directory the parent is the current one, whose name is not empty.
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        if let Err(source) = fs.sync_dir(parent) {
+            let _ = remove_spool(&**fs, dir);
+            return Err(SpoolError::io("sync the parent of", dir, source));
+        }
+    }
+    match Core::start(Arc::clone(fs), dir, options, first_number()) {
+        Ok(core) => Ok((core, lock)),
+        Err(error) => {
+            let _ = remove_spool(&**fs, dir);
+            Err(error)
+        }
+    }
+}
+
+/// A process that looks for what others left takes each lock that is free. So the directory is
+/// made and locked under another name, and gets its own only then.
+fn claim_dir(fs: &dyn Fs, dir: &Path) -> Result<Lock, SpoolError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let unborn = dir.with_file_name(format!(".{name}.new"));
+    let io = |action, source| SpoolError::io(action, dir, source);
+    fs.create_dir(&unborn)
+        .map_err(|source| io("create", source))?;
+    let lock = fs
+        .lock(&unborn.join(LOCK_NAME))
+        .map_err(|source| io("lock", source))?;
+    let lock = lock.ok_or_else(|| SpoolError::Locked(dir.into()))?;
+    let Err(error) = fs.rename(&unborn, dir) else {
+        return Ok(lock);
+    };
+    let _ = remove_spool(fs, &unborn);
+    Err(match fs.lock(&dir.join(LOCK_NAME)) {
+        Ok(None) => SpoolError::Locked(dir.into()),
+        Ok(Some(_)) => SpoolError::Occupied(dir.into()),
+        Err(_) => io("create", error),
+    })
+}
+
+/// Drawn at random, because the number is part of what a frame's checksum covers: a payload cannot
+/// be written to look like a frame of a segment whose number its author does not know.
+fn first_number() -> u64 {
+    // Room for more segments than a process can fill, in order.
+    (RandomState::new().hash_one(std::process::id()) >> 1) & !0xFF_FFFF | 1
+}
+
+/// The segments in a directory, in the order of the numbers in their names.
+pub(crate) fn segment_names(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let names = fs.list(dir)?;
+    let numbered = names
+        .iter()
+        .filter_map(|name| Some((number_in(name)?, dir.join(name))));
+    let mut numbered: Vec<(u64, PathBuf)> = numbered.collect();
+    numbered.sort();
+    Ok(numbered)
+}

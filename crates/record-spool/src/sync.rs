@@ -1,0 +1,250 @@
+//! Reaching the medium: one round of syncs for all appends since the last one, and telling those
+//! who wait.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::core::Core;
+use crate::options::NotSynced;
+use crate::ring::Ring;
+use crate::segment::Segment;
+
+type Callback = Box<dyn FnOnce(Result<(), NotSynced>) + Send>;
+
+/// How far the medium has everything, and who waits for more.
+#[derive(Default)]
+pub(crate) struct Synced {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Frames up to this sequence are on the medium.
+    sequence: u64,
+    closed: bool,
+    waiting: Vec<(u64, Callback)>,
+}
+
+impl std::fmt::Debug for Synced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Synced").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn verdict(&self, sequence: u64) -> Option<Result<(), NotSynced>> {
+        if sequence <= self.sequence {
+            Some(Ok(()))
+        } else if self.closed {
+            Some(Err(NotSynced::Closed))
+        } else {
+            None
+        }
+    }
+}
+
+impl Synced {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing is called under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.state().sequence
+    }
+
+    pub(crate) fn call(&self, sequence: u64, callback: Callback) {
+        let mut state = self.state();
+        match state.verdict(sequence) {
+            Some(verdict) => {
+                drop(state);
+                callback(verdict);
+            }
+            None => state.waiting.push((sequence, callback)),
+        }
+    }
+
+    pub(crate) fn wait(&self, sequence: u64, timeout: Duration) -> Result<(), NotSynced> {
+        let until = Instant::now() + timeout;
+        let mut state = self.state();
+        loop {
+            if let Some(verdict) = state.verdict(sequence) {
+                return verdict;
+            }
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Err(NotSynced::TimedOut);
+            }
+            let waited = self.changed.wait_timeout(state, rest);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn advance(&self, sequence: u64) {
+        self.change(|state| state.sequence = state.sequence.max(sequence));
+    }
+
+    pub(crate) fn close(&self) {
+        self.change(|state| state.closed = true);
+    }
+
+    fn change(&self, how: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        how(&mut state);
+        let waiting = std::mem::take(&mut state.waiting);
+        let mut due = Vec::new();
+        for (sequence, callback) in waiting {
+            match state.verdict(sequence) {
+                Some(verdict) => due.push((callback, verdict)),
+                None => state.waiting.push((sequence, callback)),
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+        for (callback, verdict) in due {
+            // Somebody else's code: its panic is not to end the thread that syncs for all.
+            let _ = catch_unwind(AssertUnwindSafe(|| callback(verdict)));
+        }
+    }
+}
+
+/// What one round has to reach the medium with.
+struct Round {
+    segments: Vec<Arc<Segment>>,
+    with_dir: bool,
+    /// How far everything is synced if the round succeeds.
+    ticket: u64,
+    sequence: u64,
+    /// Frames stand in a file that cannot be synced any more and could not be written anew yet.
+    stuck: bool,
+}
+
+impl Core {
+    /// Syncs everything appended so far. A file that fails is given up: its unsettled frames are
+    /// written to another one, and count as synced after a later round.
+    pub(crate) fn sync_round(&self) {
+        let Some(round) = self.ring().begin_round() else {
+            return;
+        };
+        let mut failed: Vec<(Arc<Segment>, io::Error)> = Vec::new();
+        for segment in &round.segments {
+            if let Err(error) = segment.sync() {
+                failed.push((Arc::clone(segment), error));
+            }
+        }
+        let dir = match round.with_dir {
+            true => self.fs.sync_dir(&self.dir),
+            false => Ok(()),
+        };
+        let succeeded = failed.is_empty() && dir.is_ok() && !round.stuck;
+        let mut ring = self.ring();
+        for (segment, error) in &failed {
+            ring.give_up(segment, error);
+        }
+        match dir {
+            // No sync of it due means that the last one succeeded and nothing came since.
+            Ok(()) => ring.note_entries(&round.segments),
+            Err(error) => ring.give_up_entries(&error),
+        }
+        if succeeded {
+            ring.finish_moves(round.ticket);
+            ring.synced_ticket = ring.synced_ticket.max(round.ticket);
+        } else {
+            ring.sync_wanted = true;
+        }
+        drop(ring);
+        if succeeded {
+            self.synced.advance(round.sequence);
+        } else {
+            self.move_forward(Instant::now());
+        }
+    }
+}
+
+impl Ring {
+    fn begin_round(&mut self) -> Option<Round> {
+        if !std::mem::take(&mut self.sync_wanted) {
+            return None;
+        }
+        let mut segments = Vec::new();
+        for held in self.held.iter_mut().filter(|held| !held.failed) {
+            if std::mem::take(&mut held.dirty) || !held.entry_synced {
+                segments.push(Arc::clone(&held.segment));
+            }
+        }
+        let stuck = self
+            .held
+            .iter()
+            .any(|held| held.failed && held.live > 0 && !held.moved_off);
+        Some(Round {
+            segments,
+            with_dir: std::mem::take(&mut self.dir_dirty),
+            ticket: self.written,
+            sequence: self.next_sequence - 1,
+            stuck,
+        })
+    }
+
+    /// After a failed sync the kernel may call pages clean that never reached the medium: a second
+    /// sync would succeed and prove nothing.
+    fn give_up(&mut self, segment: &Segment, error: &io::Error) {
+        self.note("sync a segment", error);
+        self.counts.sync_failures += 1;
+        let is_it = |other: &Segment| other.is_same_file(segment);
+        self.trash
+            .extend(self.free.extract_if(.., |free| is_it(free)));
+        while let Some(index) = self.spares.iter().position(is_it) {
+            self.trash.extend(self.spares.remove(index));
+        }
+        let held = self.held.iter_mut().filter(|held| is_it(&held.segment));
+        let numbers: Vec<u64> = held
+            .map(|held| {
+                held.failed = true;
+                held.moved_off = false;
+                held.segment.number
+            })
+            .collect();
+        self.seal_if_failed(&numbers);
+    }
+
+    /// The names of these segments may never have reached the medium, so neither have they.
+    fn give_up_entries(&mut self, error: &io::Error) {
+        self.note("sync the directory", error);
+        self.counts.sync_failures += 1;
+        self.dir_dirty = true;
+        let held = self.held.iter_mut().filter(|held| !held.entry_synced);
+        let numbers: Vec<u64> = held
+            .map(|held| {
+                held.failed = true;
+                held.moved_off = false;
+                held.segment.number
+            })
+            .collect();
+        self.trash.append(&mut self.free);
+        self.trash.extend(self.spares.drain(..));
+        self.seal_if_failed(&numbers);
+    }
+
+    fn seal_if_failed(&mut self, numbers: &[u64]) {
+        if self.held.back().is_some_and(|held| held.failed) {
+            self.seal();
+        }
+        // One that was sealed with nothing left in it was only kept from being freed by chance.
+        for number in numbers {
+            self.free_if_done(*number);
+        }
+        self.work = true;
+    }
+
+    fn note_entries(&mut self, segments: &[Arc<Segment>]) {
+        for segment in segments {
+            if let Some(held) = self.find(segment.number) {
+                held.entry_synced = true;
+            }
+        }
+    }
+}

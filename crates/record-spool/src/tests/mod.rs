@@ -1,0 +1,9 @@
+//! What holds across modules, shown against a real directory or a simulated one.
+
+mod contract;
+mod faults;
+mod fixture;
+mod model;
+mod mutate;
+mod power;
+mod sim;

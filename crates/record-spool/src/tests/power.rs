@@ -1,0 +1,284 @@
+//! The machine loses power at every boundary of random sequences of actions, between and inside of
+//! operations on files, and again while what was left is being taken over.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::sim::{Fault, Rng, SimFs};
+use crate::core::Core;
+use crate::fs::{Fs, Lock};
+use crate::keeper::Backoff;
+use crate::moving::SETTLE_GRACE;
+use crate::position::{Frame, Position};
+use crate::spool::open_core;
+use crate::{Durability, Leftover, SpoolOptions};
+
+const DIR: &str = "/root/own";
+
+/// What is known of a frame that was appended.
+#[derive(Clone, Debug)]
+struct Known {
+    kind: u8,
+    pinned: bool,
+    payload: Vec<u8>,
+    /// Somebody has asked to settle it.
+    settled: bool,
+}
+
+#[derive(Debug)]
+struct Run {
+    rng: Rng,
+    fs: SimFs,
+    core: Core,
+    _lock: Lock,
+    backoff: Backoff,
+    now: Instant,
+    known: BTreeMap<u64, Known>,
+    read: Vec<Position>,
+    pins: Vec<Position>,
+    /// Frames up to this one were reported as synced.
+    synced: u64,
+    points: u64,
+}
+
+fn options(durability: Durability) -> SpoolOptions {
+    SpoolOptions {
+        segment_bytes: 4 << 10,
+        max_bytes: 48 << 10,
+        spares: 1,
+        durability,
+    }
+}
+
+impl Run {
+    fn new(seed: u64, sync_fails_one_in: u64) -> Self {
+        let fs = SimFs::default();
+        fs.fail_syncs(sync_fails_one_in, seed);
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+        let every = Duration::from_millis(50);
+        let options = options(Durability::Power { every });
+        let (core, lock) = open_core(&shared, Path::new(DIR), options).expect("started");
+        Self {
+            rng: Rng(seed),
+            fs,
+            core,
+            _lock: lock,
+            backoff: Backoff::new(),
+            now: Instant::now(),
+            known: BTreeMap::new(),
+            read: Vec::new(),
+            pins: Vec::new(),
+            synced: 0,
+            points: 0,
+        }
+    }
+
+    fn act(&mut self) {
+        match self.rng.below(16) {
+            0..6 => self.append(false),
+            6..8 => self.append(true),
+            8..10 => self.read(),
+            10..12 => self.settle(),
+            12 => self.release(),
+            13 => {
+                self.now += SETTLE_GRACE;
+                self.core.maintain(self.now, &mut self.backoff);
+            }
+            _ => self.core.sync_round(),
+        }
+    }
+
+    fn append(&mut self, pinned: bool) {
+        let length = match self.rng.below(8) {
+            0 => self.rng.below(2_000),
+            _ => self.rng.below(200),
+        };
+        let payload: Vec<u8> = (0..length).map(|_| self.rng.next() as u8).collect();
+        let kind = self.rng.next() as u8;
+        let Ok(position) = self.core.append(kind, pinned, &payload) else {
+            return;
+        };
+        if pinned {
+            self.pins.push(position);
+        }
+        let known = Known {
+            kind,
+            pinned,
+            payload,
+            settled: false,
+        };
+        self.known.insert(position.sequence, known);
+    }
+
+    fn read(&mut self) {
+        let frames = self.core.read(self.rng.below(12) as usize, 4_000);
+        for frame in &frames {
+            assert!(self.matches(frame), "read what was never appended");
+            self.read.push(frame.position);
+        }
+    }
+
+    fn settle(&mut self) {
+        let mut settled = Vec::new();
+        for _ in 0..self.rng.below(12) {
+            if !self.read.is_empty() {
+                let index = self.rng.below(self.read.len() as u64) as usize;
+                settled.push(self.read.swap_remove(index));
+            }
+        }
+        for position in &settled {
+            self.forget(*position);
+        }
+        assert_eq!(self.core.settle(&settled), settled.len());
+    }
+
+    fn release(&mut self) {
+        if !self.pins.is_empty() {
+            let index = self.rng.below(self.pins.len() as u64) as usize;
+            let pin = self.pins.swap_remove(index);
+            self.forget(pin);
+            self.core.release(pin);
+        }
+    }
+
+    fn forget(&mut self, position: Position) {
+        let known = self.known.get_mut(&position.sequence);
+        known.expect("it was appended").settled = true;
+    }
+
+    fn matches(&self, frame: &Frame) -> bool {
+        self.known
+            .get(&frame.position.sequence)
+            .is_some_and(|known| {
+                known.kind == frame.kind
+                    && known.pinned == frame.pinned
+                    && known.payload == frame.payload
+            })
+    }
+
+    /// All of it from here on is what a machine sees that starts again.
+    fn check_power_loss(&mut self, image: SimFs) {
+        self.points += 1;
+        let mut image = image;
+        let mut done = Vec::new();
+        if self.rng.one_in(3) {
+            let fault = Fault {
+                at: self.rng.below(40),
+                errno: 5,
+                for_good: true,
+            };
+            image.set_fault(Some(fault));
+            take_over(&image, &mut self.rng, &mut done);
+            image = image.after_power_loss(&mut self.rng);
+        }
+        let found = recover(&image);
+        self.check_found(&found);
+        for (sequence, known) in self.known.range(..=self.synced) {
+            let is_there = found.contains_key(sequence) || known.settled;
+            assert!(
+                is_there || done.contains(sequence),
+                "frame {sequence} is lost"
+            );
+        }
+    }
+
+    fn check_kill(&mut self) {
+        self.points += 1;
+        let found = recover(&self.fs.after_kill());
+        self.check_found(&found);
+        for (sequence, known) in &self.known {
+            assert_eq!(found.contains_key(sequence), !known.settled, "{sequence}");
+        }
+    }
+
+    fn check_found(&self, found: &BTreeMap<u64, Frame>) {
+        for frame in found.values() {
+            assert!(self.matches(frame), "found what was never appended");
+        }
+    }
+}
+
+/// Takes over until something fails; what was settled before goes into `done`.
+fn take_over(fs: &SimFs, rng: &mut Rng, done: &mut Vec<u64>) {
+    let Ok(Some(mut leftover)) = Leftover::open_in(Arc::new(fs.clone()), Path::new(DIR)) else {
+        return;
+    };
+    loop {
+        let Ok(frames) = leftover.read(1 + rng.below(9) as usize, 4_000) else {
+            return;
+        };
+        if frames.is_empty() {
+            break;
+        }
+        let positions: Vec<Position> = frames.iter().map(|frame| frame.position).collect();
+        done.extend(positions.iter().map(|position| position.sequence));
+        if leftover.settle(&positions).is_err() {
+            return;
+        }
+    }
+    let _ = leftover.finish();
+}
+
+/// Everything that is found, each once.
+fn recover(fs: &SimFs) -> BTreeMap<u64, Frame> {
+    let opened = Leftover::open_in(Arc::new(fs.clone()), Path::new(DIR));
+    let mut leftover = opened.expect("it always opens").expect("nobody holds it");
+    let mut found = BTreeMap::new();
+    loop {
+        let frames = leftover.read(100, 1 << 20).expect("nothing fails any more");
+        if frames.is_empty() {
+            return found;
+        }
+        for frame in frames {
+            let twice = found.insert(frame.position.sequence, frame);
+            assert!(twice.is_none(), "found twice: {twice:?}");
+        }
+    }
+}
+
+fn crash_points(wanted: u64, first_seed: u64, sync_fails_one_in: u64) -> u64 {
+    let (mut points, mut moved, mut failures) = (0, 0, 0);
+    for seed in first_seed.. {
+        let mut run = Run::new(seed, sync_fails_one_in);
+        for _ in 0..250 {
+            run.fs.capture(run.rng.one_in(4));
+            run.act();
+            run.fs.capture(false);
+            for image in run.fs.take_images() {
+                run.check_power_loss(image);
+            }
+            run.synced = run.core.synced.sequence();
+            let image = run.fs.after_power_loss(&mut run.rng);
+            run.check_power_loss(image);
+            if run.rng.one_in(8) {
+                run.check_kill();
+            }
+        }
+        points += run.points;
+        moved += run.core.usage().moved;
+        failures += run.core.usage().sync_failures;
+        if points >= wanted {
+            break;
+        }
+    }
+    // Else the runs would not show what they are for.
+    assert!(moved > 0 && (failures > 0) == (sync_fails_one_in > 0));
+    points
+}
+
+pub(super) fn number(name: &str, default: u64) -> u64 {
+    let value = std::env::var(name).ok();
+    value.map_or(default, |value| value.parse().expect("a number"))
+}
+
+/// `SPOOL_CRASH_POINTS` sets how many, `SPOOL_SEED` where they begin.
+#[test]
+fn e01_nothing_reported_as_synced_is_lost_with_the_power() {
+    let points = number("SPOOL_CRASH_POINTS", 4_000);
+    let seed = number("SPOOL_SEED", 1);
+    let mut tested = crash_points(points / 2, seed, 0);
+    tested += crash_points(points / 2, seed, 5);
+    println!("{tested} crash points");
+}

@@ -1,0 +1,64 @@
+//! Whether the files that a connection has open are still those at their paths.
+//!
+//! SQLite goes on writing to a file that was deleted or replaced, and says nothing: what is committed
+//! there is gone with the connection. Only the file system can tell, so it is asked before a
+//! request is answered, after its work is done. Asking takes a microsecond.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::address::beside;
+
+/// What a file is, whatever its name.
+type Identity = (u64, u64);
+
+/// The database's file and its write-ahead log, as they were when the connection was opened.
+pub(crate) struct Anchor {
+    files: Vec<(PathBuf, Identity)>,
+}
+
+/// What has become of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Fast,
+    /// The write-ahead log is gone: what is in it can still be written back.
+    NoLog,
+    /// The database itself is gone, and what is written goes nowhere.
+    Adrift,
+}
+
+impl Anchor {
+    /// To be called when the connection has read or written, so that both files are there.
+    pub(crate) fn new(database: Option<&Path>) -> Self {
+        let paths = database.map(|path| [path.to_owned(), beside(path, "-wal")]);
+        let files = paths.into_iter().flatten();
+        Self {
+            files: files
+                .filter_map(|path| identity(&path).map(|identity| (path, identity)))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn hold(&self) -> Hold {
+        let lost = |(path, identity): &(PathBuf, Identity)| self::identity(path) != Some(*identity);
+        match self.files.iter().position(lost) {
+            None => Hold::Fast,
+            Some(0) => Hold::Adrift,
+            Some(_) => Hold::NoLog,
+        }
+    }
+}
+
+/// Metadata only: opening and closing the file would drop SQLite's locks on it.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
+}
+
+/// Elsewhere a file that is open cannot be deleted.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|_| (0, 0))
+}

@@ -1,0 +1,2 @@
+DROP VIEW gaps_v;
+DROP VIEW sessions_v;

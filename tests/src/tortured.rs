@@ -1,0 +1,136 @@
+//! A process to be killed: `tortured DATABASE SPOOL BEGUN RETURNED RATE HOW`.
+//!
+//! Runs executions until it dies, RATE a second from eight tasks. Two oracles outlive it, each a file that
+//! is appended to with one write: the handler writes its execution's id to BEGUN as it begins, the caller
+//! writes it to RETURNED as soon as `execute` has returned. HOW it dies: `kill` (from outside), `abort`,
+//! `exit` (inside a handler), `overflow` (of its stack), `memory` (all that it may have).
+
+use std::error::Error;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use command_executor::{
+    CommandExecutor, Config, Event, ListenerHandle, SpoolPlace, SqliteStore, current_execution_id,
+};
+
+/// Executions after which it ends itself, where it is to.
+const LAST: u64 = 400;
+
+fn oracle(path: &str) -> Result<Arc<File>, Box<dyn Error>> {
+    Ok(Arc::new(
+        OpenOptions::new().append(true).create(true).open(path)?,
+    ))
+}
+
+/// One write, so that a line is there whole or not at all.
+fn tell(mut oracle: &File, id: &str) {
+    let _ = oracle.write_all(format!("{id}\n").as_bytes());
+}
+
+#[allow(unconditional_recursion)]
+fn overflow(depth: u64) -> u64 {
+    let frame = [depth; 512];
+    std::hint::black_box(&frame);
+    overflow(depth + 1) + frame[7]
+}
+
+fn eat() -> ! {
+    let mut eaten: Vec<Vec<u8>> = Vec::new();
+    loop {
+        eaten.push(vec![1; 16 << 20]);
+        std::hint::black_box(&eaten);
+    }
+}
+
+fn die(how: &str) {
+    match how {
+        "abort" => std::process::abort(),
+        "exit" => std::process::exit(3),
+        "overflow" => {
+            std::hint::black_box(overflow(0));
+        }
+        "memory" => eat(),
+        _ => {}
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [database, spool, begun, returned, rate, how] = args.as_slice() else {
+        return Err("usage: tortured DATABASE SPOOL BEGUN RETURNED RATE HOW".into());
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let (begun, returned) = (oracle(begun)?, oracle(returned)?);
+    let (rate, how): (u64, Arc<str>) = (rate.parse()?, Arc::from(how.as_str()));
+    runtime.block_on(async {
+        let store = SqliteStore::open(database).await?;
+        let config = Config {
+            spool: SpoolPlace::At(PathBuf::from(spool)),
+            ..Config::default()
+        };
+        let executor = CommandExecutor::builder(store)
+            .config(config)
+            .start()
+            .await?;
+        println!("ready");
+        let count = Arc::new(AtomicU64::new(0));
+        let listener = executor.listener("torture", "victim").topic("#");
+        let listener = listener
+            .overlap(command_executor::registration::Overlap::Parallel)
+            .handler(move |_: Arc<Event>| {
+                let (begun, how, count) =
+                    (Arc::clone(&begun), Arc::clone(&how), Arc::clone(&count));
+                async move {
+                    let id = current_execution_id().ok_or("no execution")?;
+                    tell(&begun, &id.to_string());
+                    if count.fetch_add(1, Ordering::Relaxed) == LAST {
+                        die(&how);
+                    }
+                    // Some are found in the middle.
+                    tokio::task::yield_now().await;
+                    Ok(())
+                }
+            })
+            .register()
+            .await?;
+        let mut tasks = Vec::new();
+        for _ in 0..8 {
+            tasks.push(tokio::spawn(run(
+                executor.clone(),
+                listener.clone(),
+                Arc::clone(&returned),
+                rate,
+            )));
+        }
+        for task in tasks {
+            task.await?;
+        }
+        Ok(())
+    })
+}
+
+/// An eighth of the load, in bursts of what is due.
+async fn run(executor: CommandExecutor, listener: ListenerHandle, returned: Arc<File>, rate: u64) {
+    let begun = Instant::now();
+    let mut done = 0_u64;
+    loop {
+        let due = (begun.elapsed().as_secs_f64() * rate as f64 / 8.0) as u64;
+        while done < due {
+            let executed = executor
+                .execute(listener.invoke(Event::new("torture")))
+                .await;
+            if let Ok(result) = executed {
+                tell(&returned, &result.execution_id.to_string());
+            }
+            done += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
