@@ -8,6 +8,7 @@ mod package;
 mod shell;
 mod test;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Chore {
     Ci,
     /// Build every publishable crate from its own archive.
     Package,
+    /// Kill processes under load at random points and look for what is missing.
+    Torture(torture::Args),
     /// Measure, each figure beside its baseline in the same run.
     Bench(bench::Args),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Ci => ci::run(),
         Chore::Package => package::run(),
+        Chore::Torture(args) => torture::run(&args),
         Chore::Bench(args) => bench::run(&args),
     };
     match done {

@@ -125,16 +125,24 @@ impl HandlerError {
 }
 
 fn speaks_of_a_timeout(error: &(dyn Error + 'static)) -> bool {
-    let is_timeout = |error: &(dyn Error + 'static)| {
+    // What an I/O error wraps is not its source but the error itself.
+    let wrapped = |error: &'_ (dyn Error + 'static)| {
         let io = error.downcast_ref::<std::io::Error>();
-        error.is::<tokio::time::error::Elapsed>()
-            || io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
+        io.and_then(std::io::Error::get_ref)
+            .is_some_and(|inner| is_timeout(inner))
     };
+    let is_timeout = |error: &(dyn Error + 'static)| is_timeout(error) || wrapped(error);
     // `source` is user code too.
     catch(|| chain(error).any(is_timeout)).unwrap_or_else(|caught| {
         drop_quietly(caught.payload);
         false
     })
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    error.is::<tokio::time::error::Elapsed>()
+        || io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// An error and its causes. A chain that loops back on itself must not hang the recorder.

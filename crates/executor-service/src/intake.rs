@@ -427,6 +427,7 @@ impl State {
     }
 
     /// A record was taken in.
+    #[inline]
     pub(crate) fn accepted(&mut self, is_news: bool, limits: &Limits) -> Wake {
         self.accepted += 1;
         let queued = self.queue.len();
@@ -436,6 +437,7 @@ impl State {
         }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, record: ExecutionRecord, limits: &Limits) -> Wake {
         let held = self.queue.len() + self.in_hand;
         let is_news = held >= limits.crowded_at() && self.news.crowded.is_none();

@@ -8,6 +8,8 @@ use crate::intake::Intake;
 use crate::spooling::{Spooling, with_buffer, write_record};
 
 impl Intake {
+    /// Inlined, as what it calls: a record is too large to be moved more often than it must.
+    #[inline]
     fn offer_to_memory(&self, record: ExecutionRecord) {
         let keeps = self.limits.policy.keeps(&record);
         let mut state = self.state();

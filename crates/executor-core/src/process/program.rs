@@ -3,12 +3,13 @@
 use std::future::pending;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
@@ -64,32 +65,24 @@ impl Program {
         let Some(running) = &mut self.running else {
             return Err(io::Error::other("the program was waited for already"));
         };
-        let child = &mut running.child;
+        let Running {
+            child,
+            stdout,
+            stderr,
+            ..
+        } = running;
         let feeding = feed(child.stdin.take(), input);
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let listening = async {
             tokio::join!(
-                self.standard_output.read(stdout),
-                self.standard_error.read(stderr)
+                self.standard_output.read(stdout.as_mut()),
+                self.standard_error.read(stderr.as_mut())
             );
         };
-        let mut listening = std::pin::pin!(listening);
-        let mut has_heard_all = false;
-        let heard = async {
-            listening.as_mut().await;
-            has_heard_all = true;
-            pending::<()>().await;
-        };
-        let status = tokio::select! {
-            status = child.wait() => status?,
-            () = feeding => unreachable!("it goes on until the program has ended"),
-            () = heard => unreachable!("it goes on until the program has ended"),
-        };
-        if !has_heard_all {
-            let _ = timeout(LAST_WORDS, listening).await;
-        }
+        let status = until_its_end(child, feeding, listening).await?;
         // Whom it left behind on purpose may stay, and its id may be somebody else's from now on.
-        running.group = None;
+        if let Some(running) = &mut self.running {
+            running.group = None;
+        }
         self.running = None;
         Ok(end_of(status))
     }
@@ -116,15 +109,21 @@ impl Drop for Program {
 /// A child and its process group, which is killed when this is dropped.
 struct Running {
     child: Child,
+    /// Open until its end, also in its grace: a program that says goodbye into a closed pipe is killed
+    /// by that before it has cleaned up.
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
     /// There as long as the group is ours to signal.
     group: Option<Pid>,
 }
 
 impl Running {
-    fn new(child: Child) -> Self {
+    fn new(mut child: Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self {
             group: id.and_then(Pid::from_raw),
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
             child,
         }
     }
@@ -137,7 +136,16 @@ impl Running {
 
     /// Gives the whole group its grace and kills what is left of it then.
     async fn end(mut self) {
-        let _ = timeout(TERMINATION_GRACE, self.all_gone()).await;
+        // Read on, or it waits for room in a pipe instead of ending.
+        let (ignored, stdout, stderr) = (Tail::new(0), self.stdout.take(), self.stderr.take());
+        let listening = async {
+            tokio::join!(ignored.read(stdout), ignored.read(stderr));
+            pending::<()>().await;
+        };
+        tokio::select! {
+            _ = timeout(TERMINATION_GRACE, self.all_gone()) => {}
+            () = listening => {}
+        }
         self.signal(Signal::KILL);
         let _ = self.child.wait().await;
         self.group = None;
@@ -161,6 +169,30 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
     }
+}
+
+/// Waits for the program while it is fed and listened to, and then a moment for its last words.
+async fn until_its_end(
+    child: &mut Child,
+    feeding: impl Future<Output = ()>,
+    listening: impl Future<Output = ()>,
+) -> io::Result<ExitStatus> {
+    let mut listening = pin!(listening);
+    let mut has_heard_all = false;
+    let heard = async {
+        listening.as_mut().await;
+        has_heard_all = true;
+        pending::<()>().await;
+    };
+    let status = tokio::select! {
+        status = child.wait() => status?,
+        () = feeding => unreachable!("it goes on until the program has ended"),
+        () = heard => unreachable!("it goes on until the program has ended"),
+    };
+    if !has_heard_all {
+        let _ = timeout(LAST_WORDS, listening).await;
+    }
+    Ok(status)
 }
 
 /// Writes the input and closes the pipe, then waits: a program may end without reading it all, or

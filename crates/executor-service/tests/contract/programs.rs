@@ -163,6 +163,23 @@ async fn a19_past_its_deadline_the_whole_group_is_asked_to_terminate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_a_program_may_speak_in_its_grace_before_it_cleans_up() {
+    let place = tempfile::tempdir().unwrap();
+    let speaks = "trap 'echo goodbye; echo goodbye >&2; echo clean > said; kill $!; exit' TERM; \
+                  echo $$ > pid; sleep 300 & wait";
+    let fixture = Fixture::new().await;
+    let line = script(speaks).current_dir(place.path());
+    let builder = fixture
+        .builder("speaks")
+        .timeout(Duration::from_millis(300));
+    let listener = builder.handler(line).register().await.unwrap();
+    assert_eq!(fixture.run(&listener).await.status(), Status::TimedOut);
+    assert_eq!(content(&place.path().join("said")).await, "clean");
+    process::all_ended().await;
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a19_children_are_asked_to_terminate_like_their_parent() {
     let place = tempfile::tempdir().unwrap();
     // The parent dies of the signal and tells nobody. The child must not speak of it: nobody reads any more.
