@@ -5,6 +5,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use crate::panics::{catch, drop_quietly};
 use crate::redact::{Redactor, TextKind};
@@ -13,6 +14,8 @@ use crate::redact::{Redactor, TextKind};
 pub const MESSAGE_MAX_CHARS: usize = 2_048;
 /// How many characters of a report are recorded.
 pub const REPORT_MAX_CHARS: usize = 8_192;
+/// How many characters of a job's arguments are recorded with each run.
+pub const ARGUMENTS_MAX_CHARS: usize = 65_536;
 
 type BoxedError = Box<dyn Error + Send + Sync>;
 
@@ -327,6 +330,14 @@ pub fn storable(text: &str, max_chars: usize) -> String {
         return clean.into_owned();
     }
     cut_in_the_middle(&clean, total, max_chars)
+}
+
+/// The same text, at most [`MESSAGE_MAX_CHARS`] long; most are, and are shared as they are.
+pub(crate) fn storable_shared(text: Arc<str>) -> Arc<str> {
+    if text.len() <= MESSAGE_MAX_CHARS && !text.contains('\0') {
+        return text;
+    }
+    Arc::from(storable(&text, MESSAGE_MAX_CHARS))
 }
 
 fn cut_in_the_middle(text: &str, total: usize, max_chars: usize) -> String {

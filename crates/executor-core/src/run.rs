@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, info_span};
 
 use crate::command::Command;
-use crate::failure::Failure;
+use crate::failure::{ARGUMENTS_MAX_CHARS, Failure, storable, storable_shared};
 use crate::gate::Admission;
 use crate::identity::ExecutionId;
 use crate::outcome::{ExecutionResult, Outcome};
@@ -404,8 +404,8 @@ impl<'r> Execution<'r> {
         let redactor = &self.runner.options.redactor;
         match self.watched.command().trigger() {
             Trigger::Event { id, origin } => Trigger::Event {
-                id: id.map(|id| redactor.apply_shared(TextKind::TriggerId, id)),
-                origin: redactor.apply_shared(TextKind::TriggerOrigin, origin),
+                id: id.map(|id| storable_shared(redactor.apply_shared(TextKind::TriggerId, id))),
+                origin: storable_shared(redactor.apply_shared(TextKind::TriggerOrigin, origin)),
             },
             trigger => trigger,
         }
@@ -418,7 +418,8 @@ impl<'r> Execution<'r> {
         };
         let arguments = command.job.registration.arguments_json.as_deref()?;
         let redactor = &self.runner.options.redactor;
-        Some(Box::from(redactor.apply(TextKind::Arguments, arguments)))
+        let arguments = redactor.apply(TextKind::Arguments, arguments);
+        Some(storable(&arguments, ARGUMENTS_MAX_CHARS).into_boxed_str())
     }
 }
 

@@ -12,6 +12,7 @@ on_both_runtimes!(
     a02_each_builder_has_its_tier_and_the_same_deadline,
     a08_a_timeout_anywhere_in_the_chain_keeps_its_own_words,
     a11_a_clock_that_is_set_back_makes_no_duration_shorter,
+    a12_what_comes_with_a_trigger_or_as_arguments_is_storable_too,
     a12_the_cut_says_how_many_characters_are_missing,
 );
 
@@ -147,4 +148,21 @@ async fn a12_the_cut_says_how_many_characters_are_missing() {
     let kept = head.chars().count() + tail.chars().count();
     assert_eq!(kept + missing, total, "{missing}");
     assert!(head.chars().all(|c| c == 'é') && tail.ends_with("é\nthe cause"));
+}
+
+async fn a12_what_comes_with_a_trigger_or_as_arguments_is_storable_too() {
+    let fixture = Fixture::new().await;
+    let listener = fixture.noop().await;
+    let strange = event().with_origin("a\0b".repeat(2_000));
+    let executed = fixture.executor.execute(listener.invoke(strange)).await;
+    executed.unwrap();
+    let job = fixture.executor.job("lights", "dim");
+    let job = job.record_arguments(format!("\"{}\"", "x".repeat(100_000)));
+    let job = job.handler_fn(|| async {}).register().await.unwrap();
+    fixture.executor.execute(job.run_now()).await.unwrap();
+    let records = fixture.stored().await;
+    let origin = records[0].trigger.origin().unwrap();
+    assert!(origin.chars().count() <= 2_048 && !origin.contains('\0'));
+    let arguments = records[1].arguments_json.as_ref().unwrap();
+    assert!(arguments.chars().count() <= 65_536, "{}", arguments.len());
 }
