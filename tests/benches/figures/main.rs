@@ -7,6 +7,7 @@
 mod bare;
 mod history;
 mod leaks;
+mod load;
 mod prune;
 mod registrations;
 mod rows;
@@ -17,7 +18,10 @@ use std::time::Duration;
 const TURNS: usize = 15;
 
 /// What can be measured, by the name that asks for it; all of it if none is given.
-const FIGURES: [(&str, fn()); 7] = [
+const FIGURES: [(&str, fn()); 10] = [
+    ("million", load::million),
+    ("outage", load::outage),
+    ("idle", load::idle),
     ("executions", executions),
     ("store", store),
     ("leaks", leaks),

@@ -1,0 +1,233 @@
+//! What a load does to the queue, the memory and the caller: a million executions at once, a store that is
+//! locked by somebody else for a minute, and nothing at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use command_executor::registration::Overlap;
+use command_executor::{CommandExecutor, Config, Event, ListenerHandle, Retention, SpoolPlace};
+use executor_testkit::TempDatabase;
+
+use crate::Figures;
+
+const EXECUTIONS: usize = 1_000_000;
+const TASKS: usize = 64;
+
+/// Anonymous memory of this process, now and at its peak, in MiB; zeros where the system does not say.
+fn memory_mib() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        number.unwrap_or(0)
+    };
+    (kib("RssAnon:") / 1_024, kib("VmHWM:") / 1_024)
+}
+
+async fn start(database: &TempDatabase, config: Config) -> (CommandExecutor, ListenerHandle) {
+    let store = database.open().await.unwrap();
+    let config = Config {
+        retention: Retention::FOR_EVER,
+        ..config
+    };
+    let builder = CommandExecutor::builder(store).config(config);
+    let executor = builder.start().await.unwrap();
+    let listener = executor.listener("bench", "noop").topic("t");
+    let listener = listener.overlap(Overlap::Parallel).handler_fn(|| async {});
+    let listener = listener.register().await.unwrap();
+    (executor, listener)
+}
+
+/// A million executions from 64 tasks into SQLite, with a queue in memory of two sizes and with the spool.
+pub(crate) fn million() {
+    let memory = |queue_max| Config {
+        queue_max,
+        retry_max_records: queue_max,
+        spool: SpoolPlace::Memory,
+        ..Config::default()
+    };
+    let cases = [
+        ("memory, queue of 1,000", memory(1_000)),
+        ("memory, queue of 1,000,000", memory(1_000_000)),
+        ("spool", Config::default()),
+    ];
+    for (what, config) in cases {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(run_million(what, config));
+    }
+}
+
+async fn run_million(what: &str, config: Config) {
+    let database = TempDatabase::new();
+    let (executor, listener) = start(&database, config).await;
+    let (begun, mut peak) = (Instant::now(), 0);
+    let mut tasks = Vec::new();
+    for _ in 0..TASKS {
+        let (executor, listener) = (executor.clone(), listener.clone());
+        tasks.push(tokio::spawn(async move {
+            let event = Arc::new(Event::new("t"));
+            for _ in 0..EXECUTIONS / TASKS {
+                let command = listener.invoke(Arc::clone(&event));
+                executor.execute(command).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+        peak = peak.max(memory_mib().0);
+    }
+    let executed = begun.elapsed();
+    executor.flush().await;
+    let stored = begun.elapsed();
+    let ledger = executor.shutdown(Duration::from_secs(60)).await.ledger;
+    let is_balanced =
+        ledger.is_balanced() && ledger.offered == ledger.stored + ledger.total_dropped();
+    println!(
+        "million     {what:<28} executed in {executed:>6.2?}, stored in {stored:>6.2?}; {ledger}; balanced {is_balanced}; \
+         anonymous memory seen {peak} MiB"
+    );
+}
+
+const WINDOW: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_millis(5);
+
+/// 200 executions a second while another connection locks the database, in windows with and without.
+pub(crate) fn outage() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (what, spool) in [
+        ("memory", SpoolPlace::Memory),
+        ("spool", SpoolPlace::Beside),
+    ] {
+        let config = Config {
+            queue_max: 20_000,
+            retry_max_records: 20_000,
+            retry_max_attempts: u32::MAX,
+            spool,
+            ..Config::default()
+        };
+        runtime.block_on(run_outage(what, config));
+    }
+}
+
+async fn run_outage(what: &str, config: Config) {
+    let database = TempDatabase::new();
+    let (executor, listener) = start(&database, config).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut of_windows: [Vec<Figures>; 2] = [Vec::new(), Vec::new()];
+    let before = memory_mib().0;
+    for window in 0..12 {
+        let is_locked = window % 2 == 1;
+        stop.store(false, Ordering::SeqCst);
+        let locker = is_locked.then(|| lock(&database, Arc::clone(&stop)));
+        of_windows[usize::from(is_locked)].push(latencies(&executor, &listener).await);
+        stop.store(true, Ordering::SeqCst);
+        if let Some(locker) = locker {
+            locker.join().unwrap();
+        }
+    }
+    // And a whole minute of it.
+    stop.store(false, Ordering::SeqCst);
+    let locker = lock(&database, Arc::clone(&stop));
+    for _ in 0..12 {
+        latencies(&executor, &listener).await;
+    }
+    let during = memory_mib().0;
+    stop.store(true, Ordering::SeqCst);
+    locker.join().unwrap();
+    let released = Instant::now();
+    executor.flush().await;
+    let caught_up = released.elapsed();
+    let ledger = executor.shutdown(Duration::from_secs(60)).await.ledger;
+    let ratio = |percent: usize| {
+        let pairs = of_windows[1].iter().zip(&of_windows[0]);
+        let mut ratios = Figures::default();
+        for (locked, free) in pairs {
+            ratios.push(locked.percentile(percent) / free.percentile(percent));
+        }
+        ratios.median()
+    };
+    println!(
+        "outage      {what:<7} handler latency locked/free: median {:.2}, p99 {:.2}; after 60 s locked all stored in \
+         {caught_up:.2?}; {ledger}; anonymous memory {before} MiB before, {during} MiB at the end",
+        ratio(50),
+        ratio(99)
+    );
+}
+
+fn lock(database: &TempDatabase, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    let path = database.path();
+    std::thread::spawn(move || {
+        let outside = rusqlite::Connection::open(path).unwrap();
+        outside.busy_timeout(Duration::from_secs(10)).unwrap();
+        outside.execute_batch("BEGIN IMMEDIATE").unwrap();
+        while !stop.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        outside.execute_batch("ROLLBACK").unwrap();
+    })
+}
+
+/// Of each execution in one window, in microseconds.
+async fn latencies(executor: &CommandExecutor, listener: &ListenerHandle) -> Figures {
+    let mut figures = Figures::default();
+    let mut ticks = tokio::time::interval(EVERY);
+    for _ in 0..WINDOW.as_millis() / EVERY.as_millis() {
+        ticks.tick().await;
+        let begun = Instant::now();
+        let command = listener.invoke(Event::new("t"));
+        executor.execute(command).await.unwrap();
+        figures.push(begun.elapsed().as_nanos() as f64 / 1e3);
+    }
+    figures
+}
+
+/// What an idle executor costs: processor time, and switches that it asked for, in thirty seconds.
+pub(crate) fn idle() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let database = TempDatabase::new();
+        let (executor, _) = start(&database, Config::default()).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = usage();
+        let begun = Instant::now();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let (ticks, switches) = usage();
+        let elapsed = begun.elapsed().as_secs_f64();
+        println!(
+            "idle        {:.2} % of one core, {:.1} wake-ups a second of all threads",
+            (ticks - before.0) as f64 / elapsed,
+            (switches - before.1) as f64 / elapsed
+        );
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+}
+
+/// Processor time in hundredths of a second, and voluntary switches, of all threads.
+fn usage() -> (u64, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<u64> = after_name
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
+    let ticks = fields.get(11).unwrap_or(&0) + fields.get(12).unwrap_or(&0);
+    let threads = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let switches = threads.map(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("voluntary_ctxt_switches"));
+        let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        count.unwrap_or(0)
+    });
+    (ticks, switches.sum())
+}
