@@ -3,7 +3,9 @@
 //! Runs executions until it dies, RATE a second from eight tasks. Two oracles outlive it, each a file that
 //! is appended to with one write: the handler writes its execution's id to BEGUN as it begins, the caller
 //! writes it to RETURNED as soon as `execute` has returned. HOW it dies: `kill` (from outside), `abort`,
-//! `exit` (inside a handler), `overflow` (of its stack), `memory` (all that it may have).
+//! `exit` (inside a handler), `overflow` (of its stack), `memory` (all that it may have). With `term` it also
+//! has handlers that do not end by themselves; whatever HOW says, it stops in order when it is asked to by a
+//! signal, within a second, and says what its report says.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -14,11 +16,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use command_executor::{
-    CommandExecutor, Config, Event, ListenerHandle, SpoolPlace, SqliteStore, current_execution_id,
+    CommandExecutor, Config, Event, ListenerHandle, ShutdownReport, SpoolPlace, SqliteStore,
+    current_execution_id,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Executions after which it ends itself, where it is to.
 const LAST: u64 = 400;
+
+/// What it gives itself to stop in order.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 fn oracle(path: &str) -> Result<Arc<File>, Box<dyn Error>> {
     Ok(Arc::new(
@@ -79,6 +86,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             .config(config)
             .start()
             .await?;
+        let mut asked = signal(SignalKind::terminate())?;
+        if &*how == "term" {
+            start_what_does_not_end(&executor).await?;
+        }
         println!("ready");
         let count = Arc::new(AtomicU64::new(0));
         let listener = executor.listener("torture", "victim").topic("#");
@@ -100,20 +111,52 @@ fn main() -> Result<(), Box<dyn Error>> {
             })
             .register()
             .await?;
-        let mut tasks = Vec::new();
         for _ in 0..8 {
-            tasks.push(tokio::spawn(run(
+            tokio::spawn(run(
                 executor.clone(),
                 listener.clone(),
                 Arc::clone(&returned),
                 rate,
-            )));
+            ));
         }
-        for task in tasks {
-            task.await?;
-        }
+        asked.recv().await;
+        println!("{}", line_of(&executor.shutdown(DEADLINE).await));
         Ok(())
     })
+}
+
+/// A handler that never ends, and one whose thread cannot be stopped.
+async fn start_what_does_not_end(executor: &CommandExecutor) -> Result<(), Box<dyn Error>> {
+    let never = executor
+        .job("torture", "never")
+        .handler_fn(std::future::pending::<()>)
+        .register()
+        .await?;
+    let asleep = executor
+        .job("torture", "asleep")
+        .blocking_handler(|| std::thread::sleep(Duration::from_secs(30)))
+        .register()
+        .await?;
+    for job in [never, asleep] {
+        let executor = executor.clone();
+        tokio::spawn(async move { executor.execute(job.run_now()).await.map(drop) });
+    }
+    Ok(())
+}
+
+/// A report on one line, each of its parts named.
+fn line_of(report: &ShutdownReport) -> String {
+    format!(
+        "elapsed_ms={} balanced={} waiting={} dropped={} cancelled={} still_running={} leaked={} closed={}",
+        report.elapsed.as_millis(),
+        report.ledger.is_balanced(),
+        report.ledger.waiting,
+        report.ledger.total_dropped(),
+        report.cancelled,
+        report.still_running,
+        report.leaked_threads.len(),
+        report.session_closed,
+    )
 }
 
 /// An eighth of the load, in bursts of what is due.

@@ -5,53 +5,67 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use command_executor::{CommandExecutor, Config, Event, ListenerHandle};
+use command_executor::{CommandExecutor, Config, Event, ListenerHandle, SpoolPlace};
 use executor_core::{ExecutionRecord, HandlerError, HandlerFuture};
 use executor_testkit::DiscardStore;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::{Pairs, TURNS, per_item};
+use crate::{Figures, TURNS, per_item};
 
 const CALLS: usize = 100_000;
 
-pub(crate) fn measure() -> Pairs {
+/// Nanoseconds for an execution recorded through memory and through the spool, and for the bare calls.
+#[derive(Default)]
+pub(crate) struct Costs {
+    pub(crate) memory: Figures,
+    pub(crate) spool: Figures,
+    pub(crate) bare: Figures,
+}
+
+pub(crate) fn measure() -> Costs {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let config = Config {
-            queue_max: 10 * CALLS,
-            ..Config::default()
-        };
-        let executor = CommandExecutor::builder(DiscardStore::default())
-            .config(config)
-            .start()
-            .await
-            .unwrap();
-        let builder = executor
-            .listener("bench", "noop")
-            .topic("t")
-            .timeout(Duration::from_secs(10));
-        let listener = builder
-            .handler(|_: Arc<Event>| async { Ok(()) })
-            .register()
-            .await
-            .unwrap();
+        let spool = tempfile::tempdir().unwrap();
+        let (in_memory, through_memory) = start(SpoolPlace::Memory).await;
+        let (spooled, through_spool) = start(SpoolPlace::At(spool.path().into())).await;
         let event = Arc::new(Event::new("t").with_id("event-1"));
         let record = executor_testkit::record(&executor_testkit::listener("noop"), None, 0);
-        let mut pairs = Pairs::default();
+        let mut costs = Costs::default();
         for turn in 0..=TURNS {
-            let ours = executions(&executor, &listener, &event).await;
+            let memory = executions(&in_memory, &through_memory, &event).await;
+            let spool = executions(&spooled, &through_spool, &event).await;
             let bare = bare_calls(&record).await;
             // The first turn warms up.
             if turn > 0 {
-                pairs.ours.push(ours);
-                pairs.bare.push(bare);
+                costs.memory.push(memory);
+                costs.spool.push(spool);
+                costs.bare.push(bare);
             }
         }
-        assert_eq!(executor.ledger().total_dropped(), 0);
-        pairs
+        for executor in [in_memory, spooled] {
+            assert_eq!(executor.ledger().total_dropped(), 0);
+        }
+        costs
     })
+}
+
+async fn start(spool: SpoolPlace) -> (CommandExecutor, ListenerHandle) {
+    let config = Config {
+        queue_max: 10 * CALLS,
+        spool,
+        ..Config::default()
+    };
+    let builder = CommandExecutor::builder(DiscardStore::default()).config(config);
+    let executor = builder.start().await.unwrap();
+    let builder = executor
+        .listener("bench", "noop")
+        .topic("t")
+        .timeout(Duration::from_secs(10));
+    let listener = builder.handler(|_: Arc<Event>| async { Ok(()) });
+    let listener = listener.register().await.unwrap();
+    (executor, listener)
 }
 
 async fn executions(

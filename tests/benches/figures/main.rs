@@ -18,8 +18,9 @@ use std::time::Duration;
 const TURNS: usize = 15;
 
 /// What can be measured, by the name that asks for it; all of it if none is given.
-const FIGURES: [(&str, fn()); 10] = [
+const FIGURES: [(&str, fn()); 11] = [
     ("million", load::million),
+    ("offer", load::offer),
     ("outage", load::outage),
     ("idle", load::idle),
     ("executions", executions),
@@ -49,14 +50,18 @@ fn main() {
 }
 
 fn executions() {
-    let calls = bare::measure();
-    println!(
-        "execution   {}   bare calls {}   added {:.0} ns   ratio {}",
-        nanos(&calls.ours),
-        nanos(&calls.bare),
-        calls.ours.median() - calls.bare.median(),
-        ratio(&calls)
-    );
+    let costs = bare::measure();
+    for (what, ours) in [("memory", &costs.memory), ("spool", &costs.spool)] {
+        println!(
+            "execution   {}   bare calls {}   added {:.0} ns   ratio {}   {what}",
+            nanos(ours),
+            nanos(&costs.bare),
+            ours.median() - costs.bare.median(),
+            ratio(ours, &costs.bare)
+        );
+    }
+    let ratio = ratio(&costs.spool, &costs.memory);
+    println!("execution   spool beside memory, ratio {ratio}");
 }
 
 fn store() {
@@ -71,7 +76,7 @@ pub(crate) fn stored(pairs: &Pairs, batch: usize) -> String {
         "store       {}   rusqlite   {}   batches of {batch:>6}   ratio {}",
         per_second(&pairs.ours),
         per_second(&pairs.bare),
-        ratio(pairs)
+        ratio(&pairs.ours, &pairs.bare)
     )
 }
 
@@ -109,7 +114,7 @@ fn registrations() {
         "10,000 registrations {:.2} s   rusqlite {:.2} s   ratio {}",
         seconds.ours.median(),
         seconds.bare.median(),
-        ratio(&seconds)
+        ratio(&seconds.ours, &seconds.bare)
     );
 }
 
@@ -184,14 +189,9 @@ fn difference(pairs: &Pairs) -> String {
 }
 
 /// Pair by pair, so that a machine that slows down slows both.
-fn ratio(pairs: &Pairs) -> String {
-    let ratios = pairs
-        .ours
-        .0
-        .iter()
-        .zip(&pairs.bare.0)
-        .map(|(ours, bare)| ours / bare);
-    let ratios = Figures(ratios.collect());
+fn ratio(ours: &Figures, bare: &Figures) -> String {
+    let pairs = ours.0.iter().zip(&bare.0);
+    let ratios = Figures(pairs.map(|(ours, bare)| ours / bare).collect());
     let sorted = ratios.sorted();
     format!(
         "{:.2} [{:.2} .. {:.2}]",

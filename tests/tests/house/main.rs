@@ -4,10 +4,12 @@
 
 mod canaries;
 mod crash;
+mod cycles;
 mod killed;
 mod locked;
 mod opening;
 mod panics;
 mod path;
 mod support;
+mod terminated;
 mod torture;

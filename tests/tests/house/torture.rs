@@ -15,26 +15,26 @@ const TORTURED: &str = env!("CARGO_BIN_EXE_tortured");
 /// Loads in executions a second.
 const RATES: [u64; 4] = [50, 500, 5_000, 50_000];
 
-fn setting(name: &str) -> Option<u64> {
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 /// Where one victim lives.
-struct Cell {
+pub(crate) struct Cell {
     dir: tempfile::TempDir,
 }
 
 impl Cell {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { dir }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, rate: u64, how: &str) -> Command {
+    pub(crate) fn command(&self, rate: u64, how: &str) -> Command {
         let mut command = Command::new(TORTURED);
         command
             .args(["history.db", "spool", "begun", "returned"].map(|name| self.path(name)))
@@ -57,7 +57,7 @@ impl Cell {
     }
 
     /// The next start. Returns how long it took to be ready.
-    fn recover(&self) -> Duration {
+    pub(crate) fn recover(&self) -> Duration {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let begun = Instant::now();
@@ -94,7 +94,7 @@ impl Cell {
 
     /// What the oracles demand: returned with its outcome, begun with that or as interrupted, and the
     /// ledger of every session balanced.
-    fn judge(&self) -> (usize, usize) {
+    pub(crate) fn judge(&self) -> (usize, usize) {
         const INTERRUPTED: i64 = 6;
         let rows = self.rows();
         let (begun, returned) = (ids(&self.path("begun")), ids(&self.path("returned")));
