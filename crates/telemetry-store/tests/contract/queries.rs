@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RecordStore, RegistrationStore};
-use executor_core::{Failure, Status, Timestamp};
+use executor_core::ports::{RecordStore, RegistrationStore};
+use executor_core::{Failure, Status};
 use executor_testkit as kit;
 use telemetry_store::{RELATIVE_ERROR, Window};
 
@@ -163,12 +163,6 @@ async fn d10_a_kind_that_nobody_knows_is_an_error_that_names_the_row() {
 async fn d10_a_row_that_nobody_knows_is_not_rolled_up_as_something_else() {
     let database = Database::new();
     let store = database.open().await;
-    // Waits for what the opening left to be rolled up: nothing.
-    let nothing = PruneSlice {
-        rule: PruneRule::EndedBefore(Timestamp::from_micros(0)),
-        max_rows: 1,
-    };
-    assert_eq!(store.prune(nothing).await.unwrap(), 0);
     let records = (0..10)
         .map(|at| kit::record(&kit::listener("hall"), None, at * 1_000))
         .collect();

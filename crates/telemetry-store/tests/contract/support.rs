@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use executor_core::ports::{Batch, Fate, RecordStore, Session};
-use executor_core::{ExecutionRecord, StoreError};
+use executor_core::ports::{
+    Batch, Fate, Housekeeping, PruneRule, PruneSlice, RecordStore, Session,
+};
+use executor_core::{ExecutionRecord, StoreError, Timestamp};
 use rusqlite::Connection;
 use telemetry_store::{SqliteReader, SqliteStore};
 use tempfile::TempDir;
@@ -33,8 +35,17 @@ impl Database {
         self.path.to_str().unwrap()
     }
 
+    /// Opens it, and waits until what an earlier store left is rolled up: nobody knows what that meets
+    /// of what a test does next.
     pub(crate) async fn open(&self) -> SqliteStore {
-        SqliteStore::open(self.url()).await.unwrap()
+        let store = SqliteStore::open(self.url()).await.unwrap();
+        let nothing = PruneSlice {
+            rule: PruneRule::EndedBefore(Timestamp::from_micros(0)),
+            max_rows: 1,
+        };
+        // Comes after it, whatever comes of it.
+        let _ = store.prune(nothing).await;
+        store
     }
 
     pub(crate) fn reader(&self) -> SqliteReader {
