@@ -254,7 +254,8 @@ impl Shared {
             return run;
         }
         state.queue.insert(run, task);
-        let busy = state.active - state.idle + state.queue.len();
+        // By the work, not by the threads: one that has just started holds none yet.
+        let busy = state.running.len() - state.leaked + state.queue.len();
         let started = Self::start_if_needed(shared, &mut state);
         let nobody_comes = state.active == 0;
         let refused = match &started {

@@ -1,7 +1,9 @@
 //! Clauses A17 and A18: who may run while another one does, and who may run at all.
 
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use executor_core::registration::Overlap;
 use executor_core::{Event, ExecutionResult, HandlerError, HandlerFailure, Status};
@@ -46,7 +48,13 @@ async fn run_many(
     for number in 0..count {
         let executor = fixture.executor.clone();
         let command = listener.invoke(event().with_id(&number.to_string()));
-        tasks.push(tokio::spawn(async move { executor.execute(command).await }));
+        let mut run = Box::pin(async move { executor.execute(command).await });
+        // Polled once, so that it has its place before the next one comes.
+        let first = poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx))).await;
+        tasks.push(match first {
+            Poll::Ready(result) => tokio::spawn(ready(result)),
+            Poll::Pending => tokio::spawn(run),
+        });
         sleep(millis(10)).await;
     }
     let mut results = Vec::new();
@@ -133,7 +141,7 @@ async fn a17_restart_cancels_the_one_that_runs_and_waits_for_it() {
 async fn a17_of_those_that_wait_to_restart_only_the_last_runs() {
     let second = secs(1);
     let fixture = Fixture::with(executor_service::Config {
-        cancel_grace: second,
+        cancel_grace: 5 * second,
         ..Default::default()
     });
     let fixture = fixture.await;
