@@ -22,8 +22,8 @@ macro_rules! live_handle {
             self.$what.live.resume();
         }
 
-        /// Removes it: its commands are refused from now on, what runs goes on, and the history says
-        /// when it was removed. While the store is away that is kept and written later. If the same
+        /// Removes it: its commands are refused from now on, what runs goes on, a schedule that it had
+        /// is over, and the history says when it was removed. While the store is away that is kept and written later. If the same
         /// key is registered anew, before or after, it lives. Idempotent.
         ///
         /// # Errors
@@ -114,6 +114,10 @@ impl JobHandle {
     }
 
     live_handle!(job, Target::Job);
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.job.live.is_removed()
+    }
 
     /// From now on another handler runs. What runs already goes on with the old one; key, history
     /// and overlap rule stay the same.

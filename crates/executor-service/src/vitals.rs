@@ -100,11 +100,12 @@ pub enum Degradation {
 impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StoreUnavailable { since, error } => write!(
-                f,
-                "the store has taken nothing since {} us: {error}",
-                since.as_micros()
-            ),
+            Self::StoreUnavailable { since, error } => {
+                let since = jiff::Timestamp::from_microsecond(since.as_micros());
+                // No clock shows a time that the calendar does not know.
+                let since = since.unwrap_or(jiff::Timestamp::MIN);
+                write!(f, "the store has taken nothing since {since:.0}: {error}")
+            }
             Self::Backlog { waiting, queue_max } => {
                 write!(
                     f,
@@ -267,6 +268,8 @@ mod tests {
             panic!("not degraded");
         };
         let (since, error) = (at(7), "full".to_owned());
+        let said = "the store has taken nothing since 1970-01-01T00:00:00Z: full";
+        assert_eq!(reasons[0].to_string(), said);
         assert_eq!(reasons[0], Degradation::StoreUnavailable { since, error });
         assert_eq!(reasons.len(), 5, "{reasons:?}");
         vitals.store_answered();

@@ -129,7 +129,7 @@ impl Book {
     }
 
     pub(super) fn state(&self, key: &Arc<JobKey>, now: Moment) -> Option<ScheduleState> {
-        let entry = self.jobs.get(key)?;
+        let entry = self.jobs.get(key).filter(|it| !it.job.is_cancelled())?;
         let on_wall_clock = |next: Occurrence| {
             if entry.series.goes_by_wall_clock() {
                 return next.due;
@@ -180,12 +180,15 @@ impl Book {
         }
     }
 
-    /// Does what its plan says; `now` is the time that it goes by.
+    /// Does what its plan says; `now` is the time that it goes by. A job that was cancelled has none any more.
     fn look_at(&mut self, key: &Arc<JobKey>, now: Timestamp, turn: &mut Turn) {
         let Some(mut entry) = self.jobs.remove(key) else {
             return;
         };
         self.leave_queue(&entry);
+        if entry.job.is_cancelled() {
+            return;
+        }
         let plan = entry.series.plan(entry.last, now);
         (entry.last, entry.next) = (plan.last, plan.next);
         entry.missed += plan.missed;

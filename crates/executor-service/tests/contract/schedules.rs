@@ -284,6 +284,19 @@ async fn f06_a_schedule_is_paused_resumed_and_removed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f06_a_job_that_is_cancelled_has_no_schedule_any_more() {
+    let fixture = Fixture::new().await;
+    let executor = &fixture.executor;
+    let (job, mut runs) = reporting(job(&fixture, Schedule::every(secs(1)))).await;
+    runs.recv().await.unwrap();
+    job.cancel().await.unwrap();
+    assert!(executor.schedule_of(&job).is_none());
+    assert!(timeout(secs(60), runs.recv()).await.is_err());
+    assert_eq!(executor.refused(), 0, "nothing was even tried");
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn f06_a_runtime_that_was_held_up_runs_the_latest_and_counts_the_rest() {
     let fixture = Fixture::new().await;
     let begun = Instant::now();
