@@ -50,6 +50,6 @@ pub use executor_service::{
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{
-    Figures, Filter, Found, OpenError, Page, QueryError, SqliteReader, SqliteStore,
-    StoredExecution, Summary, Whose, Window,
+    Figures, Filter, Found, Listed, OpenError, Page, QueryError, SqliteReader, SqliteStore,
+    StoredExecution, StoredJob, StoredListener, StoredSession, Summary, Whose, Window,
 };

@@ -305,7 +305,7 @@ struct Row {
 impl Row {
     fn into_execution(self) -> Result<StoredExecution, QueryError> {
         let status =
-            Status::from_code(self.status).ok_or_else(|| self.unknown("status", self.status))?;
+            Status::from_code(self.status).ok_or_else(|| self.unknown("status", &self.status))?;
         let session = uuid_of(&self.session_uuid, "a session's uuid is malformed")?;
         let execution_id = uuid_of(&self.execution_id, "an execution's id is malformed")?;
         let record = ExecutionRecord {
@@ -355,7 +355,7 @@ impl Row {
                 }),
                 id: self.job_id.map(JobId),
             }),
-            kind => Err(self.unknown("kind", kind)),
+            kind => Err(self.unknown("kind", &kind)),
         }
     }
 
@@ -390,7 +390,7 @@ impl Row {
         match (self.trigger_mode.as_deref(), &self.trigger_origin) {
             (Some("manual"), _) => Ok(Trigger::Job(TriggerMode::Manual)),
             (Some("schedule"), _) => Ok(Trigger::Job(TriggerMode::Schedule)),
-            (Some(_), _) => Err(damaged("a row's trigger mode is unknown").into()),
+            (Some(mode), _) => Err(self.unknown("trigger mode", &mode)),
             (None, Some(origin)) if origin == SYNTHETIC_ORIGIN && self.trigger_id.is_none() => {
                 Ok(Trigger::Synthetic)
             }
@@ -402,23 +402,19 @@ impl Row {
     }
 
     fn duration(&self, us: i64) -> Result<Duration, QueryError> {
-        let micros = u64::try_from(us).map_err(|_| self.unknown("duration", us))?;
+        let micros = u64::try_from(us).map_err(|_| self.unknown("duration", &us))?;
         Ok(Duration::from_micros(micros))
     }
 
     fn small(&self, what: &'static str, value: i64) -> Result<u32, QueryError> {
-        u32::try_from(value).map_err(|_| self.unknown(what, value))
+        u32::try_from(value).map_err(|_| self.unknown(what, &value))
     }
 
-    const fn unknown(&self, what: &'static str, value: i64) -> QueryError {
-        QueryError::Unknown {
-            row: self.id,
-            what,
-            value,
-        }
+    fn unknown(&self, what: &'static str, value: &impl ToString) -> QueryError {
+        QueryError::unknown("executions", self.id, what, value)
     }
 }
 
-fn uuid_of(bytes: &[u8], what: &'static str) -> Result<uuid::Uuid, QueryError> {
+pub(crate) fn uuid_of(bytes: &[u8], what: &'static str) -> Result<uuid::Uuid, QueryError> {
     uuid::Uuid::from_slice(bytes).map_err(|_| damaged(what).into())
 }

@@ -50,6 +50,10 @@ mod summary;
 
 mod history;
 
+mod listing;
+
+mod registered;
+
 mod query;
 
 mod prune;
@@ -63,8 +67,10 @@ mod writer;
 mod store;
 
 pub use history::{Filter, Found, Page, StoredExecution, Whose};
+pub use listing::{Listed, StoredSession};
 pub use open::OpenError;
 pub use query::{QueryError, SqliteReader};
+pub use registered::{StoredJob, StoredListener};
 pub use sketch::RELATIVE_ERROR;
 pub use store::{HookThere, SqliteStore};
 pub use summary::{Figures, Summary, Window};

@@ -122,17 +122,33 @@ fn surplus(connection: &mut SqliteConnection, keep: i64, limit: i64) -> QueryRes
             }
         }
     }
-    Ok(Vec::new())
+    surplus_of_orphans(connection, keep, limit)
+}
+
+/// The same of those whose registration is gone: their rows say what they belong to.
+fn surplus_of_orphans(
+    connection: &mut SqliteConnection,
+    keep: i64,
+    limit: i64,
+) -> QueryResult<Vec<i64>> {
+    let surplus = format!(
+        "WITH one AS (SELECT app_key, instance, name, topic FROM execution_orphans \
+                      GROUP BY app_key, instance, name, topic HAVING count(*) > {keep} LIMIT 1), \
+         surplus AS (SELECT o.id FROM one CROSS JOIN execution_orphans o \
+                     WHERE o.app_key = one.app_key AND o.instance = one.instance \
+                     AND o.name = one.name AND o.topic IS one.topic \
+                     ORDER BY o.id DESC LIMIT -1 OFFSET {keep}) \
+         SELECT id AS number FROM surplus ORDER BY id LIMIT {limit}"
+    );
+    let surplus: Vec<Number> = diesel::sql_query(surplus).load(connection)?;
+    Ok(surplus.into_iter().map(|row| row.number).collect())
 }
 
 fn delete(connection: &mut SqliteConnection, ids: &[i64], hook: Option<&Hook>) -> QueryResult<()> {
-    let Some(last) = ids.last() else {
-        return Ok(());
-    };
-    if let Some(hook) = hook {
+    if let Some(hook) = hook.filter(|_| !ids.is_empty()) {
         show(connection, ids, hook)?;
     }
-    roll_up_before_deleting(connection, *last)?;
+    roll_up_before_deleting(connection, ids)?;
     for some in ids.chunks(IDS_A_STATEMENT) {
         diesel::delete(executions::table.filter(executions::id.eq_any(some)))
             .execute(connection)?;

@@ -1,15 +1,18 @@
 //! Questions to the history. Each opens a connection of its own, so no reader stands in the
 //! writer's way.
 
-use diesel::dsl::{count_star, min};
+use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
+use executor_core::ports::Gap;
 use executor_core::{ExecutionId, SessionId};
 use thiserror::Error;
 
 use crate::address::Target;
 use crate::history::{self, Filter, Found, Page, StoredExecution};
+use crate::listing::{self, Listed, StoredSession};
 use crate::open::{OpenError, open_reader};
+use crate::registered::{self, StoredJob, StoredListener};
 use crate::schema::{executions, sessions};
 use crate::summary::{self, Figures, Summary, Window};
 
@@ -23,18 +26,37 @@ pub enum QueryError {
     #[error("cannot read the history")]
     Read(#[from] diesel::result::Error),
     /// A row holds what no version of this program up to this one writes.
-    #[error("the execution with id {row} has the {what} {value}, which this program does not know")]
+    #[error("row {row} of {table} has the {what} {value}, which this program does not know")]
     Unknown {
-        /// The row's id in `executions`.
+        /// The table.
+        table: &'static str,
+        /// The row's id in it.
         row: i64,
         /// Which column.
         what: &'static str,
-        /// Its value.
-        value: i64,
+        /// Its value, as text.
+        value: String,
     },
     /// The task that read was ended with its runtime.
     #[error("reading the history was cut off")]
     CutOff(#[from] tokio::task::JoinError),
+}
+
+impl QueryError {
+    pub(crate) fn unknown(
+        table: &'static str,
+        row: i64,
+        what: &'static str,
+        value: &impl ToString,
+    ) -> Self {
+        let value = value.to_string();
+        Self::Unknown {
+            table,
+            row,
+            what,
+            value,
+        }
+    }
 }
 
 /// Reads the history of one database. Cheap: it holds an address, not a connection.
@@ -147,6 +169,75 @@ impl SqliteReader {
         .await
     }
 
+    /// One page of sessions, the latest first, each with its ledger.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueryError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the answer; nothing was changed by the question.
+    pub async fn sessions(&self, page: Page) -> Result<Listed<StoredSession>, QueryError> {
+        self.ask(move |connection| listing::sessions(connection, page))
+            .await
+    }
+
+    /// One page of episodes of loss, of one session or of all, the latest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueryError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the answer; nothing was changed by the question.
+    pub async fn gaps(
+        &self,
+        session: Option<SessionId>,
+        page: Page,
+    ) -> Result<Listed<Gap>, QueryError> {
+        self.ask(move |connection| listing::gaps(connection, session, page))
+            .await
+    }
+
+    /// One page of listeners, of one app or of all, the latest registered first; also those that are
+    /// retired or removed.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueryError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the answer; nothing was changed by the question.
+    pub async fn listeners(
+        &self,
+        app_key: Option<String>,
+        page: Page,
+    ) -> Result<Listed<StoredListener>, QueryError> {
+        self.ask(move |connection| registered::listeners(connection, app_key.as_deref(), page))
+            .await
+    }
+
+    /// The same of jobs.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueryError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the answer; nothing was changed by the question.
+    pub async fn jobs(
+        &self,
+        app_key: Option<String>,
+        page: Page,
+    ) -> Result<Listed<StoredJob>, QueryError> {
+        self.ask(move |connection| registered::jobs(connection, app_key.as_deref(), page))
+            .await
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut SqliteConnection) -> Result<T, QueryError> + Send + 'static,
@@ -154,11 +245,4 @@ impl SqliteReader {
         let target = self.target.clone();
         tokio::task::spawn_blocking(move || question(&mut open_reader(&target)?)).await?
     }
-}
-
-/// The id of the oldest row.
-pub(crate) fn oldest_row(connection: &mut SqliteConnection) -> QueryResult<Option<i64>> {
-    executions::table
-        .select(min(executions::id))
-        .get_result(connection)
 }

@@ -216,22 +216,32 @@ fn roll_up_slice(connection: &mut SqliteConnection) -> QueryResult<bool> {
 /// would be passed over.
 pub(crate) fn roll_up_late(connection: &mut SqliteConnection, late: &[i64]) -> QueryResult<()> {
     let up_to = rolled_up_to(connection)?;
-    for id in late.iter().filter(|id| **id <= up_to) {
-        let lines: Vec<Line> = diesel::sql_query(format!("{LINES} WHERE e.id = ?1"))
-            .bind::<BigInt, _>(*id)
-            .load(connection)?;
-        add(connection, &lines)?;
-    }
-    Ok(())
+    add_each(connection, late.iter().filter(|id| **id <= up_to))
 }
 
-/// Inside the caller's transaction, which is about to delete rows: rolls up to this id at least.
+/// Inside the caller's transaction, which is about to delete these rows, the lowest first: rolls them up.
 pub(crate) fn roll_up_before_deleting(
     connection: &mut SqliteConnection,
-    last: i64,
+    ids: &[i64],
 ) -> QueryResult<()> {
+    let last = ids.last().copied().unwrap_or(i64::MIN);
     while rolled_up_to(connection)? < last && roll_up_slice(connection)? {}
-    Ok(())
+    // Rows behind one that this program does not know are added by themselves: they will be gone when
+    // their turn comes.
+    let up_to = rolled_up_to(connection)?;
+    add_each(connection, ids.iter().filter(|id| **id > up_to))
+}
+
+fn add_each<'i>(
+    connection: &mut SqliteConnection,
+    ids: impl Iterator<Item = &'i i64>,
+) -> QueryResult<()> {
+    let mut lines = Vec::new();
+    for id in ids {
+        let line = diesel::sql_query(format!("{LINES} WHERE e.id = ?1")).bind::<BigInt, _>(*id);
+        lines.extend(line.load::<Line>(connection)?);
+    }
+    add(connection, &lines)
 }
 
 fn add(connection: &mut SqliteConnection, lines: &[Line]) -> QueryResult<()> {

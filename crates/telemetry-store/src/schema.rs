@@ -193,6 +193,7 @@ diesel::table! {
 }
 
 diesel::joinable!(executions -> sessions (session_id));
+diesel::joinable!(gaps -> sessions (session_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     sessions,
@@ -201,4 +202,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     executions,
     execution_errors,
     execution_orphans,
+    gaps,
 );

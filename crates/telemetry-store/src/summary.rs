@@ -159,10 +159,9 @@ pub(crate) fn overall(
 }
 
 fn summary_of(key: &EntityKey, tally: &Tally) -> Result<Summary, QueryError> {
-    let instance = u32::try_from(key.instance).map_err(|_| QueryError::Unknown {
-        row: 0,
-        what: "instance",
-        value: key.instance,
+    let instance = u32::try_from(key.instance).map_err(|_| {
+        // The key is all that identifies it here.
+        QueryError::unknown("rollup_entities", 0, "instance", &key.instance)
     })?;
     Ok(Summary {
         kind: if key.kind == KIND_HANDLER {
@@ -211,7 +210,7 @@ impl Counting<'_> {
 
     fn window(&mut self, window: &Window) -> Result<(), QueryError> {
         let up_to = rolled_up_to(self.connection)?;
-        let window = self.widened(ends_of(window))?;
+        let window = self.widened(ends_of(window), up_to)?;
         let parts = parts_of(&window);
         for (span, starts) in &parts.whole {
             self.rollups(*span, starts)?;
@@ -223,19 +222,29 @@ impl Counting<'_> {
         self.rows(&(up_to.saturating_add(1)..i64::MAX), &window, None)
     }
 
-    /// Where the rows of an hour are gone, that hour is taken as a whole.
-    fn widened(&mut self, window: Range<i64>) -> QueryResult<Range<i64>> {
-        let oldest = crate::query::oldest_row(self.connection)?.unwrap_or(i64::MAX);
-        let down = |at: i64| at.div_euclid(HOUR_US).saturating_mul(HOUR_US);
-        let start = match window.start {
-            start if start != i64::MIN && start < oldest => down(start),
-            start => start,
-        };
-        let end = match window.end {
-            end if end <= oldest && end != i64::MAX => down(end.saturating_add(HOUR_US - 1)),
-            end => end,
-        };
+    /// Where rows of an hour are gone, that hour is taken as a whole.
+    fn widened(&mut self, window: Range<i64>, up_to: i64) -> QueryResult<Range<i64>> {
+        let Range { mut start, mut end } = window;
+        let (first, last) = (hour_of(start), hour_of(end));
+        if start != i64::MIN && start != first.start && self.is_thinned(&first, up_to)? {
+            start = first.start;
+        }
+        if end != i64::MAX && end != last.start && self.is_thinned(&last, up_to)? {
+            end = last.end;
+        }
         Ok(start..end)
+    }
+
+    /// Whether fewer rows of an hour are there than were rolled up.
+    fn is_thinned(&mut self, hour: &Range<i64>, up_to: i64) -> QueryResult<bool> {
+        let last = hour.end.saturating_add(ID_SLACK_US).min(up_to);
+        let gone: Count = diesel::sql_query(MISSING)
+            .bind::<BigInt, _>(HOUR_US)
+            .bind::<BigInt, _>(hour.start)
+            .bind::<BigInt, _>(hour.end)
+            .bind::<BigInt, _>(last)
+            .get_result(self.connection)?;
+        Ok(gone.count > 0)
     }
 
     /// Counts the rows with ids in one range whose executions ended in another; both ends belong to
@@ -286,16 +295,31 @@ impl Counting<'_> {
     }
 }
 
+/// The hour of a time.
+fn hour_of(at: i64) -> Range<i64> {
+    let start = at.div_euclid(HOUR_US).saturating_mul(HOUR_US);
+    start..start.saturating_add(HOUR_US)
+}
+
+/// How many more rows of an hour were rolled up than are there.
+const MISSING: &str = "
+SELECT (SELECT coalesce(sum(success + error + timed_out + cancelled + panicked + skipped + interrupted), 0)
+        FROM rollups WHERE span_us = ?1 AND start_us = ?2)
+     - (SELECT count(*) FROM executions WHERE id BETWEEN ?2 AND ?4
+        AND start_us + duration_us >= ?2 AND start_us + duration_us < ?3) AS count";
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
 fn unknown(line: &Line) -> QueryError {
     let (what, value) = match Status::from_code(line.status) {
         None => ("status", line.status),
         Some(_) => ("kind", line.kind),
     };
-    QueryError::Unknown {
-        row: line.id,
-        what,
-        value,
-    }
+    QueryError::unknown("executions", line.id, what, &value)
 }
 
 fn ends_of(window: &Window) -> Range<i64> {

@@ -9,6 +9,7 @@ mod dying;
 mod faults;
 mod history;
 mod kinds;
+mod listing;
 mod migrations;
 mod opening;
 mod pruning;

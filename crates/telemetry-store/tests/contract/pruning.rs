@@ -64,6 +64,41 @@ async fn d08_by_age_and_by_outcome_the_old_ones_go_and_the_rollups_stay() {
 }
 
 #[tokio::test]
+async fn d08_what_stands_behind_a_row_that_nobody_knows_is_counted_before_it_goes() {
+    let database = Database::new();
+    let store = database.open().await;
+    let records = records(30);
+    persist(&store, &kit::session(), records.clone())
+        .await
+        .unwrap();
+    let unknown = "UPDATE executions SET status = 42 WHERE id = (SELECT min(id) FROM executions)";
+    database.outside().execute(unknown, []).unwrap();
+    let gone = prune(&store, PruneRule::EndedBefore(records[20].ended_at()));
+    assert_eq!(gone.await, 20);
+    let all = database.reader().overall(Window::default()).await.unwrap();
+    assert_eq!(all.runs(), 29, "all but the one that nobody knows");
+}
+
+#[tokio::test]
+async fn d08_of_each_whose_registration_is_gone_only_the_newest_stay_too() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut records = Vec::new();
+    for number in 0..50 {
+        records.push(kit::record(&kit::listener("hall"), None, number * 10));
+        if number < 5 {
+            records.push(kit::record_of_job(&kit::job("hall"), None, number * 10));
+        }
+    }
+    persist(&store, &kit::session(), records).await.unwrap();
+    assert_eq!(prune(&store, PruneRule::AllButNewest(10)).await, 40);
+    let left = "SELECT count(*) FROM executions WHERE kind = 0 AND start_us >= \
+                (SELECT max(start_us) FROM executions) - 90000";
+    assert_eq!(database.number(left), 10, "the newest");
+    assert_eq!(database.number("SELECT count(*) FROM executions"), 15);
+}
+
+#[tokio::test]
 async fn d08_of_each_listener_and_job_only_the_newest_stay() {
     let database = Database::new();
     let store = database.open().await;

@@ -130,7 +130,7 @@ async fn d10_a_value_that_no_enum_knows_is_an_error_that_names_the_row() {
         .unwrap_err()
         .to_string();
     let expected =
-        format!("the execution with id {row} has the status 42, which this program does not know");
+        format!("row {row} of executions has the status 42, which this program does not know");
     assert_eq!(error, expected);
     let one = database.reader().execution(id).await.unwrap_err();
     assert_eq!(one.to_string(), expected);
@@ -151,7 +151,7 @@ async fn d10_a_kind_that_nobody_knows_is_an_error_that_names_the_row() {
         .unwrap();
     let row = database.number("SELECT id FROM executions");
     let expected =
-        format!("the execution with id {row} has the kind 7, which this program does not know");
+        format!("row {row} of executions has the kind 7, which this program does not know");
     let reader = database.reader();
     let one = reader.execution(id).await.unwrap_err();
     assert_eq!(one.to_string(), expected);
@@ -191,5 +191,10 @@ async fn d10_a_trigger_mode_that_nobody_knows_is_an_error() {
     outside
         .execute("UPDATE executions SET trigger_mode = 'whim'", [])
         .unwrap();
-    assert!(database.reader().execution(id).await.is_err());
+    let row = database.number("SELECT id FROM executions");
+    let error = database.reader().execution(id).await.unwrap_err();
+    let expected = format!(
+        "row {row} of executions has the trigger mode whim, which this program does not know"
+    );
+    assert_eq!(error.to_string(), expected);
 }

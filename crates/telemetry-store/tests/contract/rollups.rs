@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::RegistrationStore;
+use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RegistrationStore};
 use executor_core::{ExecutionRecord, Failure, Status, Subject, Timestamp};
 use executor_testkit as kit;
 use proptest::prelude::*;
@@ -167,6 +167,55 @@ proptest! {
 }
 
 #[tokio::test]
+async fn d09_an_hour_whose_rows_are_partly_gone_is_taken_as_a_whole_and_no_other() {
+    const HOUR: u64 = 3_600;
+    let database = Database::new();
+    let (store, _) = play(&database, vec![]).await;
+    // From the second hour to the fourth, one in five minutes, every other one failed.
+    let seconds = (HOUR..4 * HOUR).step_by(300);
+    let records: Vec<_> = seconds
+        .map(|at| record((0, at, 1, (at / 300 % 2) as u8)))
+        .collect();
+    persist(&store, &kit::session(), records.clone())
+        .await
+        .unwrap();
+    // The successes of the second hour and of the third go.
+    let slice = PruneSlice {
+        rule: PruneRule::WentWellBefore(at(3 * HOUR)),
+        max_rows: 1_000,
+    };
+    assert_eq!(store.prune(slice).await.unwrap(), 12);
+    let count = async |from: u64, to: u64| {
+        let (from, to) = (Some(at(from)), Some(at(to)));
+        let window = Window {
+            from,
+            to,
+            session: None,
+        };
+        database.reader().overall(window).await.unwrap().runs()
+    };
+    assert_eq!(count(HOUR, 3 * HOUR).await, 24, "whole hours");
+    assert_eq!(
+        count(HOUR + 600, 2 * HOUR + 600).await,
+        24,
+        "both as wholes"
+    );
+    assert_eq!(
+        count(3 * HOUR + 600, 4 * HOUR).await,
+        10,
+        "nothing is gone of the last"
+    );
+    assert_eq!(
+        count(2 * HOUR + 600, 3 * HOUR + 600).await,
+        14,
+        "one as a whole"
+    );
+    // Before all rows nothing was, gone or not.
+    assert_eq!(count(60, 1_800).await, 0);
+    assert_eq!(count(0, HOUR).await, 0);
+}
+
+#[tokio::test]
 async fn d09_the_last_error_is_the_latest_one_wherever_it_is_kept() {
     let database = Database::new();
     let early = record((0, 100, 1, 1));
@@ -179,4 +228,9 @@ async fn d09_the_last_error_is_the_latest_one_wherever_it_is_kept() {
     let found = database.reader().overall(Window::default()).await.unwrap();
     assert_eq!(found.last_error.as_deref(), Some("TimeoutError: at 90000"));
     assert_eq!(found.runs(), 2);
+    // Over all of them it is the latest of theirs, whoever is looked at last.
+    let others = vec![record((1, 95_000, 1, 1)), record((2, 80_000, 1, 1))];
+    persist(&store, &kit::session(), others).await.unwrap();
+    let found = database.reader().overall(Window::default()).await.unwrap();
+    assert_eq!(found.last_error.as_deref(), Some("TimeoutError: at 95000"));
 }
