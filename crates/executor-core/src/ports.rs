@@ -246,6 +246,11 @@ pub trait RecordStore: Send + Sync + 'static {
     /// if the class is [`ErrorClass::Transient`].
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>>;
 
+    /// From now on nothing is said to be stored before it is on the medium, where it survives the loss of
+    /// power. Asked for once, before the first batch, by a service whose records are to survive
+    /// that. The default does nothing: for stores that do so anyway, or keep nothing.
+    fn sync_commits(&self) {}
+
     /// Finishes what was asked before and lets go of everything. Later requests fail with
     /// [`ErrorClass::Closed`]. Idempotent; nobody retries.
     ///

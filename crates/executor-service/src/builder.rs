@@ -102,6 +102,9 @@ impl Builder {
         self.config.validate()?;
         let session = Arc::new(session::new(self.clock.as_ref()));
         let vitals = Arc::<Vitals>::default();
+        if self.config.durability == Durability::Power {
+            self.store.sync_commits();
+        }
         let spooling = self.make_spool(&session, &vitals);
         if self.config.wait_for_store || spooling.is_none() {
             let opened = self.open_session(&session).await;

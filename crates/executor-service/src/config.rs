@@ -130,8 +130,8 @@ pub enum Durability {
     #[default]
     Process,
     /// The death of the machine too, once it is synced: at most 50 ms later, and what the disk takes.
-    /// [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits for it. The store must commit
-    /// with full synchronisation as well.
+    /// [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits for it. The store commits with
+    /// full synchronisation as well, so that what has left the spool is not lost either.
     Power,
 }
 

@@ -76,6 +76,10 @@ impl<S: Store> RecordStore for FaultyStore<S> {
         })
     }
 
+    fn sync_commits(&self) {
+        self.inner.sync_commits();
+    }
+
     fn close(&self) -> StoreFuture<'_, ()> {
         self.inner.close()
     }

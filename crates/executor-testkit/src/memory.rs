@@ -52,6 +52,7 @@ pub(crate) struct Tables {
     pub(crate) gaps: Vec<Gap>,
     pub(crate) batches: usize,
     pub(crate) is_away: bool,
+    pub(crate) syncs_commits: bool,
     pub(crate) is_closed: bool,
 }
 
@@ -300,6 +301,10 @@ impl RecordStore for MemoryStore {
             let persist = async |batch: Arc<Batch>| self.persist_whole(&batch).await;
             self.faults.around(batch, persist).await
         })
+    }
+
+    fn sync_commits(&self) {
+        self.tables().syncs_commits = true;
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {

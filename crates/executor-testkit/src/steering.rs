@@ -63,6 +63,11 @@ impl MemoryStore {
         self.tables().batches
     }
 
+    /// Whether it was asked to say that something is stored only when that survives the loss of power.
+    pub fn syncs_commits(&self) -> bool {
+        self.tables().syncs_commits
+    }
+
     /// The session's status and the ledger it was last seen with.
     pub fn session(&self, id: SessionId) -> Option<(SessionStatus, Ledger)> {
         let tables = self.tables();

@@ -143,15 +143,39 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commits {
+    /// The log is written: it survives the process.
+    Written,
+    /// The log is on the medium: it survives the machine.
+    Synced,
+}
+
+impl Commits {
+    /// As a value of `PRAGMA synchronous`.
+    const fn level(self) -> &'static str {
+        match self {
+            Self::Written => "1",
+            Self::Synced => "2",
+        }
+    }
+}
+
 /// Opens for writing: creates and migrates where needed, and sets the connection up.
 pub(crate) fn open_writer(
     target: &Target,
     patience: Patience,
+    commits: Commits,
 ) -> Result<SqliteConnection, OpenError> {
-    try_open_writer(target, patience).map_err(|error| error.of(target))
+    try_open_writer(target, patience, commits).map_err(|error| error.of(target))
 }
 
-fn try_open_writer(target: &Target, patience: Patience) -> Result<SqliteConnection, OpenError> {
+fn try_open_writer(
+    target: &Target,
+    patience: Patience,
+    commits: Commits,
+) -> Result<SqliteConnection, OpenError> {
     let mut connection = connect(target, patience)?;
     refuse_newer(&mut connection)?;
     // Looked at first: migrating takes the write lock, which another process may be holding.
@@ -159,7 +183,7 @@ fn try_open_writer(target: &Target, patience: Patience) -> Result<SqliteConnecti
         migrate::up(&mut connection).map_err(OpenError::Migrate)?;
     }
     refuse_read_only(&mut connection)?;
-    set_up_writer(&mut connection, target)?;
+    set_up_writer(&mut connection, target, commits)?;
     Ok(connection)
 }
 
@@ -289,16 +313,21 @@ fn switch_to_wal(connection: &mut SqliteConnection, patience: Patience) -> Resul
     }
 }
 
-fn set_up_writer(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenError> {
+fn set_up_writer(
+    connection: &mut SqliteConnection,
+    target: &Target,
+    commits: Commits,
+) -> Result<(), OpenError> {
+    let level = commits.level();
     connection.batch_execute(&format!(
-        "PRAGMA busy_timeout = {WRITER_BUSY_TIMEOUT_MS}; PRAGMA synchronous = NORMAL; \
+        "PRAGMA busy_timeout = {WRITER_BUSY_TIMEOUT_MS}; PRAGMA synchronous = {level}; \
          PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;"
     ))?;
     if target.path().is_some() {
         assert_pragma(connection, "journal_mode", "wal")?;
     }
     assert_pragma(connection, "foreign_keys", "1")?;
-    assert_pragma(connection, "synchronous", "1")
+    assert_pragma(connection, "synchronous", level)
 }
 
 fn assert_pragma(
@@ -387,14 +416,17 @@ mod tests {
             ("auto_vacuum", "2"),
             ("application_id", "1668837987"),
             ("journal_mode", "wal"),
-            ("synchronous", "1"),
             ("foreign_keys", "1"),
             ("cache_size", "-65536"),
         ];
         // Made, and opened again while somebody waits.
-        for patience in [Patience::Opening, Patience::Serving] {
-            let mut writer = open_writer(&target, patience).unwrap();
-            for (name, value) in wanted {
+        let ways = [
+            (Patience::Opening, Commits::Written, "1"),
+            (Patience::Serving, Commits::Synced, "2"),
+        ];
+        for (patience, commits, level) in ways {
+            let mut writer = open_writer(&target, patience, commits).unwrap();
+            for (name, value) in wanted.into_iter().chain([("synchronous", level)]) {
                 assert_eq!(pragma(&mut writer, name).unwrap(), value, "{name}");
             }
             let row: Busy = diesel::sql_query("PRAGMA busy_timeout")
@@ -429,12 +461,12 @@ mod tests {
     fn d07_a_writer_that_reconnects_does_not_wait_for_another_starter() {
         let directory = tempfile::tempdir().unwrap();
         let target = Target::File(directory.path().join("telemetry.db"));
-        let mut holder = open_writer(&target, Patience::Opening).unwrap();
+        let mut holder = open_writer(&target, Patience::Opening, Commits::Written).unwrap();
         // A database that is still to be migrated, and somebody who is at it.
         let pending = "DELETE FROM __diesel_schema_migrations; BEGIN IMMEDIATE";
         holder.batch_execute(pending).unwrap();
         let begun = std::time::Instant::now();
-        assert!(open_writer(&target, Patience::Serving).is_err());
+        assert!(open_writer(&target, Patience::Serving, Commits::Written).is_err());
         assert!(
             begun.elapsed() < Duration::from_secs(2),
             "{:?}",

@@ -137,6 +137,10 @@ impl RecordStore for SqliteStore {
         }))
     }
 
+    fn sync_commits(&self) {
+        self.writer.sync_commits();
+    }
+
     fn close(&self) -> StoreFuture<'_, ()> {
         Box::pin(async {
             self.writer.close().await;

@@ -2,6 +2,7 @@
 //! that panics costs itself and the connection, nothing else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -16,7 +17,7 @@ use crate::address::Target;
 use crate::anchor::{Anchor, Hold};
 use crate::classify::{class_of, is_lock, store_error};
 use crate::inbox::{Inbox, Refused, Urgency};
-use crate::open::{OpenError, Patience, open_writer};
+use crate::open::{Commits, OpenError, Patience, open_writer};
 use crate::restarts::Restarts;
 
 /// A request, with its reply inside.
@@ -26,6 +27,31 @@ type Request = Box<dyn FnOnce(&mut Live) -> After + Send>;
 struct Live {
     connection: SqliteConnection,
     anchor: Anchor,
+    commits: Commits,
+}
+
+/// What every connection of a writer is opened with.
+struct Home {
+    target: Target,
+    /// What is in memory would be gone with the connection, so that one stays as it is.
+    syncs_commits: AtomicBool,
+}
+
+impl Home {
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            syncs_commits: AtomicBool::new(false),
+        }
+    }
+
+    fn commits(&self) -> Commits {
+        if self.syncs_commits.load(Ordering::Relaxed) && self.target.path().is_some() {
+            Commits::Synced
+        } else {
+            Commits::Written
+        }
+    }
 }
 
 /// What a request leaves behind.
@@ -37,11 +63,16 @@ enum After {
 }
 
 impl Live {
-    fn open(target: &Target, patience: Patience) -> Result<Self, OpenError> {
-        let connection = open_writer(target, patience)?;
+    fn open(home: &Home, patience: Patience) -> Result<Self, OpenError> {
+        let (target, commits) = (&home.target, home.commits());
+        let connection = open_writer(target, patience, commits)?;
         // Under the name that a change of directory cannot turn into another file's.
         let anchor = Anchor::new(target.clone().canonical().path());
-        Ok(Self { connection, anchor })
+        Ok(Self {
+            connection,
+            anchor,
+            commits,
+        })
     }
 
     /// After some work: whether its outcome can be believed, and the connection used on.
@@ -70,7 +101,7 @@ impl Live {
 /// The way to the writer thread. Dropping the last one ends the thread after what was asked.
 pub(crate) struct Writer {
     inbox: Arc<Inbox<Request>>,
-    target: Target,
+    home: Arc<Home>,
     restarts: Mutex<Restarts>,
 }
 
@@ -87,18 +118,21 @@ impl Writer {
         let inbox = Arc::new(Inbox::default());
         let theirs = Arc::clone(&inbox);
         let (opened, is_open) = oneshot::channel();
-        let _thread = spawn(move || match Live::open(&target, Patience::Opening) {
-            Ok(live) => {
-                let target = target.canonical();
-                let _ = opened.send(Ok(target.clone()));
-                serve(Some(live), &target, &theirs);
-            }
-            Err(error) => {
-                let _ = opened.send(Err(error));
-            }
-        })
-        .map_err(OpenError::Thread)?;
-        let target = match is_open.await {
+        let _thread =
+            spawn(
+                move || match Live::open(&Home::new(target.clone()), Patience::Opening) {
+                    Ok(live) => {
+                        let home = Arc::new(Home::new(target.canonical()));
+                        let _ = opened.send(Ok(Arc::clone(&home)));
+                        serve(Some(live), &home, &theirs);
+                    }
+                    Err(error) => {
+                        let _ = opened.send(Err(error));
+                    }
+                },
+            )
+            .map_err(OpenError::Thread)?;
+        let home = match is_open.await {
             Ok(result) => result?,
             Err(_) => {
                 return Err(OpenError::Thread(std::io::Error::other(
@@ -108,10 +142,15 @@ impl Writer {
         };
         let writer = Self {
             inbox,
-            target: target.clone(),
+            home: Arc::clone(&home),
             restarts: Mutex::default(),
         };
-        Ok((writer, target))
+        Ok((writer, home.target.clone()))
+    }
+
+    /// From the next request on, commits wait for the medium.
+    pub(crate) fn sync_commits(&self) {
+        self.home.syncs_commits.store(true, Ordering::Relaxed);
     }
 
     /// Has the work done on the writer's thread. The request is sent before the first await, so
@@ -179,7 +218,7 @@ impl Writer {
 
     fn begin_again(&self, operation: &'static str) -> Result<(), StoreError> {
         let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.target.path().is_none() {
+        if self.home.target.path().is_none() {
             return Err(StoreError::closed(operation));
         }
         // Somebody else may have been quicker.
@@ -193,8 +232,8 @@ impl Writer {
         }
         tracing::error!("the telemetry writer died; it is started again");
         self.inbox.begins_again();
-        let (target, inbox) = (self.target.clone(), Arc::clone(&self.inbox));
-        let begun = spawn(move || serve(None, &target, &inbox));
+        let (home, inbox) = (Arc::clone(&self.home), Arc::clone(&self.inbox));
+        let begun = spawn(move || serve(None, &home, &inbox));
         begun.map(drop).map_err(|error| {
             self.inbox.has_ended();
             StoreError::unreachable(operation, error)
@@ -249,12 +288,12 @@ impl Errands {
     }
 }
 
-fn serve(live: Option<Live>, target: &Target, inbox: &Inbox<Request>) {
+fn serve(live: Option<Live>, home: &Home, inbox: &Inbox<Request>) {
     let _ending = Ending(inbox);
     let mut live = live;
     while let Some(request) = inbox.next() {
-        live = answer(request, live.take(), target);
-        if live.is_none() && target.path().is_none() {
+        live = answer(request, live.take(), home);
+        if live.is_none() && home.target.path().is_none() {
             tracing::error!("the database was in memory and is gone with its connection");
             return;
         }
@@ -273,8 +312,10 @@ impl Drop for Ending<'_> {
 
 /// Serves one request. The connection is let go where its state is unknown, and the next request
 /// opens a fresh one; a request for which that fails goes unanswered, and its caller asks again.
-fn answer(request: Request, live: Option<Live>, target: &Target) -> Option<Live> {
-    let mut live = match live.map_or_else(|| Live::open(target, Patience::Serving), Ok) {
+fn answer(request: Request, live: Option<Live>, home: &Home) -> Option<Live> {
+    // One that commits in another way than is wanted by now is replaced.
+    let live = live.filter(|live| live.commits == home.commits());
+    let mut live = match live.map_or_else(|| Live::open(home, Patience::Serving), Ok) {
         Ok(live) => live,
         Err(error) => {
             let error: &dyn std::error::Error = &error;
@@ -300,12 +341,33 @@ fn answer(request: Request, live: Option<Live>, target: &Target) -> Option<Live>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use diesel::RunQueryDsl;
     use diesel::connection::SimpleConnection;
 
     async fn writer(directory: &tempfile::TempDir) -> Writer {
         let path = directory.path().join("telemetry.db");
         let target = Target::parse(path.to_str().unwrap()).unwrap();
         Writer::start(target).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn commits_wait_for_the_medium_once_that_is_asked_for() {
+        #[derive(diesel::QueryableByName)]
+        struct Level {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            synchronous: i64,
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let writer = writer(&directory).await;
+        let level = async || {
+            let asked = writer.call("asking", |connection| {
+                diesel::sql_query("PRAGMA synchronous").get_result::<Level>(connection)
+            });
+            asked.await.unwrap().synchronous
+        };
+        assert_eq!(level().await, 1);
+        writer.sync_commits();
+        assert_eq!(level().await, 2);
     }
 
     #[tokio::test]

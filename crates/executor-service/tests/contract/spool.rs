@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use executor_core::ports::SessionStatus;
 use executor_core::{DropReason, Event, ExecutionId, SessionId, Status};
-use executor_service::{CommandExecutor, Config, Degradation, Health, ListenerHandle, SpoolPlace};
+use executor_service::{
+    CommandExecutor, Config, Degradation, Durability, Health, ListenerHandle, SpoolPlace,
+};
 use executor_testkit::{Fault, MemoryStore, TestClock};
 use tokio::time::sleep;
 
@@ -88,6 +90,25 @@ async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
         std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())
     })
     .await
+}
+
+/// In real time: the file system knows no other.
+#[tokio::test]
+async fn e01_with_power_records_are_synced_and_the_store_is_asked_to_sync_its_commits() {
+    let root = tempfile::tempdir().unwrap();
+    for (durability, is_synced) in [(Durability::Process, false), (Durability::Power, true)] {
+        let store = MemoryStore::new();
+        let config = Config {
+            durability,
+            ..config(root.path())
+        };
+        let executor = start(&store, config).await;
+        let listener = noop(&executor).await;
+        run(&executor, &listener).await;
+        assert_eq!(executor.synced().await.is_ok(), is_synced);
+        assert_eq!(store.syncs_commits(), is_synced);
+        executor.shutdown(Duration::from_secs(5)).await;
+    }
 }
 
 #[test]
