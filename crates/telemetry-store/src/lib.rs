@@ -64,6 +64,8 @@ mod restarts;
 
 mod writer;
 
+mod sharing;
+
 mod store;
 
 pub use history::{Filter, Found, Page, StoredExecution, Whose};

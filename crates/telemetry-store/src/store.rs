@@ -20,14 +20,16 @@ use crate::alive::{self, Proof};
 use crate::history::StoredExecution;
 use crate::open::OpenError;
 use crate::prune::{self, Hook};
-use crate::writer::{Errands, Writer};
+use crate::sharing::Share;
+use crate::writer::Errands;
 use crate::{housekeeping, persist, registration, rollup, session};
 
 /// A SQLite database that keeps records, registrations and sessions.
 ///
-/// It has one thread that writes. Cloning is not needed: share it in an [`Arc`].
+/// It has one thread that writes, which it shares with others of the same file in this process. Cloning is
+/// not needed: share it in an [`Arc`].
 pub struct SqliteStore {
-    writer: Writer,
+    writer: Share,
     /// Where the lock files of sessions are; `None` for a database in memory.
     sessions_dir: Option<PathBuf>,
     path: Option<PathBuf>,
@@ -72,7 +74,7 @@ impl SqliteStore {
     /// Dropping the future gives up waiting; the database is created or migrated completely or
     /// not at all.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
-        let (writer, target) = Writer::start(Target::parse(url)?).await?;
+        let (writer, target) = Share::open(Target::parse(url)?).await?;
         let path = target.path().map(ToOwned::to_owned);
         // What an earlier process left.
         roll_up(&writer.errands());

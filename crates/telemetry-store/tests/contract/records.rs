@@ -160,7 +160,7 @@ async fn row_ids_follow_the_time_of_recording_and_never_collide() {
 }
 
 #[tokio::test]
-async fn two_processes_may_write_into_one_database() {
+async fn d07_two_stores_of_one_file_write_side_by_side() {
     let database = Database::new();
     let (one, two) = (database.open().await, database.open().await);
     let listener = kit::listener("hall");
