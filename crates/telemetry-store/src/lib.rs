@@ -10,6 +10,8 @@ use libsqlite3_sys as _;
 
 mod schema;
 
+mod upsert;
+
 mod rows;
 
 mod classify;

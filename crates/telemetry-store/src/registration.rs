@@ -21,19 +21,7 @@ pub(crate) fn register_listener(
     registration: &ListenerRegistration,
 ) -> QueryResult<ListenerId> {
     let row = ListenerRow::from(registration);
-    diesel::insert_into(listeners::table)
-        .values(&row)
-        .on_conflict((
-            listeners::app_key,
-            listeners::instance,
-            listeners::name,
-            listeners::topic,
-        ))
-        .do_update()
-        .set(&row)
-        .returning(listeners::id)
-        .get_result(connection)
-        .map(ListenerId)
+    row.get_result(connection).map(ListenerId)
 }
 
 pub(crate) fn register_job(
@@ -41,18 +29,7 @@ pub(crate) fn register_job(
     registration: &JobRegistration,
 ) -> QueryResult<JobId> {
     let row = JobRow::from(registration);
-    diesel::insert_into(scheduled_jobs::table)
-        .values(&row)
-        .on_conflict((
-            scheduled_jobs::app_key,
-            scheduled_jobs::instance,
-            scheduled_jobs::name,
-        ))
-        .do_update()
-        .set(&row)
-        .returning(scheduled_jobs::id)
-        .get_result(connection)
-        .map(JobId)
+    row.get_result(connection).map(JobId)
 }
 
 /// Sets the time of removal unless it is set. `false`: there is no such row.

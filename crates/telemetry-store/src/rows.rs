@@ -1,5 +1,6 @@
 //! The rows of the tables, and how domain types become them. Nothing here asks the database.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -12,6 +13,7 @@ use executor_core::{
 };
 
 use crate::schema;
+use crate::upsert::{self, Binder, Column, Text, Upsert};
 
 /// `executions.kind` of a listener's execution.
 pub(crate) const KIND_HANDLER: i64 = 0;
@@ -185,37 +187,47 @@ pub(crate) fn key_columns(subject: &Subject) -> (&str, i64, &str, Option<&str>) 
     }
 }
 
-/// The columns that listeners and jobs share. `treat_none_as_null`: registering again replaces
-/// every column, also by nothing. The marks are cleared by the same write.
+/// The columns that listeners and jobs share, in the order in which they are bound. The marks are among
+/// them: registering again clears them by the same write.
 macro_rules! registration_row {
-    ($row:ident, $table:ident, { $($field:ident : $type:ty),* $(,)? }) => {
-        #[derive(Insertable, AsChangeset)]
-        #[diesel(table_name = schema::$table, treat_none_as_null = true)]
+    ($row:ident, $table:literal, key $key:literal, { $($field:ident : $type:ty),* $(,)? }) => {
+        registration_row!(@all $row, $table, $key, {
+            app_key: &'a str, instance: i64, name: &'a str,
+            $($field: $type,)*
+            instance_name: Option<&'a str>, source_tier: &'a str, timeout_us: Option<i64>,
+            description: Option<&'a str>, guard_description: Option<&'a str>,
+            source_location: Option<&'a str>, registration_source: Option<&'a str>,
+            entity: Option<&'a str>, overlap: Option<&'a str>, overlap_limit: Option<i64>,
+            priority: i64, once: i64, immediate: i64, debounce_us: Option<i64>,
+            throttle_us: Option<i64>, hold_us: Option<i64>, retired_us: Option<i64>,
+            removed_us: Option<i64>,
+        });
+        registration_row!(@parts $row, { $($field: $type,)* });
+    };
+    (@all $row:ident, $table:literal, $key:literal, { $($field:ident : $type:ty,)* }) => {
         pub(crate) struct $row<'a> {
-            pub(crate) app_key: &'a str,
-            pub(crate) instance: i64,
-            pub(crate) name: &'a str,
-            $(pub(crate) $field: $type,)*
-            pub(crate) instance_name: Option<&'a str>,
-            pub(crate) source_tier: &'a str,
-            pub(crate) timeout_us: Option<i64>,
-            pub(crate) description: Option<&'a str>,
-            pub(crate) guard_description: Option<&'a str>,
-            pub(crate) source_location: Option<&'a str>,
-            pub(crate) registration_source: Option<&'a str>,
-            pub(crate) entity: Option<&'a str>,
-            pub(crate) overlap: Option<&'a str>,
-            pub(crate) overlap_limit: Option<i64>,
-            pub(crate) priority: i64,
-            pub(crate) once: i64,
-            pub(crate) immediate: i64,
-            pub(crate) debounce_us: Option<i64>,
-            pub(crate) throttle_us: Option<i64>,
-            pub(crate) hold_us: Option<i64>,
-            pub(crate) retired_us: Option<i64>,
-            pub(crate) removed_us: Option<i64>,
+            $($field: $type,)*
         }
 
+        impl Upsert for $row<'_> {
+            const TABLE: &'static str = $table;
+            const KEY: &'static str = $key;
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            fn text() -> &'static Text {
+                static TEXT: LazyLock<Text> = LazyLock::new(Text::of::<$row<'static>>);
+                &TEXT
+            }
+
+            fn bind<'b>(&'b self, out: &mut Binder<'_, '_, 'b>) -> QueryResult<()> {
+                $(self.$field.bind(out)?;)*
+                Ok(())
+            }
+        }
+
+        upsert::query!($row);
+    };
+    (@parts $row:ident, { $($field:ident : $type:ty,)* }) => {
         impl<'a> $row<'a> {
             fn from_parts(
                 (app_key, instance, name): (&'a str, u32, &'a str),
@@ -252,8 +264,10 @@ macro_rules! registration_row {
     };
 }
 
-registration_row!(ListenerRow, listeners, { topic: &'a str });
-registration_row!(JobRow, scheduled_jobs, {
+registration_row!(ListenerRow, "listeners", key "app_key, instance, name, topic", {
+    topic: &'a str,
+});
+registration_row!(JobRow, "scheduled_jobs", key "app_key, instance, name", {
     handler_name: Option<&'a str>,
     trigger_type: &'a str,
     trigger_label: Option<&'a str>,
