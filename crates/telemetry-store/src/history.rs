@@ -112,8 +112,8 @@ pub(crate) fn executions(
         let ids = ids(connection, filter, page)?;
         let next = (ids.len() == page.limit as usize).then(|| ids.last().copied());
         let mut executions = Vec::with_capacity(ids.len());
-        for id in ids {
-            executions.extend(by_row(connection, id)?);
+        for ids in ids.chunks(ROWS_AT_ONCE) {
+            executions.extend(by_rows(connection, ids)?);
         }
         Ok(Found {
             executions,
@@ -130,6 +130,20 @@ pub(crate) fn execution(
     let row = diesel::sql_query(format!("{STORED} e.execution_id = ?1")).bind::<Binary, _>(name);
     let row: Option<Row> = row.get_result(connection).optional()?;
     row.map(Row::into_execution).transpose()
+}
+
+/// How many rows one question is asked for: its text has a limit.
+const ROWS_AT_ONCE: usize = 1_000;
+
+/// Those of these ids that are there, the greatest id first.
+fn by_rows(
+    connection: &mut SqliteConnection,
+    ids: &[i64],
+) -> Result<Vec<StoredExecution>, QueryError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let question = format!("{STORED} e.id IN ({}) ORDER BY e.id DESC", ids.join(", "));
+    let rows: Vec<Row> = diesel::sql_query(question).load(connection)?;
+    rows.into_iter().map(Row::into_execution).collect()
 }
 
 /// The ids of a page, the greatest first.
@@ -225,6 +239,7 @@ impl Wanted {
     }
 }
 
+/// A cross join, so that SQLite begins with the rows that are asked for, however many sessions there are.
 const STORED: &str = "
 SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
        e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
@@ -234,7 +249,7 @@ SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_
        coalesce(l.name, j.name, o.name, '?') AS name,
        coalesce(l.topic, o.topic, '') AS topic
 FROM executions e
-JOIN sessions s ON s.id = e.session_id
+CROSS JOIN sessions s ON s.id = e.session_id
 LEFT JOIN listeners l ON l.id = e.listener_id
 LEFT JOIN scheduled_jobs j ON j.id = e.job_id
 LEFT JOIN execution_orphans o ON o.id = e.id
