@@ -22,6 +22,7 @@ use crate::failure::HandlerError;
 use crate::handler::HandlerResult;
 use crate::limiter::RateLimiter;
 use crate::panics::{self, Caught, catch};
+use crate::time::HeldTime;
 
 /// How many threads that were left behind are replaced.
 pub const LEAKED_MAX: usize = 64;
@@ -165,6 +166,7 @@ impl BlockingPool {
             shared,
             run,
             answer,
+            _held: HeldTime::new(),
         }
     }
 
@@ -275,10 +277,9 @@ impl Shared {
     fn warn_if_saturated(&self, busy: usize) {
         let is_saturated = busy * 4 >= self.threads_max * 3;
         if is_saturated && self.saturated.allows(&(), tokio::time::Instant::now()) {
-            let threads = self.threads_max;
             tracing::warn!(
                 busy,
-                threads,
+                threads = self.threads_max,
                 "three quarters of the blocking threads are busy"
             );
         }
@@ -423,6 +424,7 @@ pub struct BlockingRun {
     shared: Arc<Shared>,
     run: u64,
     answer: oneshot::Receiver<Result<HandlerResult, Caught>>,
+    _held: HeldTime,
 }
 
 impl Future for BlockingRun {

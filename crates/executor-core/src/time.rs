@@ -122,6 +122,59 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
+/// Keeps tokio's paused time from running ahead of a thread that works for a test, for as long as it lives:
+/// the runtime is idle meanwhile, and would take the next timer to be due.
+///
+/// It is nothing without the feature `test-util`, and on a runtime of several threads, where time cannot
+/// be paused.
+///
+/// ```
+/// use executor_core::time::HeldTime;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let (reply, answer) = tokio::sync::oneshot::channel();
+/// let held = HeldTime::new();
+/// std::thread::spawn(move || reply.send(42));
+/// assert_eq!(answer.await, Ok(42));
+/// drop(held);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct HeldTime {
+    /// Work that tokio knows of holds its time. This one ends when the other half is dropped.
+    #[cfg(feature = "test-util")]
+    _work: Option<std::sync::mpsc::Sender<()>>,
+}
+
+impl HeldTime {
+    /// Holds the time of the runtime on which this is called, if it can be paused.
+    #[must_use = "time goes on when it is dropped"]
+    pub fn new() -> Self {
+        Self {
+            #[cfg(feature = "test-util")]
+            _work: hold(),
+        }
+    }
+}
+
+impl Default for HeldTime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "test-util")]
+fn hold() -> Option<std::sync::mpsc::Sender<()>> {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let handle = Handle::try_current().ok()?;
+    if handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
+        return None;
+    }
+    let (work, is_over) = std::sync::mpsc::channel();
+    // An error is its end.
+    drop(handle.spawn_blocking(move || is_over.recv()));
+    Some(work)
+}
+
 /// The machine's clocks. The monotonic one is tokio's and stands still where tokio's is paused;
 /// the wall clock goes on. Tests that need both paused use the test kit's clock.
 ///

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use executor_core::ports::{ExecutionStart, Session, SessionEnd, Ticket};
+use executor_core::time::HeldTime;
 use executor_core::{DropReason, ExecutionRecord, Ledger, SessionId};
 use record_spool::{
     Closed, Full, NotSynced, Page, Pin, Position, Spool, SpoolError, SpoolOptions, Usage,
@@ -139,6 +140,7 @@ impl Spooling {
             // Whoever asked may have gone.
             let _ = tell.send(synced);
         });
+        let _held = HeldTime::new();
         told.await.unwrap_or(Err(NotSynced::Closed))
     }
 

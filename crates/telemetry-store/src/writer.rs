@@ -10,6 +10,7 @@ use std::time::Instant;
 use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
+use executor_core::time::HeldTime;
 use executor_core::{ErrorClass, StoreError};
 use tokio::sync::oneshot;
 
@@ -132,6 +133,7 @@ impl Writer {
                 },
             )
             .map_err(OpenError::Thread)?;
+        let _held = HeldTime::new();
         let home = match is_open.await {
             Ok(result) => result?,
             Err(_) => {
@@ -188,6 +190,7 @@ impl Writer {
             });
             after
         });
+        let _held = HeldTime::new();
         self.put(operation, request, urgency)?;
         // Without a reply nobody knows whether it had committed; asking again is safe.
         replied.await.unwrap_or_else(|_| {
@@ -247,6 +250,7 @@ impl Writer {
 
     /// Serves what was asked before, then ends the thread. Returns when its connection is closed.
     pub(crate) async fn close(&self) {
+        let _held = HeldTime::new();
         // An error is the thread's end.
         let _ = self.inbox.close().await;
     }

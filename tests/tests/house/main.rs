@@ -10,6 +10,7 @@ mod locked;
 mod opening;
 mod panics;
 mod path;
+mod paused;
 mod support;
 mod terminated;
 mod torture;

@@ -9,7 +9,7 @@ use crate::support::{Place, Said, example, listener};
 fn the_quickstart_leaves_a_row_for_every_execution() {
     let place = Place::new();
     let (config, events) = (example("quickstart.toml"), example("quickstart.ndjson"));
-    let said = place.run(&["run", &config, "--events", &events, "--for", "4s"]);
+    let said = place.run(&["run", &config, "--events", &events, "--for", "6s"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     for name in ["hall", "thermostat", "audit", "heartbeat", "backup"] {
         assert!(said.out.contains(name), "{}", said.out);
