@@ -242,3 +242,42 @@ async fn d08_each_job_keeps_its_newest_whatever_others_have() {
         newest
     );
 }
+
+#[tokio::test]
+async fn d08_pruning_gives_way_to_whoever_waits() {
+    let database = Database::new();
+    let store = Arc::new(database.open().await);
+    let (begins, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let hook = move |rows: &[StoredExecution]| {
+        begins.send(rows.len()).unwrap();
+        may_go.lock().unwrap().recv().unwrap();
+    };
+    store.on_prune(hook).unwrap();
+    let records = records(3);
+    let end = records[2].ended_at();
+    let slice = move |max_rows| PruneSlice {
+        rule: PruneRule::EndedBefore(end.saturating_add(Duration::from_secs(60))),
+        max_rows,
+    };
+    persist(&store, &kit::session(), records[..2].to_vec())
+        .await
+        .unwrap();
+    let theirs = Arc::clone(&store);
+    let first = tokio::spawn(async move { theirs.prune(slice(1)).await });
+    assert_eq!(has_begun.recv().await, Some(1));
+    // The writer is busy. What is asked now is asked in this order, and served in the other.
+    let session = kit::session();
+    let (gone, stored, ()) = tokio::join!(
+        store.prune(slice(100)),
+        persist(&store, &session, records[2..].to_vec()),
+        async {
+            go.send(()).unwrap();
+            go.send(()).unwrap();
+        }
+    );
+    assert_eq!(stored.unwrap().len(), 1);
+    assert_eq!(gone.unwrap(), 2, "with the row that was written meanwhile");
+    assert_eq!(first.await.unwrap().unwrap(), 1);
+}
