@@ -209,8 +209,13 @@ impl Counting<'_> {
     }
 
     fn window(&mut self, window: &Window) -> Result<(), QueryError> {
+        let ends = ends_of(window);
+        // No time has no edges that could be widened to an hour.
+        if ends.is_empty() {
+            return Ok(());
+        }
         let up_to = rolled_up_to(self.connection)?;
-        let window = self.widened(ends_of(window), up_to)?;
+        let window = self.widened(ends, up_to)?;
         let parts = parts_of(&window);
         for (span, starts) in &parts.whole {
             self.rollups(*span, starts)?;

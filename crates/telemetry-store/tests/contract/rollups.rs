@@ -1,15 +1,15 @@
 //! Clause D9 over time: the rollups say what the rows said, exactly in counts and within the stated error
 //! in percentiles, whatever was written when, and also when the rows are gone.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RegistrationStore};
 use executor_core::{ExecutionRecord, Failure, Status, Subject, Timestamp};
 use executor_testkit as kit;
 use proptest::prelude::*;
-use telemetry_store::{Figures, RELATIVE_ERROR, SqliteStore, Window};
+use telemetry_store::{Figures, RELATIVE_ERROR, SqliteStore, StoredExecution, Window};
 
 use crate::support::{Database, persist};
 
@@ -22,6 +22,10 @@ enum Step {
     Reopen,
     /// Deletes a listener from outside.
     Delete(usize),
+    /// Lets go of what went well before this second, so from the middle of what is there.
+    Prune(u64),
+    /// Lets go of all but so many of each listener.
+    Keep(u32),
 }
 
 const LISTENERS: usize = 4;
@@ -33,6 +37,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => proptest::collection::vec(record, 1..40).prop_map(Step::Write),
         2 => Just(Step::Reopen),
         1 => (0..LISTENERS).prop_map(Step::Delete),
+        1 => (0_u64..260_000).prop_map(Step::Prune),
+        1 => (0_u32..20).prop_map(Step::Keep),
     ];
     proptest::collection::vec(step, 1..12)
 }
@@ -54,9 +60,43 @@ fn record((listener, second, micros, status): (usize, u64, u64, u8)) -> Executio
     record
 }
 
-async fn play(database: &Database, steps: Vec<Step>) -> (SqliteStore, Vec<ExecutionRecord>) {
+/// What a history leaves behind.
+struct Played {
+    store: SqliteStore,
+    written: Vec<ExecutionRecord>,
+    thinned: Thinned,
+}
+
+/// The hours in which something was let go of, by their first microsecond.
+type Thinned = Arc<Mutex<BTreeSet<i64>>>;
+
+const HOUR: u64 = 3_600;
+const HOUR_US: i64 = 3_600_000_000;
+
+fn hour_of(at: Timestamp) -> i64 {
+    at.as_micros().div_euclid(HOUR_US) * HOUR_US
+}
+
+async fn open(database: &Database, thinned: &Thinned) -> SqliteStore {
+    let store = database.open().await;
+    let thinned = Arc::clone(thinned);
+    let hook = move |rows: &[StoredExecution]| {
+        let hours = rows.iter().map(|row| hour_of(row.record.ended_at()));
+        thinned.lock().unwrap().extend(hours);
+    };
+    store.on_prune(hook).unwrap();
+    store
+}
+
+async fn prune(store: &SqliteStore, rule: PruneRule) {
+    let max_rows = 30;
+    while store.prune(PruneSlice { rule, max_rows }).await.unwrap() > 0 {}
+}
+
+async fn play(database: &Database, steps: Vec<Step>) -> Played {
     let session = kit::session();
-    let mut store = database.open().await;
+    let thinned = Thinned::default();
+    let mut store = open(database, &thinned).await;
     let mut written = Vec::new();
     for step in steps {
         match step {
@@ -71,8 +111,10 @@ async fn play(database: &Database, steps: Vec<Step>) -> (SqliteStore, Vec<Execut
             }
             Step::Reopen => {
                 drop(store);
-                store = database.open().await;
+                store = open(database, &thinned).await;
             }
+            Step::Prune(second) => prune(&store, PruneRule::WentWellBefore(at(second))).await,
+            Step::Keep(count) => prune(&store, PruneRule::AllButNewest(count)).await,
             Step::Delete(listener) => {
                 let outside = database.outside();
                 outside.busy_timeout(Duration::from_secs(10)).unwrap();
@@ -83,7 +125,30 @@ async fn play(database: &Database, steps: Vec<Step>) -> (SqliteStore, Vec<Execut
             }
         }
     }
-    (store, written)
+    Played {
+        store,
+        written,
+        thinned,
+    }
+}
+
+/// The edges of a window as they must be taken: those in an hour of which rows are gone, as the whole hour.
+fn widened(window: &Window, thinned: &Thinned) -> Window {
+    let thinned = thinned.lock().unwrap();
+    let edge = |at: Timestamp, whole: i64| {
+        let hour = hour_of(at);
+        let is_inside = hour != at.as_micros() && thinned.contains(&hour);
+        if is_inside {
+            Timestamp::from_micros(hour + whole)
+        } else {
+            at
+        }
+    };
+    Window {
+        from: window.from.map(|at| edge(at, 0)),
+        to: window.to.map(|at| edge(at, HOUR_US)),
+        session: None,
+    }
 }
 
 /// What the figures must be, from the records themselves.
@@ -125,6 +190,14 @@ fn at(second: u64) -> Timestamp {
         .saturating_add(Duration::from_secs(second))
 }
 
+fn between(from: u64, to: u64) -> Window {
+    Window {
+        from: Some(at(from)),
+        to: Some(at(to)),
+        session: None,
+    }
+}
+
 fn name_of(record: &ExecutionRecord) -> String {
     match &record.subject {
         Subject::Listener { key, .. } => key.name.clone(),
@@ -137,17 +210,19 @@ proptest! {
 
     #[test]
     fn d09_rollups_and_rows_say_the_same_of_every_window(
-        steps in steps(), from in 0_u64..260_000, length in 0_u64..260_000,
+        steps in steps(), from in 0_u64..260_000, length in 1_u64..260_000,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let database = Database::new();
-            let (_store, written) = play(&database, steps).await;
-            let some = Window { from: Some(at(from)), to: Some(at(from + length)), session: None };
-            for window in [Window::default(), Window::since(at(from)), some] {
+            let Played { written, thinned, store: _store } = play(&database, steps).await;
+            let some = between(from, from + length);
+            let hours = between(from / HOUR * HOUR, (from + length).div_ceil(HOUR) * HOUR);
+            for window in [Window::default(), Window::since(at(from)), some, hours] {
+                let wide = widened(&window, &thinned);
                 let is_inside = |record: &&ExecutionRecord| {
-                    window.from.is_none_or(|from| record.ended_at() >= from)
-                        && window.to.is_none_or(|to| record.ended_at() < to)
+                    wide.from.is_none_or(|from| record.ended_at() >= from)
+                        && wide.to.is_none_or(|to| record.ended_at() < to)
                 };
                 let inside: Vec<_> = written.iter().filter(is_inside).collect();
                 check(&database.reader().overall(window.clone()).await.unwrap(), &inside)?;
@@ -168,9 +243,8 @@ proptest! {
 
 #[tokio::test]
 async fn d09_an_hour_whose_rows_are_partly_gone_is_taken_as_a_whole_and_no_other() {
-    const HOUR: u64 = 3_600;
     let database = Database::new();
-    let (store, _) = play(&database, vec![]).await;
+    let store = database.open().await;
     // From the second hour to the fourth, one in five minutes, every other one failed.
     let seconds = (HOUR..4 * HOUR).step_by(300);
     let records: Vec<_> = seconds
@@ -180,19 +254,11 @@ async fn d09_an_hour_whose_rows_are_partly_gone_is_taken_as_a_whole_and_no_other
         .await
         .unwrap();
     // The successes of the second hour and of the third go.
-    let slice = PruneSlice {
-        rule: PruneRule::WentWellBefore(at(3 * HOUR)),
-        max_rows: 1_000,
-    };
-    assert_eq!(store.prune(slice).await.unwrap(), 12);
+    prune(&store, PruneRule::WentWellBefore(at(3 * HOUR))).await;
+    assert_eq!(database.number("SELECT count(*) FROM executions"), 24);
     let count = async |from: u64, to: u64| {
-        let (from, to) = (Some(at(from)), Some(at(to)));
-        let window = Window {
-            from,
-            to,
-            session: None,
-        };
-        database.reader().overall(window).await.unwrap().runs()
+        let reader = database.reader();
+        reader.overall(between(from, to)).await.unwrap().runs()
     };
     assert_eq!(count(HOUR, 3 * HOUR).await, 24, "whole hours");
     assert_eq!(
@@ -210,8 +276,10 @@ async fn d09_an_hour_whose_rows_are_partly_gone_is_taken_as_a_whole_and_no_other
         14,
         "one as a whole"
     );
-    // Before all rows nothing was, gone or not.
+    // Before all rows nothing was, gone or not, and nothing is in no time.
     assert_eq!(count(60, 1_800).await, 0);
+    assert_eq!(count(HOUR + 600, HOUR + 600).await, 0);
+    assert_eq!(count(HOUR + 600, HOUR + 300).await, 0);
     assert_eq!(count(0, HOUR).await, 0);
 }
 
@@ -220,7 +288,7 @@ async fn d09_the_last_error_is_the_latest_one_wherever_it_is_kept() {
     let database = Database::new();
     let early = record((0, 100, 1, 1));
     let late = record((0, 90_000, 1, 4));
-    let (store, _) = play(&database, vec![]).await;
+    let store = database.open().await;
     persist(&store, &kit::session(), vec![late]).await.unwrap();
     drop(store);
     let store = database.open().await;
