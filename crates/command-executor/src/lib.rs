@@ -50,6 +50,7 @@ pub use executor_service::{
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{
-    Figures, Filter, Found, Listed, OpenError, Page, QueryError, SqliteReader, SqliteStore,
-    StoredExecution, StoredJob, StoredListener, StoredSession, Summary, Whose, Window,
+    Figures, Filter, Found, Listed, OpenError, Page, QueryError, Registered, SqliteReader,
+    SqliteStore, Standing, StoredExecution, StoredJob, StoredListener, StoredSession, Summary,
+    Whose, Window,
 };

@@ -74,7 +74,7 @@ pub use history::{Filter, Found, Page, StoredExecution, Whose};
 pub use listing::{Listed, StoredSession};
 pub use open::OpenError;
 pub use query::{QueryError, SqliteReader};
-pub use registered::{StoredJob, StoredListener};
+pub use registered::{Registered, Standing, StoredJob, StoredListener};
 pub use sketch::RELATIVE_ERROR;
 pub use store::{HookThere, SqliteStore};
 pub use summary::{Figures, Summary, Window};

@@ -13,6 +13,7 @@ use crate::history::{Page, uuid_of};
 use crate::query::QueryError;
 use crate::rows::{KIND_HANDLER, KIND_JOB};
 use crate::schema::{gap_entities, gaps, sessions};
+use crate::summary::Window;
 
 /// A page of something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +161,7 @@ impl SessionRow {
 
 pub(crate) fn gaps(
     connection: &mut SqliteConnection,
-    session: Option<SessionId>,
+    window: &Window,
     page: Page,
 ) -> Result<Listed<Gap>, QueryError> {
     connection.transaction(|connection| {
@@ -171,8 +172,14 @@ pub(crate) fn gaps(
             .limit(i64::from(page.limit))
             .select((GapRow::as_select(), sessions::session_uuid))
             .into_boxed();
-        if let Some(id) = session {
+        if let Some(id) = window.session {
             question = question.filter(sessions::session_uuid.eq(id.0.as_bytes().to_vec()));
+        }
+        if let Some(from) = window.from {
+            question = question.filter(gaps::last_us.ge(from.as_micros()));
+        }
+        if let Some(to) = window.to {
+            question = question.filter(gaps::first_us.lt(to.as_micros()));
         }
         let rows: Vec<(GapRow, Vec<u8>)> = question.load(connection)?;
         Listed::new(

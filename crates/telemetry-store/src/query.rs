@@ -12,7 +12,7 @@ use crate::address::Target;
 use crate::history::{self, Filter, Found, Page, StoredExecution};
 use crate::listing::{self, Listed, StoredSession};
 use crate::open::{OpenError, open_reader};
-use crate::registered::{self, StoredJob, StoredListener};
+use crate::registered::{self, Registered, StoredJob, StoredListener};
 use crate::schema::{executions, sessions};
 use crate::summary::{self, Figures, Summary, Window};
 
@@ -183,7 +183,8 @@ impl SqliteReader {
             .await
     }
 
-    /// One page of episodes of loss, of one session or of all, the latest first.
+    /// One page of episodes of loss, the latest first: those that ended at or after the beginning of the
+    /// window and began before its end.
     ///
     /// # Errors
     ///
@@ -192,17 +193,12 @@ impl SqliteReader {
     /// # Cancel safety
     ///
     /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn gaps(
-        &self,
-        session: Option<SessionId>,
-        page: Page,
-    ) -> Result<Listed<Gap>, QueryError> {
-        self.ask(move |connection| listing::gaps(connection, session, page))
+    pub async fn gaps(&self, window: Window, page: Page) -> Result<Listed<Gap>, QueryError> {
+        self.ask(move |connection| listing::gaps(connection, &window, page))
             .await
     }
 
-    /// One page of listeners, of one app or of all, the latest registered first; also those that are
-    /// retired or removed.
+    /// One page of listeners, the latest registered first.
     ///
     /// # Errors
     ///
@@ -213,10 +209,10 @@ impl SqliteReader {
     /// Dropping the future gives up the answer; nothing was changed by the question.
     pub async fn listeners(
         &self,
-        app_key: Option<String>,
+        which: Registered,
         page: Page,
     ) -> Result<Listed<StoredListener>, QueryError> {
-        self.ask(move |connection| registered::listeners(connection, app_key.as_deref(), page))
+        self.ask(move |connection| registered::listeners(connection, &which, page))
             .await
     }
 
@@ -231,10 +227,10 @@ impl SqliteReader {
     /// Dropping the future gives up the answer; nothing was changed by the question.
     pub async fn jobs(
         &self,
-        app_key: Option<String>,
+        which: Registered,
         page: Page,
     ) -> Result<Listed<StoredJob>, QueryError> {
-        self.ask(move |connection| registered::jobs(connection, app_key.as_deref(), page))
+        self.ask(move |connection| registered::jobs(connection, &which, page))
             .await
     }
 

@@ -16,6 +16,36 @@ use crate::listing::Listed;
 use crate::query::QueryError;
 use crate::schema::{listeners, scheduled_jobs};
 
+/// Which registrations. Default: all.
+///
+/// ```
+/// use telemetry_store::{Registered, Standing};
+///
+/// let live = Registered {
+///     app_key: Some("lights".into()),
+///     standing: Standing::Live,
+/// };
+/// assert_ne!(live, Registered::default());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// Those of this app.
+    pub app_key: Option<String>,
+    /// Those that stand like this.
+    pub standing: Standing,
+}
+
+/// How a registration stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// Whichever way.
+    #[default]
+    Any,
+    /// Neither retired nor removed.
+    Live,
+}
+
 /// One listener as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -154,7 +184,7 @@ struct JobColumns {
 
 pub(crate) fn listeners(
     connection: &mut SqliteConnection,
-    app_key: Option<&str>,
+    which: &Registered,
     page: Page,
 ) -> Result<Listed<StoredListener>, QueryError> {
     let mut question = listeners::table
@@ -163,8 +193,12 @@ pub(crate) fn listeners(
         .limit(i64::from(page.limit))
         .select((ListenerRow::as_select(), listeners::topic))
         .into_boxed();
-    if let Some(app_key) = app_key {
+    if let Some(app_key) = &which.app_key {
         question = question.filter(listeners::app_key.eq(app_key));
+    }
+    if which.standing == Standing::Live {
+        question = question.filter(listeners::retired_us.is_null());
+        question = question.filter(listeners::removed_us.is_null());
     }
     let rows: Vec<(ListenerRow, String)> = question.load(connection)?;
     Listed::new(
@@ -192,7 +226,7 @@ pub(crate) fn listeners(
 
 pub(crate) fn jobs(
     connection: &mut SqliteConnection,
-    app_key: Option<&str>,
+    which: &Registered,
     page: Page,
 ) -> Result<Listed<StoredJob>, QueryError> {
     let mut question = scheduled_jobs::table
@@ -201,8 +235,12 @@ pub(crate) fn jobs(
         .limit(i64::from(page.limit))
         .select((JobRow::as_select(), JobColumns::as_select()))
         .into_boxed();
-    if let Some(app_key) = app_key {
+    if let Some(app_key) = &which.app_key {
         question = question.filter(scheduled_jobs::app_key.eq(app_key));
+    }
+    if which.standing == Standing::Live {
+        question = question.filter(scheduled_jobs::retired_us.is_null());
+        question = question.filter(scheduled_jobs::removed_us.is_null());
     }
     let rows: Vec<(JobRow, JobColumns)> = question.load(connection)?;
     Listed::new(

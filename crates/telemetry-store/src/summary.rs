@@ -21,7 +21,7 @@ use crate::session;
 /// second by the rule that gives ids out, and as much again for those that moved up.
 pub(crate) const ID_SLACK_US: i64 = 2_000_000;
 
-/// Which executions are summed up. Default: all.
+/// Which executions are summed up, or which episodes of loss are listed. Default: all.
 ///
 /// ```
 /// use executor_core::Timestamp;

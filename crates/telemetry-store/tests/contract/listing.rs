@@ -6,7 +6,7 @@ use executor_core::ports::{
 use executor_core::registration::{Overlap, ScheduleText};
 use executor_core::{DropReason, Failure, Ledger, SessionId, Timestamp};
 use executor_testkit as kit;
-use telemetry_store::Page;
+use telemetry_store::{Page, Registered, Standing, Window};
 
 use crate::support::{Database, persist};
 
@@ -95,25 +95,25 @@ async fn d09_gaps_are_listed_with_what_they_are_about_of_all_sessions_or_of_one(
     store.record_gaps(gaps.to_vec()).await.unwrap();
     let reader = database.reader();
     let [older, newer] = gaps;
-    let all = reader.gaps(None, Page::default()).await.unwrap();
-    assert_eq!(all.items, [newer.clone(), older]);
-    let of_one = reader.gaps(
-        Some(session.id),
-        Page {
-            limit: 1,
-            before: None,
-        },
-    );
-    assert_eq!(of_one.await.unwrap().items, [newer]);
+    let listed = async |window, page| reader.gaps(window, page).await.unwrap().items;
+    let all = listed(Window::default(), Page::default()).await;
+    assert_eq!(all, [newer.clone(), older.clone()]);
+    let one = Page {
+        limit: 1,
+        before: None,
+    };
+    let of_one = listed(Window::of_session(session.id), one).await;
+    assert_eq!(of_one, all[..1]);
     let other = SessionId::new(Timestamp::from_micros(0));
-    assert!(
-        reader
-            .gaps(Some(other), two())
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    assert_eq!(listed(Window::of_session(other), two()).await, []);
+    // The older one went on until the newer one began, which is the first moment that is not before it.
+    assert_eq!(listed(Window::since(older.last_at), two()).await, all);
+    assert_eq!(listed(Window::since(newer.last_at), two()).await, [newer]);
+    let before = Window {
+        to: Some(older.last_at),
+        ..Window::default()
+    };
+    assert_eq!(listed(before, two()).await, [older]);
 }
 
 #[tokio::test]
@@ -140,24 +140,77 @@ async fn d09_registrations_are_listed_as_they_were_made_last() {
         .unwrap();
 
     let reader = database.reader();
-    let app = Some(hall.key.app_key.clone());
-    let listeners = reader.listeners(app, Page::default()).await.unwrap().items;
+    let of_hall = Registered {
+        app_key: Some(hall.key.app_key.clone()),
+        ..Registered::default()
+    };
+    let listeners = reader.listeners(of_hall, two()).await.unwrap().items;
     assert_eq!(
         (listeners[0].id, &listeners[0].registration),
         (listener, &hall)
     );
     assert_eq!(listeners[0].removed_at, None);
-    let jobs = reader.jobs(None, Page::default()).await.unwrap().items;
+    let jobs = reader.jobs(Registered::default(), two()).await.unwrap();
+    let jobs = jobs.items;
     assert_eq!((jobs[0].id, &jobs[0].registration), (job, &nightly));
     assert_eq!(jobs[0].removed_at, Some(at));
-    let nobodys = reader.jobs(Some("nobody".into()), two()).await.unwrap();
-    assert!(nobodys.items.is_empty());
+    let of_nobody = Registered {
+        app_key: Some("nobody".into()),
+        ..Registered::default()
+    };
+    assert_eq!(reader.jobs(of_nobody, two()).await.unwrap().items, []);
     // Clause D10 holds here too.
     let overlap = "UPDATE listeners SET overlap = 'sometimes'";
     database.outside().execute(overlap, []).unwrap();
-    let error = reader.listeners(None, two()).await.unwrap_err().to_string();
+    let error = reader
+        .listeners(Registered::default(), two())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("of listeners has the overlap rule sometimes"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn d09_only_live_registrations_are_listed_if_no_others_are_asked_for() {
+    let database = Database::new();
+    let store = database.open().await;
+    let at = Timestamp::from_micros(9);
+    for name in ["live", "removed", "retired"] {
+        let listener = store.register_listener(kit::listener(name)).await.unwrap();
+        let job = store.register_job(kit::job(name)).await.unwrap();
+        if name == "removed" {
+            for id in [RegistrationId::Listener(listener), RegistrationId::Job(job)] {
+                store.mark_cancelled(id, at).await.unwrap();
+            }
+        }
+    }
+    let retired = "UPDATE listeners SET retired_us = 9 WHERE name = 'retired'; \
+                   UPDATE scheduled_jobs SET retired_us = 9 WHERE name = 'retired'";
+    database.outside().execute_batch(retired).unwrap();
+
+    let reader = database.reader();
+    let names = async |standing| {
+        let which = Registered {
+            app_key: None,
+            standing,
+        };
+        let listeners = reader.listeners(which.clone(), Page::default());
+        let listeners = listeners.await.unwrap().items.into_iter();
+        let jobs = reader.jobs(which, Page::default()).await.unwrap().items;
+        let names: (Vec<_>, Vec<_>) = (
+            listeners
+                .map(|it| it.registration.key.name.clone())
+                .collect(),
+            jobs.into_iter()
+                .map(|it| it.registration.key.name.clone())
+                .collect(),
+        );
+        assert_eq!(names.0, names.1, "of both alike");
+        names.0
+    };
+    assert_eq!(names(Standing::Live).await, ["live"]);
+    assert_eq!(names(Standing::Any).await, ["retired", "removed", "live"]);
 }
