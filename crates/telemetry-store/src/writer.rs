@@ -418,4 +418,32 @@ mod tests {
         });
         assert_eq!(again.await.unwrap(), vec![Fate::Detached; 2_000]);
     }
+    /// Stores of one process share a writer: two of them stand for two processes.
+    #[tokio::test]
+    async fn d07_writers_of_two_processes_take_turns_and_take_no_id_twice() {
+        use crate::schema::executions;
+        use diesel::QueryDsl;
+        use executor_core::Fate;
+        use executor_core::ports::Batch;
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = (writer(&directory).await, writer(&directory).await);
+        let listener = executor_testkit::listener("hall");
+        for turn in 0..20_u64 {
+            for writer in [&one, &two] {
+                let record = |at| executor_testkit::record(&listener, None, turn * 10 + at);
+                let batch = Batch {
+                    session: executor_testkit::session(),
+                    records: (0..10).map(record).collect(),
+                };
+                let stored = writer.call("storing a batch", move |connection| {
+                    crate::persist::persist(connection, &batch)
+                });
+                assert_eq!(stored.await.unwrap(), vec![Fate::Detached; 10]);
+            }
+        }
+        let counted = one.call("counting", |connection| {
+            executions::table.count().get_result::<i64>(connection)
+        });
+        assert_eq!(counted.await.unwrap(), 400);
+    }
 }
