@@ -5,6 +5,7 @@
 mod canaries;
 mod crash;
 mod cycles;
+mod full_disk;
 mod killed;
 mod locked;
 mod opening;

@@ -1,0 +1,109 @@
+//! Clauses C4 and E5 together: the file system on which database and spool live is full, again and again.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use command_executor::{CommandExecutor, DropReason, JobHandle, SqliteStore};
+use tempfile::TempDir;
+
+use crate::support::number;
+use crate::torture::setting;
+
+/// A file system in memory, taken away when it is dropped.
+struct Small(TempDir);
+
+impl Small {
+    /// `None`, said aloud, where mounting is not permitted.
+    fn mount(megabytes: u64) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let size = format!("size={megabytes}m");
+        let mount = ["-t", "tmpfs", "-o", &size, "tmpfs"];
+        let mounted = Command::new("mount")
+            .args(mount)
+            .arg(directory.path())
+            .output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("SKIPPED: mounting a tmpfs is not permitted here; run this test as root");
+            return None;
+        }
+        Some(Self(directory))
+    }
+
+    fn fill(&self) {
+        let mut filler = File::create(self.0.path().join("filler")).unwrap();
+        while filler.write_all(&[0; 65_536]).is_ok() {}
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: a writer's thread may still be closing its files.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
+async fn start(root: &Path) -> (CommandExecutor, JobHandle) {
+    let path = root.join("history.db");
+    let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+    let executor = CommandExecutor::builder(store).start().await.unwrap();
+    // Large ones, so that few are needed.
+    let job = executor
+        .job("tests", "busy")
+        .record_arguments("x".repeat(2_000));
+    let job = job.handler_fn(|| async {});
+    let job = job.register().await.unwrap();
+    (executor, job)
+}
+
+async fn execute(executor: &CommandExecutor, job: &JobHandle, count: u32) {
+    for _ in 0..count {
+        executor.execute(job.run_now()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+/// In real time: the file system knows no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e05_a_disk_that_is_full_again_and_again_costs_no_crash_and_every_loss_is_counted() {
+    let times = setting("FULL").unwrap_or(3);
+    // Each time some 40 MB are stored.
+    let Some(small) = Small::mount(128 + 48 * times) else {
+        return;
+    };
+    let root = small.0.path();
+    let (executor, job) = start(root).await;
+    for _ in 0..times {
+        small.fill();
+        // More than the segments that are there can take.
+        execute(&executor, &job, 20_000).await;
+        assert!(executor.ledger().is_balanced(), "{}", executor.ledger());
+        small.empty();
+        // It goes on by itself: what comes from now on is stored, with what had waited.
+        executor.flush().await;
+        let lost = executor.ledger().total_dropped();
+        execute(&executor, &job, 100).await;
+        executor.flush().await;
+        let ledger = executor.ledger();
+        assert_eq!(
+            (ledger.waiting, ledger.total_dropped()),
+            (0, lost),
+            "{ledger}"
+        );
+    }
+    let ledger = executor.shutdown(Duration::from_secs(10)).await.ledger;
+    println!("{ledger}");
+    assert!(ledger.is_balanced(), "{ledger}");
+    let rows = number(&root.join("history.db"), "SELECT count(*) FROM executions");
+    assert_eq!(rows as u64, ledger.stored);
+    assert!(ledger.dropped(DropReason::Overflow) > 0, "it was full");
+    let told = "SELECT coalesce(sum(count), 0) FROM gaps WHERE reason = 'overflow'";
+    let told = number(&root.join("history.db"), told);
+    assert_eq!(told as u64, ledger.dropped(DropReason::Overflow));
+}
