@@ -11,6 +11,7 @@ mod history;
 mod kinds;
 mod listing;
 mod migrations;
+mod mutations;
 mod opening;
 mod pruning;
 mod queries;
