@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Batch, Session, Store, StoreError};
-use executor_core::{Clock, DropReason, ErrorClass, Fate};
+use executor_core::{Clock, DropReason, ErrorClass, ExecutionRecord, Fate};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -243,19 +243,7 @@ impl Drain {
         self.tools
             .publisher
             .publish(stored.map(|(record, _)| record), now);
-        for (record, fate) in pairs() {
-            if let Fate::SetAside { reason, detail } = fate {
-                let regression = if *reason == DropReason::Unstorable {
-                    "REGRESSION: "
-                } else {
-                    ""
-                };
-                tracing::error!(
-                    execution.id = %record.execution_id, reason = reason.as_str(), detail,
-                    "{regression}a record cannot be stored and was set aside"
-                );
-            }
-        }
+        say_what_was_set_aside(&batch.records, fates);
     }
 
     fn failed(&mut self, mut parcel: Parcel, error: &StoreError) {
@@ -280,8 +268,14 @@ impl Drain {
         } else {
             let reason = given_up.unwrap_or(DropReason::Exhausted);
             parcel.give_up(reason);
-            let reason = reason.as_str();
-            tracing::error!(error, cause, records, reason, "records given up");
+            let (regression, reason) = (regression(reason), reason.as_str());
+            tracing::error!(
+                error,
+                cause,
+                records,
+                reason,
+                "{regression}records given up"
+            );
         }
     }
 
@@ -314,6 +308,27 @@ impl Drain {
             delay.min(STOPPING_DELAY)
         } else {
             delay
+        }
+    }
+}
+
+/// Whatever cannot be stored points at a mistake of this program.
+const fn regression(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::Unstorable => "REGRESSION: ",
+        _ => "",
+    }
+}
+
+/// Names each record that the store refused for good.
+pub(crate) fn say_what_was_set_aside(records: &[ExecutionRecord], fates: &[Fate]) {
+    for (record, fate) in records.iter().zip(fates) {
+        if let Fate::SetAside { reason, detail } = fate {
+            let regression = regression(*reason);
+            tracing::error!(
+                execution.id = %record.execution_id, reason = reason.as_str(), detail,
+                "{regression}a record cannot be stored and was set aside"
+            );
         }
     }
 }

@@ -347,6 +347,22 @@ mod tests {
     }
 
     #[test]
+    fn c09_an_episode_counts_a_thousand_entities_and_the_rest_together() {
+        let mut losses = Losses::default();
+        let (wall, monotonic) = (Timestamp::from_micros(0), Instant::now());
+        let now = Moment { wall, monotonic };
+        for number in 0..1_005 {
+            losses.note(DropReason::Overflow, Some(&job(number)), 2, now);
+        }
+        // One that is counted goes on being counted.
+        losses.note(DropReason::Overflow, Some(&job(0)), 5, now);
+        let gap = &losses.unwritten(session())[0];
+        assert_eq!((gap.count, gap.entities.len()), (2_015, 1_000));
+        let counts: Vec<u64> = gap.entities.iter().map(|(_, count)| *count).collect();
+        assert_eq!((counts[0], counts[1], counts[999]), (7, 2, 2));
+    }
+
+    #[test]
     fn lately_is_the_last_minute() {
         let mut losses = Losses::default();
         let start = Instant::now();

@@ -11,6 +11,7 @@ use executor_core::{Clock, DropReason, ErrorClass};
 use record_spool::SpoolError;
 use tokio::sync::watch;
 
+use crate::drain::say_what_was_set_aside;
 use crate::guarded::guarded;
 use crate::intake::Intake;
 use crate::leftover::{Left, Piece};
@@ -140,6 +141,7 @@ impl Recovery {
         self.write_gaps(left).await?;
         left.settle(&piece.positions)?;
         self.intake.recovered(stored, &dropped);
+        say_what_was_set_aside(&batch.records, &fates);
         Ok(())
     }
 

@@ -87,3 +87,21 @@ impl PartialEq for Entry {
     }
 }
 impl Eq for Entry {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c04_waits_grow_to_five_seconds_and_are_up_to_a_tenth_shorter() {
+        for (failures, seconds) in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 5), (1_000, 5)] {
+            let most = Duration::from_secs(seconds);
+            let drawn: Vec<Duration> = (0..100)
+                .map(|_| with_jitter(delay_after(failures)))
+                .collect();
+            let is_within = |wait: &Duration| *wait <= most && *wait >= most * 9 / 10;
+            assert!(drawn.iter().all(is_within), "{failures}: {drawn:?}");
+            assert!(drawn.iter().any(|wait| *wait != drawn[0]), "no jitter");
+        }
+    }
+}

@@ -162,7 +162,9 @@ fn text_of(payload: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use executor_core::SystemClock;
     use proptest::prelude::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn failed(state: State, now: Instant) -> State {
         state.next(Happened::Failed, now)
@@ -197,6 +199,23 @@ mod tests {
             failed(up, start + PERIOD),
             State::Resting { failures: 1, .. }
         ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f03_an_ordinary_exit_is_no_failure() {
+        struct Works(Arc<AtomicU32>);
+        impl Supervised for Works {
+            const NAME: &'static str = "works";
+            async fn run(&mut self) -> Result<(), Fault> {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+        let (runs, vitals) = (Arc::new(AtomicU32::new(0)), Arc::<Vitals>::default());
+        let service = Works(Arc::clone(&runs));
+        supervise(service, Arc::clone(&vitals), Arc::new(SystemClock)).await;
+        assert_eq!((runs.load(Ordering::Relaxed), vitals.restarts()), (1, 0));
+        assert_eq!(vitals.failed(), None);
     }
 
     proptest! {

@@ -35,6 +35,8 @@ pub enum Fault {
     /// Everything is stored but the record at this place of the batch, from 0, which is set aside as
     /// breaking a rule of the tables.
     SetsAside(usize),
+    /// The same, as one for which the tables have no place.
+    CannotStore(usize),
     /// The request is never answered.
     Hangs,
     /// The store panics.
@@ -49,7 +51,11 @@ impl Fault {
             Self::Busy | Self::Full | Self::Io => (ErrorClass::Transient, true),
             Self::Lost | Self::SlowlyLost(_) | Self::LostReply => (ErrorClass::Transient, false),
             Self::Fails(class) => (class, true),
-            Self::Slow(_) | Self::SetsAside(_) | Self::Hangs | Self::Panics => return None,
+            Self::Slow(_)
+            | Self::SetsAside(_)
+            | Self::CannotStore(_)
+            | Self::Hangs
+            | Self::Panics => return None,
         };
         Some(StoreError {
             class,
@@ -93,7 +99,12 @@ impl Faults {
             Some(Fault::Hangs) => pending().await,
             Some(Fault::Panics) => panic!("injected fault: the store panics"),
             Some(Fault::Slow(time) | Fault::SlowlyLost(time)) => tokio::time::sleep(time).await,
-            Some(Fault::SetsAside(place)) => return persist_but(&batch, place, persist).await,
+            Some(Fault::SetsAside(place)) => {
+                return persist_but(&batch, place, DropReason::Constraint, persist).await;
+            }
+            Some(Fault::CannotStore(place)) => {
+                return persist_but(&batch, place, DropReason::Unstorable, persist).await;
+            }
             // Whatever becomes of it, nobody is told.
             Some(Fault::LostReply) => {
                 persist(batch).await?;
@@ -112,6 +123,7 @@ impl Faults {
 async fn persist_but<F>(
     batch: &Batch,
     place: usize,
+    reason: DropReason,
     persist: impl FnOnce(Arc<Batch>) -> F,
 ) -> Result<Vec<Fate>, StoreError>
 where
@@ -123,7 +135,7 @@ where
     }
     let mut fates = persist(Arc::new(others)).await?;
     let set_aside = Fate::SetAside {
-        reason: DropReason::Constraint,
+        reason,
         detail: "injected fault".into(),
     };
     fates.insert(place.min(fates.len()), set_aside);

@@ -137,6 +137,20 @@ async fn c10_what_a_completion_triggers_causes_no_further_one() {
     assert!(all(completions).await.0.is_empty());
 }
 
+/// In real time: the thread is a real one.
+#[tokio::test]
+async fn c10_the_instance_and_a_leaked_thread_are_told_of() {
+    let fixture = Fixture::new().await;
+    let mut completions = fixture.executor.completions();
+    let release = fixture.leak(fixture.builder("blocks").instance(3)).await;
+    let Some(Told::Completed(completion)) = completions.next().await else {
+        panic!("nothing was told");
+    };
+    assert_eq!((completion.instance(), completion.thread_leaked), (3, true));
+    drop(release);
+    fixture.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn c10_an_app_without_a_key_is_warned_of_at_most_every_thirty_seconds() {
     let fixture = Fixture::new().await;

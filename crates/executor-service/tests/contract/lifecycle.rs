@@ -1,11 +1,12 @@
 //! Clauses F: starting and stopping.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use executor_core::ports::{Batch, RecordStore, SessionStatus};
-use executor_core::{DropReason, ErrorClass, Event, Status};
-use executor_service::{CommandExecutor, Config, StartError};
+use executor_core::ports::{Batch, RecordStore, SessionStatus, SessionStore};
+use executor_core::{DropReason, ErrorClass, Event, HandlerFailure, Status};
+use executor_service::{CommandExecutor, Config, SpoolPlace, StartError};
 use executor_testkit::{self as kit, Fault, MemoryStore, TestClock};
 use tokio::time::{Instant, sleep};
 
@@ -30,6 +31,67 @@ async fn f01_start_returns_with_the_reason_why_not() {
         refused,
         "invalid configuration: batch_max must be more than zero"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn f01_a_store_that_is_away_is_waited_for_until_it_is_back_or_thirty_seconds_have_passed() {
+    let root = tempfile::tempdir().unwrap();
+    // With a spool it waits too, unless it is told not to.
+    for spool in [SpoolPlace::Memory, SpoolPlace::At(root.path().to_owned())] {
+        let store = MemoryStore::new();
+        store.go_away();
+        let start = || {
+            let spool = spool.clone();
+            let config = Config {
+                spool,
+                ..Config::default()
+            };
+            CommandExecutor::builder(store.clone())
+                .config(config)
+                .start()
+        };
+        let begun = Instant::now();
+        let refused = start().await.err();
+        assert_eq!(begun.elapsed().as_secs(), 30);
+        let Some(StartError::Timeout { last, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(last.unwrap().class, ErrorClass::Transient);
+        let nothing_left = std::fs::read_dir(root.path()).unwrap().next().is_none();
+        assert!(nothing_left, "the spool of a start that failed");
+        let returns = async {
+            sleep(Duration::from_secs(10)).await;
+            store.come_back();
+        };
+        let begun = Instant::now();
+        let (started, ()) = tokio::join!(start(), returns);
+        assert_eq!(begun.elapsed().as_secs(), 10);
+        started.unwrap().shutdown(Duration::from_secs(5)).await;
+    }
+}
+
+/// The contract's numbers.
+#[test]
+fn f01_the_defaults() {
+    let seconds = Duration::from_secs;
+    let config = Config::default();
+    let counts = (config.queue_max, config.batch_max, config.retry_max_records);
+    assert_eq!(counts, (1_000, 1_000, 10_000));
+    assert_eq!(
+        (config.retry_max_attempts, config.completions_max),
+        (3, 1_024)
+    );
+    assert_eq!(config.flush_interval, Duration::from_millis(250));
+    assert_eq!(config.startup_timeout, seconds(30));
+    assert_eq!(config.heartbeat_interval, seconds(30));
+    assert_eq!(config.error_handler_timeout, seconds(5));
+    assert_eq!(config.slow_poll, Some(Duration::from_millis(100)));
+    assert_eq!(config.cancel_grace, Duration::ZERO);
+    assert_eq!(config.spool_max_bytes, 1 << 30);
+    assert!(config.wait_for_store);
+    assert_eq!(config.retention.max_age, Some(seconds(7 * 86_400)));
+    assert_eq!(config.retention.max_bytes, Some(500_000_000));
+    assert_eq!(config.retention.every, seconds(3_600));
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,6 +132,42 @@ async fn f02_running_executions_get_half_the_time_and_are_cancelled_then() {
         .session(fixture.executor.session_id())
         .unwrap();
     assert_eq!((status, ledger), (SessionStatus::Success, report.ledger));
+    let closed = fixture.store.mark_crashed().await.unwrap_err();
+    assert_eq!(closed.class, ErrorClass::Closed, "the store, last of all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_error_handlers_are_let_end_like_executions() {
+    let fixture = Fixture::new().await;
+    let told = Arc::new(AtomicBool::new(false));
+    let tells = Arc::clone(&told);
+    let handler = move |_: HandlerFailure| {
+        let tells = Arc::clone(&tells);
+        async move {
+            sleep(Duration::from_secs(2)).await;
+            tells.store(true, Ordering::SeqCst);
+        }
+    };
+    fixture.executor.on_app_error("lights", handler);
+    fixture
+        .run_once(|_: Arc<Event>| async { Err("no".into()) })
+        .await;
+    let report = fixture.executor.shutdown(Duration::from_secs(6)).await;
+    assert!(told.load(Ordering::SeqCst));
+    assert_eq!(report.elapsed.as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f02_a_store_that_is_back_in_time_learns_how_the_session_ended() {
+    let fixture = Fixture::new().await;
+    fixture.store.go_away();
+    let returns = async {
+        sleep(Duration::from_secs(2)).await;
+        fixture.store.come_back();
+    };
+    let (report, ()) = tokio::join!(fixture.stop(), returns);
+    assert!(report.session_closed);
+    assert_eq!(report.elapsed.as_secs(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,6 +254,7 @@ async fn f02_a_handler_may_ask_for_the_shutdown_and_is_cancelled_by_it() {
     assert_eq!(outcome.status(), Status::Cancelled);
     let report = fixture.stop().await;
     assert_eq!((report.ledger.stored, report.session_closed), (1, true));
+    assert_eq!(report.elapsed, Duration::ZERO, "it was not waited for");
 }
 
 #[tokio::test(start_paused = true)]

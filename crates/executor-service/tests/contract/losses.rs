@@ -114,6 +114,9 @@ async fn c09_every_reason_has_its_row_also_what_the_shutdown_gives_up() {
         let gaps = fixture.store.gaps();
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert_eq!((gaps[0].reason, gaps[0].count), (reason, 2));
+        let named = gaps[0].entities.iter();
+        let named: Vec<_> = named.map(|(who, count)| (name_of(who), *count)).collect();
+        assert_eq!(named, [("noop", 2)], "{reason:?}");
     }
 }
 

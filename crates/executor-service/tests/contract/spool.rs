@@ -13,7 +13,7 @@ use executor_service::{
 use executor_testkit::{Fault, MemoryStore, TestClock};
 use tokio::time::sleep;
 
-use crate::support::{event, forever, statuses};
+use crate::support::{Logs, event, forever, statuses};
 
 /// A runtime with paused time: dropping it is as sudden as a kill, for what it ran.
 fn life<F: Future>(work: F) -> F::Output {
@@ -228,6 +228,80 @@ fn e03_a_recovery_that_is_cut_off_is_finished_by_the_next_start_and_stores_nothi
     let counts = (ledger.offered, ledger.recovered, ledger.stored);
     assert_eq!(counts, (3_000, 1, 3_001), "{ledger}");
     assert!(is_empty(root.path()));
+}
+
+#[test]
+fn e03_what_is_new_waits_for_what_was_left() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    crashed(&store, root.path(), 10);
+    life(async {
+        // Refuses what was left, which waits for a second then.
+        store.inject([Fault::Busy]);
+        let executor = start(&store, config(root.path())).await;
+        let listener = noop(&executor).await;
+        let new = run(&executor, &listener).await;
+        sleep(Duration::from_millis(600)).await;
+        assert_eq!(store.records().len(), 0, "the new one would be the first");
+        executor.flush().await;
+        let records = store.records();
+        assert_eq!((records.len(), records[11].execution_id), (12, new));
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+}
+
+/// Into the smallest spool there is.
+#[test]
+fn e02_past_the_limit_of_the_spool_new_records_are_dropped_and_counted() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    life(async {
+        let config = Config {
+            spool_max_bytes: 32 << 20,
+            ..config(root.path())
+        };
+        store.go_away();
+        let executor = start(&store, config).await;
+        let job = executor.job("lights", "long");
+        let arguments = format!("\"{}\"", "x".repeat(65_000));
+        let job = job.record_arguments(arguments).handler_fn(|| async {});
+        let job = job.register().await.unwrap();
+        for _ in 0..600 {
+            executor.execute(job.run_now()).await.unwrap();
+        }
+        let ledger = executor.ledger();
+        let lost = ledger.dropped(DropReason::Overflow);
+        assert!(lost > 50 && ledger.waiting > 300, "{ledger}");
+        assert_eq!(ledger.waiting + lost, 600, "{ledger}");
+        let Health::Degraded(reasons) = executor.health() else {
+            panic!("a full spool is healthy");
+        };
+        let is_full = |reason: &Degradation| matches!(reason, Degradation::SpoolFilling { .. });
+        assert!(reasons.iter().any(is_full), "{reasons:?}");
+        store.come_back();
+        executor.flush().await;
+        executor.execute(job.run_now()).await.unwrap();
+        let report = executor.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(report.ledger.stored, 601 - lost, "{}", report.ledger);
+    });
+    assert!(is_empty(root.path()));
+}
+
+#[test]
+fn c04_what_is_set_aside_of_what_was_left_is_named_as_well() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let (_, ids) = crashed(&store, root.path(), 3);
+    let (logs, _listening) = Logs::listen();
+    life(async {
+        store.inject([Fault::CannotStore(1)]);
+        let executor = start(&store, config(root.path())).await;
+        executor.flush().await;
+        let ledger = executor.ledger();
+        assert_eq!(ledger.dropped(DropReason::Unstorable), 1, "{ledger}");
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+    let errors = logs.of("ERROR");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].fields["message"].contains("REGRESSION"));
+    assert_eq!(errors[0].fields["execution.id"], ids[1].to_string());
 }
 
 #[test]

@@ -128,6 +128,24 @@ async fn f04_health_says_since_when_the_store_is_away_and_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f04_a_heartbeat_notices_a_store_that_is_away_where_nothing_is_recorded() {
+    let fixture = Fixture::new().await;
+    fixture.store.go_away();
+    sleep(Duration::from_secs(29)).await;
+    assert_eq!(reasons(&fixture), [], "nobody has asked it");
+    sleep(Duration::from_secs(2)).await;
+    let away = reasons(&fixture);
+    assert!(
+        matches!(away[..], [Degradation::StoreUnavailable { .. }]),
+        "{away:?}"
+    );
+    fixture.store.come_back();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(reasons(&fixture), []);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn f04_backlog_and_losses_are_reasons_for_as_long_as_they_last() {
     let config = Config {
         queue_max: 8,
@@ -156,14 +174,7 @@ async fn f04_backlog_and_losses_are_reasons_for_as_long_as_they_last() {
 #[tokio::test]
 async fn f04_leaked_threads_are_a_reason() {
     let fixture = Fixture::new().await;
-    let (release, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let blocks = fixture.builder("blocks").timeout(Duration::from_millis(20));
-    let blocks = blocks.blocking_handler(move |_| {
-        let _ = gate.lock().unwrap().recv();
-    });
-    let blocks = blocks.register().await.unwrap();
-    fixture.run(&blocks).await;
+    let release = fixture.leak(fixture.builder("blocks")).await;
     assert_eq!(reasons(&fixture), [Degradation::LeakedThreads { count: 1 }]);
     drop(release);
     fixture.stop().await;

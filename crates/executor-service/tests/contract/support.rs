@@ -3,15 +3,16 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, Once, mpsc};
 use std::time::Duration;
 
 use executor_core::{
-    Event, ExecutionRecord, Handler, HandlerError, Ledger, Outcome, Redact, Status,
+    Event, ExecutionId, ExecutionRecord, Handler, HandlerError, Ledger, Outcome, Redact, Status,
 };
 use executor_service::registration::ListenerBuilder;
 use executor_service::{Builder, CommandExecutor, Config, ListenerHandle, ShutdownReport};
 use executor_testkit::{LedgerGuard, MemoryStore, TestClock};
+use tokio_util::sync::CancellationToken;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -131,6 +132,28 @@ impl Fixture {
     pub(crate) async fn run(&self, listener: &ListenerHandle) -> Outcome {
         let result = self.executor.execute(listener.invoke(event())).await;
         result.unwrap().outcome
+    }
+
+    /// Runs a listener and returns the execution's name.
+    pub(crate) async fn run_named(&self, listener: &ListenerHandle) -> ExecutionId {
+        let result = self.executor.execute(listener.invoke(event())).await;
+        result.unwrap().execution_id
+    }
+
+    /// Leaves a thread behind, which runs until what is returned is dropped. It says itself when it runs:
+    /// a deadline may pass before that.
+    pub(crate) async fn leak(&self, builder: ListenerBuilder) -> mpsc::Sender<()> {
+        let (release, gate) = mpsc::channel();
+        let (gate, cancel) = (Mutex::new(gate), CancellationToken::new());
+        let runs = cancel.clone();
+        let holds = builder.blocking_handler(move |_| {
+            runs.cancel();
+            let _ = gate.lock().unwrap().recv();
+        });
+        let holds = holds.register().await.unwrap();
+        let left = self.executor.execute_until(holds.invoke(event()), &cancel);
+        assert_eq!(left.await.unwrap().status(), Status::Cancelled);
+        release
     }
 
     /// Runs a handler once.
