@@ -1,5 +1,5 @@
-//! Any bytes as a segment's file: `cargo fuzz run segment ../tests/corpus`. What has to hold stands
-//! in the file that the driver among the tests uses too.
+//! Any bytes as a segment's file: `cargo fuzz run segment ../tests/corpus ../tests/fixtures`. What has
+//! to hold stands in the file that the driver among the tests uses too.
 
 #![no_main]
 
@@ -8,4 +8,6 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../tests/check/mod.rs"]
 mod check;
 
-fuzz_target!(|bytes: &[u8]| check::check(bytes));
+fuzz_target!(|bytes: &[u8]| {
+    check::check(bytes);
+});

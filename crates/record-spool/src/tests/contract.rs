@@ -1,11 +1,17 @@
 //! The clauses, on real files.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::sim::SimFs;
+use crate::fs::Fs;
+use crate::keeper::Backoff;
+use crate::moving::SETTLE_GRACE;
+use crate::spool::open_core;
 use crate::{Closed, Durability, Frame, Full, Leftover, Position, Spool, SpoolError, SpoolOptions};
 
 fn small() -> SpoolOptions {
@@ -49,16 +55,18 @@ fn recover(dir: &Path) -> Vec<Frame> {
 fn e01_what_was_appended_is_found_by_the_next_process_in_order() {
     let root = root();
     let spool = open(&root, small());
-    for value in 0..500_u32 {
+    // Of several segments.
+    for value in 0..2_000_u32 {
         spool.append(3, &value.to_le_bytes()).expect("room");
     }
+    assert!(spool.usage().segments > 3);
     die(spool);
     let frames = recover(&root.path().join("own"));
     let values: Vec<u32> = frames
         .iter()
         .map(|frame| u32::from_le_bytes(frame.payload[..].try_into().expect("four")))
         .collect();
-    assert_eq!(values, (0..500).collect::<Vec<_>>());
+    assert_eq!(values, (0..2_000).collect::<Vec<_>>());
 }
 
 #[test]
@@ -113,6 +121,35 @@ fn e02_one_execution_of_days_keeps_no_later_segment_alive() {
     assert_eq!(spool.usage().pinned, 1);
     spool.release(pin);
     assert_eq!(spool.close().expect("closed"), Closed::Removed);
+}
+
+/// More of them than there are segments, each in another one.
+#[test]
+fn e02_many_executions_of_days_keep_no_segment_each_alive() {
+    let fs = SimFs::default();
+    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    let (core, _lock) = open_core(&shared, Path::new("/root/own"), small()).expect("started");
+    let (mut now, mut backoff) = (Instant::now(), Backoff::new());
+    let mut pins = Vec::new();
+    for _ in 0..100 {
+        pins.push(core.append(1, true, b"began long ago").expect("room"));
+        // A segment and a half.
+        for _ in 0..100 {
+            core.append(0, false, &[0; 200]).expect("room");
+            let frames = core.read(10, 1 << 20);
+            core.settle(&positions(&frames));
+        }
+        now += SETTLE_GRACE;
+        core.maintain(now, &mut backoff);
+    }
+    let usage = core.usage();
+    assert_eq!(usage.pinned, 100);
+    assert!(usage.segments < 10, "{usage:?}");
+    for pin in pins {
+        core.release(pin);
+    }
+    core.stop();
+    assert_eq!(core.finish().expect("closed"), Closed::Removed);
 }
 
 #[test]
@@ -180,6 +217,21 @@ fn two_owners_never_share_a_directory() {
     leftover.finish().expect("removed");
     drop(Spool::create(&dir, small()).expect("a fresh one"));
     assert_eq!(std::fs::read_dir(root.path()).expect("listed").count(), 0);
+}
+
+/// A file that is only said to be so long would have a full disk noticed by a signal.
+#[test]
+fn e05_the_space_of_a_segment_is_claimed_when_it_is_made() {
+    use std::os::unix::fs::MetadataExt;
+
+    let root = root();
+    let _spool = open(&root, small());
+    let reports = crate::fsck(&root.path().join("own")).expect("looked");
+    for report in &reports {
+        let claimed = report.path.metadata().expect("there").blocks() * 512;
+        assert!(claimed >= small().segment_bytes, "{claimed}");
+    }
+    assert!(!reports.is_empty());
 }
 
 #[test]

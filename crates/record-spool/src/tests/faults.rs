@@ -79,6 +79,7 @@ fn run(fs: &SimFs, durability: Durability) -> Option<Account> {
     let usage = core.usage();
     let closed = core.finish();
     assert_eq!((usage.unread, usage.unsettled, usage.pinned), (0, 0, 0));
+    assert_eq!(usage.damaged, 0, "what was refused is not missing");
     if let Ok(closed) = closed {
         assert_eq!(closed, Closed::Removed);
     }

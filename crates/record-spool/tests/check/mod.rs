@@ -6,12 +6,12 @@ use record_spool::{Entry, dump_bytes};
 /// The number of the segments in the corpus, as it stands in their name.
 const NAME: &str = "segment-0123456789abcd01.spool";
 
-/// Reads the bytes as a segment.
+/// Reads the bytes as a segment. Returns how many frames there are.
 ///
 /// # Panics
 ///
 /// If what is reported contradicts itself.
-pub fn check(bytes: &[u8]) {
+pub fn check(bytes: &[u8]) -> u64 {
     // A cut file is read as if zeros filled up its last word.
     let mut filled = bytes.to_vec();
     filled.resize(bytes.len().next_multiple_of(8), 0);
@@ -45,4 +45,5 @@ pub fn check(bytes: &[u8]) {
     assert!(end as usize <= filled.len());
     assert_eq!((report.frames, report.unsettled), (frames, unsettled));
     assert!(report.damaged_bytes >= damaged);
+    frames
 }
