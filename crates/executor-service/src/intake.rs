@@ -13,7 +13,7 @@ use executor_core::{Clock, DropReason, ExecutionRecord, Fate, Ledger, SessionId,
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::losses::Losses;
+use crate::losses::{Losses, entity_of};
 use crate::parcel::{Held, Load};
 use crate::queue::{Queue, Taken};
 use crate::recording::Policy;
@@ -306,8 +306,11 @@ impl Intake {
         self.spooling.as_ref()
     }
 
-    /// How full the queue is: records that count against its bound, and the bound.
+    /// How full the queue is: records that count against its bound, and the bound. A spool has another.
     pub(crate) fn fill(&self) -> (usize, usize) {
+        if self.spooling.is_some() {
+            return (0, self.limits.queue_max);
+        }
         let state = self.state();
         (state.queue.len() + state.in_hand, self.limits.queue_max)
     }
@@ -392,7 +395,8 @@ impl State {
 
     pub(crate) fn filter(&mut self, subject: &Subject) {
         self.counts.filtered += 1;
-        *self.filtered.entry(subject.clone()).or_default() += 1;
+        // The same one before and after its row is known.
+        *self.filtered.entry(entity_of(subject)).or_default() += 1;
     }
 
     pub(crate) fn lose(

@@ -90,7 +90,7 @@ impl Episode {
 }
 
 /// The same value before and after its row is known.
-fn entity_of(subject: &Subject) -> Subject {
+pub(crate) fn entity_of(subject: &Subject) -> Subject {
     match subject {
         Subject::Listener { key, .. } => Subject::Listener {
             key: key.clone(),

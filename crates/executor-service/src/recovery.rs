@@ -51,10 +51,17 @@ impl Supervised for Recovery {
     const NAME: &'static str = "recovery";
 
     async fn run(&mut self) -> Result<(), Fault> {
-        let outcome = self.take_over_all().await;
-        // Whatever came of it, the records of this process wait no longer.
-        self.recovering.send_replace(false);
-        outcome
+        let _over = Over(&self.recovering);
+        self.take_over_all().await
+    }
+}
+
+/// Whatever came of it, a panic too, the records of this process wait no longer.
+struct Over<'r>(&'r watch::Sender<bool>);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
     }
 }
 

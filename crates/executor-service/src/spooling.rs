@@ -2,6 +2,7 @@
 //! beside them. What the frames mean is in [`crate::codec`]; that they survive is `record-spool`'s.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -81,7 +82,13 @@ impl Spooling {
         options: SpoolOptions,
     ) -> Result<Self, SpoolError> {
         let (dir, page_path) = paths(root, session.id);
-        let spool = Spool::create(&dir, options)?;
+        // Another process that ends may take the directory of all away at this moment.
+        let spool = match Spool::create(&dir, options.clone()) {
+            Err(SpoolError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Spool::create(&dir, options)?
+            }
+            created => created?,
+        };
         let page = Page::create(&page_path, &codec::write_session(session))?;
         let pinned = spool.pin(kind::SESSION, &[]).ok();
         Ok(Self {

@@ -27,7 +27,13 @@ struct State<R> {
     ended: bool,
     /// Who waits for the end of the thread. Dropped with it.
     closing: Vec<oneshot::Sender<()>>,
+    /// Urgent requests since the last one that was not.
+    in_a_row: u32,
 }
+
+/// After so many urgent requests one that is not has its turn: two that take turns in asking would
+/// leave none to it.
+const URGENT_IN_A_ROW: u32 = 16;
 
 /// Why a request was not taken in; it is given back.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +53,7 @@ impl<R> Default for Inbox<R> {
                 closed: false,
                 ended: false,
                 closing: Vec::new(),
+                in_a_row: 0,
             }),
             bell: Condvar::new(),
         }
@@ -81,9 +88,12 @@ impl<R> Inbox<R> {
     pub(crate) fn next(&self) -> Option<R> {
         let mut state = self.state();
         loop {
-            if let Some(request) = state.now.pop_front() {
+            let is_its_turn = state.in_a_row >= URGENT_IN_A_ROW && !state.later.is_empty();
+            if !is_its_turn && let Some(request) = state.now.pop_front() {
+                state.in_a_row += 1;
                 return Some(request);
             }
+            state.in_a_row = 0;
             if let Some(request) = state.later.pop_front() {
                 return Some(request);
             }
@@ -140,6 +150,20 @@ impl<R> Inbox<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_urgent_has_its_turn_however_much_else_there_is() {
+        let inbox = Inbox::default();
+        for _ in 0..100 {
+            inbox.put("store", Urgency::Now).unwrap();
+        }
+        inbox.put("prune", Urgency::Later).unwrap();
+        let served: Vec<_> = (0..20).filter_map(|_| inbox.next()).collect();
+        assert_eq!(
+            served.iter().position(|request| *request == "prune"),
+            Some(16)
+        );
+    }
 
     #[test]
     fn what_is_urgent_goes_first_and_closing_loses_nothing() {

@@ -103,8 +103,8 @@ impl Tally {
     /// Counts one execution. A status that nobody knows is the caller's to refuse.
     pub(crate) fn add(&mut self, line: &Line, status: Status) {
         self.by_status[usize::from(status.code())] += 1;
-        // What was skipped did not run.
-        if status != Status::Skipped {
+        // What was skipped did not run, and how long ran what was interrupted nobody knows.
+        if !matches!(status, Status::Skipped | Status::Interrupted) {
             self.sum_us = self.sum_us.saturating_add(line.duration_us);
             self.max_us = self.max_us.max(line.duration_us);
             self.sketch.add(line.duration_us.unsigned_abs());

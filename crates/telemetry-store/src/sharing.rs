@@ -77,7 +77,7 @@ impl Share {
     /// shares the writer any more, when its connection is closed.
     pub(crate) async fn close(&self) {
         // Served after what was asked before.
-        let is_over = async || self.writer.call_later("closing", |_| Ok(())).await;
+        let is_over = async || self.writer.call("closing", |_| Ok(())).await;
         let is_last = self.leave();
         if is_last
             || is_over()

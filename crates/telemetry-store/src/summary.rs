@@ -60,7 +60,8 @@ impl Window {
 
 /// Counts and durations of some executions.
 ///
-/// Durations are those of executions whose handler ran: what was skipped is not among them. The
+/// Durations are those of executions whose handler ran to its end: what was skipped or interrupted is not
+/// among them. The
 /// percentiles are within [`RELATIVE_ERROR`](crate::RELATIVE_ERROR) of the true ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {

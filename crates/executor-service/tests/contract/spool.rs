@@ -206,6 +206,23 @@ fn e06_a_clean_stop_while_the_store_is_away_does_not_look_like_a_crash() {
 }
 
 #[test]
+fn e03_a_recovery_that_fails_again_and_again_holds_up_nothing_new() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    crashed(&store, root.path(), 3);
+    life(async {
+        let _listening = crate::supervision::panics_at("::recovery", usize::MAX);
+        let executor = start(&store, config(root.path())).await;
+        let listener = noop(&executor).await;
+        let new = run(&executor, &listener).await;
+        let flushed = tokio::time::timeout(Duration::from_secs(60), executor.flush());
+        flushed.await.expect("the new record waits for nothing");
+        let mut records = store.records().into_iter();
+        assert!(records.any(|record| record.execution_id == new));
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+}
+
+#[test]
 fn e03_a_recovery_that_is_cut_off_is_finished_by_the_next_start_and_stores_nothing_twice() {
     let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
     let (session, _) = crashed(&store, root.path(), 3_000);

@@ -13,16 +13,16 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::support::{Fixture, forever};
 
-/// Somebody who listens to the log and panics so many times.
-struct Panics(Arc<AtomicUsize>);
+/// Somebody who listens to what a module logs and panics so many times.
+struct Panics(&'static str, Arc<AtomicUsize>);
 
 impl<S: tracing::Subscriber> Layer<S> for Panics {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let is_of_the_drain = event.metadata().target().ends_with("::drain");
+        let is_its = event.metadata().target().ends_with(self.0);
         let left = |left: usize| left.checked_sub(1);
-        let due = is_of_the_drain
+        let due = is_its
             && self
-                .0
+                .1
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
                 .is_ok();
         assert!(!due, "the log is full");
@@ -30,7 +30,11 @@ impl<S: tracing::Subscriber> Layer<S> for Panics {
 }
 
 fn panics(times: usize) -> tracing::subscriber::DefaultGuard {
-    let layer = Panics(Arc::new(AtomicUsize::new(times)));
+    panics_at("::drain", times)
+}
+
+pub(crate) fn panics_at(module: &'static str, times: usize) -> tracing::subscriber::DefaultGuard {
+    let layer = Panics(module, Arc::new(AtomicUsize::new(times)));
     tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
 }
 
