@@ -102,12 +102,20 @@ impl Map {
     }
 
     pub(crate) fn set_word(&self, offset: u32, word: u64) {
-        self.words()[offset as usize / 8].store(word.to_le(), Ordering::Relaxed);
+        store(
+            &self.words()[offset as usize / 8],
+            word.to_le(),
+            Ordering::Relaxed,
+        );
     }
 
     /// Stores a word behind everything that this thread has stored before.
     pub(crate) fn publish_word(&self, offset: u32, word: u64) {
-        self.words()[offset as usize / 8].store(word.to_le(), Ordering::Release);
+        store(
+            &self.words()[offset as usize / 8],
+            word.to_le(),
+            Ordering::Release,
+        );
     }
 
     /// Writes bytes, the last word filled up with zeros.
@@ -116,12 +124,13 @@ impl Map {
         let words = &self.words()[first..first + bytes.len().div_ceil(8)];
         let (whole, rest) = bytes.as_chunks::<8>();
         for (word, bytes) in words.iter().zip(whole) {
-            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+            store(word, u64::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
         if !rest.is_empty() {
             let mut last = [0; 8];
             last[..rest.len()].copy_from_slice(rest);
-            words[whole.len()].store(u64::from_ne_bytes(last), Ordering::Relaxed);
+            let last = u64::from_ne_bytes(last);
+            store(&words[whole.len()], last, Ordering::Relaxed);
         }
     }
 
@@ -135,6 +144,16 @@ impl Map {
         }
         bytes.truncate(length);
     }
+}
+
+/// Every store goes through here, so that tests can have a process die between any two.
+#[inline]
+fn store(word: &AtomicU64, value: u64, order: Ordering) {
+    #[cfg(test)]
+    if !crate::tests::dying::may_store() {
+        return;
+    }
+    word.store(value, order);
 }
 
 #[cfg(test)]

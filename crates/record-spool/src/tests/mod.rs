@@ -1,6 +1,7 @@
 //! What holds across modules, shown against a real directory or a simulated one.
 
 mod contract;
+pub(crate) mod dying;
 mod faults;
 mod fixture;
 mod model;

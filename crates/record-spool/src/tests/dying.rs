@@ -1,0 +1,122 @@
+//! A process dies between any two words that it stores. What it had appended is there, what it was
+//! appending is there as a whole or not at all, and nothing looks damaged.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use super::sim::SimFs;
+use crate::frame::{HEADER_BYTES, Head, PayloadSum, frame_bytes};
+use crate::fs::Fs;
+use crate::segment::{Pages, Segment, file_name};
+use crate::{Entry, dump_bytes};
+
+thread_local! {
+    /// So many words this thread still stores; without a number it lives.
+    static STORES_LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Counts a store. `false` once the thread is as good as dead: what it stores goes nowhere.
+pub(crate) fn may_store() -> bool {
+    let left = STORES_LEFT.get();
+    STORES_LEFT.set(left.map(|left| left.saturating_sub(1)));
+    left != Some(0)
+}
+
+type Frames = Vec<(Head, Vec<u8>)>;
+
+fn frame(sequence: u64, length: u32) -> (Head, Vec<u8>) {
+    let head = Head {
+        sequence,
+        kind: 7,
+        pinned: sequence.is_multiple_of(2),
+        copied: false,
+        length,
+    };
+    (head, vec![0xA5; length as usize])
+}
+
+/// A file that was full in its former life, so that no byte of it is zero by chance.
+fn used(fs: &SimFs) -> Segment {
+    let dir = Path::new("/");
+    let former = Segment::create(fs, dir, 1, 4_096, Pages::Later).expect("made");
+    former.begin(1);
+    let mut offset = HEADER_BYTES;
+    for sequence in 1.. {
+        let (head, payload) = frame(sequence, 40);
+        if offset + frame_bytes(head.length) > former.limit() {
+            break;
+        }
+        former.write(offset, head, &payload, PayloadSum::of(&payload));
+        offset += former.bytes_of(offset);
+    }
+    let segment = former.reuse(fs, dir, 2).expect("renamed");
+    segment.begin(100);
+    segment
+}
+
+/// Appends until the end or its death; returns how many appends were over before that.
+fn append(segment: &Segment, frames: &Frames) -> usize {
+    let mut offset = HEADER_BYTES;
+    for (count, (head, payload)) in frames.iter().enumerate() {
+        segment.write(offset, *head, payload, PayloadSum::of(payload));
+        if STORES_LEFT.get() == Some(0) {
+            return count;
+        }
+        offset += segment.bytes_of(offset);
+    }
+    frames.len()
+}
+
+/// The frames that the next process finds.
+fn find(fs: &SimFs, segment: &Segment) -> Frames {
+    let (map, length) = fs.open(&segment.path).expect("there").read().expect("read");
+    let mut bytes = Vec::new();
+    map.read(0, length as usize, &mut bytes);
+    let mut found = Frames::new();
+    let report = dump_bytes(&file_name(2), &bytes, |_, entry| {
+        if let Some(Entry::Frame {
+            sequence,
+            kind,
+            pinned,
+            copied,
+            payload,
+            ..
+        }) = entry
+        {
+            let head = Head {
+                sequence,
+                kind,
+                pinned,
+                copied,
+                length: payload.len() as u32,
+            };
+            found.push((head, payload.to_vec()));
+        }
+    });
+    assert_eq!((report.damaged_bytes, report.damaged_frames), (0, 0));
+    found
+}
+
+#[test]
+fn e01_a_process_may_die_between_any_two_stores_of_its_appends() {
+    let lengths = [0, 5, 8, 13, 200, 1].into_iter();
+    let frames: Frames = lengths
+        .zip(100..)
+        .map(|(length, at)| frame(at, length))
+        .collect();
+    for stores in 0.. {
+        let fs = SimFs::default();
+        let segment = used(&fs);
+        STORES_LEFT.set(Some(stores));
+        let appended = append(&segment, &frames);
+        STORES_LEFT.set(None);
+        let found = find(&fs, &segment);
+        assert_eq!(found, frames[..found.len()], "after {stores} stores");
+        let is_there = found.len() == appended || found.len() == appended + 1;
+        assert!(is_there, "{appended} appended, {} found", found.len());
+        if appended == frames.len() {
+            assert!(stores > 30, "each word is stored by itself");
+            return;
+        }
+    }
+}
