@@ -23,7 +23,8 @@ macro_rules! live_handle {
         }
 
         /// Removes it: its commands are refused from now on, what runs goes on, a schedule that it had
-        /// is over, and the history says when it was removed. While the store is away that is kept and written later. If the same
+        /// is over, and the history says when it was removed. While the store is away that is kept and
+        /// written later. If the same
         /// key is registered anew, before or after, it lives. Idempotent.
         ///
         /// # Errors
