@@ -298,6 +298,7 @@ impl Builder {
 fn limits(config: &Config) -> Limits {
     Limits {
         queue_max: config.queue_max,
+        batch_max: config.batch_max,
         ripe_at: config.ripe_at(),
         policy: Policy {
             app: config.record_app,

@@ -198,13 +198,7 @@ impl Drain {
     }
 
     async fn write(&mut self) {
-        let Tools {
-            intake,
-            session,
-            config,
-            ..
-        } = &self.tools;
-        let parcel = intake.take(config.batch_max, session);
+        let parcel = self.tools.intake.take(&self.tools.session);
         self.since = None;
         self.retried = false;
         self.attempt(parcel).await;

@@ -113,6 +113,7 @@ pub async fn replay(store: impl Store, dir: &Path) -> Result<Replayed, ReplayErr
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let limits = Limits {
         queue_max: 1,
+        batch_max: 1,
         ripe_at: 1,
         policy: Policy::default(),
     };

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::losses::{Losses, entity_of};
 use crate::parcel::{Held, Load};
-use crate::queue::{Queue, Taken};
+use crate::queue::Queue;
 use crate::recording::Policy;
 use crate::spooling::Spooling;
 
@@ -37,6 +37,8 @@ pub(crate) struct Intake {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) queue_max: usize,
+    /// How many are taken at once.
+    pub(crate) batch_max: usize,
     pub(crate) ripe_at: usize,
     pub(crate) policy: Policy,
 }
@@ -97,8 +99,8 @@ impl Intake {
         spooling: Option<Arc<Spooling>>,
     ) -> Self {
         let queue = match &spooling {
-            Some(_) => Queue::Spool { unread: 0 },
-            None => Queue::default(),
+            Some(_) => Queue::default(),
+            None => Queue::in_memory(limits.batch_max),
         };
         Self {
             state: Mutex::new(State {
@@ -359,15 +361,13 @@ impl State {
     }
 
     fn give_up_all(&mut self, left: u64, now: Moment) {
-        let mut queued = Taken::default();
-        let _ = self.queue.take(usize::MAX, &mut queued);
         let returned = std::mem::take(&mut self.returned);
-        let known = returned
-            .iter()
-            .flat_map(Load::records)
-            .chain(&queued.records);
+        let batches =
+            std::iter::from_fn(|| Some(self.queue.take()).filter(|batch| !batch.is_empty()));
+        let queued: Vec<_> = batches.collect();
+        let known = returned.iter().flat_map(Load::records);
         let mut named = 0;
-        for record in known {
+        for record in known.chain(queued.iter().flatten()) {
             self.lose(DropReason::Shutdown, Some(&record.subject), 1, now);
             named += 1;
         }
@@ -448,8 +448,8 @@ impl State {
         if is_news {
             self.news.crowded = Some(held);
         }
-        if let Queue::Memory(records) = &mut self.queue {
-            records.push_back(record);
+        if let Queue::Memory(batches) = &mut self.queue {
+            batches.push(record);
         }
         self.accepted(is_news, limits)
     }

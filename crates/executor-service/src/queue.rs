@@ -15,8 +15,18 @@ pub(crate) struct Slots(Vec<Position>);
 
 /// The queue. Its owner keeps its counts, and the bound of the one in memory.
 pub(crate) enum Queue {
-    Memory(VecDeque<ExecutionRecord>),
+    Memory(Batches),
     Spool { unread: usize },
+}
+
+/// Records in the batches in which they will be taken: none is moved twice, and whoever offers one never
+/// waits for a thousand that are being taken.
+pub(crate) struct Batches {
+    /// Of `batch_max` records each, the oldest first.
+    full: VecDeque<Vec<ExecutionRecord>>,
+    /// The newest ones.
+    last: Vec<ExecutionRecord>,
+    batch_max: usize,
 }
 
 /// What was taken at once.
@@ -28,28 +38,48 @@ pub(crate) struct Taken {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self::Memory(VecDeque::new())
+        Self::Spool { unread: 0 }
     }
 }
 
 impl Queue {
+    /// An empty one in memory.
+    pub(crate) const fn in_memory(batch_max: usize) -> Self {
+        Self::Memory(Batches {
+            full: VecDeque::new(),
+            last: Vec::new(),
+            batch_max,
+        })
+    }
+
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Memory(records) => records.len(),
+            Self::Memory(batches) => batches.full.len() * batches.batch_max + batches.last.len(),
             Self::Spool { unread, .. } => *unread,
         }
     }
 
-    /// Takes up to `max` records that were put in memory.
-    pub(crate) fn take(&mut self, max: usize, taken: &mut Taken) -> usize {
+    /// Takes the oldest batch that was put in memory. Empty if there is none.
+    pub(crate) fn take(&mut self) -> Vec<ExecutionRecord> {
         match self {
-            Self::Memory(records) => {
-                let count = max.min(records.len());
-                taken.records.extend(records.drain(..count));
-                count
+            Self::Memory(batches) => {
+                let oldest = batches.full.pop_front();
+                oldest.unwrap_or_else(|| std::mem::take(&mut batches.last))
             }
-            Self::Spool { .. } => 0,
+            Self::Spool { .. } => Vec::new(),
         }
+    }
+}
+
+impl Batches {
+    /// Inlined: a record is too large to be moved more often than it must.
+    #[inline]
+    pub(crate) fn push(&mut self, record: ExecutionRecord) {
+        if self.last.len() == self.batch_max {
+            let next = Vec::with_capacity(self.batch_max);
+            self.full.push_back(std::mem::replace(&mut self.last, next));
+        }
+        self.last.push(record);
     }
 }
 

@@ -7,19 +7,16 @@ use executor_core::ports::{Batch, Session};
 
 use crate::intake::Intake;
 use crate::parcel::{Held, Load, Parcel};
-use crate::queue::Taken;
+use crate::queue::{Slots, Taken};
 use crate::spooling::Spooling;
 
-/// How many records are moved under one lock.
-const SLICE: usize = 32;
-
 impl Intake {
-    /// Takes up to `max` records, the oldest first.
-    pub(crate) fn take(self: &Arc<Self>, max: usize, session: &Arc<Session>) -> Parcel {
+    /// Takes a batch of records, the oldest ones.
+    pub(crate) fn take(self: &Arc<Self>, session: &Arc<Session>) -> Parcel {
         let first = self.oldest_queued();
         let taken = match self.spooling() {
-            Some(spooling) => self.take_from_spool(spooling, max),
-            None => self.take_from_memory(max),
+            Some(spooling) => self.take_from_spool(spooling, self.limits.batch_max),
+            None => self.take_from_memory(),
         };
         let session = Arc::clone(session);
         let records = taken.records;
@@ -34,18 +31,13 @@ impl Intake {
         Parcel::new(Arc::clone(self), load)
     }
 
-    fn take_from_memory(&self, max: usize) -> Taken {
-        let mut taken = Taken::default();
-        // In slices: whoever offers waits for no more than one of them.
-        loop {
-            let slice = SLICE.min(max - taken.records.len());
-            let mut state = self.state();
-            let count = state.queue.take(slice, &mut taken);
-            state.in_hand += count;
-            drop(state);
-            if count == 0 {
-                return taken;
-            }
+    fn take_from_memory(&self) -> Taken {
+        let mut state = self.state();
+        let records = state.queue.take();
+        state.in_hand += records.len();
+        Taken {
+            records,
+            slots: Slots::default(),
         }
     }
 
