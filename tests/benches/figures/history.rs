@@ -73,10 +73,11 @@ pub(crate) fn measure() {
         let reader = SqliteReader::new(database.path().to_str().unwrap()).unwrap();
         ask_all(&reader, &history).await;
         let mut next = (SPAN.as_millis() + 3_600_000) as u64;
-        for batch in [100, 1_000, 10_000] {
+        drop(store);
+        for (batch, (rollups, what)) in rows::ways() {
             let listener = &history.listeners[0];
-            let stored = rows::onto(&database, &store, listener, &mut next, batch).await;
-            println!("{}", crate::stored(&stored, batch));
+            let stored = rows::onto(&database, listener, &mut next, batch, rollups).await;
+            println!("{}   {what}", crate::stored(&stored, batch));
         }
     });
 }

@@ -65,9 +65,9 @@ fn executions() {
 }
 
 fn store() {
-    for batch in [100, 1_000, 10_000] {
-        let stored = rows::measure(batch);
-        println!("{}", self::stored(&stored, batch));
+    for (batch, (rollups, what)) in rows::ways() {
+        let stored = rows::measure(batch, rollups);
+        println!("{}   {what}", self::stored(&stored, batch));
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use executor_core::ports::{Batch, RecordStore, RegistrationStore, SessionStore};
+use executor_core::ports::{Batch, RecordStore, RegistrationStore, Session, SessionStore};
 use executor_core::{ExecutionRecord, ListenerId, ListenerKey, ListenerRegistration};
 use executor_testkit::{TempDatabase, listener, record, session};
 use rusqlite::{Connection, params};
@@ -17,12 +17,32 @@ const ROWS: usize = 100_000;
 /// Listeners that take turns, as in a program with some handlers.
 const LISTENERS: usize = 50;
 
-pub(crate) fn measure(batch: usize) -> Pairs {
+/// Whether the rows are rolled up while they are written, or before and after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rollups {
+    Included,
+    Apart,
+}
+
+/// The store rolls up every ten thousand rows: fewer of them are only written.
+const ROLLED_UP_EVERY: usize = 10_000;
+
+/// What is measured: rows in a transaction, and whether they are rolled up meanwhile.
+pub(crate) fn ways() -> impl Iterator<Item = (usize, (Rollups, &'static str))> {
+    let rollups = [
+        (Rollups::Apart, "alone"),
+        (Rollups::Included, "rollups included"),
+    ];
+    let batches = [100, 1_000, 10_000].into_iter();
+    batches.flat_map(move |batch| rollups.map(|rollups| (batch, rollups)))
+}
+
+pub(crate) fn measure(batch: usize, rollups: Rollups) -> Pairs {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut pairs = Pairs::default();
     for turn in 0..=TURNS / 3 {
         let (ours, bare) = (TempDatabase::new(), TempDatabase::new());
-        let ours = runtime.block_on(through_the_store(&ours, batch));
+        let ours = runtime.block_on(through_the_store(&ours, batch, rollups));
         let bare = runtime.block_on(through_rusqlite(&bare, batch));
         if turn > 0 {
             pairs.ours.push(ROWS as f64 / ours.as_secs_f64());
@@ -36,7 +56,7 @@ pub(crate) fn measure(batch: usize) -> Pairs {
 pub(crate) fn bytes_per_row() -> f64 {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let database = TempDatabase::new();
-    runtime.block_on(through_the_store(&database, 1_000));
+    runtime.block_on(through_the_store(&database, 1_000, Rollups::Included));
     let outside = Connection::open(database.path()).unwrap();
     outside
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -58,36 +78,80 @@ async fn records(store: &SqliteStore) -> Vec<ExecutionRecord> {
     made.collect()
 }
 
-async fn through_the_store(database: &TempDatabase, batch: usize) -> Duration {
-    let store = database.open().await.unwrap();
+async fn through_the_store(database: &TempDatabase, batch: usize, rollups: Rollups) -> Duration {
+    let mut store = database.open().await.unwrap();
     let records = records(&store).await;
-    let session = session();
-    let batches: Vec<Arc<Batch>> = records
-        .chunks(batch)
-        .map(|records| {
-            Arc::new(Batch {
-                session: Arc::clone(&session),
-                records: records.to_vec(),
-            })
-        })
-        .collect();
-    let begun = Instant::now();
-    for batch in batches {
-        store.persist(batch).await.unwrap();
+    let batches = batches_of(&session(), &records, batch);
+    write(&mut store, database, batches, rollups).await
+}
+
+/// How long the store takes to write these batches, and to roll them up unless that is done apart.
+async fn write(
+    store: &mut SqliteStore,
+    database: &TempDatabase,
+    batches: Vec<Arc<Batch>>,
+    rollups: Rollups,
+) -> Duration {
+    let at_once = match rollups {
+        Rollups::Included => batches.len(),
+        Rollups::Apart => ((ROLLED_UP_EVERY - 1) / batches[0].records.len()).max(1),
+    };
+    let mut took = Duration::ZERO;
+    for batches in batches.chunks(at_once) {
+        let begun = Instant::now();
+        for batch in batches {
+            store.persist(Arc::clone(batch)).await.unwrap();
+        }
+        took += begun.elapsed();
+        if rollups == Rollups::Apart {
+            roll_up(store, database).await;
+        }
     }
-    begun.elapsed()
+    took
+}
+
+fn batches_of(
+    session: &Arc<Session>,
+    records: &[ExecutionRecord],
+    batch: usize,
+) -> Vec<Arc<Batch>> {
+    let batches = records.chunks(batch);
+    batches.map(|records| batch_of(session, records)).collect()
+}
+
+fn batch_of(session: &Arc<Session>, records: &[ExecutionRecord]) -> Arc<Batch> {
+    Arc::new(Batch {
+        session: Arc::clone(session),
+        records: records.to_vec(),
+    })
+}
+
+/// Has all rows rolled up that are not: opening a store does that.
+async fn roll_up(store: &mut SqliteStore, database: &TempDatabase) {
+    *store = database.open().await.unwrap();
+    let outside = Connection::open(database.path()).unwrap();
+    let left =
+        "SELECT count(*) FROM executions WHERE id > (SELECT rolled_up_to FROM rollup_progress)";
+    while outside
+        .query_row(left, [], |row| row.get::<_, i64>(0))
+        .unwrap()
+        > 0
+    {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// The same on a table that is long already, and the same one for both: rows that end from `next`
 /// milliseconds on, in turns.
 pub(crate) async fn onto(
     database: &TempDatabase,
-    store: &SqliteStore,
     listener: &(Arc<ListenerKey>, ListenerId),
     next: &mut u64,
     batch: usize,
+    rollups: Rollups,
 ) -> Pairs {
     let mut pairs = Pairs::default();
+    let mut store = database.open().await.unwrap();
     let mut connection = connection(&database.path());
     let session = session();
     let key = Arc::clone(&listener.0);
@@ -95,29 +159,24 @@ pub(crate) async fn onto(
         key,
         ..executor_testkit::listener("")
     };
-    let mut some = |count: usize| -> Vec<ExecutionRecord> {
+    let mut some = || -> Vec<ExecutionRecord> {
         let first = *next;
-        *next += count as u64;
+        *next += ROWS as u64;
         let made = (first..*next).map(|at| record(&registration, Some(listener.1), at));
         made.collect()
     };
     for _ in 0..TURNS / 3 {
-        let batches: Vec<Vec<_>> = (0..ROWS / batch).map(|_| some(batch)).collect();
+        let batches = batches_of(&session, &some(), batch);
+        let took = write(&mut store, database, batches, rollups).await;
+        pairs.ours.push(ROWS as f64 / took.as_secs_f64());
+        let records = some();
         let begun = Instant::now();
-        for records in batches {
-            let session = Arc::clone(&session);
-            store
-                .persist(Arc::new(Batch { session, records }))
-                .await
-                .unwrap();
-        }
-        pairs.ours.push(ROWS as f64 / begun.elapsed().as_secs_f64());
-        let batches: Vec<Vec<_>> = (0..ROWS / batch).map(|_| some(batch)).collect();
-        let begun = Instant::now();
-        for records in batches {
-            insert(&mut connection, &records);
+        for records in records.chunks(batch) {
+            insert(&mut connection, records);
         }
         pairs.bare.push(ROWS as f64 / begun.elapsed().as_secs_f64());
+        // What the other one wrote is not for the store's account.
+        roll_up(&mut store, database).await;
     }
     pairs
 }
