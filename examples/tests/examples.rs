@@ -13,6 +13,6 @@ fn lights_records_every_execution() {
     assert_eq!(lines[0], "motion.hall at 40 lux");
     assert!(lines[1].ends_with(": success"), "{text}");
     assert!(lines[2].ends_with(": error"), "{text}");
-    assert_eq!(lines[3], "offered 3, stored 3");
+    assert_eq!(lines[3], "offered 3, stored 3, durability process");
     assert!(directory.path().join("telemetry.db").exists());
 }

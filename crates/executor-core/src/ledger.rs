@@ -48,6 +48,34 @@ impl DropReason {
     }
 }
 
+/// What a record survives once its execution has returned.
+///
+/// ```
+/// assert_eq!(executor_core::Durability::Power.as_str(), "power");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process, at any instant. Costs no system call. The default.
+    #[default]
+    Process,
+    /// The death of the machine too, once it is synced: at most 50 ms later, and what the disk takes. The
+    /// store commits with full synchronisation as well, so that what has left the spool is not lost either.
+    Power,
+}
+
+impl Durability {
+    /// Every level, the weakest first.
+    pub const ALL: [Self; 2] = [Self::Process, Self::Power];
+
+    /// The word for it in configuration, tables and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Power => "power",
+        }
+    }
+}
+
 /// Counts of records by where they are now. Balanced at every moment at which it is read.
 ///
 /// ```
@@ -74,6 +102,8 @@ pub struct Ledger {
     pub filtered: u64,
     /// Given up, by reason, in the order of [`DropReason::ALL`].
     pub dropped: [u64; 6],
+    /// What records survive while they wait; `None` where they wait in memory, and die with the process.
+    pub durability: Option<Durability>,
 }
 
 impl Ledger {
@@ -115,6 +145,9 @@ impl fmt::Display for Ledger {
         }
         for (reason, count) in dropped.into_iter().filter(|(_, count)| *count > 0) {
             write!(f, ", dropped[{reason}] {count}")?;
+        }
+        if let Some(durability) = self.durability {
+            write!(f, ", durability {}", durability.as_str())?;
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ pub use failure::{ErrorKind, Failure, HandlerError};
 pub use guard::Guard;
 pub use handler::{Handler, HandlerFn, HandlerFuture, HandlerOutput, JobHandler};
 pub use identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SessionId, SourceTier};
-pub use ledger::{DropReason, Ledger};
+pub use ledger::{DropReason, Durability, Ledger};
 pub use limiter::RateLimiter;
 pub use outcome::{ExecutionResult, Outcome, Refused, Status, TimeoutOrigin};
 pub use ports::{

@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use executor_core::ports::{Session, Store};
-use executor_core::{BlockingPool, Clock, Redact, Redactor, RunOptions, Runner, SystemClock};
-use record_spool::{SYNC_EVERY_MAX, SpoolOptions};
+use executor_core::{
+    BlockingPool, Clock, Durability, Redact, Redactor, RunOptions, Runner, SystemClock,
+};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::completions::Ring;
-use crate::config::{Config, Durability, SpoolPlace};
+use crate::config::{Config, SpoolPlace};
 use crate::drain::{Drain, Tools};
 use crate::error_handlers::ErrorHandlers;
 use crate::intake::{Intake, Limits};
@@ -142,18 +143,9 @@ impl Builder {
     /// A spool where there is to be one. Without it the program still runs, but is told.
     fn make_spool(&self, session: &Session, vitals: &Vitals) -> Option<Arc<Spooling>> {
         let root = self.spool_root()?;
-        let options = SpoolOptions {
-            max_bytes: self.config.spool_max_bytes,
-            durability: match self.config.durability {
-                Durability::Process => record_spool::Durability::Process,
-                Durability::Power => record_spool::Durability::Power {
-                    every: SYNC_EVERY_MAX,
-                },
-            },
-            ..SpoolOptions::default()
-        };
+        let (max_bytes, durability) = (self.config.spool_max_bytes, self.config.durability);
         let is_beside = self.config.spool == SpoolPlace::Beside;
-        match Spooling::create(&root, is_beside, session, options) {
+        match Spooling::create(&root, is_beside, session, max_bytes, durability) {
             Ok(spooling) => Some(Arc::new(spooling)),
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use executor_core::RunOptions;
+use executor_core::{Durability, RunOptions};
 use thiserror::Error;
 
 use crate::recording::Recording;
@@ -88,6 +88,7 @@ pub struct Config {
     /// How many bytes the spool may take. Default 1 GiB; 32 MiB at least.
     pub spool_max_bytes: u64,
     /// What a record survives once its execution has returned. Default the process.
+    #[cfg_attr(feature = "serde", serde(with = "DurabilityWord"))]
     pub durability: Durability,
     /// Whether `start` waits for the store. Default yes. Without a spool it always does.
     pub wait_for_store: bool,
@@ -116,33 +117,13 @@ pub enum SpoolPlace {
     Memory,
 }
 
-/// What a record survives once its execution has returned.
-///
-/// ```
-/// assert_eq!(executor_service::Durability::Power.as_str(), "power");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Durability {
-    /// The death of the process, at any instant. Costs no system call. The default.
-    #[default]
+/// How a configuration spells it; its crate knows nothing of files.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(remote = "Durability", rename_all = "snake_case")]
+enum DurabilityWord {
     Process,
-    /// The death of the machine too, once it is synced: at most 50 ms later, and what the disk takes.
-    /// [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits for it. The store commits with
-    /// full synchronisation as well, so that what has left the spool is not lost either.
     Power,
-}
-
-impl Durability {
-    /// The word for it in configuration and reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Power => "power",
-        }
-    }
 }
 
 /// The least that a spool needs: four segments of 8 MiB.

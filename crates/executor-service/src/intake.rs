@@ -102,9 +102,14 @@ impl Intake {
             Some(_) => Queue::default(),
             None => Queue::in_memory(limits.batch_max),
         };
+        let counts = Ledger {
+            durability: spooling.as_ref().map(|spooling| spooling.durability()),
+            ..Ledger::default()
+        };
         Self {
             state: Mutex::new(State {
                 queue,
+                counts,
                 ..State::default()
             }),
             bell: Notify::new(),

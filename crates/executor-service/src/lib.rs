@@ -76,7 +76,8 @@ pub mod service;
 
 pub use builder::Builder;
 pub use completions::{Completion, Completions, Told};
-pub use config::{Config, Durability, SpoolPlace};
+pub use config::{Config, SpoolPlace};
+pub use executor_core::Durability;
 pub use handle::{JobHandle, ListenerHandle};
 pub use lifecycle::{ShutdownReport, StartError};
 pub use record_spool::SpoolError;

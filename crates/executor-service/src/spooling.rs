@@ -9,9 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use executor_core::ports::{ExecutionStart, Session, SessionEnd, Ticket};
 use executor_core::time::HeldTime;
-use executor_core::{DropReason, ExecutionRecord, Ledger, SessionId};
+use executor_core::{DropReason, Durability, ExecutionRecord, Ledger, SessionId};
 use record_spool::{
-    Closed, Full, NotSynced, Page, Pin, Position, Spool, SpoolError, SpoolOptions, Usage,
+    Closed, Full, NotSynced, Page, Pin, Position, SYNC_EVERY_MAX, Spool, SpoolError, SpoolOptions,
+    Usage,
 };
 use tokio::sync::oneshot;
 
@@ -71,6 +72,7 @@ pub(crate) struct Spooling {
     session: Mutex<Option<Pin>>,
     /// The sequence of the record that was appended last; the first one is 1.
     last: AtomicU64,
+    durability: Durability,
 }
 
 impl Spooling {
@@ -79,8 +81,14 @@ impl Spooling {
         root: &Path,
         is_beside: bool,
         session: &Session,
-        options: SpoolOptions,
+        max_bytes: u64,
+        durability: Durability,
     ) -> Result<Self, SpoolError> {
+        let options = SpoolOptions {
+            max_bytes,
+            durability: level_of(durability),
+            ..SpoolOptions::default()
+        };
         let (dir, page_path) = paths(root, session.id);
         // Another process that ends may take the directory of all away at this moment.
         let spool = match Spool::create(&dir, options.clone()) {
@@ -98,7 +106,13 @@ impl Spooling {
             is_beside,
             session: Mutex::new(pinned),
             last: AtomicU64::new(0),
+            durability,
         })
+    }
+
+    /// What records survive in it.
+    pub(crate) const fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Keeps a start. What finds no room is worth nothing: the record is what counts.
@@ -211,6 +225,18 @@ impl Spooling {
     }
 }
 
+/// The counter after all counts: 0 if the level is not known, else one more than its place.
+const DURABILITY: usize = 4 + 2 * DropReason::ALL.len();
+
+const fn level_of(durability: Durability) -> record_spool::Durability {
+    match durability {
+        Durability::Power => record_spool::Durability::Power {
+            every: SYNC_EVERY_MAX,
+        },
+        Durability::Process => record_spool::Durability::Process,
+    }
+}
+
 /// Puts the counts of a ledger on a page, and how many losses of each reason the store knows of.
 pub(crate) fn note_on(page: &Page, ledger: &Ledger, told: [u64; DropReason::ALL.len()]) {
     let counts = [
@@ -223,6 +249,10 @@ pub(crate) fn note_on(page: &Page, ledger: &Ledger, told: [u64; DropReason::ALL.
     for (counter, count) in counts.enumerate() {
         page.set(counter, count);
     }
+    let level = Durability::ALL
+        .iter()
+        .position(|level| Some(*level) == ledger.durability);
+    page.set(DURABILITY, level.map_or(0, |level| level as u64 + 1));
 }
 
 /// The ledger that a page tells of: what is not accounted for is spooled.
@@ -238,6 +268,10 @@ pub(crate) fn ledger_of(counters: &[u64]) -> Ledger {
     for reason in DropReason::ALL {
         ledger.add_dropped(reason, count(4 + reason as usize));
     }
+    let level = count(DURABILITY)
+        .checked_sub(1)
+        .and_then(|level| usize::try_from(level).ok());
+    ledger.durability = level.and_then(|level| Durability::ALL.get(level).copied());
     let ends = ledger.stored + ledger.filtered + ledger.total_dropped();
     ledger.spooled = (ledger.offered + ledger.recovered).saturating_sub(ends);
     ledger

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Gap, Session, SessionStatus};
 use executor_core::{
-    DropReason, Failure, JobKey, Ledger, ListenerKey, SessionId, Subject, Timestamp,
+    DropReason, Durability, Failure, JobKey, Ledger, ListenerKey, SessionId, Subject, Timestamp,
 };
 
 use crate::history::{Page, uuid_of};
@@ -99,6 +99,7 @@ struct SessionRow {
     dropped_unstorable: i64,
     dropped_damaged: i64,
     dropped_shutdown: i64,
+    durability: Option<String>,
 }
 
 impl SessionRow {
@@ -111,7 +112,14 @@ impl SessionRow {
         ];
         let unknown = |what, value: String| QueryError::unknown("sessions", self.id, what, &value);
         let status = STATUSES.into_iter().find(|it| it.as_str() == self.status);
-        let ledger = self.ledger();
+        let durability = self.durability.as_deref().map(|word| {
+            let known = Durability::ALL.into_iter().find(|it| it.as_str() == word);
+            known.ok_or_else(|| unknown("durability", word.to_owned()))
+        });
+        let ledger = Ledger {
+            durability: durability.transpose()?,
+            ..self.ledger()
+        };
         Ok(StoredSession {
             row: self.id,
             session: Session {

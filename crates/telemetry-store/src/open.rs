@@ -27,6 +27,9 @@ pub(crate) const APPLICATION_ID: i64 = 0x6378_7263;
 /// How long the writer waits inside SQLite for another process's lock. Longer waits belong to
 /// whoever retries: a thread that waits inside SQLite cannot be called back.
 const WRITER_BUSY_TIMEOUT_MS: u32 = 200;
+
+/// How long it waits for one that has been held for long: SQLite would look at it a dozen times a try.
+const LONG_HELD_BUSY_TIMEOUT_MS: u32 = 1;
 /// While opening nobody is served yet, and another starter may be migrating.
 const OPENING_BUSY_TIMEOUT_MS: u32 = 10_000;
 
@@ -37,6 +40,8 @@ pub(crate) enum Patience {
     Opening,
     /// Somebody waits for an answer, and will ask again.
     Serving,
+    /// The same, after many were turned away.
+    LittleLeft,
 }
 
 impl Patience {
@@ -44,9 +49,16 @@ impl Patience {
         match self {
             Self::Opening => OPENING_BUSY_TIMEOUT_MS,
             Self::Serving => WRITER_BUSY_TIMEOUT_MS,
+            Self::LittleLeft => LONG_HELD_BUSY_TIMEOUT_MS,
         }
     }
+
+    /// Has this connection wait like this from now on.
+    pub(crate) fn set(self, connection: &mut SqliteConnection) -> QueryResult<()> {
+        connection.batch_execute(&format!("PRAGMA busy_timeout = {}", self.ms()))
+    }
 }
+
 /// How soon to look again at what another process is about to finish.
 pub(crate) const LOOK_AGAIN_MS: u32 = 20;
 

@@ -26,6 +26,7 @@ diesel::table! {
         dropped_unstorable -> BigInt,
         dropped_damaged -> BigInt,
         dropped_shutdown -> BigInt,
+        durability -> Nullable<Text>,
     }
 }
 

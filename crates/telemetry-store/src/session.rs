@@ -5,7 +5,7 @@ use std::ops::Range;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Session, SessionEnd, SessionStatus};
-use executor_core::{DropReason, Ledger, SessionId, Timestamp};
+use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 
 use crate::schema::sessions;
 use crate::summary::ID_SLACK_US;
@@ -190,6 +190,8 @@ struct LedgerColumns {
     dropped_unstorable: i64,
     dropped_damaged: i64,
     dropped_shutdown: i64,
+    /// Nothing here leaves what the row says.
+    durability: Option<&'static str>,
 }
 
 impl From<&Ledger> for LedgerColumns {
@@ -209,6 +211,7 @@ impl From<&Ledger> for LedgerColumns {
             dropped_unstorable: dropped(DropReason::Unstorable),
             dropped_damaged: dropped(DropReason::Damaged),
             dropped_shutdown: dropped(DropReason::Shutdown),
+            durability: ledger.durability.map(Durability::as_str),
         }
     }
 }

@@ -29,7 +29,13 @@ struct Live {
     connection: SqliteConnection,
     anchor: Anchor,
     commits: Commits,
+    /// How many requests in a row another process's lock has turned away.
+    turned_away: u32,
 }
+
+/// Another process that has turned so many requests away does not let go within a fifth of a second: from
+/// then on it is looked at once a try, until one succeeds.
+const TURNED_AWAY_MAX: u32 = 2;
 
 /// What every connection of a writer is opened with.
 struct Home {
@@ -73,7 +79,27 @@ impl Live {
             connection,
             anchor,
             commits,
+            turned_away: 0,
         })
+    }
+
+    /// Waiting inside SQLite is waking up a dozen times: worth it only where it may help.
+    fn learn(&mut self, is_locked: bool) {
+        let was_patient = self.turned_away < TURNED_AWAY_MAX;
+        self.turned_away = if is_locked {
+            self.turned_away.saturating_add(1)
+        } else {
+            0
+        };
+        let patience = match self.turned_away < TURNED_AWAY_MAX {
+            same if same == was_patient => return,
+            true => Patience::Serving,
+            false => Patience::LittleLeft,
+        };
+        if let Err(error) = patience.set(&mut self.connection) {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "the writer waits for locks as it did before");
+        }
     }
 
     /// After some work: whether its outcome can be believed, and the connection used on.
@@ -81,6 +107,7 @@ impl Live {
     /// A lock that another process holds says nothing about the connection. After anything else that
     /// passes, such as a full disk, SQLite may have ended a transaction that diesel believes open.
     fn after<T>(&mut self, result: &QueryResult<T>) -> (Hold, After) {
+        self.learn(result.as_ref().is_err_and(is_lock));
         let hold = self.anchor.hold();
         if hold == Hold::NoLog {
             // What was committed before is in a file that nobody else can find any more.
@@ -343,107 +370,5 @@ fn answer(request: Request, live: Option<Live>, home: &Home) -> Option<Live> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use diesel::RunQueryDsl;
-    use diesel::connection::SimpleConnection;
-
-    async fn writer(directory: &tempfile::TempDir) -> Writer {
-        let path = directory.path().join("telemetry.db");
-        let target = Target::parse(path.to_str().unwrap()).unwrap();
-        Writer::start(target).await.unwrap().0
-    }
-
-    #[tokio::test]
-    async fn commits_wait_for_the_medium_once_that_is_asked_for() {
-        #[derive(diesel::QueryableByName)]
-        struct Level {
-            #[diesel(sql_type = diesel::sql_types::BigInt)]
-            synchronous: i64,
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let writer = writer(&directory).await;
-        let level = async || {
-            let asked = writer.call("asking", |connection| {
-                diesel::sql_query("PRAGMA synchronous").get_result::<Level>(connection)
-            });
-            asked.await.unwrap().synchronous
-        };
-        assert_eq!(level().await, 1);
-        writer.sync_commits();
-        assert_eq!(level().await, 2);
-    }
-
-    #[tokio::test]
-    async fn a_request_that_panics_inside_a_transaction_costs_only_itself() {
-        let directory = tempfile::tempdir().unwrap();
-        let writer = writer(&directory).await;
-        for _ in 0..3 {
-            let panicked = writer
-                .call("panicking", |connection| -> QueryResult<()> {
-                    connection.batch_execute("BEGIN IMMEDIATE; DELETE FROM sessions")?;
-                    panic!("half-way");
-                })
-                .await;
-            assert!(!panicked.unwrap_err().answered);
-            let next = writer.call("going on", |connection| {
-                connection.batch_execute("BEGIN IMMEDIATE; COMMIT")
-            });
-            next.await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn c04_a_full_disk_inside_a_transaction_is_transient_and_passes() {
-        use executor_core::Fate;
-        use executor_core::ports::Batch;
-        let directory = tempfile::tempdir().unwrap();
-        let writer = writer(&directory).await;
-        let listener = executor_testkit::listener("hall");
-        let records = (0..2_000).map(|at| executor_testkit::record(&listener, None, at));
-        let batch = std::sync::Arc::new(Batch {
-            session: executor_testkit::session(),
-            records: records.collect(),
-        });
-        let full = std::sync::Arc::clone(&batch);
-        let refused = writer
-            .call("storing a batch", move |connection| {
-                connection.batch_execute("PRAGMA max_page_count = 60")?;
-                crate::persist::persist(connection, &full)
-            })
-            .await;
-        assert_eq!(refused.unwrap_err().class, ErrorClass::Transient);
-        let again = writer.call("storing a batch", move |connection| {
-            crate::persist::persist(connection, &batch)
-        });
-        assert_eq!(again.await.unwrap(), vec![Fate::Detached; 2_000]);
-    }
-    /// Stores of one process share a writer: two of them stand for two processes.
-    #[tokio::test]
-    async fn d07_writers_of_two_processes_take_turns_and_take_no_id_twice() {
-        use crate::schema::executions;
-        use diesel::QueryDsl;
-        use executor_core::Fate;
-        use executor_core::ports::Batch;
-        let directory = tempfile::tempdir().unwrap();
-        let (one, two) = (writer(&directory).await, writer(&directory).await);
-        let listener = executor_testkit::listener("hall");
-        for turn in 0..20_u64 {
-            for writer in [&one, &two] {
-                let record = |at| executor_testkit::record(&listener, None, turn * 10 + at);
-                let batch = Batch {
-                    session: executor_testkit::session(),
-                    records: (0..10).map(record).collect(),
-                };
-                let stored = writer.call("storing a batch", move |connection| {
-                    crate::persist::persist(connection, &batch)
-                });
-                assert_eq!(stored.await.unwrap(), vec![Fate::Detached; 10]);
-            }
-        }
-        let counted = one.call("counting", |connection| {
-            executions::table.count().get_result::<i64>(connection)
-        });
-        assert_eq!(counted.await.unwrap(), 400);
-    }
-}
+#[path = "writer_tests.rs"]
+mod tests;

@@ -92,6 +92,36 @@ async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     .await
 }
 
+#[test]
+fn e01_the_ledger_says_which_level_holds_in_memory_and_in_the_row_after_a_crash_too() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let in_memory = Config {
+        spool: SpoolPlace::Memory,
+        ..config(root.path())
+    };
+    let level = |config: Config| {
+        life(async {
+            let executor = start(&store, config).await;
+            executor.flush().await;
+            let level = executor.ledger().durability;
+            executor.shutdown(Duration::from_secs(5)).await;
+            level
+        })
+    };
+    assert_eq!(level(in_memory), None);
+    let power = Config {
+        durability: Durability::Power,
+        ..config(root.path())
+    };
+    assert_eq!(level(power), Some(Durability::Power));
+    let (dead, _) = crashed(&store, root.path(), 1);
+    assert_eq!(level(config(root.path())), Some(Durability::Process));
+    assert_eq!(
+        store.session(dead).unwrap().1.durability,
+        Some(Durability::Process)
+    );
+}
+
 /// In real time: the file system knows no other.
 #[tokio::test]
 async fn e01_with_power_records_are_synced_and_the_store_is_asked_to_sync_its_commits() {

@@ -4,7 +4,7 @@ use executor_core::ports::{
     Gap, Housekeeping, RegistrationId, RegistrationStore, SessionEnd, SessionStatus, SessionStore,
 };
 use executor_core::registration::{Overlap, ScheduleText};
-use executor_core::{DropReason, Failure, Ledger, SessionId, Timestamp};
+use executor_core::{DropReason, Durability, Failure, Ledger, SessionId, Timestamp};
 use executor_testkit as kit;
 use telemetry_store::{Page, Registered, Standing, Window};
 
@@ -32,6 +32,7 @@ async fn d09_sessions_are_listed_with_their_ledgers_the_latest_first() {
     let mut ledger = Ledger {
         offered: 7,
         stored: 4,
+        durability: Some(Durability::Process),
         ..Ledger::default()
     };
     ledger.add_dropped(DropReason::Damaged, 3);

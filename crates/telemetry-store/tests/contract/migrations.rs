@@ -83,7 +83,7 @@ async fn an_older_database_is_not_read_before_it_is_migrated() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("lacks the migration") && error.contains("_sessions_view"),
+        error.contains("lacks the migration") && error.contains("_durability"),
         "{error}"
     );
 }

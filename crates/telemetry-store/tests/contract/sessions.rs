@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use executor_core::ports::{Gap, Housekeeping, SessionEnd, SessionStatus, SessionStore};
-use executor_core::{DropReason, Failure, Ledger, Subject, Timestamp};
+use executor_core::{DropReason, Durability, Failure, Ledger, Subject, Timestamp};
 use executor_testkit as kit;
 
 use telemetry_store::SqliteStore;
@@ -19,6 +19,7 @@ fn ledger() -> Ledger {
         spooled: 4,
         filtered: 5,
         dropped: [0; 6],
+        durability: Some(Durability::Power),
     };
     for (count, reason) in DropReason::ALL.into_iter().enumerate() {
         ledger.add_dropped(reason, 10 + count as u64);
@@ -42,10 +43,10 @@ async fn d04_a_session_ends_with_its_status_its_reason_and_its_ledger() {
     store.close_session(session.id, end).await.unwrap();
     let row = "SELECT concat_ws('|', host, pid, status, error_type, stopped_us, offered, recovered, \
                stored, waiting, spooled, filtered, dropped_overflow, dropped_exhausted, \
-               dropped_constraint, dropped_unstorable, dropped_damaged, dropped_shutdown) \
+               dropped_constraint, dropped_unstorable, dropped_damaged, dropped_shutdown, durability) \
                FROM sessions";
     let expected =
-        "testhost|4711|failure|TimeoutError|1767225700000000|20|1|2|3|4|5|10|11|12|13|14|15";
+        "testhost|4711|failure|TimeoutError|1767225700000000|20|1|2|3|4|5|10|11|12|13|14|15|power";
     assert_eq!(database.text(row), expected);
 }
 
