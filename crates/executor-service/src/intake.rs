@@ -44,6 +44,16 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Once no more than this wait, what was full has room again. A spool has another measure: it has, at
+    /// the latest, when the drain has caught up.
+    const fn roomy_at(&self, has_spool: bool) -> usize {
+        if has_spool {
+            self.batch_max
+        } else {
+            self.queue_max / 2
+        }
+    }
+
     /// From so many waiting records on the queue is said to be crowded.
     const fn crowded_at(&self) -> usize {
         self.queue_max - self.queue_max / 4
@@ -172,7 +182,7 @@ impl Intake {
                 _ => state.counts.stored += 1,
             }
         }
-        if self.spooling.is_some() || state.queue.len() <= self.limits.queue_max / 2 {
+        if state.queue.len() <= self.limits.roomy_at(self.spooling.is_some()) {
             state.end_overflow();
         }
         let wake = state.wants_watchman();

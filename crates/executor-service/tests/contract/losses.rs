@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::{DropReason, ErrorClass, Event, HandlerError, Status, Subject};
-use executor_service::{Config, Recording};
-use executor_testkit::Fault;
+use executor_service::{CommandExecutor, Config, Recording, SpoolPlace};
+use executor_testkit::{Fault, MemoryStore};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -91,6 +91,51 @@ async fn c09_an_episode_of_overflow_is_a_row_of_the_history() {
     }
     fixture.stop().await;
     assert_eq!(fixture.store.gaps().len(), 2);
+}
+
+/// In real time, as whatever is about files: into the smallest spool there is, full, and emptied slowly.
+#[tokio::test]
+async fn c09_while_a_full_spool_is_emptied_its_episode_of_overflow_goes_on() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let config = Config {
+        spool: SpoolPlace::At(root.path().to_owned()),
+        spool_max_bytes: 32 << 20,
+        batch_max: 10,
+        wait_for_store: false,
+        ..Config::default()
+    };
+    store.go_away();
+    let builder = CommandExecutor::builder(store.clone()).config(config);
+    let executor = builder.start().await.unwrap();
+    let job = executor.job("lights", "long");
+    let arguments = format!("\"{}\"", "x".repeat(65_000));
+    let job = job.record_arguments(arguments).handler_fn(|| async {});
+    let job = job.register().await.unwrap();
+    let lost = || executor.ledger().dropped(DropReason::Overflow);
+    let run = async || drop(executor.execute(job.run_now()).await.unwrap());
+    while lost() == 0 {
+        run().await;
+    }
+    store.inject(vec![Fault::Slow(Duration::from_millis(10)); 30]);
+    store.come_back();
+    let (mut known, mut seen) = (lost(), 0);
+    let flushed = executor.flush();
+    tokio::pin!(flushed);
+    while !tokio::select! { () = &mut flushed => true, () = sleep(Duration::from_millis(1)) => false }
+    {
+        run().await;
+        seen += u32::from(lost() > std::mem::replace(&mut known, lost()));
+    }
+    assert!(seen > 3, "it stayed full for some batches");
+    let report = executor.shutdown(Duration::from_secs(5)).await;
+    let gaps = store.gaps();
+    assert_eq!(
+        gaps.len(),
+        1,
+        "{:?}",
+        gaps.iter().map(|gap| gap.count).collect::<Vec<_>>()
+    );
+    assert_eq!(gaps[0].count, report.ledger.dropped(DropReason::Overflow));
 }
 
 async fn ends(_: Arc<Event>) -> Result<(), HandlerError> {
