@@ -102,7 +102,8 @@ pub struct Ledger {
     pub filtered: u64,
     /// Given up, by reason, in the order of [`DropReason::ALL`].
     pub dropped: [u64; 6],
-    /// What records survive while they wait; `None` where they wait in memory, and die with the process.
+    /// What records survive while they wait, as the spool was made; `None` where they wait in memory and die
+    /// with the process, and in a session's row as long as it is not known.
     pub durability: Option<Durability>,
 }
 

@@ -39,6 +39,21 @@ impl Timestamp {
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(micros(duration)))
     }
+
+    /// How long after `earlier` this is; zero if it is before that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use executor_core::Timestamp;
+    ///
+    /// let (begun, ended) = (Timestamp::from_micros(1_000), Timestamp::from_micros(1_200));
+    /// assert_eq!(ended.saturating_duration_since(begun), Duration::from_micros(200));
+    /// assert_eq!(begun.saturating_duration_since(ended), Duration::ZERO);
+    /// ```
+    pub fn saturating_duration_since(self, earlier: Self) -> Duration {
+        let micros = self.0.saturating_sub(earlier.0);
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
 }
 
 impl From<SystemTime> for Timestamp {

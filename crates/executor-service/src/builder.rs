@@ -97,8 +97,8 @@ impl Builder {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future starts nothing; a session that was opened already is left open and
-    /// found `crashed` by whoever looks next.
+    /// Dropping the future starts nothing and leaves no spool behind; a session that was opened already is
+    /// left open and found `crashed` by whoever looks next.
     pub async fn start(self) -> Result<CommandExecutor, StartError> {
         self.config.validate()?;
         let session = Arc::new(session::new(self.clock.as_ref()));
@@ -106,14 +106,11 @@ impl Builder {
         if self.config.durability == Durability::Power {
             self.store.sync_commits();
         }
-        let spooling = self.make_spool(&session, &vitals);
-        if self.config.wait_for_store || spooling.is_none() {
-            let opened = self.open_session(&session).await;
-            if let (Err(_), Some(spooling)) = (&opened, &spooling) {
-                spooling.discard();
-            }
-            opened?;
+        let spool = Unused(self.make_spool(&session, &vitals));
+        if self.config.wait_for_store || spool.0.is_none() {
+            self.open_session(&session).await?;
         }
+        let spooling = spool.into_use();
         Ok(CommandExecutor::new(
             self.assemble(session, vitals, spooling),
         ))
@@ -283,6 +280,23 @@ impl Builder {
             time_is_up,
             is_stopping: AtomicBool::new(false),
             report: watch::Sender::new(None),
+        }
+    }
+}
+
+/// A spool that nothing was written to yet: whatever ends the start takes it away again.
+struct Unused(Option<Arc<Spooling>>);
+
+impl Unused {
+    fn into_use(mut self) -> Option<Arc<Spooling>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(spooling) = &self.0 {
+            spooling.discard();
         }
     }
 }

@@ -87,7 +87,8 @@ pub struct Config {
     pub spool: SpoolPlace,
     /// How many bytes the spool may take. Default 1 GiB; 32 MiB at least.
     pub spool_max_bytes: u64,
-    /// What a record survives once its execution has returned. Default the process.
+    /// What a record survives once its execution has returned. Default the process. At the level `power`
+    /// [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits until it holds.
     #[cfg_attr(feature = "serde", serde(with = "DurabilityWord"))]
     pub durability: Durability,
     /// Whether `start` waits for the store. Default yes. Without a spool it always does.

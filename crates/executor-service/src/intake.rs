@@ -44,16 +44,6 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Once no more than this wait, what was full has room again. A spool has another measure: it has, at
-    /// the latest, when the drain has caught up.
-    const fn roomy_at(&self, has_spool: bool) -> usize {
-        if has_spool {
-            self.batch_max
-        } else {
-            self.queue_max / 2
-        }
-    }
-
     /// From so many waiting records on the queue is said to be crowded.
     const fn crowded_at(&self) -> usize {
         self.queue_max - self.queue_max / 4
@@ -75,6 +65,8 @@ pub(crate) struct State {
     filtered: HashMap<Subject, u64>,
     /// How many records the queue has accepted, ever. Numbers them from 0.
     accepted: u64,
+    /// How many waited, retries included, when the last one found no room.
+    full_at: usize,
     losses: Losses,
     news: News,
     /// The watchman was woken and has not come yet.
@@ -160,7 +152,23 @@ impl Intake {
         }
         state.in_hand -= count;
         state.deferred += count;
+        let wake = self.look_for_room(&mut state);
+        drop(state);
+        self.wake(wake);
         true
+    }
+
+    /// An episode of overflow is over at half of what was full. A spool is full of all that waits, the
+    /// queue in memory of what waits for its first try.
+    fn look_for_room(&self, state: &mut State) -> Wake {
+        let (waiting, full_at) = match self.spooling {
+            Some(_) => (state.waiting(), state.full_at),
+            None => (state.queue.len(), self.limits.queue_max),
+        };
+        if waiting <= full_at / 2 {
+            state.end_overflow();
+        }
+        state.wants_watchman()
     }
 
     /// Counts the ends of a parcel.
@@ -182,10 +190,7 @@ impl Intake {
                 _ => state.counts.stored += 1,
             }
         }
-        if state.queue.len() <= self.limits.roomy_at(self.spooling.is_some()) {
-            state.end_overflow();
-        }
-        let wake = state.wants_watchman();
+        let wake = self.look_for_room(&mut state);
         self.note(&state);
         drop(state);
         self.settle_slots(load);
@@ -230,7 +235,7 @@ impl Intake {
         for record in load.records() {
             state.lose(reason, Some(&record.subject), 1, now);
         }
-        let wake = state.wants_watchman();
+        let wake = self.look_for_room(&mut state);
         self.note(&state);
         drop(state);
         self.settle_slots(load);
@@ -359,6 +364,7 @@ impl Intake {
         subject: &Subject,
     ) {
         let now = self.clock.now();
+        state.full_at = state.waiting();
         state.lose(reason, Some(subject), 1, now);
         let wake = state.wants_watchman();
         self.note(&state);

@@ -12,7 +12,7 @@ use record_spool::{Frame, Leftover, Page, Position, SpoolError};
 
 use crate::codec::{self, Start};
 use crate::losses::Losses;
-use crate::spooling::{kind, ledger_of, note_on, page_of, told_of};
+use crate::spooling::{heartbeat_of, kind, ledger_of, note_on, page_of, told_of};
 
 /// So many of each reason, in the order of [`DropReason::ALL`].
 type Counts = [u64; DropReason::ALL.len()];
@@ -39,6 +39,8 @@ pub(crate) struct Left {
     told_then: Counts,
     to_settle: Vec<Position>,
     is_at_end: bool,
+    /// The process was alive then: it beat, or something began or ended.
+    alive_at: Timestamp,
 }
 
 /// Records to be stored, and what settles them, one each.
@@ -76,6 +78,7 @@ impl Left {
             losses: Losses::default(),
             to_settle: Vec::new(),
             is_at_end: false,
+            alive_at: heartbeat_of(&counters),
         }))
     }
 
@@ -107,10 +110,12 @@ impl Left {
                 if let Some((start, _)) = self.starts.remove(&record.execution_id) {
                     self.to_settle.push(start);
                 }
+                self.alive_at = self.alive_at.max(record.ended_at());
                 piece.records.push(record);
                 piece.positions.push(position);
             }),
             kind::START => codec::read_start(&frame.payload).map(|start| {
+                self.alive_at = self.alive_at.max(start.started_at);
                 self.starts.insert(start.execution_id, (position, start));
             }),
             kind::END => codec::read_end(&frame.payload).map(|end| {
@@ -130,12 +135,16 @@ impl Left {
         Ok(())
     }
 
+    /// What ran then: until the last sign of life at least, or one that ran for days would be a row that
+    /// retention takes at once.
     fn interrupted(&mut self, max: usize, piece: &mut Piece) {
         let mut ids: Vec<ExecutionId> = self.starts.keys().copied().collect();
         ids.sort();
         for id in ids.into_iter().take(max) {
             if let Some((position, start)) = self.starts.remove(&id) {
-                piece.records.push(start.interrupted());
+                let mut record = start.interrupted();
+                record.duration = self.alive_at.saturating_duration_since(record.started_at);
+                piece.records.push(record);
                 piece.positions.push(position);
             }
         }

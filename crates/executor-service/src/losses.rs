@@ -188,25 +188,26 @@ impl Losses {
         Some(count)
     }
 
-    /// Ends those in which nothing was lost for a while; returns their reasons and counts.
-    pub(crate) fn end_quiet(&mut self, now: Instant) -> Vec<(DropReason, u64)> {
+    /// Those that are over when nothing was lost for a while. What was full may stay full without a loss.
+    fn may_be_quiet(&self) -> impl Iterator<Item = &Episode> {
+        let open = self.open.iter().flatten();
+        open.filter(|episode| episode.reason != DropReason::Overflow)
+    }
+
+    /// Ends those in which nothing was lost for a while.
+    pub(crate) fn end_quiet(&mut self, now: Instant) {
         let is_quiet =
-            |episode: &Episode| now.saturating_duration_since(episode.last_noted) >= QUIET;
-        let quiet = self
-            .open
-            .iter()
-            .flatten()
-            .filter(|episode| is_quiet(episode));
+            |episode: &&Episode| now.saturating_duration_since(episode.last_noted) >= QUIET;
+        let quiet = self.may_be_quiet().filter(is_quiet);
         let quiet: Vec<DropReason> = quiet.map(|episode| episode.reason).collect();
-        let ended = quiet
-            .into_iter()
-            .filter_map(|reason| Some((reason, self.end(reason)?)));
-        ended.collect()
+        for reason in quiet {
+            self.end(reason);
+        }
     }
 
     /// When the next open episode may be over; `None` without one.
     pub(crate) fn next_quiet(&self) -> Option<Instant> {
-        let open = self.open.iter().flatten();
+        let open = self.may_be_quiet();
         open.map(|episode| episode.last_noted + QUIET).min()
     }
 

@@ -9,6 +9,7 @@
 //! | `executor_records_dropped_total` | counter | given up, by the label `reason` |
 //! | `executor_records_waiting` | gauge | on their way to the store |
 //! | `executor_records_spooled` | gauge | left for a later process |
+//! | `executor_records_durability` | gauge | what waiting records survive: 0 nothing, 1 the process's death, 2 the machine's |
 //! | `executor_restarts_total` | counter | failures of a part that was started again |
 //! | `executor_store_available` | gauge | 1, or 0 while the store takes nothing |
 //!
@@ -54,6 +55,8 @@ pub(crate) fn publish(ledger: &Ledger, vitals: &Vitals) {
     }
     gauge!("executor_records_waiting").set(ledger.waiting as f64);
     gauge!("executor_records_spooled").set(ledger.spooled as f64);
+    let level = ledger.durability.map_or(0, |level| level as u8 + 1);
+    gauge!("executor_records_durability").set(f64::from(level));
     counter!("executor_restarts_total").absolute(vitals.restarts());
     let is_available = u8::from(vitals.store_is_available());
     gauge!("executor_store_available").set(f64::from(is_available));

@@ -19,8 +19,8 @@ pub(crate) enum Queue {
     Spool { unread: usize },
 }
 
-/// Records in the batches in which they will be taken: none is moved twice, and whoever offers one never
-/// waits for a thousand that are being taken.
+/// Records in the batches in which they will be taken: taking moves none of them, so whoever offers one
+/// never waits for that.
 pub(crate) struct Batches {
     /// Of `batch_max` records each, the oldest first.
     full: VecDeque<Vec<ExecutionRecord>>,
@@ -64,7 +64,7 @@ impl Queue {
         match self {
             Self::Memory(batches) => {
                 let oldest = batches.full.pop_front();
-                oldest.unwrap_or_else(|| std::mem::take(&mut batches.last))
+                oldest.unwrap_or_else(|| batches.take_last())
             }
             Self::Spool { .. } => Vec::new(),
         }
@@ -72,6 +72,12 @@ impl Queue {
 }
 
 impl Batches {
+    /// The next one will be about as long: it need not grow step by step, moving what it has.
+    fn take_last(&mut self) -> Vec<ExecutionRecord> {
+        let next = Vec::with_capacity(self.last.len());
+        std::mem::replace(&mut self.last, next)
+    }
+
     /// Inlined: a record is too large to be moved more often than it must.
     #[inline]
     pub(crate) fn push(&mut self, record: ExecutionRecord) {

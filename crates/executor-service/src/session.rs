@@ -76,6 +76,9 @@ impl Supervised for Keeper {
 impl Keeper {
     async fn beat(&self) {
         let (at, ledger) = (self.clock.now().wall, self.intake.ledger());
+        if let Some(spooling) = self.intake.spooling() {
+            spooling.beat(at);
+        }
         let beat = guarded("writing the heartbeat", || {
             self.store.heartbeat(self.session.id, at, ledger)
         });

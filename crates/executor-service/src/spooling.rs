@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use executor_core::ports::{ExecutionStart, Session, SessionEnd, Ticket};
 use executor_core::time::HeldTime;
-use executor_core::{DropReason, Durability, ExecutionRecord, Ledger, SessionId};
+use executor_core::{DropReason, Durability, ExecutionRecord, Ledger, SessionId, Timestamp};
 use record_spool::{
     Closed, Full, NotSynced, Page, Pin, Position, SYNC_EVERY_MAX, Spool, SpoolError, SpoolOptions,
     Usage,
@@ -170,6 +170,12 @@ impl Spooling {
         note_on(&self.page, ledger, told);
     }
 
+    /// Puts a sign of life there.
+    pub(crate) fn beat(&self, at: Timestamp) {
+        let micros = u64::try_from(at.as_micros()).unwrap_or(0);
+        self.page.set(HEARTBEAT, micros);
+    }
+
     /// Leaves word of the session's end, for as long as the store does not know of it.
     pub(crate) fn end(&self, end: &SessionEnd) -> Option<Pin> {
         self.spool.pin(kind::END, &codec::write_end(end)).ok()
@@ -228,6 +234,9 @@ impl Spooling {
 /// The counter after all counts: 0 if the level is not known, else one more than its place.
 const DURABILITY: usize = 4 + 2 * DropReason::ALL.len();
 
+/// The counter after that: when the process gave its last sign of life, in microseconds; 0 before the first.
+const HEARTBEAT: usize = DURABILITY + 1;
+
 const fn level_of(durability: Durability) -> record_spool::Durability {
     match durability {
         Durability::Power => record_spool::Durability::Power {
@@ -275,6 +284,12 @@ pub(crate) fn ledger_of(counters: &[u64]) -> Ledger {
     let ends = ledger.stored + ledger.filtered + ledger.total_dropped();
     ledger.spooled = (ledger.offered + ledger.recovered).saturating_sub(ends);
     ledger
+}
+
+/// The last sign of life that a page tells of; the epoch if there is none.
+pub(crate) fn heartbeat_of(counters: &[u64]) -> Timestamp {
+    let micros = counters.get(HEARTBEAT).copied().unwrap_or(0);
+    Timestamp::from_micros(i64::try_from(micros).unwrap_or(0))
 }
 
 /// How many losses of each reason the store knew of, as a page tells.

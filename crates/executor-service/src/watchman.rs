@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::Store;
-use executor_core::{Clock, DropReason, SessionId, StoreError};
+use executor_core::{Clock, SessionId, StoreError};
 use tokio::time::{Instant, sleep_until};
 
 use crate::guarded::guarded;
@@ -93,12 +93,7 @@ impl Watchman {
         let now = self.clock.monotonic();
         let news = self.intake.news();
         self.say(news, now);
-        let over = self.intake.losses(|losses| losses.end_quiet(now));
-        for (reason, lost) in over {
-            if reason == DropReason::Overflow {
-                say_it_is_over(lost);
-            }
-        }
+        self.intake.losses(|losses| losses.end_quiet(now));
         self.retry_at = None;
         if write_gaps(&self.intake, self.store.as_ref(), self.session)
             .await
@@ -116,7 +111,7 @@ impl Watchman {
             );
         }
         if let Some(lost) = news.overflow_ended {
-            say_it_is_over(lost);
+            tracing::warn!(lost, "the queue of records drops no more");
         }
     }
 
@@ -134,10 +129,6 @@ impl Watchman {
             tracing::warn!(waiting, queue_max, "the queue of records is filling up");
         }
     }
-}
-
-fn say_it_is_over(lost: u64) {
-    tracing::warn!(lost, "the queue of records drops no more");
 }
 
 /// Has the store write what it does not know yet. Idempotent.

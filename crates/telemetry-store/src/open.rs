@@ -28,20 +28,18 @@ pub(crate) const APPLICATION_ID: i64 = 0x6378_7263;
 /// whoever retries: a thread that waits inside SQLite cannot be called back.
 const WRITER_BUSY_TIMEOUT_MS: u32 = 200;
 
-/// How long it waits for one that has been held for long: SQLite would look at it a dozen times a try.
-const LONG_HELD_BUSY_TIMEOUT_MS: u32 = 1;
 /// While opening nobody is served yet, and another starter may be migrating.
 const OPENING_BUSY_TIMEOUT_MS: u32 = 10_000;
 
-/// How long to wait for others while a connection is set up.
-#[derive(Clone, Copy, Debug)]
+/// How long a connection waits for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// Nobody is served yet.
     Opening,
     /// Somebody waits for an answer, and will ask again.
     Serving,
-    /// The same, after many were turned away.
-    LittleLeft,
+    /// The same, where waiting is known not to help.
+    None,
 }
 
 impl Patience {
@@ -49,7 +47,7 @@ impl Patience {
         match self {
             Self::Opening => OPENING_BUSY_TIMEOUT_MS,
             Self::Serving => WRITER_BUSY_TIMEOUT_MS,
-            Self::LittleLeft => LONG_HELD_BUSY_TIMEOUT_MS,
+            Self::None => 0,
         }
     }
 

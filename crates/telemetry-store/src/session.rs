@@ -176,7 +176,7 @@ fn mark_crashed(connection: &mut SqliteConnection, id: SessionId) -> QueryResult
 }
 
 #[derive(AsChangeset)]
-#[diesel(table_name = sessions)]
+#[diesel(table_name = sessions, treat_none_as_null = true)]
 struct LedgerColumns {
     offered: i64,
     recovered: i64,
@@ -190,7 +190,6 @@ struct LedgerColumns {
     dropped_unstorable: i64,
     dropped_damaged: i64,
     dropped_shutdown: i64,
-    /// Nothing here leaves what the row says.
     durability: Option<&'static str>,
 }
 

@@ -33,9 +33,16 @@ struct Live {
     turned_away: u32,
 }
 
-/// Another process that has turned so many requests away does not let go within a fifth of a second: from
-/// then on it is looked at once a try, until one succeeds.
-const TURNED_AWAY_MAX: u32 = 2;
+/// Waiting inside SQLite is waking up a dozen times a try: worth it only where it may help. Another process
+/// that has turned two requests away holds its lock for long, or takes it again and again: so one try in
+/// four still waits for a gap, and the others only look.
+const fn patience_after(turned_away: u32) -> Patience {
+    if turned_away < 2 || turned_away.is_multiple_of(4) {
+        Patience::Serving
+    } else {
+        Patience::None
+    }
+}
 
 /// What every connection of a writer is opened with.
 struct Home {
@@ -83,19 +90,17 @@ impl Live {
         })
     }
 
-    /// Waiting inside SQLite is waking up a dozen times: worth it only where it may help.
     fn learn(&mut self, is_locked: bool) {
-        let was_patient = self.turned_away < TURNED_AWAY_MAX;
+        let was = patience_after(self.turned_away);
         self.turned_away = if is_locked {
             self.turned_away.saturating_add(1)
         } else {
             0
         };
-        let patience = match self.turned_away < TURNED_AWAY_MAX {
-            same if same == was_patient => return,
-            true => Patience::Serving,
-            false => Patience::LittleLeft,
-        };
+        let patience = patience_after(self.turned_away);
+        if patience == was {
+            return;
+        }
         if let Err(error) = patience.set(&mut self.connection) {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "the writer waits for locks as it did before");

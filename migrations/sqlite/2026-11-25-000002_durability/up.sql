@@ -1,4 +1,5 @@
--- What the records of a session survived while they waited; null where they waited in memory.
+-- What the records of a session survived while they waited; null where they waited in memory, and where it is
+-- not known: before its first heartbeat, and of sessions that are older than this column.
 ALTER TABLE sessions ADD COLUMN durability TEXT CHECK (durability IN ('process', 'power'));
 
 DROP VIEW sessions_v;

@@ -39,7 +39,7 @@ fn main() {
         .filter(|word| !word.starts_with('-'))
         .collect();
     println!(
-        "medians of interleaved pairs, ratios pair by pair ({TURNS} turns, {} for rows); [least .. most]",
+        "medians of interleaved pairs, ratios pair by pair ({TURNS} turns, {} for rows); [least .. most]; linked with thin LTO",
         TURNS / 3
     );
     for (name, measure) in FIGURES {

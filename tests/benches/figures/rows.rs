@@ -24,7 +24,7 @@ pub(crate) enum Rollups {
     Apart,
 }
 
-/// The store rolls up every ten thousand rows: fewer of them are only written.
+/// The store rolls up every ten thousand rows, of which [`ROWS`] is a multiple: fewer are only written.
 const ROLLED_UP_EVERY: usize = 10_000;
 
 /// What is measured: rows in a transaction, and whether they are rolled up meanwhile.
@@ -102,6 +102,10 @@ async fn write(
         for batch in batches {
             store.persist(Arc::clone(batch)).await.unwrap();
         }
+        if rollups == Rollups::Included {
+            // The last ones are rolled up after the last answer.
+            until_rolled_up(database).await;
+        }
         took += begun.elapsed();
         if rollups == Rollups::Apart {
             roll_up(store, database).await;
@@ -129,6 +133,10 @@ fn batch_of(session: &Arc<Session>, records: &[ExecutionRecord]) -> Arc<Batch> {
 /// Has all rows rolled up that are not: opening a store does that.
 async fn roll_up(store: &mut SqliteStore, database: &TempDatabase) {
     *store = database.open().await.unwrap();
+    until_rolled_up(database).await;
+}
+
+async fn until_rolled_up(database: &TempDatabase) {
     let outside = Connection::open(database.path()).unwrap();
     let left =
         "SELECT count(*) FROM executions WHERE id > (SELECT rolled_up_to FROM rollup_progress)";

@@ -50,6 +50,9 @@ async fn f01_a_store_that_is_away_is_waited_for_until_it_is_back_or_thirty_secon
                 .config(config)
                 .start()
         };
+        let is_empty = || std::fs::read_dir(root.path()).unwrap().next().is_none();
+        let dropped = tokio::time::timeout(Duration::from_secs(1), start()).await;
+        assert!(dropped.is_err() && is_empty(), "it is given up half-way");
         let begun = Instant::now();
         let refused = start().await.err();
         assert_eq!(begun.elapsed().as_secs(), 30);
@@ -57,8 +60,7 @@ async fn f01_a_store_that_is_away_is_waited_for_until_it_is_back_or_thirty_secon
             panic!("{refused:?}");
         };
         assert_eq!(last.unwrap().class, ErrorClass::Transient);
-        let nothing_left = std::fs::read_dir(root.path()).unwrap().next().is_none();
-        assert!(nothing_left, "the spool of a start that failed");
+        assert!(is_empty(), "the spool of a start that failed");
         let returns = async {
             sleep(Duration::from_secs(10)).await;
             store.come_back();

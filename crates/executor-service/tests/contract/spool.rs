@@ -13,7 +13,7 @@ use executor_service::{
 use executor_testkit::{Fault, MemoryStore, TestClock};
 use tokio::time::sleep;
 
-use crate::support::{Logs, event, forever, statuses};
+use crate::support::{Logs, event, forever, is_pending, statuses};
 
 /// A runtime with paused time: dropping it is as sudden as a kill, for what it ran.
 fn life<F: Future>(work: F) -> F::Output {
@@ -65,6 +65,8 @@ fn crashed(store: &MemoryStore, root: &Path, count: usize) -> (SessionId, Vec<Ex
         let hangs = hangs.handler(|_: Arc<Event>| forever()).register().await;
         let mut running = Box::pin(executor.execute(hangs.unwrap().invoke(event())));
         assert!(is_pending(&mut running).await);
+        // One heartbeat, and half a second one.
+        sleep(Duration::from_secs(45)).await;
         copy(alive.path(), root);
         (executor.session_id(), ids)
     });
@@ -82,14 +84,6 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), to).unwrap();
         }
     }
-}
-
-/// Polls once; whether it is still pending.
-async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
-    std::future::poll_fn(|cx| {
-        std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())
-    })
-    .await
 }
 
 #[test]
@@ -192,6 +186,7 @@ fn e06_what_had_begun_and_not_ended_is_interrupted_with_its_start_and_identity()
     );
     assert_eq!(interrupted.trigger.id(), Some("e-1"));
     assert!(interrupted.started_at >= records[2].started_at);
+    assert_eq!(interrupted.duration.as_secs(), 30, "its last sign of life");
     let (status, ledger) = store.session(session).unwrap();
     assert_eq!(status, SessionStatus::Crashed);
     let counts = (

@@ -269,3 +269,11 @@ impl Visit for Fields {
         self.0.insert(field.name().to_owned(), format!("{value:?}"));
     }
 }
+
+/// Polls once; whether it is still pending.
+pub(crate) async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())
+    })
+    .await
+}

@@ -345,9 +345,9 @@ fn e01_nothing_reported_as_synced_is_lost_with_the_power() {
     println!("{} crash points", tested + more);
 }
 
-/// Why the level `power` has the store sync its commits. It also shows that the test above sees a loss.
+/// The test above sees a loss; and this one is why the level `power` has the store sync its commits.
 #[test]
-fn e01_a_store_that_does_not_sync_its_commits_loses_what_was_settled_with_the_power() {
+fn the_model_sees_what_a_store_loses_that_does_not_sync_its_commits() {
     let (_, lost) = crash_points(1_000, number("SPOOL_SEED", 1), 0, Commits::Written);
     assert!(lost > 0);
 }
