@@ -51,6 +51,23 @@ async fn d04_a_session_ends_with_its_status_its_reason_and_its_ledger() {
 }
 
 #[tokio::test]
+async fn c08_a_ledger_replaces_the_one_before_with_all_that_it_does_not_know() {
+    let database = Database::new();
+    let store = database.open().await;
+    let session = kit::session();
+    store.open_session(Arc::clone(&session)).await.unwrap();
+    let level = || database.text("SELECT concat(offered, coalesce(durability, '?')) FROM sessions");
+    store
+        .heartbeat(session.id, session.started_at, ledger())
+        .await
+        .unwrap();
+    assert_eq!(level(), "20power");
+    let unknown = Ledger::default();
+    store.amend_ledger(session.id, unknown).await.unwrap();
+    assert_eq!(level(), "0?");
+}
+
+#[tokio::test]
 async fn d04_a_session_is_crashed_only_when_its_process_is_gone() {
     let database = Database::new();
     let (dies, lives) = (database.open().await, database.open().await);
