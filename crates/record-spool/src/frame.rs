@@ -193,7 +193,7 @@ pub(crate) enum HeaderRead {
     Good(Header),
     /// Whole, but of a version that this code does not know.
     Foreign(u32),
-    /// Only zeros: never written.
+    /// Never written, or not to its end: its first word is the last to be written.
     Blank,
     Damaged,
 }
@@ -216,7 +216,7 @@ pub(crate) fn write_header(header: Header) -> [u64; 8] {
 
 /// Reads what [`write_header`] wrote.
 pub(crate) fn read_header(words: [u64; 8]) -> HeaderRead {
-    if words == [0; 8] {
+    if words[0] == 0 {
         return HeaderRead::Blank;
     }
     if words[0] != MAGIC || words[7] != u64::from(header_crc(&words)) {

@@ -70,6 +70,10 @@
 //! | 56 | 4 | CRC-32C of the 56 bytes before it |
 //! | 60 | 4 | zero |
 //!
+//! Its first word is zeroed before the others are written, and written last: a header whose first word is zero
+//! is not there. Before a file is taken for its next life its first frame's first word is zeroed; while a header
+//! still tells of the former life, that zero is no damage.
+//!
 //! A frame:
 //!
 //! | offset | bytes | what |

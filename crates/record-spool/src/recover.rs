@@ -19,8 +19,10 @@ pub(crate) struct Identity {
     pub(crate) limit: u32,
     /// Bytes of headers that are damaged, and bytes that the file lacks.
     pub(crate) damaged_bytes: u64,
-    /// Nothing was ever written to either header.
+    /// Neither header was ever written to its end.
     pub(crate) is_blank: bool,
+    /// A header is that of an earlier life: the process died while it took the file for its next one.
+    pub(crate) is_former: bool,
     /// A header says which segment it is; otherwise only the name does.
     pub(crate) has_header: bool,
 }
@@ -42,14 +44,16 @@ pub(crate) fn identify(map: &Map, length: u64, named: Option<u64>) -> Result<Ide
         limit: length.next_multiple_of(8) as u32,
         damaged_bytes: 0,
         is_blank: headers.iter().all(|read| *read == HeaderRead::Blank),
+        is_former: false,
         has_header: false,
     };
     let mut foreign = None;
-    let mut highest = 0;
+    let (mut highest, mut lowest) = (0, u64::MAX);
     for read in headers {
         match read {
             HeaderRead::Good(header) => {
                 identity.numbers.push(header.number);
+                lowest = lowest.min(header.number);
                 identity.judge_length(header.bytes, length);
                 // A file dies while its header is rewritten: the newer one is of its newer life.
                 if header.number >= highest {
@@ -66,6 +70,7 @@ pub(crate) fn identify(map: &Map, length: u64, named: Option<u64>) -> Result<Ide
         return Err(foreign);
     }
     identity.has_header = !identity.numbers.is_empty();
+    identity.is_former = identity.has_header && lowest < highest.max(named.unwrap_or(0));
     identity.may_be(named);
     Ok(identity)
 }
@@ -130,6 +135,7 @@ pub(crate) enum Piece {
 pub(crate) struct Walk<'m> {
     map: &'m Map,
     numbers: &'m [u64],
+    is_former: bool,
     offset: u32,
     limit: u32,
 }
@@ -139,6 +145,7 @@ impl<'m> Walk<'m> {
         Self {
             map,
             numbers: &identity.numbers,
+            is_former: identity.is_former,
             offset: HEADER_BYTES,
             limit: identity.limit.min(map.len() as u32),
         }
@@ -183,6 +190,10 @@ impl<'m> Walk<'m> {
             .skip(1)
             .find(|offset| self.frame(*offset, payload).is_some());
         self.offset = found.unwrap_or(self.limit);
+        // Its first word was zeroed on purpose. What is behind it was settled, all of it.
+        if self.is_former && start == HEADER_BYTES && self.map.word(start) == 0 {
+            return self.next(payload);
+        }
         // Nothing behind a zero: the segment was not written any further.
         if found.is_none() && (self.map.word(start) == 0 || self.limit - start < FRAME_BYTES) {
             return None;

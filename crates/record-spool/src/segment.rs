@@ -83,9 +83,12 @@ impl Segment {
             bytes: self.map.len() as u64,
         });
         for start in [0, self.limit()] {
-            for (offset, word) in (start..).step_by(8).zip(words) {
+            // Not there, as long as it is not whole: a process that dies meanwhile damages nothing.
+            self.map.publish_word(start, 0);
+            for (offset, word) in (start..).step_by(8).zip(words).skip(1) {
                 self.map.publish_word(offset, word);
             }
+            self.map.publish_word(start, words[0]);
         }
     }
 

@@ -97,6 +97,61 @@ fn find(fs: &SimFs, segment: &Segment) -> Frames {
     found
 }
 
+/// A file that is full of settled frames.
+fn settled(fs: &SimFs) -> Segment {
+    let segment = Segment::create(fs, Path::new("/"), 1, 4_096, Pages::Later).expect("made");
+    segment.begin(1);
+    let mut offset = HEADER_BYTES;
+    for sequence in 1.. {
+        let (head, payload) = frame(sequence, 40);
+        if offset + frame_bytes(head.length) > segment.limit() {
+            break;
+        }
+        let crc = segment.write(offset, head, &payload, PayloadSum::of(&payload));
+        assert!(segment.settle(offset, crc));
+        offset += segment.bytes_of(offset);
+    }
+    segment
+}
+
+/// What a file goes through when it is made, or taken for its next life, until its first append.
+fn live(fs: &SimFs, former: Option<Segment>) {
+    let dir = Path::new("/");
+    let segment = match former {
+        Some(former) => former.reuse(fs, dir, 2),
+        None => Segment::create(fs, dir, 2, 4_096, Pages::Later),
+    };
+    segment.expect("made").begin(100);
+}
+
+/// How much looks damaged to the next process, and how much is left to it.
+fn judge(fs: &SimFs) -> (u64, u64, usize) {
+    let file = fs.open(&Path::new("/").join(file_name(2))).expect("there");
+    let (map, length) = file.read().expect("read");
+    let mut bytes = Vec::new();
+    map.read(0, length as usize, &mut bytes);
+    let mut unsettled = 0;
+    let report = dump_bytes(&file_name(2), &bytes, |_, entry| {
+        let is_left = matches!(entry, Some(Entry::Frame { settled: false, .. }));
+        unsettled += usize::from(is_left);
+    });
+    (report.damaged_bytes, report.damaged_frames, unsettled)
+}
+
+#[test]
+fn e04_a_process_may_die_between_any_two_stores_of_a_header() {
+    for is_used in [false, true] {
+        for stores in 0..64 {
+            let fs = SimFs::default();
+            let former = is_used.then(|| settled(&fs));
+            STORES_LEFT.set(Some(stores));
+            live(&fs, former);
+            STORES_LEFT.set(None);
+            assert_eq!(judge(&fs), (0, 0, 0), "used: {is_used}, {stores} stores");
+        }
+    }
+}
+
 #[test]
 fn e01_a_process_may_die_between_any_two_stores_of_its_appends() {
     let lengths = [0, 5, 8, 13, 200, 1].into_iter();
