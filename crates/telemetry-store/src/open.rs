@@ -38,7 +38,9 @@ pub(crate) enum Patience {
     Opening,
     /// Somebody waits for an answer, and will ask again.
     Serving,
-    /// The same, where waiting is known not to help.
+    /// The same, where waiting did not help before.
+    LookingForAGap,
+    /// The same, between two such looks.
     None,
 }
 
@@ -47,6 +49,7 @@ impl Patience {
         match self {
             Self::Opening => OPENING_BUSY_TIMEOUT_MS,
             Self::Serving => WRITER_BUSY_TIMEOUT_MS,
+            Self::LookingForAGap => WRITER_BUSY_TIMEOUT_MS / 2,
             Self::None => 0,
         }
     }

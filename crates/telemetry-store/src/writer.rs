@@ -35,12 +35,12 @@ struct Live {
 
 /// Waiting inside SQLite is waking up a dozen times a try: worth it only where it may help. Another process
 /// that has turned two requests away holds its lock for long, or takes it again and again: so one try in
-/// four still waits for a gap, and the others only look.
+/// four still waits for a gap, half as long, and the others only look.
 const fn patience_after(turned_away: u32) -> Patience {
-    if turned_away < 2 || turned_away.is_multiple_of(4) {
-        Patience::Serving
-    } else {
-        Patience::None
+    match turned_away {
+        0 | 1 => Patience::Serving,
+        often if often.is_multiple_of(4) => Patience::LookingForAGap,
+        _ => Patience::None,
     }
 }
 
