@@ -98,6 +98,7 @@ impl Spooling {
             created => created?,
         };
         let page = Page::create(&page_path, &codec::write_session(session))?;
+        page.set(DURABILITY, durability as u64 + 1);
         let pinned = spool.pin(kind::SESSION, &[]).ok();
         Ok(Self {
             spool,
@@ -231,7 +232,8 @@ impl Spooling {
     }
 }
 
-/// The counter after all counts: 0 if the level is not known, else one more than its place.
+/// The counter after all counts, set once: 0 if the level is not known, else one more than its place in
+/// [`Durability::ALL`].
 const DURABILITY: usize = 4 + 2 * DropReason::ALL.len();
 
 /// The counter after that: when the process gave its last sign of life, in microseconds; 0 before the first.
@@ -258,10 +260,6 @@ pub(crate) fn note_on(page: &Page, ledger: &Ledger, told: [u64; DropReason::ALL.
     for (counter, count) in counts.enumerate() {
         page.set(counter, count);
     }
-    let level = Durability::ALL
-        .iter()
-        .position(|level| Some(*level) == ledger.durability);
-    page.set(DURABILITY, level.map_or(0, |level| level as u64 + 1));
 }
 
 /// The ledger that a page tells of: what is not accounted for is spooled.

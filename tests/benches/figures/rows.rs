@@ -119,15 +119,13 @@ fn batches_of(
     records: &[ExecutionRecord],
     batch: usize,
 ) -> Vec<Arc<Batch>> {
-    let batches = records.chunks(batch);
-    batches.map(|records| batch_of(session, records)).collect()
-}
-
-fn batch_of(session: &Arc<Session>, records: &[ExecutionRecord]) -> Arc<Batch> {
-    Arc::new(Batch {
-        session: Arc::clone(session),
-        records: records.to_vec(),
-    })
+    let batches = records.chunks(batch).map(|records| {
+        Arc::new(Batch {
+            session: Arc::clone(session),
+            records: records.to_vec(),
+        })
+    });
+    batches.collect()
 }
 
 /// Has all rows rolled up that are not: opening a store does that.

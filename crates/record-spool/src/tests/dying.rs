@@ -35,25 +35,6 @@ fn frame(sequence: u64, length: u32) -> (Head, Vec<u8>) {
     (head, vec![0xA5; length as usize])
 }
 
-/// A file that was full in its former life, so that no byte of it is zero by chance.
-fn used(fs: &SimFs) -> Segment {
-    let dir = Path::new("/");
-    let former = Segment::create(fs, dir, 1, 4_096, Pages::Later).expect("made");
-    former.begin(1);
-    let mut offset = HEADER_BYTES;
-    for sequence in 1.. {
-        let (head, payload) = frame(sequence, 40);
-        if offset + frame_bytes(head.length) > former.limit() {
-            break;
-        }
-        former.write(offset, head, &payload, PayloadSum::of(&payload));
-        offset += former.bytes_of(offset);
-    }
-    let segment = former.reuse(fs, dir, 2).expect("renamed");
-    segment.begin(100);
-    segment
-}
-
 /// Appends until the end or its death; returns how many appends were over before that.
 fn append(segment: &Segment, frames: &Frames) -> usize {
     let mut offset = HEADER_BYTES;
@@ -97,7 +78,7 @@ fn find(fs: &SimFs, segment: &Segment) -> Frames {
     found
 }
 
-/// A file that is full of settled frames.
+/// A file that is full of settled frames, so that no byte of its next life is zero by chance.
 fn settled(fs: &SimFs) -> Segment {
     let segment = Segment::create(fs, Path::new("/"), 1, 4_096, Pages::Later).expect("made");
     segment.begin(1);
@@ -115,13 +96,15 @@ fn settled(fs: &SimFs) -> Segment {
 }
 
 /// What a file goes through when it is made, or taken for its next life, until its first append.
-fn live(fs: &SimFs, former: Option<Segment>) {
+fn live(fs: &SimFs, former: Option<Segment>) -> Segment {
     let dir = Path::new("/");
     let segment = match former {
         Some(former) => former.reuse(fs, dir, 2),
         None => Segment::create(fs, dir, 2, 4_096, Pages::Later),
     };
-    segment.expect("made").begin(100);
+    let segment = segment.expect("made");
+    segment.begin(100);
+    segment
 }
 
 /// How much looks damaged to the next process, and how much is left to it.
@@ -161,7 +144,7 @@ fn e01_a_process_may_die_between_any_two_stores_of_its_appends() {
         .collect();
     for stores in 0.. {
         let fs = SimFs::default();
-        let segment = used(&fs);
+        let segment = live(&fs, Some(settled(&fs)));
         STORES_LEFT.set(Some(stores));
         let appended = append(&segment, &frames);
         STORES_LEFT.set(None);
