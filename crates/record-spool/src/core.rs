@@ -84,6 +84,26 @@ impl Core {
     }
 
     pub(crate) fn append(&self, kind: u8, pinned: bool, payload: &[u8]) -> Result<Position, Full> {
+        self.append_and(kind, pinned, payload, |_| {})
+    }
+
+    /// Appends a frame and releases a pinned one, in this order.
+    pub(crate) fn replace(
+        &self,
+        pinned: Position,
+        kind: u8,
+        payload: &[u8],
+    ) -> Result<Position, Full> {
+        self.append_and(kind, false, payload, |ring| ring.release(pinned))
+    }
+
+    fn append_and(
+        &self,
+        kind: u8,
+        pinned: bool,
+        payload: &[u8],
+        then: impl FnOnce(&mut Ring),
+    ) -> Result<Position, Full> {
         if payload.len() > self.max_payload {
             return Err(Full::TooLong {
                 max: self.max_payload,
@@ -93,6 +113,9 @@ impl Core {
         let sum = PayloadSum::of(payload);
         let mut ring = self.ring();
         let appended = ring.append(kind, pinned, payload, sum);
+        if appended.is_ok() {
+            then(&mut ring);
+        }
         if self.is_power {
             ring.sync_wanted |= appended.is_ok();
         }
@@ -127,9 +150,7 @@ impl Core {
 
     pub(crate) fn release(&self, position: Position) {
         let mut ring = self.ring();
-        // Counted whether or not its bytes are still whole: a pin is released once.
-        let _ = ring.settle(position);
-        ring.counts.pinned = ring.counts.pinned.saturating_sub(1);
+        ring.release(position);
         self.wake_if_needed(ring);
     }
 

@@ -127,10 +127,11 @@ impl Map {
             store(word, u64::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
         if !rest.is_empty() {
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
-            let last = u64::from_ne_bytes(last);
-            store(&words[whole.len()], last, Ordering::Relaxed);
+            let last = rest
+                .iter()
+                .rev()
+                .fold(0, |word, byte| (word << 8) | u64::from(*byte));
+            store(&words[whole.len()], last.to_le(), Ordering::Relaxed);
         }
     }
 

@@ -29,7 +29,8 @@ impl Position {
     }
 }
 
-/// A frame that is kept until it is released, by [`Spool::release`](crate::Spool::release).
+/// A frame that is kept until it is released, by [`Spool::release`](crate::Spool::release) or by
+/// [`Spool::replace`](crate::Spool::replace).
 /// Dropping it instead leaves the frame for a later process.
 #[derive(Debug)]
 #[must_use = "a frame that is never released is kept until a later process finds it"]

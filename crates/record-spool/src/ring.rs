@@ -185,6 +185,7 @@ impl Ring {
     }
 
     /// Sees to it that the current segment has room for a frame of this size.
+    #[inline]
     pub(crate) fn make_room(&mut self, bytes: u32, role: Role) -> Result<(), Full> {
         if self.closed {
             return Err(Full::Closed);
@@ -194,6 +195,10 @@ impl Ring {
         {
             return Ok(());
         }
+        self.begin_segment(role)
+    }
+
+    fn begin_segment(&mut self, role: Role) -> Result<(), Full> {
         let segment = self.claim(role)?;
         self.seal();
         segment.begin(self.next_sequence);
@@ -313,6 +318,11 @@ impl Ring {
 
     pub(crate) fn find(&mut self, number: u64) -> Option<&mut Held> {
         let held = &mut self.held;
+        // What ends soon after it began stands in the newest.
+        let newest = held.len().checked_sub(1)?;
+        if held[newest].segment.number == number {
+            return held.get_mut(newest);
+        }
         let index = held.binary_search_by_key(&number, |held| held.segment.number);
         index.ok().and_then(|index| held.get_mut(index))
     }
@@ -331,6 +341,12 @@ impl Ring {
             let _ = self.mark(original);
         }
         self.mark(copy)
+    }
+
+    /// Settles a pinned frame. Counted whether or not its bytes are still whole: a pin is released once.
+    pub(crate) fn release(&mut self, position: Position) {
+        let _ = self.settle(position);
+        self.counts.pinned = self.counts.pinned.saturating_sub(1);
     }
 
     /// Marks the frame that stands here.

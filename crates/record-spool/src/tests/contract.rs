@@ -123,6 +123,21 @@ fn e02_one_execution_of_days_keeps_no_later_segment_alive() {
     assert_eq!(spool.close().expect("closed"), Closed::Removed);
 }
 
+#[test]
+fn e06_a_pin_that_finds_no_room_for_what_replaces_it_still_holds() {
+    let root = root();
+    let spool = open(&root, small());
+    let pin = spool.pin(1, b"begun").expect("room");
+    while spool.append(0, &[1; 1_000]).is_ok() {}
+    let (full, pin) = spool.replace(pin, 2, &[1; 1_000]).expect_err("full");
+    assert_eq!((full, spool.usage().pinned), (Full::Limit, 1));
+    let frames = spool.read(usize::MAX, usize::MAX);
+    spool.settle(&positions(&frames));
+    spool.replace(pin, 2, b"ended").expect("room again");
+    assert_eq!((spool.usage().pinned, spool.usage().unsettled), (0, 1));
+    assert_eq!(spool.read(9, 1_000)[0].payload, b"ended");
+}
+
 /// More of them than there are segments, each in another one.
 #[test]
 fn e02_many_executions_of_days_keep_no_segment_each_alive() {

@@ -3,12 +3,14 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::sim::SimFs;
 use crate::frame::{HEADER_BYTES, Head, PayloadSum, frame_bytes};
 use crate::fs::Fs;
 use crate::segment::{Pages, Segment, file_name};
-use crate::{Entry, dump_bytes};
+use crate::spool::open_core;
+use crate::{Entry, Leftover, SpoolOptions, dump_bytes};
 
 thread_local! {
     /// So many words this thread still stores; without a number it lives.
@@ -154,6 +156,36 @@ fn e01_a_process_may_die_between_any_two_stores_of_its_appends() {
         assert!(is_there, "{appended} appended, {} found", found.len());
         if appended == frames.len() {
             assert!(stores > 30, "each word is stored by itself");
+            return;
+        }
+    }
+}
+
+/// A start is there until what replaces it is, and whoever dies while it is replaced leaves at least one.
+#[test]
+fn e06_a_process_may_die_between_any_two_stores_of_a_replacement() {
+    let (mut only_begun, mut only_ended) = (0, 0);
+    for stores in 0.. {
+        let fs = SimFs::default();
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+        let options = SpoolOptions::default();
+        let (core, lock) = open_core(&shared, Path::new("/root/own"), options).expect("started");
+        let begun = core.append(1, true, b"begun").expect("room");
+        STORES_LEFT.set(Some(stores));
+        core.replace(begun, 2, b"ended").expect("room");
+        let is_over = STORES_LEFT.replace(None) != Some(0);
+        drop((core, lock));
+        let leftover = Leftover::open_in(shared, Path::new("/root/own")).expect("opened");
+        let frames = leftover.expect("gone").read(9, 1_000).expect("read");
+        let kinds: Vec<u8> = frames.iter().map(|frame| frame.kind).collect();
+        match kinds[..] {
+            [1] => only_begun += 1,
+            [1, 2] => {}
+            [2] => only_ended += 1,
+            _ => panic!("{kinds:?} after {stores} stores"),
+        }
+        if is_over {
+            assert!(only_begun > 3 && only_ended > 0);
             return;
         }
     }

@@ -29,6 +29,10 @@ enum Call {
     Release {
         which: prop::sample::Index,
     },
+    Replace {
+        which: prop::sample::Index,
+        length: usize,
+    },
     Read {
         max_frames: usize,
         max_bytes: usize,
@@ -50,6 +54,7 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (0_usize..4_000).prop_map(|length| Call::Append { length }),
         3 => (0_usize..60).prop_map(|length| Call::Pin { length }),
         2 => which().prop_map(|which| Call::Release { which }),
+        2 => (which(), 0_usize..300).prop_map(|(which, length)| Call::Replace { which, length }),
         3 => (0_usize..40, 0_usize..4_000)
             .prop_map(|(max_frames, max_bytes)| Call::Read { max_frames, max_bytes }),
         3 => prop::collection::vec(which(), 0..40).prop_map(|which| Call::Settle { which }),
@@ -101,6 +106,20 @@ impl Model {
         let Ok(position) = self.core.append(kind, pinned, &payload) else {
             return;
         };
+        self.took(position, pinned, kind, payload);
+    }
+
+    fn replace(&mut self, which: prop::sample::Index, length: usize) {
+        let index = which.index(self.pins.len());
+        let (pin, payload, kind) = (self.pins[index], vec![0xE0; length], length as u8);
+        if let Ok(position) = self.core.replace(pin, kind, &payload) {
+            self.pins.swap_remove(index);
+            self.kept.remove(&pin.sequence);
+            self.took(position, false, kind, payload);
+        }
+    }
+
+    fn took(&mut self, position: Position, pinned: bool, kind: u8, payload: Vec<u8>) {
         self.kept.insert(position.sequence, (kind, payload));
         if pinned {
             self.pins.push(position);
@@ -118,7 +137,10 @@ impl Model {
                 self.core.release(pin);
                 self.kept.remove(&pin.sequence);
             }
-            Call::Release { .. } => {}
+            Call::Replace { which, length } if !self.pins.is_empty() => {
+                self.replace(which, length);
+            }
+            Call::Release { .. } | Call::Replace { .. } => {}
             Call::Read {
                 max_frames,
                 max_bytes,

@@ -143,7 +143,17 @@ impl Run {
         };
         let payload: Vec<u8> = (0..length).map(|_| self.rng.next() as u8).collect();
         let kind = self.rng.next() as u8;
-        let Ok(position) = self.core.append(kind, pinned, &payload) else {
+        let replaced = if pinned { None } else { self.pin_to_replace() };
+        let appended = match replaced {
+            Some(pin) => self.core.replace(pin, kind, &payload),
+            None => self.core.append(kind, pinned, &payload),
+        };
+        let Ok(position) = appended else {
+            // A pin that was to be replaced still holds.
+            if let Some(pin) = replaced {
+                self.known.get_mut(&pin.sequence).expect("appended").settled = false;
+                self.pins.push(pin);
+            }
             return;
         };
         if pinned {
@@ -184,12 +194,25 @@ impl Run {
     }
 
     fn release(&mut self) {
-        if !self.pins.is_empty() {
-            let index = self.rng.below(self.pins.len() as u64) as usize;
-            let pin = self.pins.swap_remove(index);
-            self.forget(pin);
+        if let Some(pin) = self.take_pin() {
             self.core.release(pin);
         }
+    }
+
+    fn pin_to_replace(&mut self) -> Option<Position> {
+        let replaces = self.rng.below(4) == 0;
+        replaces.then(|| self.take_pin()).flatten()
+    }
+
+    /// One that is no longer needed.
+    fn take_pin(&mut self) -> Option<Position> {
+        if self.pins.is_empty() {
+            return None;
+        }
+        let index = self.rng.below(self.pins.len() as u64) as usize;
+        let pin = self.pins.swap_remove(index);
+        self.forget(pin);
+        Some(pin)
     }
 
     fn forget(&mut self, position: Position) {
