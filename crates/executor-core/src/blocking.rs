@@ -19,9 +19,9 @@ use tracing::Span;
 
 use crate::context::{self, Scope};
 use crate::failure::HandlerError;
-use crate::handler::HandlerResult;
+use crate::handler::{HandlerResult, Ran};
 use crate::limiter::RateLimiter;
-use crate::panics::{self, Caught, catch};
+use crate::panics::{self, catch};
 use crate::time::HeldTime;
 
 /// How many threads that were left behind are replaced.
@@ -125,7 +125,7 @@ struct Task {
     scope: Scope,
     span: Span,
     runtime: Option<Handle>,
-    reply: oneshot::Sender<Result<HandlerResult, Caught>>,
+    reply: oneshot::Sender<Ran>,
 }
 
 impl BlockingPool {
@@ -388,12 +388,7 @@ impl Shared {
 }
 
 /// Runs user code on this thread.
-fn perform(
-    task: Task,
-) -> (
-    Result<HandlerResult, Caught>,
-    oneshot::Sender<Result<HandlerResult, Caught>>,
-) {
+fn perform(task: Task) -> (Ran, oneshot::Sender<Ran>) {
     let Task {
         work,
         mut scope,
@@ -423,7 +418,7 @@ fn perform(
 pub struct BlockingRun {
     shared: Arc<Shared>,
     run: u64,
-    answer: oneshot::Receiver<Result<HandlerResult, Caught>>,
+    answer: oneshot::Receiver<Ran>,
     _held: HeldTime,
 }
 
@@ -435,7 +430,7 @@ impl Future for BlockingRun {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Ok(returned))) => Poll::Ready(returned),
             // As if the handler had panicked here.
-            Poll::Ready(Ok(Err(caught))) => panics::resume(caught),
+            Poll::Ready(Ok(Err(caught))) => panics::resume(*caught),
             Poll::Ready(Err(_)) => Poll::Ready(Err(HandlerError::named(
                 "BlockingPool",
                 "there is no thread for a blocking handler: the pool is closed, or the system gives no more",

@@ -8,6 +8,7 @@ use crate::gate::Gate;
 use crate::handler::{HandlerFuture, JobHandler};
 use crate::identity::SourceTier;
 use crate::outcome::Refused;
+use crate::ports::{SubjectRef, TriggerRef};
 use crate::record::{Subject, Trigger, TriggerMode};
 use crate::registration::{Conduct, Details, Job, Listener};
 
@@ -147,13 +148,18 @@ impl Command {
 
     /// What it runs, as its record will name it.
     pub fn subject(&self) -> Subject {
+        self.subject_ref().to_subject()
+    }
+
+    /// The same, not owned.
+    pub(crate) fn subject_ref(&self) -> SubjectRef<'_> {
         match self {
-            Self::InvokeHandler(InvokeHandler { listener, .. }) => Subject::Listener {
-                key: Arc::clone(&listener.registration.key),
+            Self::InvokeHandler(InvokeHandler { listener, .. }) => SubjectRef::Listener {
+                key: &listener.registration.key,
                 id: listener.row_id.get().copied(),
             },
-            Self::ExecuteJob(ExecuteJob { job, .. }) => Subject::Job {
-                key: Arc::clone(&job.registration.key),
+            Self::ExecuteJob(ExecuteJob { job, .. }) => SubjectRef::Job {
+                key: &job.registration.key,
                 id: job.row_id.get().copied(),
             },
         }
@@ -169,15 +175,20 @@ impl Command {
 
     /// What started it, as its record will name it.
     pub fn trigger(&self) -> Trigger {
+        self.trigger_ref().to_trigger()
+    }
+
+    /// The same, not owned.
+    pub(crate) fn trigger_ref(&self) -> TriggerRef<'_> {
         match self {
             Self::InvokeHandler(InvokeHandler { event, .. }) if event.synthetic => {
-                Trigger::Synthetic
+                TriggerRef::Synthetic
             }
-            Self::InvokeHandler(InvokeHandler { event, .. }) => Trigger::Event {
-                id: event.id.clone(),
-                origin: Arc::clone(&event.origin),
+            Self::InvokeHandler(InvokeHandler { event, .. }) => TriggerRef::Event {
+                id: event.id.as_ref(),
+                origin: &event.origin,
             },
-            Self::ExecuteJob(command) => Trigger::Job(command.trigger_mode),
+            Self::ExecuteJob(command) => TriggerRef::Job(command.trigger_mode),
         }
     }
 

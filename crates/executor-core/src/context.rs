@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio_util::sync::CancellationToken;
+use uuid::NonNilUuid;
 
 use crate::identity::ExecutionId;
 
@@ -19,11 +20,12 @@ thread_local! {
 /// that code runs, and with the execution otherwise.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    pub(crate) id: Option<ExecutionId>,
+    id: Option<NonNilUuid>,
     /// Made when somebody asks for it: most handlers never do.
     pub(crate) cancel: Option<CancellationToken>,
-    /// The name of the blocking thread that this execution left behind.
-    pub(crate) leaked: Option<Arc<str>>,
+    /// The name of the blocking thread that this execution left behind. Boxed: there hardly ever is one, and
+    /// a scope is moved in and out with each poll.
+    pub(crate) leaked: Option<Box<Arc<str>>>,
 }
 
 impl Scope {
@@ -35,7 +37,7 @@ impl Scope {
 
     pub(crate) const fn of(id: ExecutionId) -> Self {
         Self {
-            id: Some(id),
+            id: NonNilUuid::new(id.0),
             ..Self::NONE
         }
     }
@@ -69,8 +71,8 @@ impl Drop for Entered<'_> {
 /// assert_eq!(executor_core::current_execution_id(), None);
 /// ```
 pub fn current_execution_id() -> Option<ExecutionId> {
-    let id = CURRENT.try_with(|current| current.borrow().id);
-    id.ok().flatten()
+    let id = CURRENT.try_with(|current| current.borrow().id).ok()??;
+    Some(ExecutionId(id.get()))
 }
 
 /// Is cancelled when the execution in which this code runs is to end: when its caller or the
@@ -104,16 +106,17 @@ pub fn cancellation() -> CancellationToken {
 
 /// Says that the current execution leaves a thread behind.
 pub(crate) fn leave_thread_behind(name: Arc<str>) {
-    let _ = CURRENT.try_with(|current| current.borrow_mut().leaked = Some(name));
+    let _ = CURRENT.try_with(|current| current.borrow_mut().leaked = Some(Box::new(name)));
 }
 
 /// The current execution, to be entered elsewhere.
 pub(crate) fn share() -> Scope {
-    let id = current_execution_id();
+    let Some(id) = current_execution_id() else {
+        return Scope::NONE;
+    };
     Scope {
-        id,
-        cancel: id.map(|_| cancellation()),
-        leaked: None,
+        cancel: Some(cancellation()),
+        ..Scope::of(id)
     }
 }
 

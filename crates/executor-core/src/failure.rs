@@ -56,7 +56,10 @@ pub enum ErrorKind {
 /// }
 /// # assert!(read_sensor().is_err());
 /// ```
-pub struct HandlerError {
+pub struct HandlerError(Box<Described>);
+
+/// Boxed: what every handler returns would be moved around with room for it.
+struct Described {
     kind: ErrorKind,
     error_type: Cow<'static, str>,
     /// There until it is dropped.
@@ -89,28 +92,28 @@ impl HandlerError {
     /// ```
     pub fn named(error_type: impl Into<Cow<'static, str>>, source: impl Into<BoxedError>) -> Self {
         let mut error = Self::of_kind(ErrorKind::Unexpected, source);
-        error.error_type = error_type.into();
+        error.0.error_type = error_type.into();
         error
     }
 
     fn of_kind<E: Into<BoxedError>>(kind: ErrorKind, source: E) -> Self {
-        Self {
+        Self(Box::new(Described {
             kind,
             error_type: Cow::Borrowed(type_name::<E>()),
             source: Some(source.into()),
             backtrace: Backtrace::capture(),
-        }
+        }))
     }
 
     /// The error that the handler returned.
     pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
-        let source = self.source.as_deref();
+        let source = self.0.source.as_deref();
         source.expect("there until it is dropped")
     }
 
     /// The name that is recorded as its type.
     pub fn error_type(&self) -> &str {
-        &self.error_type
+        &self.0.error_type
     }
 
     /// What kind of error it is. What its author declared goes first; an error that nobody
@@ -120,10 +123,10 @@ impl HandlerError {
     /// `anyhow::Error` hides the type of an error that it wraps without context; use
     /// [`HandlerError::timed_out`] there.
     pub fn kind(&self) -> ErrorKind {
-        if self.kind == ErrorKind::Unexpected && speaks_of_a_timeout(self.source()) {
+        if self.0.kind == ErrorKind::Unexpected && speaks_of_a_timeout(self.source()) {
             return ErrorKind::TimedOut;
         }
-        self.kind
+        self.0.kind
     }
 }
 
@@ -166,14 +169,14 @@ impl<E: Into<BoxedError>> From<E> for HandlerError {
 
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?}", self.error_type, self.source())
+        write!(f, "{}: {:?}", self.error_type(), self.source())
     }
 }
 
 impl Drop for HandlerError {
     /// The error is user code: a panic while it is dropped ends here, wherever that happens.
     fn drop(&mut self) {
-        drop_quietly(self.source.take());
+        drop_quietly(self.0.source.take());
     }
 }
 
@@ -206,7 +209,7 @@ impl Failure {
         let message = text_of(error.source());
         let report = report_of(error, &message);
         Self {
-            error_type: kept(redactor, TextKind::ErrorType, &error.error_type),
+            error_type: kept(redactor, TextKind::ErrorType, error.error_type()),
             message: kept(redactor, TextKind::Message, &message),
             report: Some(kept(redactor, TextKind::Report, &report)),
         }
@@ -288,11 +291,11 @@ fn text_of(error: &dyn Error) -> String {
 /// line is what remains, and that is then the root cause.
 fn report_of(error: &HandlerError, message: &str) -> String {
     let mut report = String::new();
-    if error.backtrace.status() == BacktraceStatus::Captured {
+    if error.0.backtrace.status() == BacktraceStatus::Captured {
         // Writing into a string fails only if what is shown fails.
-        let _ = writeln!(report, "backtrace:\n{}", error.backtrace);
+        let _ = writeln!(report, "backtrace:\n{}", error.0.backtrace);
     }
-    report.push_str(&error.error_type);
+    report.push_str(error.error_type());
     report.push_str(": ");
     report.push_str(message);
     let causes = catch(|| {
@@ -332,9 +335,14 @@ pub fn storable(text: &str, max_chars: usize) -> String {
     cut_in_the_middle(&clean, total, max_chars)
 }
 
-/// The same text, at most [`MESSAGE_MAX_CHARS`] long; most are, and are shared as they are.
+/// Whether a text is surely storable as it is. Most are.
+pub(crate) fn is_storable(text: &str, max_chars: usize) -> bool {
+    text.len() <= max_chars && !text.contains('\0')
+}
+
+/// The same text, at most [`MESSAGE_MAX_CHARS`] long, shared where it is that already.
 pub(crate) fn storable_shared(text: Arc<str>) -> Arc<str> {
-    if text.len() <= MESSAGE_MAX_CHARS && !text.contains('\0') {
+    if is_storable(&text, MESSAGE_MAX_CHARS) {
         return text;
     }
     Arc::from(storable(&text, MESSAGE_MAX_CHARS))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::failure::HandlerError;
+use crate::panics::Caught;
 
 /// What every handler comes to in the end.
 ///
@@ -23,6 +24,9 @@ use crate::failure::HandlerError;
 /// assert!(check(500).is_ok() && check(2_000).is_err());
 /// ```
 pub type HandlerResult = Result<(), HandlerError>;
+
+/// What became of a handler that was run: what it returned, or its panic.
+pub(crate) type Ran = Result<HandlerResult, Box<Caught>>;
 
 /// What a handler returns: its work, not begun until it is polled.
 ///

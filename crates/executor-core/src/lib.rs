@@ -1,7 +1,7 @@
 //! What is an execution, and how is one run?
 //!
 //! A program hands a [`Command`] to the [`Runner`]; the command runs once, ends in one
-//! [`Outcome`] and yields one [`ExecutionRecord`], which is offered to a [`RecordSink`]. What
+//! [`Outcome`] and owes one [`ExecutionRecord`], for which its end is offered to a [`RecordSink`]. What
 //! happens to the record afterwards is not this crate's business: it knows no queue, no database,
 //! no file and no serialised format, only the [`ports`] through which the layers above reach one.
 //!
@@ -50,6 +50,8 @@ pub mod limiter;
 pub mod trouble;
 
 mod housekeeping;
+
+mod sink;
 
 pub mod ports;
 

@@ -62,7 +62,7 @@ fn set_place(place: Option<String>) {
 }
 
 /// Runs user code. A panic ends here.
-pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Caught> {
+pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Box<Caught>> {
     // Clean on entry: a panic that the code catches itself, or one that is resumed without the hook,
     // must not be taken for another one's place.
     let outer = STATE.replace(State {
@@ -73,9 +73,10 @@ pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Caught> {
     // Nothing of the code's is looked at after a panic, except to drop it, in here again.
     let result = catch_unwind(AssertUnwindSafe(code));
     let inner = STATE.replace(outer);
-    let result = result.map_err(|payload| Caught {
-        payload,
-        place: if inner.has_place { PLACE.take() } else { None },
+    // Boxed: every result of user code is moved around with room for it.
+    let result = result.map_err(|payload| {
+        let place = if inner.has_place { PLACE.take() } else { None };
+        Box::new(Caught { payload, place })
     });
     if outer.has_place {
         PLACE.set(outer_place);

@@ -11,75 +11,14 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::identity::{ExecutionId, JobId, ListenerId, SessionId, SourceTier};
+use crate::identity::{JobId, ListenerId, SessionId};
 use crate::ledger::{DropReason, Ledger};
-use crate::record::{ExecutionRecord, Subject, Trigger};
+use crate::record::ExecutionRecord;
 use crate::registration::{JobRegistration, ListenerRegistration};
 use crate::time::Timestamp;
 
 pub use crate::housekeeping::{Gap, PruneRule, PruneSlice};
-
-/// What is known of an execution when it begins.
-#[derive(Clone, Copy, Debug)]
-pub struct ExecutionStart<'a> {
-    /// Its name.
-    pub execution_id: ExecutionId,
-    /// What runs.
-    pub subject: &'a Subject,
-    /// Who wrote what runs.
-    pub source_tier: SourceTier,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// What started it.
-    pub trigger: &'a Trigger,
-}
-
-/// What a sink remembers of a beginning: it gets it back with the record. What it means is the sink's
-/// business.
-///
-/// ```
-/// use executor_core::ports::Ticket;
-/// assert_eq!(Ticket::NONE, Ticket([0; 3]));
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ticket(pub [u64; 3]);
-
-impl Ticket {
-    /// Nothing is remembered: no handler began, or the sink has no use for it.
-    pub const NONE: Self = Self([0; 3]);
-}
-
-/// Takes what executions leave behind. All that the runner knows of what comes after it.
-///
-/// Both methods return at once, never fail and never panic; they may be called from `Drop`, and
-/// while a thread unwinds. What cannot be kept is counted by the sink.
-///
-/// ```
-/// use std::sync::atomic::{AtomicU64, Ordering};
-/// use executor_core::{ExecutionRecord, RecordSink, ports::{ExecutionStart, Ticket}};
-///
-/// #[derive(Default)]
-/// struct Count(AtomicU64);
-/// impl RecordSink for Count {
-///     fn begin(&self, _: ExecutionStart<'_>) -> Ticket {
-///         Ticket::NONE
-///     }
-///     fn offer(&self, _: ExecutionRecord, _: Ticket) {
-///         self.0.fetch_add(1, Ordering::Relaxed);
-///     }
-/// }
-/// # assert_eq!(Count::default().0.into_inner(), 0);
-/// ```
-pub trait RecordSink: Send + Sync + 'static {
-    /// An execution's handler begins. Exactly one [`offer`](Self::offer) with the same id follows,
-    /// with what this returns, unless the process dies or the future is forgotten.
-    fn begin(&self, start: ExecutionStart<'_>) -> Ticket;
-
-    /// An execution has ended. On return the record is accounted for: kept, or counted as lost. One
-    /// whose handler never ran (skipped, a guard that failed, cancelled in line) comes without a
-    /// [`begin`](Self::begin), with [`Ticket::NONE`].
-    fn offer(&self, record: ExecutionRecord, ticket: Ticket);
-}
+pub use crate::sink::{ExecutionEnd, ExecutionStart, RecordSink, SubjectRef, Ticket, TriggerRef};
 
 /// How a request to a store can go wrong. Callers match on it exhaustively.
 ///

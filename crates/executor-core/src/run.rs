@@ -1,8 +1,9 @@
 //! One command to one record, whatever happens.
 //!
-//! The record is made in exactly two places: `Execution::end` when the handler ended by itself,
+//! The record is owed from the first poll on and paid in exactly two places: `Execution::end` when the handler ended by itself,
 //! by deadline or by token, and `Drop` when somebody dropped the future of [`Runner::run`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, info_span};
 
 use crate::command::Command;
-use crate::failure::{ARGUMENTS_MAX_CHARS, Failure, storable, storable_shared};
+use crate::failure::{
+    ARGUMENTS_MAX_CHARS, Failure, MESSAGE_MAX_CHARS, is_storable, storable, storable_shared,
+};
 use crate::gate::Admission;
 use crate::identity::ExecutionId;
 use crate::outcome::{ExecutionResult, Outcome};
 use crate::panics;
-use crate::ports::{ExecutionStart, RecordSink, Ticket};
-use crate::record::{ExecutionRecord, Marks, Subject, Trigger};
+use crate::ports::{ExecutionEnd, ExecutionStart, RecordSink, Ticket, TriggerRef};
+use crate::record::{Marks, Trigger};
 use crate::redact::{Redactor, TextKind};
 use crate::time::{Clock, Moment};
 use crate::trouble::HandlerFailure;
@@ -59,11 +62,11 @@ impl Default for RunOptions {
 /// An execution that has ended.
 ///
 /// ```
-/// # use executor_core::{ExecutionRecord, RecordSink, ports::{ExecutionStart, Ticket}};
+/// # use executor_core::{RecordSink, ports::{ExecutionEnd, ExecutionStart, Ticket}};
 /// # struct Printer;
 /// # impl RecordSink for Printer {
-/// #     fn begin(&self, _: ExecutionStart<'_>) -> Ticket { Ticket::NONE }
-/// #     fn offer(&self, record: ExecutionRecord, _: Ticket) { println!("{:?}", record.status) }
+/// #     fn begin(&self, _: &ExecutionStart<'_>) -> Ticket { Ticket::NONE }
+/// #     fn offer(&self, end: &ExecutionEnd<'_>, _: Ticket) { println!("{:?}", end.status) }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -106,11 +109,11 @@ pub struct Ended {
 /// Runs commands. Knows a sink for the records, a clock, and a token that cancels what runs.
 ///
 /// ```
-/// # use executor_core::{ExecutionRecord, RecordSink, ports::{ExecutionStart, Ticket}};
+/// # use executor_core::{RecordSink, ports::{ExecutionEnd, ExecutionStart, Ticket}};
 /// # struct Printer;
 /// # impl RecordSink for Printer {
-/// #     fn begin(&self, _: ExecutionStart<'_>) -> Ticket { Ticket::NONE }
-/// #     fn offer(&self, record: ExecutionRecord, _: Ticket) { println!("{:?}", record.status) }
+/// #     fn begin(&self, _: &ExecutionStart<'_>) -> Ticket { Ticket::NONE }
+/// #     fn offer(&self, end: &ExecutionEnd<'_>, _: Ticket) { println!("{:?}", end.status) }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -195,33 +198,35 @@ impl Runner {
     }
 }
 
-/// An execution that has begun. While `subject` is there, its record is still owed.
+/// An execution that has begun.
 struct Execution<'r> {
     runner: &'r Runner,
     begun: Moment,
-    subject: Option<Subject>,
+    /// Its record is still owed.
+    is_owed: bool,
     /// What the sink remembers of its beginning.
     ticket: Ticket,
-    /// As it was told at the beginning, if there was one.
-    trigger: Option<Trigger>,
+    /// What may be kept of its trigger, where that is not all of it.
+    kept_trigger: Option<Trigger>,
     /// It has a place under its overlap rule, which it must give back.
     is_inside: bool,
     watched: Watched,
 }
 
+// Where a function is inlined here, it is because what it returns would be moved twice otherwise.
 impl<'r> Execution<'r> {
+    #[inline]
     fn begin(runner: &'r Runner, command: Command) -> Self {
         let begun = runner.clock.now();
         let id = ExecutionId::new(begun.wall);
-        let subject = command.subject();
         let span = span_of(&command, id);
         let stopwatch = runner.options.slow_poll.map(|_| Stopwatch::default());
         Self {
             runner,
             begun,
-            subject: Some(subject),
+            is_owed: true,
             ticket: Ticket::NONE,
-            trigger: None,
+            kept_trigger: kept_of(command.trigger_ref(), &runner.options.redactor),
             is_inside: false,
             watched: Watched::new(command, id, span, stopwatch),
         }
@@ -257,18 +262,9 @@ impl<'r> Execution<'r> {
     }
 
     /// The handler's own run begins.
+    #[inline]
     fn start<'l>(&mut self, stop: Stop<'l>) -> Limits<'l> {
-        let trigger = self.trigger();
-        if let Some(subject) = &self.subject {
-            self.ticket = self.runner.sink.begin(ExecutionStart {
-                execution_id: self.watched.id(),
-                subject,
-                source_tier: self.watched.command().source_tier(),
-                started_at: self.begun.wall,
-                trigger: &trigger,
-            });
-        }
-        self.trigger = Some(trigger);
+        self.ticket = self.runner.sink.begin(&self.told());
         // A deadline too far away for the clock to tell is none.
         let timeout = self.watched.command().effective_timeout();
         Limits {
@@ -278,6 +274,20 @@ impl<'r> Execution<'r> {
         }
     }
 
+    /// What the sink is told of it, first when the handler begins and again at its end.
+    fn told(&self) -> ExecutionStart<'_> {
+        let command = self.watched.command();
+        let kept = self.kept_trigger.as_ref();
+        ExecutionStart {
+            execution_id: self.watched.id(),
+            subject: command.subject_ref(),
+            source_tier: command.source_tier(),
+            started_at: self.begun.wall,
+            trigger: kept.map_or_else(|| command.trigger_ref(), TriggerRef::from),
+        }
+    }
+
+    #[inline]
     fn end(&mut self, ending: Ending) -> Ended {
         let stopwatch = self.watched.stopwatch();
         let duration = self.duration_until(&ending, stopwatch);
@@ -366,60 +376,41 @@ impl<'r> Execution<'r> {
 
     /// Pays the record that is owed; a second call pays nothing.
     fn offer(&mut self, outcome: &Outcome, marks: Marks, duration: Duration) {
-        let Some(subject) = self.subject.take() else {
+        if !std::mem::take(&mut self.is_owed) {
             return;
-        };
-        let trigger = self.trigger.take().unwrap_or_else(|| self.trigger());
-        let command = self.watched.command();
-        let record = ExecutionRecord {
-            execution_id: self.watched.id(),
-            subject,
-            source_tier: command.source_tier(),
+        }
+        let (skipped, arguments) = (skipped(outcome), self.arguments());
+        let end = ExecutionEnd {
+            start: self.told(),
             status: outcome.status(),
-            started_at: self.begun.wall,
             duration,
-            failure: self.recorded(outcome),
+            failure: skipped.as_ref().or_else(|| outcome.failure()),
             marks,
-            trigger,
-            generation: command.generation(),
+            generation: self.watched.command().generation(),
             retry_count: 0,
             attempt_number: 1,
-            arguments_json: self.arguments(),
+            arguments_json: arguments.as_deref(),
         };
-        self.runner.sink.offer(record, self.ticket);
+        self.runner.sink.offer(&end, self.ticket);
         // Only now may the next one begin: their records come in their order.
         if std::mem::take(&mut self.is_inside) {
             self.watched.command().gate().leave();
         }
     }
 
-    fn recorded(&self, outcome: &Outcome) -> Option<Arc<Failure>> {
-        match outcome {
-            Outcome::Skipped(reason) => Some(Arc::new(Failure::skipped(reason))),
-            outcome => outcome.failure().map(Arc::clone),
-        }
-    }
-
-    fn trigger(&self) -> Trigger {
-        let redactor = &self.runner.options.redactor;
-        match self.watched.command().trigger() {
-            Trigger::Event { id, origin } => Trigger::Event {
-                id: id.map(|id| storable_shared(redactor.apply_shared(TextKind::TriggerId, id))),
-                origin: storable_shared(redactor.apply_shared(TextKind::TriggerOrigin, origin)),
-            },
-            trigger => trigger,
-        }
-    }
-
     /// Of a job, where its author asked for them.
-    fn arguments(&self) -> Option<Box<str>> {
+    fn arguments(&self) -> Option<Cow<'_, str>> {
         let Command::ExecuteJob(command) = self.watched.command() else {
             return None;
         };
         let arguments = command.job.registration.arguments_json.as_deref()?;
         let redactor = &self.runner.options.redactor;
         let arguments = redactor.apply(TextKind::Arguments, arguments);
-        Some(storable(&arguments, ARGUMENTS_MAX_CHARS).into_boxed_str())
+        Some(if is_storable(&arguments, ARGUMENTS_MAX_CHARS) {
+            arguments
+        } else {
+            storable(&arguments, ARGUMENTS_MAX_CHARS).into()
+        })
     }
 }
 
@@ -428,7 +419,7 @@ impl Drop for Execution<'_> {
     /// The handler's future goes first, so that what it does while it is dropped still belongs
     /// to the execution and to its duration.
     fn drop(&mut self) {
-        if self.subject.is_some() {
+        if self.is_owed {
             if let Some(caught) = self.watched.discard() {
                 panics::drop_quietly(caught.payload);
             }
@@ -441,6 +432,30 @@ impl Drop for Execution<'_> {
             panics::drop_quietly(panics::catch(|| self.say_what_leaked()).err());
         }
     }
+}
+
+/// Why it did not run, as its record says it.
+fn skipped(outcome: &Outcome) -> Option<Arc<Failure>> {
+    match outcome {
+        Outcome::Skipped(reason) => Some(Arc::new(Failure::skipped(reason))),
+        _ => None,
+    }
+}
+
+/// What may be kept of a trigger, where that is not all of it.
+fn kept_of(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
+    let TriggerRef::Event { id, origin } = trigger else {
+        return None;
+    };
+    let is_storable = |text: &Arc<str>| is_storable(text, MESSAGE_MAX_CHARS);
+    if redactor.keeps_all() && is_storable(origin) && id.is_none_or(is_storable) {
+        return None;
+    }
+    let keep = |kind, text| storable_shared(redactor.apply_shared(kind, Arc::clone(text)));
+    Some(Trigger::Event {
+        id: id.map(|id| keep(TextKind::TriggerId, id)),
+        origin: keep(TextKind::TriggerOrigin, origin),
+    })
 }
 
 fn span_of(command: &Command, id: ExecutionId) -> Span {

@@ -56,7 +56,7 @@ impl Verdict {
 /// dropped: it turns a success into `panicked`, and what ended otherwise stays what it was.
 pub(crate) fn judge(
     ending: Ending,
-    in_drop: Option<Caught>,
+    in_drop: Option<Box<Caught>>,
     terms: &Terms<'_>,
     times: &Times,
 ) -> Verdict {
@@ -64,7 +64,7 @@ pub(crate) fn judge(
     let mut verdict = match ending {
         Ending::Returned(Ok(())) => Verdict::plain(Outcome::Success),
         Ending::Returned(Err(error)) => returned(error, terms),
-        Ending::Panicked(caught) => Verdict::plain(panicked(caught, terms.redactor)),
+        Ending::Panicked(caught) => Verdict::plain(panicked(*caught, terms.redactor)),
         Ending::DeadlinePassed => {
             let failure = Arc::new(Failure::deadline());
             Verdict::plain(Outcome::TimedOut(TimeoutOrigin::Deadline, failure))
@@ -76,7 +76,7 @@ pub(crate) fn judge(
         }
     };
     if let Some(caught) = in_drop {
-        let outcome = panicked(caught, terms.redactor);
+        let outcome = panicked(*caught, terms.redactor);
         if verdict.outcome == Outcome::Success {
             verdict = Verdict::plain(outcome);
         }

@@ -2,12 +2,13 @@
 //! comes first, its end, the deadline or a cancellation. What the ending means is decided in
 //! [`crate::verdict`].
 
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::task::unconstrained;
+use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -22,7 +23,7 @@ use crate::panics::{Caught, catch, drop_quietly};
 /// How the watching ended.
 pub(crate) enum Ending {
     Returned(HandlerResult),
-    Panicked(Caught),
+    Panicked(Box<Caught>),
     DeadlinePassed,
     Cancelled,
     /// It did not run, and why.
@@ -82,9 +83,10 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     fn add(&mut self, begun: Instant, ended: Instant) {
-        let first = *self.first.get_or_insert(begun);
-        self.longest = self.longest.max(ended - begun);
-        self.total = ended - first;
+        let took = ended - begun;
+        self.longest = self.longest.max(took);
+        self.total = self.first.map_or(took, |first| ended - first);
+        self.first = self.first.or(Some(begun));
         self.polls = self.polls.saturating_add(1);
     }
 
@@ -145,23 +147,35 @@ impl Watched {
     }
 
     /// The thread that a blocking handler left behind, after [`Self::discard`].
-    pub(crate) const fn leaked(&self) -> Option<&Arc<str>> {
-        self.scope.leaked.as_ref()
+    pub(crate) fn leaked(&self) -> Option<&Arc<str>> {
+        self.scope.leaked.as_deref()
     }
 
     /// Waits for the handler's end, the deadline, or a cancellation. The handler is asked first
     /// each time, so that one that is done when its deadline passes counts as done. Dropping this
     /// future leaves the handler's where it is; [`Self::discard`] ends it.
     pub(crate) async fn wait(&mut self, limits: Limits<'_>) -> Ending {
-        let successor = self.scope.cancel.clone();
-        let ending = tokio::select! {
-            biased;
-            ending = poll_fn(|cx| self.poll(cx)) => ending,
-            () = passed(limits.deadline) => Ending::DeadlinePassed,
-            // Lazily, so that a handler that never waits costs no registration.
-            () = cancelled(limits.stop, successor) => Ending::Cancelled,
-        };
-        match ending {
+        let mut passed = pin!(passed(limits.deadline));
+        // Lazily, so that a handler that never waits costs no registration.
+        let mut cancelled = pin!(cancelled(limits.stop, self.scope.cancel.clone()));
+        // Every execution passes here; what a macro would move around costs more than the rest of it.
+        let ending = poll_fn(|cx| {
+            // Without a budget whatever the handler waits for says that it is not there yet: it would be cut
+            // off though it is done.
+            if !has_budget_remaining() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let ended = self.poll(cx);
+            if ended.is_ready() {
+                return ended;
+            }
+            if passed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ending::DeadlinePassed);
+            }
+            cancelled.as_mut().poll(cx).map(|()| Ending::Cancelled)
+        });
+        match ending.await {
             Ending::Cancelled => self.wait_in_grace(&limits).await,
             ending => ending,
         }
@@ -203,7 +217,7 @@ impl Watched {
         }
     }
 
-    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Result<Poll<HandlerResult>, Caught> {
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Result<Poll<HandlerResult>, Box<Caught>> {
         let Self {
             command,
             future,
@@ -223,7 +237,7 @@ impl Watched {
     }
 
     /// Drops the handler's future. If that panics, the panic ends here and is returned.
-    pub(crate) fn discard(&mut self) -> Option<Caught> {
+    pub(crate) fn discard(&mut self) -> Option<Box<Caught>> {
         let in_drop = {
             let _execution = self.scope.enter();
             let _span = self.span.enter();

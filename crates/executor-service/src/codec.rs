@@ -1,12 +1,12 @@
-//! Records, starts and ends of sessions as bytes, for the spool. Every payload begins with its version,
+//! Records, starts and ends of sessions as bytes, for the spool; those that are written for each
+//! execution are put together in [`sheet`]. Every payload begins with its version,
 //! and a reader knows every version that was ever written. Numbers are little-endian; a text is its
 //! length in four bytes and then itself.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::Session;
-use executor_core::ports::{ExecutionStart, SessionEnd, SessionStatus};
+use executor_core::ports::{Session, SessionEnd, SessionStatus};
 use executor_core::record::Marks;
 use executor_core::{
     ExecutionId, ExecutionRecord, Failure, JobId, JobKey, Ledger, ListenerId, ListenerKey,
@@ -15,7 +15,9 @@ use executor_core::{
 use thiserror::Error;
 use uuid::Uuid;
 
-const VERSION: u8 = 1;
+pub(crate) mod sheet;
+
+pub(super) const VERSION: u8 = 1;
 
 /// A payload that this program cannot read, though it came undamaged.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -63,16 +65,6 @@ impl Start {
     }
 }
 
-pub(crate) fn write_start(out: &mut Vec<u8>, start: &ExecutionStart<'_>) {
-    out.clear();
-    out.push(VERSION);
-    out.extend_from_slice(start.execution_id.0.as_bytes());
-    out.push(tier_code(start.source_tier));
-    put_i64(out, start.started_at.as_micros());
-    put_subject(out, start.subject);
-    put_trigger(out, start.trigger);
-}
-
 pub(crate) fn read_start(bytes: &[u8]) -> Read<Start> {
     let mut input = Input::of(bytes)?;
     let start = Start {
@@ -85,55 +77,14 @@ pub(crate) fn read_start(bytes: &[u8]) -> Read<Start> {
     input.end(start)
 }
 
-const DI_FAILURE: u8 = 1;
-const LEAKED: u8 = 2;
-const OVERRAN: u8 = 4;
-const BY_DEADLINE: u8 = 8;
-const BY_HANDLER: u8 = 16;
-const BLOCKED: u8 = 32;
-const FAILURE: u8 = 64;
-const ARGUMENTS: u8 = 128;
-
-fn flags_of(record: &ExecutionRecord) -> u8 {
-    let marks = &record.marks;
-    let origin = match marks.timeout_origin {
-        None => 0,
-        Some(TimeoutOrigin::Deadline) => BY_DEADLINE,
-        Some(TimeoutOrigin::Handler) => BY_HANDLER,
-    };
-    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-    origin
-        | flag(marks.is_di_failure, DI_FAILURE)
-        | flag(marks.thread_leaked, LEAKED)
-        | flag(marks.overran, OVERRAN)
-        | flag(marks.blocked.is_some(), BLOCKED)
-        | flag(record.failure.is_some(), FAILURE)
-        | flag(record.arguments_json.is_some(), ARGUMENTS)
-}
-
-pub(crate) fn write_record(out: &mut Vec<u8>, record: &ExecutionRecord) {
-    out.clear();
-    out.push(VERSION);
-    out.extend_from_slice(record.execution_id.0.as_bytes());
-    let flags = flags_of(record);
-    let tier = tier_code(record.source_tier);
-    out.extend_from_slice(&[tier, record.status.code(), flags, record.generation]);
-    put_i64(out, record.started_at.as_micros());
-    put_duration(out, record.duration);
-    out.extend_from_slice(&record.retry_count.to_le_bytes());
-    out.extend_from_slice(&record.attempt_number.to_le_bytes());
-    put_subject(out, &record.subject);
-    put_trigger(out, &record.trigger);
-    if let Some(blocked) = record.marks.blocked {
-        put_duration(out, blocked);
-    }
-    if let Some(failure) = &record.failure {
-        put_failure(out, failure);
-    }
-    if let Some(arguments) = &record.arguments_json {
-        put_text(out, arguments);
-    }
-}
+pub(super) const DI_FAILURE: u8 = 1;
+pub(super) const LEAKED: u8 = 2;
+pub(super) const OVERRAN: u8 = 4;
+pub(super) const BY_DEADLINE: u8 = 8;
+pub(super) const BY_HANDLER: u8 = 16;
+pub(super) const BLOCKED: u8 = 32;
+pub(super) const FAILURE: u8 = 64;
+pub(super) const ARGUMENTS: u8 = 128;
 
 pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
     let mut input = Input::of(bytes)?;
@@ -232,7 +183,7 @@ pub(crate) fn read_end(bytes: &[u8]) -> Read<SessionEnd> {
     input.end(end)
 }
 
-const fn tier_code(tier: SourceTier) -> u8 {
+pub(super) const fn tier_code(tier: SourceTier) -> u8 {
     match tier {
         SourceTier::App => 0,
         SourceTier::Framework => 1,
@@ -244,65 +195,26 @@ fn put_i64(out: &mut Vec<u8>, number: i64) {
 }
 
 /// Nanoseconds; past 584 years, as many as fit.
-fn put_duration(out: &mut Vec<u8>, duration: Duration) {
-    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    out.extend_from_slice(&nanos.to_le_bytes());
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_duration(out: &mut Vec<u8>, duration: Duration) {
+    out.extend_from_slice(&nanos(duration).to_le_bytes());
+}
+
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     let length = u32::try_from(text.len()).expect("no text of a record is that long");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
+pub(super) fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
     put_text(out, &failure.error_type);
     put_text(out, &failure.message);
     out.push(u8::from(failure.report.is_some()));
     if let Some(report) = &failure.report {
         put_text(out, report);
-    }
-}
-
-/// A row id of 0 says that it is not known: no store gives that one out.
-fn put_subject(out: &mut Vec<u8>, subject: &Subject) {
-    let (kind, row, app, instance, name) = match subject {
-        Subject::Listener { key, id } => {
-            let row = id.map_or(0, |id| id.0);
-            (0, row, &key.app_key, key.instance, &key.name)
-        }
-        Subject::Job { key, id } => {
-            let row = id.map_or(0, |id| id.0);
-            (1, row, &key.app_key, key.instance, &key.name)
-        }
-    };
-    out.push(kind);
-    put_i64(out, row);
-    out.extend_from_slice(&instance.to_le_bytes());
-    put_text(out, app);
-    put_text(out, name);
-    if let Subject::Listener { key, .. } = subject {
-        put_text(out, &key.topic);
-    }
-}
-
-fn put_trigger(out: &mut Vec<u8>, trigger: &Trigger) {
-    match trigger {
-        Trigger::Event { id: None, origin } => {
-            out.push(0);
-            put_text(out, origin);
-        }
-        Trigger::Event {
-            id: Some(id),
-            origin,
-        } => {
-            out.push(1);
-            put_text(out, origin);
-            put_text(out, id);
-        }
-        Trigger::Synthetic => out.push(2),
-        Trigger::Job(TriggerMode::Schedule) => out.push(3),
-        Trigger::Job(TriggerMode::Manual) => out.push(4),
     }
 }
 

@@ -1,22 +1,21 @@
 //! The way in: what an execution leaves behind is taken over here, on the thread that ran it, by a push
 //! under a short lock or by a frame in the spool.
 
-use executor_core::ports::{ExecutionStart, RecordSink, Ticket};
-use executor_core::{DropReason, ExecutionRecord};
+use executor_core::DropReason;
+use executor_core::ports::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
 
-use crate::intake::Intake;
-use crate::spooling::{Spooling, with_buffer, write_record};
+use crate::intake::{Intake, State};
+use crate::spooling::{Spooling, with_sheet};
 
 impl Intake {
-    /// Inlined, as what it calls: a record is too large to be moved more often than it must.
+    /// The record is made before the lock is taken, and inlined with what it calls: a record is too large
+    /// to be moved more often than it must.
     #[inline]
-    fn offer_to_memory(&self, record: ExecutionRecord) {
-        let keeps = self.limits.policy.keeps(&record);
+    fn offer_to_memory(&self, end: &ExecutionEnd<'_>) {
+        let record = end.to_record();
         let mut state = self.state();
         state.counts.offered += 1;
-        if !keeps {
-            state.filter(&record.subject);
-        } else if state.closed {
+        if state.closed {
             self.refuse(state, DropReason::Shutdown, &record.subject);
         } else if state.queue.len() + state.in_hand >= self.limits.queue_max {
             self.refuse(state, DropReason::Overflow, &record.subject);
@@ -28,56 +27,67 @@ impl Intake {
     }
 
     /// The frame and the counts change under one lock, so that the page beside the spool tells of what
-    /// is in it.
-    fn offer_to_spool(&self, spooling: &Spooling, record: &ExecutionRecord) {
-        let keeps = self.limits.policy.keeps(record);
-        with_buffer(|bytes| {
-            if keeps {
-                write_record(bytes, record);
-            }
+    /// is in it. First the record, then it replaces its start, then the page counts it: a record that the page
+    /// does not count is counted by whoever finds it.
+    fn offer_to_spool(&self, spooling: &Spooling, end: &ExecutionEnd<'_>, start: Ticket) {
+        with_sheet(|sheet| {
+            let bytes = sheet.record(end);
             let mut state = self.state();
             state.counts.offered += 1;
-            if !keeps {
-                state.filter(&record.subject);
-                self.note(&state);
-                return;
-            }
-            if spooling.append(bytes).is_err() {
-                let reason = if state.closed {
-                    DropReason::Shutdown
-                } else {
-                    DropReason::Overflow
-                };
-                self.refuse(state, reason, &record.subject);
-                return;
+            if let Err(start) = spooling.append(bytes, start) {
+                let (reason, subject) = (state.no_room(), end.start.subject.to_subject());
+                self.refuse(state, reason, &subject);
+                return spooling.release(start);
             }
             if state.closed {
                 state.counts.spooled += 1;
             } else {
                 state.unread(1);
             }
-            self.note(&state);
+            spooling.note_offered(&state.counts);
             let wake = state.accepted(false, &self.limits);
             drop(state);
             self.wake(wake);
         });
     }
+
+    /// Counts what the recording policy does not keep.
+    fn leave_out(&self, end: &ExecutionEnd<'_>) {
+        let mut state = self.state();
+        state.counts.offered += 1;
+        state.filter(&end.start.subject.to_subject());
+        self.note(&state);
+    }
+}
+
+impl State {
+    /// Why there is no room in the spool.
+    const fn no_room(&self) -> DropReason {
+        if self.closed {
+            DropReason::Shutdown
+        } else {
+            DropReason::Overflow
+        }
+    }
 }
 
 impl RecordSink for Intake {
     /// A start is worth nothing in memory: it dies with the process.
-    fn begin(&self, start: ExecutionStart<'_>) -> Ticket {
+    fn begin(&self, start: &ExecutionStart<'_>) -> Ticket {
         let spooling = self.spooling();
-        spooling.map_or(Ticket::NONE, |spooling| spooling.begin(&start))
+        spooling.map_or(Ticket::NONE, |spooling| spooling.begin(start))
     }
 
-    fn offer(&self, record: ExecutionRecord, ticket: Ticket) {
+    fn offer(&self, end: &ExecutionEnd<'_>, ticket: Ticket) {
+        let keeps = self.limits.policy.keeps(end);
         match self.spooling() {
-            None => self.offer_to_memory(record),
-            Some(spooling) => {
-                self.offer_to_spool(spooling, &record);
-                // Only now: whoever dies in between leaves both, and the record is the truth.
-                spooling.release(ticket);
+            None if keeps => self.offer_to_memory(end),
+            Some(spooling) if keeps => self.offer_to_spool(spooling, end, ticket),
+            spooling => {
+                self.leave_out(end);
+                if let Some(spooling) = spooling {
+                    spooling.release(ticket);
+                }
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use executor_core::{ExecutionRecord, SourceTier, Status};
+use executor_core::ports::ExecutionEnd;
+use executor_core::{SourceTier, Status};
 
 /// Which executions of a tier are recorded. What is left out is counted, exactly and per listener and
 /// job, as `filtered`.
@@ -41,16 +42,16 @@ pub enum Recording {
 }
 
 impl Recording {
-    /// Whether this record is to be kept. `drawn` is asked for a number below its argument.
-    pub(crate) fn keeps(self, record: &ExecutionRecord, drawn: impl FnOnce(u32) -> u32) -> bool {
+    /// Whether the record of this end is to be kept. `drawn` is asked for a number below its argument.
+    pub(crate) fn keeps(self, end: &ExecutionEnd<'_>, drawn: impl FnOnce(u32) -> u32) -> bool {
         match self {
             Self::All => true,
             Self::Anomalies {
                 slower_than,
                 sample_one_in,
             } => {
-                record.status != Status::Success
-                    || record.duration > slower_than
+                end.status != Status::Success
+                    || end.duration > slower_than
                     || (sample_one_in > 0 && drawn(sample_one_in) == 0)
             }
         }
@@ -65,11 +66,11 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    pub(crate) fn keeps(self, record: &ExecutionRecord) -> bool {
-        let recording = match record.source_tier {
+    pub(crate) fn keeps(self, end: &ExecutionEnd<'_>) -> bool {
+        let recording = match end.start.source_tier {
             SourceTier::App => self.app,
             SourceTier::Framework => self.framework,
         };
-        recording.keeps(record, |below| fastrand::u32(..below))
+        recording.keeps(end, |below| fastrand::u32(..below))
     }
 }

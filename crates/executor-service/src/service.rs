@@ -116,7 +116,8 @@ impl CommandExecutor {
         Builder::new(store)
     }
 
-    /// Runs a command. Errors, panics and timeouts are outcomes inside `Ok`.
+    /// Runs a command. Errors, panics and timeouts are outcomes inside `Ok`. The command is converted at
+    /// once; everything else begins at the future's first poll.
     ///
     /// # Errors
     ///
@@ -128,8 +129,11 @@ impl CommandExecutor {
     /// Dropping the future before its first poll does nothing; after it, the handler is dropped
     /// and the execution recorded as `cancelled`. A future passed to [`std::mem::forget`] records
     /// nothing.
-    pub async fn execute(&self, command: impl Into<Command>) -> Result<ExecutionResult, Refused> {
-        self.run(command.into(), None).await
+    pub fn execute(
+        &self,
+        command: impl Into<Command>,
+    ) -> impl Future<Output = Result<ExecutionResult, Refused>> + Send {
+        self.run(command.into(), None)
     }
 
     /// Runs a command until it ends or `cancel` is cancelled. The handler sees that as
@@ -161,12 +165,12 @@ impl CommandExecutor {
     /// # Cancel safety
     ///
     /// Like [`execute`](Self::execute).
-    pub async fn execute_until(
+    pub fn execute_until(
         &self,
         command: impl Into<Command>,
         cancel: &CancellationToken,
-    ) -> Result<ExecutionResult, Refused> {
-        self.run(command.into(), Some(cancel)).await
+    ) -> impl Future<Output = Result<ExecutionResult, Refused>> + Send {
+        self.run(command.into(), Some(cancel))
     }
 
     async fn run(

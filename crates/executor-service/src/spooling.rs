@@ -9,14 +9,13 @@ use std::sync::{Mutex, PoisonError};
 
 use executor_core::ports::{ExecutionStart, Session, SessionEnd, Ticket};
 use executor_core::time::HeldTime;
-use executor_core::{DropReason, Durability, ExecutionRecord, Ledger, SessionId, Timestamp};
+use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 use record_spool::{
-    Closed, Full, NotSynced, Page, Pin, Position, SYNC_EVERY_MAX, Spool, SpoolError, SpoolOptions,
-    Usage,
+    Closed, NotSynced, Page, Pin, Position, SYNC_EVERY_MAX, Spool, SpoolError, SpoolOptions, Usage,
 };
 use tokio::sync::oneshot;
 
-use crate::codec;
+use crate::codec::{self, sheet::Sheet};
 
 /// What a frame is.
 pub(crate) mod kind {
@@ -35,17 +34,17 @@ pub(crate) mod kind {
 const READ_BYTES: usize = 4 << 20;
 
 thread_local! {
-    /// Where payloads are put together, so that no execution allocates for them.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// So that no execution allocates for its payloads.
+    static SHEET: RefCell<Sheet> = const { RefCell::new(Sheet::new()) };
 }
 
-/// Does something with an empty buffer. A thread that is being torn down has none left, nor one whose
-/// buffer is in use.
-pub(crate) fn with_buffer<T>(mut work: impl FnMut(&mut Vec<u8>) -> T) -> T {
-    let done = BUFFER.try_with(|buffer| Some(work(&mut *buffer.try_borrow_mut().ok()?)));
+/// Does something with this thread's sheet. A thread that is being torn down has none left, nor one whose
+/// sheet is in use.
+pub(crate) fn with_sheet<T>(mut work: impl FnMut(&mut Sheet) -> T) -> T {
+    let done = SHEET.try_with(|sheet| Some(work(&mut *sheet.try_borrow_mut().ok()?)));
     match done {
         Ok(Some(done)) => done,
-        Ok(None) | Err(_) => work(&mut Vec::new()),
+        Ok(None) | Err(_) => work(&mut Sheet::new()),
     }
 }
 
@@ -118,10 +117,7 @@ impl Spooling {
 
     /// Keeps a start. What finds no room is worth nothing: the record is what counts.
     pub(crate) fn begin(&self, start: &ExecutionStart<'_>) -> Ticket {
-        let pinned = with_buffer(|bytes| {
-            codec::write_start(bytes, start);
-            self.spool.pin(kind::START, bytes)
-        });
+        let pinned = with_sheet(|sheet| self.spool.pin(kind::START, sheet.start(start)));
         pinned.map_or(Ticket::NONE, |pin| Ticket(pin.into_words()))
     }
 
@@ -132,8 +128,18 @@ impl Spooling {
         }
     }
 
-    pub(crate) fn append(&self, record: &[u8]) -> Result<(), Full> {
-        let position = self.spool.append(kind::RECORD, record)?;
+    /// Appends a record in place of its start, if that was kept. Where there is no room the ticket comes
+    /// back: the start is to be let go when the loss is counted, not before.
+    pub(crate) fn append(&self, record: &[u8], ticket: Ticket) -> Result<(), Ticket> {
+        let appended = if ticket == Ticket::NONE {
+            let appended = self.spool.append(kind::RECORD, record);
+            appended.map_err(|_| Ticket::NONE)
+        } else {
+            let start = Pin::from_words(ticket.0);
+            let appended = self.spool.replace(start, kind::RECORD, record);
+            appended.map_err(|(_, start)| Ticket(start.into_words()))
+        };
+        let position = appended?;
         self.last.store(position.sequence(), Ordering::Release);
         Ok(())
     }
@@ -169,6 +175,11 @@ impl Spooling {
     /// Puts the counts where they outlive the process.
     pub(crate) fn note(&self, ledger: &Ledger, told: [u64; DropReason::ALL.len()]) {
         note_on(&self.page, ledger, told);
+    }
+
+    /// The same where nothing has changed but that one more was offered: it is done for each record.
+    pub(crate) fn note_offered(&self, ledger: &Ledger) {
+        self.page.set(OFFERED, ledger.offered);
     }
 
     /// Puts a sign of life there.
@@ -232,6 +243,9 @@ impl Spooling {
     }
 }
 
+/// The counter that changes with each record.
+const OFFERED: usize = 0;
+
 /// The counter after all counts, set once: 0 if the level is not known, else one more than its place in
 /// [`Durability::ALL`].
 const DURABILITY: usize = 4 + 2 * DropReason::ALL.len();
@@ -266,7 +280,7 @@ pub(crate) fn note_on(page: &Page, ledger: &Ledger, told: [u64; DropReason::ALL.
 pub(crate) fn ledger_of(counters: &[u64]) -> Ledger {
     let count = |counter: usize| counters.get(counter).copied().unwrap_or(0);
     let mut ledger = Ledger {
-        offered: count(0),
+        offered: count(OFFERED),
         recovered: count(1),
         stored: count(2),
         filtered: count(3),
@@ -297,15 +311,4 @@ pub(crate) fn told_of(counters: &[u64]) -> [u64; DropReason::ALL.len()] {
         let counter = counters.get(told + reason as usize);
         counter.copied().unwrap_or(0)
     })
-}
-
-/// Puts a record together in the buffer; one whose arguments make it longer than a frame may be goes
-/// without them.
-pub(crate) fn write_record(bytes: &mut Vec<u8>, record: &ExecutionRecord) {
-    codec::write_record(bytes, record);
-    if bytes.len() > record_spool::MAX_PAYLOAD {
-        let mut shorter = record.clone();
-        shorter.arguments_json = None;
-        codec::write_record(bytes, &shorter);
-    }
 }

@@ -28,4 +28,5 @@ mod schedules;
 #[cfg(feature = "serde")]
 mod settings;
 mod spool;
+mod spool_damage;
 mod supervision;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use executor_core::context::inherit;
 use executor_core::registration::Overlap;
 use executor_core::{
-    Clock, Command, Event, HandlerError, Outcome, Refused, SourceTier, Status, TimeoutOrigin,
-    Trigger, TriggerMode, current_execution_id,
+    Clock, Command, Event, ExecutionRecord, HandlerError, Outcome, Refused, SourceTier, Status,
+    TimeoutOrigin, Trigger, TriggerMode, current_execution_id,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -311,6 +312,33 @@ async fn a08_a_handler_that_is_always_busy_and_yields_is_cut_off_too() {
     let listener = builder.handler(busy).register().await.unwrap();
     assert_eq!(fixture.run(&listener).await.status(), Status::TimedOut);
     fixture.stop().await;
+}
+
+/// A task has a budget, and whoever finds it used up cannot see that what he waits for is there.
+#[tokio::test(start_paused = true)]
+async fn a08_who_is_done_in_time_is_done_however_many_share_his_task() {
+    let fixture = Fixture::new().await;
+    let handler = |_: Arc<Event>| async {
+        sleep(secs(10)).await;
+        Ok(())
+    };
+    let builder = fixture.builder("crowd").overlap(Overlap::Parallel);
+    let listener = builder.handler(handler).register().await.unwrap();
+    let executions = (0..300).map(|_| fixture.executor.execute(listener.invoke(event())));
+    let mut crowd: Vec<_> = executions.map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        crowd.retain_mut(|execution| execution.as_mut().poll(cx).is_pending());
+        if crowd.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    let records = fixture.stored().await;
+    assert_eq!(records.len(), 300);
+    let is_done = |record: &ExecutionRecord| record.status == Status::Success;
+    assert!(records.iter().all(is_done), "some were cut off");
 }
 
 async fn a08_a_handler_done_at_its_deadline_is_done() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use executor_core::ports::SessionStatus;
 use executor_core::{DropReason, Event, ExecutionId, SessionId, Status};
 use executor_service::{
-    CommandExecutor, Config, Degradation, Durability, Health, ListenerHandle, SpoolPlace,
+    CommandExecutor, Config, Degradation, Durability, Health, ListenerHandle, Recording, SpoolPlace,
 };
 use executor_testkit::{Fault, MemoryStore, TestClock};
 use tokio::time::sleep;
@@ -16,13 +16,13 @@ use tokio::time::sleep;
 use crate::support::{Logs, event, forever, is_pending, statuses};
 
 /// A runtime with paused time: dropping it is as sudden as a kill, for what it ran.
-fn life<F: Future>(work: F) -> F::Output {
+pub(crate) fn life<F: Future>(work: F) -> F::Output {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(work)
 }
 
-fn config(root: &Path) -> Config {
+pub(crate) fn config(root: &Path) -> Config {
     Config {
         spool: SpoolPlace::At(root.to_owned()),
         wait_for_store: false,
@@ -30,17 +30,17 @@ fn config(root: &Path) -> Config {
     }
 }
 
-async fn start(store: &MemoryStore, config: Config) -> CommandExecutor {
+pub(crate) async fn start(store: &MemoryStore, config: Config) -> CommandExecutor {
     let builder = CommandExecutor::builder(store.clone()).clock(TestClock::new());
     builder.config(config).start().await.unwrap()
 }
 
-async fn noop(executor: &CommandExecutor) -> ListenerHandle {
+pub(crate) async fn noop(executor: &CommandExecutor) -> ListenerHandle {
     let listener = executor.listener("lights", "noop").topic("#");
     listener.handler_fn(|| async {}).register().await.unwrap()
 }
 
-async fn run(executor: &CommandExecutor, listener: &ListenerHandle) -> ExecutionId {
+pub(crate) async fn run(executor: &CommandExecutor, listener: &ListenerHandle) -> ExecutionId {
     let result = executor.execute(listener.invoke(event())).await;
     result.unwrap().execution_id
 }
@@ -51,7 +51,11 @@ fn is_empty(root: &Path) -> bool {
 
 /// A life that ends suddenly, with the store away: so many executions have ended, one had begun. What a
 /// kill would leave is what its files hold while it lives.
-fn crashed(store: &MemoryStore, root: &Path, count: usize) -> (SessionId, Vec<ExecutionId>) {
+pub(crate) fn crashed(
+    store: &MemoryStore,
+    root: &Path,
+    count: usize,
+) -> (SessionId, Vec<ExecutionId>) {
     store.go_away();
     let alive = tempfile::tempdir().unwrap();
     let left = life(async {
@@ -74,7 +78,7 @@ fn crashed(store: &MemoryStore, root: &Path, count: usize) -> (SessionId, Vec<Ex
     left
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap().flatten() {
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
@@ -291,6 +295,41 @@ fn e03_what_is_new_waits_for_what_was_left() {
     });
 }
 
+/// What the policy leaves out has its start in the spool all the same.
+#[test]
+fn c11_what_is_left_out_leaves_nothing_behind_and_was_not_interrupted() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let alive = tempfile::tempdir().unwrap();
+    let session = life(async {
+        let config = Config {
+            record_app: Recording::Anomalies {
+                slower_than: Duration::from_secs(1),
+                sample_one_in: 0,
+            },
+            ..config(alive.path())
+        };
+        let executor = start(&store, config).await;
+        let listener = noop(&executor).await;
+        for _ in 0..3 {
+            run(&executor, &listener).await;
+        }
+        copy(alive.path(), root.path());
+        let report = executor.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(report.ledger.filtered, 3);
+        executor.session_id()
+    });
+    assert!(is_empty(alive.path()));
+    let next = MemoryStore::new();
+    life(async {
+        let executor = start(&next, config(root.path())).await;
+        executor.flush().await;
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+    assert_eq!(next.records().len(), 0);
+    let (_, ledger) = next.session(session).unwrap();
+    assert_eq!((ledger.offered, ledger.filtered), (3, 3), "{ledger}");
+}
+
 /// Into the smallest spool there is.
 #[test]
 fn e02_past_the_limit_of_the_spool_new_records_are_dropped_and_counted() {
@@ -434,61 +473,4 @@ fn e01_where_no_spool_can_be_made_records_wait_in_memory_and_health_says_so() {
         let report = executor.shutdown(Duration::from_secs(5)).await;
         assert_eq!(report.ledger.stored, 1);
     });
-}
-
-#[test]
-fn e04_a_damaged_record_is_counted_told_and_moved_aside_and_costs_no_other() {
-    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
-    let (session, ids) = crashed(&store, root.path(), 100);
-    // One byte of the fiftieth execution's id, wherever its frames are.
-    damage(&root.path().join(session.to_string()), ids[49]);
-    life(async {
-        let executor = start(&store, config(root.path())).await;
-        executor.flush().await;
-        let ledger = executor.ledger();
-        assert_eq!(ledger.dropped(DropReason::Damaged), 1, "{ledger}");
-        assert!(ledger.is_balanced());
-        executor.shutdown(Duration::from_secs(5)).await;
-    });
-    assert_eq!(
-        store.records().len(),
-        100,
-        "99 that ended and one interrupted"
-    );
-    let (_, ledger) = store.session(session).unwrap();
-    assert_eq!(
-        (ledger.offered, ledger.dropped(DropReason::Damaged)),
-        (100, 1)
-    );
-    assert!(ledger.is_balanced());
-    let gaps = store.gaps();
-    assert_eq!(gaps.len(), 1);
-    assert_eq!(
-        (gaps[0].session, gaps[0].reason, gaps[0].count),
-        (session, DropReason::Damaged, 1)
-    );
-    let names = std::fs::read_dir(root.path()).unwrap().flatten();
-    let aside = names.filter(|entry| entry.path().extension().is_some_and(|it| it == "damaged"));
-    assert_eq!(aside.count(), 1);
-}
-
-fn damage(dir: &Path, id: ExecutionId) {
-    let mut hits = 0;
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        let mut bytes = std::fs::read(entry.path()).unwrap();
-        let id = id.0.as_bytes();
-        let places: Vec<usize> = bytes
-            .windows(16)
-            .enumerate()
-            .filter(|(_, window)| window == id)
-            .map(|(place, _)| place)
-            .collect();
-        // The last one is the record; before it comes the start, which was released.
-        if let Some(place) = places.last() {
-            hits += 1;
-            bytes[*place] ^= 0xFF;
-            std::fs::write(entry.path(), bytes).unwrap();
-        }
-    }
-    assert_eq!(hits, 1);
 }

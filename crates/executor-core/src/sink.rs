@@ -1,0 +1,254 @@
+//! What an execution leaves behind, on its way to whoever keeps it. It is shown, not given: a sink that
+//! writes it down at once needs no record of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SourceTier};
+use crate::outcome::Status;
+use crate::record::{ExecutionRecord, Marks, Subject, Trigger, TriggerMode};
+use crate::time::Timestamp;
+
+/// A [`Subject`] that is somebody else's.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use executor_core::{JobKey, Subject, ports::SubjectRef};
+///
+/// let key = Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() });
+/// let shown = SubjectRef::Job { key: &key, id: None };
+/// assert_eq!(shown.to_subject(), Subject::Job { key: Arc::clone(&key), id: None });
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum SubjectRef<'a> {
+    /// A listener's handler.
+    Listener {
+        /// Its key.
+        key: &'a Arc<ListenerKey>,
+        /// Its row, if the store has said.
+        id: Option<ListenerId>,
+    },
+    /// A job.
+    Job {
+        /// Its key.
+        key: &'a Arc<JobKey>,
+        /// Its row, if the store has said.
+        id: Option<JobId>,
+    },
+}
+
+impl SubjectRef<'_> {
+    /// One of the caller's own, which shares the key.
+    pub fn to_subject(self) -> Subject {
+        match self {
+            Self::Listener { key, id } => {
+                let key = Arc::clone(key);
+                Subject::Listener { key, id }
+            }
+            Self::Job { key, id } => {
+                let key = Arc::clone(key);
+                Subject::Job { key, id }
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a Subject> for SubjectRef<'a> {
+    fn from(subject: &'a Subject) -> Self {
+        match subject {
+            Subject::Listener { key, id } => Self::Listener { key, id: *id },
+            Subject::Job { key, id } => Self::Job { key, id: *id },
+        }
+    }
+}
+
+/// A [`Trigger`] that is somebody else's.
+///
+/// ```
+/// use executor_core::{Trigger, TriggerMode, ports::TriggerRef};
+///
+/// let trigger = Trigger::Job(TriggerMode::Manual);
+/// assert_eq!(TriggerRef::from(&trigger).to_trigger(), trigger);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum TriggerRef<'a> {
+    /// An event from outside.
+    Event {
+        /// The sender's name for it.
+        id: Option<&'a Arc<str>>,
+        /// Where it came from.
+        origin: &'a Arc<str>,
+    },
+    /// An event that the program made itself.
+    Synthetic,
+    /// A job's own trigger.
+    Job(TriggerMode),
+}
+
+impl TriggerRef<'_> {
+    /// One of the caller's own, which shares the texts.
+    pub fn to_trigger(self) -> Trigger {
+        match self {
+            Self::Event { id, origin } => Trigger::Event {
+                id: id.map(Arc::clone),
+                origin: Arc::clone(origin),
+            },
+            Self::Synthetic => Trigger::Synthetic,
+            Self::Job(mode) => Trigger::Job(mode),
+        }
+    }
+}
+
+impl<'a> From<&'a Trigger> for TriggerRef<'a> {
+    fn from(trigger: &'a Trigger) -> Self {
+        match trigger {
+            Trigger::Event { id, origin } => Self::Event {
+                id: id.as_ref(),
+                origin,
+            },
+            Trigger::Synthetic => Self::Synthetic,
+            Trigger::Job(mode) => Self::Job(*mode),
+        }
+    }
+}
+
+/// What is known of an execution when it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecutionStart<'a> {
+    /// Its name.
+    pub execution_id: ExecutionId,
+    /// What runs.
+    pub subject: SubjectRef<'a>,
+    /// Who wrote what runs.
+    pub source_tier: SourceTier,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// What started it.
+    pub trigger: TriggerRef<'a>,
+}
+
+/// What is known of an execution when it has ended: all that its record says. A sink that writes it down
+/// at once needs no record of its own.
+///
+/// ```
+/// use executor_core::ports::ExecutionEnd;
+///
+/// fn line(end: &ExecutionEnd<'_>) -> String {
+///     format!("{} {} {:?}", end.start.execution_id, end.status.as_str(), end.duration)
+/// }
+/// # drop(line);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ExecutionEnd<'a> {
+    /// What was known when it began; the subject's row is there too if the store has said meanwhile.
+    pub start: ExecutionStart<'a>,
+    /// How it ended.
+    pub status: Status,
+    /// How long it took, by the monotonic clock.
+    pub duration: Duration,
+    /// What went wrong.
+    pub failure: Option<&'a Arc<Failure>>,
+    /// What else is remarkable.
+    pub marks: Marks,
+    /// As [`ExecutionRecord::generation`].
+    pub generation: u8,
+    /// As [`ExecutionRecord::retry_count`].
+    pub retry_count: u32,
+    /// As [`ExecutionRecord::attempt_number`].
+    pub attempt_number: u32,
+    /// Its arguments as JSON, where the author asked for them.
+    pub arguments_json: Option<&'a str>,
+}
+
+impl ExecutionEnd<'_> {
+    /// The record of it.
+    #[inline]
+    pub fn to_record(&self) -> ExecutionRecord {
+        ExecutionRecord {
+            execution_id: self.start.execution_id,
+            subject: self.start.subject.to_subject(),
+            source_tier: self.start.source_tier,
+            status: self.status,
+            started_at: self.start.started_at,
+            duration: self.duration,
+            failure: self.failure.map(Arc::clone),
+            marks: self.marks,
+            trigger: self.start.trigger.to_trigger(),
+            generation: self.generation,
+            retry_count: self.retry_count,
+            attempt_number: self.attempt_number,
+            arguments_json: self.arguments_json.map(Box::from),
+        }
+    }
+}
+
+impl<'a> From<&'a ExecutionRecord> for ExecutionEnd<'a> {
+    fn from(record: &'a ExecutionRecord) -> Self {
+        Self {
+            start: ExecutionStart {
+                execution_id: record.execution_id,
+                subject: (&record.subject).into(),
+                source_tier: record.source_tier,
+                started_at: record.started_at,
+                trigger: (&record.trigger).into(),
+            },
+            status: record.status,
+            duration: record.duration,
+            failure: record.failure.as_ref(),
+            marks: record.marks,
+            generation: record.generation,
+            retry_count: record.retry_count,
+            attempt_number: record.attempt_number,
+            arguments_json: record.arguments_json.as_deref(),
+        }
+    }
+}
+
+/// What a sink remembers of a beginning: it gets it back with the end. What it means is the sink's
+/// business.
+///
+/// ```
+/// use executor_core::ports::Ticket;
+/// assert_eq!(Ticket::NONE, Ticket([0; 3]));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticket(pub [u64; 3]);
+
+impl Ticket {
+    /// Nothing is remembered: no handler began, or the sink has no use for it.
+    pub const NONE: Self = Self([0; 3]);
+}
+
+/// Takes what executions leave behind. All that the runner knows of what comes after it.
+///
+/// Both methods return at once, never fail and never panic; they may be called from `Drop`, and
+/// while a thread unwinds. What cannot be kept is counted by the sink.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use executor_core::ports::{ExecutionEnd, ExecutionStart, Ticket};
+/// use executor_core::{ExecutionRecord, RecordSink};
+///
+/// #[derive(Default)]
+/// struct Kept(Mutex<Vec<ExecutionRecord>>);
+/// impl RecordSink for Kept {
+///     fn begin(&self, _: &ExecutionStart<'_>) -> Ticket {
+///         Ticket::NONE
+///     }
+///     fn offer(&self, end: &ExecutionEnd<'_>, _: Ticket) {
+///         self.0.lock().unwrap_or_else(|poison| poison.into_inner()).push(end.to_record());
+///     }
+/// }
+/// # assert!(Kept::default().0.into_inner().is_ok_and(|kept| kept.is_empty()));
+/// ```
+pub trait RecordSink: Send + Sync + 'static {
+    /// An execution's handler begins. Exactly one [`offer`](Self::offer) with the same id follows,
+    /// with what this returns, unless the process dies or the future is forgotten.
+    fn begin(&self, start: &ExecutionStart<'_>) -> Ticket;
+
+    /// An execution has ended. On return its record is accounted for: kept, or counted as lost. One
+    /// whose handler never ran (skipped, a guard that failed, cancelled in line) comes without a
+    /// [`begin`](Self::begin), with [`Ticket::NONE`].
+    fn offer(&self, end: &ExecutionEnd<'_>, ticket: Ticket);
+}

@@ -1,0 +1,172 @@
+//! The start and the record of an execution as bytes: what is written for each of them, so it is to cost
+//! little.
+
+use executor_core::ports::{ExecutionEnd, ExecutionStart, SubjectRef, TriggerRef};
+use executor_core::{ExecutionId, TimeoutOrigin, TriggerMode};
+use record_spool::MAX_PAYLOAD;
+
+use super::{
+    ARGUMENTS, BLOCKED, BY_DEADLINE, BY_HANDLER, DI_FAILURE, FAILURE, LEAKED, OVERRAN, VERSION,
+    nanos, put_duration, put_failure, put_text, tier_code,
+};
+
+const START_HEAD: usize = 26;
+const RECORD_HEAD: usize = 45;
+
+/// Where they are put together, used again and again. Subject and trigger stand in both, behind heads of
+/// different lengths: a record that follows its own start puts its head in front of what is there.
+#[derive(Debug)]
+pub(crate) struct Sheet {
+    /// Room for the longer head, then subject and trigger, then what only a record has.
+    bytes: Vec<u8>,
+    /// Whose subject and trigger these are, its row if it is known, and where they end.
+    common: Option<(ExecutionId, i64, usize)>,
+}
+
+impl Sheet {
+    pub(crate) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            common: None,
+        }
+    }
+
+    /// A start as bytes.
+    pub(crate) fn start(&mut self, start: &ExecutionStart<'_>) -> &[u8] {
+        self.put_common(start);
+        let bytes = &mut self.bytes[RECORD_HEAD - START_HEAD..];
+        bytes[..START_HEAD].copy_from_slice(&join::<START_HEAD, _>([
+            &[VERSION],
+            start.execution_id.0.as_bytes(),
+            &[tier_code(start.source_tier)],
+            &start.started_at.as_micros().to_le_bytes(),
+        ]));
+        bytes
+    }
+
+    /// A record as bytes; one whose arguments make it longer than a frame may be goes without them. What is
+    /// common is taken over from the execution's start, if that was written last and knew the same row.
+    pub(crate) fn record(&mut self, end: &ExecutionEnd<'_>) -> &[u8] {
+        self.put_record(end);
+        if self.bytes.len() > MAX_PAYLOAD {
+            self.put_record(&ExecutionEnd {
+                arguments_json: None,
+                ..*end
+            });
+        }
+        &self.bytes
+    }
+
+    fn put_record(&mut self, end: &ExecutionEnd<'_>) {
+        let (id, row) = (end.start.execution_id, row_of(end.start.subject));
+        match self.common {
+            Some((known, known_row, common_end)) if (known, known_row) == (id, row) => {
+                self.bytes.truncate(common_end);
+            }
+            _ => self.put_common(&end.start),
+        }
+        let tier = tier_code(end.start.source_tier);
+        self.bytes[..RECORD_HEAD].copy_from_slice(&join::<RECORD_HEAD, _>([
+            &[VERSION],
+            end.start.execution_id.0.as_bytes(),
+            &[tier, end.status.code(), flags_of(end), end.generation],
+            &end.start.started_at.as_micros().to_le_bytes(),
+            &nanos(end.duration).to_le_bytes(),
+            &end.retry_count.to_le_bytes(),
+            &end.attempt_number.to_le_bytes(),
+        ]));
+        self.put_rest(end);
+    }
+
+    fn put_common(&mut self, start: &ExecutionStart<'_>) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&[0; RECORD_HEAD]);
+        put_subject(&mut self.bytes, start.subject);
+        put_trigger(&mut self.bytes, start.trigger);
+        let row = row_of(start.subject);
+        self.common = Some((start.execution_id, row, self.bytes.len()));
+    }
+
+    fn put_rest(&mut self, end: &ExecutionEnd<'_>) {
+        if let Some(blocked) = end.marks.blocked {
+            put_duration(&mut self.bytes, blocked);
+        }
+        if let Some(failure) = end.failure {
+            put_failure(&mut self.bytes, failure);
+        }
+        if let Some(arguments) = end.arguments_json {
+            put_text(&mut self.bytes, arguments);
+        }
+    }
+}
+
+fn flags_of(end: &ExecutionEnd<'_>) -> u8 {
+    let marks = &end.marks;
+    let origin = match marks.timeout_origin {
+        None => 0,
+        Some(TimeoutOrigin::Deadline) => BY_DEADLINE,
+        Some(TimeoutOrigin::Handler) => BY_HANDLER,
+    };
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    origin
+        | flag(marks.is_di_failure, DI_FAILURE)
+        | flag(marks.thread_leaked, LEAKED)
+        | flag(marks.overran, OVERRAN)
+        | flag(marks.blocked.is_some(), BLOCKED)
+        | flag(end.failure.is_some(), FAILURE)
+        | flag(end.arguments_json.is_some(), ARGUMENTS)
+}
+
+/// Fields of `N` bytes together: a buffer is asked for room once.
+#[inline]
+fn join<const N: usize, const FIELDS: usize>(fields: [&[u8]; FIELDS]) -> [u8; N] {
+    let (mut bytes, mut end) = ([0; N], 0);
+    for field in fields {
+        bytes[end..end + field.len()].copy_from_slice(field);
+        end += field.len();
+    }
+    debug_assert_eq!(end, N, "the fields are not so long");
+    bytes
+}
+
+/// A row id of 0 says that it is not known: no store gives that one out.
+fn row_of(subject: SubjectRef<'_>) -> i64 {
+    match subject {
+        SubjectRef::Listener { id, .. } => id.map_or(0, |id| id.0),
+        SubjectRef::Job { id, .. } => id.map_or(0, |id| id.0),
+    }
+}
+
+fn put_subject(out: &mut Vec<u8>, subject: SubjectRef<'_>) {
+    let (kind, app, instance, name) = match subject {
+        SubjectRef::Listener { key, .. } => (0, &key.app_key, key.instance, &key.name),
+        SubjectRef::Job { key, .. } => (1, &key.app_key, key.instance, &key.name),
+    };
+    let (row, instance) = (row_of(subject).to_le_bytes(), instance.to_le_bytes());
+    out.extend_from_slice(&join::<13, _>([&[kind], &row, &instance]));
+    put_text(out, app);
+    put_text(out, name);
+    if let SubjectRef::Listener { key, .. } = subject {
+        put_text(out, &key.topic);
+    }
+}
+
+fn put_trigger(out: &mut Vec<u8>, trigger: TriggerRef<'_>) {
+    match trigger {
+        TriggerRef::Event { id: None, origin } => {
+            out.push(0);
+            put_text(out, origin);
+        }
+        TriggerRef::Event {
+            id: Some(id),
+            origin,
+        } => {
+            out.push(1);
+            put_text(out, origin);
+            put_text(out, id);
+        }
+        TriggerRef::Synthetic => out.push(2),
+        TriggerRef::Job(TriggerMode::Schedule) => out.push(3),
+        TriggerRef::Job(TriggerMode::Manual) => out.push(4),
+    }
+}
