@@ -268,13 +268,16 @@ fn reason_of(command: &Command) -> Arc<str> {
 
 /// Ends when somebody wants this run to end. Outside of the handler's budget, as the deadline is.
 async fn cancelled(stop: Stop<'_>, successor: Option<CancellationToken>) {
-    match successor {
-        None => unconstrained(stop.cancelled()).await,
-        Some(successor) => tokio::select! {
-            () = unconstrained(stop.cancelled()) => {}
-            () = unconstrained(successor.cancelled()) => {}
-        },
-    }
+    let Some(successor) = successor else {
+        return unconstrained(stop.cancelled()).await;
+    };
+    let either = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = successor.cancelled() => {}
+        }
+    };
+    unconstrained(either).await;
 }
 
 /// Ends when the deadline passes; never without one. The timer is made at the first poll, so a

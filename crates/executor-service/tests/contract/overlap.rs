@@ -138,6 +138,31 @@ async fn a17_restart_cancels_the_one_that_runs_and_waits_for_it() {
     );
 }
 
+/// It uses up its task's budget in every poll, and whoever wants its place is seen all the same.
+#[tokio::test]
+async fn a17_restart_also_cancels_one_that_is_always_busy() {
+    let fixture = Fixture::new().await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let busy_at_first = move |_: Arc<Event>| {
+        let is_first = runs.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if is_first {
+                loop {
+                    tokio::task::coop::consume_budget().await;
+                }
+            }
+            Ok(())
+        }
+    };
+    let listener = fixture.builder("busy").overlap(Overlap::Restart);
+    let listener = listener.no_timeout().handler(busy_at_first);
+    let listener = listener.register().await.unwrap();
+    let results = run_many(&fixture, &listener, 2);
+    let results = tokio::time::timeout(secs(60), results).await;
+    assert_eq!(of(&results.unwrap()), [Status::Cancelled, Status::Success]);
+    fixture.stop().await;
+}
+
 async fn a17_of_those_that_wait_to_restart_only_the_last_runs() {
     let second = secs(1);
     let fixture = Fixture::with(executor_service::Config {
