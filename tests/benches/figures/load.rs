@@ -1,8 +1,8 @@
 //! What a load does to the queue, the memory and the caller: a million executions at once, a store that is
 //! locked by somebody else for a minute, and nothing at all.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use command_executor::registration::Overlap;
@@ -120,6 +120,8 @@ pub(crate) fn offer() {
 }
 
 const WINDOW: Duration = Duration::from_secs(5);
+/// A single pair says nothing: its medians differ by a factor of two either way.
+const PAIRS: usize = 24;
 const EVERY: Duration = Duration::from_millis(5);
 
 /// 200 executions a second while another connection locks the database, in windows with and without.
@@ -147,55 +149,57 @@ pub(crate) fn outage() {
 async fn run_outage(what: &str, config: Config) {
     let database = TempDatabase::new();
     let (executor, listener) = start(&database, config).await;
-    let stop = Arc::new(AtomicBool::new(false));
     let mut of_windows: [Vec<Figures>; 2] = [Vec::new(), Vec::new()];
     let before = memory_mib().0;
-    for window in 0..12 {
+    for window in 0..2 * PAIRS {
         let is_locked = window % 2 == 1;
-        stop.store(false, Ordering::SeqCst);
-        // The thread is there in both, or its waking up would count as the lock's.
-        let locker = lock(&database, is_locked, Arc::clone(&stop));
+        // Somebody is there in both, so that they differ by the lock only.
+        let outsider = Outsider::new(&database, is_locked);
         of_windows[usize::from(is_locked)].push(latencies(&executor, &listener).await);
-        stop.store(true, Ordering::SeqCst);
-        locker.join().unwrap();
+        outsider.leave();
+        // What the lock left behind is no part of the next window.
+        executor.flush().await;
     }
+    let [free, locked] = of_windows;
+    println!(
+        "outage      {what:<7} {PAIRS} pairs of {WINDOW:?}, handler latency locked/free: median {}; p99 {}",
+        compare(&locked, &free, 50),
+        compare(&locked, &free, 99)
+    );
     // And for longer than that.
-    stop.store(false, Ordering::SeqCst);
-    let locker = lock(&database, true, Arc::clone(&stop));
+    let outsider = Outsider::new(&database, true);
     let locked = Duration::from_secs(60 * minutes());
     for _ in 0..locked.as_secs() / WINDOW.as_secs() {
         latencies(&executor, &listener).await;
     }
     let during = memory_mib().0;
-    stop.store(true, Ordering::SeqCst);
-    locker.join().unwrap();
+    outsider.leave();
     let released = Instant::now();
     executor.flush().await;
     let caught_up = released.elapsed();
     let ledger = executor.shutdown(Duration::from_secs(60)).await.ledger;
-    let ratio = |percent: usize| {
-        let pairs = of_windows[1].iter().zip(&of_windows[0]);
-        let mut ratios = Figures::default();
-        for (locked, free) in pairs {
-            ratios.push(locked.percentile(percent) / free.percentile(percent));
-        }
-        ratios.median()
-    };
-    let micros = |is_locked: usize| {
-        let mut medians = Figures::default();
-        for window in &of_windows[is_locked] {
-            medians.push(window.median());
-        }
-        medians.median()
-    };
     println!(
-        "outage      {what:<7} handler latency locked/free: median {:.2} ({:.1}/{:.1} us), p99 {:.2}; after {locked:?} locked all stored in \
-         {caught_up:.2?}; {ledger}; anonymous memory {before} MiB before, {during} MiB at the end",
-        ratio(50),
-        micros(1),
-        micros(0),
-        ratio(99)
+        "outage      {what:<7} after {locked:?} locked all stored in {caught_up:.2?}; {ledger}; \
+         anonymous memory {before} MiB before, {during} MiB at the end"
     );
+}
+
+/// One percentile of each window: the ratio pair by pair, and the microseconds of both.
+fn compare(locked: &[Figures], free: &[Figures], percent: usize) -> String {
+    let of = |windows: &[Figures]| {
+        let mut figures = Figures::default();
+        for window in windows {
+            figures.push(window.percentile(percent));
+        }
+        figures
+    };
+    let (locked, free) = (of(locked), of(free));
+    format!(
+        "{} ({:.1}/{:.1} us)",
+        crate::ratio(&locked, &free),
+        locked.median(),
+        free.median()
+    )
 }
 
 /// How long the store is locked at a stretch; the environment may ask for more than one.
@@ -204,26 +208,39 @@ fn minutes() -> u64 {
     asked.and_then(|minutes| minutes.parse().ok()).unwrap_or(1)
 }
 
-fn lock(
-    database: &TempDatabase,
-    is_locked: bool,
-    stop: Arc<AtomicBool>,
-) -> std::thread::JoinHandle<()> {
-    let path = database.path();
-    std::thread::spawn(move || {
-        let outside = rusqlite::Connection::open(path).unwrap();
-        outside.busy_timeout(Duration::from_secs(10)).unwrap();
-        let begin = if is_locked {
-            "BEGIN IMMEDIATE"
-        } else {
-            "BEGIN"
-        };
-        outside.execute_batch(begin).unwrap();
-        while !stop.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        outside.execute_batch("ROLLBACK").unwrap();
-    })
+/// Somebody else with the database open, and locked if he is to; he sleeps until he is to leave.
+struct Outsider {
+    leave: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Outsider {
+    fn new(database: &TempDatabase, is_locked: bool) -> Self {
+        let path = database.path();
+        let (leave, told_to_leave) = mpsc::channel::<()>();
+        let (there, is_there) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let outside = rusqlite::Connection::open(path).unwrap();
+            outside.busy_timeout(Duration::from_secs(10)).unwrap();
+            let begin = if is_locked {
+                "BEGIN IMMEDIATE"
+            } else {
+                "BEGIN"
+            };
+            outside.execute_batch(begin).unwrap();
+            there.send(()).unwrap();
+            // An error is the word.
+            let _ = told_to_leave.recv();
+            outside.execute_batch("ROLLBACK").unwrap();
+        });
+        is_there.recv().unwrap();
+        Self { leave, thread }
+    }
+
+    fn leave(self) {
+        drop(self.leave);
+        self.thread.join().unwrap();
+    }
 }
 
 /// Of each execution in one window, in microseconds.
