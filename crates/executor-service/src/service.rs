@@ -337,15 +337,14 @@ impl CommandExecutor {
     pub fn health(&self) -> Health {
         let service = &self.service;
         let (waiting, queue_max) = service.intake.fill();
+        let usage = service.intake.spooling().map(|spooling| spooling.usage());
         service.vitals.health(Measured {
             waiting,
             queue_max,
             lost_lately: service.intake.lost_lately(service.clock.monotonic()),
             leaked: service.blocking.leaked().len(),
-            spool: service.intake.spooling().map(|spooling| {
-                let usage = spooling.usage();
-                (usage.bytes, usage.max_bytes)
-            }),
+            spool: usage.as_ref().map(|usage| (usage.bytes, usage.max_bytes)),
+            sync_error: usage.and_then(|usage| usage.sync_error),
         })
     }
 

@@ -90,6 +90,11 @@ pub enum Degradation {
         /// What was in the way.
         error: String,
     },
+    /// The spool is to be synced and cannot be: records survive the process, and not the machine.
+    NotSynced {
+        /// What the disk said last.
+        error: String,
+    },
     /// Blocking handlers still run though their executions have ended.
     LeakedThreads {
         /// How many.
@@ -124,6 +129,9 @@ impl fmt::Display for Degradation {
                     "records die with the process, there is no spool: {error}"
                 )
             }
+            Self::NotSynced { error } => {
+                write!(f, "records do not reach the disk: {error}")
+            }
             Self::LeakedThreads { count } => {
                 write!(f, "{count} blocking threads were left behind and still run")
             }
@@ -147,7 +155,7 @@ pub(crate) struct Facts {
 }
 
 /// What is measured when somebody asks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub(crate) waiting: usize,
     pub(crate) queue_max: usize,
@@ -155,6 +163,8 @@ pub(crate) struct Measured {
     pub(crate) leaked: usize,
     /// What the spool takes and what it may, in bytes.
     pub(crate) spool: Option<(u64, u64)>,
+    /// Why its last sync failed.
+    pub(crate) sync_error: Option<String>,
 }
 
 impl Vitals {
@@ -229,7 +239,17 @@ fn judge(facts: Facts, measured: Measured) -> Health {
     let spool = measured.spool.filter(is_filling);
     let filling = spool.map(|(bytes, max_bytes)| Degradation::SpoolFilling { bytes, max_bytes });
     let no_spool = facts.no_spool.map(|error| Degradation::NoSpool { error });
-    let reasons = [unavailable, backlog, losses, filling, no_spool, leaked];
+    let not_synced = measured.sync_error;
+    let not_synced = not_synced.map(|error| Degradation::NotSynced { error });
+    let reasons = [
+        unavailable,
+        backlog,
+        losses,
+        filling,
+        no_spool,
+        not_synced,
+        leaked,
+    ];
     let reasons: Vec<Degradation> = reasons.into_iter().flatten().collect();
     if reasons.is_empty() {
         Health::Healthy
@@ -248,6 +268,7 @@ mod tests {
         lost_lately: 0,
         leaked: 0,
         spool: None,
+        sync_error: None,
     };
 
     #[test]
@@ -262,16 +283,17 @@ mod tests {
             lost_lately: 2,
             leaked: 1,
             spool: Some((750, 1_000)),
+            sync_error: Some("cannot sync".into()),
             ..FINE
         };
-        let Health::Degraded(reasons) = vitals.health(measured) else {
+        let Health::Degraded(reasons) = vitals.health(measured.clone()) else {
             panic!("not degraded");
         };
         let (since, error) = (at(7), "full".to_owned());
         let said = "the store has taken nothing since 1970-01-01T00:00:00Z: full";
         assert_eq!(reasons[0].to_string(), said);
         assert_eq!(reasons[0], Degradation::StoreUnavailable { since, error });
-        assert_eq!(reasons.len(), 5, "{reasons:?}");
+        assert_eq!(reasons.len(), 6, "{reasons:?}");
         vitals.store_answered();
         assert_eq!(vitals.health(FINE), Health::Healthy);
         vitals.service_failed("drain", "panicked", false);

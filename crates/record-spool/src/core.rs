@@ -205,6 +205,7 @@ impl Core {
             moved: counts.moved,
             damaged: counts.damaged,
             sync_failures: counts.sync_failures,
+            sync_error: counts.sync_error,
             unsynced: match self.is_power {
                 true => ring.written - ring.synced_ticket,
                 false => 0,

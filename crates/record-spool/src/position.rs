@@ -100,6 +100,8 @@ pub struct Usage {
     pub damaged: u64,
     /// Files whose sync failed. What was in them and not settled was written anew.
     pub sync_failures: u64,
+    /// Why the last sync failed; `None` once a later one has succeeded.
+    pub sync_error: Option<String>,
     /// Frames of which it is not known that they are on the medium; 0 without
     /// [`Durability::Power`](crate::Durability::Power).
     pub unsynced: u64,

@@ -62,6 +62,7 @@ pub(crate) struct Counts {
     pub(crate) moved: u64,
     pub(crate) damaged: u64,
     pub(crate) sync_failures: u64,
+    pub(crate) sync_error: Option<String>,
     pub(crate) last_error: Option<String>,
 }
 
@@ -296,6 +297,13 @@ impl Ring {
 
     pub(crate) fn note(&mut self, action: &str, error: &std::io::Error) {
         self.counts.last_error = Some(format!("cannot {action}: {error}"));
+    }
+
+    /// A sync failed, and no later one has succeeded.
+    pub(crate) fn note_sync_failure(&mut self, action: &str, error: &std::io::Error) {
+        self.note(action, error);
+        self.counts.sync_failures += 1;
+        self.counts.sync_error.clone_from(&self.counts.last_error);
     }
 
     pub(crate) fn segments(&self) -> u64 {

@@ -153,6 +153,7 @@ impl Core {
         if succeeded {
             ring.finish_moves(round.ticket);
             ring.synced_ticket = ring.synced_ticket.max(round.ticket);
+            ring.counts.sync_error = None;
         } else {
             ring.sync_wanted = true;
         }
@@ -192,8 +193,7 @@ impl Ring {
     /// After a failed sync the kernel may call pages clean that never reached the medium: a second
     /// sync would succeed and prove nothing.
     fn give_up(&mut self, segment: &Segment, error: &io::Error) {
-        self.note("sync a segment", error);
-        self.counts.sync_failures += 1;
+        self.note_sync_failure("sync a segment", error);
         let is_it = |other: &Segment| other.is_same_file(segment);
         self.trash
             .extend(self.free.extract_if(.., |free| is_it(free)));
@@ -213,8 +213,7 @@ impl Ring {
 
     /// The names of these segments may never have reached the medium, so neither have they.
     fn give_up_entries(&mut self, error: &io::Error) {
-        self.note("sync the directory", error);
-        self.counts.sync_failures += 1;
+        self.note_sync_failure("sync the directory", error);
         self.dir_dirty = true;
         let held = self.held.iter_mut().filter(|held| !held.entry_synced);
         let numbers: Vec<u64> = held

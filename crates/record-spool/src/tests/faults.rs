@@ -198,8 +198,10 @@ fn e01_a_file_whose_sync_failed_is_given_up_and_its_frames_are_written_anew() {
         "it is not known to be on the medium"
     );
     assert_eq!(core.usage().sync_failures, 1);
+    assert!(core.usage().sync_error.is_some());
     fs.fail_syncs(0, 1);
     core.sync_round();
+    assert_eq!(core.usage().sync_error, None);
     assert_eq!(core.synced.sequence(), last.sequence);
     let left = Arc::new(fs.after_power_loss(&mut Rng(1)));
     let left = Leftover::open_in(left, Path::new(DIR)).expect("opened");
