@@ -1,8 +1,9 @@
 //! What a load does to the queue, the memory and the caller: a million executions at once, a store that is
 //! locked by somebody else for a minute, and nothing at all.
 
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use command_executor::registration::Overlap;
@@ -124,7 +125,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 const PAIRS: usize = 24;
 const EVERY: Duration = Duration::from_millis(5);
 
-/// 200 executions a second while another connection locks the database, in windows with and without.
+/// 200 executions a second while another process locks the database, in windows with and without.
 pub(crate) fn outage() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for (what, spool) in [
@@ -208,38 +209,28 @@ fn minutes() -> u64 {
     asked.and_then(|minutes| minutes.parse().ok()).unwrap_or(1)
 }
 
-/// Somebody else with the database open, and locked if he is to; he sleeps until he is to leave.
-struct Outsider {
-    leave: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
-}
+/// Another process with the database open, and locked if it is to; it sleeps until it is to leave.
+struct Outsider(Child);
 
 impl Outsider {
     fn new(database: &TempDatabase, is_locked: bool) -> Self {
-        let path = database.path();
-        let (leave, told_to_leave) = mpsc::channel::<()>();
-        let (there, is_there) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let outside = rusqlite::Connection::open(path).unwrap();
-            outside.busy_timeout(Duration::from_secs(10)).unwrap();
-            let begin = if is_locked {
-                "BEGIN IMMEDIATE"
-            } else {
-                "BEGIN"
-            };
-            outside.execute_batch(begin).unwrap();
-            there.send(()).unwrap();
-            // An error is the word.
-            let _ = told_to_leave.recv();
-            outside.execute_batch("ROLLBACK").unwrap();
-        });
-        is_there.recv().unwrap();
-        Self { leave, thread }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lock-holder"));
+        command.arg(database.path());
+        if !is_locked {
+            command.arg("open");
+        }
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = piped.spawn().unwrap();
+        let mut said = String::new();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        output.read_line(&mut said).unwrap();
+        assert_eq!(said.trim_end() == "locked", is_locked, "it said {said:?}");
+        Self(process)
     }
 
-    fn leave(self) {
-        drop(self.leave);
-        self.thread.join().unwrap();
+    fn leave(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
     }
 }
 
