@@ -20,6 +20,7 @@ thread_local! {
 /// that code runs, and with the execution otherwise.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
+    /// In a form whose absence takes no room, for the same reason as below.
     id: Option<NonNilUuid>,
     /// Made when somebody asks for it: most handlers never do.
     pub(crate) cancel: Option<CancellationToken>,

@@ -1,7 +1,8 @@
 //! One command to one record, whatever happens.
 //!
-//! The record is owed from the first poll on and paid in exactly two places: `Execution::end` when the handler ended by itself,
-//! by deadline or by token, and `Drop` when somebody dropped the future of [`Runner::run`].
+//! The record is owed from the first poll on and paid in exactly two places: `Execution::end` when the
+//! handler ended by itself, by deadline or by token, and `Drop` when somebody dropped the future of
+//! [`Runner::run`].
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -83,10 +83,9 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     fn add(&mut self, begun: Instant, ended: Instant) {
-        let took = ended - begun;
-        self.longest = self.longest.max(took);
-        self.total = self.first.map_or(took, |first| ended - first);
-        self.first = self.first.or(Some(begun));
+        let first = *self.first.get_or_insert(begun);
+        self.longest = self.longest.max(ended - begun);
+        self.total = ended - first;
         self.polls = self.polls.saturating_add(1);
     }
 

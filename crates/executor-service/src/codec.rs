@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub(crate) mod sheet;
 
-pub(super) const VERSION: u8 = 1;
+const VERSION: u8 = 1;
 
 /// A payload that this program cannot read, though it came undamaged.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -77,14 +77,14 @@ pub(crate) fn read_start(bytes: &[u8]) -> Read<Start> {
     input.end(start)
 }
 
-pub(super) const DI_FAILURE: u8 = 1;
-pub(super) const LEAKED: u8 = 2;
-pub(super) const OVERRAN: u8 = 4;
-pub(super) const BY_DEADLINE: u8 = 8;
-pub(super) const BY_HANDLER: u8 = 16;
-pub(super) const BLOCKED: u8 = 32;
-pub(super) const FAILURE: u8 = 64;
-pub(super) const ARGUMENTS: u8 = 128;
+const DI_FAILURE: u8 = 1;
+const LEAKED: u8 = 2;
+const OVERRAN: u8 = 4;
+const BY_DEADLINE: u8 = 8;
+const BY_HANDLER: u8 = 16;
+const BLOCKED: u8 = 32;
+const FAILURE: u8 = 64;
+const ARGUMENTS: u8 = 128;
 
 pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
     let mut input = Input::of(bytes)?;
@@ -183,7 +183,7 @@ pub(crate) fn read_end(bytes: &[u8]) -> Read<SessionEnd> {
     input.end(end)
 }
 
-pub(super) const fn tier_code(tier: SourceTier) -> u8 {
+const fn tier_code(tier: SourceTier) -> u8 {
     match tier {
         SourceTier::App => 0,
         SourceTier::Framework => 1,
@@ -195,21 +195,21 @@ fn put_i64(out: &mut Vec<u8>, number: i64) {
 }
 
 /// Nanoseconds; past 584 years, as many as fit.
-pub(super) fn nanos(duration: Duration) -> u64 {
+fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn put_duration(out: &mut Vec<u8>, duration: Duration) {
+fn put_duration(out: &mut Vec<u8>, duration: Duration) {
     out.extend_from_slice(&nanos(duration).to_le_bytes());
 }
 
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+fn put_text(out: &mut Vec<u8>, text: &str) {
     let length = u32::try_from(text.len()).expect("no text of a record is that long");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(text.as_bytes());
 }
 
-pub(super) fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
+fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
     put_text(out, &failure.error_type);
     put_text(out, &failure.message);
     out.push(u8::from(failure.report.is_some()));

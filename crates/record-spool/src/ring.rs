@@ -199,6 +199,7 @@ impl Ring {
         self.begin_segment(role)
     }
 
+    /// Ends the current segment and begins another.
     fn begin_segment(&mut self, role: Role) -> Result<(), Full> {
         let segment = self.claim(role)?;
         self.seal();
@@ -327,9 +328,9 @@ impl Ring {
     pub(crate) fn find(&mut self, number: u64) -> Option<&mut Held> {
         let held = &mut self.held;
         // What ends soon after it began stands in the newest.
-        let newest = held.len().checked_sub(1)?;
-        if held[newest].segment.number == number {
-            return held.get_mut(newest);
+        let is_it = |held: &Held| held.segment.number == number;
+        if held.back().is_some_and(is_it) {
+            return held.back_mut();
         }
         let index = held.binary_search_by_key(&number, |held| held.segment.number);
         index.ok().and_then(|index| held.get_mut(index))

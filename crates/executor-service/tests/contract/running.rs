@@ -314,9 +314,9 @@ async fn a08_a_handler_that_is_always_busy_and_yields_is_cut_off_too() {
     fixture.stop().await;
 }
 
-/// A task has a budget, and whoever finds it used up cannot see that what he waits for is there.
+/// A task has a budget, and whoever finds it used up cannot see that what it waits for is there.
 #[tokio::test(start_paused = true)]
-async fn a08_who_is_done_in_time_is_done_however_many_share_his_task() {
+async fn a08_what_is_done_in_time_is_done_however_many_share_its_task() {
     let fixture = Fixture::new().await;
     let handler = |_: Arc<Event>| async {
         sleep(secs(10)).await;
