@@ -16,10 +16,10 @@ use executor_core::{
 
 use crate::query::QueryError;
 use crate::rollup::damaged;
+use crate::row_ids::displacement;
 use crate::rows::{KIND_HANDLER, KIND_JOB, flag};
 use crate::schema::{listeners, scheduled_jobs};
 use crate::session;
-use crate::summary::ID_SLACK_US;
 
 /// Whose executions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,7 +148,7 @@ fn by_rows(
 
 /// The ids of a page, the greatest first.
 fn ids(connection: &mut SqliteConnection, filter: &Filter, page: Page) -> QueryResult<Vec<i64>> {
-    let wanted = Wanted::new(filter, page);
+    let wanted = Wanted::new(filter, page, displacement(connection)?);
     let mut found = match &filter.whose {
         Whose::All => wanted.load(connection, "1")?,
         Whose::Listener(id) => wanted.load(connection, &format!("e.listener_id = {}", id.0))?,
@@ -205,7 +205,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(filter: &Filter, page: Page) -> Self {
+    /// The id of a row lies at most so far above the time at which its execution ended.
+    fn new(filter: &Filter, page: Page, displacement: i64) -> Self {
         let mut conditions = match filter.status {
             None => String::new(),
             Some(Status::Success) => " AND e.status = 0".into(),
@@ -217,7 +218,7 @@ impl Wanted {
             conditions.push_str(&ended);
         }
         if let Some(to) = filter.to.map(Timestamp::as_micros) {
-            let last = to.saturating_add(ID_SLACK_US);
+            let last = to.saturating_add(displacement);
             let ended = format!(" AND e.id <= {last} AND e.start_us + e.duration_us < {to}");
             conditions.push_str(&ended);
         }

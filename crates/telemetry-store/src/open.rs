@@ -19,6 +19,7 @@ use crate::address::{Target, beside, uri};
 use crate::classify::{class_of, is_lock};
 use crate::look::{Found, look};
 use crate::migrate;
+use crate::row_ids;
 use crate::transaction::immediate;
 
 /// "cxrc" in ASCII: what `file` and other programs may know our databases by.
@@ -301,6 +302,7 @@ fn claim(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenE
             return Ok(true);
         }
         connection.batch_execute(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
+        row_ids::displaces_nothing_yet(connection)?;
         Ok(false)
     })?;
     match target.path() {

@@ -15,7 +15,7 @@ use crate::classify::class_of;
 use crate::insert::insert;
 use crate::parents::Parents;
 use crate::rollup::roll_up_late;
-use crate::row_ids::RowIds;
+use crate::row_ids;
 use crate::rows::{ErrorRow, ExecutionRow, OrphanRow, Place};
 use crate::schema::{
     execution_errors, execution_orphans, executions, listeners, scheduled_jobs, sessions,
@@ -107,17 +107,14 @@ fn set_aside(error: diesel::result::Error) -> QueryResult<Fate> {
 fn places(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<Place>> {
     let session_id = session::ensure(connection, &batch.session)?;
     let parents = Parents::load(connection, &batch.records)?;
-    let mut ids = RowIds::load(connection)?;
-    let place = |record: &ExecutionRecord| {
-        let (id, is_late) = ids.next(connection, record.ended_at())?;
-        Ok(Place {
-            id,
-            session_id,
-            parent: parents.row_of(&record.subject),
-            is_late,
-        })
+    let recorded = batch.records.iter().map(ExecutionRecord::ended_at);
+    let ids = row_ids::give_out(connection, recorded)?;
+    let place = |(record, id): (&ExecutionRecord, i64)| Place {
+        id,
+        session_id,
+        parent: parents.row_of(&record.subject),
     };
-    batch.records.iter().map(place).collect()
+    Ok(batch.records.iter().zip(ids).map(place).collect())
 }
 
 fn write(
@@ -143,14 +140,8 @@ fn write(
         write_beside(connection, record, *place, fate)?;
     }
     let is_new = |fate: &Fate| matches!(fate, Fate::Stored | Fate::Detached);
-    let late = places
-        .iter()
-        .zip(&fates)
-        .filter(|(place, fate)| place.is_late && is_new(fate));
-    let late: Vec<i64> = late.map(|(place, _)| place.id).collect();
-    if !late.is_empty() {
-        roll_up_late(connection, &late)?;
-    }
+    let new = places.iter().zip(&fates).filter(|(_, fate)| is_new(fate));
+    roll_up_late(connection, new.map(|(place, _)| place.id))?;
     Ok(fates)
 }
 

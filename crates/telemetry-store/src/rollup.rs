@@ -213,10 +213,14 @@ fn roll_up_slice(connection: &mut SqliteConnection) -> QueryResult<bool> {
 }
 
 /// Inside the caller's transaction, which has just written these rows: rolls up those among them that
-/// would be passed over.
-pub(crate) fn roll_up_late(connection: &mut SqliteConnection, late: &[i64]) -> QueryResult<()> {
+/// would be passed over, which are those below the mark.
+pub(crate) fn roll_up_late(
+    connection: &mut SqliteConnection,
+    written: impl Iterator<Item = i64>,
+) -> QueryResult<()> {
     let up_to = rolled_up_to(connection)?;
-    add_each(connection, late.iter().filter(|id| **id <= up_to))
+    let late: Vec<i64> = written.filter(|id| *id <= up_to).collect();
+    add_each(connection, &late)
 }
 
 /// Inside the caller's transaction, which is about to delete these rows, the lowest first: rolls them up.
@@ -229,19 +233,22 @@ pub(crate) fn roll_up_before_deleting(
     // Rows behind one that this program does not know are added by themselves: they will be gone when
     // their turn comes.
     let up_to = rolled_up_to(connection)?;
-    add_each(connection, ids.iter().filter(|id| **id > up_to))
+    let behind: Vec<i64> = ids.iter().copied().filter(|id| *id > up_to).collect();
+    add_each(connection, &behind)
 }
 
-fn add_each<'i>(
-    connection: &mut SqliteConnection,
-    ids: impl Iterator<Item = &'i i64>,
-) -> QueryResult<()> {
-    let mut lines = Vec::new();
-    for id in ids {
-        let line = diesel::sql_query(format!("{LINES} WHERE e.id = ?1")).bind::<BigInt, _>(*id);
-        lines.extend(line.load::<Line>(connection)?);
+/// How many rows one question asks for by their ids.
+const IDS_AT_ONCE: usize = 512;
+
+fn add_each(connection: &mut SqliteConnection, ids: &[i64]) -> QueryResult<()> {
+    for some in ids.chunks(IDS_AT_ONCE) {
+        // Numbers stand in the question as they are.
+        let some: Vec<String> = some.iter().map(ToString::to_string).collect();
+        let question = format!("{LINES} WHERE e.id IN ({})", some.join(", "));
+        let lines: Vec<Line> = diesel::sql_query(question).load(connection)?;
+        add(connection, &lines)?;
     }
-    add(connection, &lines)
+    Ok(())
 }
 
 fn add(connection: &mut SqliteConnection, lines: &[Line]) -> QueryResult<()> {

@@ -58,8 +58,6 @@ pub(crate) struct Place {
     pub(crate) session_id: i64,
     /// The row of its listener or job; `None` where there is none.
     pub(crate) parent: Option<i64>,
-    /// Its id lies before others that are there already.
-    pub(crate) is_late: bool,
 }
 
 impl<'a> ExecutionRow<'a> {

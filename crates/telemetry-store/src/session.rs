@@ -7,8 +7,8 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Session, SessionEnd, SessionStatus};
 use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 
+use crate::row_ids::displacement;
 use crate::schema::sessions;
-use crate::summary::ID_SLACK_US;
 use crate::transaction::immediate;
 
 /// The id of the session's row, written now if it is not there.
@@ -48,12 +48,17 @@ pub(crate) fn ids_of(
         .select((sessions::id, sessions::started_us, sessions::stopped_us))
         .first(connection)
         .optional()?;
-    Ok(row.map(|(row, started, stopped)| {
-        // A session that was found crashed may have written until after its last heartbeat.
-        let end = stopped.map_or(i64::MAX, |at| at.saturating_add(HEARTBEAT_SLACK_US));
-        (row, started.saturating_sub(ID_SLACK_US)..end)
-    }))
+    let Some((row, started, stopped)) = row else {
+        return Ok(None);
+    };
+    // A session that was found crashed may have written until after its last heartbeat.
+    let slack = HEARTBEAT_SLACK_US.saturating_add(displacement(connection)?);
+    let end = stopped.map_or(i64::MAX, |at| at.saturating_add(slack));
+    Ok(Some((row, started.saturating_sub(START_SLACK_US)..end)))
 }
+
+/// How far its clock may have been set back right after it began.
+const START_SLACK_US: i64 = 2_000_000;
 
 /// How long a session may go on after the heartbeat that became its end.
 const HEARTBEAT_SLACK_US: i64 = 3_600_000_000;

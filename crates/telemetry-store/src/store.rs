@@ -20,6 +20,7 @@ use crate::alive::{self, Proof};
 use crate::history::StoredExecution;
 use crate::open::OpenError;
 use crate::prune::{self, Hook};
+use crate::row_ids::Measuring;
 use crate::sharing::Share;
 use crate::writer::Errands;
 use crate::{housekeeping, persist, registration, rollup, session};
@@ -60,6 +61,17 @@ fn roll_up(errands: &Errands) {
     });
 }
 
+/// Finds out how far ids lie from their times, where the database does not say, a slice at a time.
+fn measure(errands: &Errands, measuring: Measuring) {
+    let next = errands.clone();
+    errands.leave("measuring displacements", move |connection| {
+        if let Some(rest) = measuring.go_on(connection)? {
+            measure(&next, rest);
+        }
+        Ok(())
+    });
+}
+
 impl SqliteStore {
     /// Opens the database, creating and migrating it where needed.
     ///
@@ -78,6 +90,7 @@ impl SqliteStore {
         let path = target.path().map(ToOwned::to_owned);
         // What an earlier process left.
         roll_up(&writer.errands());
+        measure(&writer.errands(), Measuring::new());
         Ok(Self {
             writer,
             sessions_dir: path.as_deref().map(alive::directory_of),

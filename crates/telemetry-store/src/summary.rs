@@ -14,12 +14,9 @@ use crate::query::QueryError;
 use crate::rollup::{
     DAY_US, Entities, EntityKey, HOUR_US, LINES, Line, SLICE, Tally, damaged, rolled_up_to,
 };
+use crate::row_ids::displacement;
 use crate::rows::KIND_HANDLER;
 use crate::session;
-
-/// How far the id of a row may lie above the time at which its execution ended, in microseconds: a
-/// second by the rule that gives ids out, and as much again for those that moved up.
-pub(crate) const ID_SLACK_US: i64 = 2_000_000;
 
 /// Which executions are summed up, or which episodes of loss are listed. Default: all.
 ///
@@ -221,8 +218,9 @@ impl Counting<'_> {
         for (span, starts) in &parts.whole {
             self.rollups(*span, starts)?;
         }
+        let displacement = displacement(self.connection)?;
         for edge in &parts.edges {
-            let last = edge.end.saturating_add(ID_SLACK_US).min(up_to);
+            let last = edge.end.saturating_add(displacement).min(up_to);
             self.rows(&(edge.start..last), edge, None)?;
         }
         self.rows(&(up_to.saturating_add(1)..i64::MAX), &window, None)
@@ -243,7 +241,8 @@ impl Counting<'_> {
 
     /// Whether fewer rows of an hour are there than were rolled up.
     fn is_thinned(&mut self, hour: &Range<i64>, up_to: i64) -> QueryResult<bool> {
-        let last = hour.end.saturating_add(ID_SLACK_US).min(up_to);
+        let displacement = displacement(self.connection)?;
+        let last = hour.end.saturating_add(displacement).min(up_to);
         let gone: Count = diesel::sql_query(MISSING)
             .bind::<BigInt, _>(HOUR_US)
             .bind::<BigInt, _>(hour.start)
