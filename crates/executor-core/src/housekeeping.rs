@@ -13,25 +13,67 @@ pub enum PruneRule {
     /// Those that succeeded or were skipped, and ended before this: what went wrong may be kept
     /// for longer.
     WentWellBefore(Timestamp),
-    /// Of each listener and job all but so many, the newest.
+    /// Of each listener and job all but so many, the newest. Rows dated beyond now count for nothing and stay.
     AllButNewest(u32),
-    /// As many of the oldest as the database is larger than this, in bytes.
+    /// As many as the database is larger than this, in bytes, and no more: those dated beyond now first, where
+    /// the clock is trusted, then the oldest.
     LargerThan(u64),
+    /// Registrations that were retired or removed before this and have no rows.
+    GoneBefore(Timestamp),
+}
+
+/// Whether what the wall clock says may decide what is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockTrust {
+    /// It may.
+    Trusted,
+    /// It was set, or seems to have been: what it shows may be years from the truth.
+    Doubted,
 }
 
 /// One slice of pruning: small, so that whoever waits for the store waits for no more than one.
 ///
 /// ```
-/// use executor_core::ports::{PruneRule, PruneSlice};
-/// let slice = PruneSlice { rule: PruneRule::LargerThan(500_000_000), max_rows: 1_000 };
-/// # assert_eq!(slice.max_rows, 1_000);
+/// use executor_core::Timestamp;
+/// use executor_core::ports::{ClockTrust, PruneRule, PruneSlice};
+///
+/// let slice = PruneSlice::new(PruneRule::LargerThan(500_000_000), 1_000);
+/// assert_eq!(slice.clock, ClockTrust::Trusted);
+/// assert_eq!(slice.now, Timestamp::MAX); // no row is dated beyond it
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PruneSlice {
     /// Which rows may go.
     pub rule: PruneRule,
-    /// At most so many in this slice, oldest first.
+    /// At most so many in this slice, oldest first. A store may take fewer where they are large.
     pub max_rows: u32,
+    /// What the wall clock says: a row that ended later than this is dated beyond now.
+    pub now: Timestamp,
+    /// Whether that is to be believed.
+    pub clock: ClockTrust,
+}
+
+impl PruneSlice {
+    /// A slice by a clock that is trusted, and beyond which no row is dated.
+    pub const fn new(rule: PruneRule, max_rows: u32) -> Self {
+        Self {
+            rule,
+            max_rows,
+            now: Timestamp::MAX,
+            clock: ClockTrust::Trusted,
+        }
+    }
+}
+
+/// From when to when a session is known to have lived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Which session.
+    pub session: SessionId,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Its last sign of life: its end, or its last heartbeat.
+    pub last_sign_at: Timestamp,
 }
 
 /// An episode of loss, as the history shows it.

@@ -17,7 +17,7 @@ use crate::record::ExecutionRecord;
 use crate::registration::{JobRegistration, ListenerRegistration};
 use crate::time::Timestamp;
 
-pub use crate::housekeeping::{Gap, PruneRule, PruneSlice};
+pub use crate::housekeeping::{ClockTrust, Gap, Lifetime, PruneRule, PruneSlice};
 pub use crate::sink::{ExecutionEnd, ExecutionStart, RecordSink, SubjectRef, Ticket, TriggerRef};
 
 /// How a request to a store can go wrong. Callers match on it exhaustively.
@@ -398,6 +398,14 @@ pub trait Housekeeping: Send + Sync + 'static {
     ///
     /// Nothing of the slice was deleted.
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64>;
+
+    /// The lifetimes of the newest sessions, `max` at most, in the order in which they were opened: what the
+    /// wall clock showed whenever a process was alive. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// They could not be read.
+    fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>>;
 
     /// Writes episodes of loss, all or none. An episode is named by session, reason and first
     /// time; writing it again replaces its counts. The caller retries.

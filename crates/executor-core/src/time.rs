@@ -20,6 +20,9 @@ use tokio::time::Instant;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The last one that can be told.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// The time that lies `micros` microseconds after the epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
@@ -130,6 +133,12 @@ pub trait Clock: Send + Sync + 'static {
         false
     }
 
+    /// How long the machine has been running, the time included in which it slept; `None` where that is not
+    /// known. What the wall clock does otherwise than this clock, somebody has set. Default: not known.
+    fn since_boot(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether the wall clock may be set, and so go otherwise than the monotonic one: whoever waits for one
     /// of its times looks at it again and again. Default: yes.
     fn may_be_set(&self) -> bool {
@@ -215,6 +224,12 @@ impl Clock for SystemClock {
 
     fn is_machine_time(&self) -> bool {
         true
+    }
+
+    #[cfg(target_os = "linux")]
+    fn since_boot(&self) -> Option<Duration> {
+        use rustix::time::{ClockId, clock_gettime};
+        Duration::try_from(clock_gettime(ClockId::Boottime)).ok()
     }
 }
 

@@ -233,6 +233,8 @@ impl Builder {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
                 retention: config.retention.clone(),
+                session: session.id,
+                watch: None,
             },
         );
         #[cfg(feature = "metrics")]

@@ -7,7 +7,9 @@
 
 pub mod recording;
 
-pub mod retention;
+pub mod clock_trust;
+
+mod retention;
 
 pub mod config;
 

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{PruneRule, PruneSlice, Store};
-use executor_core::{Clock, Timestamp};
+use executor_core::ports::{ClockTrust, Lifetime, PruneRule, PruneSlice, Store};
+use executor_core::{Clock, SessionId, Timestamp};
 
+use crate::clock_trust::{ClockWatch, doubt_at_start};
 use crate::guarded::guarded;
 use crate::supervise::{Fault, Supervised};
 
@@ -79,6 +80,7 @@ impl Retention {
         let rules = [
             of_all.map(|age| PruneRule::EndedBefore(before(age))),
             well.map(|age| PruneRule::WentWellBefore(before(age))),
+            self.max_age.map(|age| PruneRule::GoneBefore(before(age))),
             self.max_per_entity.map(PruneRule::AllButNewest),
             self.max_bytes.map(PruneRule::LargerThan),
         ];
@@ -101,23 +103,101 @@ pub(crate) struct Pruning {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retention: Retention,
+    pub(crate) session: SessionId,
+    /// `None` before the history was asked what the clock showed before.
+    pub(crate) watch: Option<ClockWatch>,
 }
+
+/// So many sessions tell what the clock showed: enough for an hour of run time, unless none lasts for seconds.
+const SESSIONS_ASKED: u32 = 1_000;
+
+/// How soon a store that is away is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often the clock is looked at, so that it is not doubted for longer than it must.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
 
 impl Supervised for Pruning {
     const NAME: &'static str = "pruning";
 
     async fn run(&mut self) -> Result<(), Fault> {
         loop {
-            for rule in self.retention.rules(self.clock.now().wall) {
-                prune(self.store.as_ref(), rule, self.retention.slice_rows).await;
-            }
-            tokio::time::sleep(self.retention.every).await;
+            let clock = self.look_at_clock().await;
+            self.apply_rules(clock).await;
+            self.rest(clock).await;
         }
     }
 }
 
-async fn prune(store: &dyn Store, rule: PruneRule, max_rows: u32) {
-    let slice = PruneSlice { rule, max_rows };
+impl Pruning {
+    async fn look_at_clock(&mut self) -> ClockTrust {
+        if self.watch.is_none() {
+            let lifetimes = self.lifetimes().await;
+            let doubt = doubt_at_start(&lifetimes, self.clock.now().wall);
+            if !doubt.is_zero() {
+                tracing::warn!(
+                    ?doubt,
+                    "the clock is far from the newest sign of life in the history; nothing is pruned by age for now"
+                );
+            }
+            self.watch = Some(ClockWatch::new(self.clock.as_ref(), doubt));
+        }
+        let watch = self.watch.as_mut().expect("just set");
+        watch.look(self.clock.as_ref())
+    }
+
+    /// Those of earlier sessions. Asked until the store answers: without it nothing can be pruned either.
+    async fn lifetimes(&self) -> Vec<Lifetime> {
+        loop {
+            let ask = || self.store.lifetimes(SESSIONS_ASKED);
+            match guarded("reading the lifetimes of sessions", ask).await {
+                Ok(mut lifetimes) => {
+                    lifetimes.retain(|lifetime| lifetime.session != self.session);
+                    return lifetimes;
+                }
+                Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    async fn apply_rules(&self, clock: ClockTrust) {
+        let now = self.clock.now().wall;
+        for rule in self.retention.rules(now) {
+            if clock == ClockTrust::Doubted && goes_by_age(rule) {
+                continue;
+            }
+            let slice = PruneSlice {
+                now,
+                clock,
+                ..PruneSlice::new(rule, self.retention.slice_rows)
+            };
+            prune(self.store.as_ref(), slice).await;
+        }
+    }
+
+    /// Until the next time. A clock that is doubted is looked at more often: its age rules wait for it.
+    async fn rest(&mut self, was: ClockTrust) {
+        let until = self.clock.monotonic() + self.retention.every;
+        while self.clock.monotonic() < until {
+            let left = until.saturating_duration_since(self.clock.monotonic());
+            tokio::time::sleep(left.min(LOOK_AT_CLOCK)).await;
+            if was == ClockTrust::Doubted && self.look_at_clock().await == ClockTrust::Trusted {
+                return;
+            }
+        }
+    }
+}
+
+/// What the wall clock decides.
+const fn goes_by_age(rule: PruneRule) -> bool {
+    match rule {
+        PruneRule::EndedBefore(_) | PruneRule::WentWellBefore(_) | PruneRule::GoneBefore(_) => true,
+        PruneRule::AllButNewest(_) | PruneRule::LargerThan(_) => false,
+    }
+}
+
+async fn prune(store: &dyn Store, slice: PruneSlice) {
+    let rule = slice.rule;
     let mut gone = 0_u64;
     loop {
         match guarded("pruning old records", || store.prune(slice)).await {
@@ -155,19 +235,23 @@ mod tests {
         };
         assert_eq!(rules(None, None), []);
         assert_eq!(rules(None, Some(DAY)), [], "all are kept for ever");
-        assert_eq!(rules(Some(DAY), None), [PruneRule::EndedBefore(ago(1))]);
+        let gone = |days| PruneRule::GoneBefore(ago(days));
+        let one = [PruneRule::EndedBefore(ago(1)), gone(1)];
+        assert_eq!(rules(Some(DAY), None), one);
         let both = [
             PruneRule::EndedBefore(ago(9)),
             PruneRule::WentWellBefore(ago(1)),
+            gone(1),
         ];
         assert_eq!(rules(Some(DAY), Some(DAY * 9)), both);
         assert_eq!(
             rules(Some(DAY * 9), Some(DAY)),
-            [PruneRule::EndedBefore(ago(9))]
+            [PruneRule::EndedBefore(ago(9)), gone(9)]
         );
         let by_default = Retention::default().rules(now);
         let expected = [
             PruneRule::EndedBefore(ago(7)),
+            gone(7),
             PruneRule::LargerThan(500_000_000),
         ];
         assert_eq!(by_default, expected);

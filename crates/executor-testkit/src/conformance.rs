@@ -292,10 +292,7 @@ async fn pruning_keeps_what_failed_and_what_is_newest<S: Store>(store: &S) {
     }
     persist(store, &samples::session(), records.clone()).await;
     let prune = async |rule| {
-        let slice = PruneSlice {
-            rule,
-            max_rows: 100,
-        };
+        let slice = PruneSlice::new(rule, 100);
         store.prune(slice).await.expect("answers")
     };
     let well = PruneRule::WentWellBefore(records[6].ended_at());
@@ -317,10 +314,7 @@ async fn pruning_takes_the_oldest_first_and_no_more_than_a_slice<S: Store>(store
         .map(|at| samples::record(&listener, Some(id), at * 1_000))
         .collect();
     persist(store, &session, records.clone()).await;
-    let slice = PruneSlice {
-        rule: PruneRule::EndedBefore(records[5].ended_at()),
-        max_rows: 3,
-    };
+    let slice = PruneSlice::new(PruneRule::EndedBefore(records[5].ended_at()), 3);
     assert_eq!(store.prune(slice).await.expect("answers"), 3);
     assert_eq!(store.prune(slice).await.expect("answers"), 2);
     assert_eq!(store.prune(slice).await.expect("answers"), 0);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
-    Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationId,
-    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
+    RegistrationId, RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
 };
 use executor_core::{
     JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, Status, Timestamp,
@@ -93,6 +93,10 @@ impl SessionStore for DiscardStore {
 impl Housekeeping for DiscardStore {
     fn prune(&self, _: PruneSlice) -> StoreFuture<'_, u64> {
         ready(0)
+    }
+
+    fn lifetimes(&self, _: u32) -> StoreFuture<'_, Vec<Lifetime>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn record_gaps(&self, _: Vec<Gap>) -> StoreFuture<'_, ()> {

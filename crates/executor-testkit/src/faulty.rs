@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use executor_core::ports::{
-    Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationId,
-    RegistrationStore, Session, SessionEnd, SessionStore, Store, StoreFuture,
+    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
+    RegistrationId, RegistrationStore, Session, SessionEnd, SessionStore, Store, StoreFuture,
 };
 use executor_core::{
     JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, Timestamp,
@@ -128,6 +128,10 @@ impl<S: Store> SessionStore for FaultyStore<S> {
 impl<S: Store> Housekeeping for FaultyStore<S> {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         self.inner.prune(slice)
+    }
+
+    fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
+        self.inner.lifetimes(max)
     }
 
     fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
-    Apply, Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationId, RegistrationStore, Session, SessionEnd, SessionStatus, SessionStore,
-    StoreFuture,
+    Apply, Batch, Fate, Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, Reconcile, Reconciled,
+    RecordStore, RegistrationId, RegistrationStore, Session, SessionEnd, SessionStatus,
+    SessionStore, StoreFuture,
 };
 use executor_core::{
     ErrorClass, ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId,
@@ -49,6 +49,8 @@ pub(crate) struct Tables {
     listeners: Registrations<ListenerKey>,
     jobs: Registrations<JobKey>,
     pub(crate) sessions: HashMap<SessionId, SessionRow>,
+    /// In the order in which sessions were opened.
+    pub(crate) lifetimes: Vec<Lifetime>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) batches: usize,
     pub(crate) is_away: bool,
@@ -158,11 +160,25 @@ impl Tables {
     }
 
     fn open_session(&mut self, session: &Session) {
+        if !self.sessions.contains_key(&session.id) {
+            self.lifetimes.push(Lifetime {
+                session: session.id,
+                started_at: session.started_at,
+                last_sign_at: session.started_at,
+            });
+        }
         self.sessions.entry(session.id).or_insert(SessionRow {
             status: SessionStatus::Running,
             ledger: Ledger::default(),
             was_opened: false,
         });
+    }
+
+    fn beat(&mut self, id: SessionId, at: Timestamp) {
+        let its = self.lifetimes.iter_mut();
+        for lifetime in its.filter(|lifetime| lifetime.session == id) {
+            lifetime.last_sign_at = at;
+        }
     }
 
     fn history_of(&self, id: RegistrationId) -> impl Iterator<Item = &Row> {
@@ -240,6 +256,27 @@ impl Tables {
                 row.retired = Some(at);
             }
         }
+    }
+
+    /// Registrations that were retired or removed before this and have no rows.
+    fn forget_gone(&mut self, before: Timestamp, max: u32) -> u64 {
+        let listeners = self.listeners.rows.values();
+        let listeners = listeners.map(|row| (RegistrationId::Listener(ListenerId(row.id)), row));
+        let jobs = self.jobs.rows.values();
+        let jobs = jobs.map(|row| (RegistrationId::Job(JobId(row.id)), row));
+        let is_gone = |(id, row): &(RegistrationId, &RegistrationRow)| {
+            row.retired.max(row.removed).is_some_and(|at| at < before)
+                && self.history_of(*id).next().is_none()
+        };
+        let gone = listeners.chain(jobs).filter(is_gone).map(|(id, _)| id);
+        let gone: Vec<_> = gone.take(max as usize).collect();
+        for id in &gone {
+            match id {
+                RegistrationId::Listener(id) => self.listeners.rows.retain(|_, row| row.id != id.0),
+                RegistrationId::Job(id) => self.jobs.rows.retain(|_, row| row.id != id.0),
+            }
+        }
+        gone.len() as u64
     }
 
     pub(crate) fn registration(&mut self, id: RegistrationId) -> Option<&mut RegistrationRow> {
@@ -382,12 +419,13 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn heartbeat(&self, id: SessionId, _: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
+    fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.with("writing the heartbeat", |tables| {
                 let row = tables.sessions.get_mut(&id);
                 if let Some(row) = row.filter(|row| row.status == SessionStatus::Running) {
                     row.ledger = ledger;
+                    tables.beat(id, at);
                 }
             })
         })
@@ -399,6 +437,7 @@ impl SessionStore for MemoryStore {
                 let row = tables.sessions.get_mut(&id)?;
                 row.status = end.status;
                 row.ledger = end.ledger;
+                tables.beat(id, end.at);
                 Some(())
             })?;
             closed.ok_or_else(|| no_session("closing the session"))
@@ -438,8 +477,10 @@ impl Housekeeping for MemoryStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         Box::pin(async move {
             self.with("pruning old records", |tables| {
-                let mut old =
-                    pruning::let_go_by(slice.rule, tables.rows.iter().map(|row| &row.record));
+                if let PruneRule::GoneBefore(at) = slice.rule {
+                    return tables.forget_gone(at, slice.max_rows);
+                }
+                let mut old = pruning::let_go_by(slice, tables.rows.iter().map(|row| &row.record));
                 old.sort();
                 old.truncate(slice.max_rows as usize);
                 tables
@@ -452,6 +493,15 @@ impl Housekeeping for MemoryStore {
                     .map(|(place, row)| (row.record.execution_id, place))
                     .collect();
                 old.len() as u64
+            })
+        })
+    }
+
+    fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
+        Box::pin(async move {
+            self.with("reading the lifetimes of sessions", |tables| {
+                let surplus = tables.lifetimes.len().saturating_sub(max as usize);
+                tables.lifetimes[surplus..].to_vec()
             })
         })
     }

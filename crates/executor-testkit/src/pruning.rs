@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
-use executor_core::ports::PruneRule;
+use executor_core::ports::{PruneRule, PruneSlice};
 use executor_core::{ExecutionId, ExecutionRecord, Status, Subject, Timestamp};
 
 /// When they ended, and which they are.
 type Named = (Timestamp, ExecutionId);
 
 pub(crate) fn let_go_by<'r>(
-    rule: PruneRule,
+    slice: PruneSlice,
     records: impl Iterator<Item = &'r ExecutionRecord>,
 ) -> Vec<Named> {
     let named = |record: &ExecutionRecord| (record.ended_at(), record.execution_id);
     let went_well =
         |record: &&ExecutionRecord| matches!(record.status, Status::Success | Status::Skipped);
-    match rule {
+    match slice.rule {
         PruneRule::EndedBefore(at) => records.map(named).filter(|(end, _)| *end < at).collect(),
         PruneRule::WentWellBefore(at) => {
             let well = records.filter(went_well).map(named);
@@ -23,7 +23,7 @@ pub(crate) fn let_go_by<'r>(
         }
         PruneRule::AllButNewest(count) => {
             let mut of_each: HashMap<&Subject, Vec<Named>> = HashMap::new();
-            for record in records {
+            for record in records.filter(|record| record.ended_at() <= slice.now) {
                 of_each
                     .entry(&record.subject)
                     .or_default()
@@ -38,5 +38,7 @@ pub(crate) fn let_go_by<'r>(
         }
         // Memory is not measured.
         PruneRule::LargerThan(_) => Vec::new(),
+        // Registrations go, no records.
+        PruneRule::GoneBefore(_) => Vec::new(),
     }
 }

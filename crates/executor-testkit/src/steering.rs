@@ -35,6 +35,11 @@ impl MemoryStore {
         self.tables().is_away = true;
     }
 
+    /// Opens it again after it was closed: the next life of a program finds what the one before has left.
+    pub fn reopen(&self) {
+        self.tables().is_closed = false;
+    }
+
     /// The store answers again, also if it was closed: as if it were opened anew. Everything is there.
     pub fn come_back(&self) {
         let mut tables = self.tables();

@@ -6,10 +6,11 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 use executor_core::Status;
-use executor_core::ports::{PruneRule, PruneSlice};
+use executor_core::ports::{ClockTrust, PruneRule, PruneSlice};
 
 use crate::history::{StoredExecution, by_row};
 use crate::query::QueryError;
+use crate::registration;
 use crate::rollup::roll_up_before_deleting;
 use crate::schema::{executions, listeners, scheduled_jobs};
 use crate::transaction::immediate;
@@ -17,12 +18,14 @@ use crate::transaction::immediate;
 /// Sees the rows of a slice before they go.
 pub(crate) type Hook = dyn Fn(&[StoredExecution]) + Send + Sync;
 
-/// How many pages are given back to the file system after a slice at most: more than a slice frees,
-/// and some milliseconds.
-const PAGES_A_SLICE: u32 = 256;
+/// So many pages may one transaction free: some ten milliseconds' work. A row of many pages makes a slice one of few rows.
+const PAGES_A_SLICE: i64 = 512;
 
-/// Ids in one statement.
-const IDS_A_STATEMENT: usize = 256;
+/// Rows that are looked for and deleted at once, before it is asked how much that has freed.
+const ROWS_AT_ONCE: u32 = 64;
+
+/// The largest row: a message, a report and arguments as long as they may be, in characters of four bytes.
+const ROW_BYTES_MAX: u64 = 4 * (2_048 + 8_192 + 65_536);
 
 /// Deletes a slice and returns how many rows went.
 pub(crate) fn prune(
@@ -30,17 +33,55 @@ pub(crate) fn prune(
     slice: PruneSlice,
     hook: Option<&Hook>,
 ) -> QueryResult<u64> {
-    let deleted = immediate(connection, |connection| {
-        let ids = let_go_by(connection, slice)?;
-        delete(connection, &ids, hook)?;
-        Ok(ids.len() as u64)
+    if let PruneRule::GoneBefore(at) = slice.rule {
+        return immediate(connection, |connection| {
+            registration::forget_gone(connection, at, slice.max_rows)
+        });
+    }
+    let (deleted, freed) = immediate(connection, |connection| {
+        delete_slice(connection, slice, hook)
     })?;
-    if deleted > 0 {
-        connection.batch_execute(&format!("PRAGMA incremental_vacuum({PAGES_A_SLICE})"))?;
-    } else if let PruneRule::LargerThan(_) = slice.rule {
+    if freed > 0 {
+        connection.batch_execute(&format!("PRAGMA incremental_vacuum({freed})"))?;
+    }
+    if let (0, PruneRule::LargerThan(_)) = (deleted, slice.rule) {
         give_back(connection)?;
     }
     Ok(deleted)
+}
+
+/// Inside the transaction. Returns how many rows went, and how many pages that has freed.
+fn delete_slice(
+    connection: &mut SqliteConnection,
+    slice: PruneSlice,
+    hook: Option<&Hook>,
+) -> QueryResult<(u64, i64)> {
+    let free_before = number(connection, "PRAGMA freelist_count")?;
+    let mut left = slice.max_rows;
+    loop {
+        let most = left.min(rows_at_once(connection, slice.rule)?);
+        let ids = let_go_by(connection, slice, most)?;
+        delete(connection, &ids, hook)?;
+        left -= u32::try_from(ids.len()).unwrap_or(left).min(left);
+        let freed = number(connection, "PRAGMA freelist_count")? - free_before;
+        if ids.is_empty() || left == 0 || freed >= PAGES_A_SLICE {
+            return Ok((u64::from(slice.max_rows - left), freed));
+        }
+    }
+}
+
+/// By size no more may go than is too much, and a row may be a hundred times as large as the one before.
+fn rows_at_once(connection: &mut SqliteConnection, rule: PruneRule) -> QueryResult<u32> {
+    let PruneRule::LargerThan(bytes) = rule else {
+        return Ok(ROWS_AT_ONCE);
+    };
+    let surplus = bytes_used(connection)?.saturating_sub(bytes);
+    Ok(match surplus.div_ceil(ROW_BYTES_MAX) {
+        rows if surplus > 0 => u32::try_from(rows)
+            .unwrap_or(ROWS_AT_ONCE)
+            .min(ROWS_AT_ONCE),
+        _ => 0,
+    })
 }
 
 /// The database is as small as it should be; the file is to be as well. A reader that is in the way is
@@ -52,9 +93,13 @@ fn give_back(connection: &mut SqliteConnection) -> QueryResult<()> {
     connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
-/// The ids of a slice, the lowest first.
-fn let_go_by(connection: &mut SqliteConnection, slice: PruneSlice) -> QueryResult<Vec<i64>> {
-    let limit = i64::from(slice.max_rows);
+/// The ids of the next rows to go, `most` of them, the lowest first.
+fn let_go_by(
+    connection: &mut SqliteConnection,
+    slice: PruneSlice,
+    most: u32,
+) -> QueryResult<Vec<i64>> {
+    let limit = i64::from(most);
     let oldest = executions::table
         .select(executions::id)
         .order(executions::id)
@@ -70,16 +115,33 @@ fn let_go_by(connection: &mut SqliteConnection, slice: PruneSlice) -> QueryResul
             well.filter(executions::id.lt(at.as_micros()))
                 .load(connection)
         }
-        PruneRule::AllButNewest(count) => surplus(connection, i64::from(count), limit),
-        PruneRule::LargerThan(bytes) => {
-            let surplus = bytes_used(connection)?.saturating_sub(bytes);
-            if surplus == 0 {
-                Ok(Vec::new())
-            } else {
-                oldest.load(connection)
-            }
+        PruneRule::AllButNewest(count) => {
+            let now = slice.now.as_micros();
+            surplus(connection, i64::from(count), now, limit)
         }
+        PruneRule::LargerThan(_) => {
+            if slice.clock == ClockTrust::Trusted {
+                let future = beyond(connection, slice.now.as_micros(), limit)?;
+                if !future.is_empty() {
+                    return Ok(future);
+                }
+            }
+            oldest.load(connection)
+        }
+        PruneRule::GoneBefore(_) => Ok(Vec::new()),
     }
+}
+
+/// Rows that ended later than this, the lowest ids first.
+fn beyond(connection: &mut SqliteConnection, now: i64, limit: i64) -> QueryResult<Vec<i64>> {
+    let ended = executions::start_us + executions::duration_us;
+    executions::table
+        .filter(executions::id.gt(now))
+        .filter(ended.gt(now))
+        .order(executions::id)
+        .limit(limit)
+        .select(executions::id)
+        .load(connection)
 }
 
 /// What the database would take if its free pages were given back.
@@ -103,17 +165,24 @@ fn number(connection: &mut SqliteConnection, pragma: &str) -> QueryResult<i64> {
     Ok(row.number)
 }
 
-/// What one of the listeners or jobs has beyond its newest; nothing if none has.
-fn surplus(connection: &mut SqliteConnection, keep: i64, limit: i64) -> QueryResult<Vec<i64>> {
+/// What one of the listeners or jobs has beyond its newest; nothing if none has. What ended later than now is
+/// none of them.
+fn surplus(
+    connection: &mut SqliteConnection,
+    keep: i64,
+    now: i64,
+    limit: i64,
+) -> QueryResult<Vec<i64>> {
     let of_listeners: Vec<i64> = listeners::table.select(listeners::id).load(connection)?;
     let of_jobs: Vec<i64> = scheduled_jobs::table
         .select(scheduled_jobs::id)
         .load(connection)?;
     for (column, rows) in [("listener_id", of_listeners), ("job_id", of_jobs)] {
         for row in rows {
+            let present = format!("{column} = {row} AND start_us + duration_us <= {now}");
             let surplus = format!(
-                "SELECT id AS number FROM executions WHERE {column} = {row} AND id <= \
-                 (SELECT id FROM executions WHERE {column} = {row} ORDER BY id DESC LIMIT 1 OFFSET {keep}) \
+                "SELECT id AS number FROM executions WHERE {present} AND id <= \
+                 (SELECT id FROM executions WHERE {present} ORDER BY id DESC LIMIT 1 OFFSET {keep}) \
                  ORDER BY id LIMIT {limit}"
             );
             let surplus: Vec<Number> = diesel::sql_query(surplus).load(connection)?;
@@ -122,22 +191,26 @@ fn surplus(connection: &mut SqliteConnection, keep: i64, limit: i64) -> QueryRes
             }
         }
     }
-    surplus_of_orphans(connection, keep, limit)
+    surplus_of_orphans(connection, keep, now, limit)
 }
 
 /// The same of those whose registration is gone: their rows say what they belong to.
 fn surplus_of_orphans(
     connection: &mut SqliteConnection,
     keep: i64,
+    now: i64,
     limit: i64,
 ) -> QueryResult<Vec<i64>> {
     let surplus = format!(
-        "WITH one AS (SELECT app_key, instance, name, topic FROM execution_orphans \
-                      GROUP BY app_key, instance, name, topic HAVING count(*) > {keep} LIMIT 1), \
-         surplus AS (SELECT o.id FROM one CROSS JOIN execution_orphans o \
-                     WHERE o.app_key = one.app_key AND o.instance = one.instance \
-                     AND o.name = one.name AND o.topic IS one.topic \
-                     ORDER BY o.id DESC LIMIT -1 OFFSET {keep}) \
+        "WITH present AS (SELECT o.id, app_key, instance, name, topic \
+                          FROM execution_orphans o CROSS JOIN executions e ON e.id = o.id \
+                          WHERE e.start_us + e.duration_us <= {now}), \
+         one AS (SELECT app_key, instance, name, topic FROM present \
+                 GROUP BY app_key, instance, name, topic HAVING count(*) > {keep} LIMIT 1), \
+         surplus AS (SELECT p.id FROM one CROSS JOIN present p \
+                     WHERE p.app_key = one.app_key AND p.instance = one.instance \
+                     AND p.name = one.name AND p.topic IS one.topic \
+                     ORDER BY p.id DESC LIMIT -1 OFFSET {keep}) \
          SELECT id AS number FROM surplus ORDER BY id LIMIT {limit}"
     );
     let surplus: Vec<Number> = diesel::sql_query(surplus).load(connection)?;
@@ -149,11 +222,8 @@ fn delete(connection: &mut SqliteConnection, ids: &[i64], hook: Option<&Hook>) -
         show(connection, ids, hook)?;
     }
     roll_up_before_deleting(connection, ids)?;
-    for some in ids.chunks(IDS_A_STATEMENT) {
-        diesel::delete(executions::table.filter(executions::id.eq_any(some)))
-            .execute(connection)?;
-    }
-    Ok(())
+    let rows = executions::table.filter(executions::id.eq_any(ids));
+    diesel::delete(rows).execute(connection).map(drop)
 }
 
 fn show(connection: &mut SqliteConnection, ids: &[i64], hook: &Hook) -> QueryResult<()> {

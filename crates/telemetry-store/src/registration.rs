@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Apply, Reconcile, Reconciled, RegistrationId};
 use executor_core::{
@@ -208,4 +209,28 @@ fn stale_jobs(connection: &mut SqliteConnection, wanted: &Reconcile) -> QueryRes
             is_retired: retired.is_some(),
         })
         .collect())
+}
+
+/// Inside the caller's transaction: deletes registrations that were retired or removed before this, if they have
+/// no rows. Returns how many went.
+pub(crate) fn forget_gone(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+    max: u32,
+) -> QueryResult<u64> {
+    let tables = [("listeners", "listener_id"), ("scheduled_jobs", "job_id")];
+    let mut gone = 0;
+    for (table, column) in tables {
+        // The later of the two marks, where there are both.
+        let question = format!(
+            "DELETE FROM {table} WHERE id IN (SELECT r.id FROM {table} r \
+             WHERE max(coalesce(r.retired_us, r.removed_us), coalesce(r.removed_us, r.retired_us)) < ?1 \
+             AND NOT EXISTS (SELECT 1 FROM executions e WHERE e.{column} = r.id) LIMIT ?2)"
+        );
+        gone += diesel::sql_query(question)
+            .bind::<BigInt, _>(before.as_micros())
+            .bind::<BigInt, _>(i64::from(max))
+            .execute(connection)? as u64;
+    }
+    Ok(gone)
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::{Session, SessionEnd, SessionStatus};
+use executor_core::ports::{Lifetime, Session, SessionEnd, SessionStatus};
 use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 
 use crate::row_ids::displacement;
@@ -55,6 +55,30 @@ pub(crate) fn ids_of(
     let slack = HEARTBEAT_SLACK_US.saturating_add(displacement(connection)?);
     let end = stopped.map_or(i64::MAX, |at| at.saturating_add(slack));
     Ok(Some((row, started.saturating_sub(START_SLACK_US)..end)))
+}
+
+/// The lifetimes of the newest sessions, in the order of their rows.
+pub(crate) fn lifetimes(connection: &mut SqliteConnection, max: u32) -> QueryResult<Vec<Lifetime>> {
+    let rows: Vec<(Vec<u8>, i64, i64, Option<i64>)> = sessions::table
+        .order(sessions::id.desc())
+        .limit(i64::from(max))
+        .select((
+            sessions::session_uuid,
+            sessions::started_us,
+            sessions::heartbeat_us,
+            sessions::stopped_us,
+        ))
+        .load(connection)?;
+    let lifetimes = rows
+        .into_iter()
+        .rev()
+        .map(|(name, started, heartbeat, stopped)| Lifetime {
+            // One whose name is none has lived all the same.
+            session: SessionId(uuid::Uuid::from_slice(&name).unwrap_or_default()),
+            started_at: Timestamp::from_micros(started),
+            last_sign_at: Timestamp::from_micros(stopped.unwrap_or(heartbeat).max(heartbeat)),
+        });
+    Ok(lifetimes.collect())
 }
 
 /// How far its clock may have been set back right after it began.

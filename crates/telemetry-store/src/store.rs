@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::ports::{
-    Batch, Fate, Gap, Housekeeping, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationId,
-    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
+    RegistrationId, RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
 };
 use executor_core::{
     JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, StoreError,
@@ -271,6 +271,15 @@ impl Housekeeping for SqliteStore {
             self.writer
                 .call_later("pruning old records", move |connection| {
                     prune::prune(connection, slice, hook.as_deref())
+                }),
+        )
+    }
+
+    fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
+        Box::pin(
+            self.writer
+                .call("reading the lifetimes of sessions", move |connection| {
+                    session::lifetimes(connection, max)
                 }),
         )
     }

@@ -8,6 +8,7 @@ mod support;
 
 mod blocking;
 mod cancellation;
+mod clock_trust;
 mod completions;
 mod failures;
 mod handles;

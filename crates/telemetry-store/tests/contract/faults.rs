@@ -102,9 +102,9 @@ async fn d05_a_file_that_may_not_be_written_is_refused_and_the_reason_is_said() 
 
 pub(crate) async fn prune_all(store: &SqliteStore) -> Result<u64, StoreError> {
     use executor_core::ports::{Housekeeping, PruneRule, PruneSlice};
-    let all = PruneSlice {
-        rule: PruneRule::EndedBefore(executor_core::Timestamp::from_micros(i64::MAX)),
-        max_rows: 100_000,
-    };
+    let all = PruneSlice::new(
+        PruneRule::EndedBefore(executor_core::Timestamp::from_micros(i64::MAX)),
+        100_000,
+    );
     store.prune(all).await
 }

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RegistrationStore};
+use executor_core::ports::{
+    ClockTrust, Housekeeping, PruneRule, PruneSlice, RegistrationId, RegistrationStore,
+};
 use executor_core::{ExecutionRecord, Status};
 use executor_testkit as kit;
 use telemetry_store::{SqliteStore, StoredExecution, Window};
@@ -11,10 +13,7 @@ use telemetry_store::{SqliteStore, StoredExecution, Window};
 use crate::support::{Database, persist};
 
 async fn prune(store: &SqliteStore, rule: PruneRule) -> u64 {
-    let slice = PruneSlice {
-        rule,
-        max_rows: 1_000,
-    };
+    let slice = PruneSlice::new(rule, 1_000);
     let mut gone = 0;
     loop {
         match store.prune(slice).await.unwrap() {
@@ -196,14 +195,14 @@ async fn d08_the_hook_sees_rows_before_they_go_and_keeps_them_if_it_panics() {
     store.on_prune(hook).unwrap();
     assert!(store.on_prune(|_| {}).is_err());
     let records = records(10);
-    let all = PruneSlice {
-        rule: PruneRule::EndedBefore(
+    let all = PruneSlice::new(
+        PruneRule::EndedBefore(
             records[9]
                 .ended_at()
                 .saturating_add(Duration::from_secs(60)),
         ),
-        max_rows: 100,
-    };
+        100,
+    );
     persist(&store, &kit::session(), records.clone())
         .await
         .unwrap();
@@ -257,9 +256,11 @@ async fn d08_pruning_gives_way_to_whoever_waits() {
     store.on_prune(hook).unwrap();
     let records = records(3);
     let end = records[2].ended_at();
-    let slice = move |max_rows| PruneSlice {
-        rule: PruneRule::EndedBefore(end.saturating_add(Duration::from_secs(60))),
-        max_rows,
+    let slice = move |max_rows| {
+        PruneSlice::new(
+            PruneRule::EndedBefore(end.saturating_add(Duration::from_secs(60))),
+            max_rows,
+        )
     };
     persist(&store, &kit::session(), records[..2].to_vec())
         .await
@@ -280,4 +281,154 @@ async fn d08_pruning_gives_way_to_whoever_waits() {
     assert_eq!(stored.unwrap().len(), 1);
     assert_eq!(gone.unwrap(), 2, "with the row that was written meanwhile");
     assert_eq!(first.await.unwrap().unwrap(), 1);
+}
+
+/// Rows of forty pages each: what is deleted is measured, not counted.
+#[tokio::test]
+async fn d08_a_cap_takes_no_more_of_large_rows_than_is_too_much() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut records = Vec::new();
+    for number in 0..400 {
+        let mut record = kit::record(&kit::listener("hall"), None, number * 10);
+        record.status = Status::Error;
+        record.failure = Some(Arc::new(executor_core::Failure {
+            error_type: "Large".into(),
+            message: "a report".into(),
+            report: Some("\u{1F600}".repeat(8_000)),
+        }));
+        records.push(record);
+    }
+    persist(&store, &kit::session(), records).await.unwrap();
+    prune(&store, PruneRule::LargerThan(u64::MAX)).await;
+    let full = std::fs::metadata(&database.path).unwrap().len();
+    let cap = full - full / 8;
+    let mut slices = Vec::new();
+    loop {
+        match store
+            .prune(PruneSlice::new(PruneRule::LargerThan(cap), 500))
+            .await
+            .unwrap()
+        {
+            0 => break,
+            rows => slices.push(rows),
+        }
+    }
+    let left = std::fs::metadata(&database.path).unwrap().len();
+    assert!(left <= cap && left >= cap - cap / 20, "{full} {cap} {left}");
+    // Of eight pages each, so that a slice is a moment's work.
+    assert!(slices.iter().all(|rows| *rows <= 80), "{slices:?}");
+}
+
+#[tokio::test]
+async fn d08_rows_dated_beyond_now_go_first_by_size_and_make_no_others_go_by_number() {
+    let database = Database::new();
+    let store = database.open().await;
+    let listener = kit::listener("hall");
+    let id = store.register_listener(listener.clone()).await.unwrap();
+    let record = |number: u64, seconds: u64| {
+        let mut record = kit::record(&listener, Some(id), number);
+        record.started_at = record
+            .started_at
+            .saturating_add(Duration::from_secs(seconds));
+        record.arguments_json = Some("x".repeat(3_000).into());
+        record
+    };
+    let present: Vec<_> = (0..100).map(|number| record(number, 0)).collect();
+    let now = present[99].ended_at();
+    let future = (100..150).map(|number| record(number, 86_400 * 365));
+    let records = present.iter().cloned().chain(future).collect();
+    persist(&store, &kit::session(), records).await.unwrap();
+    let count = |which: &str| {
+        let ended = format!("start_us + duration_us {which} {}", now.as_micros());
+        database.number(&format!("SELECT count(*) FROM executions WHERE {ended}"))
+    };
+    let slice = |rule, clock| PruneSlice {
+        now,
+        clock,
+        ..PruneSlice::new(rule, 7)
+    };
+
+    let newest = slice(PruneRule::AllButNewest(60), ClockTrust::Trusted);
+    while store.prune(newest).await.unwrap() > 0 {}
+    assert_eq!((count("<="), count(">")), (60, 50));
+
+    let small = PruneRule::LargerThan(1);
+    assert!(
+        store
+            .prune(slice(small, ClockTrust::Doubted))
+            .await
+            .unwrap()
+            > 0
+    );
+    assert_eq!((count("<="), count(">")), (53, 50), "oldest first, as ever");
+    assert!(
+        store
+            .prune(slice(small, ClockTrust::Trusted))
+            .await
+            .unwrap()
+            > 0
+    );
+    assert_eq!((count("<="), count(">")), (53, 43));
+    while store
+        .prune(slice(small, ClockTrust::Trusted))
+        .await
+        .unwrap()
+        > 0
+    {}
+    assert_eq!((count("<="), count(">")), (0, 0));
+}
+
+#[tokio::test]
+async fn d08_rows_dated_beyond_now_whose_registration_is_gone_make_no_others_go() {
+    let database = Database::new();
+    let store = database.open().await;
+    let records: Vec<_> = (0..20)
+        .map(|number| kit::record(&kit::listener("hall"), None, number * 10))
+        .collect();
+    let now = records[9].ended_at();
+    persist(&store, &kit::session(), records).await.unwrap();
+    let slice = PruneSlice {
+        now,
+        ..PruneSlice::new(PruneRule::AllButNewest(4), 100)
+    };
+    assert_eq!(store.prune(slice).await.unwrap(), 6);
+    assert_eq!(store.prune(slice).await.unwrap(), 0);
+    assert_eq!(database.number("SELECT count(*) FROM executions"), 14);
+}
+
+#[tokio::test]
+async fn d08_registrations_that_are_gone_for_long_go_when_they_have_no_rows() {
+    let database = Database::new();
+    let store = database.open().await;
+    let at = |second: i64| executor_core::Timestamp::from_micros(second * 1_000_000);
+    let mut ids = Vec::new();
+    for name in ["gone", "with rows", "lately", "alive"] {
+        ids.push(store.register_listener(kit::listener(name)).await.unwrap());
+    }
+    let job = store.register_job(kit::job("gone")).await.unwrap();
+    let row = kit::record(&kit::listener("with rows"), Some(ids[1]), 0);
+    persist(&store, &kit::session(), vec![row]).await.unwrap();
+    for (id, second) in [(ids[0], 9), (ids[1], 9), (ids[2], 10)] {
+        store
+            .mark_cancelled(RegistrationId::Listener(id), at(second))
+            .await
+            .unwrap();
+    }
+    store
+        .mark_cancelled(RegistrationId::Job(job), at(1))
+        .await
+        .unwrap();
+    // Retired later than it was removed: the later mark counts.
+    let retired = format!(
+        "UPDATE listeners SET retired_us = 20000000 WHERE id = {}",
+        ids[2].0
+    );
+    database.outside().execute(&retired, []).unwrap();
+    assert_eq!(prune(&store, PruneRule::GoneBefore(at(10))).await, 2);
+    assert_eq!(prune(&store, PruneRule::GoneBefore(at(20))).await, 0);
+    let left = "SELECT group_concat(name, ', ' ORDER BY id) FROM listeners";
+    assert_eq!(database.text(left), "with rows, lately, alive");
+    assert_eq!(database.number("SELECT count(*) FROM scheduled_jobs"), 0);
+    assert_eq!(prune(&store, PruneRule::GoneBefore(at(21))).await, 1);
 }

@@ -90,7 +90,7 @@ async fn open(database: &Database, thinned: &Thinned) -> SqliteStore {
 
 async fn prune(store: &SqliteStore, rule: PruneRule) {
     let max_rows = 30;
-    while store.prune(PruneSlice { rule, max_rows }).await.unwrap() > 0 {}
+    while store.prune(PruneSlice::new(rule, max_rows)).await.unwrap() > 0 {}
 }
 
 async fn play(database: &Database, steps: Vec<Step>) -> Played {

@@ -39,10 +39,7 @@ impl Database {
     /// of what a test does next.
     pub(crate) async fn open(&self) -> SqliteStore {
         let store = SqliteStore::open(self.url()).await.unwrap();
-        let nothing = PruneSlice {
-            rule: PruneRule::EndedBefore(Timestamp::from_micros(0)),
-            max_rows: 1,
-        };
+        let nothing = PruneSlice::new(PruneRule::EndedBefore(Timestamp::from_micros(0)), 1);
         // Comes after it, whatever comes of it.
         let _ = store.prune(nothing).await;
         store
