@@ -76,7 +76,7 @@ pub use limiter::RateLimiter;
 pub use outcome::{ExecutionResult, Outcome, Refused, Status, TimeoutOrigin};
 pub use ports::{
     Batch, ErrorClass, Fate, Housekeeping, RecordSink, RecordStore, RegistrationStore,
-    SessionStore, StoreError,
+    SessionStore, StoreError, StoreFault,
 };
 pub use record::{ExecutionRecord, Subject, Trigger, TriggerMode};
 pub use redact::{Redact, Redactor};

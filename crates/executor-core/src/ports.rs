@@ -40,6 +40,18 @@ pub enum ErrorClass {
     Closed,
 }
 
+/// What a store is known to suffer from, where somebody can do something about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StoreFault {
+    /// Nothing in particular.
+    #[default]
+    Other,
+    /// Its disk is full: whoever holds space there can give it back.
+    NoSpace,
+    /// What it holds is damaged: no waiting mends that, only a person does.
+    Damaged,
+}
+
 /// A request to a store failed.
 ///
 /// ```
@@ -53,6 +65,8 @@ pub struct StoreError {
     pub class: ErrorClass,
     /// Whether a store was there to refuse: being lost or absent uses up no attempts.
     pub answered: bool,
+    /// What the store suffers from.
+    pub fault: StoreFault,
     /// What was being done, as a fragment such as `storing a batch`.
     pub operation: &'static str,
     /// The error underneath.
@@ -68,6 +82,7 @@ impl StoreError {
         Self {
             class: ErrorClass::Transient,
             answered: false,
+            fault: StoreFault::Other,
             operation,
             source: source.into(),
         }
@@ -78,6 +93,7 @@ impl StoreError {
         Self {
             class: ErrorClass::Closed,
             answered: false,
+            fault: StoreFault::Other,
             operation,
             source: "the store was closed".into(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Batch, Session, Store, StoreError};
-use executor_core::{Clock, DropReason, ErrorClass, ExecutionRecord, Fate};
+use executor_core::{Clock, DropReason, ErrorClass, ExecutionRecord, Fate, StoreFault};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -337,6 +337,7 @@ async fn persist(store: &dyn Store, batch: &Arc<Batch>) -> Result<Vec<Fate>, Sto
     Err(StoreError {
         class: ErrorClass::Unstorable,
         answered: true,
+        fault: StoreFault::Other,
         operation: OPERATION,
         source: "the store returned more or fewer fates than records".into(),
     })

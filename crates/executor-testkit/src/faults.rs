@@ -60,6 +60,7 @@ impl Fault {
         Some(StoreError {
             class,
             answered,
+            fault: executor_core::StoreFault::Other,
             operation: "storing a batch",
             source: format!("injected fault: {self:?}").into(),
         })

@@ -12,7 +12,8 @@ use executor_core::ports::{
 };
 use executor_core::{
     ErrorClass, ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId,
-    ListenerKey, ListenerRegistration, SessionId, SourceTier, StoreError, Subject, Timestamp,
+    ListenerKey, ListenerRegistration, SessionId, SourceTier, StoreError, StoreFault, Subject,
+    Timestamp,
 };
 
 use crate::faults::Faults;
@@ -326,6 +327,7 @@ fn no_session(operation: &'static str) -> StoreError {
     StoreError {
         class: ErrorClass::Dangling,
         answered: true,
+        fault: StoreFault::Other,
         operation,
         source: "there is no such session".into(),
     }

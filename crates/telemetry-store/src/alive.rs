@@ -1,11 +1,14 @@
 //! Whether a session's process lives: each holds a lock on a file of its own beside the database,
 //! and the system lets go of it when the process dies, however it dies.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use executor_core::SessionId;
+
+use crate::create::new_file;
 
 /// The directory of the lock files, `DATABASE.sessions`.
 pub(crate) fn directory_of(database: &Path) -> PathBuf {
@@ -23,10 +26,14 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    pub(crate) fn new(directory: &Path, id: SessionId) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
+    pub(crate) fn new(directory: &Path, id: SessionId, file_mode: u32) -> io::Result<Self> {
+        make_directory(directory, file_mode)?;
         let path = directory.join(id.to_string());
-        let file = File::create(&path)?;
+        let file = match new_file(&path, file_mode) {
+            // An earlier try of this session's.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_lock(&path)?,
+            made => made?,
+        };
         file.lock()?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -34,6 +41,24 @@ impl Proof {
             _file: file,
         })
     }
+}
+
+/// Whoever may read its files may search it.
+fn make_directory(directory: &Path, file_mode: u32) -> io::Result<()> {
+    let mode = 0o700 | file_mode | (file_mode & 0o444) >> 2;
+    match DirBuilder::new().mode(mode).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(()) if mode != 0o700 => fs::set_permissions(directory, Permissions::from_mode(mode)),
+        made => made,
+    }
+}
+
+/// Only what is a file, and not through a link: what else may be there is not ours, and opening it does things.
+fn open_lock(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("there is something that is no file"));
+    }
+    File::open(path)
 }
 
 impl Drop for Proof {
@@ -46,7 +71,7 @@ impl Drop for Proof {
 
 /// Whether somebody holds the session's lock. An error is no proof of death.
 pub(crate) fn is_alive(directory: &Path, id: SessionId) -> bool {
-    let file = match File::open(directory.join(id.to_string())) {
+    let file = match open_lock(&directory.join(id.to_string())) {
         Ok(file) => file,
         Err(error) => return error.kind() != io::ErrorKind::NotFound,
     };

@@ -5,6 +5,7 @@
 //! request is answered, after its work is done. Asking takes a microsecond.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::address::beside;
@@ -50,15 +51,7 @@ impl Anchor {
 }
 
 /// Metadata only: opening and closing the file would drop SQLite's locks on it.
-#[cfg(unix)]
 fn identity(path: &Path) -> Option<Identity> {
-    use std::os::unix::fs::MetadataExt;
     let meta = fs::metadata(path).ok()?;
     Some((meta.dev(), meta.ino()))
-}
-
-/// Elsewhere a file that is open cannot be deleted.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> Option<Identity> {
-    fs::metadata(path).ok().map(|_| (0, 0))
 }

@@ -3,7 +3,7 @@
 //! messages, which have been stable for decades.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use executor_core::{ErrorClass, StoreError};
+use executor_core::{ErrorClass, StoreError, StoreFault};
 
 /// Starts of SQLite's messages for conditions that pass.
 const TRANSIENT: &[&str] = &[
@@ -22,6 +22,12 @@ const TRANSIENT: &[&str] = &[
     "file is not a database",
 ];
 
+/// Those that say that the file is damaged.
+const DAMAGED: &[&str] = &["database disk image is malformed", "file is not a database"];
+
+/// Those that say that there is no space.
+const NO_SPACE: &[&str] = &["database or disk is full"];
+
 /// Those of them that say that no store was there to answer.
 const ABSENT: &[&str] = &[
     "disk I/O error",
@@ -33,14 +39,24 @@ const ABSENT: &[&str] = &[
 
 /// Wraps an error with what was being done and what to do about it.
 pub(crate) fn store_error(operation: &'static str, error: DieselError) -> StoreError {
-    let absent =
-        matches!(&error, DieselError::DatabaseError(_, info) if starts(ABSENT, info.message()));
+    let says = |with| matches!(&error, DieselError::DatabaseError(_, info) if starts(with, info.message()));
+    let fault = match (says(NO_SPACE), says(DAMAGED)) {
+        (true, _) => StoreFault::NoSpace,
+        (false, true) => StoreFault::Damaged,
+        (false, false) => StoreFault::Other,
+    };
     StoreError {
         class: class_of(&error),
-        answered: !absent,
+        answered: !says(ABSENT),
+        fault,
         operation,
         source: error.into(),
     }
+}
+
+/// Whether the error says that the file is damaged.
+pub(crate) fn is_damage(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, info) if starts(DAMAGED, info.message()))
 }
 
 /// Whether the error says only that somebody else holds a lock.

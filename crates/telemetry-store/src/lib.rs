@@ -5,6 +5,9 @@
 //! at a time, and says what became of every row. Retrying is its caller's business.
 #![forbid(unsafe_code)]
 
+#[cfg(not(unix))]
+compile_error!("telemetry-store needs a Unix: modes, links and locks of files");
+
 // Named so that SQLite is bundled; diesel is what calls it.
 use libsqlite3_sys as _;
 
@@ -17,6 +20,8 @@ mod rows;
 mod classify;
 
 mod address;
+
+mod create;
 
 mod look;
 
@@ -76,5 +81,5 @@ pub use open::OpenError;
 pub use query::{QueryError, SqliteReader};
 pub use registered::{Registered, Standing, StoredJob, StoredListener};
 pub use sketch::RELATIVE_ERROR;
-pub use store::{HookThere, SqliteStore};
+pub use store::{HookThere, SqliteOptions, SqliteStore};
 pub use summary::{Figures, Summary, Window};

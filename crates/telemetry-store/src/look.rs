@@ -1,7 +1,8 @@
 //! What is at a path, found out without changing anything there.
 
-use std::fs;
+use std::fs::{self, FileType};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -11,13 +12,15 @@ use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
 use crate::address::{beside, uri};
+use crate::create::SUFFIXES;
 use crate::open::{APPLICATION_ID, LOOK_AGAIN_MS, OpenError, application_id, tables};
+use crate::row_ids::has_version;
 
 /// What a look has found.
 pub(crate) enum Found {
     /// Nothing, or an empty file.
     Nothing,
-    /// A database of this project.
+    /// A database of this project, or one that is nobody's.
     Ours,
     Refused(OpenError),
 }
@@ -49,23 +52,30 @@ fn look_once(path: &Path) -> Found {
         })
     };
     // Metadata only. Opening a live database file here and closing it again would drop the locks
-    // that SQLite holds on it in this process.
+    // that SQLite holds on it in this process; and opening a device or a pipe does things.
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
         Err(error) => return unreachable(error),
-        Ok(meta) if meta.is_dir() => return unreachable(io::ErrorKind::IsADirectory.into()),
-        Ok(meta) if meta.len() == 0 => return Found::Nothing,
-        // Less than the smallest page; SQLite would take it for an empty database.
-        Ok(meta) if meta.len() < 512 => {
-            return Found::Refused(OpenError::NotADatabase {
-                path: path.to_owned(),
-            });
+        Ok(meta) if !meta.is_file() => return not_a_file(path, meta.file_type()),
+        Ok(meta) => {
+            if let Some(refused) = look_beside(path) {
+                return refused;
+            }
+            match meta.len() {
+                0 => return Found::Nothing,
+                // Less than the smallest page; SQLite would take it for an empty database.
+                1..512 => {
+                    return Found::Refused(OpenError::NotADatabase {
+                        path: path.to_owned(),
+                    });
+                }
+                _ => {}
+            }
         }
-        Ok(_) => {}
     }
-    match id_without_touching(path) {
-        Ok(APPLICATION_ID) => Found::Ours,
-        Ok(_) => Found::Refused(OpenError::Foreign {
+    match whose_without_touching(path) {
+        Ok(Whose::Ours | Whose::Nobodys) => Found::Ours,
+        Ok(Whose::Theirs) => Found::Refused(OpenError::Foreign {
             path: path.to_owned(),
         }),
         Err(OpenError::SetUp(_)) => Found::Refused(OpenError::NotADatabase {
@@ -75,17 +85,61 @@ fn look_once(path: &Path) -> Found {
     }
 }
 
+/// SQLite opens what is beside the file, too, and would wait for the other end of a pipe.
+fn look_beside(path: &Path) -> Option<Found> {
+    let real = fs::canonicalize(path).ok()?;
+    SUFFIXES.into_iter().find_map(|suffix| {
+        let path = beside(&real, suffix);
+        let kind = fs::symlink_metadata(&path).ok()?.file_type();
+        (!kind.is_file()).then(|| not_a_file(&path, kind))
+    })
+}
+
+fn not_a_file(path: &Path, kind: FileType) -> Found {
+    let kinds = [
+        (kind.is_dir(), "directory"),
+        (kind.is_symlink(), "link"),
+        (kind.is_fifo(), "pipe"),
+        (kind.is_socket(), "socket"),
+        (kind.is_block_device() || kind.is_char_device(), "device"),
+    ];
+    let known = kinds.into_iter().find(|(is_it, _)| *is_it);
+    Found::Refused(OpenError::NotAFile {
+        path: path.to_owned(),
+        what: known.map_or("special file", |(_, what)| what),
+    })
+}
+
+/// Whose database a file is.
+enum Whose {
+    Ours,
+    Theirs,
+    /// There is nothing in it and nothing says whose it is: what earlier versions of this program left when they
+    /// were killed at the wrong moment.
+    Nobodys,
+}
+
 /// Immutable and read-only: no lock, no journal, no shared memory, no recovery.
-fn id_without_touching(path: &Path) -> Result<i64, OpenError> {
+fn whose_without_touching(path: &Path) -> Result<Whose, OpenError> {
     let mut connection = SqliteConnection::establish(&uri(path, "mode=ro&immutable=1")?)?;
     // Without the WAL the file may be shorter than its first page says: a checkpoint writes that
     // page before it has grown the file, and a kill may leave it so. This makes SQLite read it
     // all the same.
     connection.batch_execute("PRAGMA writable_schema = ON")?;
     let id = application_id(&mut connection)?;
-    if id != APPLICATION_ID {
-        // Tells another program's database from a file that is none.
-        tables(&mut connection)?;
+    if id == APPLICATION_ID {
+        return Ok(Whose::Ours);
     }
-    Ok(id)
+    // Tells another program's database from a file that is none.
+    let is_empty = tables(&mut connection)? == 0 && id == 0 && !has_version(&mut connection)?;
+    // What another program has put into a log or a journal is not to be seen here.
+    let is_empty = is_empty
+        && !SUFFIXES
+            .into_iter()
+            .any(|suffix| beside(path, suffix).exists());
+    Ok(if is_empty {
+        Whose::Nobodys
+    } else {
+        Whose::Theirs
+    })
 }

@@ -6,6 +6,7 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::address::Target;
+use crate::create::FILE_MODE;
 use crate::open::{OpenError, Patience, connect};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -37,7 +38,7 @@ impl Migrator {
     pub fn open(url: &str) -> Result<Self, OpenError> {
         let target = Target::parse(url)?;
         Ok(Self {
-            connection: connect(&target, Patience::Opening)?,
+            connection: connect(&target, Patience::Opening, FILE_MODE)?,
         })
     }
 

@@ -3,7 +3,7 @@
 //! A file that is not ours is looked at in a way that changes nothing, and refused.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -11,16 +11,19 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
-use thiserror::Error;
-
 use executor_core::ErrorClass;
 
 use crate::address::{Target, beside, uri};
 use crate::classify::{class_of, is_lock};
+use crate::create;
 use crate::look::{Found, look};
 use crate::migrate;
 use crate::row_ids;
 use crate::transaction::immediate;
+
+mod error;
+
+pub use error::OpenError;
 
 /// "cxrc" in ASCII: what `file` and other programs may know our databases by.
 pub(crate) const APPLICATION_ID: i64 = 0x6378_7263;
@@ -64,99 +67,6 @@ impl Patience {
 /// How soon to look again at what another process is about to finish.
 pub(crate) const LOOK_AGAIN_MS: u32 = 20;
 
-/// Why a database was not opened. In every case it is as it was.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The address names something else than a SQLite database.
-    #[error("cannot use `{url}` as a database: {why}")]
-    Address {
-        /// The address.
-        url: String,
-        /// What is wrong with it, and what would be right.
-        why: &'static str,
-    },
-    /// There is nothing at the path, and something was expected.
-    #[error("no database at `{}`", path.display())]
-    Absent {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The file cannot be reached.
-    #[error("cannot open `{}`", path.display())]
-    Unreachable {
-        /// The path.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is no SQLite database.
-    #[error("`{}` is not a SQLite database; it was left untouched, give another path", path.display())]
-    NotADatabase {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The file is another program's database.
-    #[error("`{}` is another program's database; it was left untouched, give another path", path.display())]
-    Foreign {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The database was written by a newer version of this program.
-    #[error(
-        "the database has the schema {found}, this program knows none after {known}: use the newer program"
-    )]
-    Newer {
-        /// The newest migration of the database.
-        found: String,
-        /// The newest migration of this program.
-        known: String,
-    },
-    /// The database needs migrations and was opened only for reading.
-    #[error(
-        "the database lacks the migration {missing}: open it once for writing, or run `migrate up`"
-    )]
-    Older {
-        /// The first migration it lacks.
-        missing: String,
-    },
-    /// The database cannot be reached or used as it is now.
-    #[error(
-        "cannot use the database `{database}` (is it held by another program, or not writable?)"
-    )]
-    Unusable {
-        /// Its address.
-        database: String,
-        /// What SQLite said.
-        #[source]
-        source: Box<OpenError>,
-    },
-    /// SQLite refused the connection.
-    #[error("cannot connect")]
-    Connect(#[from] ConnectionError),
-    /// SQLite refused to set the connection up.
-    #[error("cannot set up the connection")]
-    SetUp(#[from] diesel::result::Error),
-    /// A pragma did not take.
-    #[error(
-        "the database has {name} = {found} where {wanted} is needed: is its file system able to hold a WAL?"
-    )]
-    Pragma {
-        /// The pragma.
-        name: &'static str,
-        /// What it says.
-        found: String,
-        /// What it should say.
-        wanted: String,
-    },
-    /// Migrating failed; nothing was changed.
-    #[error("cannot migrate the database")]
-    Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The thread that writes could not be started.
-    #[error("cannot start the writer thread")]
-    Thread(#[source] io::Error),
-}
-
 /// What a commit waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Commits {
@@ -176,21 +86,24 @@ impl Commits {
     }
 }
 
-/// Opens for writing: creates and migrates where needed, and sets the connection up.
+/// Opens for writing: creates and migrates where needed, and sets the connection up. `mode` is that of a file that
+/// is created.
 pub(crate) fn open_writer(
     target: &Target,
     patience: Patience,
     commits: Commits,
+    mode: u32,
 ) -> Result<SqliteConnection, OpenError> {
-    try_open_writer(target, patience, commits).map_err(|error| error.of(target))
+    try_open_writer(target, patience, commits, mode).map_err(|error| error.of(target))
 }
 
 fn try_open_writer(
     target: &Target,
     patience: Patience,
     commits: Commits,
+    mode: u32,
 ) -> Result<SqliteConnection, OpenError> {
-    let mut connection = connect(target, patience)?;
+    let mut connection = connect(target, patience, mode)?;
     refuse_newer(&mut connection)?;
     // Looked at first: migrating takes the write lock, which another process may be holding.
     if first_pending(&mut connection)?.is_some() {
@@ -252,40 +165,52 @@ fn connect_reader(path: &Path) -> Result<SqliteConnection, OpenError> {
     })
 }
 
-impl OpenError {
-    /// Says of which database SQLite speaks.
-    fn of(self, target: &Target) -> Self {
-        match self {
-            Self::Connect(_) | Self::SetUp(_) => Self::Unusable {
-                database: target
-                    .path()
-                    .map_or(":memory:".into(), |path| path.display().to_string()),
-                source: Box::new(self),
-            },
-            other => other,
-        }
-    }
-}
-
 /// A connection to a database of ours, made ours if nothing was there; not migrated.
-pub(crate) fn connect(target: &Target, patience: Patience) -> Result<SqliteConnection, OpenError> {
+pub(crate) fn connect(
+    target: &Target,
+    patience: Patience,
+    mode: u32,
+) -> Result<SqliteConnection, OpenError> {
     let mut connection = match target {
         Target::Memory => SqliteConnection::establish(":memory:")?,
-        Target::File(path) => match look(path) {
-            Found::Refused(error) => return Err(error),
-            Found::Nothing | Found::Ours => SqliteConnection::establish(&uri(path, "mode=rwc")?)?,
-        },
+        Target::File(path) => open_or_create(path, mode)?,
     };
-    // The order matters: page size and vacuum mode take only before the first write, and the
-    // application id must be in the file itself before the WAL hides it from a look at the file.
     connection.batch_execute(&format!(
-        "PRAGMA busy_timeout = {}; PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;",
+        "PRAGMA busy_timeout = {}; {LAYOUT}",
         patience.ms()
     ))?;
     claim(&mut connection, target)?;
     switch_to_wal(&mut connection, patience)?;
     connection.batch_execute("PRAGMA foreign_keys = ON")?;
     Ok(connection)
+}
+
+/// How many times what was there when we looked may be something else when we come.
+const CREATIONS_MAX: u32 = 100;
+
+fn open_or_create(path: &Path, mode: u32) -> Result<SqliteConnection, OpenError> {
+    for _ in 0..CREATIONS_MAX {
+        match look(path) {
+            Found::Refused(error) => return Err(error),
+            Found::Ours => return Ok(SqliteConnection::establish(&uri(path, "mode=rw")?)?),
+            Found::Nothing => create::create(path, mode)?,
+        }
+    }
+    Err(OpenError::Unreachable {
+        path: path.to_owned(),
+        source: io::Error::other("it comes and goes"),
+    })
+}
+
+/// Both take only before the first write.
+const LAYOUT: &str = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;";
+
+/// Makes an empty database ours that nobody else knows. The order matters: the application id must be in the file
+/// itself before the WAL hides it from a look at the file.
+pub(crate) fn set_up_new(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    connection.batch_execute(LAYOUT)?;
+    claim(connection, &Target::Memory)?;
+    switch_to_wal(connection, Patience::None)
 }
 
 /// Makes an empty database ours. What another program has put there since we looked stays its own.
@@ -419,73 +344,4 @@ fn first_pending(connection: &mut SqliteConnection) -> Result<Option<String>, Op
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn d07_every_pragma_of_a_writer_and_of_a_reader_has_taken() {
-        let directory = tempfile::tempdir().unwrap();
-        let target = Target::File(directory.path().join("telemetry.db"));
-        let wanted = [
-            ("page_size", "4096"),
-            ("auto_vacuum", "2"),
-            ("application_id", "1668837987"),
-            ("journal_mode", "wal"),
-            ("foreign_keys", "1"),
-            ("cache_size", "-65536"),
-        ];
-        // Made, and opened again while somebody waits.
-        let ways = [
-            (Patience::Opening, Commits::Written, "1"),
-            (Patience::Serving, Commits::Synced, "2"),
-        ];
-        for (patience, commits, level) in ways {
-            let mut writer = open_writer(&target, patience, commits).unwrap();
-            for (name, value) in wanted.into_iter().chain([("synchronous", level)]) {
-                assert_eq!(pragma(&mut writer, name).unwrap(), value, "{name}");
-            }
-            let row: Busy = diesel::sql_query("PRAGMA busy_timeout")
-                .get_result(&mut writer)
-                .unwrap();
-            assert_eq!(row.timeout, 200);
-            let row: Checkpoint = diesel::sql_query("PRAGMA wal_autocheckpoint")
-                .get_result(&mut writer)
-                .unwrap();
-            assert_eq!(row.wal_autocheckpoint, 4_000);
-        }
-        let mut reader = open_reader(&target).unwrap();
-        for (name, value) in [("query_only", "1"), ("cache_size", "-8192")] {
-            assert_eq!(pragma(&mut reader, name).unwrap(), value, "{name}");
-        }
-    }
-
-    // These two cannot be asked as tables.
-    #[derive(QueryableByName)]
-    struct Busy {
-        #[diesel(sql_type = BigInt)]
-        timeout: i64,
-    }
-
-    #[derive(QueryableByName)]
-    struct Checkpoint {
-        #[diesel(sql_type = BigInt)]
-        wal_autocheckpoint: i64,
-    }
-
-    #[test]
-    fn d07_a_writer_that_reconnects_does_not_wait_for_another_starter() {
-        let directory = tempfile::tempdir().unwrap();
-        let target = Target::File(directory.path().join("telemetry.db"));
-        let mut holder = open_writer(&target, Patience::Opening, Commits::Written).unwrap();
-        // A database that is still to be migrated, and somebody who is at it.
-        let pending = "DELETE FROM __diesel_schema_migrations; BEGIN IMMEDIATE";
-        holder.batch_execute(pending).unwrap();
-        let begun = std::time::Instant::now();
-        assert!(open_writer(&target, Patience::Serving, Commits::Written).is_err());
-        assert!(
-            begun.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            begun.elapsed()
-        );
-    }
-}
+mod tests;

@@ -141,13 +141,14 @@ impl<'c> FreeIds<'c> {
         let (mut taken, mut step) = (taken, 1_i64);
         let mut free = loop {
             let candidate = taken.saturating_add(step);
-            if !self.is_taken(candidate)? {
+            // There is none above the last one: whoever writes a row there learns whether it is taken.
+            if candidate == i64::MAX || !self.is_taken(candidate)? {
                 break candidate;
             }
             (taken, step) = (candidate, step.saturating_mul(2));
         };
-        while free - taken > 1 {
-            let middle = taken + (free - taken) / 2;
+        while free.saturating_sub(taken) > 1 {
+            let middle = taken + free.saturating_sub(taken) / 2;
             if self.is_taken(middle)? {
                 taken = middle;
             } else {
@@ -236,6 +237,11 @@ impl Measuring {
             Ok(None)
         })
     }
+}
+
+/// Whether the header says something where ours says how far ids lie from their times.
+pub(crate) fn has_version(connection: &mut SqliteConnection) -> QueryResult<bool> {
+    Ok(kept(connection)? != 0)
 }
 
 fn kept(connection: &mut SqliteConnection) -> QueryResult<i64> {

@@ -33,8 +33,8 @@ pub(crate) struct Share {
 
 impl Share {
     /// Opens the database, and joins the writer that this process has for it already, if there is one.
-    pub(crate) async fn open(target: Target) -> Result<(Self, Target), OpenError> {
-        let (writer, target) = Writer::start(target).await?;
+    pub(crate) async fn open(target: Target, file_mode: u32) -> Result<(Self, Target), OpenError> {
+        let (writer, target) = Writer::start(target, file_mode).await?;
         let share = Self {
             writer: join(writer, &target),
             target: target.clone(),
@@ -146,7 +146,10 @@ mod tests {
         let open = async |name: &str| {
             let path = directory.path().join(name);
             let target = Target::parse(path.to_str().unwrap()).unwrap();
-            Share::open(target).await.unwrap().0
+            Share::open(target, crate::create::FILE_MODE)
+                .await
+                .unwrap()
+                .0
         };
         let (one, two) = (open("one.db").await, open("./one.db").await);
         let other = open("other.db").await;

@@ -17,6 +17,7 @@ use executor_core::{
 
 use crate::address::Target;
 use crate::alive::{self, Proof};
+use crate::create::FILE_MODE;
 use crate::history::StoredExecution;
 use crate::open::OpenError;
 use crate::prune::{self, Hook};
@@ -34,12 +35,37 @@ pub struct SqliteStore {
     /// Where the lock files of sessions are; `None` for a database in memory.
     sessions_dir: Option<PathBuf>,
     path: Option<PathBuf>,
+    file_mode: u32,
     proofs: Mutex<HashMap<SessionId, Proof>>,
     /// The sessions that were opened here and not closed, whether or not they have a row.
     opened: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// How many rows were written since they were last rolled up.
     unrolled: Arc<AtomicUsize>,
     on_prune: OnceLock<Arc<Hook>>,
+}
+
+/// How a database is opened.
+///
+/// ```
+/// use telemetry_store::SqliteOptions;
+///
+/// let mut options = SqliteOptions::default();
+/// options.file_mode = 0o640; // the group may read the history
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// The mode of files that are made, as `chmod` takes it: of directories whoever may read may search too. Default
+    /// `0o600`, their owner alone. What is there already keeps the mode that it has.
+    pub file_mode: u32,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            file_mode: FILE_MODE,
+        }
+    }
 }
 
 /// A store has one hook at most.
@@ -86,7 +112,21 @@ impl SqliteStore {
     /// Dropping the future gives up waiting; the database is created or migrated completely or
     /// not at all.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
-        let (writer, target) = Share::open(Target::parse(url)?).await?;
+        Self::open_with(url, SqliteOptions::default()).await
+    }
+
+    /// [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    pub async fn open_with(url: &str, options: SqliteOptions) -> Result<Self, OpenError> {
+        let file_mode = options.file_mode & 0o666;
+        let (writer, target) = Share::open(Target::parse(url)?, file_mode).await?;
         let path = target.path().map(ToOwned::to_owned);
         // What an earlier process left.
         roll_up(&writer.errands());
@@ -94,6 +134,7 @@ impl SqliteStore {
         Ok(Self {
             writer,
             sessions_dir: path.as_deref().map(alive::directory_of),
+            file_mode,
             path,
             proofs: Mutex::default(),
             opened: Mutex::default(),
@@ -121,7 +162,7 @@ impl SqliteStore {
         };
         let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Vacant(place) = proofs.entry(id) {
-            let proof = Proof::new(directory, id)
+            let proof = Proof::new(directory, id, self.file_mode)
                 .map_err(|error| StoreError::unreachable("locking the session's file", error))?;
             place.insert(proof);
         }

@@ -47,14 +47,17 @@ const fn patience_after(turned_away: u32) -> Patience {
 /// What every connection of a writer is opened with.
 struct Home {
     target: Target,
+    /// Of a file that is made.
+    file_mode: u32,
     /// What is in memory would be gone with the connection, so that one stays as it is.
     syncs_commits: AtomicBool,
 }
 
 impl Home {
-    fn new(target: Target) -> Self {
+    fn new(target: Target, file_mode: u32) -> Self {
         Self {
             target,
+            file_mode,
             syncs_commits: AtomicBool::new(false),
         }
     }
@@ -79,7 +82,7 @@ enum After {
 impl Live {
     fn open(home: &Home, patience: Patience) -> Result<Self, OpenError> {
         let (target, commits) = (&home.target, home.commits());
-        let connection = open_writer(target, patience, commits)?;
+        let connection = open_writer(target, patience, commits, home.file_mode)?;
         // Under the name that a change of directory cannot turn into another file's.
         let anchor = Anchor::new(target.clone().canonical().path());
         Ok(Self {
@@ -147,24 +150,23 @@ impl Drop for Writer {
 impl Writer {
     /// Opens the database on a new thread and returns when it is open, or with the reason why
     /// not.
-    pub(crate) async fn start(target: Target) -> Result<(Self, Target), OpenError> {
+    pub(crate) async fn start(target: Target, file_mode: u32) -> Result<(Self, Target), OpenError> {
         let inbox = Arc::new(Inbox::default());
         let theirs = Arc::clone(&inbox);
         let (opened, is_open) = oneshot::channel();
-        let _thread =
-            spawn(
-                move || match Live::open(&Home::new(target.clone()), Patience::Opening) {
-                    Ok(live) => {
-                        let home = Arc::new(Home::new(target.canonical()));
-                        let _ = opened.send(Ok(Arc::clone(&home)));
-                        serve(Some(live), &home, &theirs);
-                    }
-                    Err(error) => {
-                        let _ = opened.send(Err(error));
-                    }
-                },
-            )
-            .map_err(OpenError::Thread)?;
+        let _thread = spawn(move || {
+            match Live::open(&Home::new(target.clone(), file_mode), Patience::Opening) {
+                Ok(live) => {
+                    let home = Arc::new(Home::new(target.canonical(), file_mode));
+                    let _ = opened.send(Ok(Arc::clone(&home)));
+                    serve(Some(live), &home, &theirs);
+                }
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                }
+            }
+        })
+        .map_err(OpenError::Thread)?;
         let _held = HeldTime::new();
         let home = match is_open.await {
             Ok(result) => result?,

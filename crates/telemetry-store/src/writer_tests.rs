@@ -7,7 +7,10 @@ use diesel::connection::SimpleConnection;
 async fn writer(directory: &tempfile::TempDir) -> Writer {
     let path = directory.path().join("telemetry.db");
     let target = Target::parse(path.to_str().unwrap()).unwrap();
-    Writer::start(target).await.unwrap().0
+    Writer::start(target, crate::create::FILE_MODE)
+        .await
+        .unwrap()
+        .0
 }
 
 #[tokio::test]

@@ -227,3 +227,16 @@ fn a_database_that_has_nothing_displaced_says_so() {
     assert!(left.is_none());
     assert_eq!(kept(&mut database.connection).unwrap(), NOTHING_YET);
 }
+
+#[test]
+fn where_there_is_no_id_left_above_the_last_one_is_given_out_again() {
+    let mut database = Database::new();
+    database.store(&[i64::MAX, i64::MAX - 1]);
+    let recorded = [i64::MAX, i64::MAX - 1].map(Timestamp::from_micros);
+    let ids = give_out(&mut database.connection, recorded.into_iter()).unwrap();
+    assert_eq!(
+        ids,
+        [i64::MAX; 2],
+        "whoever writes the row is told that it is taken"
+    );
+}

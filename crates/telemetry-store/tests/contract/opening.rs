@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use executor_core::ports::Housekeeping;
+use executor_core::ports::{Housekeeping, RecordStore, SessionStore};
 use executor_testkit as kit;
 use telemetry_store::migrate::Migrator;
-use telemetry_store::{OpenError, SqliteReader, SqliteStore, Window};
+use telemetry_store::{OpenError, SqliteOptions, SqliteReader, SqliteStore, Window};
 
 use crate::support::{Database, persist};
 
@@ -224,7 +224,7 @@ async fn d05_what_cannot_be_a_database_says_why() {
     assert!(
         why(&inside("no/such/dir.db"))
             .await
-            .contains("unable to open")
+            .contains("No such file")
     );
     assert!(why("").await.contains("names no file"));
     assert!(why("postgres://localhost/x").await.contains("SQLite only"));
@@ -258,4 +258,225 @@ async fn d05_starters_at_the_same_time_do_not_collide() {
             5
         );
     }
+}
+
+/// The permission bits of a path.
+fn mode_of(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn d05_what_is_made_is_its_owners_alone_unless_more_is_asked_for() {
+    for (asked, file, directory) in [
+        (None, 0o600, 0o700),
+        (Some(0o644), 0o644, 0o755),
+        (Some(0o640), 0o640, 0o750),
+    ] {
+        let database = Database::new();
+        let mut options = SqliteOptions::default();
+        options.file_mode = asked.unwrap_or(options.file_mode);
+        let store = SqliteStore::open_with(database.url(), options)
+            .await
+            .unwrap();
+        let session = kit::session();
+        store.open_session(session.clone()).await.unwrap();
+        let beside = |name: String| database.directory.path().join(name);
+        assert_eq!(mode_of(&database.path), file);
+        for suffix in ["-wal", "-shm"] {
+            assert_eq!(mode_of(&beside(format!("telemetry.db{suffix}"))), file);
+        }
+        let sessions = beside("telemetry.db.sessions".into());
+        assert_eq!(mode_of(&sessions), directory);
+        assert_eq!(mode_of(&sessions.join(session.id.to_string())), file);
+    }
+}
+
+#[tokio::test]
+async fn d05_a_mode_that_is_there_stays() {
+    use std::os::unix::fs::PermissionsExt;
+    let database = Database::new();
+    fs::write(&database.path, "").unwrap();
+    fs::set_permissions(&database.path, fs::Permissions::from_mode(0o664)).unwrap();
+    drop(database.open().await);
+    assert_eq!(mode_of(&database.path), 0o664);
+}
+
+/// Everything that is no file, at the path itself and beside it. None is opened: a pipe would wait for its other
+/// end, a device would be written to.
+#[tokio::test]
+async fn d05_what_is_no_file_is_refused_unopened() {
+    let make_pipe = |path: &Path| {
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(path)
+                .status()
+                .unwrap()
+                .success()
+        )
+    };
+    let make_socket = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+    let make_directory = |path: &Path| fs::create_dir(path).unwrap();
+    let make_link = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    let makers: [(&dyn Fn(&Path), &str); 4] = [
+        (&make_pipe, "pipe"),
+        (&make_socket, "socket"),
+        (&make_directory, "directory"),
+        (&make_link, "device"),
+    ];
+    for (make, what) in makers {
+        let database = Database::new();
+        make(&database.path);
+        let refused = SqliteStore::open(database.url())
+            .await
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            refused.contains(&format!("is a {what} and no file")),
+            "{refused}"
+        );
+        let unread = database
+            .reader()
+            .summaries(Window::default())
+            .await
+            .unwrap_err();
+        assert!(unread.to_string().contains(what), "{unread}");
+        assert_eq!(fs::read_dir(database.directory.path()).unwrap().count(), 1);
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let database = Database::new();
+        database.open().await.close().await.unwrap();
+        make_pipe(
+            &database
+                .directory
+                .path()
+                .join(format!("telemetry.db{suffix}")),
+        );
+        let refused = SqliteStore::open(database.url())
+            .await
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            refused.contains("is a pipe and no file"),
+            "{suffix}: {refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn d05_a_block_device_keeps_every_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("image");
+    fs::write(&image, vec![0; 1 << 20]).unwrap();
+    let losetup = |arguments: &[&str]| {
+        std::process::Command::new("losetup")
+            .args(arguments)
+            .output()
+    };
+    let Ok(attached) = losetup(&["--find", "--show", image.to_str().unwrap()]) else {
+        return eprintln!("SKIPPED: there is no losetup here");
+    };
+    if !attached.status.success() {
+        return eprintln!(
+            "SKIPPED: attaching a block device is not permitted here; run this test as root"
+        );
+    }
+    let device = String::from_utf8(attached.stdout)
+        .unwrap()
+        .trim()
+        .to_owned();
+    let refused = SqliteStore::open(&device)
+        .await
+        .err()
+        .map(|error| error.to_string());
+    losetup(&["--detach", &device]).unwrap();
+    assert!(refused.unwrap().contains("is a device and no file"));
+    assert!(fs::read(&image).unwrap().iter().all(|byte| *byte == 0));
+}
+
+#[tokio::test]
+async fn d05_a_link_to_a_database_is_followed_and_so_is_one_to_nothing_yet() {
+    let database = Database::new();
+    let link = database.directory.path().join("link.db");
+    std::os::unix::fs::symlink("telemetry.db", &link).unwrap();
+    for _ in 0..2 {
+        let store = SqliteStore::open(link.to_str().unwrap()).await.unwrap();
+        store.health().await.unwrap();
+        store.close().await.unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::symlink_metadata(&database.path).unwrap().is_file());
+    }
+}
+
+/// What earlier versions left where they were killed while they made a database.
+#[tokio::test]
+async fn d05_an_empty_database_that_says_not_whose_it_is_is_opened_and_one_that_does_is_not() {
+    let half_made = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; VACUUM";
+    let database = Database::new();
+    database.outside().execute_batch(half_made).unwrap();
+    assert!(fs::metadata(&database.path).unwrap().len() > 0);
+    database.open().await.health().await.unwrap();
+    for theirs in [
+        "PRAGMA application_id = 7",
+        "PRAGMA user_version = 7",
+        "CREATE TABLE cats (name TEXT)",
+    ] {
+        let database = Database::new();
+        database
+            .outside()
+            .execute_batch(&format!("{half_made}; {theirs}; VACUUM"))
+            .unwrap();
+        let before = everything_in(database.directory.path());
+        let refused = SqliteStore::open(database.url()).await.err();
+        assert!(
+            matches!(refused, Some(OpenError::Foreign { .. })),
+            "{theirs}: {refused:?}"
+        );
+        assert_eq!(everything_in(database.directory.path()), before);
+    }
+}
+
+#[tokio::test]
+async fn d05_what_others_left_half_made_goes_and_what_only_looks_like_it_stays() {
+    let database = Database::new();
+    let beside = |name: &str| database.directory.path().join(name);
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let (left, journal) = (
+        format!(".telemetry.db.new-{id}"),
+        format!(".telemetry.db.new-{id}-journal"),
+    );
+    let theirs = [
+        ".telemetry.db.new-notes",
+        ".other.db.new-01890a5d-ac96-774b-bcce-b302099a8057",
+        "notes",
+    ];
+    for name in [left.as_str(), journal.as_str()].into_iter().chain(theirs) {
+        fs::write(beside(name), name).unwrap();
+    }
+    // One whose maker lives.
+    let living = format!(".telemetry.db.new-{}", id.replace('8', "9"));
+    let held = fs::File::create(beside(&living)).unwrap();
+    held.lock().unwrap();
+    drop(database.open().await);
+    assert!(!beside(&left).exists() && !beside(&journal).exists());
+    for name in theirs.into_iter().chain([living.as_str()]) {
+        assert!(beside(name).exists(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn d05_a_damaged_database_is_said_to_be_and_what_to_do() {
+    let database = Database::new();
+    database.open().await.close().await.unwrap();
+    let mut bytes = fs::read(&database.path).unwrap();
+    for page in bytes.chunks_mut(4_096).skip(1) {
+        page.fill(0x5A);
+    }
+    bytes[100..200].fill(0x5A);
+    fs::write(&database.path, bytes).unwrap();
+    let refused = SqliteStore::open(database.url()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("move it aside"), "{refused}");
 }

@@ -1,0 +1,179 @@
+//! Making a database: beside its path under a name of its own, whole, and only then under its name. So whatever ends
+//! a creation, at any instant, there is nothing at the path, or a database.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use diesel::Connection;
+use diesel::sqlite::SqliteConnection;
+use executor_core::{SessionId, Timestamp};
+
+use crate::address::{beside, uri};
+use crate::open::{OpenError, set_up_new};
+
+/// Who may read and write what is made, where nothing else is asked for: its owner.
+pub(crate) const FILE_MODE: u32 = 0o600;
+
+/// How many links a path may lead through.
+const LINKS_MAX: u32 = 40;
+
+/// What may be beside a database's file.
+pub(crate) const SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// Makes an empty database of ours where nothing is, or an empty file. Whoever is faster, another starter or
+/// another program, has the path; the caller looks again.
+pub(crate) fn create(path: &Path, mode: u32) -> Result<(), OpenError> {
+    let unreachable = |source| OpenError::Unreachable {
+        path: path.to_owned(),
+        source,
+    };
+    let path = followed(path).map_err(unreachable)?;
+    remove_unfinished(&path);
+    for _ in 0..TRIES_MAX {
+        let unfinished = unfinished_name(&path);
+        let made = make(&path, &unfinished, mode);
+        for suffix in SUFFIXES.into_iter().chain([""]) {
+            // What stays behind is removed by the next one that makes it.
+            let _ = fs::remove_file(beside(&unfinished, suffix));
+        }
+        if made? == Made::Done {
+            return Ok(());
+        }
+    }
+    Err(unreachable(io::Error::other(
+        "what is made there is taken away",
+    )))
+}
+
+/// How often others may take away what is being made.
+const TRIES_MAX: u32 = 20;
+
+#[derive(PartialEq, Eq)]
+enum Made {
+    Done,
+    /// Another starter took it for one whose maker is gone: it looked in a moment in which it was not locked.
+    TakenAway,
+}
+
+fn make(path: &Path, unfinished: &Path, mode: u32) -> Result<Made, OpenError> {
+    let unreachable = |source| OpenError::Unreachable {
+        path: path.to_owned(),
+        source,
+    };
+    let file = new_file(unfinished, mode).map_err(unreachable)?;
+    // Says that its maker lives.
+    file.lock().map_err(unreachable)?;
+    if !unfinished.exists() {
+        return Ok(Made::TakenAway);
+    }
+    let mut connection = SqliteConnection::establish(&uri(unfinished, "mode=rw")?)?;
+    set_up_new(&mut connection)?;
+    drop(connection);
+    // Before it has its name: closing a file drops the locks that SQLite holds on it in this process.
+    drop(file);
+    match give_name(unfinished, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Made::TakenAway),
+        named => named.map(|()| Made::Done).map_err(unreachable),
+    }
+}
+
+/// A file that was not there, with this mode whatever the process's mask.
+pub(crate) fn new_file(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(mode & FILE_MODE)
+        .open(path)?;
+    if mode != FILE_MODE {
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    Ok(file)
+}
+
+/// Nothing that is at the path by now is replaced, but an empty file, whose mode stays.
+fn give_name(unfinished: &Path, path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_file() && meta.len() == 0 => {
+            fs::set_permissions(unfinished, meta.permissions())?;
+            return fs::rename(unfinished, path);
+        }
+        Ok(_) => return Ok(()),
+        Err(_) => {}
+    }
+    match fs::hard_link(unfinished, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // Some file systems know no links.
+        Err(error) if is_without_links(&error) => fs::rename(unfinished, path),
+        linked => linked,
+    }
+}
+
+fn is_without_links(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied | io::ErrorKind::TooManyLinks
+    )
+}
+
+/// Where a path leads: its links followed, to a file that may not be there.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = fs::read_link(&path) else {
+            let directory = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => fs::canonicalize(parent)?,
+                _ => fs::canonicalize(".")?,
+            };
+            let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+            return Ok(directory.join(name));
+        };
+        path = match path.parent() {
+            Some(parent) => parent.join(target),
+            None => target,
+        };
+    }
+    Err(io::Error::other("it leads through links in a circle"))
+}
+
+fn prefix_of(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    Some(format!(".{name}.new-"))
+}
+
+/// A name that nothing else has, beside the path.
+fn unfinished_name(path: &Path) -> PathBuf {
+    let name = prefix_of(path).unwrap_or_else(|| ".new-".into());
+    // An id of a session serves: it is unique.
+    let now = Timestamp::from(std::time::SystemTime::now());
+    path.with_file_name(format!("{name}{}", SessionId::new(now)))
+}
+
+/// Removes what was left by those that were killed while they made this database.
+fn remove_unfinished(path: &Path) {
+    let (Some(prefix), Some(directory)) = (prefix_of(path), path.parent()) else {
+        return;
+    };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_ours = |name: &str| {
+            let id = name.strip_prefix(&prefix)?;
+            uuid::Uuid::try_parse(id).ok()
+        };
+        let name = entry.file_name();
+        if name.to_str().and_then(is_ours).is_none() || !is_abandoned(&entry) {
+            continue;
+        }
+        for suffix in SUFFIXES.into_iter().chain([""]) {
+            let _ = fs::remove_file(beside(&entry.path(), suffix));
+        }
+    }
+}
+
+/// Whether its maker is gone. Nobody but its maker ever has such a file open.
+fn is_abandoned(entry: &fs::DirEntry) -> bool {
+    let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+    is_file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+}

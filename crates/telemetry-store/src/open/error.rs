@@ -1,0 +1,144 @@
+//! Why a database was not opened, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use diesel::prelude::*;
+use thiserror::Error;
+
+use crate::address::Target;
+use crate::classify::is_damage;
+
+/// Why a database was not opened. In every case it is as it was.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The address names something else than a SQLite database.
+    #[error("cannot use `{url}` as a database: {why}")]
+    Address {
+        /// The address.
+        url: String,
+        /// What is wrong with it, and what would be right.
+        why: &'static str,
+    },
+    /// There is nothing at the path, and something was expected.
+    #[error("no database at `{}`", path.display())]
+    Absent {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file cannot be reached.
+    #[error("cannot open `{}`", path.display())]
+    Unreachable {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What is there is no file: a device, a pipe, a socket or a directory.
+    #[error("`{}` is a {what} and no file; it was not opened, give another path", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file is no SQLite database.
+    #[error("`{}` is not a SQLite database; it was left untouched, give another path", path.display())]
+    NotADatabase {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is another program's database.
+    #[error("`{}` is another program's database; it was left untouched, give another path", path.display())]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The database was written by a newer version of this program.
+    #[error(
+        "the database has the schema {found}, this program knows none after {known}: use the newer program"
+    )]
+    Newer {
+        /// The newest migration of the database.
+        found: String,
+        /// The newest migration of this program.
+        known: String,
+    },
+    /// The database needs migrations and was opened only for reading.
+    #[error(
+        "the database lacks the migration {missing}: open it once for writing, or run `migrate up`"
+    )]
+    Older {
+        /// The first migration it lacks.
+        missing: String,
+    },
+    /// The database cannot be reached or used as it is now.
+    #[error(
+        "cannot use the database `{database}` (is it held by another program, or not writable?)"
+    )]
+    Unusable {
+        /// Its address.
+        database: String,
+        /// What SQLite said.
+        #[source]
+        source: Box<OpenError>,
+    },
+    /// The database is damaged.
+    #[error(
+        "the database `{database}` is damaged: move it aside, and a new one is made; what is left in it is \
+         read with `sqlite3 {database} .recover`"
+    )]
+    Damaged {
+        /// Its address.
+        database: String,
+        /// What SQLite said.
+        #[source]
+        source: diesel::result::Error,
+    },
+    /// SQLite refused the connection.
+    #[error("cannot connect")]
+    Connect(#[from] ConnectionError),
+    /// SQLite refused to set the connection up.
+    #[error("cannot set up the connection")]
+    SetUp(#[from] diesel::result::Error),
+    /// A pragma did not take.
+    #[error(
+        "the database has {name} = {found} where {wanted} is needed: is its file system able to hold a WAL?"
+    )]
+    Pragma {
+        /// The pragma.
+        name: &'static str,
+        /// What it says.
+        found: String,
+        /// What it should say.
+        wanted: String,
+    },
+    /// Migrating failed; nothing was changed.
+    #[error("cannot migrate the database")]
+    Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The thread that writes could not be started.
+    #[error("cannot start the writer thread")]
+    Thread(#[source] io::Error),
+}
+
+impl OpenError {
+    /// Says of which database SQLite speaks.
+    pub(crate) fn of(self, target: &Target) -> Self {
+        let database = || {
+            let path = target.path();
+            path.map_or(":memory:".into(), |path| path.display().to_string())
+        };
+        match self {
+            Self::SetUp(source) if is_damage(&source) => Self::Damaged {
+                database: database(),
+                source,
+            },
+            Self::Connect(_) | Self::SetUp(_) => Self::Unusable {
+                database: database(),
+                source: Box::new(self),
+            },
+            other => other,
+        }
+    }
+}
