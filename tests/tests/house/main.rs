@@ -4,6 +4,7 @@
 
 mod canaries;
 mod crash;
+mod creation;
 mod cycles;
 mod full_disk;
 mod killed;

@@ -73,3 +73,9 @@ impl Helper {
         assert!(self.child.wait().await.unwrap().success());
     }
 }
+
+/// How many, as the environment asks for; otherwise so many.
+pub(crate) fn env_or(name: &str, otherwise: usize) -> usize {
+    let asked = std::env::var(name).ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(otherwise)
+}
