@@ -44,13 +44,13 @@ pub use executor_core::{
 };
 pub use executor_service::{
     Builder, CommandExecutor, Completion, Completions, Config, Degradation, Durability, Health,
-    JobHandle, ListenerHandle, Missed, NotSynced, Recording, RegisterError, Retention, Schedule,
-    ScheduleError, ScheduleState, ShutdownReport, SpoolError, SpoolPlace, StartError, Told, config,
-    inspect, lifecycle, schedule, service,
+    JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Recording, RegisterError, Retention,
+    Schedule, ScheduleError, ScheduleState, ShutdownReport, SpoolError, SpoolPlace, StartError,
+    Submitted, Told, config, inspect, lifecycle, schedule, service,
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{
-    Figures, Filter, Found, Listed, OpenError, Page, QueryError, Registered, SqliteReader,
-    SqliteStore, Standing, StoredExecution, StoredJob, StoredListener, StoredSession, Summary,
-    Whose, Window,
+    Figures, Filter, Found, Listed, OpenError, Page, QueryError, Registered, SqliteOptions,
+    SqliteReader, SqliteStore, Standing, StoredExecution, StoredJob, StoredListener, StoredSession,
+    Summary, Whose, Window,
 };

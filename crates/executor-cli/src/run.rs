@@ -160,7 +160,7 @@ impl Running {
             self.tasks.wait().await;
             // A stream cannot be had again: its records are waited for, however long the store
             // takes. A signal cuts this short.
-            self.executor.flush().await;
+            let _ = self.executor.flush().await;
         }
     }
 
@@ -203,7 +203,7 @@ impl Running {
     async fn dispatch(&self, event: Arc<Event>) {
         Counts::add(&self.counts.events);
         if self.executor.ledger().waiting >= READ_NO_FURTHER_AT {
-            self.executor.flush().await;
+            let _ = self.executor.flush().await;
         }
         for (pattern, listener) in &self.listeners {
             if !pattern.matches(&event.topic) {

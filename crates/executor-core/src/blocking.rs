@@ -364,15 +364,17 @@ impl Shared {
         tracing::info!(thread, what, "a thread that was left behind came back");
     }
 
-    /// Nobody waits for this run any more. Returns the thread that it keeps busy.
-    fn abandon(shared: &Arc<Self>, run: u64) -> Option<Arc<str>> {
+    /// Nobody waits for this run any more. Says what that leaves behind.
+    fn abandon(shared: &Arc<Self>, run: u64) -> Abandoned {
         let mut state = shared.state();
         if let Some(task) = state.queue.remove(&run) {
             drop(state);
             panics::drop_quietly(task);
-            return None;
+            return Abandoned::InTheQueue;
         }
-        let running = state.running.get_mut(&run)?;
+        let Some(running) = state.running.get_mut(&run) else {
+            return Abandoned::Done;
+        };
         running.is_leaked = true;
         let thread = Arc::clone(&running.thread);
         state.leaked += 1;
@@ -383,8 +385,17 @@ impl Shared {
         if let Err(error) = started {
             tracing::error!(%error, "no thread for a blocking handler could be started");
         }
-        Some(thread)
+        Abandoned::OnThread(thread)
     }
+}
+
+/// Where a run was when nobody waited for it any more.
+enum Abandoned {
+    Done,
+    /// It had no thread yet.
+    InTheQueue,
+    /// It keeps this thread busy.
+    OnThread(Arc<str>),
 }
 
 /// Runs user code on this thread.
@@ -441,8 +452,12 @@ impl Future for BlockingRun {
 
 impl Drop for BlockingRun {
     fn drop(&mut self) {
-        if let Some(thread) = Shared::abandon(&self.shared, self.run) {
-            context::leave_thread_behind(thread);
+        match Shared::abandon(&self.shared, self.run) {
+            Abandoned::Done => {}
+            Abandoned::InTheQueue => context::leave_behind(|left| left.got_no_thread = true),
+            Abandoned::OnThread(thread) => {
+                context::leave_behind(|left| left.thread = Some(thread));
+            }
         }
     }
 }

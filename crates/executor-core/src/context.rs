@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use uuid::NonNilUuid;
 
@@ -24,23 +25,78 @@ pub(crate) struct Scope {
     id: Option<NonNilUuid>,
     /// Made when somebody asks for it: most handlers never do.
     pub(crate) cancel: Option<CancellationToken>,
-    /// The name of the blocking thread that this execution left behind. Boxed: there hardly ever is one, and
-    /// a scope is moved in and out with each poll.
-    pub(crate) leaked: Option<Box<Arc<str>>>,
+    /// Boxed: there hardly ever is anything, and a scope is moved in and out with each poll.
+    left: Option<Box<LeftBehind>>,
+    pub(crate) traits: Traits,
+}
+
+/// What is the same for all that an execution does, and for what that starts in turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traits {
+    /// How many error handlers lie between it and what no error handler has started.
+    pub(crate) generation: u8,
+    /// Errors that are made in it remember where.
+    pub(crate) records_backtraces: bool,
+}
+
+/// What goes on though the execution has ended, or never came about.
+#[derive(Debug, Default)]
+pub(crate) struct LeftBehind {
+    /// The name of the blocking thread that it left behind.
+    pub(crate) thread: Option<Arc<str>>,
+    /// It ended while it was waiting for a blocking thread.
+    pub(crate) got_no_thread: bool,
+    /// Programs that are being ended.
+    pub(crate) programs: Vec<EndingProgram>,
+}
+
+/// A program that is being ended with its group.
+#[derive(Debug)]
+pub(crate) struct EndingProgram {
+    /// Has it killed without any more grace.
+    pub(crate) kill: CancellationToken,
+    /// An error, which is all that ever comes, says that the group has ended or was given up.
+    pub(crate) is_over: oneshot::Receiver<()>,
 }
 
 impl Scope {
     const NONE: Self = Self {
         id: None,
         cancel: None,
-        leaked: None,
+        left: None,
+        traits: Traits {
+            generation: 0,
+            records_backtraces: false,
+        },
     };
 
-    pub(crate) const fn of(id: ExecutionId) -> Self {
+    pub(crate) const fn of(id: ExecutionId, traits: Traits) -> Self {
         Self {
             id: NonNilUuid::new(id.0),
+            traits,
             ..Self::NONE
         }
+    }
+
+    /// The thread that a blocking handler left behind.
+    pub(crate) fn leaked(&self) -> Option<&Arc<str>> {
+        self.left.as_ref()?.thread.as_ref()
+    }
+
+    pub(crate) fn got_no_thread(&self) -> bool {
+        self.left.as_ref().is_some_and(|left| left.got_no_thread)
+    }
+
+    pub(crate) fn has_programs(&self) -> bool {
+        self.left
+            .as_ref()
+            .is_some_and(|left| !left.programs.is_empty())
+    }
+
+    pub(crate) fn take_programs(&mut self) -> Vec<EndingProgram> {
+        let left = self.left.as_mut();
+        left.map(|left| std::mem::take(&mut left.programs))
+            .unwrap_or_default()
     }
 
     /// Makes this the current one until the returned value is dropped, also by a panic.
@@ -105,9 +161,15 @@ pub fn cancellation() -> CancellationToken {
     token.unwrap_or_default()
 }
 
-/// Says that the current execution leaves a thread behind.
-pub(crate) fn leave_thread_behind(name: Arc<str>) {
-    let _ = CURRENT.try_with(|current| current.borrow_mut().leaked = Some(Box::new(name)));
+/// The traits of the current execution.
+pub(crate) fn traits() -> Traits {
+    let traits = CURRENT.try_with(|current| current.borrow().traits);
+    traits.unwrap_or_default()
+}
+
+/// Says what the current execution leaves behind.
+pub(crate) fn leave_behind(what: impl FnOnce(&mut LeftBehind)) {
+    let _ = CURRENT.try_with(|current| what(current.borrow_mut().left.get_or_insert_default()));
 }
 
 /// The current execution, to be entered elsewhere.
@@ -117,7 +179,7 @@ pub(crate) fn share() -> Scope {
     };
     Scope {
         cancel: Some(cancellation()),
-        ..Scope::of(id)
+        ..Scope::of(id, traits())
     }
 }
 

@@ -7,8 +7,11 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use crate::context;
 use crate::panics::{catch, drop_quietly};
 use crate::redact::{Redactor, TextKind};
+
+mod frames;
 
 /// How many characters of a message are recorded.
 pub const MESSAGE_MAX_CHARS: usize = 2_048;
@@ -64,7 +67,7 @@ struct Described {
     error_type: Cow<'static, str>,
     /// There until it is dropped.
     source: Option<BoxedError>,
-    /// Taken where the error became this one, if the environment asks for backtraces.
+    /// Taken where the error became this one, if that was inside of an execution whose errors are to have one.
     backtrace: Backtrace,
 }
 
@@ -101,7 +104,7 @@ impl HandlerError {
             kind,
             error_type: Cow::Borrowed(type_name::<E>()),
             source: Some(source.into()),
-            backtrace: Backtrace::capture(),
+            backtrace: capture(),
         }))
     }
 
@@ -127,6 +130,16 @@ impl HandlerError {
             return ErrorKind::TimedOut;
         }
         self.0.kind
+    }
+}
+
+/// Rendering one takes half a second the first time, on the thread that runs the handler: whatever the environment
+/// says, it is done only for those who have asked for it here.
+fn capture() -> Backtrace {
+    if context::traits().records_backtraces {
+        Backtrace::force_capture()
+    } else {
+        Backtrace::disabled()
     }
 }
 
@@ -196,8 +209,7 @@ pub struct Failure {
     pub error_type: String,
     /// What the error says of itself, at most [`MESSAGE_MAX_CHARS`] characters.
     pub message: String,
-    /// The error and the chain of its causes, a line each, below a backtrace if the environment asks
-    /// for those; at most [`REPORT_MAX_CHARS`] characters. `None` where the contract says that none
+    /// The error and the chain of its causes, a line each, below a backtrace if those are recorded; at most [`REPORT_MAX_CHARS`] characters. `None` where the contract says that none
     /// is kept.
     pub report: Option<String>,
 }
@@ -252,6 +264,14 @@ impl Failure {
         }
     }
 
+    /// Describes a deadline that passed before there was a thread.
+    pub(crate) fn no_thread() -> Self {
+        Self {
+            message: "execution timed out: no thread of the blocking pool became free".into(),
+            ..Self::deadline()
+        }
+    }
+
     /// Describes why nothing ran.
     pub(crate) fn skipped(reason: &str) -> Self {
         Self {
@@ -293,7 +313,11 @@ fn report_of(error: &HandlerError, message: &str) -> String {
     let mut report = String::new();
     if error.0.backtrace.status() == BacktraceStatus::Captured {
         // Writing into a string fails only if what is shown fails.
-        let _ = writeln!(report, "backtrace:\n{}", error.0.backtrace);
+        let _ = writeln!(
+            report,
+            "backtrace:\n{}",
+            frames::of_user(&error.0.backtrace)
+        );
     }
     report.push_str(error.error_type());
     report.push_str(": ");

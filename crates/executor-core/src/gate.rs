@@ -96,7 +96,8 @@ pub(crate) enum Admission {
     Skip(Arc<str>),
 }
 
-/// A place in the line.
+/// A place in the line: [`Gate::turn`] waits for its turn, and whoever does not want it any more says so with
+/// [`Gate::give_up`].
 pub(crate) struct Ticket(oneshot::Receiver<Turn>);
 
 impl Gate {
@@ -190,16 +191,20 @@ impl Gate {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the place up, also one that was just given.
-    pub(crate) async fn turn(&self, ticket: Ticket) -> Result<Entry, Arc<str>> {
-        let mut waiting = Waiting {
-            gate: self,
-            ticket: ticket.0,
-        };
-        match (&mut waiting.ticket).await {
+    /// Dropping the future gives up waiting; the place in line is the ticket's.
+    pub(crate) async fn turn(&self, ticket: &mut Ticket) -> Result<Entry, Arc<str>> {
+        match (&mut ticket.0).await {
             Ok(Turn::Begin(entry)) => Ok(entry),
             // The sender is dropped only with the gate, and that is borrowed.
             Ok(Turn::Superseded) | Err(_) => Err(reason(self.rule)),
+        }
+    }
+
+    /// Gives up a place in line, also one whose turn has just come.
+    pub(crate) fn give_up(&self, mut ticket: Ticket) {
+        ticket.0.close();
+        if let Ok(Turn::Begin(_)) = ticket.0.try_recv() {
+            self.leave();
         }
     }
 
@@ -242,20 +247,6 @@ impl State {
         let (sender, receiver) = oneshot::channel();
         self.waiting.push_back(sender);
         Ticket(receiver)
-    }
-}
-
-struct Waiting<'g> {
-    gate: &'g Gate,
-    ticket: oneshot::Receiver<Turn>,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.ticket.close();
-        if let Ok(Turn::Begin(_)) = self.ticket.try_recv() {
-            self.gate.leave();
-        }
     }
 }
 
@@ -308,26 +299,15 @@ mod tests {
             };
             tickets.push(ticket);
         }
-        let last = tickets.pop().expect("three");
+        let mut last = tickets.pop().expect("three");
         // One goes away before its turn, one after it was called and before it looked.
-        drop(gate.turn(tickets.pop().expect("two")));
-        let called = gate.turn(tickets.pop().expect("one"));
-        let mut called = Box::pin(called);
-        assert!(poll_once(called.as_mut()).await.is_none());
+        gate.give_up(tickets.pop().expect("two"));
+        let called = tickets.pop().expect("one");
         gate.leave();
-        drop(called);
-        assert!(gate.turn(last).await.is_ok());
+        gate.give_up(called);
+        assert!(gate.turn(&mut last).await.is_ok());
         assert_eq!(gate.state().running, 1);
         gate.leave();
         assert_eq!(gate.state().running, 0);
-    }
-
-    /// Polls once.
-    async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
-        std::future::poll_fn(|cx| match std::pin::Pin::new(&mut future).poll(cx) {
-            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-        })
-        .await
     }
 }

@@ -1,13 +1,14 @@
 //! At most one warning per entity and period, in bounded memory.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Remembers who was let through and when. Past its bound it forgets the oldest, not all.
+/// Remembers who was let through and when. Past its bound it forgets one other, drawn by lot: were it the oldest,
+/// one more than it can remember, in turn, would all be let through each time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,9 +27,10 @@ pub struct RateLimiter<K> {
 }
 
 struct State<K> {
-    last: HashMap<K, Instant>,
-    /// In the order of their times: every entity has the same period.
-    order: VecDeque<(K, Instant)>,
+    places: HashMap<K, usize>,
+    /// Who was let through, and when.
+    let_through: Vec<(K, Instant)>,
+    lot: u64,
 }
 
 impl<K: Clone + Eq + Hash> RateLimiter<K> {
@@ -36,10 +38,11 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     pub fn new(period: Duration, remembered_max: usize) -> Self {
         Self {
             period,
-            remembered_max,
+            remembered_max: remembered_max.max(1),
             state: Mutex::new(State {
-                last: HashMap::new(),
-                order: VecDeque::new(),
+                places: HashMap::new(),
+                let_through: Vec::new(),
+                lot: RandomState::new().hash_one(remembered_max) | 1,
             }),
         }
     }
@@ -48,31 +51,40 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     /// between.
     pub fn allows(&self, entity: &K, now: Instant) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.forget_older_than(now, self.period);
-        if state.last.contains_key(entity) {
-            return false;
+        if let Some(place) = state.places.get(entity).copied() {
+            let last = &mut state.let_through[place].1;
+            let is_over = now.saturating_duration_since(*last) >= self.period;
+            if is_over {
+                *last = now;
+            }
+            return is_over;
         }
-        state.last.insert(entity.clone(), now);
-        state.order.push_back((entity.clone(), now));
-        if state.last.len() > self.remembered_max {
-            state.forget_oldest();
-        }
+        state.remember(entity, now, self.remembered_max);
         true
     }
 }
 
-impl<K: Eq + Hash> State<K> {
-    fn forget_older_than(&mut self, now: Instant, period: Duration) {
-        let is_over = |at: &Instant| now.saturating_duration_since(*at) >= period;
-        while self.order.front().is_some_and(|(_, at)| is_over(at)) {
-            self.forget_oldest();
-        }
+impl<K: Clone + Eq + Hash> State<K> {
+    fn remember(&mut self, entity: &K, now: Instant, max: usize) {
+        let place = if self.let_through.len() < max {
+            self.let_through.push((entity.clone(), now));
+            self.let_through.len() - 1
+        } else {
+            let place = self.draw(max);
+            let (forgotten, _) =
+                std::mem::replace(&mut self.let_through[place], (entity.clone(), now));
+            self.places.remove(&forgotten);
+            place
+        };
+        self.places.insert(entity.clone(), place);
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some((entity, _)) = self.order.pop_front() {
-            self.last.remove(&entity);
-        }
+    /// xorshift64: which of so many.
+    fn draw(&mut self, below: usize) -> usize {
+        self.lot ^= self.lot << 13;
+        self.lot ^= self.lot >> 7;
+        self.lot ^= self.lot << 17;
+        (self.lot % below as u64) as usize
     }
 }
 
@@ -95,15 +107,37 @@ mod tests {
     }
 
     #[test]
-    fn past_the_bound_only_the_oldest_is_forgotten() {
-        let limiter = RateLimiter::new(PERIOD, 1_000);
-        let start = Instant::now();
-        for entity in 0..=1_000 {
-            assert!(limiter.allows(&entity, start + Duration::from_millis(entity)));
+    fn past_the_bound_one_other_is_forgotten_and_not_the_next_in_turn() {
+        const REMEMBERED: usize = 1_000;
+        let limiter = RateLimiter::new(PERIOD, REMEMBERED);
+        let now = Instant::now();
+        for entity in 0..REMEMBERED {
+            assert!(limiter.allows(&entity, now));
         }
-        let now = start + Duration::from_secs(2);
-        assert!(!limiter.allows(&1, now), "the second oldest is remembered");
-        assert!(limiter.allows(&0, now), "the oldest is not");
+        assert!(
+            (0..REMEMBERED).all(|entity| !limiter.allows(&entity, now)),
+            "all are remembered"
+        );
+        // One more than are remembered, ten times in turn.
+        let mut again = 0;
+        for _ in 0..10 {
+            again += (0..=REMEMBERED)
+                .filter(|entity| limiter.allows(entity, now))
+                .count();
+        }
+        assert!((1..500).contains(&again), "{again} of ten thousand");
+        assert_eq!(limiter.state.lock().unwrap().let_through.len(), REMEMBERED);
+        assert_eq!(limiter.state.lock().unwrap().places.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn where_one_is_remembered_each_other_replaces_it() {
+        let limiter = RateLimiter::new(PERIOD, 0);
+        let now = Instant::now();
+        assert!(limiter.allows(&"hall", now));
+        assert!(!limiter.allows(&"hall", now));
+        assert!(limiter.allows(&"stairs", now));
+        assert!(limiter.allows(&"hall", now));
     }
 
     proptest! {

@@ -90,6 +90,8 @@ pub enum TimeoutOrigin {
     Deadline,
     /// The handler itself returned a timeout error.
     Handler,
+    /// The deadline passed while a blocking handler was waiting for a thread: it never ran.
+    Queue,
 }
 
 /// How an execution ended, as its caller sees it. A caller never sees
@@ -194,6 +196,9 @@ pub enum Refused {
     /// The service, or the listener or job, is paused.
     #[error("refused: what is to run is paused")]
     Paused,
+    /// As many submitted commands as may be are not finished.
+    #[error("refused: too many submitted commands are waiting or running")]
+    Busy,
     /// The listener or job was cancelled.
     #[error("refused: the listener or job was removed")]
     Removed,

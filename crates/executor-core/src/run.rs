@@ -1,32 +1,29 @@
 //! One command to one record, whatever happens.
 //!
-//! The record is owed from the first poll on and paid in exactly two places: `Execution::end` when the
-//! handler ended by itself, by deadline or by token, and `Drop` when somebody dropped the future of
-//! [`Runner::run`].
+//! Here is who runs commands and how; the execution itself, which owes the record, is in `execution`.
 
-use std::borrow::Cow;
+mod aftermath;
+mod execution;
+
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, info_span};
 
 use crate::command::Command;
-use crate::failure::{
-    ARGUMENTS_MAX_CHARS, Failure, MESSAGE_MAX_CHARS, is_storable, storable, storable_shared,
-};
-use crate::gate::Admission;
 use crate::identity::ExecutionId;
-use crate::outcome::{ExecutionResult, Outcome};
+use crate::outcome::ExecutionResult;
 use crate::panics;
-use crate::ports::{ExecutionEnd, ExecutionStart, RecordSink, Ticket, TriggerRef};
-use crate::record::{Marks, Trigger};
-use crate::redact::{Redactor, TextKind};
-use crate::time::{Clock, Moment};
+use crate::ports::RecordSink;
+use crate::redact::Redactor;
+use crate::time::{Clock, Timestamp};
 use crate::trouble::HandlerFailure;
-use crate::verdict::{Terms, Times, Verdict, judge};
 use crate::voice::Voice;
-use crate::watch::{Ending, Limits, Stop, Stopwatch, Watched};
+use crate::watch::{Stop, has_budget, spend_budget};
+
+use aftermath::Aftermath;
+use execution::Execution;
 
 /// What is configured about running, for all executions.
 ///
@@ -46,6 +43,10 @@ pub struct RunOptions {
     /// How long a handler whose execution is cancelled by a token may take to return; if it does,
     /// its own result is the outcome. Default 0.
     pub cancel_grace: Duration,
+    /// Whether errors that are made inside of executions remember where, and their reports begin with it. Default:
+    /// no, whatever the environment says: rendering the first backtrace of a process takes half a second, on the
+    /// thread that runs the handler.
+    pub record_backtraces: bool,
     /// Through which every text goes before it is kept or logged. Default: none.
     pub redactor: Redactor,
 }
@@ -55,6 +56,7 @@ impl Default for RunOptions {
         Self {
             slow_poll: Some(Duration::from_millis(100)),
             cancel_grace: Duration::ZERO,
+            record_backtraces: false,
             redactor: Redactor::NONE,
         }
     }
@@ -150,6 +152,7 @@ pub struct Runner {
     stop: CancellationToken,
     options: RunOptions,
     voice: Voice,
+    aftermath: Aftermath,
 }
 
 impl Runner {
@@ -171,6 +174,7 @@ impl Runner {
             stop,
             voice: Voice::new(options.redactor.clone()),
             options,
+            aftermath: Aftermath::default(),
         }
     }
 
@@ -188,302 +192,84 @@ impl Runner {
             caller: cancel,
         };
         let mut execution = Execution::begin(self, command);
-        let ending = match execution.admit(stop).await {
-            Err(refusal) => refusal,
+        let ended = match execution.enter() {
             Ok(()) => {
-                let limits = execution.start(stop);
-                execution.watched.wait(limits).await
+                let ending = execution.work(stop).await;
+                execution.end(ending)
+            }
+            Err(refusal) => {
+                // Nothing is waited for on this way, so this is where a loop gives way to others.
+                has_budget().await;
+                execution.end(refusal)
             }
         };
+        spend_budget().await;
+        ended
+    }
+
+    /// Begins an execution now: asks its guard and takes its place in line, in the order of the calls. It is run by
+    /// whoever awaits [`Begun::finish`], with the runner that `runner` leads to.
+    ///
+    /// # Errors
+    ///
+    /// It has ended already: its guard or its overlap rule said no, or the guard failed. Its record was offered.
+    pub fn submit<R: Deref<Target = Self>>(
+        runner: R,
+        command: Command,
+    ) -> Result<Begun<R>, Box<Ended>> {
+        let mut execution = Execution::begin(runner, command);
+        match execution.enter() {
+            Ok(()) => Ok(Begun(execution)),
+            Err(refusal) => Err(Box::new(execution.end(refusal))),
+        }
+    }
+
+    /// Waits until no program goes on of an execution that has ended: each has ended with its group, or was given
+    /// up five seconds after it was killed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up waiting, nothing else.
+    pub async fn programs_ended(&self) {
+        self.aftermath.is_over().await;
+    }
+
+    /// Has the programs killed that are being ended, without any more grace.
+    pub fn kill_programs(&self) {
+        self.aftermath.kill();
+    }
+}
+
+/// An execution that has begun and has its place in line. Dropping it records it as `cancelled`.
+#[must_use = "it is run by `finish`"]
+pub struct Begun<R: Deref<Target = Runner>>(Execution<R>);
+
+impl<R: Deref<Target = Runner>> Begun<R> {
+    /// The execution's name.
+    pub const fn execution_id(&self) -> ExecutionId {
+        self.0.id()
+    }
+
+    /// When it was begun; its handler's run begins later, when [`finish`](Self::finish) is first polled or its turn
+    /// comes.
+    pub const fn begun_at(&self) -> Timestamp {
+        self.0.begun_at()
+    }
+
+    /// Runs it to its outcome, or until `cancel` is cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// As of [`Runner::run`].
+    pub async fn finish(self, cancel: &CancellationToken) -> Ended {
+        let mut execution = self.0;
+        let service = execution.runner().stop.clone();
+        let stop = Stop {
+            service: &service,
+            caller: Some(cancel),
+        };
+        execution.begin_anew();
+        let ending = execution.work(stop).await;
         execution.end(ending)
-    }
-}
-
-/// An execution that has begun.
-struct Execution<'r> {
-    runner: &'r Runner,
-    begun: Moment,
-    /// Its record is still owed.
-    is_owed: bool,
-    /// What the sink remembers of its beginning.
-    ticket: Ticket,
-    /// What may be kept of its trigger, where that is not all of it.
-    kept_trigger: Option<Trigger>,
-    /// It has a place under its overlap rule, which it must give back.
-    is_inside: bool,
-    watched: Watched,
-}
-
-// Where a function is inlined here, it is because what it returns would be moved twice otherwise.
-impl<'r> Execution<'r> {
-    #[inline]
-    fn begin(runner: &'r Runner, command: Command) -> Self {
-        let begun = runner.clock.now();
-        let id = ExecutionId::new(begun.wall);
-        let span = span_of(&command, id);
-        let stopwatch = runner.options.slow_poll.map(|_| Stopwatch::default());
-        Self {
-            runner,
-            begun,
-            is_owed: true,
-            ticket: Ticket::NONE,
-            kept_trigger: kept_of(command.trigger_ref(), &runner.options.redactor),
-            is_inside: false,
-            watched: Watched::new(command, id, span, stopwatch),
-        }
-    }
-
-    /// Asks the guard and waits for a place under the overlap rule. What took time is no part of the
-    /// handler's own run, which begins after it.
-    async fn admit(&mut self, stop: Stop<'_>) -> Result<(), Ending> {
-        let guard = self.watched.command().conduct().guard.clone();
-        if let Some(guard) = guard {
-            if let Some(refusal) = self.watched.ask(&guard) {
-                return Err(refusal);
-            }
-            self.begun = self.runner.clock.now();
-        }
-        let entry = match self.watched.command().gate().enter() {
-            Admission::Begin(entry) => entry,
-            Admission::Skip(reason) => return Err(Ending::Skipped(reason)),
-            Admission::Wait(ticket) => {
-                let turn = self.watched.command().gate().turn(ticket);
-                let entry = tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return Err(Ending::Cancelled),
-                    turn = turn => turn.map_err(Ending::Skipped)?,
-                };
-                self.begun = self.runner.clock.now();
-                entry
-            }
-        };
-        self.is_inside = true;
-        self.watched.may_be_ended_by(entry.cancel);
-        Ok(())
-    }
-
-    /// The handler's own run begins.
-    #[inline]
-    fn start<'l>(&mut self, stop: Stop<'l>) -> Limits<'l> {
-        self.ticket = self.runner.sink.begin(&self.told());
-        // A deadline too far away for the clock to tell is none.
-        let timeout = self.watched.command().effective_timeout();
-        Limits {
-            deadline: timeout.and_then(|timeout| self.begun.monotonic.checked_add(timeout)),
-            stop,
-            grace: self.runner.options.cancel_grace,
-        }
-    }
-
-    /// What the sink is told of it, first when the handler begins and again at its end.
-    fn told(&self) -> ExecutionStart<'_> {
-        let command = self.watched.command();
-        let kept = self.kept_trigger.as_ref();
-        ExecutionStart {
-            execution_id: self.watched.id(),
-            subject: command.subject_ref(),
-            source_tier: command.source_tier(),
-            started_at: self.begun.wall,
-            trigger: kept.map_or_else(|| command.trigger_ref(), TriggerRef::from),
-        }
-    }
-
-    #[inline]
-    fn end(&mut self, ending: Ending) -> Ended {
-        let stopwatch = self.watched.stopwatch();
-        let duration = self.duration_until(&ending, stopwatch);
-        let times = Times {
-            duration,
-            real: stopwatch.total,
-            longest_poll: stopwatch.longest,
-        };
-        let in_drop = self.watched.discard();
-        let mut verdict = judge(ending, in_drop, &self.terms(), &times);
-        // Where time is paused only the machine's clock knows how long a thread was blocked.
-        let duration = if verdict.marks.overran {
-            duration.max(times.real)
-        } else {
-            duration
-        };
-        verdict.marks.thread_leaked = self.watched.leaked().is_some();
-        // The record first: whoever listens to the log may panic.
-        self.offer(&verdict.outcome, verdict.marks, duration);
-        self.say(&verdict, duration);
-        let failure = self.failure(&verdict);
-        Ended {
-            result: ExecutionResult {
-                execution_id: self.watched.id(),
-                outcome: verdict.outcome,
-                started_at: self.begun.wall,
-                duration,
-            },
-            failure,
-        }
-    }
-
-    fn terms(&self) -> Terms<'r> {
-        let command = self.watched.command();
-        Terms {
-            tier: command.source_tier(),
-            timeout: command.effective_timeout(),
-            slow_poll: self.runner.options.slow_poll,
-            redactor: &self.runner.options.redactor,
-        }
-    }
-
-    fn say(&self, verdict: &Verdict, duration: Duration) {
-        let now = self.begun.monotonic + duration;
-        let Self {
-            runner, watched, ..
-        } = self;
-        runner
-            .voice
-            .speak(watched.id(), watched.command(), verdict, duration, now);
-        self.say_what_leaked();
-    }
-
-    fn say_what_leaked(&self) {
-        if let Some(thread) = self.watched.leaked() {
-            let (id, command) = (self.watched.id(), self.watched.command());
-            self.runner.voice.leaked(id, command, thread);
-        }
-    }
-
-    fn failure(&self, verdict: &Verdict) -> Option<HandlerFailure> {
-        let full = verdict.full.as_ref()?;
-        Some(HandlerFailure {
-            execution_id: self.watched.id(),
-            status: verdict.outcome.status(),
-            error: verdict.error.clone(),
-            failure: Arc::clone(full),
-            command: self.watched.command().clone(),
-        })
-    }
-
-    fn duration_until(&self, ending: &Ending, stopwatch: Stopwatch) -> Duration {
-        if matches!(ending, Ending::Skipped(_)) {
-            return Duration::ZERO;
-        }
-        // Reading a clock costs as much as all the bookkeeping around it.
-        let measured = stopwatch.without_waiting(ending);
-        let measured = measured.filter(|_| self.runner.clock.is_machine_time());
-        measured.unwrap_or_else(|| self.duration())
-    }
-
-    fn duration(&self) -> Duration {
-        let now = self.runner.clock.monotonic();
-        now.saturating_duration_since(self.begun.monotonic)
-    }
-
-    /// Pays the record that is owed; a second call pays nothing.
-    fn offer(&mut self, outcome: &Outcome, marks: Marks, duration: Duration) {
-        if !std::mem::take(&mut self.is_owed) {
-            return;
-        }
-        let (skipped, arguments) = (skipped(outcome), self.arguments());
-        let end = ExecutionEnd {
-            start: self.told(),
-            status: outcome.status(),
-            duration,
-            failure: skipped.as_ref().or_else(|| outcome.failure()),
-            marks,
-            generation: self.watched.command().generation(),
-            retry_count: 0,
-            attempt_number: 1,
-            arguments_json: arguments.as_deref(),
-        };
-        self.runner.sink.offer(&end, self.ticket);
-        // Only now may the next one begin: their records come in their order.
-        if std::mem::take(&mut self.is_inside) {
-            self.watched.command().gate().leave();
-        }
-    }
-
-    /// Of a job, where its author asked for them.
-    fn arguments(&self) -> Option<Cow<'_, str>> {
-        let Command::ExecuteJob(command) = self.watched.command() else {
-            return None;
-        };
-        let arguments = command.job.registration.arguments_json.as_deref()?;
-        let redactor = &self.runner.options.redactor;
-        let arguments = redactor.apply(TextKind::Arguments, arguments);
-        Some(if is_storable(&arguments, ARGUMENTS_MAX_CHARS) {
-            arguments
-        } else {
-            storable(&arguments, ARGUMENTS_MAX_CHARS).into()
-        })
-    }
-}
-
-impl Drop for Execution<'_> {
-    /// Reached with a record owed only when the future of [`Runner::run`] is dropped half-way.
-    /// The handler's future goes first, so that what it does while it is dropped still belongs
-    /// to the execution and to its duration.
-    fn drop(&mut self) {
-        if self.is_owed {
-            if let Some(caught) = self.watched.discard() {
-                panics::drop_quietly(caught.payload);
-            }
-            let marks = Marks {
-                thread_leaked: self.watched.leaked().is_some(),
-                ..Marks::default()
-            };
-            self.offer(&Outcome::Cancelled, marks, self.duration());
-            // Whoever listens to the log may panic, and this thread may be unwinding already.
-            panics::drop_quietly(panics::catch(|| self.say_what_leaked()).err());
-        }
-    }
-}
-
-/// Why it did not run, as its record says it.
-fn skipped(outcome: &Outcome) -> Option<Arc<Failure>> {
-    match outcome {
-        Outcome::Skipped(reason) => Some(Arc::new(Failure::skipped(reason))),
-        _ => None,
-    }
-}
-
-/// What may be kept of a trigger, where that is not all of it.
-fn kept_of(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
-    let TriggerRef::Event { id, origin } = trigger else {
-        return None;
-    };
-    let is_storable = |text: &Arc<str>| is_storable(text, MESSAGE_MAX_CHARS);
-    if redactor.keeps_all() && is_storable(origin) && id.is_none_or(is_storable) {
-        return None;
-    }
-    let keep = |kind, text| storable_shared(redactor.apply_shared(kind, Arc::clone(text)));
-    Some(Trigger::Event {
-        id: id.map(|id| keep(TextKind::TriggerId, id)),
-        origin: keep(TextKind::TriggerOrigin, origin),
-    })
-}
-
-fn span_of(command: &Command, id: ExecutionId) -> Span {
-    match command {
-        Command::InvokeHandler(command) => {
-            let registration = &command.listener.registration;
-            info_span!(
-                "execution",
-                execution.id = %id,
-                execution.kind = "handler",
-                app.key = %registration.key.app_key,
-                app.instance = registration.key.instance,
-                app.instance_name = registration.details.instance_name,
-                listener.id = command.listener.row_id.get().map(|id| id.0),
-            )
-        }
-        Command::ExecuteJob(command) => {
-            let registration = &command.job.registration;
-            info_span!(
-                "execution",
-                execution.id = %id,
-                execution.kind = "job",
-                app.key = %registration.key.app_key,
-                app.instance = registration.key.instance,
-                app.instance_name = registration.details.instance_name,
-                job.id = command.job.row_id.get().map(|id| id.0),
-            )
-        }
     }
 }

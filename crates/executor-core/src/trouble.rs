@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::command::{Command, ExecuteJob, InvokeHandler};
-use crate::context::Scope;
+use crate::context::{Scope, Traits};
 use crate::event::Event;
 use crate::failure::{Failure, HandlerError};
 use crate::handler::{HandlerFuture, HandlerOutput};
@@ -43,6 +43,7 @@ use crate::redact::Redactor;
 /// #     error: None,
 /// #     failure: Arc::new(executor_core::Failure::deadline()),
 /// #     command,
+/// #     generation: 0,
 /// # };
 /// let text = format!("{}: {}", failure.name(), failure.failure.message);
 /// assert_eq!(text, "dim: execution timed out");
@@ -60,6 +61,8 @@ pub struct HandlerFailure {
     pub failure: Arc<Failure>,
     /// What ran.
     pub command: Command,
+    /// How many error handlers lie between it and what no error handler has started.
+    pub generation: u8,
 }
 
 impl HandlerFailure {
@@ -163,7 +166,7 @@ pub enum Told {
 }
 
 /// Runs an error handler, for at most `within`, under the id of the execution that failed. Whatever
-/// it does ends here.
+/// it does ends here. What it starts is of the next generation.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -191,6 +194,7 @@ pub enum Told {
 /// #     error: None,
 /// #     failure: Arc::new(executor_core::Failure::deadline()),
 /// #     command,
+/// #     generation: 0,
 /// # };
 /// use std::time::Duration;
 /// use executor_core::{HandlerFailure, Redactor, trouble::{Told, tell}};
@@ -210,7 +214,11 @@ pub async fn tell(
     within: Duration,
     redactor: &Redactor,
 ) -> Told {
-    let mut scope = Scope::of(failure.execution_id);
+    let traits = Traits {
+        generation: failure.generation.saturating_add(1),
+        ..Traits::default()
+    };
+    let mut scope = Scope::of(failure.execution_id, traits);
     let mut failure = Some(failure);
     let mut work = None;
     let polled = std::future::poll_fn(|cx| {

@@ -18,6 +18,8 @@ pub(crate) struct Terms<'t> {
     pub(crate) timeout: Option<Duration>,
     /// Polls longer than this are held against the handler.
     pub(crate) slow_poll: Option<Duration>,
+    /// It was still waiting for a blocking thread when it was ended.
+    pub(crate) got_no_thread: bool,
     /// What may be kept of texts.
     pub(crate) redactor: &'t Redactor,
 }
@@ -65,6 +67,10 @@ pub(crate) fn judge(
         Ending::Returned(Ok(())) => Verdict::plain(Outcome::Success),
         Ending::Returned(Err(error)) => returned(error, terms),
         Ending::Panicked(caught) => Verdict::plain(panicked(*caught, terms.redactor)),
+        Ending::DeadlinePassed if terms.got_no_thread => {
+            let failure = Arc::new(Failure::no_thread());
+            Verdict::plain(Outcome::TimedOut(TimeoutOrigin::Queue, failure))
+        }
         Ending::DeadlinePassed => {
             let failure = Arc::new(Failure::deadline());
             Verdict::plain(Outcome::TimedOut(TimeoutOrigin::Deadline, failure))

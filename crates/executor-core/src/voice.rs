@@ -90,6 +90,9 @@ impl Voice {
             (TimeoutOrigin::Deadline, deadline) => {
                 warn!(execution.id = %id, subject = what, ?deadline, ?duration, "execution timed out");
             }
+            (TimeoutOrigin::Queue, deadline) => {
+                warn!(execution.id = %id, subject = what, ?deadline, "execution timed out before there was a thread for it");
+            }
             (TimeoutOrigin::Handler, Some(_)) => {
                 warn!(execution.id = %id, subject = what, error = message, "a handler reported a timeout of its own");
             }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::task::coop::{has_budget_remaining, unconstrained};
+use tokio::task::coop::{has_budget_remaining, poll_proceed, unconstrained};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::command::Command;
-use crate::context::Scope;
+use crate::context::{EndingProgram, Scope, Traits};
 use crate::guard::Guard;
 use crate::handler::{HandlerFuture, HandlerResult};
 use crate::identity::ExecutionId;
@@ -102,12 +102,13 @@ impl Watched {
         id: ExecutionId,
         span: Span,
         stopwatch: Option<Stopwatch>,
+        traits: Traits,
     ) -> Self {
         Self {
             command: Some(command),
             future: None,
             is_finished: false,
-            scope: Scope::of(id),
+            scope: Scope::of(id, traits),
             id,
             span,
             stopwatch,
@@ -147,7 +148,26 @@ impl Watched {
 
     /// The thread that a blocking handler left behind, after [`Self::discard`].
     pub(crate) fn leaked(&self) -> Option<&Arc<str>> {
-        self.scope.leaked.as_deref()
+        self.scope.leaked()
+    }
+
+    /// Whether it was still waiting for a blocking thread, after [`Self::discard`].
+    pub(crate) fn got_no_thread(&self) -> bool {
+        self.scope.got_no_thread()
+    }
+
+    /// Whether programs are still being ended, after [`Self::discard`].
+    pub(crate) fn has_programs(&self) -> bool {
+        self.scope.has_programs()
+    }
+
+    /// Takes the programs that are still being ended, after [`Self::discard`].
+    pub(crate) fn take_programs(&mut self) -> Vec<EndingProgram> {
+        self.scope.take_programs()
+    }
+
+    pub(crate) const fn generation(&self) -> u8 {
+        self.scope.traits.generation
     }
 
     /// Waits for the handler's end, the deadline, or a cancellation. The handler is asked first
@@ -263,6 +283,32 @@ fn reason_of(command: &Command) -> Arc<str> {
         Some(description) => Arc::from(format!("guard: {description}")),
         None => Arc::from("guard: not now"),
     }
+}
+
+/// Waits until the task has budget left: one that loops over executions that are ready at once gives way to
+/// others, as at any other await.
+pub(crate) async fn has_budget() {
+    poll_fn(|cx| {
+        if has_budget_remaining() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// An execution has used up a unit of the task's budget. Never waits.
+pub(crate) async fn spend_budget() {
+    poll_fn(|cx| {
+        if has_budget_remaining()
+            && let Poll::Ready(spent) = poll_proceed(cx)
+        {
+            spent.made_progress();
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Ends when somebody wants this run to end. Outside of the handler's budget, as the deadline is.

@@ -1,16 +1,18 @@
 //! Setting a service up: what it is made of, and who knows whom.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use executor_core::ports::{Session, Store};
 use executor_core::{
     BlockingPool, Clock, Durability, Redact, Redactor, RunOptions, Runner, SystemClock,
 };
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::completions::Ring;
 use crate::config::{Config, SpoolPlace};
@@ -180,6 +182,7 @@ impl Builder {
             let options = RunOptions {
                 slow_poll: config.slow_poll,
                 cancel_grace: config.cancel_grace,
+                record_backtraces: config.record_backtraces,
                 redactor: redactor.clone(),
             };
             let sink = Arc::clone(&intake);
@@ -282,6 +285,10 @@ impl Builder {
             time_is_up,
             is_stopping: AtomicBool::new(false),
             report: watch::Sender::new(None),
+            runtime: Handle::current(),
+            room: Arc::new(Semaphore::new(config.submitted_max)),
+            submitted: TaskTracker::new(),
+            cut_off: AtomicUsize::new(0),
         }
     }
 }

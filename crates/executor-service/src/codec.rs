@@ -104,7 +104,7 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
         (false, false) => None,
         (true, false) => Some(TimeoutOrigin::Deadline),
         (false, true) => Some(TimeoutOrigin::Handler),
-        (true, true) => return Err(Malformed::Value("timeout origin")),
+        (true, true) => Some(TimeoutOrigin::Queue),
     };
     let blocked = has(BLOCKED).then(|| input.duration()).transpose()?;
     let failure = has(FAILURE).then(|| input.failure()).transpose()?;

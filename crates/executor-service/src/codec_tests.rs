@@ -62,7 +62,8 @@ fn marks() -> impl Strategy<Value = Marks> {
     let origin = prop_oneof![
         Just(None),
         Just(Some(TimeoutOrigin::Deadline)),
-        Just(Some(TimeoutOrigin::Handler))
+        Just(Some(TimeoutOrigin::Handler)),
+        Just(Some(TimeoutOrigin::Queue))
     ];
     let blocked = proptest::option::of(any::<u64>().prop_map(Duration::from_nanos));
     (any::<[bool; 3]>(), origin, blocked).prop_map(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use executor_core::{Durability, RunOptions};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::recording::Recording;
 use crate::retention::Retention;
@@ -75,6 +76,11 @@ pub struct Config {
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
     )]
     pub cancel_grace: Duration,
+    /// Whether errors that are made inside of executions remember where, and their reports begin with it. Default no,
+    /// whatever `RUST_BACKTRACE` says: rendering the first one takes half a second of a runtime thread.
+    pub record_backtraces: bool,
+    /// How many submitted commands may be waiting or running. Default 10,000.
+    pub submitted_max: usize,
     /// On how many threads blocking handlers run. Default `min(32, cores + 4)`.
     pub blocking_threads: usize,
     /// How long the history is kept. Default 7 days and 500 MB.
@@ -143,6 +149,8 @@ impl Default for Config {
             error_handler_timeout: Duration::from_secs(5),
             slow_poll: RunOptions::default().slow_poll,
             cancel_grace: Duration::ZERO,
+            record_backtraces: false,
+            submitted_max: 10_000,
             blocking_threads: executor_core::blocking::default_threads(),
             retention: Retention::default(),
             record_app: Recording::All,
@@ -184,6 +192,7 @@ impl Config {
             ("batch_max", self.batch_max),
             ("retry_max_records", self.retry_max_records),
             ("blocking_threads", self.blocking_threads),
+            ("submitted_max", self.submitted_max),
             ("completions_max", self.completions_max),
             ("retention.slice_rows", self.retention.slice_rows as usize),
         ];
@@ -200,6 +209,12 @@ impl Config {
             .chain(zero_times.map(|(name, _)| *name))
             .map(|name| format!("{name} must be more than zero"))
             .collect();
+        if self.submitted_max > Semaphore::MAX_PERMITS {
+            problems.push(format!(
+                "submitted_max must be at most {}",
+                Semaphore::MAX_PERMITS
+            ));
+        }
         if self.spool_max_bytes < SPOOL_BYTES_MIN {
             problems.push(format!(
                 "spool_max_bytes must be at least {SPOOL_BYTES_MIN}"

@@ -10,10 +10,15 @@ use std::time::Duration;
 
 use executor_core::trouble::{Told, tell};
 use executor_core::{Command, ErrorHandler, HandlerFailure, Redactor, Subject};
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 /// Error handlers that run at once.
 const RUNNING_MAX: usize = 64;
+
+/// What an error handler of what an error handler has started has started tells nobody of its failures: it would go
+/// round for ever.
+const GENERATIONS_MAX: u8 = 2;
 
 /// The error handlers of apps, as they stood when an execution was dispatched.
 pub(crate) type AppErrorHandlers = Arc<HashMap<String, Arc<dyn ErrorHandler>>>;
@@ -135,10 +140,15 @@ impl ErrorHandlers {
         self: &Arc<Self>,
         failure: HandlerFailure,
         of_apps: Option<&AppErrorHandlers>,
+        runtime: &Handle,
     ) {
         let Some(handler) = handler_for(&failure.command, of_apps) else {
             return;
         };
+        if failure.generation >= GENERATIONS_MAX {
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let entity = failure.command.entity();
         let work = Work {
             entity,
@@ -150,8 +160,8 @@ impl ErrorHandlers {
             Ok(None) => {}
             Ok(Some(work)) => {
                 let handlers = Arc::clone(self);
-                self.tasks
-                    .spawn(async move { handlers.work_from(work).await });
+                let working = async move { handlers.work_from(work).await };
+                self.tasks.spawn_on(working, runtime);
             }
             Err(()) => {
                 self.suppressed.fetch_add(1, Ordering::Relaxed);

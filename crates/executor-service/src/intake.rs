@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use executor_core::ports::Gap;
 use executor_core::time::Moment;
@@ -19,6 +20,9 @@ use crate::queue::Queue;
 use crate::recording::Policy;
 use crate::spooling::Spooling;
 
+/// How often it is said that the queue is crowded.
+const CROWDED_EVERY: Duration = Duration::from_secs(30);
+
 /// Takes in records, and gives them out in parcels.
 pub(crate) struct Intake {
     state: Mutex<State>,
@@ -27,7 +31,7 @@ pub(crate) struct Intake {
     pub(crate) bell: Notify,
     /// Rung when there is something to say.
     pub(crate) alarm: Notify,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     /// Where records survive the process; without it they wait in memory.
     spooling: Option<Arc<Spooling>>,
@@ -69,6 +73,10 @@ pub(crate) struct State {
     full_at: usize,
     losses: Losses,
     news: News,
+    /// When the queue was said to be crowded last.
+    crowded_at: Option<Instant>,
+    /// Since when records wait without one of them having come to its end; `None` where none waits.
+    waits_since: Option<Instant>,
     /// The watchman was woken and has not come yet.
     alarmed: bool,
     pub(crate) closed: bool,
@@ -190,6 +198,7 @@ impl Intake {
                 _ => state.counts.stored += 1,
             }
         }
+        state.has_moved(self.clock.as_ref());
         let wake = self.look_for_room(&mut state);
         self.note(&state);
         drop(state);
@@ -215,6 +224,7 @@ impl Intake {
     /// written down by whoever took it over.
     pub(crate) fn recovered(&self, stored: u64, dropped: &[(DropReason, u64)]) {
         let mut state = self.state();
+        state.has_moved(self.clock.as_ref());
         state.counts.stored += stored;
         state.counts.recovered += stored;
         for (reason, count) in dropped {
@@ -235,6 +245,7 @@ impl Intake {
         for record in load.records() {
             state.lose(reason, Some(&record.subject), 1, now);
         }
+        state.has_moved(self.clock.as_ref());
         let wake = self.look_for_room(&mut state);
         self.note(&state);
         drop(state);
@@ -267,6 +278,7 @@ impl Intake {
         state.returned.clear();
         state.in_hand = 0;
         state.deferred = 0;
+        state.waits_since = None;
         state.end_overflow();
         let wake = state.wants_watchman();
         drop(state);
@@ -292,22 +304,11 @@ impl Intake {
             .collect()
     }
 
-    /// What there is to say. Until [`look_again`](Self::look_again) a queue that stays crowded is no
-    /// news.
+    /// What there is to say.
     pub(crate) fn news(&self) -> News {
         let mut state = self.state();
         state.alarmed = false;
-        let crowded = state.news.crowded;
-        let still = News {
-            crowded,
-            ..News::default()
-        };
-        std::mem::replace(&mut state.news, still)
-    }
-
-    /// Whether the queue is crowded is to be said anew.
-    pub(crate) fn look_again(&self) {
-        self.state().news.crowded = None;
+        std::mem::take(&mut state.news)
     }
 
     /// Does something with the losses.
@@ -326,6 +327,18 @@ impl Intake {
     /// Where records survive the process, if anywhere.
     pub(crate) fn spooling(&self) -> Option<&Arc<Spooling>> {
         self.spooling.as_ref()
+    }
+
+    /// How many wait, and how many the store has in hand.
+    pub(crate) fn unsettled(&self) -> (u64, u64) {
+        let state = self.state();
+        let in_hand = state.in_hand as u64;
+        (state.waiting() as u64 - in_hand, in_hand)
+    }
+
+    /// Since when records wait without one having come to its end.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        self.state().waits_since
     }
 
     /// How full the queue is: records that count against its bound, and the bound. A spool has another.
@@ -366,6 +379,7 @@ impl Intake {
         let now = self.clock.now();
         state.full_at = state.waiting();
         state.lose(reason, Some(subject), 1, now);
+        state.look_whether_crowded(&self.limits, || now.monotonic);
         let wake = state.wants_watchman();
         self.note(&state);
         drop(state);
@@ -442,7 +456,10 @@ impl State {
     /// Wakes the watchman once until it comes.
     pub(crate) fn wants_watchman(&mut self) -> Wake {
         let news = &self.news;
-        let is_news = news.lost || news.overflow_began || news.overflow_ended.is_some();
+        let is_news = news.lost
+            || news.crowded.is_some()
+            || news.overflow_began
+            || news.overflow_ended.is_some();
         let watchman = is_news && !self.alarmed;
         self.alarmed |= watchman;
         Wake {
@@ -451,27 +468,58 @@ impl State {
         }
     }
 
-    /// A record was taken in.
+    /// A record was taken in. The clock is read only where it is the only one.
     #[inline]
-    pub(crate) fn accepted(&mut self, is_news: bool, limits: &Limits) -> Wake {
+    pub(crate) fn accepted(&mut self, watchman: Wake, limits: &Limits, clock: &dyn Clock) -> Wake {
         self.accepted += 1;
         let queued = self.queue.len();
+        if self.waits_since.is_none() {
+            self.waits_since = Some(clock.monotonic());
+        }
         Wake {
             drain: queued == 1 || queued == limits.ripe_at,
-            watchman: is_news,
+            ..watchman
         }
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, record: ExecutionRecord, limits: &Limits) -> Wake {
-        let held = self.queue.len() + self.in_hand;
-        let is_news = held >= limits.crowded_at() && self.news.crowded.is_none();
-        if is_news {
-            self.news.crowded = Some(held);
-        }
+    pub(crate) fn push(
+        &mut self,
+        record: ExecutionRecord,
+        limits: &Limits,
+        clock: &dyn Clock,
+    ) -> Wake {
+        let is_news = self.look_whether_crowded(limits, || clock.monotonic());
         if let Queue::Memory(batches) = &mut self.queue {
             batches.push(record);
         }
-        self.accepted(is_news, limits)
+        let wake = if is_news {
+            self.wants_watchman()
+        } else {
+            Wake::default()
+        };
+        self.accepted(wake, limits, clock)
+    }
+
+    /// Notes that the queue is crowded, if it is and that was not noted lately. The clock is read only then.
+    fn look_whether_crowded(&mut self, limits: &Limits, now: impl FnOnce() -> Instant) -> bool {
+        let held = self.queue.len() + self.in_hand;
+        if held < limits.crowded_at() || !matches!(self.queue, Queue::Memory(_)) {
+            return false;
+        }
+        let now = now();
+        let is_news = self
+            .crowded_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= CROWDED_EVERY);
+        if is_news {
+            self.crowded_at = Some(now);
+            self.news.crowded = Some(held);
+        }
+        is_news
+    }
+
+    /// Records came to their ends: the others do not wait for nothing.
+    fn has_moved(&mut self, clock: &dyn Clock) {
+        self.waits_since = (self.waiting() > 0).then(|| clock.monotonic());
     }
 }

@@ -7,7 +7,7 @@
 
 pub mod recording;
 
-pub mod clock_trust;
+mod clock_trust;
 
 mod retention;
 
@@ -76,6 +76,8 @@ mod builder;
 
 pub mod service;
 
+pub mod submitted;
+
 pub use builder::Builder;
 pub use completions::{Completion, Completions, Told};
 pub use config::{Config, SpoolPlace};
@@ -87,5 +89,6 @@ pub use recording::Recording;
 pub use registration::RegisterError;
 pub use retention::Retention;
 pub use schedule::{Missed, Schedule, ScheduleError, ScheduleState};
-pub use service::{CommandExecutor, NotSynced};
+pub use service::{CommandExecutor, NotDrained, NotSynced};
+pub use submitted::Submitted;
 pub use vitals::{Degradation, Health};

@@ -1,11 +1,12 @@
 //! Starting and stopping, in order.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use executor_core::failure::{MESSAGE_MAX_CHARS, storable};
 use executor_core::ports::{SessionEnd, SessionStatus};
-use executor_core::{ErrorClass, Failure, LeakedThread, Ledger, StoreError};
+use executor_core::{DropReason, ErrorClass, Failure, LeakedThread, Ledger, StoreError};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
@@ -72,7 +73,8 @@ pub struct ShutdownReport {
     pub elapsed: Duration,
     /// Where every record of this session went. Nothing is waiting any more.
     pub ledger: Ledger,
-    /// How many executions were cancelled because they did not end by themselves.
+    /// How many executions ended as `cancelled` because they did not end by themselves. One that returned in its
+    /// grace is none of them.
     pub cancelled: usize,
     /// How many executions did not even end when they were cancelled.
     pub still_running: usize,
@@ -91,13 +93,17 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
     let deadline = begun + within;
     service.scheduler.stop();
     service.running.close();
+    service.submitted.close();
     service.error_handlers.tasks.close();
     let soft = begun + within / 2;
-    let (cancelled, still_running) = end_executions(service, soft, deadline, inside).await;
+    let still_running = end_executions(service, soft, deadline, inside).await;
     // Its runs are among those that have ended, but for one that holds its thread.
     let patience = deadline.min(Instant::now() + GRACE);
     service.scheduler.join(patience).await;
-    let leaked_threads = end_threads_and_drain(service, soft, deadline).await;
+    let (leaked_threads, ()) = tokio::join!(
+        end_threads_and_drain(service, soft, deadline),
+        end_programs(service, deadline),
+    );
     let end = session_end(service);
     // Left in the spool before the store is asked: it may be away, and this process may die meanwhile.
     let word = service
@@ -117,15 +123,41 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
         spooling.close();
     }
     service.end_completions();
+    let ledger = service.intake.ledger();
     #[cfg(feature = "metrics")]
-    crate::metering::publish(&service.intake.ledger(), &service.vitals);
+    crate::metering::publish(&ledger, &service.vitals);
+    say_what_is_left(&ledger);
     ShutdownReport {
         elapsed: begun.elapsed(),
-        ledger: service.intake.ledger(),
-        cancelled,
+        ledger,
+        cancelled: service.cut_off.load(Ordering::Relaxed),
         still_running,
         leaked_threads,
         session_closed,
+    }
+}
+
+/// Records that do not come to the store any more, by this process.
+fn say_what_is_left(ledger: &Ledger) {
+    let lost = ledger.dropped(DropReason::Shutdown);
+    if lost > 0 {
+        tracing::error!(lost, "the shutdown had to give records up");
+    }
+    if ledger.spooled > 0 {
+        let records = ledger.spooled;
+        tracing::warn!(records, "records stay in the spool for the next start");
+    }
+}
+
+/// Waits for the groups of programs that were ended with their executions, until the deadline; then they are killed.
+async fn end_programs(service: &Service, deadline: Instant) {
+    let have_ended = || service.runner.programs_ended();
+    if timeout_at(deadline, have_ended()).await.is_err() {
+        service.runner.kill_programs();
+        let patience = Instant::now() + LAST_ANSWER;
+        if timeout_at(patience, have_ended()).await.is_err() {
+            tracing::warn!("programs that were killed have not ended yet");
+        }
     }
 }
 
@@ -161,7 +193,7 @@ impl Drop for Reporting {
         self.send(ShutdownReport {
             elapsed: self.begun.elapsed(),
             ledger: self.service.intake.ledger(),
-            cancelled: 0,
+            cancelled: self.service.cut_off.load(Ordering::Relaxed),
             still_running: self.service.running.len(),
             leaked_threads: self.service.blocking.leaked(),
             session_closed: false,
@@ -188,27 +220,21 @@ const LAST_ANSWER: Duration = Duration::from_millis(180);
 /// What closing takes even when everything before it used up the time.
 const GRACE: Duration = Duration::from_millis(30);
 
-async fn end_executions(
-    service: &Service,
-    soft: Instant,
-    hard: Instant,
-    inside: bool,
-) -> (usize, usize) {
+async fn end_executions(service: &Service, soft: Instant, hard: Instant, inside: bool) -> usize {
     let all_ended = async {
         // Whoever asks from inside waits for this in turn, and is cancelled once it is the last.
         service.running.wait(usize::from(inside)).await;
         service.error_handlers.tasks.wait().await;
     };
     if timeout_at(soft, all_ended).await.is_ok() && service.running.len() == 0 {
-        return (0, 0);
+        return 0;
     }
-    let cancelled = service.running.len();
     service.cancel.cancel();
     // They end at their next poll. One that holds its thread does not, and nobody waits for it.
     let patience = (soft + (hard - soft) / 2).max(Instant::now() + GRACE);
     match timeout_at(patience, service.running.wait(0)).await {
-        Ok(()) => (cancelled, 0),
-        Err(_) => (cancelled, service.running.len()),
+        Ok(()) => 0,
+        Err(_) => service.running.len(),
     }
 }
 

@@ -4,7 +4,7 @@
 use executor_core::DropReason;
 use executor_core::ports::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
 
-use crate::intake::{Intake, State};
+use crate::intake::{Intake, State, Wake};
 use crate::spooling::{Spooling, with_sheet};
 
 impl Intake {
@@ -20,7 +20,7 @@ impl Intake {
         } else if state.queue.len() + state.in_hand >= self.limits.queue_max {
             self.refuse(state, DropReason::Overflow, &record.subject);
         } else {
-            let wake = state.push(record, &self.limits);
+            let wake = state.push(record, &self.limits, self.clock.as_ref());
             drop(state);
             self.wake(wake);
         }
@@ -45,7 +45,7 @@ impl Intake {
                 state.unread(1);
             }
             spooling.note_offered(&state.counts);
-            let wake = state.accepted(false, &self.limits);
+            let wake = state.accepted(Wake::default(), &self.limits, self.clock.as_ref());
             drop(state);
             self.wake(wake);
         });

@@ -17,7 +17,7 @@ use crate::registrar::Target;
 use crate::schedule::{self, Schedule};
 use crate::service::CommandExecutor;
 
-/// Why a registration was refused: bad input, nothing else. While the store is away a
+/// Why a registration was refused: bad input, or a stop. While the store is away a
 /// registration is kept and applied later.
 ///
 /// ```
@@ -32,6 +32,17 @@ pub enum RegisterError {
     Empty {
         /// Which part.
         part: &'static str,
+    },
+    /// The executor was stopped, or the runtime on which it was started has ended.
+    #[error("the executor has stopped: nothing can be registered any more")]
+    Stopped,
+    /// What was given to be recorded as arguments is no JSON.
+    #[error("the arguments of job `{job}` are no JSON: {detail}")]
+    Arguments {
+        /// The job's name.
+        job: String,
+        /// What is wrong with them.
+        detail: String,
     },
     /// The store cannot keep this registration.
     #[error("the store refuses the registration: {detail}")]
@@ -201,7 +212,7 @@ impl ListenerToRegister {
     ///
     /// # Errors
     ///
-    /// Bad input only; see [`RegisterError`].
+    /// Bad input, or the executor was stopped; see [`RegisterError`].
     ///
     /// # Cancel safety
     ///
@@ -362,7 +373,7 @@ impl JobToRegister {
     ///
     /// # Errors
     ///
-    /// Bad input only; see [`RegisterError`].
+    /// Bad input, or the executor was stopped; see [`RegisterError`].
     ///
     /// # Cancel safety
     ///
@@ -370,6 +381,7 @@ impl JobToRegister {
     pub async fn register(self) -> Result<JobHandle, RegisterError> {
         let builder = self.builder;
         refuse_empty(&[("app key", &builder.app_key), ("job's name", &builder.name)])?;
+        refuse_malformed(&builder.name, builder.arguments_json.as_deref())?;
         let registration = JobRegistration {
             key: Arc::new(JobKey {
                 app_key: builder.app_key,
@@ -405,8 +417,22 @@ fn refuse_empty(parts: &[(&'static str, &str)]) -> Result<(), RegisterError> {
     }
 }
 
-/// Fails only for bad input: while the store is away it is kept and applied later.
+fn refuse_malformed(job: &str, arguments: Option<&str>) -> Result<(), RegisterError> {
+    let read = arguments.map(serde_json::from_str::<serde_json::Value>);
+    match read.transpose() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(RegisterError::Arguments {
+            job: job.to_owned(),
+            detail: error.to_string(),
+        }),
+    }
+}
+
+/// Fails only for bad input and after a stop: while the store is away it is kept and applied later.
 async fn register(executor: &CommandExecutor, target: Target) -> Result<(), RegisterError> {
+    if executor.is_gone() {
+        return Err(RegisterError::Stopped);
+    }
     let registered = executor.registrar().register(target).await;
     registered.map_err(|error| RegisterError::Refused {
         detail: error.source.to_string(),

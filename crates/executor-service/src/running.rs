@@ -1,10 +1,13 @@
 //! Counts what runs, and refuses what comes while it is paused or after it was closed. Every execution
 //! passes here twice, so it is one atomic addition each way: a task tracker's token costs twice that.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use executor_core::Refused;
+use executor_core::{Command, Refused};
 use tokio::sync::Notify;
+
+use crate::service::Service;
 
 /// The two lowest bits say that it is closed, or paused; the others count.
 const CLOSED: usize = 1;
@@ -36,6 +39,30 @@ impl Running {
         } else {
             Refused::Paused
         }))
+    }
+
+    /// Counts one in, unless what it runs is paused or removed either.
+    pub(crate) fn enter_for(&self, command: &Command) -> Result<Inside<'_>, Refused> {
+        let inside = self.enter()?;
+        match command.refusal() {
+            None => Ok(inside),
+            Some(refused) => Err(self.refuse(refused)),
+        }
+    }
+
+    /// The same for as long as the service is held.
+    pub(crate) fn enter_with(service: &Arc<Service>, command: &Command) -> Result<Held, Refused> {
+        let inside = service.running.enter_for(command)?;
+        // It is counted out by what is returned instead.
+        std::mem::forget(inside);
+        Ok(Held(Arc::clone(service)))
+    }
+
+    fn leave(&self) {
+        let before = self.state.fetch_sub(ONE, Ordering::AcqRel);
+        if before & CLOSED != 0 {
+            self.one_ended.notify_waiters();
+        }
     }
 
     /// Counts a refusal.
@@ -88,10 +115,22 @@ impl Running {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        let before = self.0.state.fetch_sub(ONE, Ordering::AcqRel);
-        if before & CLOSED != 0 {
-            self.0.one_ended.notify_waiters();
-        }
+        self.0.leave();
+    }
+}
+
+/// One that runs, until this is dropped, and holds the service.
+pub(crate) struct Held(Arc<Service>);
+
+impl Held {
+    pub(crate) const fn service(&self) -> &Arc<Service> {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.running.leave();
     }
 }
 

@@ -1,21 +1,25 @@
 //! The handle: what a program holds in its hands.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{Apply, Reconciled, Session, Store};
 use executor_core::{
-    BlockingPool, Clock, Command, ErrorHandler, ExecutionResult, LeakedThread, Ledger, Redactor,
-    Refused, Runner, SessionId, SourceTier, StoreError, Subject, current_execution_id,
+    BlockingPool, Clock, Command, Ended, ErrorHandler, ExecutionResult, LeakedThread, Ledger,
+    Outcome, Redactor, Refused, Runner, SessionId, SourceTier, StoreError, Subject, Timestamp,
+    current_execution_id,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::consume_budget;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::builder::Builder;
 use crate::completions::{Completions, Ring};
 use crate::drain::Request;
-use crate::error_handlers::ErrorHandlers;
+use crate::error_handlers::{AppErrorHandlers, ErrorHandlers};
 use crate::intake::Intake;
 use crate::lifecycle::{Reporting, ShutdownReport, stop};
 use crate::registrar::Registrar;
@@ -24,6 +28,9 @@ use crate::running::Running;
 use crate::schedule::Scheduler;
 use crate::tasks::Tasks;
 use crate::vitals::{Health, Measured, Vitals};
+
+/// A store takes a second at the worst, and is known to be away otherwise.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs commands and records every execution. Cheap to clone; all clones are the same service.
 ///
@@ -54,6 +61,16 @@ pub struct CommandExecutor {
 #[error("the records are not known to survive the death of the machine")]
 pub struct NotSynced;
 
+/// Records wait, and nobody carries them to the store: the executor was stopped before it could, its drain was given
+/// up, or the runtime on which it was started has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{waiting} records wait and nothing carries them to the store any more")]
+#[non_exhaustive]
+pub struct NotDrained {
+    /// How many, those in the spool included.
+    pub waiting: u64,
+}
+
 /// What all handles share.
 pub(crate) struct Service {
     pub(crate) runner: Runner,
@@ -79,6 +96,13 @@ pub(crate) struct Service {
     pub(crate) time_is_up: CancellationToken,
     pub(crate) is_stopping: AtomicBool,
     pub(crate) report: watch::Sender<Option<ShutdownReport>>,
+    /// The runtime on which it was started, and on which its tasks run.
+    pub(crate) runtime: Handle,
+    /// Room for submitted commands, and the tasks in which they run.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) submitted: TaskTracker,
+    /// Executions that the shutdown has cancelled.
+    pub(crate) cut_off: AtomicUsize,
 }
 
 impl Service {
@@ -92,13 +116,46 @@ impl Service {
     }
 }
 
+impl Service {
+    /// What follows from an execution's end, for those that began it.
+    pub(crate) fn conclude(
+        &self,
+        ended: Ended,
+        of_apps: Option<&AppErrorHandlers>,
+    ) -> ExecutionResult {
+        if ended.result.outcome == Outcome::Cancelled && self.cancel.is_cancelled() {
+            self.cut_off.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(failure) = ended.failure {
+            self.error_handlers.start(failure, of_apps, &self.runtime);
+        }
+        ended.result
+    }
+
+    /// Since when records wait, if none has come to its end for long.
+    fn stalled_since(&self) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let waits = now
+            .monotonic
+            .saturating_duration_since(self.intake.waits_since()?);
+        (waits >= STALLED_AFTER).then(|| now.wall.saturating_sub(waits))
+    }
+
+    /// Whether its tasks are gone: it was stopped, or its runtime has ended without it.
+    fn is_gone(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst) || self.tasks.are_gone()
+    }
+}
+
 impl Drop for Service {
-    /// Nothing rests on this: without `shutdown` what waits is lost, and said to be.
+    /// Nothing rests on this: without `shutdown` what waits is lost, and said to be. What the store has in hand it
+    /// may well commit.
     fn drop(&mut self) {
-        let waiting = self.intake.ledger().waiting;
-        if waiting > 0 && self.intake.spooling().is_none() {
+        let (waiting, in_hand) = self.intake.unsettled();
+        if waiting + in_hand > 0 && self.intake.spooling().is_none() {
             tracing::warn!(
-                waiting,
+                lost = waiting,
+                perhaps_stored = in_hand,
                 "the executor was dropped without shutdown; records are lost"
             );
         }
@@ -129,11 +186,11 @@ impl CommandExecutor {
     /// Dropping the future before its first poll does nothing; after it, the handler is dropped
     /// and the execution recorded as `cancelled`. A future passed to [`std::mem::forget`] records
     /// nothing.
-    pub fn execute(
+    pub fn execute<C: Into<Command>>(
         &self,
-        command: impl Into<Command>,
-    ) -> impl Future<Output = Result<ExecutionResult, Refused>> + Send {
-        self.run(command.into(), None)
+        command: C,
+    ) -> impl Future<Output = Result<ExecutionResult, Refused>> + Send + use<C> {
+        run(Arc::clone(&self.service), command.into(), None)
     }
 
     /// Runs a command until it ends or `cancel` is cancelled. The handler sees that as
@@ -165,30 +222,16 @@ impl CommandExecutor {
     /// # Cancel safety
     ///
     /// Like [`execute`](Self::execute).
-    pub fn execute_until(
+    pub fn execute_until<C: Into<Command>>(
         &self,
-        command: impl Into<Command>,
+        command: C,
         cancel: &CancellationToken,
-    ) -> impl Future<Output = Result<ExecutionResult, Refused>> + Send {
-        self.run(command.into(), Some(cancel))
-    }
-
-    async fn run(
-        &self,
-        command: Command,
-        cancel: Option<&CancellationToken>,
-    ) -> Result<ExecutionResult, Refused> {
-        let service = &self.service;
-        let _inside = service.running.enter()?;
-        if let Some(refused) = command.refusal() {
-            return Err(service.running.refuse(refused));
-        }
-        let of_apps = service.error_handlers.as_of_now();
-        let ended = service.runner.run(command, cancel).await;
-        if let Some(failure) = ended.failure {
-            service.error_handlers.start(failure, of_apps.as_ref());
-        }
-        Ok(ended.result)
+    ) -> impl Future<Output = Result<ExecutionResult, Refused>> + Send + use<C> {
+        run(
+            Arc::clone(&self.service),
+            command.into(),
+            Some(cancel.clone()),
+        )
     }
 
     /// Begins to register a listener of the app tier.
@@ -342,6 +385,7 @@ impl CommandExecutor {
             waiting,
             queue_max,
             lost_lately: service.intake.lost_lately(service.clock.monotonic()),
+            stalled: service.stalled_since(),
             leaked: service.blocking.leaked().len(),
             spool: usage.as_ref().map(|usage| (usage.bytes, usage.max_bytes)),
             sync_error: usage.and_then(|usage| usage.sync_error),
@@ -361,6 +405,10 @@ impl CommandExecutor {
     /// Waits until every record that was offered before the call is stored or given up, those that an
     /// earlier process left included. While the store is away this lasts as long as the retries do.
     ///
+    /// # Errors
+    ///
+    /// [`NotDrained`]: records wait and nobody carries them to the store any more.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -369,7 +417,7 @@ impl CommandExecutor {
     /// #     .await?;
     /// # let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
     /// executor.execute(job.run_now()).await?;
-    /// executor.flush().await;
+    /// executor.flush().await.unwrap();
     /// assert_eq!(executor.ledger().stored, 1);
     /// # Ok(())
     /// # }
@@ -378,11 +426,17 @@ impl CommandExecutor {
     /// # Cancel safety
     ///
     /// Dropping the future gives up waiting, nothing else.
-    pub async fn flush(&self) {
+    pub async fn flush(&self) -> Result<(), NotDrained> {
         let (reply, done) = oneshot::channel();
-        if self.service.requests.send(Request::Flush(reply)).is_ok() {
-            // An error says that the drain has ended, and then nothing waits any more.
-            let _ = done.await;
+        let asked = self.service.requests.send(Request::Flush(reply));
+        if asked.is_ok() && done.await.is_ok() {
+            return Ok(());
+        }
+        // The drain has ended, having finished or not.
+        let ledger = self.ledger();
+        match ledger.waiting + ledger.spooled {
+            0 => Ok(()),
+            waiting => Err(NotDrained { waiting }),
         }
     }
 
@@ -469,4 +523,27 @@ impl CommandExecutor {
     pub(crate) fn registrar(&self) -> &Arc<Registrar> {
         &self.service.registrar
     }
+
+    /// Nothing is registered any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.service.is_gone()
+    }
+}
+
+async fn run(
+    service: Arc<Service>,
+    command: Command,
+    cancel: Option<CancellationToken>,
+) -> Result<ExecutionResult, Refused> {
+    let _inside = match service.running.enter_for(&command) {
+        Ok(inside) => inside,
+        Err(refused) => {
+            // A loop of refusals gives way to others, too.
+            consume_budget().await;
+            return Err(refused);
+        }
+    };
+    let of_apps = service.error_handlers.as_of_now();
+    let ended = service.runner.run(command, cancel.as_ref()).await;
+    Ok(service.conclude(ended, of_apps.as_ref()))
 }

@@ -43,6 +43,11 @@ impl Tasks {
         self.abort_others.push(abort);
     }
 
+    /// Whether none of them runs any more.
+    pub(crate) fn are_gone(&self) -> bool {
+        self.abort_drain.is_finished() && self.abort_others.iter().all(AbortHandle::is_finished)
+    }
+
     /// Ends the services that have nothing to finish, and waits until they are gone.
     pub(crate) async fn end_others(&self) {
         self.abort_others();

@@ -66,6 +66,12 @@ pub enum Degradation {
         /// What it said last.
         error: String,
     },
+    /// Records wait, and none has come to its end for ten seconds or more, though the store is not known to be
+    /// away: whatever carries them to it is held up, or gone with its runtime.
+    Stalled {
+        /// Since when they wait.
+        since: Timestamp,
+    },
     /// Three quarters of the queue are full.
     Backlog {
         /// Records that wait for their first try.
@@ -106,10 +112,15 @@ impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StoreUnavailable { since, error } => {
-                let since = jiff::Timestamp::from_microsecond(since.as_micros());
-                // No clock shows a time that the calendar does not know.
-                let since = since.unwrap_or(jiff::Timestamp::MIN);
+                let since = shown(*since);
                 write!(f, "the store has taken nothing since {since:.0}: {error}")
+            }
+            Self::Stalled { since } => {
+                let since = shown(*since);
+                write!(
+                    f,
+                    "records wait since {since:.0} and none of them has been dealt with"
+                )
             }
             Self::Backlog { waiting, queue_max } => {
                 write!(
@@ -139,6 +150,11 @@ impl fmt::Display for Degradation {
     }
 }
 
+/// No clock shows a time that the calendar does not know.
+fn shown(at: Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or(jiff::Timestamp::MIN)
+}
+
 /// What the parts report.
 #[derive(Default)]
 pub(crate) struct Vitals(Mutex<Facts>);
@@ -160,6 +176,8 @@ pub(crate) struct Measured {
     pub(crate) waiting: usize,
     pub(crate) queue_max: usize,
     pub(crate) lost_lately: u64,
+    /// Since when records wait without one having come to its end, where that is long.
+    pub(crate) stalled: Option<Timestamp>,
     pub(crate) leaked: usize,
     /// What the spool takes and what it may, in bytes.
     pub(crate) spool: Option<(u64, u64)>,
@@ -227,6 +245,8 @@ fn judge(facts: Facts, measured: Measured) -> Health {
     let unavailable = facts
         .store
         .map(|(since, error)| Degradation::StoreUnavailable { since, error });
+    let stalled = measured.stalled.filter(|_| unavailable.is_none());
+    let stalled = stalled.map(|since| Degradation::Stalled { since });
     let is_crowded = waiting >= queue_max - queue_max / 4;
     let backlog = is_crowded.then_some(Degradation::Backlog { waiting, queue_max });
     let losses = (measured.lost_lately > 0).then_some(Degradation::Losses {
@@ -243,6 +263,7 @@ fn judge(facts: Facts, measured: Measured) -> Health {
     let not_synced = not_synced.map(|error| Degradation::NotSynced { error });
     let reasons = [
         unavailable,
+        stalled,
         backlog,
         losses,
         filling,
@@ -266,6 +287,7 @@ mod tests {
         waiting: 0,
         queue_max: 1_000,
         lost_lately: 0,
+        stalled: None,
         leaked: 0,
         spool: None,
         sync_error: None,

@@ -13,9 +13,6 @@ use crate::guarded::guarded;
 use crate::intake::{Intake, News};
 use crate::supervise::{Fault, Supervised};
 
-/// How often it is said that the queue is crowded.
-const CROWDED_EVERY: Duration = Duration::from_secs(30);
-
 /// It looks no more often than this, however much is lost.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -27,8 +24,6 @@ pub(crate) struct Watchman {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: SessionId,
     pub(crate) clock: Arc<dyn Clock>,
-    /// When a crowded queue may be spoken of again.
-    said_crowded: Option<Instant>,
     retry_at: Option<Instant>,
     looked_at: Option<Instant>,
 }
@@ -62,7 +57,6 @@ impl Watchman {
             store,
             session,
             clock,
-            said_crowded: None,
             retry_at: None,
             looked_at: None,
         }
@@ -81,18 +75,14 @@ impl Watchman {
 
     /// When to look without being called; `None`: only when called.
     fn next_look(&self) -> Option<Instant> {
-        let crowded_again = self.said_crowded.map(|at| at + CROWDED_EVERY);
         let quiet = self.intake.losses(|losses| losses.next_quiet());
-        [crowded_again, quiet, self.retry_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [quiet, self.retry_at].into_iter().flatten().min()
     }
 
     async fn look(&mut self) {
         let now = self.clock.monotonic();
         let news = self.intake.news();
-        self.say(news, now);
+        self.say(news);
         self.intake.losses(|losses| losses.end_quiet(now));
         self.retry_at = None;
         if write_gaps(&self.intake, self.store.as_ref(), self.session)
@@ -103,8 +93,11 @@ impl Watchman {
         }
     }
 
-    fn say(&mut self, news: News, now: Instant) {
-        self.say_crowded(news.crowded, now);
+    fn say(&self, news: News) {
+        if let Some(waiting) = news.crowded {
+            let (_, queue_max) = self.intake.fill();
+            tracing::warn!(waiting, queue_max, "the queue of records is filling up");
+        }
         if news.overflow_began {
             tracing::warn!(
                 "the queue of records is full; new ones are dropped and counted until it has room"
@@ -112,21 +105,6 @@ impl Watchman {
         }
         if let Some(lost) = news.overflow_ended {
             tracing::warn!(lost, "the queue of records drops no more");
-        }
-    }
-
-    fn say_crowded(&mut self, crowded: Option<usize>, now: Instant) {
-        let may_speak = self.said_crowded.is_none_or(|at| now >= at + CROWDED_EVERY);
-        if !may_speak {
-            return;
-        }
-        if self.said_crowded.take().is_some() {
-            // What was noticed meanwhile may be over. The next offer says whether it is.
-            self.intake.look_again();
-        } else if let Some(waiting) = crowded {
-            self.said_crowded = Some(now);
-            let (_, queue_max) = self.intake.fill();
-            tracing::warn!(waiting, queue_max, "the queue of records is filling up");
         }
     }
 }

@@ -11,13 +11,13 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::record::{Marks, SYNTHETIC_ORIGIN, TriggerMode};
 use executor_core::{
     ExecutionId, ExecutionRecord, Failure, JobId, JobKey, ListenerId, ListenerKey, SessionId,
-    SourceTier, Status, Subject, TimeoutOrigin, Timestamp, Trigger,
+    SourceTier, Status, Subject, Timestamp, Trigger,
 };
 
 use crate::query::QueryError;
 use crate::rollup::damaged;
 use crate::row_ids::displacement;
-use crate::rows::{KIND_HANDLER, KIND_JOB, flag};
+use crate::rows::{KIND_HANDLER, KIND_JOB, TIMEOUT_ORIGINS, flag};
 use crate::schema::{listeners, scheduled_jobs};
 use crate::session;
 
@@ -385,14 +385,8 @@ impl Row {
 
     fn marks(&self) -> Result<Marks, QueryError> {
         let is_set = |bit| self.flags & bit != 0;
-        let timeout_origin = match (
-            is_set(flag::TIMEOUT_DEADLINE),
-            is_set(flag::TIMEOUT_HANDLER),
-        ) {
-            (true, _) => Some(TimeoutOrigin::Deadline),
-            (false, true) => Some(TimeoutOrigin::Handler),
-            (false, false) => None,
-        };
+        let timeout_origin = TIMEOUT_ORIGINS.into_iter().find(|(_, bit)| is_set(*bit));
+        let timeout_origin = timeout_origin.map(|(origin, _)| origin);
         Ok(Marks {
             is_di_failure: is_set(flag::DI_FAILURE),
             thread_leaked: is_set(flag::THREAD_LEAKED),

@@ -28,7 +28,16 @@ pub(crate) mod flag {
     pub(crate) const FRAMEWORK: i64 = 8;
     pub(crate) const TIMEOUT_DEADLINE: i64 = 16;
     pub(crate) const TIMEOUT_HANDLER: i64 = 32;
+    /// Not in the views yet.
+    pub(crate) const TIMEOUT_QUEUE: i64 = 64;
 }
+
+/// Who said that the time was up, and its bit.
+pub(crate) const TIMEOUT_ORIGINS: [(TimeoutOrigin, i64); 3] = [
+    (TimeoutOrigin::Deadline, flag::TIMEOUT_DEADLINE),
+    (TimeoutOrigin::Handler, flag::TIMEOUT_HANDLER),
+    (TimeoutOrigin::Queue, flag::TIMEOUT_QUEUE),
+];
 
 /// A row of `executions`, borrowing its strings from the record.
 pub(crate) struct ExecutionRow<'a> {
@@ -100,19 +109,10 @@ fn flags(record: &ExecutionRecord) -> i64 {
         (marks.thread_leaked, flag::THREAD_LEAKED),
         (marks.overran, flag::OVERRAN),
         (record.source_tier == SourceTier::Framework, flag::FRAMEWORK),
-        (
-            marks.timeout_origin == Some(TimeoutOrigin::Deadline),
-            flag::TIMEOUT_DEADLINE,
-        ),
-        (
-            marks.timeout_origin == Some(TimeoutOrigin::Handler),
-            flag::TIMEOUT_HANDLER,
-        ),
     ];
-    set.into_iter()
-        .filter(|(on, _)| *on)
-        .map(|(_, bit)| bit)
-        .sum()
+    let origins = TIMEOUT_ORIGINS.map(|(origin, bit)| (marks.timeout_origin == Some(origin), bit));
+    let all = set.into_iter().chain(origins);
+    all.filter(|(on, _)| *on).map(|(_, bit)| bit).sum()
 }
 
 /// A row of `execution_errors`.

@@ -79,7 +79,7 @@ async fn executions(
         black_box(result.unwrap());
     }
     let elapsed = begun.elapsed();
-    executor.flush().await;
+    executor.flush().await.unwrap();
     per_item(elapsed, CALLS)
 }
 

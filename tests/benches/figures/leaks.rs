@@ -114,7 +114,7 @@ async fn executions(executor: &CommandExecutor, quick: &ListenerHandle) -> f64 {
         executor.execute(command).await.unwrap();
         times.push(micros(begun.elapsed()));
         if number % 500 == 499 {
-            executor.flush().await;
+            executor.flush().await.unwrap();
         }
     }
     times.percentile(99)
@@ -128,7 +128,7 @@ async fn commits(executor: &CommandExecutor, quick: &ListenerHandle) -> f64 {
             executor.execute(command).await.unwrap();
         }
         let begun = Instant::now();
-        executor.flush().await;
+        executor.flush().await.unwrap();
         times.push(micros(begun.elapsed()));
     }
     times.percentile(99)

@@ -80,7 +80,7 @@ async fn run_million(what: &str, config: Config) {
         peak = peak.max(memory_mib().0);
     }
     let executed = begun.elapsed();
-    executor.flush().await;
+    executor.flush().await.unwrap();
     let stored = begun.elapsed();
     let ledger = executor.shutdown(Duration::from_secs(60)).await.ledger;
     let is_balanced =
@@ -108,7 +108,7 @@ pub(crate) fn offer() {
                 micros.push(begun.elapsed().as_nanos() as f64 / 1e3);
             }
             of_runs.push(micros.percentile(99));
-            executor.flush().await;
+            executor.flush().await.unwrap();
         }
         executor.shutdown(Duration::from_secs(5)).await;
         of_runs
@@ -159,7 +159,7 @@ async fn run_outage(what: &str, config: Config) {
         of_windows[usize::from(is_locked)].push(latencies(&executor, &listener).await);
         outsider.leave();
         // What the lock left behind is no part of the next window.
-        executor.flush().await;
+        executor.flush().await.unwrap();
     }
     let [free, locked] = of_windows;
     println!(
@@ -176,7 +176,7 @@ async fn run_outage(what: &str, config: Config) {
     let during = memory_mib().0;
     outsider.leave();
     let released = Instant::now();
-    executor.flush().await;
+    executor.flush().await.unwrap();
     let caught_up = released.elapsed();
     let ledger = executor.shutdown(Duration::from_secs(60)).await.ledger;
     println!(

@@ -38,7 +38,7 @@ async fn use_and_stop(executor: CommandExecutor, seed: u64, done: Arc<AtomicU64>
             done.fetch_add(1, Ordering::Relaxed);
         }
         if rng.u8(..8) == 0 {
-            executor.flush().await;
+            executor.flush().await.unwrap();
         }
     }
     if rng.u8(..10) < 3 {

@@ -86,10 +86,10 @@ async fn e05_a_disk_that_is_full_again_and_again_costs_no_crash_and_every_loss_i
         assert!(executor.ledger().is_balanced(), "{}", executor.ledger());
         small.empty();
         // It goes on by itself: what comes from now on is stored, with what had waited.
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let lost = executor.ledger().total_dropped();
         execute(&executor, &job, 100).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let ledger = executor.ledger();
         assert_eq!(
             (ledger.waiting, ledger.total_dropped()),

@@ -32,7 +32,7 @@ async fn c04_what_is_offered_while_the_database_is_locked_for_two_seconds_is_the
         }
     };
     tokio::join!(release, offer);
-    house.executor.flush().await;
+    house.executor.flush().await.unwrap();
     assert_eq!(house.number("SELECT count(*) FROM executions"), 200);
     let report = house.executor.shutdown(Duration::from_secs(5)).await;
     assert_eq!(
@@ -58,7 +58,7 @@ async fn d01_what_is_registered_while_the_database_is_locked_is_applied_later() 
     );
     house.executor.execute(job.run_now()).await.unwrap();
     lock.finish().await;
-    house.executor.flush().await;
+    house.executor.flush().await.unwrap();
     while job.job().row_id.get().is_none() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -20,7 +20,7 @@ async fn life() {
         let result = house.executor.execute(job.run_now()).await.unwrap();
         assert_eq!(result.status(), Status::Success);
     }
-    house.executor.flush().await;
+    house.executor.flush().await.unwrap();
     assert_eq!(house.number("SELECT count(*) FROM executions"), 3);
     house.executor.execute(job.run_now()).await.unwrap();
     let report = house.executor.shutdown(Duration::from_secs(60)).await;

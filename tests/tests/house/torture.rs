@@ -70,7 +70,7 @@ impl Cell {
             let builder = CommandExecutor::builder(store).config(config);
             let executor = builder.start().await.unwrap();
             let ready = begun.elapsed();
-            executor.flush().await;
+            executor.flush().await.unwrap();
             let report = executor.shutdown(Duration::from_secs(30)).await;
             assert!(report.ledger.is_balanced(), "{}", report.ledger);
             assert_eq!(report.ledger.total_dropped(), 0, "{}", report.ledger);

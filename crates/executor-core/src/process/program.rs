@@ -11,7 +11,12 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::context::{self, EndingProgram};
 
 use super::output::{Output, Tail};
 use super::{CommandLine, TERMINATING, TERMINATION_GRACE};
@@ -19,6 +24,9 @@ use super::{CommandLine, TERMINATING, TERMINATION_GRACE};
 /// How long the outputs are read on after the program has ended: whoever it left behind may hold
 /// them open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How long a group that was killed may take to be gone.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a group whose leader is gone is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -101,7 +109,13 @@ impl Drop for Program {
         running.signal(Signal::TERM);
         // Without a runtime nobody could wait: then dropping it kills it at once.
         if Handle::try_current().is_ok() {
-            TERMINATING.spawn(running.end());
+            let (kill, (over, is_over)) = (CancellationToken::new(), oneshot::channel());
+            let ending = EndingProgram {
+                kill: kill.clone(),
+                is_over,
+            };
+            context::leave_behind(|left| left.programs.push(ending));
+            TERMINATING.spawn(running.end(kill, over));
         }
     }
 }
@@ -134,20 +148,33 @@ impl Running {
         }
     }
 
-    /// Gives the whole group its grace and kills what is left of it then.
-    async fn end(mut self) {
+    /// Gives the whole group its grace, kills what is left of it then, and waits for its end. `_over` is dropped
+    /// when that has come, or was waited for long enough.
+    async fn end(mut self, kill: CancellationToken, _over: oneshot::Sender<()>) {
         // Read on, or it waits for room in a pipe instead of ending.
         let (ignored, stdout, stderr) = (Tail::new(0), self.stdout.take(), self.stderr.take());
         let listening = async {
             tokio::join!(ignored.read(stdout), ignored.read(stderr));
             pending::<()>().await;
         };
+        let ending = async {
+            tokio::select! {
+                _ = timeout(TERMINATION_GRACE, self.all_gone()) => {}
+                () = kill.cancelled() => {}
+            }
+            self.signal(Signal::KILL);
+            if timeout(KILL_PATIENCE, self.all_gone()).await.is_err() {
+                let group = self.group.map(|group| group.as_raw_nonzero().get());
+                warn!(
+                    group,
+                    "a program has not ended five seconds after it was killed; its place is free"
+                );
+            }
+        };
         tokio::select! {
-            _ = timeout(TERMINATION_GRACE, self.all_gone()) => {}
+            () = ending => {}
             () = listening => {}
         }
-        self.signal(Signal::KILL);
-        let _ = self.child.wait().await;
         self.group = None;
     }
 

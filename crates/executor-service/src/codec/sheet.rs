@@ -106,6 +106,7 @@ fn flags_of(end: &ExecutionEnd<'_>) -> u8 {
         None => 0,
         Some(TimeoutOrigin::Deadline) => BY_DEADLINE,
         Some(TimeoutOrigin::Handler) => BY_HANDLER,
+        Some(TimeoutOrigin::Queue) => BY_DEADLINE | BY_HANDLER,
     };
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     origin

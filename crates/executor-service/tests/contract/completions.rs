@@ -175,13 +175,13 @@ async fn c10_an_app_without_a_key_is_warned_of_at_most_every_thirty_seconds() {
     };
     for _ in 0..3 {
         fixture.executor.execute(invoke()).await.unwrap();
-        fixture.executor.flush().await;
+        fixture.executor.flush().await.unwrap();
         sleep(Duration::from_secs(14)).await;
     }
     let nameless = |line: &crate::support::Line| line.fields["message"].contains("has no key");
     assert_eq!(logs.of("WARN").into_iter().filter(nameless).count(), 1);
     fixture.executor.execute(invoke()).await.unwrap();
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     assert_eq!(logs.of("WARN").into_iter().filter(nameless).count(), 2);
     fixture.stop().await;
 }

@@ -135,7 +135,7 @@ async fn d02_reconciling_through_the_service_spares_what_is_registered() {
     fixture.run(&kept).await;
     fixture.run(&spent).await;
     fixture.store.inject([Fault::Lost]);
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     gone.cancel().await.unwrap();
     spent.cancel().await.unwrap();
     let would = fixture.executor.would_reconcile("lights").await.unwrap();

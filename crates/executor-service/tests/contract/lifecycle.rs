@@ -344,7 +344,7 @@ async fn d08_the_service_prunes_at_its_start_and_every_hour() {
     fixture.run(&listener).await;
     sleep(Duration::from_secs(3_500)).await;
     fixture.run(&listener).await;
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     assert_eq!(fixture.store.records().len(), 2, "an hour has not passed");
     sleep(Duration::from_secs(200)).await;
     assert_eq!(fixture.store.records().len(), 1);

@@ -54,6 +54,33 @@ async fn c02_the_offer_that_finds_three_quarters_waiting_is_warned_of() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn c02_an_offer_at_thirty_seconds_is_warned_of_and_so_is_one_that_finds_no_room() {
+    let fixture = Fixture::with(Config {
+        queue_max: 4,
+        ..Config::default()
+    })
+    .await;
+    let listener = fixture.noop().await;
+    let (logs, _listening) = Logs::listen();
+    fixture.store.inject([Fault::Hangs]);
+    for _ in 0..4 {
+        fixture.run(&listener).await;
+    }
+    sleep(Duration::from_millis(29_999)).await;
+    // From now on there is no room: the queue stays full, and that is said again and again.
+    fixture.run(&listener).await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(said_crowded(&logs), ["3"]);
+    for times in 2..5 {
+        fixture.run(&listener).await;
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(said_crowded(&logs).len(), times);
+    }
+    assert_eq!(said_crowded(&logs)[1..], ["4", "4", "4"]);
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn c09_an_episode_of_overflow_is_a_row_of_the_history() {
     let config = Config {
         queue_max: 10,
@@ -161,13 +188,13 @@ async fn c09_while_a_full_spool_is_emptied_its_episode_of_overflow_goes_on() {
     let (mut known, mut seen) = (lost(), 0);
     let flushed = executor.flush();
     tokio::pin!(flushed);
-    while !tokio::select! { () = &mut flushed => true, () = sleep(Duration::from_millis(1)) => false }
+    while !tokio::select! { _ = &mut flushed => true, () = sleep(Duration::from_millis(1)) => false }
     {
         run().await;
         seen += u32::from(lost() > std::mem::replace(&mut known, lost()));
     }
     assert!(seen > 3, "it stayed full for some batches");
-    executor.flush().await;
+    executor.flush().await.unwrap();
     // What is lost from now on is another episode.
     fill().await;
     let report = executor.shutdown(Duration::from_secs(10)).await;
@@ -210,7 +237,7 @@ async fn c09_what_was_given_up_after_too_many_tries_has_its_row() {
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Busy; 4]);
     fixture.run(&listener).await;
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     sleep(Duration::from_secs(2)).await;
     assert_eq!(fixture.store.gaps()[0].reason, DropReason::Exhausted);
     fixture.stop().await;

@@ -30,4 +30,6 @@ mod schedules;
 mod settings;
 mod spool;
 mod spool_damage;
+mod starving;
+mod submitted;
 mod supervision;

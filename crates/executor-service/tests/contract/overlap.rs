@@ -277,10 +277,17 @@ async fn a18_a_guard_that_says_no_skips() {
     assert_eq!(result.status(), Status::Skipped);
     let job = fixture.executor.job("lights", "nightly").only_if(|| false);
     let job = job.handler_fn(|| async {}).register().await.unwrap();
+    fixture.executor.execute(job.run_scheduled()).await.unwrap();
+    // Whoever wants it now does not ask whether it may.
     fixture.executor.execute(job.run_now()).await.unwrap();
     assert_eq!(ran.load(Ordering::SeqCst), 1);
     let records = fixture.stored().await;
-    let expected = [Status::Success, Status::Skipped, Status::Skipped];
+    let expected = [
+        Status::Success,
+        Status::Skipped,
+        Status::Skipped,
+        Status::Success,
+    ];
     assert_eq!(statuses(&records), expected);
     let reason = |number: usize| records[number].failure.as_ref().unwrap().message.clone();
     assert_eq!(

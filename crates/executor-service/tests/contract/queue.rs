@@ -75,7 +75,7 @@ async fn c03_a_burst_goes_in_few_transactions_and_does_not_wait() {
         fixture.run(&listener).await;
     }
     let begun = Instant::now();
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert_eq!(fixture.ledger().stored, 5_001);
     assert_eq!(fixture.store.batches(), 6, "of a thousand each");
@@ -122,7 +122,7 @@ async fn c04_each_class_of_failure_ends_where_it_should() {
         let listener = fixture.noop().await;
         fixture.store.inject([Fault::Fails(class)]);
         fixture.run(&listener).await;
-        fixture.executor.flush().await;
+        fixture.executor.flush().await.unwrap();
         assert_eq!(fixture.ledger().dropped(reason), 1, "{class:?}");
         fixture.stop().await;
     }
@@ -134,7 +134,7 @@ async fn c05_a_batch_that_is_refused_again_and_again_is_given_up_and_counted() {
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Busy; 4]);
     fixture.run(&listener).await;
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     assert_eq!(fixture.ledger().dropped(DropReason::Exhausted), 1);
     assert_eq!(
         fixture.store.batches(),
@@ -152,7 +152,7 @@ async fn c05_an_absent_store_uses_up_no_attempts() {
     // Of these it has three.
     fixture.store.inject([Fault::Busy; 2]);
     fixture.run(&listener).await;
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     assert_eq!(fixture.ledger().stored, 1);
     fixture.stop().await;
 }
@@ -245,7 +245,7 @@ async fn c04_a_store_that_panics_is_asked_again() {
     // More often than the drain itself may fail.
     fixture.store.inject([Fault::Panics; 6]);
     fixture.run(&listener).await;
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     assert_eq!(fixture.ledger().stored, 1);
     assert_eq!(
         fixture.executor.restarts(),
@@ -270,7 +270,7 @@ async fn c04_what_the_schema_cannot_take_is_called_a_regression() {
         for _ in 0..3 {
             fixture.run(&listener).await;
         }
-        fixture.executor.flush().await;
+        fixture.executor.flush().await.unwrap();
     }
     let is_regression =
         |line: &&crate::support::Line| line.fields["message"].contains("REGRESSION");
@@ -293,7 +293,7 @@ async fn c06_a_commit_whose_reply_was_lost_stores_nothing_twice_and_loses_nothin
     for _ in 0..20 {
         fixture.run(&listener).await;
     }
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     let ledger = fixture.ledger();
     assert_eq!((ledger.stored, ledger.total_dropped()), (20, 0), "{ledger}");
     assert_eq!(fixture.stored().await.len(), 20);
@@ -391,7 +391,7 @@ async fn walk(steps: Vec<Step>) {
             }
             Step::Fault(fault) => fixture.store.inject([fault]),
             Step::Wait(time) => sleep(time).await,
-            Step::Flush => fixture.executor.flush().await,
+            Step::Flush => fixture.executor.flush().await.unwrap(),
         }
         let ledger = fixture.ledger();
         assert!(ledger.is_balanced(), "{ledger}");

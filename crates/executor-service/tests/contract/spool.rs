@@ -100,7 +100,7 @@ fn e01_the_ledger_says_which_level_holds_in_memory_and_in_the_row_after_a_crash_
     let level = |config: Config| {
         life(async {
             let executor = start(&store, config).await;
-            executor.flush().await;
+            executor.flush().await.unwrap();
             let level = executor.ledger().durability;
             executor.shutdown(Duration::from_secs(5)).await;
             level
@@ -145,10 +145,10 @@ fn e01_what_had_ended_is_stored_by_the_next_start_under_its_own_session() {
     let (session, ids) = crashed(&store, root.path(), 2_500);
     life(async {
         let executor = start(&store, config(root.path())).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let listener = noop(&executor).await;
         let new = run(&executor, &listener).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let ledger = executor.ledger();
         assert_eq!((ledger.offered, ledger.recovered), (1, 2_501), "{ledger}");
         assert!(ledger.is_balanced());
@@ -173,7 +173,7 @@ fn e06_what_had_begun_and_not_ended_is_interrupted_with_its_start_and_identity()
     let (session, _) = crashed(&store, root.path(), 3);
     life(async {
         let executor = start(&store, config(root.path())).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         executor.shutdown(Duration::from_secs(5)).await;
     });
     let records = store.records();
@@ -224,7 +224,7 @@ fn e06_a_clean_stop_while_the_store_is_away_does_not_look_like_a_crash() {
     store.come_back();
     life(async {
         let executor = start(&store, config(root.path())).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         executor.shutdown(Duration::from_secs(2)).await;
     });
     let (status, ledger) = store.session(session).unwrap();
@@ -244,7 +244,10 @@ fn e03_a_recovery_that_fails_again_and_again_holds_up_nothing_new() {
         let listener = noop(&executor).await;
         let new = run(&executor, &listener).await;
         let flushed = tokio::time::timeout(Duration::from_secs(60), executor.flush());
-        flushed.await.expect("the new record waits for nothing");
+        flushed
+            .await
+            .expect("the new record waits for nothing")
+            .unwrap();
         let mut records = store.records().into_iter();
         assert!(records.any(|record| record.execution_id == new));
         executor.shutdown(Duration::from_secs(5)).await;
@@ -266,7 +269,7 @@ fn e03_a_recovery_that_is_cut_off_is_finished_by_the_next_start_and_stores_nothi
     });
     life(async {
         let executor = start(&store, config(root.path())).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         executor.shutdown(Duration::from_secs(5)).await;
     });
     assert_eq!(store.records().len(), 3_001);
@@ -288,7 +291,7 @@ fn e03_what_is_new_waits_for_what_was_left() {
         let new = run(&executor, &listener).await;
         sleep(Duration::from_millis(600)).await;
         assert_eq!(store.records().len(), 0, "the new one would be the first");
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let records = store.records();
         assert_eq!((records.len(), records[11].execution_id), (12, new));
         executor.shutdown(Duration::from_secs(5)).await;
@@ -322,7 +325,7 @@ fn c11_what_is_left_out_leaves_nothing_behind_and_was_not_interrupted() {
     let next = MemoryStore::new();
     life(async {
         let executor = start(&next, config(root.path())).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         executor.shutdown(Duration::from_secs(5)).await;
     });
     assert_eq!(next.records().len(), 0);
@@ -358,7 +361,7 @@ fn e02_past_the_limit_of_the_spool_new_records_are_dropped_and_counted() {
         let is_full = |reason: &Degradation| matches!(reason, Degradation::SpoolFilling { .. });
         assert!(reasons.iter().any(is_full), "{reasons:?}");
         store.come_back();
-        executor.flush().await;
+        executor.flush().await.unwrap();
         executor.execute(job.run_now()).await.unwrap();
         let report = executor.shutdown(Duration::from_secs(5)).await;
         assert_eq!(report.ledger.stored, 601 - lost, "{}", report.ledger);
@@ -374,7 +377,7 @@ fn c04_what_is_set_aside_of_what_was_left_is_named_as_well() {
     life(async {
         store.inject([Fault::CannotStore(1)]);
         let executor = start(&store, config(root.path())).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let ledger = executor.ledger();
         assert_eq!(ledger.dropped(DropReason::Unstorable), 1, "{ledger}");
         executor.shutdown(Duration::from_secs(5)).await;
@@ -394,7 +397,7 @@ fn e03_being_ready_does_not_wait_for_what_was_left() {
         let begun = tokio::time::Instant::now();
         let executor = start(&store, config(root.path())).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        executor.flush().await;
+        executor.flush().await.unwrap();
         assert!(begun.elapsed() >= Duration::from_secs(60));
         executor.shutdown(Duration::from_secs(5)).await;
     });
@@ -411,9 +414,9 @@ fn e01_a_living_process_keeps_its_spool() {
         let second = start(&store, config(root.path())).await;
         sleep(Duration::from_secs(3)).await;
         store.come_back();
-        second.flush().await;
+        second.flush().await.unwrap();
         assert_eq!(second.ledger().recovered, 0);
-        first.flush().await;
+        first.flush().await.unwrap();
         assert_eq!(first.ledger().stored, 1);
         second.shutdown(Duration::from_secs(5)).await;
         store.come_back();
@@ -441,7 +444,7 @@ fn c05_with_a_spool_nothing_is_given_up_by_count_and_memory_holds_no_more_than_i
         sleep(Duration::from_secs(30)).await;
         // Three batches of a hundred are in memory; the others were not even tried.
         let tried = store.batches();
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let ledger = executor.ledger();
         assert_eq!(
             (ledger.stored, ledger.total_dropped()),

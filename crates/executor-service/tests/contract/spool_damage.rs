@@ -16,7 +16,7 @@ fn e04_a_damaged_record_is_counted_told_and_moved_aside_and_costs_no_other() {
     damage(&root.path().join(session.to_string()), ids[49]);
     life(async {
         let executor = start(&store, config(root.path())).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let ledger = executor.ledger();
         assert_eq!(ledger.dropped(DropReason::Damaged), 1, "{ledger}");
         assert!(ledger.is_balanced());
@@ -52,7 +52,7 @@ fn e04_also_the_very_last_record_of_a_killed_session_is_missed_when_it_is_damage
     let (session, last) = life(async {
         let executor = start(&store, config(alive.path())).await;
         let listener = noop(&executor).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         let last = run(&executor, &listener).await;
         copy(alive.path(), root.path());
         (executor.session_id(), last)
@@ -60,7 +60,7 @@ fn e04_also_the_very_last_record_of_a_killed_session_is_missed_when_it_is_damage
     damage(&root.path().join(session.to_string()), last);
     life(async {
         let executor = start(&store, config(root.path())).await;
-        executor.flush().await;
+        executor.flush().await.unwrap();
         executor.shutdown(Duration::from_secs(5)).await;
     });
     let (_, ledger) = store.session(session).unwrap();

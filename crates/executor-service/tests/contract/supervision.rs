@@ -45,7 +45,7 @@ async fn f03_a_part_that_fails_is_started_again_and_finds_what_it_had() {
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Lost; 3]);
     fixture.run(&listener).await;
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     assert_eq!(fixture.executor.restarts(), 3);
     assert_eq!(fixture.executor.health(), Health::Healthy);
     let report = fixture.stop().await;
@@ -67,7 +67,8 @@ async fn f03_one_that_fails_too_often_is_given_up_and_nobody_hangs_on_it() {
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Lost; 4]);
     fixture.run(&listener).await;
-    fixture.executor.flush().await;
+    let waiting = fixture.executor.flush().await.unwrap_err().waiting;
+    assert_eq!(waiting, 1, "nothing carries it to the store any more");
     let health = fixture.executor.health();
     let Health::Failed { service, fault } = health else {
         panic!("{health:?}");
@@ -126,7 +127,7 @@ async fn f04_health_says_since_when_the_store_is_away_and_when_it_is_back() {
     };
     sleep(Duration::from_millis(1_500)).await;
     assert_eq!(reasons(&fixture), first, "since the first time");
-    fixture.executor.flush().await;
+    fixture.executor.flush().await.unwrap();
     assert_eq!(reasons(&fixture), []);
     fixture.stop().await;
 }

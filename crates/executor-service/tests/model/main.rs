@@ -110,7 +110,7 @@ impl<'p> History<'p> {
             let runtime = builder.enable_all().start_paused(true).build().unwrap();
             runtime.block_on(async {
                 let executor = self.start().await;
-                executor.flush().await;
+                executor.flush().await.unwrap();
                 executor.shutdown(Duration::from_secs(60)).await;
             });
         }
@@ -175,7 +175,7 @@ impl<'p> History<'p> {
             9 if rng.bool() => {
                 // A flush ends only when the store is there.
                 self.store.come_back();
-                executor.flush().await;
+                executor.flush().await.unwrap();
             }
             _ => sleep(Duration::from_millis(rng.u64(1..4_000))).await,
         }

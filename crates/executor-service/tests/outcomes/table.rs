@@ -32,6 +32,7 @@ fn cell(end: Option<End>) -> String {
     match end.timeout_origin {
         Some(TimeoutOrigin::Deadline) => text.push_str(" (deadline)"),
         Some(TimeoutOrigin::Handler) => text.push_str(" (handler)"),
+        Some(TimeoutOrigin::Queue) => text.push_str(" (queue)"),
         None => {}
     }
     let marks = [

@@ -1,0 +1,195 @@
+//! Commands that run in tasks of the service: room is claimed, the guard asked and the place in line taken by the
+//! call itself, so they run in the order of the calls, whenever their tasks are polled.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use executor_core::run::Begun;
+use executor_core::{
+    Command, Ended, ExecutionId, ExecutionResult, Outcome, Refused, Runner, Timestamp,
+};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::error_handlers::AppErrorHandlers;
+use crate::running::{Held, Running};
+use crate::service::{CommandExecutor, Service};
+
+/// A command that was submitted. Awaiting it waits for its result; dropping it neither ends nor hides it.
+///
+/// ```
+/// # use executor_service::CommandExecutor;
+/// # async fn example(executor: CommandExecutor, job: executor_service::JobHandle) -> Result<(), Box<dyn std::error::Error>> {
+/// let submitted = executor.submit(job.run_now())?;
+/// println!("{} has its place in line", submitted.execution_id());
+/// let result = submitted.await;
+/// println!("{}", result.status().as_str());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Submitted {
+    execution_id: ExecutionId,
+    begun_at: Timestamp,
+    cancel: CancellationToken,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// `None` once it was taken.
+    Ended(Option<ExecutionResult>),
+    Runs(oneshot::Receiver<ExecutionResult>),
+}
+
+impl Submitted {
+    /// The execution's name.
+    pub const fn execution_id(&self) -> ExecutionId {
+        self.execution_id
+    }
+
+    /// Has it end as `cancelled`, as the token of
+    /// [`execute_until`](CommandExecutor::execute_until) does. Idempotent.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Future for Submitted {
+    type Output = ExecutionResult;
+
+    /// # Panics
+    ///
+    /// When it is polled after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ExecutionResult> {
+        let lost = self.lost();
+        Poll::Ready(match &mut self.state {
+            State::Ended(result) => result.take().expect("polled after it was ready"),
+            // Its task was dropped with the runtime, and that recorded it as cancelled.
+            State::Runs(result) => ready!(Pin::new(result).poll(cx)).unwrap_or(lost),
+        })
+    }
+}
+
+impl Submitted {
+    fn lost(&self) -> ExecutionResult {
+        ExecutionResult {
+            execution_id: self.execution_id,
+            outcome: Outcome::Cancelled,
+            started_at: self.begun_at,
+            duration: Duration::ZERO,
+        }
+    }
+}
+
+/// Leads to the service's runner and keeps it there.
+struct Owned(Arc<Service>);
+
+impl Deref for Owned {
+    type Target = Runner;
+
+    fn deref(&self) -> &Runner {
+        &self.0.runner
+    }
+}
+
+/// What a task of the service does. Its parts are dropped in this order: the record is offered while it still counts.
+struct Work {
+    begun: Begun<Owned>,
+    of_apps: Option<AppErrorHandlers>,
+    cancel: CancellationToken,
+    tell: oneshot::Sender<ExecutionResult>,
+    _room: OwnedSemaphorePermit,
+    inside: Held,
+}
+
+impl Work {
+    async fn run(self) {
+        let Self {
+            inside,
+            _room,
+            tell,
+            cancel,
+            of_apps,
+            begun,
+        } = self;
+        let ended = begun.finish(&cancel).await;
+        let result = inside.service().conclude(ended, of_apps.as_ref());
+        // Whoever submitted it may not want to know.
+        let _ = tell.send(result);
+    }
+}
+
+impl CommandExecutor {
+    /// Runs a command in a task of the service. Room is claimed first; then the guard is asked, on this thread; then
+    /// the place under the overlap rule is taken: so commands of one registration run in the order of these calls.
+    /// From then on one record is owed, also if the runtime ends.
+    ///
+    /// # Errors
+    ///
+    /// As of [`execute`](Self::execute), and [`Refused::Busy`] where as many as `submitted_max` are not finished:
+    /// [`room`](Self::room) waits until they are fewer. Nothing ran, and nothing is recorded.
+    pub fn submit(&self, command: impl Into<Command>) -> Result<Submitted, Refused> {
+        let service = &self.service;
+        let command = command.into();
+        let inside = Running::enter_with(service, &command)?;
+        let Ok(room) = Arc::clone(&service.room).try_acquire_owned() else {
+            return Err(service.running.refuse(Refused::Busy));
+        };
+        let of_apps = service.error_handlers.as_of_now();
+        let cancel = CancellationToken::new();
+        let begun = match Runner::submit(Owned(Arc::clone(service)), command) {
+            Ok(begun) => begun,
+            Err(ended) => return Ok(service.ended_at_once(*ended, of_apps.as_ref(), cancel)),
+        };
+        let (tell, told) = oneshot::channel();
+        let submitted = Submitted {
+            execution_id: begun.execution_id(),
+            begun_at: begun.begun_at(),
+            cancel: cancel.clone(),
+            state: State::Runs(told),
+        };
+        let work = Work {
+            begun,
+            of_apps,
+            cancel,
+            tell,
+            _room: room,
+            inside,
+        };
+        service.submitted.spawn_on(work.run(), &service.runtime);
+        Ok(submitted)
+    }
+
+    /// Waits until fewer than `submitted_max` submitted commands are waiting or running. Another caller may take that
+    /// room before this one does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up waiting, nothing else.
+    pub async fn room(&self) {
+        // Nobody closes it.
+        let _ = self.service.room.acquire().await;
+    }
+}
+
+impl Service {
+    fn ended_at_once(
+        self: &Arc<Self>,
+        ended: Ended,
+        of_apps: Option<&AppErrorHandlers>,
+        cancel: CancellationToken,
+    ) -> Submitted {
+        let result = self.conclude(ended, of_apps);
+        Submitted {
+            execution_id: result.execution_id,
+            begun_at: result.started_at,
+            cancel,
+            state: State::Ended(Some(result)),
+        }
+    }
+}

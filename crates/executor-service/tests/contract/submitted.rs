@@ -1,0 +1,288 @@
+//! Clauses A17 and A21: what is submitted has its place in line from the call on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use executor_core::guard::GuardOutput;
+use executor_core::registration::Overlap;
+use executor_core::{Event, HandlerError, Outcome, Refused, Status};
+use executor_service::{Config, ListenerHandle};
+use tokio::time::sleep;
+
+use crate::support::{Fixture, event, forever, millis, secs, statuses};
+
+on_both_runtimes!(
+    a21_a_command_runs_in_a_task_of_the_service_and_its_result_can_be_awaited,
+    a21_dropping_what_was_submitted_neither_ends_nor_hides_it,
+    a21_it_can_be_cancelled_while_it_runs_and_while_it_waits,
+    a21_past_the_bound_it_is_refused_and_room_waits_for_room,
+    a21_a_guard_that_says_no_ends_it_at_once_and_one_that_fails_tells_the_error_handler,
+    a21_a_shutdown_ends_what_was_submitted,
+    a17_under_restart_the_last_of_a_burst_survives,
+    a17_what_is_queued_runs_in_the_order_of_the_calls,
+    a17_under_single_the_first_of_a_burst_runs,
+);
+
+/// A listener that notes the ids of the events that it has handled to their ends.
+async fn noting(
+    fixture: &Fixture,
+    overlap: Overlap,
+    limit: u32,
+    takes: Duration,
+) -> (ListenerHandle, Arc<Mutex<Vec<String>>>) {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&seen);
+    let handler = move |event: Arc<Event>| {
+        let noted = Arc::clone(&noted);
+        async move {
+            sleep(takes).await;
+            noted
+                .lock()
+                .unwrap()
+                .push(event.id.as_deref().unwrap().to_owned());
+            Ok(())
+        }
+    };
+    let builder = fixture
+        .builder("noting")
+        .overlap(overlap)
+        .overlap_limit(limit);
+    (builder.handler(handler).register().await.unwrap(), seen)
+}
+
+/// Submits a burst of events, and waits until each has ended.
+async fn burst(fixture: &Fixture, listener: &ListenerHandle, count: usize) -> Vec<Status> {
+    let submit = |number: usize| {
+        let event = event().with_id(&number.to_string());
+        fixture.executor.submit(listener.invoke(event)).unwrap()
+    };
+    let submitted: Vec<_> = (0..count).map(submit).collect();
+    let mut ended = Vec::new();
+    for one in submitted {
+        ended.push(one.await.status());
+    }
+    ended
+}
+
+async fn a21_a_command_runs_in_a_task_of_the_service_and_its_result_can_be_awaited() {
+    let fixture = Fixture::new().await;
+    let fails = fixture
+        .listener("fails", |_: Arc<Event>| async { Err("no".into()) })
+        .await;
+    let submitted = fixture.executor.submit(fails.invoke(event())).unwrap();
+    let id = submitted.execution_id();
+    let result = submitted.await;
+    assert_eq!((result.execution_id, result.status()), (id, Status::Error));
+    assert_eq!(fixture.only_record().await.execution_id, id);
+}
+
+async fn a21_dropping_what_was_submitted_neither_ends_nor_hides_it() {
+    let fixture = Fixture::new().await;
+    let (listener, seen) = noting(&fixture, Overlap::Single, 1, millis(50)).await;
+    drop(fixture.executor.submit(listener.invoke(event())).unwrap());
+    sleep(millis(200)).await;
+    assert_eq!(*seen.lock().unwrap(), ["e-1"]);
+    assert_eq!(fixture.only_record().await.status, Status::Success);
+}
+
+async fn a21_it_can_be_cancelled_while_it_runs_and_while_it_waits() {
+    let fixture = Fixture::new().await;
+    let hangs = fixture
+        .builder("hangs")
+        .no_timeout()
+        .overlap(Overlap::Queued);
+    let hangs = hangs
+        .handler(|_: Arc<Event>| forever())
+        .register()
+        .await
+        .unwrap();
+    let submit = || fixture.executor.submit(hangs.invoke(event())).unwrap();
+    let (runs, waits, next) = (submit(), submit(), submit());
+    sleep(millis(20)).await;
+    waits.cancel();
+    assert_eq!(waits.await.outcome, Outcome::Cancelled);
+    runs.cancel();
+    assert_eq!(runs.await.outcome, Outcome::Cancelled);
+    // The place that was given up did not hold up the line.
+    sleep(millis(20)).await;
+    assert_eq!(fixture.executor.running(), 1);
+    next.cancel();
+    assert_eq!(next.await.outcome, Outcome::Cancelled);
+    assert_eq!(statuses(&fixture.stored().await), [Status::Cancelled; 3]);
+}
+
+async fn a21_past_the_bound_it_is_refused_and_room_waits_for_room() {
+    let config = Config {
+        submitted_max: 3,
+        ..Config::default()
+    };
+    let fixture = Fixture::with(config).await;
+    let hangs = fixture
+        .builder("hangs")
+        .no_timeout()
+        .overlap(Overlap::Parallel);
+    let hangs = hangs
+        .handler(|_: Arc<Event>| forever())
+        .register()
+        .await
+        .unwrap();
+    let submit = || fixture.executor.submit(hangs.invoke(event()));
+    fixture.executor.room().await;
+    let submitted: Vec<_> = (0..3).map(|_| submit().unwrap()).collect();
+    assert_eq!(submit().unwrap_err(), Refused::Busy);
+    assert_eq!(fixture.executor.refused(), 1);
+    let patience = millis(200);
+    let room = tokio::time::timeout(patience, fixture.executor.room());
+    assert!(room.await.is_err(), "there is none");
+    submitted[1].cancel();
+    fixture.executor.room().await;
+    submit().unwrap();
+    assert_eq!(submit().unwrap_err(), Refused::Busy);
+    let report = fixture.stop().await;
+    assert_eq!(
+        (report.ledger.offered, report.cancelled),
+        (4, 3),
+        "refusals leave no record"
+    );
+}
+
+async fn a21_a_guard_that_says_no_ends_it_at_once_and_one_that_fails_tells_the_error_handler() {
+    let fixture = Fixture::new().await;
+    let told = Arc::new(AtomicUsize::new(0));
+    let guarded = |name: &str, answer: fn() -> Result<bool, HandlerError>| {
+        let told = Arc::clone(&told);
+        let builder = fixture
+            .builder(name)
+            .only_if(move |_: &Event| answer().into_answer());
+        let builder = builder.on_error(move |_| {
+            told.fetch_add(1, Ordering::SeqCst);
+            async {}
+        });
+        builder.handler(|_: Arc<Event>| async { panic!("it must not run") })
+    };
+    let no = guarded("no", || Ok(false)).register().await.unwrap();
+    let fails = guarded("fails", || Err("the sensor is silent".into()))
+        .register()
+        .await
+        .unwrap();
+    // On a thread that knows no runtime.
+    let (executor, commands) = (
+        fixture.executor.clone(),
+        [no.invoke(event()), fails.invoke(event())],
+    );
+    let submitted =
+        std::thread::spawn(move || commands.map(|command| executor.submit(command).unwrap()));
+    let [no, fails] = submitted.join().unwrap();
+    assert_eq!(
+        (no.await.status(), fails.await.status()),
+        (Status::Skipped, Status::Error)
+    );
+    sleep(millis(20)).await;
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+    assert_eq!(
+        statuses(&fixture.stored().await),
+        [Status::Skipped, Status::Error]
+    );
+}
+
+async fn a21_a_shutdown_ends_what_was_submitted() {
+    let fixture = Fixture::new().await;
+    let hangs = fixture
+        .builder("hangs")
+        .no_timeout()
+        .overlap(Overlap::Queued);
+    let hangs = hangs
+        .handler(|_: Arc<Event>| forever())
+        .register()
+        .await
+        .unwrap();
+    let submit = || fixture.executor.submit(hangs.invoke(event()));
+    let submitted = [submit().unwrap(), submit().unwrap()];
+    sleep(millis(20)).await;
+    let report = fixture.executor.shutdown(secs(2)).await;
+    assert_eq!((report.cancelled, report.still_running), (2, 0));
+    for one in submitted {
+        assert_eq!(one.await.status(), Status::Cancelled);
+    }
+    assert_eq!(submit().unwrap_err(), Refused::Stopping);
+    assert_eq!(statuses(&fixture.store.records()), [Status::Cancelled; 2]);
+}
+
+/// So many bursts; the program's own test of it has thousands.
+const BURSTS: usize = 60;
+
+async fn a17_under_restart_the_last_of_a_burst_survives() {
+    for _ in 0..BURSTS {
+        let fixture = Fixture::new().await;
+        let (listener, seen) = noting(&fixture, Overlap::Restart, 1, millis(20)).await;
+        let ended = burst(&fixture, &listener, 12).await;
+        assert_eq!(*seen.lock().unwrap(), ["11"]);
+        assert_eq!(ended[11], Status::Success);
+        assert_eq!(
+            ended
+                .iter()
+                .filter(|status| **status == Status::Success)
+                .count(),
+            1
+        );
+        fixture.stop().await;
+    }
+}
+
+async fn a17_what_is_queued_runs_in_the_order_of_the_calls() {
+    for _ in 0..BURSTS {
+        let fixture = Fixture::new().await;
+        let (listener, seen) = noting(&fixture, Overlap::Queued, 20, Duration::ZERO).await;
+        burst(&fixture, &listener, 12).await;
+        let expected: Vec<_> = (0..12).map(|number| number.to_string()).collect();
+        assert_eq!(*seen.lock().unwrap(), expected);
+        fixture.stop().await;
+    }
+}
+
+async fn a17_under_single_the_first_of_a_burst_runs() {
+    for _ in 0..BURSTS {
+        let fixture = Fixture::new().await;
+        let (listener, seen) = noting(&fixture, Overlap::Single, 1, millis(20)).await;
+        let ended = burst(&fixture, &listener, 12).await;
+        assert_eq!(*seen.lock().unwrap(), ["0"]);
+        assert_eq!(ended[1..], [Status::Skipped; 11]);
+        fixture.stop().await;
+    }
+}
+
+/// Once room was claimed one record is owed, also if the runtime ends.
+#[test]
+fn a21_the_end_of_the_runtime_records_what_was_submitted_as_cancelled() {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    let (fixture, hangs, runs) = first.block_on(async {
+        let fixture = Fixture::new().await;
+        let hangs = fixture
+            .builder("hangs")
+            .no_timeout()
+            .overlap(Overlap::Parallel);
+        let hangs = hangs
+            .handler(|_: Arc<Event>| forever())
+            .register()
+            .await
+            .unwrap();
+        let runs = fixture.executor.submit(hangs.invoke(event())).unwrap();
+        (fixture, hangs, runs)
+    });
+    drop(first);
+    let second = runtime();
+    assert_eq!(second.block_on(runs).status(), Status::Cancelled);
+    let late = fixture.executor.submit(hangs.invoke(event())).unwrap();
+    assert_eq!(second.block_on(late).status(), Status::Cancelled);
+    assert_eq!(fixture.executor.running(), 0);
+    assert_eq!((fixture.ledger().offered, fixture.ledger().waiting), (2, 2));
+    second.block_on(fixture.stop());
+}
