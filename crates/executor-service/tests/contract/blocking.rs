@@ -1,11 +1,11 @@
 //! Clause A13: handlers that block, on threads of their own. Real threads and real time: a thread
 //! does not stand still with tokio's clock.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use executor_core::context::cancellation;
-use executor_core::{Event, Status, current_execution_id};
+use executor_core::{Event, Outcome, Status, TimeoutOrigin, current_execution_id};
 use executor_service::{Config, ListenerHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -307,4 +307,48 @@ async fn a13_the_shutdown_joins_what_ends_in_time_and_names_what_does_not() {
     assert_eq!(names, ["blocking-2 (listener lights.stays)"]);
     assert_eq!(report.ledger.stored, 2);
     stays.open();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a13_one_that_never_got_a_thread_says_so() {
+    let config = Config {
+        blocking_threads: 1,
+        ..Config::default()
+    };
+    let fixture = Fixture::with(config).await;
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let hangs = fixture
+        .builder("hangs")
+        .no_timeout()
+        .blocking_handler(move |_| {
+            let _ = gate.lock().unwrap().recv();
+        });
+    let hangs = hangs.register().await.unwrap();
+    let hung = fixture.executor.submit(hangs.invoke(event())).unwrap();
+    let healthy = fixture
+        .builder("healthy")
+        .timeout(Duration::from_millis(100))
+        .blocking_handler(|_| {});
+    let healthy = healthy.register().await.unwrap();
+    let outcome = fixture.run(&healthy).await;
+    let Outcome::TimedOut(origin, failure) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(origin, TimeoutOrigin::Queue);
+    assert!(
+        failure.message.contains("no thread of the blocking pool"),
+        "{}",
+        failure.message
+    );
+    drop(release);
+    hung.await;
+    assert_eq!(fixture.run(&healthy).await, Outcome::Success);
+    let records = fixture.stored().await;
+    let origins: Vec<_> = records
+        .iter()
+        .map(|record| record.marks.timeout_origin)
+        .collect();
+    assert_eq!(origins, [Some(TimeoutOrigin::Queue), None, None]);
+    assert!(records.iter().all(|record| !record.marks.thread_leaked));
 }

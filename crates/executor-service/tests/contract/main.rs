@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod backtraces;
 mod blocking;
 mod cancellation;
 mod clock_trust;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use executor_core::process::{self, CommandLine};
+use executor_core::registration::Overlap;
 use executor_core::{Event, ExecutionRecord, Status};
 use executor_service::ListenerHandle;
 use tokio::time::timeout;
@@ -237,4 +238,117 @@ async fn a19_who_does_not_terminate_is_killed_two_seconds_later_with_all_its_chi
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(fixture.only_record().await.status, Status::Cancelled);
+}
+
+/// Takes a lock, and takes its time to give it back when it is asked to terminate. 42 says that it met another.
+fn locking(directory: &Path, cleanup: &str) -> CommandLine {
+    let text = format!(
+        "mkdir lock 2>/dev/null || exit 42; trap '{cleanup}; rmdir lock; exit 0' TERM; while :; do sleep 0.02; done"
+    );
+    script(&text).current_dir(directory)
+}
+
+async fn met_another(fixture: &Fixture) -> bool {
+    let records = fixture.stored().await;
+    let failures = records.iter().filter_map(|record| record.failure.as_ref());
+    let mut types = failures.map(|failure| failure.error_type.clone());
+    types.any(|error_type| error_type == "exit status 42")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a17_a_program_keeps_its_place_until_its_group_has_ended() {
+    for overlap in [Overlap::Restart, Overlap::Queued, Overlap::Single] {
+        let (fixture, directory) = (Fixture::new().await, tempfile::tempdir().unwrap());
+        let line = locking(directory.path(), "sleep 0.3");
+        let builder = fixture.builder("locks").overlap(overlap).overlap_limit(20);
+        let builder = builder.timeout(Duration::from_millis(150));
+        let locks = builder.handler(line).register().await.unwrap();
+        let submit = || fixture.executor.submit(locks.invoke(event())).unwrap();
+        let mut submitted = Vec::new();
+        for _ in 0..6 {
+            submitted.push(submit());
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        for one in submitted {
+            one.await;
+        }
+        assert!(!met_another(&fixture).await, "{overlap:?}");
+        assert!(
+            !directory.path().join("lock").exists(),
+            "{overlap:?}: the last one was waited for"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a17_a_program_that_was_dropped_keeps_its_place_too_and_one_that_will_not_end_is_killed() {
+    let (fixture, directory) = (Fixture::new().await, tempfile::tempdir().unwrap());
+    let deaf = script("trap '' TERM; echo $$ > pid; while :; do sleep 0.02; done");
+    let deaf = deaf.current_dir(directory.path());
+    let locks = fixture.listener("deaf", deaf).await;
+    let running = fixture.executor.execute(locks.invoke(event()));
+    let pid_file = directory.path().join("pid");
+    let pid = tokio::select! {
+        pid = content(&pid_file) => pid,
+        _ = running => panic!("it goes on"),
+    };
+    // Dropped. Its place is not free until it is killed.
+    let begun = Instant::now();
+    assert_eq!(fixture.run(&locks).await.status(), Status::Skipped);
+    while fixture.run(&locks).await.status() == Status::Skipped {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(!is_gone(&pid) || begun.elapsed() >= process::TERMINATION_GRACE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if is_gone(&pid) {
+            break;
+        }
+    }
+    assert!(begun.elapsed() >= process::TERMINATION_GRACE);
+    fixture.executor.shutdown(Duration::from_millis(100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a17_a_shutdown_waits_for_the_groups_that_it_ended_and_kills_them_at_its_deadline() {
+    for (cleanup, within, is_polite) in [("sleep 0.3", 3_000, true), ("sleep 60", 400, false)] {
+        let (fixture, directory) = (Fixture::new().await, tempfile::tempdir().unwrap());
+        let line = locking(directory.path(), cleanup);
+        let locks = fixture
+            .builder("locks")
+            .no_timeout()
+            .handler(line)
+            .register()
+            .await
+            .unwrap();
+        fixture.executor.submit(locks.invoke(event())).unwrap();
+        let lock = directory.path().join("lock");
+        while !lock.exists() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let begun = Instant::now();
+        let report = fixture
+            .executor
+            .shutdown(Duration::from_millis(within))
+            .await;
+        assert_eq!(report.cancelled, 1);
+        assert_eq!(!lock.exists(), is_polite, "{cleanup}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+}
+
+/// What a program leaves behind on purpose holds no place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a17_children_of_a_program_that_exited_by_itself_hold_no_place() {
+    let fixture = Fixture::new().await;
+    let leaves = fixture
+        .listener("leaves", script("(sleep 2 >/dev/null 2>&1 &); exit 0"))
+        .await;
+    let begun = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(fixture.run(&leaves).await.status(), Status::Success);
+    }
+    fixture.executor.shutdown(Duration::from_secs(5)).await;
+    assert!(
+        begun.elapsed() < Duration::from_millis(1_900),
+        "nothing waits for them"
+    );
 }
