@@ -7,8 +7,11 @@ use crc32c::{crc32c, crc32c_append};
 /// can judge one frame.
 pub const MAX_PAYLOAD: usize = 1 << 20;
 
-/// The version of the format that is written, and the only one that is read.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the format that is written. Earlier ones are read.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The first version, whose segments do not say how many records lie before them.
+const FORMAT_VERSION_1: u32 = 1;
 
 /// What a segment's header takes at its beginning, and its copy at the end.
 pub(crate) const HEADER_BYTES: u32 = 64;
@@ -218,6 +221,9 @@ pub(crate) struct Header {
     pub(crate) first_sequence: u64,
     /// Size of the file.
     pub(crate) bytes: u64,
+    /// How many records, frames that are neither pinned nor copies, were appended to the spool before this segment
+    /// was begun; `None` in version 1.
+    pub(crate) records_before: Option<u64>,
 }
 
 /// What stands where a header is looked for.
@@ -233,13 +239,17 @@ pub(crate) enum HeaderRead {
 
 /// The header's eight words.
 pub(crate) fn write_header(header: Header) -> [u64; 8] {
+    let version = match header.records_before {
+        None => FORMAT_VERSION_1,
+        Some(_) => FORMAT_VERSION,
+    };
     let mut words = [
         MAGIC,
-        u64::from(FORMAT_VERSION),
+        u64::from(version),
         header.number,
         header.first_sequence,
         header.bytes,
-        0,
+        header.records_before.unwrap_or(0),
         0,
         0,
     ];
@@ -255,13 +265,16 @@ pub(crate) fn read_header(words: [u64; 8]) -> HeaderRead {
     if words[0] != MAGIC || words[7] != u64::from(header_crc(&words)) {
         return HeaderRead::Damaged;
     }
-    if words[1] != u64::from(FORMAT_VERSION) {
-        return HeaderRead::Foreign(words[1] as u32);
-    }
+    let records_before = match words[1] as u32 {
+        FORMAT_VERSION_1 => None,
+        FORMAT_VERSION => Some(words[5]),
+        version => return HeaderRead::Foreign(version),
+    };
     HeaderRead::Good(Header {
         number: words[2],
         first_sequence: words[3],
         bytes: words[4],
+        records_before,
     })
 }
 
@@ -360,17 +373,20 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_notices_every_flipped_bit() {
-        let header = Header {
-            number: 7,
-            first_sequence: 9,
-            bytes: 4_096,
-        };
-        let words = write_header(header);
-        assert_eq!(read_header(words), HeaderRead::Good(header));
-        for bit in 0..512 {
-            let mut flipped = words;
-            flipped[bit / 64] ^= 1 << (bit % 64);
-            assert_eq!(read_header(flipped), HeaderRead::Damaged, "bit {bit}");
+        for records_before in [None, Some(0), Some(5)] {
+            let header = Header {
+                number: 7,
+                first_sequence: 9,
+                bytes: 4_096,
+                records_before,
+            };
+            let words = write_header(header);
+            assert_eq!(read_header(words), HeaderRead::Good(header));
+            for bit in 0..512 {
+                let mut flipped = words;
+                flipped[bit / 64] ^= 1 << (bit % 64);
+                assert_eq!(read_header(flipped), HeaderRead::Damaged, "bit {bit}");
+            }
         }
         assert_eq!(read_header([0; 8]), HeaderRead::Blank);
     }
@@ -381,9 +397,10 @@ mod tests {
             number: 7,
             first_sequence: 9,
             bytes: 4_096,
+            records_before: Some(1),
         });
-        words[1] = 2;
+        words[1] = 3;
         words[7] = u64::from(header_crc(&words));
-        assert_eq!(read_header(words), HeaderRead::Foreign(2));
+        assert_eq!(read_header(words), HeaderRead::Foreign(3));
     }
 }

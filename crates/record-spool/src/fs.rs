@@ -2,11 +2,13 @@
 //! the real one.
 
 use std::fmt;
-use std::fs::{self, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
+
+use rustix::fs::OFlags;
 
 use crate::map::Map;
 
@@ -29,6 +31,8 @@ pub(crate) trait Fs: fmt::Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Has what was created, renamed and removed in it reach the medium.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Whether anything has this name.
+    fn exists(&self, path: &Path) -> bool;
 }
 
 /// An open file.
@@ -46,11 +50,59 @@ pub(crate) type Lock = Box<dyn fmt::Debug + Send + Sync>;
 
 /// The operating system's.
 #[derive(Debug)]
-pub(crate) struct RealFs;
+pub(crate) struct RealFs {
+    /// Of files that are made.
+    pub(crate) file_mode: u32,
+}
+
+/// Who may read and write what is made, where nothing else is asked for: its owner.
+pub(crate) const FILE_MODE: u32 = 0o600;
+
+/// What a lock file says from its first moment on: that it is ours.
+pub(crate) const LOCK_MARK: &[u8] = b"RECLOCK1";
+
+impl Default for RealFs {
+    fn default() -> Self {
+        Self {
+            file_mode: FILE_MODE,
+        }
+    }
+}
+
+impl RealFs {
+    /// A file that is not there yet, with its mode whatever the process's mask.
+    fn new_file(&self, path: &Path) -> io::Result<fs::File> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create_new(true);
+        let file = options.mode(FILE_MODE & self.file_mode).open(path)?;
+        if self.file_mode != FILE_MODE {
+            file.set_permissions(Permissions::from_mode(self.file_mode))?;
+        }
+        Ok(file)
+    }
+}
+
+/// Opens what is a file, and not through a link: whatever else may be there is not ours, and opening a pipe waits
+/// for its other end.
+pub(crate) fn open_file(path: &Path, options: &mut OpenOptions) -> io::Result<fs::File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits() as i32).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("it is no file"))
+}
 
 impl Fs for RealFs {
+    /// Whoever may read its files may search it.
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        let mode = 0o700 | self.file_mode | (self.file_mode & 0o444) >> 2;
+        let is_new = !dir.exists();
+        DirBuilder::new().recursive(true).mode(mode).create(dir)?;
+        if is_new && mode != 0o700 {
+            fs::set_permissions(dir, Permissions::from_mode(mode))?;
+        }
+        Ok(())
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -60,18 +112,26 @@ impl Fs for RealFs {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(dir)? {
-            names.extend(entry?.file_name().into_string().ok());
+            let entry = entry?;
+            // Links, pipes and what else there may be are none of ours.
+            if entry.file_type()?.is_file() {
+                names.extend(entry.file_name().into_string().ok());
+            }
         }
         Ok(names)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
-        let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file = match self.new_file(path) {
+            Ok(mut file) => {
+                file.write_all(LOCK_MARK)?;
+                file
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                open_file(path, OpenOptions::new().write(true))?
+            }
+            Err(error) => return Err(error),
+        };
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -80,8 +140,7 @@ impl Fs for RealFs {
     }
 
     fn create(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn SegmentFile>> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).open(path)?;
+        let file = self.new_file(path)?;
         if let Err(error) = allocate(&file, bytes) {
             // What was allocated of it stays allocated otherwise, on a disk that is full.
             let _ = fs::remove_file(path);
@@ -91,7 +150,7 @@ impl Fs for RealFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let file = open_file(path, OpenOptions::new().read(true).write(true))?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -105,6 +164,10 @@ impl Fs for RealFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         fs::File::open(dir)?.sync_all()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok()
     }
 }
 
@@ -131,7 +194,7 @@ impl SegmentFile for RealFile {
 
 /// Reads a file from its beginning, without the right to write to it.
 pub(crate) fn read_path(path: &Path) -> io::Result<(Map, u64)> {
-    read_all(&fs::File::open(path)?)
+    read_all(&open_file(path, OpenOptions::new().read(true))?)
 }
 
 /// The longest file that is read: offsets are 32 bits wide.
@@ -174,6 +237,17 @@ fn fill(file: &fs::File, offset: u64, block: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+/// A write past a limit on the size of files ends the process by a signal, unless somebody handles it: then it is
+/// an error as on a full disk. A handler, and not being ignored, because what is ignored is ignored by every program
+/// that this one starts as well.
+pub(crate) fn survive_file_size_limit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Without it such a limit ends the process, as it would have without this crate.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    });
 }
 
 #[cfg(target_os = "linux")]

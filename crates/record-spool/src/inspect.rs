@@ -18,13 +18,16 @@ pub struct SegmentReport {
     pub path: PathBuf,
     /// Its length in bytes.
     pub bytes: u64,
-    /// The format's version: [`FORMAT_VERSION`], or the newer one that a whole header names, and
+    /// The newest format that this crate knows, [`FORMAT_VERSION`], or the newer one that a whole header names, and
     /// then nothing else is known.
     pub version: u32,
     /// The segment's number, from its headers or else its name.
     pub number: Option<u64>,
     /// The sequence of its first frame, from its headers; 0 if nothing was appended to it.
     pub first_sequence: u64,
+    /// How many records, frames that are not pinned, were appended to the spool before this segment; `None` if it was
+    /// not appended to, or is of version 1.
+    pub records_before: Option<u64>,
     /// Undamaged frames.
     pub frames: u64,
     /// Those of them that are not settled.
@@ -102,7 +105,7 @@ pub fn dump(
     dir: &Path,
     mut visit: impl FnMut(&SegmentReport, Option<Entry<'_>>),
 ) -> Result<(), SpoolError> {
-    let names = segment_names(&RealFs as &dyn Fs, dir);
+    let names = segment_names(&RealFs::default() as &dyn Fs, dir);
     let names = names.map_err(|source| SpoolError::io("list", dir, source))?;
     for (_, path) in names {
         let (map, length) = match read_path(&path) {
@@ -154,6 +157,7 @@ fn look(
     let survey = Survey::of(map, &identity);
     report.number = identity.numbers.last().copied();
     report.first_sequence = identity.first_sequence;
+    report.records_before = identity.records_before;
     report.frames = survey.frames;
     report.unsettled = survey.unsettled;
     report.damaged_frames = survey.damaged_frames;

@@ -174,7 +174,7 @@ enum Task {
 
 impl Ring {
     fn next_spare(&mut self) -> Task {
-        if self.closed || self.spares.len() >= self.options.spares {
+        if self.closed || self.is_lean || self.spares.len() >= self.options.spares {
             return Task::Nothing;
         }
         if let Some(used) = self.free.pop() {
@@ -202,7 +202,8 @@ impl Ring {
     /// Takes out the files that are to be removed. As many free ones are kept as spares are
     /// wanted: where frames come and go steadily, no file is made or removed.
     fn take_unwanted(&mut self) -> Vec<Segment> {
-        let surplus = self.free.len().saturating_sub(self.options.spares);
+        let kept = if self.is_lean { 0 } else { self.options.spares };
+        let surplus = self.free.len().saturating_sub(kept);
         let mut unwanted: Vec<Segment> = self.free.drain(..surplus).collect();
         unwanted.append(&mut self.trash);
         self.in_work += unwanted.len() as u64;

@@ -37,7 +37,7 @@ use crate::spool::{LOCK_NAME, remove_spool, segment_names};
 ///     leftover.settle(&positions)?;
 /// }
 /// assert_eq!(leftover.damage().bytes, 0);
-/// leftover.finish()?;
+/// leftover.finish(Blank::Unused)?;
 /// assert!(!own.exists());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -82,6 +82,15 @@ pub struct Damage {
     pub segments: u64,
 }
 
+/// What a file means in which nothing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blank {
+    /// It was made and never used.
+    Unused,
+    /// Something stood there: more was appended than was found.
+    Damaged,
+}
+
 /// What [`Leftover::finish`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
@@ -100,7 +109,7 @@ impl Leftover {
     ///
     /// [`SpoolError::Version`] if a newer version of this crate wrote it; [`SpoolError::Io`].
     pub fn open(dir: &Path) -> Result<Option<Self>, SpoolError> {
-        Self::open_in(Arc::new(RealFs), dir)
+        Self::open_in(Arc::new(RealFs::default()), dir)
     }
 
     pub(crate) fn open_in(fs: Arc<dyn Fs>, dir: &Path) -> Result<Option<Self>, SpoolError> {
@@ -298,13 +307,26 @@ impl Leftover {
         })
     }
 
+    /// How many records, frames that were not pinned, were ever appended, at least: each segment says how many lie
+    /// before it. 0 where none does, as in the first version of the format.
+    pub fn records_appended(&self) -> u64 {
+        let known = self.files.iter().filter_map(|file| {
+            let before = file.identity.records_before?;
+            Some(before + file.survey.records)
+        });
+        known.max().unwrap_or(0)
+    }
+
     /// Removes what is settled and moves damaged files aside; what is not settled, or was not read
     /// to its end, stays for the next to open it. The directory goes with its last file.
+    ///
+    /// A file in which nothing was ever written looks like one that was blanked. With [`Blank::Damaged`], where more
+    /// was appended than was found, such files are moved aside too.
     ///
     /// # Errors
     ///
     /// [`SpoolError::Io`]: some files are still there, none is lost.
-    pub fn finish(self) -> Result<Finished, SpoolError> {
+    pub fn finish(self, blank: Blank) -> Result<Finished, SpoolError> {
         let mut finished = Finished::default();
         // In the order of their numbers: an original goes before its copy.
         for file in &self.files {
@@ -312,7 +334,8 @@ impl Leftover {
                 finished.unsettled += file.unsettled;
                 continue;
             }
-            if file.survey.is_damaged() {
+            let is_blanked = blank == Blank::Damaged && file.identity.is_blank;
+            if file.survey.is_damaged() || is_blanked {
                 let aside = self.aside(&file.path);
                 let moved = self.fs.rename(&file.path, &aside);
                 moved.map_err(|source| SpoolError::io("move aside", &file.path, source))?;
@@ -333,8 +356,16 @@ impl Leftover {
         let mut name = OsString::from(self.dir.file_name().unwrap_or_default());
         name.push(".");
         name.push(path.file_name().unwrap_or_default());
-        name.push(".damaged");
-        self.dir.with_file_name(name)
+        let names = (0_u32..).map(|number| {
+            let mut name = name.clone();
+            if number > 0 {
+                name.push(format!(".{number}"));
+            }
+            name.push(".damaged");
+            self.dir.with_file_name(name)
+        });
+        let mut free = names.filter(|path| !self.fs.exists(path));
+        free.next().expect("not every name is taken")
     }
 }
 

@@ -44,9 +44,9 @@
 //! cuts while it is mapped ends the process by a bus error, too. On systems other than Linux the
 //! files are allocated by writing zeros.
 //!
-//! # The format, version 1
+//! # The format, version 2
 //!
-//! A spool is a directory with a file `lock` and segments, named `segment-N.spool` with the
+//! A spool is a directory with a file `lock`, which begins with `RECLOCK1`, and segments, named `segment-N.spool` with the
 //! segment's number as 16 hexadecimal digits. Numbers go up by one with each life of a file,
 //! from one drawn at random. All integers are little-endian. A segment:
 //!
@@ -61,14 +61,18 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | `RECSPOOL` |
-//! | 8 | 4 | version, 1 |
+//! | 8 | 4 | version, 2 |
 //! | 12 | 4 | zero |
 //! | 16 | 8 | the segment's number |
 //! | 24 | 8 | sequence that the first frame has unless it is a copy; 0 before there is one |
 //! | 32 | 8 | size of the file |
-//! | 40 | 16 | zero |
+//! | 40 | 8 | how many frames that are neither pinned nor copies were appended before this segment |
+//! | 48 | 8 | zero |
 //! | 56 | 4 | CRC-32C of the 56 bytes before it |
 //! | 60 | 4 | zero |
+//!
+//! In version 1, which is read too, offset 40 has a zero. So whatever becomes of a segment, the next one tells how
+//! many records were appended before it.
 //!
 //! Its first word is zeroed before the others are written, and written last: a header whose first word is zero
 //! is not there. Before a file is taken for its next life its first frame's first word is zeroed; while a header
@@ -108,6 +112,7 @@ mod inspect;
 mod keeper;
 mod leftover;
 mod map;
+mod mark;
 mod moving;
 mod options;
 mod page;
@@ -122,8 +127,9 @@ mod tests;
 
 pub use frame::{FORMAT_VERSION, MAX_PAYLOAD};
 pub use inspect::{Entry, SegmentReport, dump, dump_bytes, fsck};
-pub use leftover::{Damage, Finished, Leftover};
+pub use leftover::{Blank, Damage, Finished, Leftover};
+pub use mark::{is_spool, survive_file_size_limit};
 pub use options::{Durability, Full, NotSynced, SYNC_EVERY_MAX, SpoolError, SpoolOptions};
-pub use page::{COUNTERS, NOTE_BYTES_MAX, Noted, Page};
+pub use page::{COUNTER_MAX, COUNTERS, NOTE_BYTES_MAX, Noted, Page};
 pub use position::{Frame, Pin, Position, Usage};
 pub use spool::{Closed, Spool};

@@ -28,6 +28,9 @@ pub struct SpoolOptions {
     pub spares: usize,
     /// What a frame survives. Default [`Durability::Process`].
     pub durability: Durability,
+    /// The mode of files that are made, as `chmod` takes it: of directories whoever may read may search too. Default
+    /// `0o600`, their owner alone.
+    pub file_mode: u32,
 }
 
 impl Default for SpoolOptions {
@@ -37,6 +40,7 @@ impl Default for SpoolOptions {
             max_bytes: 1 << 30,
             spares: 2,
             durability: Durability::Process,
+            file_mode: crate::fs::FILE_MODE,
         }
     }
 }

@@ -2,24 +2,35 @@
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | `RECPAGE1` |
+//! | 0 | 8 | `RECPAGE2` |
 //! | 8 | 4 | length of the note, at most 2,048 |
 //! | 12 | 4 | CRC-32C of the note |
 //! | 16 | length | the note |
 //! | 3,072 | 1,024 | 128 counters of 8 bytes, little-endian |
+//!
+//! A counter is one word, so that setting it is one store: its value in the lower 48 bits, and above them the lower
+//! 16 bits of the CRC-32C of its place (one byte) and the six bytes of the value, xor `0x5EA1`. So damage to one is
+//! noticed. In version 1, `RECPAGE1`, which is read and counted on as well, a counter is its value.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::fs::{Fs, RealFs, SegmentFile, read_path};
+use crate::fs::{FILE_MODE, Fs, RealFs, SegmentFile, read_path};
 use crate::map::Map;
 use crate::options::SpoolError;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"RECPAGE1");
+const MAGIC: u64 = u64::from_le_bytes(*b"RECPAGE2");
+const MAGIC_1: u64 = u64::from_le_bytes(*b"RECPAGE1");
 const BYTES: u64 = 4_096;
 const NOTE_OFFSET: u32 = 16;
 const COUNTERS_OFFSET: u32 = 3_072;
+
+/// The greatest value of a counter: a million records a second for nine years.
+pub const COUNTER_MAX: u64 = (1 << 48) - 1;
+
+/// Mixed with a counter's check, so that a blanked page is damaged and not one of zeros.
+const SEAL: u64 = 0x5EA1;
 
 /// The longest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 2_048;
@@ -45,12 +56,58 @@ pub const COUNTERS: usize = 128;
 #[derive(Debug)]
 pub struct Page {
     map: Map,
+    format: Format,
     /// The mapping outlives it; kept for the platforms where it must not.
     _file: Arc<dyn SegmentFile>,
 }
 
-/// What a page says: the note and the counters.
-pub type Noted = (Vec<u8>, Vec<u64>);
+/// How counters are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// Version 1.
+    Bare,
+    Sealed,
+}
+
+impl Format {
+    fn of(magic: u64) -> Option<Self> {
+        match magic {
+            MAGIC => Some(Self::Sealed),
+            MAGIC_1 => Some(Self::Bare),
+            _ => None,
+        }
+    }
+
+    fn write(self, counter: usize, value: u64) -> u64 {
+        match self {
+            Self::Bare => value,
+            Self::Sealed => {
+                let value = value.min(COUNTER_MAX);
+                value | check(counter, value) << 48
+            }
+        }
+    }
+
+    fn read(self, counter: usize, word: u64) -> Option<u64> {
+        match self {
+            Self::Bare => Some(word),
+            Self::Sealed => {
+                let value = word & COUNTER_MAX;
+                (check(counter, value) == word >> 48).then_some(value)
+            }
+        }
+    }
+}
+
+/// Of the place too: a value that stands where it was not written is none.
+#[inline]
+fn check(counter: usize, value: u64) -> u64 {
+    let bytes = (value << 8 | counter as u64).to_le_bytes();
+    u64::from(crc32c::crc32c(&bytes) & 0xFFFF) ^ SEAL
+}
+
+/// What a page says: the note and the counters, `None` those that are damaged.
+pub type Noted = (Vec<u8>, Vec<Option<u64>>);
 
 impl Page {
     /// A new page with all counters at 0.
@@ -60,17 +117,33 @@ impl Page {
     /// [`SpoolError::Options`] if the note is too long; [`SpoolError::Io`] if there is such a file
     /// already, or no space for one.
     pub fn create(path: &Path, note: &[u8]) -> Result<Self, SpoolError> {
+        Self::create_with(path, note, FILE_MODE)
+    }
+
+    /// The same with a mode, as `chmod` takes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_with(path: &Path, note: &[u8], file_mode: u32) -> Result<Self, SpoolError> {
         if note.len() > NOTE_BYTES_MAX {
             return Err(SpoolError::Options("note"));
         }
         let make = || -> io::Result<Self> {
-            let file = RealFs.create(path, BYTES)?;
+            let file = RealFs { file_mode }.create(path, BYTES)?;
             let map = file.map(BYTES)?;
+            for counter in 0..COUNTERS {
+                map.set_word(offset_of(counter), Format::Sealed.write(counter, 0));
+            }
             map.write(NOTE_OFFSET, note);
             let length = note.len() as u64;
             map.set_word(8, length | u64::from(crc32c::crc32c(note)) << 32);
             map.publish_word(0, MAGIC);
-            Ok(Self { map, _file: file })
+            Ok(Self {
+                map,
+                format: Format::Sealed,
+                _file: file,
+            })
         };
         make().map_err(|source| SpoolError::io("create", path, source))
     }
@@ -85,23 +158,28 @@ impl Page {
             return Ok(None);
         }
         let open = || -> io::Result<Self> {
-            let file = RealFs.open(path)?;
+            let file = RealFs::default().open(path)?;
             let map = file.map(BYTES)?;
-            Ok(Self { map, _file: file })
+            let format = Format::of(map.word(0)).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(Self {
+                map,
+                format,
+                _file: file,
+            })
         };
         let opened = open().map_err(|source| SpoolError::io("open", path, source));
         opened.map(Some)
     }
 
-    /// Sets a counter.
+    /// Sets a counter; a value greater than [`COUNTER_MAX`] is cut to that.
     ///
     /// # Panics
     ///
     /// If there is no such counter.
     pub fn set(&self, counter: usize, value: u64) {
         assert!(counter < COUNTERS, "there are {COUNTERS} counters");
-        self.map
-            .set_word(COUNTERS_OFFSET + 8 * counter as u32, value);
+        let word = self.format.write(counter, value);
+        self.map.set_word(offset_of(counter), word);
     }
 
     /// Reads a page, of a living process or of a dead one: the note and the counters. `None` if there is
@@ -120,16 +198,21 @@ impl Page {
     }
 }
 
+const fn offset_of(counter: usize) -> u32 {
+    COUNTERS_OFFSET + 8 * counter as u32
+}
+
 fn parse(map: &Map) -> Option<Noted> {
     let head = map.word(8);
     let length = usize::try_from(head & u64::from(u32::MAX)).ok()?;
-    if map.word(0) != MAGIC || length > NOTE_BYTES_MAX {
+    let format = Format::of(map.word(0))?;
+    if length > NOTE_BYTES_MAX {
         return None;
     }
     let mut note = Vec::new();
     map.read(NOTE_OFFSET, length, &mut note);
     let is_whole = u64::from(crc32c::crc32c(&note)) == head >> 32;
-    let counters = (0..COUNTERS as u32).map(|counter| map.word(COUNTERS_OFFSET + 8 * counter));
+    let counters = (0..COUNTERS).map(|counter| format.read(counter, map.word(offset_of(counter))));
     is_whole.then(|| (note, counters.collect()))
 }
 
@@ -152,5 +235,58 @@ mod tests {
         assert_eq!(Page::read(&path).unwrap(), None);
         let long = [0; NOTE_BYTES_MAX + 1];
         assert!(Page::create(&root.path().join("long"), &long).is_err());
+    }
+
+    #[test]
+    fn c08_damage_to_a_counter_is_noticed_whichever_bit_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("page");
+        let page = Page::create(&path, b"note").unwrap();
+        page.set(3, 20_000);
+        page.set(127, u64::MAX);
+        drop(page);
+        let whole = std::fs::read(&path).unwrap();
+        let counters = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Page::read(&path).unwrap().unwrap().1
+        };
+        let expected = |counter| match counter {
+            3 => 20_000,
+            127 => COUNTER_MAX,
+            _ => 0,
+        };
+        let known = counters(&whole);
+        assert!((0..COUNTERS).all(|counter| known[counter] == Some(expected(counter))));
+        for bit in 0..64 {
+            let mut bytes = whole.clone();
+            bytes[3_072 + 3 * 8 + bit / 8] ^= 1 << (bit % 8);
+            let damaged = counters(&bytes);
+            assert_eq!(damaged[3], None, "bit {bit}");
+            assert_eq!((damaged[2], damaged[4]), (Some(0), Some(0)));
+        }
+        // Blanked, and moved by a place.
+        let mut bytes = whole.clone();
+        bytes[3_072..].fill(0);
+        assert!(counters(&bytes).iter().all(Option::is_none));
+        let mut bytes = whole;
+        bytes.copy_within(3_072 + 24..3_072 + 32, 3_072 + 32);
+        assert_eq!(counters(&bytes)[4], None);
+    }
+
+    #[test]
+    fn e07_a_page_of_the_first_version_is_read_and_counted_on() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("page");
+        drop(Page::create(&path, b"note").unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[..8].copy_from_slice(b"RECPAGE1");
+        bytes[3_072..].fill(0);
+        bytes[3_072..3_080].copy_from_slice(&(1_u64 << 50).to_le_bytes());
+        std::fs::write(&path, &bytes).unwrap();
+        let page = Page::open(&path).unwrap().unwrap();
+        page.set(1, 7);
+        let (note, counters) = Page::read(&path).unwrap().unwrap();
+        assert_eq!(note, b"note");
+        assert_eq!(counters[..3], [Some(1 << 50), Some(7), Some(0)]);
     }
 }

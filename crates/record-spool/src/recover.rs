@@ -15,6 +15,8 @@ pub(crate) struct Identity {
     pub(crate) numbers: Vec<u64>,
     /// As in the header; 0 if it was not appended to, or if no header is whole.
     pub(crate) first_sequence: u64,
+    /// How many records lie before it, if it was appended to and its format says so.
+    pub(crate) records_before: Option<u64>,
     /// Frames end here at the latest.
     pub(crate) limit: u32,
     /// Bytes of headers that are damaged, and bytes that the file lacks.
@@ -36,10 +38,11 @@ pub(crate) struct Foreign(pub(crate) u32);
 /// A frame is tried under each number that a whole header or the name gives: a number more costs
 /// time only, since no frame passes under a number that it was not written for.
 pub(crate) fn identify(map: &Map, length: u64, named: Option<u64>) -> Result<Identity, Foreign> {
-    let headers = [header_at(map, 0), last_header(map, length)];
+    let headers = headers(map, length);
     let mut identity = Identity {
         numbers: Vec::new(),
         first_sequence: 0,
+        records_before: None,
         // The last word may be cut, where it is the filling of a frame that is whole.
         limit: length.next_multiple_of(8) as u32,
         damaged_bytes: 0,
@@ -59,6 +62,8 @@ pub(crate) fn identify(map: &Map, length: u64, named: Option<u64>) -> Result<Ide
                 if header.number >= highest {
                     highest = header.number;
                     identity.first_sequence = header.first_sequence;
+                    let was_begun = header.first_sequence > 0;
+                    identity.records_before = header.records_before.filter(|_| was_begun);
                 }
             }
             HeaderRead::Foreign(version) => foreign = Some(Foreign(version)),
@@ -91,6 +96,11 @@ impl Identity {
             self.damaged_bytes = self.damaged_bytes.max(claimed - length);
         }
     }
+}
+
+/// Both headers of a segment.
+pub(crate) fn headers(map: &Map, length: u64) -> [HeaderRead; 2] {
+    [header_at(map, 0), last_header(map, length)]
 }
 
 fn header_at(map: &Map, offset: u32) -> HeaderRead {
@@ -224,6 +234,8 @@ pub(crate) struct Survey {
     /// Undamaged ones.
     pub(crate) frames: u64,
     pub(crate) unsettled: u64,
+    /// Undamaged ones that are neither pinned nor copies, settled or not.
+    pub(crate) records: u64,
     /// Where there is a gap in the sequences, the frames missing from it; elsewhere one for each
     /// damaged place.
     pub(crate) damaged_frames: u64,
@@ -274,6 +286,7 @@ impl Survey {
     fn count(&mut self, place: Place, sealed: Sealed) {
         self.frames += 1;
         self.unsettled += u64::from(!sealed.settled);
+        self.records += u64::from(!sealed.head.pinned && !sealed.head.copied);
         if sealed.head.copied {
             self.copies.push((sealed.head.sequence, place));
         }

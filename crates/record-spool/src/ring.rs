@@ -83,6 +83,10 @@ pub(crate) struct Ring {
     pub(crate) in_work: u64,
     pub(crate) next_number: u64,
     pub(crate) next_sequence: u64,
+    /// Frames appended that are not pinned.
+    pub(crate) records: u64,
+    /// The disk is full, and whoever else needs it has the spares: no others are made.
+    pub(crate) is_lean: bool,
     /// The number of the segment that the reader is in.
     pub(crate) reader_at: u64,
     /// Frames written, copies included: what a sync reaches.
@@ -122,6 +126,8 @@ impl Ring {
             in_work: 0,
             next_number: number,
             next_sequence: 1,
+            records: 0,
+            is_lean: false,
             reader_at: 0,
             written: 0,
             synced_ticket: 0,
@@ -160,6 +166,7 @@ impl Ring {
         if pinned {
             self.counts.pinned += 1;
         } else {
+            self.records += 1;
             self.counts.unread += 1;
             self.counts.unsettled += 1;
         }
@@ -203,7 +210,7 @@ impl Ring {
     fn begin_segment(&mut self, role: Role) -> Result<(), Full> {
         let segment = self.claim(role)?;
         self.seal();
-        segment.begin(self.next_sequence);
+        segment.begin(self.next_sequence, self.records);
         self.held.push_back(Held {
             segment: Arc::new(segment),
             end: HEADER_BYTES,

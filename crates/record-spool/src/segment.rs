@@ -51,7 +51,7 @@ impl Segment {
             file,
             map,
         };
-        segment.write_headers(0);
+        segment.write_headers(0, 0);
         Ok(segment)
     }
 
@@ -67,20 +67,21 @@ impl Segment {
         };
         // Ends the former life's frames before anything says that the new one has begun.
         segment.map.set_word(HEADER_BYTES, 0);
-        segment.write_headers(0);
+        segment.write_headers(0, 0);
         Ok(segment)
     }
 
-    /// Says which frame comes first.
-    pub(crate) fn begin(&self, first_sequence: u64) {
-        self.write_headers(first_sequence);
+    /// Says which frame comes first, and how many records were appended before it.
+    pub(crate) fn begin(&self, first_sequence: u64, records_before: u64) {
+        self.write_headers(first_sequence, records_before);
     }
 
-    fn write_headers(&self, first_sequence: u64) {
+    fn write_headers(&self, first_sequence: u64, records_before: u64) {
         let words = write_header(Header {
             number: self.number,
             first_sequence,
             bytes: self.map.len() as u64,
+            records_before: Some(records_before),
         });
         for start in [0, self.limit()] {
             // Not there, as long as it is not whole: a process that dies meanwhile damages nothing.

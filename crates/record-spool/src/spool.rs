@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::fs::{Fs, Lock, RealFs};
+use crate::fs::{Fs, Lock, RealFs, survive_file_size_limit};
 use crate::keeper::Keeper;
 use crate::options::{Full, NotSynced, SpoolError, SpoolOptions};
 use crate::position::{Frame, Pin, Position, Usage};
@@ -61,7 +61,10 @@ impl Spool {
     /// [`SpoolError::Locked`] and [`SpoolError::Occupied`] if the directory is there and not empty;
     /// [`SpoolError::Options`]; [`SpoolError::Io`] if there is no space for even one segment.
     pub fn create(dir: &Path, options: SpoolOptions) -> Result<Self, SpoolError> {
-        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let fs: Arc<dyn Fs> = Arc::new(RealFs {
+            file_mode: options.file_mode,
+        });
+        survive_file_size_limit();
         let durability = options.durability;
         let (core, lock) = open_core(&fs, dir, options)?;
         let core = Arc::new(core);
@@ -141,6 +144,17 @@ impl Spool {
         self.core.settle(positions)
     }
 
+    /// Gives the space of spare segments back to the file system, and makes no others until
+    /// [`keep_spares`](Self::keep_spares): somebody else's need of it is greater. Idempotent.
+    pub fn release_spares(&self) {
+        self.core.be_lean(true);
+    }
+
+    /// Keeps spare segments again. Idempotent.
+    pub fn keep_spares(&self) {
+        self.core.be_lean(false);
+    }
+
     /// How full it is.
     pub fn usage(&self) -> Usage {
         self.core.usage()
@@ -212,6 +226,18 @@ impl Drop for Spool {
 }
 
 impl Core {
+    fn be_lean(&self, is_lean: bool) {
+        let mut ring = self.ring();
+        if std::mem::replace(&mut ring.is_lean, is_lean) != is_lean {
+            if is_lean {
+                let spares = std::mem::take(&mut ring.spares);
+                ring.trash.extend(spares);
+            }
+            ring.work = true;
+        }
+        self.wake_if_needed(ring);
+    }
+
     pub(crate) fn stop(&self) {
         let mut ring = self.ring();
         ring.closed = true;
@@ -265,8 +291,11 @@ pub(crate) fn remove_spool(fs: &dyn Fs, dir: &Path) -> Result<(), SpoolError> {
         }
         Ok(()) | Err(_) => {}
     }
-    let removed = fs.remove_dir(dir);
-    removed.map_err(|source| SpoolError::io("remove", dir, source))
+    match fs.remove_dir(dir) {
+        // What else lies there is not ours, and stays.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed.map_err(|source| SpoolError::io("remove", dir, source)),
+    }
 }
 
 /// Everything of [`Spool::create`] but the thread.

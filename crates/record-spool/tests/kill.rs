@@ -147,7 +147,9 @@ fn recover(dir: &Path) -> (HashSet<u64>, HashSet<u64>) {
         leftover.settle(&positions).expect("settled");
     }
     assert_eq!(leftover.damage().segments, 0, "a kill damages nothing");
-    leftover.finish().expect("finished");
+    leftover
+        .finish(record_spool::Blank::Unused)
+        .expect("finished");
     assert!(!dir.exists());
     (records, begun)
 }

@@ -229,7 +229,7 @@ fn two_owners_never_share_a_directory() {
     let mut leftover = Leftover::open(&dir).expect("opened").expect("gone");
     let frames = leftover.read(10, 1_000).expect("read");
     leftover.settle(&positions(&frames)).expect("settled");
-    leftover.finish().expect("removed");
+    leftover.finish(crate::Blank::Unused).expect("removed");
     drop(Spool::create(&dir, small()).expect("a fresh one"));
     assert_eq!(std::fs::read_dir(root.path()).expect("listed").count(), 0);
 }
@@ -364,7 +364,7 @@ fn e04_what_is_damaged_while_its_process_lives_is_not_served_and_its_file_is_kep
         (leftover.damage().frames, leftover.damage().segments),
         (2, 1)
     );
-    let finished = leftover.finish().expect("finished");
+    let finished = leftover.finish(crate::Blank::Unused).expect("finished");
     assert_eq!((finished.unsettled, finished.moved_aside.len()), (0, 1));
     assert!(finished.moved_aside[0].exists() && !dir.exists());
 }

@@ -83,7 +83,7 @@ fn find(fs: &SimFs, segment: &Segment) -> Frames {
 /// A file that is full of settled frames, so that no byte of its next life is zero by chance.
 fn settled(fs: &SimFs) -> Segment {
     let segment = Segment::create(fs, Path::new("/"), 1, 4_096, Pages::Later).expect("made");
-    segment.begin(1);
+    segment.begin(1, 0);
     let mut offset = HEADER_BYTES;
     for sequence in 1.. {
         let (head, payload) = frame(sequence, 40);
@@ -105,7 +105,7 @@ fn live(fs: &SimFs, former: Option<Segment>) -> Segment {
         None => Segment::create(fs, dir, 2, 4_096, Pages::Later),
     };
     let segment = segment.expect("made");
-    segment.begin(100);
+    segment.begin(100, 0);
     segment
 }
 

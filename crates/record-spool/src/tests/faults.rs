@@ -35,6 +35,7 @@ fn options(durability: Durability) -> SpoolOptions {
         max_bytes: 40 << 10,
         spares: 2,
         durability,
+        ..SpoolOptions::default()
     }
 }
 

@@ -11,8 +11,9 @@ use crate::{Entry, dump_bytes};
 
 const NUMBER: u64 = 0x0123_4567_89AB_CD01;
 
-fn path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-1.spool")
+fn path(version: u32) -> PathBuf {
+    let name = format!("tests/fixtures/version-{version}.spool");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 /// Frames of every sort, the third settled.
@@ -51,7 +52,7 @@ fn write() -> Vec<u8> {
     let fs = SimFs::default();
     let segment = Segment::create(&fs, Path::new("/"), NUMBER, 4_096, Pages::Later);
     let segment = segment.expect("made");
-    segment.begin(40);
+    segment.begin(40, 17);
     let mut offset = HEADER_BYTES;
     for (head, payload) in heads() {
         let crc = segment.write(offset, head, &payload, PayloadSum::of(&payload));
@@ -68,20 +69,27 @@ fn write() -> Vec<u8> {
 }
 
 #[test]
-fn the_writer_still_writes_version_1() {
+fn the_writer_still_writes_version_2() {
     let written = write();
     // For a new version: write its file once, and keep those of the others.
     if std::env::var_os("SPOOL_WRITE_FIXTURE").is_some() {
-        std::fs::write(path(), &written).expect("written");
+        std::fs::write(path(2), &written).expect("written");
     }
-    assert_eq!(std::fs::read(path()).expect("kept"), written);
+    assert_eq!(std::fs::read(path(2)).expect("kept"), written);
 }
 
 #[test]
-fn version_1_is_read() {
-    let bytes = std::fs::read(path()).expect("kept");
+fn e07_every_version_is_read() {
+    for (version, records_before) in [(1, None), (2, Some(17))] {
+        let bytes = std::fs::read(path(version)).expect("kept");
+        assert_eq!(bytes[8], version as u8);
+        check(&bytes, records_before);
+    }
+}
+
+fn check(bytes: &[u8], records_before: Option<u64>) {
     let mut found = Vec::new();
-    let report = dump_bytes(&file_name(NUMBER), &bytes, |_, entry| match entry {
+    let report = dump_bytes(&file_name(NUMBER), bytes, |_, entry| match entry {
         Some(Entry::Frame {
             sequence,
             kind,
@@ -106,6 +114,7 @@ fn version_1_is_read() {
     });
     assert_eq!(found, heads());
     assert_eq!((report.number, report.first_sequence), (Some(NUMBER), 40));
+    assert_eq!(report.records_before, records_before);
     assert_eq!(
         (report.frames, report.unsettled, report.damaged_bytes),
         (5, 4, 0)
@@ -117,14 +126,14 @@ fn e04_a_frame_of_the_segments_former_life_is_never_read() {
     let fs = SimFs::default();
     let dir = Path::new("/");
     let first = Segment::create(&fs, dir, NUMBER, 4_096, Pages::Later).expect("made");
-    first.begin(40);
+    first.begin(40, 0);
     let mut offset = HEADER_BYTES;
     for (head, payload) in heads() {
         first.write(offset, head, &payload, PayloadSum::of(&payload));
         offset += first.bytes_of(offset);
     }
     let second = first.reuse(&fs, dir, NUMBER + 1).expect("renamed");
-    second.begin(50);
+    second.begin(50, 0);
     // As long as the first frame was: the former frames behind it stand where frames may stand.
     let head = Head {
         sequence: 50,
@@ -156,7 +165,7 @@ fn e04_a_payload_that_is_a_frame_is_not_taken_for_one() {
     let mut payload = Vec::new();
     map.read(HEADER_BYTES + 24, 24, &mut payload);
     let outer = Segment::create(&fs, dir, NUMBER + 7, 4_096, Pages::Later).expect("made");
-    outer.begin(1);
+    outer.begin(1, 0);
     let head = Head {
         sequence: 1,
         kind: 9,

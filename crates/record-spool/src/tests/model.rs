@@ -85,6 +85,7 @@ impl Model {
             max_bytes: 32 << 10,
             spares: 1,
             durability,
+            ..SpoolOptions::default()
         };
         let (core, lock) = open_core(&shared, Path::new(DIR), options).expect("started");
         Self {

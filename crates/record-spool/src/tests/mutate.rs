@@ -166,7 +166,7 @@ fn recover(dir: &Path) -> (Vec<Frame>, u64, Vec<PathBuf>) {
         all.extend(frames);
     }
     let segments = leftover.damage().segments;
-    let finished = leftover.finish().expect("finished");
+    let finished = leftover.finish(crate::Blank::Unused).expect("finished");
     assert_eq!(finished.unsettled, 0);
     (all, segments, finished.moved_aside)
 }

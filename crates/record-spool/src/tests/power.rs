@@ -92,6 +92,7 @@ fn options(durability: Durability) -> SpoolOptions {
         max_bytes: 48 << 10,
         spares: 1,
         durability,
+        ..SpoolOptions::default()
     }
 }
 
@@ -291,7 +292,7 @@ fn take_over(fs: &SimFs, rng: &mut Rng, done: &mut Vec<u64>) {
             return;
         }
     }
-    let _ = leftover.finish();
+    let _ = leftover.finish(crate::Blank::Unused);
 }
 
 /// Everything that is found, each once.

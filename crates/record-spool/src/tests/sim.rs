@@ -359,6 +359,10 @@ impl Fs for SimFs {
         Ok(())
     }
 
+    fn exists(&self, path: &Path) -> bool {
+        self.world().names.contains_key(path)
+    }
+
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.operate()?;
