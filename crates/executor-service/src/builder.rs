@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use executor_core::ports::{Session, Store};
 use executor_core::{
-    BlockingPool, Clock, Durability, Redact, Redactor, RunOptions, Runner, SystemClock,
+    BlockingPool, Clock, Durability, Redact, Redactor, RunOptions, Runner, StoreError, StoreFault,
+    SystemClock,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -109,24 +110,40 @@ impl Builder {
             self.store.sync_commits();
         }
         let spool = Unused(self.make_spool(&session, &vitals));
-        if self.config.wait_for_store || spool.0.is_none() {
-            self.open_session(&session).await?;
-        }
+        let is_open = if self.config.wait_for_store || spool.0.is_none() {
+            self.open_session(&session, spool.0.as_deref()).await?
+        } else {
+            false
+        };
         let spooling = spool.into_use();
         Ok(CommandExecutor::new(
-            self.assemble(session, vitals, spooling),
+            self.assemble(session, vitals, spooling, is_open),
         ))
     }
 
-    async fn open_session(&self, session: &Arc<Session>) -> Result<(), StartError> {
+    /// `false` if the store has no room for it: with a spool, records need none of the store's, and the spool gives
+    /// back what it can.
+    async fn open_session(
+        &self,
+        session: &Arc<Session>,
+        spooling: Option<&Spooling>,
+    ) -> Result<bool, StartError> {
         let within = self.config.startup_timeout;
         let mut last = None;
+        let has_no_space = |error: &StoreError| {
+            let is_it = error.fault == StoreFault::NoSpace;
+            spooling
+                .filter(|_| is_it)
+                .map(Spooling::release_spares)
+                .is_some()
+        };
         let opened = {
-            let opening = session::open(self.store.as_ref(), session, &mut last);
+            let opening = session::open(self.store.as_ref(), session, &mut last, has_no_space);
             timeout(within, opening).await
         };
         match opened {
-            Ok(opened) => opened.map_err(StartError::Store),
+            Ok(Err(error)) if spooling.is_some() && error.fault == StoreFault::NoSpace => Ok(false),
+            Ok(opened) => opened.map(|()| true).map_err(StartError::Store),
             Err(_) => Err(StartError::Timeout { within, last }),
         }
     }
@@ -144,7 +161,8 @@ impl Builder {
         let root = self.spool_root()?;
         let (max_bytes, durability) = (self.config.spool_max_bytes, self.config.durability);
         let is_beside = self.config.spool == SpoolPlace::Beside;
-        match Spooling::create(&root, is_beside, session, max_bytes, durability) {
+        let mode = self.config.file_mode & 0o666;
+        match Spooling::create(&root, is_beside, session, max_bytes, durability, mode) {
             Ok(spooling) => Some(Arc::new(spooling)),
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -167,6 +185,7 @@ impl Builder {
         session: Arc<Session>,
         vitals: Arc<Vitals>,
         spooling: Option<Arc<Spooling>>,
+        is_open: bool,
     ) -> Service {
         let spool_root = self.spool_root();
         let Self {
@@ -245,7 +264,7 @@ impl Builder {
             let (intake, vitals) = (Arc::clone(&intake), Arc::clone(&vitals));
             tasks.add(&starter, Metering { intake, vitals });
         }
-        if !config.wait_for_store && has_spool {
+        if !is_open && has_spool {
             let (store, session) = (Arc::clone(&store), Arc::clone(&session));
             tasks.add(&starter, Opening { store, session });
         }
@@ -261,6 +280,7 @@ impl Builder {
                     clock: Arc::clone(&clock),
                     vitals: Arc::clone(&vitals),
                     batch_max: config.batch_max,
+                    patience: None,
                     recovering: recovering.clone(),
                 },
             );

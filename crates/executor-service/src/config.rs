@@ -93,6 +93,9 @@ pub struct Config {
     pub spool: SpoolPlace,
     /// How many bytes the spool may take. Default 1 GiB; 32 MiB at least.
     pub spool_max_bytes: u64,
+    /// The mode of the files of the spool, as `chmod` takes it: of directories whoever may read may search too.
+    /// Default `0o600`, their owner alone. What is there already keeps the mode that it has.
+    pub file_mode: u32,
     /// What a record survives once its execution has returned. Default the process. At the level `power`
     /// [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits until it holds.
     #[cfg_attr(feature = "serde", serde(with = "DurabilityWord"))]
@@ -157,6 +160,7 @@ impl Default for Config {
             record_framework: Recording::All,
             spool: SpoolPlace::Beside,
             spool_max_bytes: 1 << 30,
+            file_mode: 0o600,
             durability: Durability::Process,
             wait_for_store: true,
             completions_max: 1_024,

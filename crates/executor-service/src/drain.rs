@@ -230,6 +230,7 @@ impl Drain {
         // The ledger first: whoever listens to the log may panic.
         parcel.settle(fates);
         self.tools.vitals.store_answered();
+        self.tools.intake.mind_space(None);
         let pairs = || batch.records.iter().zip(fates);
         let is_stored = |fate: &Fate| !matches!(fate, Fate::SetAside { .. });
         let stored = pairs().filter(|(_, fate)| is_stored(fate));
@@ -242,24 +243,19 @@ impl Drain {
 
     fn failed(&mut self, mut parcel: Parcel, error: &StoreError) {
         parcel.failed(error.answered);
-        let cause = error.source.to_string();
         let now = self.tools.clock.now();
-        self.tools.vitals.store_failed(now.wall, cause.clone());
+        self.tools.vitals.store_failed(now.wall, error);
+        self.tools.intake.mind_space(Some(error));
         let records = parcel.batch().records.len();
         let given_up = self.reason_to_give_up(&parcel, error);
         let deferred = given_up.is_none() && parcel.defer(self.deferred_max());
-        let error: &dyn std::error::Error = error;
         if deferred {
             let delay = self.delay_after(parcel.load().failures);
             self.retries.push(parcel, now.monotonic + delay);
-            tracing::warn!(
-                error,
-                cause,
-                records,
-                ?delay,
-                "records wait for another try"
-            );
+            tracing::debug!(records, ?delay, "a batch waits for another try");
         } else {
+            let cause = error.source.to_string();
+            let error: &dyn std::error::Error = error;
             let reason = given_up.unwrap_or(DropReason::Exhausted);
             parcel.give_up(reason);
             let (regression, reason) = (regression(reason), reason.as_str());

@@ -1,7 +1,9 @@
 //! Looking at spools from outside, for the command line: what is in them, and handing it to a store.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use executor_core::ports::{Session, SessionEnd, Store};
 use executor_core::{Clock, ExecutionRecord, Ledger, SystemClock};
@@ -10,9 +12,10 @@ use tokio::sync::watch;
 
 use crate::codec;
 use crate::intake::{Intake, Limits};
+use crate::reckoning::{Found, Noted, reckon};
 use crate::recording::Policy;
-use crate::recovery::{Recovery, Unfinished, directories};
-use crate::spooling::{kind, ledger_of, page_of};
+use crate::recovery::{Recovery, Unfinished, directories, is_ours};
+use crate::spooling::{kind, noted_of, page_of};
 use crate::vitals::Vitals;
 
 pub use record_spool::{Entry, SegmentReport, dump, fsck};
@@ -66,7 +69,7 @@ pub fn owner(dir: &Path) -> Result<Option<(Session, Ledger)>, SpoolError> {
     let page = Page::read(&page_of(dir))?;
     Ok(page.and_then(|(note, counters)| {
         let session = codec::read_session(&note).ok()?;
-        Some((session, ledger_of(&counters)))
+        Some((session, noted_of(&counters).ledger()))
     }))
 }
 
@@ -76,15 +79,62 @@ pub fn owner(dir: &Path) -> Result<Option<(Session, Ledger)>, SpoolError> {
 ///
 /// The directory cannot be read.
 pub fn spools(dir: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
-    let is_segment = |entry: std::fs::DirEntry| {
-        let path = entry.path();
-        path.extension()
-            .is_some_and(|extension| extension == "spool")
-    };
-    if std::fs::read_dir(dir)?.flatten().any(is_segment) {
+    let found = directories(dir)?;
+    if found.is_empty() && is_ours(dir) {
         return Ok(vec![dir.to_owned()]);
     }
-    directories(dir)
+    Ok(found)
+}
+
+/// How many records were put into a spool that are neither in it nor known to have come to an end; `None` where its
+/// counters do not tell. Of a living process it may be told of fewer than there are, never of more.
+///
+/// # Errors
+///
+/// The spool cannot be read.
+pub fn missing(dir: &Path) -> Result<Option<u64>, SpoolError> {
+    let Some(before) = noted(dir)? else {
+        return Ok(None);
+    };
+    let (mut appended, mut unsettled) = (0, HashSet::new());
+    let mut in_segment = 0;
+    dump(dir, |segment, entry| match entry {
+        None => {
+            in_segment = segment.records_before.unwrap_or(0);
+        }
+        Some(Entry::Frame {
+            sequence,
+            kind,
+            pinned,
+            copied,
+            settled,
+            ..
+        }) => {
+            in_segment += u64::from(!pinned && !copied && segment.records_before.is_some());
+            appended = appended.max(in_segment);
+            if kind == kind::RECORD && !settled {
+                unsettled.insert(sequence);
+            }
+        }
+        Some(Entry::Damage { .. }) => {}
+    })?;
+    // What has come to its end meanwhile is counted by now.
+    let Some(after) = noted(dir)? else {
+        return Ok(None);
+    };
+    let mut counted = after.ledger();
+    counted.stored += unsettled.len() as u64;
+    let found = Found {
+        appended,
+        damaged: 0,
+    };
+    let is_whole = before.is_whole() && after.is_whole();
+    Ok(is_whole.then(|| reckon(&before, found, counted).damaged))
+}
+
+fn noted(dir: &Path) -> Result<Option<Noted>, SpoolError> {
+    let page = Page::read(&page_of(dir))?;
+    Ok(page.map(|(_, counters)| noted_of(&counters)))
 }
 
 /// What a replay did.
@@ -99,8 +149,8 @@ pub struct Replayed {
     pub ledger: Ledger,
 }
 
-/// Hands what dead processes left below `dir` to a store, as the next start would. Waits for as long as
-/// the store is away. Idempotent.
+/// Hands what dead processes left below `dir` to a store, as the next start would. A store that is away is waited
+/// for, `patience` at each step. Idempotent.
 ///
 /// # Errors
 ///
@@ -109,7 +159,11 @@ pub struct Replayed {
 /// # Cancel safety
 ///
 /// Dropping the future leaves the rest for another time.
-pub async fn replay(store: impl Store, dir: &Path) -> Result<Replayed, ReplayError> {
+pub async fn replay(
+    store: impl Store,
+    dir: &Path,
+    patience: Duration,
+) -> Result<Replayed, ReplayError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let limits = Limits {
         queue_max: 1,
@@ -127,6 +181,7 @@ pub async fn replay(store: impl Store, dir: &Path) -> Result<Replayed, ReplayErr
         clock,
         vitals: Arc::<Vitals>::default(),
         batch_max: 1_000,
+        patience: Some(patience),
         recovering: watch::Sender::new(true),
     };
     let mut replayed = Replayed::default();
@@ -136,6 +191,7 @@ pub async fn replay(store: impl Store, dir: &Path) -> Result<Replayed, ReplayErr
             Ok(false) => replayed.alive += 1,
             Err(Unfinished::Closed) => break,
             Err(Unfinished::Spool(error)) => return Err(error.into()),
+            Err(Unfinished::Away(error)) => return Err(ReplayError::Away(error)),
             Err(Unfinished::Refused(error)) => return Err(ReplayError::Refused(error)),
         }
     }
@@ -155,6 +211,9 @@ pub enum ReplayError {
     /// A spool cannot be read, or not be removed.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// The store was away for as long as it was waited for. What was not stored is still there.
+    #[error("the store takes nothing; what is left waits in the spool")]
+    Away(#[source] executor_core::StoreError),
     /// The store refuses to know of a session's end, or of what was lost of it.
     #[error("the store refuses the end of an earlier session")]
     Refused(#[source] executor_core::StoreError),

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use executor_core::ports::Gap;
 use executor_core::time::Moment;
-use executor_core::{Clock, DropReason, ExecutionRecord, Fate, Ledger, SessionId, Subject};
+use executor_core::{
+    Clock, DropReason, ExecutionRecord, Fate, Ledger, SessionId, StoreError, StoreFault, Subject,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -322,6 +324,18 @@ impl Intake {
     /// Episodes that the store does not know yet.
     pub(crate) fn unwritten_gaps(&self, session: SessionId) -> Vec<Gap> {
         self.state().losses.unwritten(session)
+    }
+
+    /// A store whose disk is full gets the space of the spool's spares, until it answers again.
+    pub(crate) fn mind_space(&self, failed: Option<&StoreError>) {
+        let Some(spooling) = &self.spooling else {
+            return;
+        };
+        match failed.map(|error| error.fault) {
+            None => spooling.keep_spares(),
+            Some(StoreFault::NoSpace) => spooling.release_spares(),
+            Some(StoreFault::Other | StoreFault::Damaged) => {}
+        }
     }
 
     /// Where records survive the process, if anywhere.

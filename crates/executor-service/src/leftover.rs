@@ -4,35 +4,35 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use executor_core::ports::{Fate, Gap, Session, SessionEnd};
 use executor_core::time::Moment;
 use executor_core::{DropReason, ExecutionId, ExecutionRecord, Ledger, Status, Timestamp};
-use record_spool::{Frame, Leftover, Page, Position, SpoolError};
+use record_spool::{Blank, Frame, Leftover, Page, Position, SpoolError};
 
 use crate::codec::{self, Start};
 use crate::losses::Losses;
-use crate::spooling::{heartbeat_of, kind, ledger_of, note_on, page_of, told_of};
-
-/// So many of each reason, in the order of [`DropReason::ALL`].
-type Counts = [u64; DropReason::ALL.len()];
+use crate::reckoning::{Counts, Found, Noted, Reckoned, reckon};
+use crate::spooling::{kind, note_on, noted_of, page_of};
 
 /// So many bytes of payloads are read at once.
 const READ_BYTES: usize = 4 << 20;
+
+/// A clock may have been set back so far since a sign of life.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(86_400);
 
 pub(crate) struct Left {
     leftover: Leftover,
     page_path: PathBuf,
     page: Option<Page>,
     session: Arc<Session>,
-    /// As the process left it; `spooled` goes down as its records come to their ends.
+    noted: Noted,
+    /// As the process left it, and with the ends that were counted since.
     ledger: Ledger,
     /// What had begun and was not ended, as far as it was read.
     starts: HashMap<ExecutionId, (Position, Start)>,
     end: Option<(Position, SessionEnd)>,
-    /// Records that came to an end here.
-    ended: u64,
-    malformed: u64,
     losses: Losses,
     /// What the dead process gave up, and how much of that the store knew of, by reason.
     dropped_then: Counts,
@@ -52,7 +52,7 @@ pub(crate) struct Piece {
 
 impl Left {
     /// Takes a directory over; `None` if its process is alive, or if it never came to its first record.
-    pub(crate) fn open(dir: &Path) -> Result<Option<Self>, SpoolError> {
+    pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Option<Self>, SpoolError> {
         let Some(leftover) = Leftover::open(dir)? else {
             return Ok(None);
         };
@@ -62,23 +62,29 @@ impl Left {
             let session = codec::read_session(&note).ok()?;
             Some((session, counters))
         });
-        let (session, counters) = noted.unwrap_or_else(|| (unknown_session(dir), Vec::new()));
+        let (session, noted) = match noted {
+            Some((session, counters)) => (session, noted_of(&counters)),
+            None => (unknown_session(dir), Noted::default()),
+        };
         Ok(Some(Self {
             leftover,
             page: Page::open(&page_path)?,
             page_path,
             session: Arc::new(session),
-            ledger: ledger_of(&counters),
-            dropped_then: ledger_of(&counters).dropped,
-            told_then: told_of(&counters),
+            ledger: noted.ledger(),
+            dropped_then: noted.ledger().dropped,
+            told_then: noted.told(),
+            // One that is far ahead was damaged, in a format that does not notice that.
+            alive_at: noted
+                .heartbeat
+                .filter(|at| *at <= now.saturating_add(CLOCKS_DIFFER))
+                .unwrap_or(Timestamp::from_micros(0)),
+            noted,
             starts: HashMap::new(),
             end: None,
-            ended: 0,
-            malformed: 0,
             losses: Losses::default(),
             to_settle: Vec::new(),
             is_at_end: false,
-            alive_at: heartbeat_of(&counters),
         }))
     }
 
@@ -127,12 +133,18 @@ impl Left {
             }
             _ => Err(codec::Malformed::Value("kind")),
         };
-        if let Err(error) = read {
-            tracing::error!(%error, "REGRESSION: something spooled cannot be read");
-            self.malformed += u64::from(frame.kind == kind::RECORD);
-            self.leftover.settle(&[position])?;
+        match read {
+            Ok(()) => Ok(()),
+            // Written by a newer version, which knows what to do with it.
+            Err(codec::Malformed::Version(found)) => Err(SpoolError::Version {
+                path: self.page_path.with_extension(""),
+                found: found.into(),
+            }),
+            Err(error) => {
+                tracing::error!(%error, "REGRESSION: something spooled cannot be read");
+                self.leftover.settle(&[position])
+            }
         }
-        Ok(())
     }
 
     /// What ran then: until the last sign of life at least, or one that ran for days would be a row that
@@ -152,12 +164,11 @@ impl Left {
 
     /// These have come to their ends. Marked in their files: the next process does not see them.
     pub(crate) fn settle(&mut self, positions: &[Position]) -> Result<(), SpoolError> {
-        self.leftover.settle(positions)?;
-        self.note();
-        Ok(())
+        self.leftover.settle(positions)
     }
 
-    /// Counts a piece's ends in the session's ledger. Returns how many rows there are now that this
+    /// Counts a piece's ends in the session's ledger, and notes them before any of them is marked: see
+    /// [`reckoning`](crate::reckoning). Returns how many rows there are now that this
     /// process took over, and what was dropped.
     pub(crate) fn count(
         &mut self,
@@ -179,35 +190,20 @@ impl Left {
                     dropped.push((*reason, 1));
                 }
             }
-            self.ended += u64::from(was_offered);
             self.ledger.recovered += u64::from(!was_offered);
         }
         self.ledger.stored += stored;
+        self.note();
         (stored, dropped)
     }
 
-    /// The session's ledger now that everything was read. What the page counts and nothing tells of was
-    /// settled by a process that died while it took this over, unless there is damage. And a process may
-    /// die between a frame and its count.
-    pub(crate) fn ledger(&self) -> Ledger {
-        let mut ledger = self.ledger;
-        let damaged = self.damaged();
-        ledger.offered += self.ended.saturating_sub(self.ledger.spooled);
-        ledger.stored += self.missing() - damaged;
-        ledger.spooled = 0;
-        ledger.add_dropped(DropReason::Damaged, damaged);
-        ledger
-    }
-
-    /// Records that were offered and are not to be found here.
-    fn missing(&self) -> u64 {
-        self.ledger.spooled.saturating_sub(self.ended)
-    }
-
-    /// Those of them that are lost.
-    pub(crate) fn damaged(&self) -> u64 {
-        let frames = self.leftover.damage().frames + self.malformed;
-        self.missing().min(frames)
+    /// How the session's ledger comes out, now that everything was read.
+    pub(crate) fn reckon(&self) -> Reckoned {
+        let found = Found {
+            appended: self.leftover.records_appended(),
+            damaged: self.leftover.damage().frames,
+        };
+        reckon(&self.noted, found, self.ledger)
     }
 
     /// Rows of the losses that the store does not know of yet.
@@ -234,7 +230,7 @@ impl Left {
 
     /// Notes what is missing in the end.
     pub(crate) fn note_missing(&mut self, now: Moment) {
-        let damaged = self.damaged();
+        let damaged = self.reckon().damaged;
         self.losses.note_some(DropReason::Damaged, damaged, now);
         for reason in DropReason::ALL {
             let (dropped, told) = (
@@ -257,7 +253,13 @@ impl Left {
         let rest: Vec<Position> = self.to_settle.drain(..).chain(ends).collect();
         self.leftover.settle(&rest)?;
         let damage = self.leftover.damage();
-        let finished = self.leftover.finish()?;
+        // More is missing than what is damaged to be seen: then it stood where nothing stands any more.
+        let blank = if self.reckon().damaged > damage.frames {
+            Blank::Damaged
+        } else {
+            Blank::Unused
+        };
+        let finished = self.leftover.finish(blank)?;
         for path in &finished.moved_aside {
             let (frames, path) = (damage.frames, path.display());
             tracing::error!(frames, %path, "a damaged file of the spool was moved aside");

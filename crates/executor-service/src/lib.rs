@@ -57,6 +57,8 @@ pub mod registration;
 
 mod session;
 
+mod reckoning;
+
 mod leftover;
 
 mod recovery;

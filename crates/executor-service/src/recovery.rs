@@ -2,19 +2,22 @@
 //! sessions it belongs to. Every step may be repeated, so a process that dies in the middle of it leaves
 //! the rest to the next one.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Batch, Fate, Store, StoreError, StoreFuture};
 use executor_core::{Clock, DropReason, ErrorClass};
-use record_spool::SpoolError;
+use record_spool::{Page, SpoolError, is_spool};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::drain::say_what_was_set_aside;
 use crate::guarded::guarded;
 use crate::intake::Intake;
 use crate::leftover::{Left, Piece};
+use crate::reckoning::Reckoned;
 use crate::retry::{delay_after, with_jitter};
 use crate::spooling::page_of;
 use crate::supervise::{Fault, Supervised};
@@ -28,6 +31,9 @@ pub(crate) enum Unfinished {
     /// The store refuses to know of the session's end, or of what was lost.
     #[error("the store refuses it")]
     Refused(#[source] StoreError),
+    /// The store was away for longer than is waited for.
+    #[error("the store does not answer")]
+    Away(#[source] StoreError),
     /// The service ends.
     #[error("the store was closed")]
     Closed,
@@ -43,6 +49,8 @@ pub(crate) struct Recovery {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) batch_max: usize,
+    /// How long a store that is away is waited for; `None` for as long as it takes.
+    pub(crate) patience: Option<Duration>,
     /// Holds the drain back while it is true.
     pub(crate) recovering: watch::Sender<bool>,
 }
@@ -75,15 +83,25 @@ pub(crate) fn directories(root: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let is_ours = |name: &str| uuid::Uuid::try_parse(name).is_ok();
-        let is_named = entry.file_name().to_str().is_some_and(is_ours);
-        if is_named && entry.file_type()?.is_dir() {
+        if is_named_as_session(&entry.file_name()) && is_ours(&entry.path()) {
             found.push(entry.path());
         }
     }
     // Sessions are named in the order of their starts.
     found.sort();
     Ok(found)
+}
+
+fn is_named_as_session(name: &OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|name| uuid::Uuid::try_parse(name).is_ok())
+}
+
+/// Whether something in a directory, or the page beside it, bears our mark. What does not is somebody else's.
+pub(crate) fn is_ours(dir: &Path) -> bool {
+    let is_directory = std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
+    let has_page = || matches!(Page::read(&page_of(dir)), Ok(Some(_)));
+    is_directory && (is_spool(dir) || has_page())
 }
 
 impl Recovery {
@@ -107,7 +125,8 @@ impl Recovery {
     /// `false` if its process is alive.
     pub(crate) async fn take_over(&self, dir: PathBuf) -> Result<bool, Unfinished> {
         let max = self.batch_max;
-        let opened = blocking(move || Left::open(&dir)).await?;
+        let now = self.clock.now().wall;
+        let opened = blocking(move || Left::open(&dir, now)).await?;
         let Some(mut left) = opened else {
             return Ok(false);
         };
@@ -127,7 +146,15 @@ impl Recovery {
             self.store_piece(&mut left, piece).await?;
         }
         self.end_session(&mut left).await?;
-        let (session, damaged) = (left.session().id, left.damaged());
+        let session = left.session().id;
+        let Reckoned {
+            damaged,
+            is_rebuilt,
+            ..
+        } = left.reckon();
+        if is_rebuilt {
+            tracing::error!(session.id = %session, "the counters of an earlier session were damaged; its ledger was rebuilt from what can be counted");
+        }
         if damaged > 0 {
             self.intake.recovered(0, &[(DropReason::Damaged, damaged)]);
         }
@@ -172,7 +199,7 @@ impl Recovery {
             records: Vec::new(),
         });
         self.persist(&nothing).await?;
-        let (session, ledger) = (left.session().id, left.ledger());
+        let (session, ledger) = (left.session().id, left.reckon().ledger);
         let ended = match left.end() {
             Some(mut end) => {
                 end.ledger = ledger;
@@ -206,6 +233,14 @@ impl Recovery {
         Ok(())
     }
 
+    /// Later than any program runs, if it waits for as long as it takes.
+    fn give_up_at(&self) -> Instant {
+        let patience = self
+            .patience
+            .unwrap_or(Duration::from_secs(100 * 365 * 86_400));
+        self.clock.monotonic() + patience
+    }
+
     /// Asks until the store answers, with rests in between: nothing else depends on this. What it
     /// answers may be an error that asking again does not change.
     async fn until_it_holds<'s, T>(
@@ -214,19 +249,23 @@ impl Recovery {
         mut ask: impl FnMut() -> StoreFuture<'s, T>,
     ) -> Result<Result<T, StoreError>, Unfinished> {
         let mut failures = 0;
+        let give_up_at = self.give_up_at();
         loop {
             match guarded(operation, &mut ask).await {
                 Err(error) if error.class == ErrorClass::Closed => return Err(Unfinished::Closed),
                 Err(error) if error.class == ErrorClass::Transient => {
                     failures += 1;
                     let now = self.clock.now().wall;
-                    self.vitals.store_failed(now, error.source.to_string());
-                    let rest: Duration = with_jitter(delay_after(failures));
-                    tracing::warn!(cause = %error.source, ?rest, "what was left waits for the store");
-                    tokio::time::sleep(rest).await;
+                    self.vitals.store_failed(now, &error);
+                    self.intake.mind_space(Some(&error));
+                    if self.clock.monotonic() >= give_up_at {
+                        return Err(Unfinished::Away(error));
+                    }
+                    tokio::time::sleep(with_jitter(delay_after(failures))).await;
                 }
                 answer => {
                     self.vitals.store_answered();
+                    self.intake.mind_space(None);
                     return Ok(answer);
                 }
             }
@@ -258,11 +297,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 fn remove_orphaned_pages(root: &Path) {
     let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
     for path in entries.map(|entry| entry.path()) {
-        let is_page = path
-            .extension()
-            .is_some_and(|extension| extension == "page");
         let dir = path.with_extension("");
-        if is_page && !dir.exists() && page_of(&dir) == path {
+        let is_named = dir.file_name().is_some_and(is_named_as_session) && page_of(&dir) == path;
+        // Opened only if it may be one: something else is not even read.
+        if is_named && !dir.exists() && matches!(Page::read(&path), Ok(Some(_))) {
             let _ = std::fs::remove_file(path);
         }
     }

@@ -26,16 +26,20 @@ pub(crate) fn new(clock: &dyn Clock) -> Session {
 }
 
 /// Opens the session, asking again while the store is away, and ends those of dead processes.
-/// Returns only when it is open or can never be; the caller sets the time limit and finds in
-/// `last` why it was not open until then.
+/// Returns only when it is open, can never be, or need not be by what `may_wait` says of a failure; the caller sets
+/// the time limit and finds in `last` why it was not open until then.
 pub(crate) async fn open(
     store: &dyn Store,
     session: &Arc<Session>,
     last: &mut Option<StoreError>,
+    may_wait: impl Fn(&StoreError) -> bool,
 ) -> Result<(), StoreError> {
     loop {
         match open_once(store, session).await {
             Err(error) if error.class == ErrorClass::Transient => {
+                if may_wait(&error) {
+                    return Err(error);
+                }
                 *last = Some(error);
                 tokio::time::sleep(START_RETRY).await;
             }
@@ -84,11 +88,7 @@ impl Keeper {
         });
         match beat.await {
             Ok(()) => self.vitals.store_answered(),
-            Err(error) => {
-                let cause = error.source.to_string();
-                self.vitals.store_failed(at, cause.clone());
-                tracing::debug!(cause, "no heartbeat");
-            }
+            Err(error) => self.vitals.store_failed(at, &error),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Supervised for Opening {
     const NAME: &'static str = "opening";
 
     async fn run(&mut self) -> Result<(), Fault> {
-        let opened = open(self.store.as_ref(), &self.session, &mut None).await;
+        let opened = open(self.store.as_ref(), &self.session, &mut None, |_| false).await;
         opened.map_err(|error| Fault(error.source.to_string()))
     }
 }

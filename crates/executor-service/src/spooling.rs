@@ -16,6 +16,7 @@ use record_spool::{
 use tokio::sync::oneshot;
 
 use crate::codec::{self, sheet::Sheet};
+use crate::reckoning::{Counts, Noted};
 
 /// What a frame is.
 pub(crate) mod kind {
@@ -82,10 +83,12 @@ impl Spooling {
         session: &Session,
         max_bytes: u64,
         durability: Durability,
+        file_mode: u32,
     ) -> Result<Self, SpoolError> {
         let options = SpoolOptions {
             max_bytes,
             durability: level_of(durability),
+            file_mode,
             ..SpoolOptions::default()
         };
         let (dir, page_path) = paths(root, session.id);
@@ -96,7 +99,8 @@ impl Spooling {
             }
             created => created?,
         };
-        let page = Page::create(&page_path, &codec::write_session(session))?;
+        let note = codec::write_session(session);
+        let page = Page::create_with(&page_path, &note, file_mode)?;
         page.set(DURABILITY, durability as u64 + 1);
         let pinned = spool.pin(kind::SESSION, &[]).ok();
         Ok(Self {
@@ -156,6 +160,16 @@ impl Spooling {
         self.spool.settle(positions);
     }
 
+    /// Gives space back that somebody else needs more.
+    pub(crate) fn release_spares(&self) {
+        self.spool.release_spares();
+    }
+
+    /// Keeps spare space again.
+    pub(crate) fn keep_spares(&self) {
+        self.spool.keep_spares();
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         self.spool.usage()
     }
@@ -173,7 +187,7 @@ impl Spooling {
     }
 
     /// Puts the counts where they outlive the process.
-    pub(crate) fn note(&self, ledger: &Ledger, told: [u64; DropReason::ALL.len()]) {
+    pub(crate) fn note(&self, ledger: &Ledger, told: Counts) {
         note_on(&self.page, ledger, told);
     }
 
@@ -184,8 +198,8 @@ impl Spooling {
 
     /// Puts a sign of life there.
     pub(crate) fn beat(&self, at: Timestamp) {
-        let micros = u64::try_from(at.as_micros()).unwrap_or(0);
-        self.page.set(HEARTBEAT, micros);
+        let millis = u64::try_from(at.as_micros() / 1_000).unwrap_or(0);
+        self.page.set(HEARTBEAT_MS, millis);
     }
 
     /// Leaves word of the session's end, for as long as the store does not know of it.
@@ -245,13 +259,24 @@ impl Spooling {
 
 /// The counter that changes with each record.
 const OFFERED: usize = 0;
+const RECOVERED: usize = 1;
+const STORED: usize = 2;
+const FILTERED: usize = 3;
+/// The first of those of losses, in the order of [`DropReason::ALL`].
+const DROPPED: usize = 4;
+/// The first of those of losses that the store knows of.
+const TOLD: usize = DROPPED + DropReason::ALL.len();
 
 /// The counter after all counts, set once: 0 if the level is not known, else one more than its place in
 /// [`Durability::ALL`].
-const DURABILITY: usize = 4 + 2 * DropReason::ALL.len();
+const DURABILITY: usize = TOLD + DropReason::ALL.len();
 
-/// The counter after that: when the process gave its last sign of life, in microseconds; 0 before the first.
-const HEARTBEAT: usize = DURABILITY + 1;
+/// The counter after that: when the process gave its last sign of life, in microseconds, as earlier versions wrote
+/// it; 0 before the first.
+const HEARTBEAT_US: usize = DURABILITY + 1;
+
+/// The counter after that: the same in milliseconds.
+const HEARTBEAT_MS: usize = HEARTBEAT_US + 1;
 
 const fn level_of(durability: Durability) -> record_spool::Durability {
     match durability {
@@ -262,53 +287,38 @@ const fn level_of(durability: Durability) -> record_spool::Durability {
     }
 }
 
-/// Puts the counts of a ledger on a page, and how many losses of each reason the store knows of.
-pub(crate) fn note_on(page: &Page, ledger: &Ledger, told: [u64; DropReason::ALL.len()]) {
-    let counts = [
-        ledger.offered,
-        ledger.recovered,
-        ledger.stored,
-        ledger.filtered,
-    ];
-    let counts = counts.into_iter().chain(ledger.dropped).chain(told);
-    for (counter, count) in counts.enumerate() {
+/// Puts the counts of a ledger on a page, and how many losses of each reason the store knows of. The ends first: a
+/// process that dies in between has not counted what no end was counted of.
+pub(crate) fn note_on(page: &Page, ledger: &Ledger, told: Counts) {
+    page.set(STORED, ledger.stored);
+    page.set(FILTERED, ledger.filtered);
+    let counts = ledger.dropped.into_iter().chain(told);
+    for (counter, count) in (DROPPED..).zip(counts) {
         page.set(counter, count);
     }
+    page.set(RECOVERED, ledger.recovered);
+    page.set(OFFERED, ledger.offered);
 }
 
-/// The ledger that a page tells of: what is not accounted for is spooled.
-pub(crate) fn ledger_of(counters: &[u64]) -> Ledger {
-    let count = |counter: usize| counters.get(counter).copied().unwrap_or(0);
-    let mut ledger = Ledger {
+/// What a page tells.
+pub(crate) fn noted_of(counters: &[Option<u64>]) -> Noted {
+    let count = |counter: usize| counters.get(counter).copied().flatten();
+    let losses = |first: usize| DropReason::ALL.map(|reason| count(first + reason as usize));
+    let level = count(DURABILITY).and_then(|level| level.checked_sub(1));
+    let level = level.and_then(|level| usize::try_from(level).ok());
+    let in_ms = count(HEARTBEAT_MS).filter(|ms| *ms > 0);
+    let micros = in_ms
+        .map(|ms| ms.saturating_mul(1_000))
+        .or(count(HEARTBEAT_US));
+    let heartbeat = micros.and_then(|micros| i64::try_from(micros).ok());
+    Noted {
         offered: count(OFFERED),
-        recovered: count(1),
-        stored: count(2),
-        filtered: count(3),
-        ..Ledger::default()
-    };
-    for reason in DropReason::ALL {
-        ledger.add_dropped(reason, count(4 + reason as usize));
+        recovered: count(RECOVERED),
+        stored: count(STORED),
+        filtered: count(FILTERED),
+        dropped: losses(DROPPED),
+        told: losses(TOLD),
+        durability: level.and_then(|level| Durability::ALL.get(level).copied()),
+        heartbeat: heartbeat.map(Timestamp::from_micros),
     }
-    let level = count(DURABILITY)
-        .checked_sub(1)
-        .and_then(|level| usize::try_from(level).ok());
-    ledger.durability = level.and_then(|level| Durability::ALL.get(level).copied());
-    let ends = ledger.stored + ledger.filtered + ledger.total_dropped();
-    ledger.spooled = (ledger.offered + ledger.recovered).saturating_sub(ends);
-    ledger
-}
-
-/// The last sign of life that a page tells of; the epoch if there is none.
-pub(crate) fn heartbeat_of(counters: &[u64]) -> Timestamp {
-    let micros = counters.get(HEARTBEAT).copied().unwrap_or(0);
-    Timestamp::from_micros(i64::try_from(micros).unwrap_or(0))
-}
-
-/// How many losses of each reason the store knew of, as a page tells.
-pub(crate) fn told_of(counters: &[u64]) -> [u64; DropReason::ALL.len()] {
-    let told = 4 + DropReason::ALL.len();
-    DropReason::ALL.map(|reason| {
-        let counter = counters.get(told + reason as usize);
-        counter.copied().unwrap_or(0)
-    })
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use executor_core::Timestamp;
+use executor_core::{StoreError, StoreFault, Timestamp};
 
 /// How the executor is.
 ///
@@ -65,6 +65,8 @@ pub enum Degradation {
         since: Timestamp,
         /// What it said last.
         error: String,
+        /// What it suffers from, where that is known.
+        fault: StoreFault,
     },
     /// Records wait, and none has come to its end for ten seconds or more, though the store is not known to be
     /// away: whatever carries them to it is held up, or gone with its runtime.
@@ -111,7 +113,7 @@ pub enum Degradation {
 impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StoreUnavailable { since, error } => {
+            Self::StoreUnavailable { since, error, .. } => {
                 let since = shown(*since);
                 write!(f, "the store has taken nothing since {since:.0}: {error}")
             }
@@ -161,13 +163,24 @@ pub(crate) struct Vitals(Mutex<Facts>);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// Since when the store takes nothing, and what it said last.
-    store: Option<(Timestamp, String)>,
+    /// The store takes nothing.
+    outage: Option<Outage>,
     /// The first service that was given up; the first fault wins.
     failed: Option<(&'static str, String)>,
     restarts: u64,
     /// Why there is no spool, though there was to be one.
     no_spool: Option<String>,
+}
+
+/// A stretch of time in which the store takes nothing.
+#[derive(Clone, Debug)]
+struct Outage {
+    since: Timestamp,
+    /// What it said last.
+    error: String,
+    fault: StoreFault,
+    /// How many requests have failed.
+    failures: u64,
 }
 
 /// What is measured when somebody asks.
@@ -190,15 +203,35 @@ impl Vitals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The store did what it was asked. An outage that this ends is one line of the log.
     pub(crate) fn store_answered(&self) {
-        self.facts().store = None;
+        let ended = self.facts().outage.take();
+        if let Some(Outage { failures, .. }) = ended {
+            tracing::info!(failures, "the store takes requests again");
+        }
     }
 
-    /// The first failure of several says since when.
-    pub(crate) fn store_failed(&self, at: Timestamp, error: String) {
+    /// The first failure of several says since when, and is a line of the log; the others are counted.
+    pub(crate) fn store_failed(&self, at: Timestamp, error: &StoreError) {
+        let cause = error.source.to_string();
         let mut facts = self.facts();
-        let since = facts.store.take().map_or(at, |(since, _)| since);
-        facts.store = Some((since, error));
+        let before = facts.outage.take();
+        let begins = before.is_none();
+        facts.outage = Some(Outage {
+            since: before.as_ref().map_or(at, |outage| outage.since),
+            error: cause.clone(),
+            fault: error.fault,
+            failures: before.map_or(0, |outage| outage.failures) + 1,
+        });
+        drop(facts);
+        if begins {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(
+                error,
+                cause,
+                "the store does not take what it is asked to; records wait for another try"
+            );
+        }
     }
 
     pub(crate) fn service_failed(&self, service: &'static str, fault: &str, is_final: bool) {
@@ -222,7 +255,7 @@ impl Vitals {
 
     #[cfg(feature = "metrics")]
     pub(crate) fn store_is_available(&self) -> bool {
-        self.facts().store.is_none()
+        self.facts().outage.is_none()
     }
 
     pub(crate) fn restarts(&self) -> u64 {
@@ -242,9 +275,11 @@ fn judge(facts: Facts, measured: Measured) -> Health {
     let Measured {
         waiting, queue_max, ..
     } = measured;
-    let unavailable = facts
-        .store
-        .map(|(since, error)| Degradation::StoreUnavailable { since, error });
+    let unavailable = facts.outage.map(|outage| Degradation::StoreUnavailable {
+        since: outage.since,
+        error: outage.error,
+        fault: outage.fault,
+    });
     let stalled = measured.stalled.filter(|_| unavailable.is_none());
     let stalled = stalled.map(|since| Degradation::Stalled { since });
     let is_crowded = waiting >= queue_max - queue_max / 4;
@@ -298,8 +333,8 @@ mod tests {
         let vitals = Vitals::default();
         assert_eq!(vitals.health(FINE), Health::Healthy);
         let at = |micros| Timestamp::from_micros(micros);
-        vitals.store_failed(at(7), "locked".into());
-        vitals.store_failed(at(9), "full".into());
+        vitals.store_failed(at(7), &StoreError::unreachable("x", "locked"));
+        vitals.store_failed(at(9), &StoreError::unreachable("x", "full"));
         let measured = Measured {
             waiting: 750,
             lost_lately: 2,
@@ -314,7 +349,14 @@ mod tests {
         let (since, error) = (at(7), "full".to_owned());
         let said = "the store has taken nothing since 1970-01-01T00:00:00Z: full";
         assert_eq!(reasons[0].to_string(), said);
-        assert_eq!(reasons[0], Degradation::StoreUnavailable { since, error });
+        assert_eq!(
+            reasons[0],
+            Degradation::StoreUnavailable {
+                since,
+                error,
+                fault: StoreFault::Other
+            }
+        );
         assert_eq!(reasons.len(), 6, "{reasons:?}");
         vitals.store_answered();
         assert_eq!(vitals.health(FINE), Health::Healthy);

@@ -318,14 +318,17 @@ async fn a13_one_that_never_got_a_thread_says_so() {
     let fixture = Fixture::with(config).await;
     let (release, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
+    let (runs, has_begun) = mpsc::channel::<()>();
     let hangs = fixture
         .builder("hangs")
         .no_timeout()
         .blocking_handler(move |_| {
+            runs.send(()).unwrap();
             let _ = gate.lock().unwrap().recv();
         });
     let hangs = hangs.register().await.unwrap();
     let hung = fixture.executor.submit(hangs.invoke(event())).unwrap();
+    has_begun.recv().unwrap();
     let healthy = fixture
         .builder("healthy")
         .timeout(Duration::from_millis(100))

@@ -31,6 +31,7 @@ mod schedules;
 mod settings;
 mod spool;
 mod spool_damage;
+mod spool_rest;
 mod starving;
 mod submitted;
 mod supervision;
