@@ -101,8 +101,7 @@ pub enum Missed {
     Skip,
     /// However many there are, one run stands for all of them.
     RunOnce,
-    /// All of them run, at once: the job's overlap rule may well skip some, `Queued` and `Parallel` are
-    /// made for this.
+    /// All of them run, one after the other, whatever the job's overlap rule.
     RunAll {
         /// But no more than so many, the latest ones. 0 counts as 1.
         at_most: u32,
@@ -133,11 +132,13 @@ impl Schedule {
     /// When the wall clock of a time zone shows certain times: `cron("30 2 * * *", "Europe/Berlin")`.
     ///
     /// The line has five fields: minutes, hours, days of the month, months and days of the week (0 and 7
-    /// are Sunday), each a `*`, a list of numbers and ranges, or those with a step, such as `*/15`. Months
-    /// and days of the week have names too. A sixth field before them counts seconds, a seventh after them
-    /// years. `L` is the last day, `15W` the weekday nearest to the 15th, `FRI#2` the second Friday. Where
-    /// days of the month and of the week are both given either is enough; a `+` before those of the
-    /// week asks for both. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` stand for whole lines.
+    /// are Sunday), each a `*`, a list of numbers and ranges, or those with a step, such as `*/15`, which counts from
+    /// the field's least number. Months and days of the week have names too, in their own fields. They mean what
+    /// Debian's cron takes them to mean: where either field of days begins with `*` both must fit, else one of them.
+    /// A sixth field before them counts seconds, a seventh after them years, from 1970: `*/2` are the even ones. `L`
+    /// is the last day, `LW` the last weekday, `15W` the weekday nearest to the 15th, `FRI#2` the second Friday,
+    /// `5L` the last one. `@hourly`, `@daily` or `@midnight`, `@weekly`, `@monthly` and `@yearly` or `@annually`
+    /// stand for whole lines.
     ///
     /// The zone is named as in the IANA database, of which a copy is built in for machines without one.
     ///

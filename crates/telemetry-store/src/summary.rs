@@ -92,7 +92,9 @@ impl Figures {
     fn of(tally: &Tally) -> Self {
         let ran = tally.sketch.total();
         let micros = |us: u64| Duration::from_micros(us);
-        let percentile = |per_mille| micros(tally.sketch.per_mille(per_mille));
+        // A bucket's middle may lie beyond the longest that was seen.
+        let longest = tally.max_us.unsigned_abs();
+        let percentile = |per_mille| micros(tally.sketch.per_mille(per_mille).min(longest));
         Self {
             by_status: tally.by_status.map(i64::unsigned_abs),
             average: micros(tally.sum_us.unsigned_abs().checked_div(ran).unwrap_or(0)),

@@ -15,9 +15,10 @@ use crate::handle::JobHandle;
 /// So often at most a job's missed runs are logged.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// A run that is to begin now.
+/// Runs of a job that are to begin now, one after the other.
 pub(super) struct Due {
     pub(super) job: JobHandle,
+    pub(super) runs: usize,
 }
 
 /// What a look at the clock brings.
@@ -192,10 +193,12 @@ impl Book {
         let plan = entry.series.plan(entry.last, now);
         (entry.last, entry.next) = (plan.last, plan.next);
         entry.missed += plan.missed;
-        let begin = plan.runs.into_iter().map(|_| Due {
-            job: entry.job.clone(),
-        });
-        turn.begin.extend(begin);
+        if !plan.runs.is_empty() {
+            turn.begin.push(Due {
+                job: entry.job.clone(),
+                runs: plan.runs.len(),
+            });
+        }
         let unsaid = entry.unsaid(now);
         turn.missed
             .extend(unsaid.map(|missed| (Arc::clone(key), missed)));

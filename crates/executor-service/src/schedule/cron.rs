@@ -1,5 +1,7 @@
-//! What a cron line means in a time zone. Reading it, and finding the wall clock's times that fit, is
+//! What a cron line means in a time zone. Reading it is done in `fields`, finding the wall clock's times that fit is
 //! croner's work; which moments those are where the clock changes is decided here.
+
+mod fields;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,6 +15,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use super::error::ScheduleError;
+use fields::{FIELDS, Field, MONTHDAYS, WEEKDAYS};
 
 /// A cron line in a time zone.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,45 +27,16 @@ pub(super) struct Cron {
     is_fixed: bool,
 }
 
-/// What the fields are for, and what may stand in them.
-const FIELDS: [(&str, &str); 7] = [
-    (
-        "seconds",
-        "numbers from 0 to 59, such as 30, 0,30, 10-20 or */15",
-    ),
-    (
-        "minutes",
-        "numbers from 0 to 59, such as 30, 0,30, 10-20 or */15",
-    ),
-    (
-        "hours",
-        "numbers from 0 to 23, such as 7, 7,19, 8-17 or */2",
-    ),
-    (
-        "days of the month",
-        "numbers from 1 to 31, L for the last or 15W for the nearest weekday",
-    ),
-    (
-        "months",
-        "numbers from 1 to 12 or JAN to DEC, such as 6, 6-8 or */3",
-    ),
-    (
-        "days of the week",
-        "numbers from 0 to 7 or SUN to SAT, such as MON-FRI, FRI#2 or 5L",
-    ),
-    ("years", "numbers such as 2027 or 2027-2030"),
-];
-
 impl Cron {
     pub(super) fn parse(line: &str, time_zone: &str) -> Result<Self, ScheduleError> {
         let line = line.trim();
-        let pattern = parse(line)?;
+        let (pattern, is_fixed) = parse(line)?;
         let unknown = |_| ScheduleError::TimeZone {
             name: time_zone.to_owned(),
         };
         let cron = Self {
             line: Arc::from(line),
-            is_fixed: is_fixed(&pattern),
+            is_fixed,
             pattern,
             zone: TimeZone::get(time_zone).map_err(unknown)?,
         };
@@ -160,51 +134,68 @@ impl fmt::Debug for Cron {
     }
 }
 
-/// Whether nothing about the time of day begins with a star.
-fn is_fixed(pattern: &croner::Cron) -> bool {
-    let fields: Vec<&str> = pattern.pattern.as_str().split_whitespace().collect();
-    let of_the_day = if fields.len() == 5 { 2 } else { 3 };
-    let mut of_the_day = fields.iter().take(of_the_day);
-    of_the_day.all(|field| !field.starts_with('*'))
-}
+/// What stands for a whole line.
+const NICKNAMES: [(&str, &str); 7] = [
+    ("@yearly", "0 0 1 1 *"),
+    ("@annually", "0 0 1 1 *"),
+    ("@monthly", "0 0 1 * *"),
+    ("@weekly", "0 0 * * 0"),
+    ("@daily", "0 0 * * *"),
+    ("@midnight", "0 0 * * *"),
+    ("@hourly", "0 * * * *"),
+];
 
-fn parse(line: &str) -> Result<croner::Cron, ScheduleError> {
+/// The line as croner reads it, and whether it names times of day: that is, whether nothing about the time of day
+/// begins with a star.
+fn parse(line: &str) -> Result<(croner::Cron, bool), ScheduleError> {
+    if line.starts_with('@') {
+        let nickname = line.to_ascii_lowercase();
+        let known = NICKNAMES.iter().find(|(name, _)| *name == nickname);
+        return match known {
+            Some((_, whole)) => parse(whole),
+            None if nickname == "@reboot" => Err(ScheduleError::Reboot),
+            None => Err(ScheduleError::Nickname { line: line.into() }),
+        };
+    }
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let is_nickname = line.starts_with('@');
-    if !is_nickname && !(5..=7).contains(&fields.len()) {
+    if !(5..=7).contains(&fields.len()) {
         return Err(ScheduleError::Fields {
             line: line.to_owned(),
             given: fields.len(),
         });
     }
-    line.parse().map_err(|_: CronError| {
-        if is_nickname {
-            ScheduleError::Nickname { line: line.into() }
-        } else {
-            wrong_field(line, &fields)
-        }
-    })
+    let first = usize::from(fields.len() == 5);
+    let mut read = Vec::new();
+    for (place, field) in fields.iter().enumerate() {
+        let known = fields::read(field, &FIELDS[first + place]);
+        read.push(known.ok_or_else(|| wrong_field(line, field, &FIELDS[first + place]))?);
+    }
+    let (of_month, of_week) = (MONTHDAYS - first, WEEKDAYS - first);
+    // As in Debian's cron: where either begins with a star both must fit, else one of them.
+    if fields[of_month].starts_with('*') || fields[of_week].starts_with('*') {
+        read[of_week].insert(0, '+');
+    }
+    let is_fixed = fields
+        .iter()
+        .take(3 - first)
+        .all(|field| !field.starts_with('*'));
+    let canonical = read.join(" ");
+    match canonical.parse() {
+        Ok(pattern) => Ok((pattern, is_fixed)),
+        // It is told where: the parts were read one by one, so it is what they are together.
+        Err(_) => Err(wrong_field(line, fields[of_week], &FIELDS[WEEKDAYS])),
+    }
 }
 
-/// croner does not say which field it stumbled over: each is asked for alone.
-fn wrong_field(line: &str, fields: &[&str]) -> ScheduleError {
-    let first = if fields.len() == 5 { 1 } else { 0 };
-    let is_wrong = |place: usize| {
-        let mut alone = ["*"; 7];
-        alone[first + place] = fields[place];
-        alone.join(" ").parse::<croner::Cron>().is_err()
-    };
-    let place = (0..fields.len()).find(|place| is_wrong(*place));
-    let place = place.unwrap_or_default();
-    let (name, allowed) = FIELDS[first + place];
-    // The fields are parts of the line, so the distance between them is known.
-    let bytes = fields[place].as_ptr().addr() - line.as_ptr().addr();
+/// `field` is a part of the line, so where it stands is known.
+fn wrong_field(line: &str, field: &str, known: &Field) -> ScheduleError {
+    let bytes = field.as_ptr().addr() - line.as_ptr().addr();
     ScheduleError::Field {
         line: line.to_owned(),
-        name,
-        field: fields[place].to_owned(),
+        name: known.name,
+        field: field.to_owned(),
         column: line[..bytes].chars().count() + 1,
-        allowed,
+        allowed: known.allowed,
     }
 }
 

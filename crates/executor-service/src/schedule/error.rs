@@ -26,11 +26,18 @@ pub enum ScheduleError {
         given: usize,
     },
     /// The cron line is an unknown word after an `@`.
-    #[error("`{line}` is not known: there are @hourly, @daily, @weekly, @monthly and @yearly")]
+    #[error(
+        "`{line}` is not known: there are @hourly, @daily or @midnight, @weekly, @monthly and @yearly or @annually"
+    )]
     Nickname {
         /// The line.
         line: String,
     },
+    /// The cron line asks for a run at the start of the machine.
+    #[error(
+        "`@reboot` is no schedule: `after` runs a job once, so long after the start of this program"
+    )]
+    Reboot,
     /// A field of the cron line makes no sense.
     #[error("`{line}`: {name} `{field}` at column {column}: write {allowed}")]
     Field {

@@ -11,6 +11,7 @@ mod blocking;
 mod cancellation;
 mod clock_trust;
 mod completions;
+mod cron;
 mod failures;
 mod handles;
 mod lifecycle;
