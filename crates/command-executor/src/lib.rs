@@ -38,9 +38,9 @@ pub use executor_core::{
     BlockingPool, Clock, Command, DropReason, ErrorHandler, ErrorKind, Event, ExecuteJob,
     ExecutionId, ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError, HandlerFailure,
     HandlerFn, HandlerFuture, HandlerOutput, InvokeHandler, JobHandler, LeakedThread, Ledger,
-    Outcome, Redact, Refused, SessionId, SourceTier, Status, Subject, TimeoutOrigin, context,
-    current_execution_id, event, failure, guard, handler, identity, ledger, outcome, ports, record,
-    redact, registration, time,
+    Outcome, Redact, Refused, SessionId, SourceTier, Status, StoreFault, Subject, TimeoutOrigin,
+    context, current_execution_id, event, failure, guard, handler, identity, ledger, outcome,
+    ports, record, redact, registration, time,
 };
 pub use executor_service::{
     Builder, CommandExecutor, Completion, Completions, Config, Degradation, Durability, Health,

@@ -24,7 +24,7 @@ Exit codes:
     2  the command line is wrong
     3  the configuration is wrong
     4  the database cannot be used
-    5  the events cannot be read, or not to their end
+    5  the events cannot be read, or not to their end, or none of their lines is an event
     6  done, but records were lost or executions did not end; the last line says how many and why
     7  a spool cannot be read
   130  cut off by a signal: the second one, or one before everything had started";
@@ -82,7 +82,8 @@ pub(crate) struct SpoolArgs {
 /// The directory is that of one spool, or the one in which all of a database's are: `DATABASE.spool`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpoolCommand {
-    /// Check every file: a line of JSON for each. Changes nothing; exit code 6 if something is damaged.
+    /// Check every file: a line of JSON for each, and for each spool. Changes nothing; exit code 6 if something is
+    /// damaged or missing.
     Fsck {
         /// A spool, or the directory of all.
         dir: PathBuf,
@@ -96,9 +97,10 @@ pub(crate) enum SpoolCommand {
     Replay {
         /// A spool, or the directory of all.
         dir: PathBuf,
-        /// The database.
-        #[arg(long, value_name = "URL", default_value = DEFAULT_DB)]
-        db: String,
+        /// The database, which has to be there. Default: the one beside the directory, whose name says so:
+        /// `house.db.spool` is that of `house.db`.
+        #[arg(long, value_name = "URL")]
+        db: Option<String>,
     },
 }
 

@@ -45,6 +45,26 @@ pub(crate) struct StoreConfig {
     pub(crate) max_age: Option<Timeout>,
     /// How large the database may be.
     pub(crate) max_size_mb: Option<Limit>,
+    /// Who may read the files that are made.
+    pub(crate) file_mode: Option<Mode>,
+}
+
+/// The mode of a file, as `chmod` takes it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "i64")]
+pub(crate) struct Mode(pub(crate) u32);
+
+impl TryFrom<i64> for Mode {
+    type Error = String;
+
+    fn try_from(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(mode) if mode & !0o666 == 0 && mode & 0o600 == 0o600 => Ok(Self(mode)),
+            _ => Err(format!(
+                "0o{number:o} is not the mode of a file that its owner can read and write: write it like 0o640"
+            )),
+        }
+    }
 }
 
 impl StoreConfig {

@@ -2,80 +2,75 @@
 
 use command_executor::Event;
 use serde::Deserialize;
-use serde_json::Value;
+
+use crate::lines::Text;
+use crate::scan::{self, Found, Pointer};
 
 /// JSON pointers into each line of the stream.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Shape {
-    topic: Pointer,
-    id: Pointer,
-    origin: Pointer,
+    topic: At,
+    id: At,
+    origin: At,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self {
-            topic: Pointer("/topic".into()),
-            id: Pointer("/id".into()),
-            origin: Pointer("/origin".into()),
-        }
+        let at = |name: &str| At::try_from(format!("/{name}"));
+        let [topic, id, origin] =
+            ["topic", "id", "origin"].map(|name| at(name).expect("it begins with a slash"));
+        Self { topic, id, origin }
     }
 }
 
 /// A JSON pointer, such as `/event/type`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Pointer(String);
+struct At(Pointer);
 
-impl TryFrom<String> for Pointer {
+impl TryFrom<String> for At {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if text.starts_with('/') {
-            Ok(Self(text))
-        } else {
-            Err(format!(
-                "`{text}` is not a JSON pointer: write it like /event/type"
-            ))
-        }
+        Pointer::parse(&text)
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is not a JSON pointer: write it like /event/type"))
     }
 }
 
 impl Shape {
     /// The event in a line, with the line itself as its payload.
-    pub(crate) fn event(&self, line: Vec<u8>) -> Result<Event, String> {
-        let value: Value = serde_json::from_slice(&line).map_err(|error| not_json(&error))?;
-        let topic =
-            text_at(&value, &self.topic).ok_or_else(|| match value.pointer(&self.topic.0) {
-                None => format!("no topic at {}", self.topic.0),
-                Some(_) => format!("the topic at {} is neither text nor a number", self.topic.0),
-            })?;
-        let mut event = Event::new(topic).with_payload(line);
-        if let Some(id) = text_at(&value, &self.id) {
+    pub(crate) fn event(&self, line: Text) -> Result<Event, String> {
+        let asked = [&self.topic.0, &self.id.0, &self.origin.0];
+        let found = scan::find(line.bytes(), asked);
+        let [topic, id, origin] = found.map_err(|error| {
+            format!("column {}: not JSON: expected {}", error.column, error.what)
+        })?;
+        let topic_at = self.topic.0.as_str();
+        let topic = match topic {
+            None => return Err(format!("no topic at {topic_at}")),
+            Some(topic) => text(topic)
+                .ok_or_else(|| format!("the topic at {topic_at} is neither text nor a number"))?,
+        };
+        let mut event = Event::new(topic);
+        if let Some(id) = id.and_then(text) {
             event = event.with_id(&id);
         }
-        if let Some(origin) = text_at(&value, &self.origin) {
+        if let Some(origin) = origin.and_then(text) {
             event = event.with_origin(origin);
         }
-        Ok(event)
+        Ok(event.with_payload(line))
     }
 }
 
-/// Text, or a number as text: foreign streams number their ids.
-fn text_at(value: &Value, pointer: &Pointer) -> Option<String> {
-    match value.pointer(&pointer.0)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
+/// Text, or a number as it was written: foreign streams number their ids, and not all fit a type.
+fn text(found: Found<'_>) -> Option<String> {
+    match found {
+        Found::Text(text) => Some(text.into_owned()),
+        Found::Number(number) => Some(number.to_owned()),
+        Found::Other => None,
     }
-}
-
-fn not_json(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    // The parser counts lines within the line that it was given.
-    let what = text.split(" at line ").next().unwrap_or(&text);
-    format!("column {}: not JSON: {what}", error.column())
 }
 
 #[cfg(test)]
@@ -88,25 +83,34 @@ mod tests {
             toml::from_str("topic = \"/event_type\"\nid = \"/context/id\"\norigin = \"/origin\"")
                 .unwrap();
         let line = r#"{"event_type":"state_changed","origin":"REMOTE","context":{"id":"01H"}}"#;
-        let event = shape.event(line.into()).unwrap();
+        let event = shape.event(Text::of(line)).unwrap();
         assert_eq!(&*event.topic, "state_changed");
         assert_eq!(event.id.as_deref(), Some("01H"));
         assert_eq!(&*event.origin, "REMOTE");
-        assert_eq!(event.payload::<Vec<u8>>().unwrap(), line.as_bytes());
+        assert_eq!(event.payload::<Text>().unwrap().bytes(), line.as_bytes());
+    }
+
+    #[test]
+    fn ids_are_as_they_were_written() {
+        for id in ["18446744073709551616", "18446744073709551617", "1.10"] {
+            let line = format!("{{\"topic\":\"a\",\"id\":{id}}}");
+            let event = Shape::default().event(Text::of(&line)).unwrap();
+            assert_eq!(event.id.as_deref(), Some(id));
+        }
     }
 
     #[test]
     fn what_is_no_event_says_why() {
-        let why = |line: &str| Shape::default().event(line.into()).unwrap_err();
+        let why = |line: &str| Shape::default().event(Text::of(line)).unwrap_err();
         assert_eq!(
             why("{\"topic\": tru}"),
-            "column 14: not JSON: expected ident"
+            "column 14: not JSON: expected true, false or null"
         );
         assert_eq!(why("{}"), "no topic at /topic");
         assert_eq!(
             why("{\"topic\":[]}"),
             "the topic at /topic is neither text nor a number"
         );
-        assert!(why("").starts_with("column 0: not JSON: EOF"));
+        assert!(why("").starts_with("column 1: not JSON: expected more of the line"));
     }
 }

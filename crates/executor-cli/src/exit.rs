@@ -5,8 +5,11 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use command_executor::inspect::ReplayError;
 use command_executor::{OpenError, QueryError, RegisterError, StartError};
 use thiserror::Error;
+
+use crate::plain::{plain, say};
 
 /// Done, but records were lost or executions did not end.
 pub(crate) const LOST: u8 = 6;
@@ -19,12 +22,25 @@ pub(crate) enum Failure {
     Runtime(#[source] io::Error),
     #[error("{0}")]
     Config(crate::config::ConfigError),
-    #[error("cannot open the events `{}`", path.display())]
+    #[error("cannot read the events `{}`", plain(&path.to_string_lossy()))]
     Events {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
+    #[error("none of the {bad_lines} lines could be read as an event")]
+    NoEvents { bad_lines: u64 },
+    #[error(
+        "the database `{url}` is damaged ({error}); what it did not take waits in its spool: move the database aside, \
+         or repair it with `sqlite3 {url} .recover`, and start again"
+    )]
+    DamagedStore { url: String, error: String },
+    #[error(
+        "it is not clear which database the spools in `{}` belong to: name it with --db", plain(&dir.to_string_lossy())
+    )]
+    WhichDatabase { dir: PathBuf },
+    #[error("there is no database at `{url}` to put the records into")]
+    NoDatabase { url: String },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -42,7 +58,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Spool(#[from] command_executor::SpoolError),
     #[error(transparent)]
-    Replay(#[from] command_executor::inspect::ReplayError),
+    Replay(#[from] ReplayError),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot write the result")]
@@ -54,8 +70,11 @@ impl Failure {
         match self {
             Self::Runtime(_) | Self::Signals(_) | Self::Output(_) => 1,
             Self::Config(_) | Self::Register(_) => 3,
+            Self::WhichDatabase { .. } => 2,
             Self::Open(_) | Self::Start(_) | Self::Query(_) => 4,
-            Self::Events { .. } => 5,
+            Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,
+            Self::Replay(ReplayError::Away(_) | ReplayError::Refused(_)) => 4,
+            Self::Events { .. } | Self::NoEvents { .. } => 5,
             Self::SpoolDirectory { .. } | Self::Spool(_) | Self::Replay(_) => 7,
         }
     }
@@ -74,6 +93,6 @@ pub(crate) fn describe(failure: &Failure) -> ExitCode {
         }
         cause = error.source();
     }
-    eprintln!("executor: {}", line.replace('\n', " "));
+    say(&format!("executor: {line}"));
     ExitCode::from(failure.code())
 }

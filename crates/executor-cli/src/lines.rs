@@ -1,49 +1,129 @@
-//! Lines from a file or from standard input, read on a thread of their own: reading a pipe blocks,
-//! and no runtime thread may wait for it.
+//! Lines from a file or from standard input, read on a thread of their own: opening a named pipe and reading any
+//! pipe blocks, and no runtime thread may wait for it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Longer lines are not kept; no event that a handler could use is.
 const LINE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// So many bytes of lines are there at most besides the one that is being read, waiting to be handled or being
+/// handled: 64 MiB together.
+const AHEAD_MAX_BYTES: usize = 48 * 1024 * 1024;
 /// Lines read ahead.
 const AHEAD: usize = 256;
+/// What some programs write before everything else; it is no part of the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// One line without its end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Line {
-    Text(Vec<u8>),
+    Text(Text),
     /// More than 16 MiB; skipped to its end.
     TooLong,
 }
 
-/// Starts to read. `-` is standard input.
-pub(crate) fn read(path: &Path) -> io::Result<mpsc::Receiver<io::Result<Line>>> {
-    let source: Box<dyn Read + Send> = if path.as_os_str() == "-" {
-        Box::new(io::stdin())
-    } else {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
+/// A line's bytes. While it is there they count as read ahead.
+#[derive(Debug)]
+pub(crate) struct Text {
+    bytes: Box<[u8]>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Text {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(line: &str) -> Self {
+        Self {
+            bytes: line.as_bytes().into(),
+            _room: None,
         }
-        Box::new(file)
-    };
+    }
+}
+
+/// Starts to read. `-` is standard input. A named pipe is opened by the thread: that waits for its writer.
+pub(crate) fn read(path: &Path) -> io::Result<mpsc::Receiver<io::Result<Line>>> {
+    let source = Source::of(path)?;
     let (sender, receiver) = mpsc::channel(AHEAD);
+    let room = Arc::new(Semaphore::new(AHEAD_MAX_BYTES));
+    let runtime = Handle::current();
+    let ahead = move |bytes: Vec<u8>| {
+        // The permits of a whole line fit into 32 bits, and nobody closes the semaphore.
+        let claim = Arc::clone(&room).acquire_many_owned(bytes.len() as u32);
+        Text {
+            bytes: bytes.into_boxed_slice(),
+            _room: runtime.block_on(claim).ok(),
+        }
+    };
     // The thread ends with the input, with its reader, or with the process.
     thread::Builder::new()
         .name("events".into())
-        .spawn(move || pump(BufReader::with_capacity(1 << 16, source), &sender))?;
+        .spawn(move || match source.open() {
+            Ok(source) => pump(BufReader::with_capacity(1 << 16, source), &ahead, &sender),
+            Err(error) => {
+                // Nobody may want to know any more.
+                let _ = sender.blocking_send(Err(error));
+            }
+        })?;
     Ok(receiver)
 }
 
-fn pump(mut source: impl BufRead, sender: &mpsc::Sender<io::Result<Line>>) {
+enum Source {
+    Standard,
+    Open(File),
+    Pipe(PathBuf),
+}
+
+impl Source {
+    fn of(path: &Path) -> io::Result<Self> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::Standard);
+        }
+        let kind = fs::metadata(path)?.file_type();
+        if kind.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if kind.is_fifo() {
+            return Ok(Self::Pipe(path.to_owned()));
+        }
+        File::open(path).map(Self::Open)
+    }
+
+    fn open(self) -> io::Result<Box<dyn Read>> {
+        Ok(match self {
+            Self::Standard => Box::new(io::stdin()),
+            Self::Open(file) => Box::new(file),
+            Self::Pipe(path) => Box::new(File::open(path)?),
+        })
+    }
+}
+
+fn pump(
+    mut source: impl BufRead,
+    ahead: &impl Fn(Vec<u8>) -> Text,
+    sender: &mpsc::Sender<io::Result<Line>>,
+) {
+    let mut is_first = true;
     loop {
         let next = next_line(&mut source, LINE_MAX_BYTES).transpose();
-        let Some(line) = next else { return };
+        let Some(next) = next else { return };
+        let line = next.map(|bytes| match bytes {
+            None => Line::TooLong,
+            Some(bytes) if is_first && bytes.starts_with(BYTE_ORDER_MARK) => {
+                Line::Text(ahead(bytes[BYTE_ORDER_MARK.len()..].to_vec()))
+            }
+            Some(bytes) => Line::Text(ahead(bytes)),
+        });
+        is_first = false;
         let failed = line.is_err();
         if sender.blocking_send(line).is_err() || failed {
             return;
@@ -51,7 +131,8 @@ fn pump(mut source: impl BufRead, sender: &mpsc::Sender<io::Result<Line>>) {
     }
 }
 
-fn next_line(source: &mut impl BufRead, max: u64) -> io::Result<Option<Line>> {
+/// `Some(None)` is a line that is too long.
+fn next_line(source: &mut impl BufRead, max: u64) -> io::Result<Option<Option<Vec<u8>>>> {
     let mut bytes = Vec::new();
     let read = source
         .by_ref()
@@ -65,9 +146,9 @@ fn next_line(source: &mut impl BufRead, max: u64) -> io::Result<Option<Line>> {
         bytes.pop();
     } else if read as u64 > max {
         source.skip_until(b'\n')?;
-        return Ok(Some(Line::TooLong));
+        return Ok(Some(None));
     }
-    Ok(Some(Line::Text(bytes)))
+    Ok(Some(Some(bytes)))
 }
 
 #[cfg(test)]
@@ -81,16 +162,24 @@ mod tests {
         while let Some(line) = next_line(&mut source, 5).unwrap() {
             lines.push(line);
         }
-        let text = |text: &str| Line::Text(text.into());
+        let text = |text: &str| Some(text.into());
         assert_eq!(
             lines,
-            [
-                text("one"),
-                text(""),
-                Line::TooLong,
-                text("five"),
-                text("last")
-            ]
+            [text("one"), text(""), None, text("five"), text("last")]
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        let (sender, mut receiver) = mpsc::channel(9);
+        let ahead = |bytes: Vec<u8>| Text::of(str::from_utf8(&bytes).unwrap());
+        let bytes: &[u8] = b"\xEF\xBB\xBFone\n\xEF\xBB\xBFtwo\n";
+        pump(bytes, &ahead, &sender);
+        let mut next = || match receiver.try_recv().unwrap().unwrap() {
+            Line::Text(text) => text.bytes().to_vec(),
+            Line::TooLong => panic!("too long"),
+        };
+        assert_eq!(next(), b"one");
+        assert_eq!(next(), b"\xEF\xBB\xBFtwo");
     }
 }

@@ -11,12 +11,16 @@ mod topic;
 
 mod events;
 mod lines;
+mod scan;
 
 mod jobs;
 mod progress;
+mod reaping;
+mod register;
 mod run;
 mod signals;
 
+mod plain;
 mod report;
 
 mod spool;

@@ -10,6 +10,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::plain::is_obeyed;
+
 /// What has been counted of the stream.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -79,6 +81,7 @@ impl Progress {
         let progress = self.clone();
         let format = tracing_subscriber::fmt::layer()
             .with_ansi(io::stderr().is_terminal())
+            .log_internal_errors(false)
             .with_writer(move || Above(progress.clone()));
         tracing_subscriber::registry()
             .with(format)
@@ -87,16 +90,33 @@ impl Progress {
     }
 }
 
-/// Writes above the live line.
+/// Writes above the live line. That standard error is closed or full changes nothing.
 struct Above(Progress);
 
 impl Write for Above {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.bar.suspend(|| io::stderr().write_all(bytes))?;
+        let line = shown(&String::from_utf8_lossy(bytes), io::stderr().is_terminal());
+        self.0.bar.suspend(|| {
+            let _ = io::stderr().write_all(line.as_bytes());
+        });
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A formatted line. Escapes that stand in values are made harmless by the formatter, so on a terminal those that
+/// are left are its own colours.
+fn shown(line: &str, is_coloured: bool) -> String {
+    let keep = |c: char| c == '\n' || (c == '\x1b' && is_coloured) || !is_obeyed(c);
+    let shown = |c: char| {
+        if keep(c) {
+            c
+        } else {
+            char::REPLACEMENT_CHARACTER
+        }
+    };
+    line.chars().map(shown).collect()
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::args::ReportArgs;
 use crate::exit::Failure;
+use crate::plain::{self, plain};
 
 /// How much of the last error stands in the table; the rest is in `errors_v`.
 const ERROR_MAX_CHARS: usize = 48;
@@ -27,7 +28,7 @@ pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
 /// Prints summaries on standard output. A reader that has seen enough is no failure.
 pub(crate) fn print(summaries: &[Summary], as_json: bool) -> Result<(), Failure> {
     let text = if as_json {
-        format!("{:#}\n", json(summaries))
+        format!("{}\n", plain::json(&json(summaries), true))
     } else if summaries.is_empty() {
         "no executions\n".to_owned()
     } else {
@@ -84,7 +85,7 @@ fn for_people(summaries: &[Summary]) -> String {
     let mut text = format!("{}\n", table(summaries, Width::Narrow));
     for summary in summaries {
         if let Some(error) = &summary.figures.last_error {
-            let (app, name) = (app_of(summary), &summary.name);
+            let (app, name) = (app_of(summary), plain(&summary.name));
             text.push_str(&format!("{app} {name}: {}\n", shortened(error)));
         }
     }
@@ -133,9 +134,10 @@ const KIND: usize = 0;
 const TOPIC: usize = 3;
 
 fn app_of(summary: &Summary) -> String {
+    let app = plain(&summary.app_key);
     match summary.instance {
-        0 => summary.app_key.clone(),
-        instance => format!("{}[{instance}]", summary.app_key),
+        0 => app,
+        instance => format!("{app}[{instance}]"),
     }
 }
 
@@ -152,8 +154,8 @@ fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
     let mut cells = vec![
         Cell::new(summary.kind),
         Cell::new(app_of(summary)),
-        Cell::new(&summary.name),
-        Cell::new(summary.topic.as_deref().unwrap_or("")),
+        Cell::new(plain(&summary.name)),
+        Cell::new(plain(summary.topic.as_deref().unwrap_or(""))),
         number(summary.figures.runs().to_string()),
     ];
     for status in shown {
@@ -182,10 +184,7 @@ fn readable(duration: Duration) -> String {
 }
 
 fn shortened(error: &str) -> String {
-    let line: String = error
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let line = plain(error);
     match line.char_indices().nth(ERROR_MAX_CHARS) {
         None => line,
         Some((end, _)) => format!("{}…", &line[..end]),

@@ -5,31 +5,32 @@ use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use command_executor::process::{self, CommandLine};
-use command_executor::registration::{Details, Overlap};
 use command_executor::{
-    CommandExecutor, Event, ListenerHandle, Schedule, ShutdownReport, SqliteReader, SqliteStore,
-    Window,
+    CommandExecutor, Degradation, Event, Health, Refused, ShutdownReport, SqliteOptions,
+    SqliteReader, SqliteStore, StoreFault, Submitted, Window,
 };
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use crate::args::{DEFAULT_DB, RunArgs};
-use crate::config::{Config, JobConfig, ListenerConfig, Run, Settings};
-use crate::duration::Timeout;
+use crate::config::Config;
 use crate::events::Shape;
 use crate::exit::{CUT_OFF, Failure, LOST, describe};
 use crate::lines::{self, Line};
+use crate::plain::{plain, say};
 use crate::progress::{Counts, Progress};
+use crate::reaping;
+use crate::register::{self, Listening, QUEUE_MAX};
 use crate::report;
 use crate::signals::Signals;
-use crate::topic::TopicPattern;
 
-/// How many records may wait in memory.
-const QUEUE_MAX: usize = 100_000;
+/// How often the store is asked after while it has not answered.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// From so many waiting records on the stream is read no further until they are written: where
 /// the choice is between a late event and a lost record, a stream can wait.
 const READ_NO_FURTHER_AT: u64 = QUEUE_MAX as u64 / 2;
@@ -55,19 +56,21 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         () = signals.next() => return Ok(cut_off("stopped by a signal before it had started")),
     };
 
+    reaping::start();
     let ended = tokio::select! {
         () = running.work(&config, events, &args) => Ended::Done,
         () = running.progress(&progress) => Ended::Done,
+        damage = running.damaged() => Ended::Damaged(damage),
         () = signals.next() => Ended::Signal,
     };
     let stopped = tokio::select! {
-        report = running.stop(ended, &config) => Some(report),
+        report = running.stop(&ended, &config) => Some(report),
         () = signals.next() => None,
     };
     progress.clear();
     match stopped {
         Some(shutdown) => tokio::select! {
-            code = running.conclude(&url, &shutdown, args.json) => code,
+            code = running.conclude(&url, ended, &shutdown, args.json) => code,
             () = signals.next() => Ok(cut_off("the summary was cut off by a signal")),
         },
         None => Ok(cut_off("ended at once by a second signal")),
@@ -75,7 +78,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 }
 
 fn cut_off(why: &str) -> ExitCode {
-    eprintln!("executor: {why}");
+    say(&format!("executor: {why}"));
     ExitCode::from(CUT_OFF)
 }
 
@@ -88,17 +91,21 @@ fn open_events(path: &Path) -> Result<(PathBuf, Events), Failure> {
 }
 
 /// Why the work ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Ended {
     Done,
     Signal,
+    /// The database is damaged, as it said itself.
+    Damaged(String),
 }
 
 /// A service with the configuration's listeners and jobs on it.
 struct Running {
     executor: CommandExecutor,
-    listeners: Vec<(TopicPattern, ListenerHandle)>,
+    listeners: Vec<Listening>,
     room: Arc<Semaphore>,
+    /// How long a damaged database is given.
+    patience: Duration,
     /// What events have started.
     tasks: TaskTracker,
     counts: Arc<Counts>,
@@ -108,24 +115,27 @@ struct Running {
 
 impl Running {
     async fn start(config: &Config, url: &str) -> Result<Self, Failure> {
-        let store = SqliteStore::open(url).await?;
-        let settings = settings(config, url)?;
+        let settings = register::settings(config, url)?;
+        let mut options = SqliteOptions::default();
+        options.file_mode = settings.file_mode;
+        let store = SqliteStore::open_with(url, options).await?;
+        let patience = settings.startup_timeout;
         let executor = CommandExecutor::builder(store)
             .config(settings)
             .start()
             .await?;
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let handle = register_listener(&executor, listener).await?;
-            listeners.push((listener.topic.clone(), handle));
+            listeners.push(register::listener(&executor, listener).await?);
         }
         for (job, schedule) in config.jobs.iter().zip(&config.schedules) {
-            register_job(&executor, job, schedule.clone()).await?;
+            register::job(&executor, job, schedule.clone()).await?;
         }
         Ok(Self {
             executor,
             listeners,
             room: Arc::new(Semaphore::new(config.run.max_concurrent.0.into())),
+            patience,
             tasks: TaskTracker::new(),
             counts: Arc::default(),
             unread: OnceLock::new(),
@@ -164,6 +174,19 @@ impl Running {
         }
     }
 
+    /// Waits until the database has called itself damaged for as long as it is given. Other troubles pass.
+    async fn damaged(&self) -> String {
+        let mut lasted = Duration::ZERO;
+        loop {
+            sleep(ASK_AGAIN).await;
+            match damage(&self.executor.health()) {
+                Some(error) if lasted >= self.patience => return error,
+                Some(_) => lasted += ASK_AGAIN,
+                None => lasted = Duration::ZERO,
+            }
+        }
+    }
+
     async fn progress(&self, progress: &Progress) {
         progress.keep_showing(&self.executor, &self.counts).await;
     }
@@ -174,7 +197,7 @@ impl Running {
         while let Some(line) = events.recv().await {
             number += 1;
             let event = match line {
-                Ok(Line::Text(line)) if line.trim_ascii().is_empty() => continue,
+                Ok(Line::Text(line)) if line.bytes().trim_ascii().is_empty() => continue,
                 Ok(Line::Text(line)) => shape.event(line),
                 Ok(Line::TooLong) => Err("longer than 16 MiB".to_owned()),
                 Err(source) => {
@@ -205,57 +228,84 @@ impl Running {
         if self.executor.ledger().waiting >= READ_NO_FURTHER_AT {
             let _ = self.executor.flush().await;
         }
-        for (pattern, listener) in &self.listeners {
-            if !pattern.matches(&event.topic) {
-                continue;
+        for listener in &self.listeners {
+            if listener.topic.matches(&event.topic) {
+                self.handle(listener, &event).await;
             }
-            let room = Arc::clone(&self.room).acquire_owned().await;
-            let room = room.expect("nobody closes the semaphore");
-            let executor = self.executor.clone();
-            let command = listener.invoke(Arc::clone(&event));
+        }
+    }
+
+    /// Has its place in line before the next event is looked at.
+    async fn handle(&self, listener: &Listening, event: &Arc<Event>) {
+        let room = if listener.waits_for_room {
+            Arc::clone(&self.room).acquire_owned().await.ok()
+        } else {
+            None
+        };
+        if let Some(submitted) = self.submit(listener, event).await {
             self.tasks.spawn(async move {
-                // Refused only when the service stops, and then nothing is owed.
-                let _ = executor.execute(command).await;
+                submitted.await;
                 drop(room);
             });
         }
     }
 
-    async fn stop(&self, ended: Ended, config: &Config) -> ShutdownReport {
-        if ended == Ended::Signal {
+    /// `None` when the service stops, and then nothing is owed.
+    async fn submit(&self, listener: &Listening, event: &Arc<Event>) -> Option<Submitted> {
+        loop {
+            match self
+                .executor
+                .submit(listener.handle.invoke(Arc::clone(event)))
+            {
+                Ok(submitted) => return Some(submitted),
+                Err(Refused::Busy) => self.executor.room().await,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn stop(&self, ended: &Ended, config: &Config) -> ShutdownReport {
+        if *ended == Ended::Signal {
             tracing::warn!("stopping; a second signal ends at once");
         }
-        let report = self.executor.shutdown(config.run.shutdown_timeout.0).await;
-        // Programs that were cut off have a grace of their own.
-        process::all_ended().await;
-        report
+        self.executor.shutdown(config.run.shutdown_timeout.0).await
     }
 
     async fn conclude(
         &self,
         url: &str,
+        ended: Ended,
         stop: &ShutdownReport,
         json: bool,
     ) -> Result<ExitCode, Failure> {
+        if let Ended::Damaged(error) = ended {
+            return Err(Failure::DamagedStore {
+                url: url.to_owned(),
+                error,
+            });
+        }
         let session = Window::of_session(self.executor.session_id());
         let reader = SqliteReader::new(url)?;
         if reader.is_in_memory() {
-            eprintln!("executor: the history was in memory and is gone");
+            say("executor: the history was in memory and is gone");
         } else {
             report::print(&reader.summaries(session).await?, json)?;
         }
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        eprintln!(
-            "{} events, {} bad lines; records: {}; database {url}",
-            count(&self.counts.events),
-            count(&self.counts.bad_lines),
-            stop.ledger,
-        );
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (events, bad_lines) = (count(&self.counts.events), count(&self.counts.bad_lines));
+        let ledger = &stop.ledger;
+        say(&format!(
+            "{events} events, {bad_lines} bad lines; records: {ledger}; database {}",
+            plain(url)
+        ));
         if !stop.session_closed {
-            eprintln!("executor: the session could not be closed; it will be found `crashed`");
+            say("executor: the session could not be closed; it will be found `crashed`");
         }
         if let Some(unread) = self.unread.get() {
             return Ok(describe(unread));
+        }
+        if events == 0 && bad_lines > 0 {
+            return Ok(describe(&Failure::NoEvents { bad_lines }));
         }
         let lost = stop.ledger.total_dropped() > 0 || stop.still_running > 0;
         Ok(if lost {
@@ -266,80 +316,17 @@ impl Running {
     }
 }
 
-/// The configuration's settings, with what its other tables say.
-fn settings(config: &Config, url: &str) -> Result<Settings, Failure> {
-    let service = config.service.as_ref();
-    let mut settings = service.map_or_else(Settings::default, |service| service.get_ref().clone());
-    config.store.keep(&mut settings.retention);
-    if SqliteReader::new(url)?.is_in_memory() {
-        // Without a file there is no spool. Whoever reads a stream to its end wants its records,
-        // however long that takes.
-        settings.queue_max = settings.queue_max.max(QUEUE_MAX);
-        settings.retry_max_records = settings.retry_max_records.max(QUEUE_MAX);
-        settings.retry_max_attempts = u32::MAX;
-    }
-    Ok(settings)
-}
-
-async fn register_listener(
-    executor: &CommandExecutor,
-    config: &ListenerConfig,
-) -> Result<ListenerHandle, Failure> {
-    let name = config.name.get_ref().0.clone();
-    // Every event of the stream is to be handled, unless the configuration says otherwise.
-    let overlap = config.overlap.map_or(Overlap::Parallel, |rule| rule.0);
-    let listener = executor
-        .listener(config.app.0.clone(), name)
-        .topic(config.topic.as_str())
-        .details(|details| {
-            describe_in(details, config.timeout, config.description.as_ref());
-            details.overlap = Some(overlap);
-            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
-        });
-    let listener = match &config.run {
-        Run::Noop => listener.handler_fn(|| async {}),
-        Run::Panic => listener.handler(|_: Arc<Event>| async { panic!("asked to by @panic") }),
-        Run::Program(argv) => listener.handler(program(argv)),
+/// What the store says, if it calls itself damaged.
+fn damage(health: &Health) -> Option<String> {
+    let Health::Degraded(reasons) = health else {
+        return None;
     };
-    Ok(listener.register().await?)
-}
-
-async fn register_job(
-    executor: &CommandExecutor,
-    config: &JobConfig,
-    schedule: Schedule,
-) -> Result<(), Failure> {
-    let name = config.name.get_ref().0.clone();
-    let job = executor
-        .job(config.app.0.clone(), name)
-        .schedule(schedule)
-        .details(|details| {
-            describe_in(details, config.timeout, config.description.as_ref());
-            details.overlap = config.overlap.map(|rule| rule.0);
-            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
-        });
-    let job = match &config.run {
-        Run::Noop => job.handler_fn(|| async {}),
-        Run::Panic => job.handler(|| async { panic!("asked to by @panic") }),
-        Run::Program(argv) => job.handler(program(argv)),
-    };
-    let job = job.register().await?;
-    let next_run = executor.schedule_of(&job).and_then(|state| state.next_run);
-    if next_run.is_none() {
-        let key = &job.job().registration.key;
-        tracing::warn!("the time of job {key} has passed; it will not run");
-    }
-    Ok(())
-}
-
-fn describe_in(details: &mut Details, timeout: Option<Timeout>, description: Option<&String>) {
-    if let Some(Timeout(timeout)) = timeout {
-        details.timeout = timeout;
-    }
-    details.description = description.cloned();
-    details.registration_source = Some("configuration".into());
-}
-
-fn program(argv: &[String]) -> CommandLine {
-    CommandLine::new(&argv[0]).args(&argv[1..])
+    reasons.iter().find_map(|reason| match reason {
+        Degradation::StoreUnavailable {
+            fault: StoreFault::Damaged,
+            error,
+            ..
+        } => Some(error.clone()),
+        _ => None,
+    })
 }

@@ -1,5 +1,7 @@
-//! Ctrl-C and SIGTERM: the first stops in order, the second at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first stops in order, the second at once.
 
+use std::fs;
+use std::future::pending;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,22 +10,46 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// `None` where it was ignored from the start, as under `nohup`.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
     /// Listens from now on; the default action is off.
     pub(crate) fn listen() -> io::Result<Self> {
+        let hang_up = SignalKind::hangup();
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: if is_ignored(hang_up) {
+                None
+            } else {
+                Some(signal(hang_up)?)
+            },
         })
     }
 
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) {
+        let hung_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hung_up => {}
         }
     }
+}
+
+/// As the kernel says; where it does not say it that way (no `/proc`), no.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = 1_u64 << (kind.as_raw_value() - 1);
+    mask.is_some_and(|mask| mask & bit != 0)
 }

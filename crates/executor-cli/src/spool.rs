@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use command_executor::inspect::{self, Content, Entry};
-use command_executor::{ExecutionRecord, SqliteStore, Subject};
+use command_executor::{ExecutionRecord, SqliteReader, SqliteStore, Subject};
 use serde_json::{Value, json};
 
 use crate::args::{SpoolArgs, SpoolCommand};
+use crate::config::Settings;
 use crate::exit::{Failure, LOST};
+use crate::plain;
 
 pub(crate) async fn spool(args: SpoolArgs) -> Result<ExitCode, Failure> {
     match args.command {
         SpoolCommand::Fsck { dir } => fsck(&dir),
         SpoolCommand::Dump { dir } => dump(&dir),
-        SpoolCommand::Replay { dir, db } => replay(&dir, &db).await,
+        SpoolCommand::Replay { dir, db } => replay(&dir, db).await,
     }
 }
 
@@ -29,12 +31,19 @@ fn spools(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     inspect::spools(dir).map_err(unreadable(dir))
 }
 
-/// One line of JSON for each segment; the exit code says whether something is damaged.
+/// One line of JSON for each spool and each of its segments; the exit code says whether something is damaged or gone.
 fn fsck(dir: &Path) -> Result<ExitCode, Failure> {
     let mut is_damaged = false;
     for spool in spools(dir)? {
         let owner = inspect::owner(&spool)?;
         let session = owner.as_ref().map(|(session, _)| session.id.to_string());
+        let missing = inspect::missing(&spool)?;
+        is_damaged |= missing.is_some_and(|missing| missing > 0);
+        print(&json!({
+            "spool": spool.display().to_string(),
+            "session": session,
+            "missing": missing,
+        }))?;
         for segment in inspect::fsck(&spool)? {
             is_damaged |= segment.damaged_bytes > 0;
             print(&json!({
@@ -122,11 +131,20 @@ fn of_record(record: &ExecutionRecord) -> Value {
     })
 }
 
-async fn replay(dir: &Path, db: &str) -> Result<ExitCode, Failure> {
+async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
     // Looked at first: a mistaken directory makes no database.
     let _ = spools(dir)?;
-    let store = SqliteStore::open(db).await?;
-    let replayed = inspect::replay(store, dir).await?;
+    let db = db.or_else(|| database_of(dir));
+    let db = db.ok_or_else(|| Failure::WhichDatabase {
+        dir: dir.to_owned(),
+    })?;
+    let reader = SqliteReader::new(&db)?;
+    if reader.path().is_none_or(|path| !path.exists()) {
+        return Err(Failure::NoDatabase { url: db });
+    }
+    let store = SqliteStore::open(&db).await?;
+    let patience = Settings::default().startup_timeout;
+    let replayed = inspect::replay(store, dir, patience).await?;
     let ledger = replayed.ledger;
     print(&json!({
         "spools": replayed.spools,
@@ -143,6 +161,13 @@ async fn replay(dir: &Path, db: &str) -> Result<ExitCode, Failure> {
     })
 }
 
+/// The database that a spool lies beside: `X` of `X.spool`, and of what is in it.
+fn database_of(dir: &Path) -> Option<String> {
+    let dir = dir.canonicalize().ok()?;
+    let beside = |dir: &Path| dir.to_str()?.strip_suffix(".spool").map(ToOwned::to_owned);
+    beside(&dir).or_else(|| beside(dir.parent()?))
+}
+
 fn print(line: &Value) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}").map_err(Failure::Output)
+    writeln!(io::stdout(), "{}", plain::json(line, false)).map_err(Failure::Output)
 }

@@ -6,6 +6,7 @@
 //! a task of the runtime; [`all_ended`] waits for all such tasks.
 
 mod output;
+mod own;
 mod program;
 
 use std::ffi::OsString;
@@ -19,6 +20,8 @@ use tokio_util::task::TaskTracker;
 use crate::event::Event;
 use crate::failure::HandlerError;
 use crate::handler::{Handler, HandlerFuture, HandlerResult, JobHandler};
+pub use own::reap_adopted;
+
 use output::Output;
 use program::{End, Program};
 

@@ -1,6 +1,8 @@
 //! Questions to the history. Each opens a connection of its own, so no reader stands in the
 //! writer's way.
 
+use std::path::Path;
+
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
@@ -81,6 +83,11 @@ impl SqliteReader {
     /// Whether the database is in memory, where no second connection reaches it.
     pub const fn is_in_memory(&self) -> bool {
         matches!(self.target, Target::Memory)
+    }
+
+    /// Where the database is or would be; `None` in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.target.path()
     }
 
     /// A summary per listener and job, in order of kind, app, instance and name.

@@ -19,6 +19,7 @@ use tracing::warn;
 use crate::context::{self, EndingProgram};
 
 use super::output::{Output, Tail};
+use super::own::{self, Own};
 use super::{CommandLine, TERMINATING, TERMINATION_GRACE};
 
 /// How long the outputs are read on after the program has ended: whoever it left behind may hold
@@ -60,9 +61,8 @@ impl Program {
         if let Some(directory) = &line.directory {
             command.current_dir(directory);
         }
-        let child = command.spawn()?;
         Ok(Self {
-            running: Some(Running::new(child)),
+            running: Some(Running::new(own::spawn(&mut command)?)),
             standard_output: Tail::new(line.capture_max_bytes),
             standard_error: Tail::new(line.capture_max_bytes),
         })
@@ -129,16 +129,19 @@ struct Running {
     stderr: Option<ChildStderr>,
     /// There as long as the group is ours to signal.
     group: Option<Pid>,
+    /// For as long as somebody waits for it here.
+    _own: Own,
 }
 
 impl Running {
-    fn new(mut child: Child) -> Self {
+    fn new((mut child, own): (Child, Own)) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self {
             group: id.and_then(Pid::from_raw),
             stdout: child.stdout.take(),
             stderr: child.stderr.take(),
             child,
+            _own: own,
         }
     }
 

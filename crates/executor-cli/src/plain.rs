@@ -1,0 +1,74 @@
+//! Text from events, names and errors on its way to a terminal: what would move the cursor, change colours or turn
+//! the reading direction is shown as U+FFFD.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use serde_json::Value;
+
+/// Whether a terminal would obey the character instead of showing it.
+pub(crate) fn is_obeyed(c: char) -> bool {
+    let turns = matches!(c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// One line without such characters.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if is_obeyed(c) => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The same value for whoever parses it; such characters are escaped.
+pub(crate) fn json(value: &Value, is_pretty: bool) -> String {
+    let text = if is_pretty {
+        format!("{value:#}")
+    } else {
+        value.to_string()
+    };
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Line feeds stand between the values; within them they are escaped already.
+        if is_obeyed(c) && c != '\n' {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// A line on standard error. That it is closed or full changes nothing.
+pub(crate) fn say(line: &str) {
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{}\n", plain(line)).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        assert_eq!(
+            plain("a\u{1b}[31mb\nc\u{202e}d\u{9b}e"),
+            "a\u{fffd}[31mb c\u{fffd}d\u{fffd}e"
+        );
+        assert_eq!(plain("zażółć 😀"), "zażółć 😀");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_json() {
+        let value = serde_json::json!({ "a\u{202e}": ["\u{7f}\u{1b}\n", "ä"] });
+        for is_pretty in [false, true] {
+            let text = json(&value, is_pretty);
+            assert!(!text.chars().any(|c| is_obeyed(c) && c != '\n'), "{text}");
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        }
+    }
+}
