@@ -6,4 +6,8 @@
 mod mistakes;
 mod runs;
 mod signals;
+mod spools;
+mod stops;
+mod streams;
 mod support;
+mod terminals;

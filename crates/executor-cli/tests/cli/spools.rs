@@ -1,0 +1,159 @@
+//! What a killed process leaves, and a database that is damaged: `executor spool`, and exit codes 4 and 6.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Place, Said, listener};
+
+const EVENTS: usize = 200;
+
+/// Leaves a spool with records that the database `house.db` has not taken.
+fn killed(place: &Place) {
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    let mut program = place.program(&["run", "c.toml", "--events", "-", "--db", "house.db"]);
+    let mut child = program
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let directory = place.directory.path();
+    let is_registered = || {
+        let outside = rusqlite::Connection::open(directory.join("house.db")).ok()?;
+        outside.busy_timeout(Duration::from_secs(5)).ok()?;
+        let count = "SELECT count(*) FROM listeners";
+        let count: i64 = outside.query_row(count, [], |row| row.get(0)).ok()?;
+        (count > 0).then_some(outside)
+    };
+    let outside = loop {
+        if let Some(outside) = directory
+            .join("house.db")
+            .exists()
+            .then(is_registered)
+            .flatten()
+        {
+            break outside;
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    outside.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut input = child.stdin.take().unwrap();
+    (0..EVENTS).for_each(|id| writeln!(input, "{{\"topic\":\"t\",\"id\":{id}}}").unwrap());
+    while frames(place) < EVENTS {
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn frames(place: &Place) -> usize {
+    let said = place.run(&["spool", "dump", "house.db.spool"]);
+    said.out.matches("\"frame\":\"record\"").count()
+}
+
+fn rows(place: &Place) -> i64 {
+    place.number("house.db", "SELECT count(*) FROM executions")
+}
+
+#[test]
+fn e07_a_replay_goes_to_the_database_that_the_spool_lies_beside() {
+    let place = Place::new();
+    killed(&place);
+    assert_eq!(rows(&place), 0);
+    let said = place.run(&["spool", "replay", "house.db.spool"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(rows(&place), EVENTS as i64);
+    assert!(!place.directory.path().join("telemetry.db").exists());
+}
+
+#[test]
+fn e07_a_replay_makes_no_database_and_guesses_none() {
+    let place = Place::new();
+    killed(&place);
+    let directory = place.directory.path();
+    let said = place.run(&["spool", "replay", "house.db.spool", "--db", "other.db"]);
+    assert_eq!(said.code, Some(4), "{}", said.err);
+    assert!(
+        said.err.contains("no database at `other.db`"),
+        "{}",
+        said.err
+    );
+    fs::rename(directory.join("house.db.spool"), directory.join("kept")).unwrap();
+    let said = place.run(&["spool", "replay", "kept"]);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    assert!(said.err.contains("name it with --db"), "{}", said.err);
+    let said = place.run(&["spool", "replay", "kept", "--db", "house.db"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(rows(&place), EVENTS as i64);
+}
+
+#[test]
+fn e04_what_is_missing_is_an_exit_code_of_6() {
+    let place = Place::new();
+    killed(&place);
+    let fsck = ["spool", "fsck", "house.db.spool"];
+    let said = place.run(&fsck);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    assert!(said.out.contains("\"missing\":0"), "{}", said.out);
+    let spool = fs::read_dir(place.directory.path().join("house.db.spool")).unwrap();
+    let spool = spool
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.is_dir())
+        .unwrap();
+    for segment in fs::read_dir(&spool).unwrap() {
+        let segment = segment.unwrap().path();
+        if segment
+            .extension()
+            .is_some_and(|extension| extension == "spool")
+        {
+            fs::remove_file(segment).unwrap();
+        }
+    }
+    let said = place.run(&fsck);
+    assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+    assert!(
+        said.out.contains(&format!("\"missing\":{EVENTS}")),
+        "{}",
+        said.out
+    );
+    let said = place.run(&["spool", "replay", "house.db.spool"]);
+    assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+}
+
+/// Writes over everything but the first page.
+fn damage(place: &Place, database: &str) {
+    let path = place.directory.path().join(database);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4_096..].fill(0xA5);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn d05_a_damaged_database_ends_a_run_and_a_replay_with_the_remedy() {
+    let place = Place::new();
+    killed(&place);
+    // Everything into the file itself.
+    place.number("house.db", "PRAGMA wal_checkpoint(TRUNCATE)");
+    damage(&place, "house.db");
+    let config = format!(
+        "[service]\nstartup_timeout = \"500ms\"\n{}",
+        listener("all", "[\"@noop\"]", "")
+    );
+    place.file("c.toml", &config);
+    place.file("e.ndjson", "{\"topic\":\"t\"}\n");
+    let said = place.run(&["run", "c.toml", "--events", "e.ndjson", "--db", "house.db"]);
+    check(&said);
+    check(&place.run(&["spool", "replay", "house.db.spool"]));
+    assert_eq!(frames(&place), EVENTS, "the records are where they were");
+}
+
+fn check(said: &Said) {
+    assert_eq!(said.code, Some(4), "{}{}", said.out, said.err);
+    assert!(
+        said.err.contains("damaged") && said.err.contains("house.db"),
+        "{}",
+        said.err
+    );
+}

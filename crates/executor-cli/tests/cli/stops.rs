@@ -1,0 +1,204 @@
+//! Clause I5: nothing that the program waits for holds up a stop, and nobody who does not listen changes anything.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::support::{Place, Said, listener};
+
+fn tell(child: &Child, signal: Signal) {
+    kill_process(pid_of(child.id()), signal).unwrap();
+}
+
+fn pid_of(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+}
+
+fn wait_for(what: &Path) {
+    while fs::read(what).map_or(true, |bytes| bytes.is_empty()) {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn pipe(place: &Place) {
+    let path = place.directory.path().join("pipe");
+    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+}
+
+#[test]
+fn i05_a_named_pipe_without_a_writer_stops_neither_the_time_nor_a_signal() {
+    let place = Place::new();
+    pipe(&place);
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    let said = place.run(&["run", "c.toml", "--events", "pipe", "--for", "100ms"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+
+    let job = "[[job]]\napp = \"a\"\nname = \"j\"\nafter = \"1ms\"\nrun = [\"sh\", \"-c\", \"echo > begun\"]\n";
+    place.file("c.toml", job);
+    let child = place.start(&["run", "c.toml", "--events", "pipe"]);
+    wait_for(&place.directory.path().join("begun"));
+    tell(&child, Signal::TERM);
+    let said: Said = child.wait_with_output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+}
+
+#[test]
+fn i05_a_named_pipe_is_read_once_somebody_writes_to_it() {
+    let place = Place::new();
+    pipe(&place);
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    let child = place.start(&["run", "c.toml", "--events", "pipe"]);
+    fs::write(place.directory.path().join("pipe"), "{\"topic\":\"t\"}\n").unwrap();
+    let said: Said = child.wait_with_output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("1 events, 0 bad lines"), "{}", said.err);
+}
+
+/// A program that says who it is and would live for long.
+const LONG: &str = "[[job]]\napp = \"a\"\nname = \"long\"\nafter = \"1ms\"\n\
+                    run = [\"sh\", \"-c\", \"echo $$ > pid; exec sleep 300\"]\n";
+
+#[test]
+fn i05_a_hang_up_stops_in_order_and_leaves_no_program_behind() {
+    let place = Place::new();
+    place.file(
+        "c.toml",
+        &format!("[run]\nshutdown_timeout = \"1s\"\n{LONG}"),
+    );
+    let child = place.start(&["run", "c.toml"]);
+    let pid = place.directory.path().join("pid");
+    wait_for(&pid);
+    tell(&child, Signal::HUP);
+    let said: Said = child.wait_with_output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let sessions = "SELECT status FROM sessions";
+    assert_eq!(place.text("telemetry.db", sessions), "success");
+    let id = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    assert!(
+        test_kill_process(pid_of(id)).is_err(),
+        "its program lives on"
+    );
+}
+
+#[test]
+fn i05_a_hang_up_that_was_ignored_from_the_start_is_ignored() {
+    let place = Place::new();
+    place.file("c.toml", LONG);
+    let script = "trap '' HUP; exec \"$0\" run c.toml --for 1500ms";
+    let mut shell = Command::new("sh");
+    let shell = shell
+        .args(["-c", script, env!("CARGO_BIN_EXE_executor")])
+        .current_dir(place.directory.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let begun = Instant::now();
+    let child = shell.spawn().unwrap();
+    wait_for(&place.directory.path().join("pid"));
+    tell(&child, Signal::HUP);
+    let said: Said = child.wait_with_output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        begun.elapsed() >= Duration::from_millis(1500),
+        "it was stopped"
+    );
+    assert!(!said.err.contains("stopping"), "{}", said.err);
+}
+
+#[test]
+fn i05_a_full_or_closed_standard_error_changes_nothing() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"@panic\"]", ""));
+    place.file("e.ndjson", "bad\n{\"topic\":\"t\"}\nbad\n");
+    let run = [
+        "run",
+        "c.toml",
+        "--events",
+        "e.ndjson",
+        "--json",
+        "--verbose",
+    ];
+    let ended = |stderr: Stdio| {
+        let said: Said = place.program(&run).stderr(stderr).output().unwrap().into();
+        assert_eq!(said.code, Some(0));
+        assert!(said.out.contains("\"panicked\": 1"), "{}", said.out);
+    };
+    ended(File::create("/dev/full").unwrap().into());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    ended(writer.into());
+    // A mistake has its exit code all the same.
+    let full = File::create("/dev/full").unwrap();
+    let code = place.program(&["run", "none.toml"]).stderr(full).status();
+    assert_eq!(code.unwrap().code(), Some(3));
+}
+
+/// Makes whoever loads it the parent of its orphans, as the first process of a container is.
+const ADOPTS: &str = "#include <sys/prctl.h>\n\
+                      __attribute__((constructor)) static void adopt(void) { prctl(PR_SET_CHILD_SUBREAPER, 1); }\n";
+
+fn adopting() -> Option<PathBuf> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (source, library) = (directory.join("adopts.c"), directory.join("adopts.so"));
+    fs::write(&source, ADOPTS).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source);
+    let is_built = cfg!(target_os = "linux") && cc.status().is_ok_and(|status| status.success());
+    if !is_built {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "the library could not be built"
+        );
+        eprintln!("SKIPPED: no Linux, or no C compiler that builds a library");
+    }
+    is_built.then_some(library)
+}
+
+fn zombies_of(parent: u32) -> usize {
+    let processes = fs::read_dir("/proc").unwrap();
+    let stats =
+        processes.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("stat")).ok());
+    let of_parent = format!(") Z {parent} ");
+    stats.filter(|stat| stat.contains(&of_parent)).count()
+}
+
+#[test]
+fn i05_what_it_adopts_is_waited_for() {
+    let Some(library) = adopting() else { return };
+    let place = Place::new();
+    let job = "[[job]]\napp = \"a\"\nname = \"forks\"\nevery = \"100ms\"\n\
+               run = [\"sh\", \"-c\", \"(sleep 0.1; echo >> ended) & exit 0\"]\n";
+    place.file("c.toml", job);
+    let mut program = place.program(&["run", "c.toml", "--for", "60s", "--json"]);
+    let program = program
+        .env("LD_PRELOAD", library)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = program.spawn().unwrap();
+    let ended = place.directory.path().join("ended");
+    while fs::read(&ended).map_or(0, |bytes| bytes.len()) < 10 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let mut zombies = Vec::new();
+    for _ in 0..20 {
+        zombies.push(zombies_of(child.id()));
+        thread::sleep(Duration::from_millis(20));
+    }
+    tell(&child, Signal::TERM);
+    let said: Said = child.wait_with_output().unwrap().into();
+    // One may just have ended; ten must not be left.
+    assert!(zombies.iter().all(|count| *count < 4), "{zombies:?}");
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let runs = &report[0]["by_status"];
+    assert!(
+        runs["success"].as_u64() >= Some(10),
+        "none of its own was stolen: {report}"
+    );
+    assert_eq!(runs["error"], 0, "none of its own was stolen: {report}");
+}

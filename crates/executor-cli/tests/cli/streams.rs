@@ -1,0 +1,231 @@
+//! Clauses I4 and A21: what a line is, in which order events are handled, and how much waits.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Place, Said, listener};
+
+/// Handles the events in their order, so that what they leave can be compared.
+const IN_ORDER: &str = "overlap = \"queued\"\noverlap_limit = 10000";
+
+fn case(name: &str) -> Vec<u8> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    fs::read(data.join(name)).unwrap()
+}
+
+/// What programs got on standard input, and how the run ended.
+fn handled(place: &Place, stream: &[u8]) -> (Vec<u8>, Said) {
+    place.file(
+        "c.toml",
+        &listener("all", "[\"sh\", \"-c\", \"cat >> got\"]", IN_ORDER),
+    );
+    fs::write(place.directory.path().join("e.ndjson"), stream).unwrap();
+    let said = place.run(&["run", "c.toml", "--events", "e.ndjson"]);
+    let got = fs::read(place.directory.path().join("got")).unwrap_or_default();
+    (got, said)
+}
+
+#[test]
+fn i04_a_line_of_any_depth_and_any_number_is_an_event_and_its_bytes_are_passed_on() {
+    for name in ["json-valid.ndjson", "big-ids.ndjson"] {
+        let place = Place::new();
+        let (got, said) = handled(&place, &case(name));
+        assert_eq!(said.code, Some(0), "{name}: {}", said.err);
+        assert!(said.err.contains(" 0 bad lines"), "{name}: {}", said.err);
+        assert!(got == case(name), "{name}: other bytes arrived");
+    }
+}
+
+#[test]
+fn i04_ids_are_kept_as_they_were_written() {
+    let place = Place::new();
+    let (_, said) = handled(&place, &case("big-ids.ndjson"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let ids =
+        "SELECT group_concat(trigger_id) FROM (SELECT trigger_id FROM executions ORDER BY id)";
+    let expected = "18446744073709551616,18446744073709551617,1.10";
+    assert_eq!(place.text("telemetry.db", ids), expected);
+}
+
+#[test]
+fn i04_a_byte_order_mark_eats_no_event() {
+    let place = Place::new();
+    let (got, said) = handled(&place, &case("bom.ndjson"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("2 events, 0 bad lines"), "{}", said.err);
+    assert!(
+        got == case("bom.ndjson")[3..],
+        "the mark is no part of a line"
+    );
+}
+
+#[test]
+fn i04_of_a_stream_without_any_event_the_exit_code_is_5() {
+    let place = Place::new();
+    let (_, said) = handled(&place, b"{\"topic\":1} x\n{\"topic\":\"\xff\"}\nno\n");
+    assert_eq!(said.code, Some(5), "{}", said.err);
+    assert!(
+        said.err
+            .contains("none of the 3 lines could be read as an event"),
+        "{}",
+        said.err
+    );
+    let (_, said) = handled(&Place::new(), b"");
+    assert_eq!(
+        said.code,
+        Some(0),
+        "nothing is wrong with an empty stream: {}",
+        said.err
+    );
+}
+
+/// The run, reading standard input.
+fn reading(place: &Place, config: &str) -> Child {
+    place.file("c.toml", config);
+    let mut program = place.program(&["run", "c.toml", "--events", "-"]);
+    let program = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    program.spawn().unwrap()
+}
+
+/// The most memory it has taken, in MiB.
+fn peak_mib(child: &Child) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
+}
+
+#[test]
+fn i04_at_most_64_mib_of_lines_wait_or_run() {
+    let place = Place::new();
+    let mut child = reading(&place, &listener("all", "[\"sleep\", \"0.5\"]", ""));
+    let mut input = child.stdin.take().unwrap();
+    let feeding = thread::spawn(move || {
+        let line = format!(
+            "{{\"topic\":\"t\",\"text\":\"{}\"}}\n",
+            "x".repeat(12_000_000)
+        );
+        (0..40).for_each(|_| input.write_all(line.as_bytes()).unwrap());
+    });
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        peak = peak_mib(&child).unwrap_or(0).max(peak);
+        thread::sleep(Duration::from_millis(20));
+    }
+    feeding.join().unwrap();
+    // The lines, a copy of each on its way to a program, one that grows, and the program itself: of 480 MB.
+    assert!(peak < 230, "{peak} MiB");
+    let rows = "SELECT count(*) FROM executions_v WHERE status = 'success'";
+    assert_eq!(place.number("telemetry.db", rows), 40);
+}
+
+/// Rows of one status, by the ids of their events.
+fn ids(place: &Place, status: &str) -> String {
+    let rows = format!(
+        "SELECT coalesce(group_concat(trigger_id), '') FROM (SELECT trigger_id FROM executions_v \
+         WHERE status = '{status}' ORDER BY id)"
+    );
+    place.text("telemetry.db", &rows)
+}
+
+fn burst(place: &Place, count: usize, max_concurrent: u16, run: &str, more: &str) -> Said {
+    let listener = listener("all", run, more);
+    place.file(
+        "c.toml",
+        &format!("[run]\nmax_concurrent = {max_concurrent}\n{listener}"),
+    );
+    let lines: String = (0..count)
+        .map(|id| format!("{{\"topic\":\"x\",\"id\":{id}}}\n"))
+        .collect();
+    place.file("e.ndjson", &lines);
+    let said = place.run(&["run", "c.toml", "--events", "e.ndjson"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    said
+}
+
+#[test]
+fn a21_under_restart_the_last_event_of_a_burst_survives_also_with_room_for_one() {
+    for max_concurrent in [1, 16] {
+        let place = Place::new();
+        let run = "[\"sleep\", \"0.3\"]";
+        burst(&place, 12, max_concurrent, run, "overlap = \"restart\"");
+        assert_eq!(ids(&place, "success"), "11");
+    }
+}
+
+#[test]
+fn a21_under_single_the_first_event_of_a_burst_runs() {
+    let place = Place::new();
+    burst(
+        &place,
+        12,
+        16,
+        "[\"sleep\", \"0.3\"]",
+        "overlap = \"single\"",
+    );
+    assert_eq!(ids(&place, "success"), "0");
+}
+
+#[test]
+fn a21_under_queued_events_run_in_the_order_of_the_stream() {
+    let place = Place::new();
+    burst(&place, 60, 16, "[\"sh\", \"-c\", \"cat >> got\"]", IN_ORDER);
+    let got = fs::read_to_string(place.directory.path().join("got")).unwrap();
+    let expected = fs::read_to_string(place.directory.path().join("e.ndjson")).unwrap();
+    assert_eq!(got, expected);
+}
+
+/// How many bursts: as many as `BURSTS` says.
+#[test]
+fn a21_every_burst_is_in_order() {
+    let bursts = std::env::var("BURSTS").map_or(5, |text| text.parse().unwrap());
+    for burst_number in 0..bursts {
+        for (rule, survivors) in [("restart", "11"), ("single", "0")] {
+            let place = Place::new();
+            let more = format!("overlap = \"{rule}\"");
+            burst(&place, 12, 16, "[\"sleep\", \"0.1\"]", &more);
+            assert_eq!(
+                ids(&place, "success"),
+                survivors,
+                "{rule}, burst {burst_number}"
+            );
+        }
+        let place = Place::new();
+        burst(&place, 12, 16, "[\"@noop\"]", IN_ORDER);
+        assert_eq!(
+            ids(&place, "success"),
+            "0,1,2,3,4,5,6,7,8,9,10,11",
+            "burst {burst_number}"
+        );
+    }
+}
+
+#[test]
+fn a17_a_run_does_not_begin_while_the_program_before_it_cleans_up() {
+    let place = Place::new();
+    let script = "mkdir held || exit 42; trap 'sleep 0.7; rmdir held; exit 0' TERM; while :; do sleep 0.05; done";
+    let job = format!(
+        "[[job]]\napp = \"a\"\nname = \"backup\"\nevery = \"500ms\"\noverlap = \"restart\"\n\
+         run = [\"sh\", \"-c\", \"{script}\"]\n"
+    );
+    place.file("c.toml", &job);
+    let said = place.run(&["run", "c.toml", "--for", "3s"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let rows = |condition: &str| {
+        place.number(
+            "telemetry.db",
+            &format!("SELECT count(*) FROM executions_v WHERE {condition}"),
+        )
+    };
+    assert_eq!(rows("error_type = 'exit status 42'"), 0, "two ran at once");
+    assert!(rows("status = 'cancelled'") >= 2, "it was restarted");
+}
