@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let result = executor.execute(job.run_now()).await?;
         assert_eq!(result.status(), Status::Panicked);
         if number % FLUSH_EVERY == 0 {
-            executor.flush().await.unwrap();
+            executor.flush().await?;
         }
         if number == FIRST {
             at_first = anonymous_kib()?;

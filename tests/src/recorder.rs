@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .register()
         .await?;
     executor.execute(job.run_now()).await?;
-    executor.flush().await.unwrap();
+    executor.flush().await?;
     println!("recorded {}", executor.session_id());
     io::stdout().flush()?;
     tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;

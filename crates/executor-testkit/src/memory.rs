@@ -2,13 +2,11 @@
 //! passes the same conformance suite as the real one, so what is tested against it holds there.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
-    Apply, Batch, Fate, Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, Reconcile, Reconciled,
-    RecordStore, RegistrationId, RegistrationStore, Session, SessionEnd, SessionStatus,
-    SessionStore, StoreFuture,
+    Apply, Batch, Fate, Gap, Lifetime, Reconcile, Reconciled, RecordStore, RegistrationId,
+    RegistrationStore, Session, SessionEnd, SessionStatus, SessionStore, StoreFuture,
 };
 use executor_core::{
     ErrorClass, ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId,
@@ -17,7 +15,8 @@ use executor_core::{
 };
 
 use crate::faults::Faults;
-use crate::pruning;
+
+mod housekeeping;
 
 /// A store in memory. Clones are the same store, so a test keeps one and gives one away.
 ///
@@ -472,64 +471,5 @@ impl SessionStore for MemoryStore {
                 gone.collect()
             })
         })
-    }
-}
-
-impl Housekeeping for MemoryStore {
-    fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
-        Box::pin(async move {
-            self.with("pruning old records", |tables| {
-                if let PruneRule::GoneBefore(at) = slice.rule {
-                    return tables.forget_gone(at, slice.max_rows);
-                }
-                let mut old = pruning::let_go_by(slice, tables.rows.iter().map(|row| &row.record));
-                old.sort();
-                old.truncate(slice.max_rows as usize);
-                tables
-                    .rows
-                    .retain(|row| !old.iter().any(|(_, id)| *id == row.record.execution_id));
-                tables.by_execution = tables
-                    .rows
-                    .iter()
-                    .enumerate()
-                    .map(|(place, row)| (row.record.execution_id, place))
-                    .collect();
-                old.len() as u64
-            })
-        })
-    }
-
-    fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
-        Box::pin(async move {
-            self.with("reading the lifetimes of sessions", |tables| {
-                let surplus = tables.lifetimes.len().saturating_sub(max as usize);
-                tables.lifetimes[surplus..].to_vec()
-            })
-        })
-    }
-
-    fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            let is_known = |tables: &Tables, gap: &Gap| tables.sessions.contains_key(&gap.session);
-            self.with("recording gaps", |tables| {
-                if !gaps.iter().all(|gap| is_known(tables, gap)) {
-                    return Err(no_session("recording gaps"));
-                }
-                for gap in gaps {
-                    let name = |gap: &Gap| (gap.session, gap.reason, gap.first_at);
-                    tables.gaps.retain(|known| name(known) != name(&gap));
-                    tables.gaps.push(gap);
-                }
-                Ok(())
-            })?
-        })
-    }
-
-    fn health(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move { self.with("asking for the store's health", |_| ()) })
-    }
-
-    fn spool_dir(&self) -> Option<PathBuf> {
-        None
     }
 }

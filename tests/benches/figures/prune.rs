@@ -42,10 +42,7 @@ impl House {
     }
 
     async fn prune(&self, bytes: u64) -> u64 {
-        let slice = PruneSlice {
-            rule: PruneRule::LargerThan(bytes),
-            max_rows: SLICE_ROWS,
-        };
+        let slice = PruneSlice::new(PruneRule::LargerThan(bytes), SLICE_ROWS);
         self.store.prune(slice).await.unwrap()
     }
 

@@ -1,3 +1,5 @@
+//! What a set clock does to decisions, on clocks that are told what to say.
+
 use std::sync::{Arc, Mutex};
 
 use executor_core::SessionId;

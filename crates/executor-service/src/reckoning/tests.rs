@@ -1,3 +1,5 @@
+//! Reckonings beside a model that knows what was lost.
+
 use proptest::prelude::*;
 
 use super::*;

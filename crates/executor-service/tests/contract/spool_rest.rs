@@ -121,7 +121,7 @@ fn e04_segments_that_are_blanked_cut_short_or_deleted_cost_what_was_in_them_and_
     type Damage = fn(&Path);
     let kinds: [(&str, Damage); 6] = [
         ("blanked", |path| {
-            std::fs::write(path, vec![0; 8 << 20]).unwrap()
+            std::fs::write(path, vec![0; 8 << 20]).unwrap();
         }),
         ("cut to nothing", |path| std::fs::write(path, "").unwrap()),
         ("cut short", |path| {
@@ -129,7 +129,7 @@ fn e04_segments_that_are_blanked_cut_short_or_deleted_cost_what_was_in_them_and_
             file.set_len(6_000).unwrap();
         }),
         ("overwritten", |path| {
-            std::fs::write(path, vec![0xA5; 8 << 20]).unwrap()
+            std::fs::write(path, vec![0xA5; 8 << 20]).unwrap();
         }),
         ("deleted", |path| std::fs::remove_file(path).unwrap()),
         ("replaced by a directory", |path| {

@@ -1,3 +1,5 @@
+//! Opening: pragmas, modes, and what is refused.
+
 use super::*;
 use crate::create::FILE_MODE;
 

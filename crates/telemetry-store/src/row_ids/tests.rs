@@ -1,3 +1,5 @@
+//! Ids under adversarial times: the work for each is counted, and every query finds every row.
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

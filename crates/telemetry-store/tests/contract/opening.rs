@@ -307,18 +307,14 @@ async fn d05_a_mode_that_is_there_stays() {
 #[tokio::test]
 async fn d05_what_is_no_file_is_refused_unopened() {
     let make_pipe = |path: &Path| {
-        assert!(
-            std::process::Command::new("mkfifo")
-                .arg(path)
-                .status()
-                .unwrap()
-                .success()
-        )
+        let mut mkfifo = std::process::Command::new("mkfifo");
+        assert!(mkfifo.arg(path).status().unwrap().success());
     };
     let make_socket = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
     let make_directory = |path: &Path| fs::create_dir(path).unwrap();
     let make_link = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
-    let makers: [(&dyn Fn(&Path), &str); 4] = [
+    type Make<'m> = &'m dyn Fn(&Path);
+    let makers: [(Make<'_>, &str); 4] = [
         (&make_pipe, "pipe"),
         (&make_socket, "socket"),
         (&make_directory, "directory"),

@@ -1,0 +1,156 @@
+//! What happens under the lock: counting, losing, and whether somebody is to be woken.
+
+use std::time::Duration;
+
+use executor_core::time::Moment;
+use executor_core::{Clock, DropReason, ExecutionRecord, Subject};
+use tokio::time::Instant;
+
+use super::{Limits, State, Wake};
+use crate::losses::entity_of;
+use crate::parcel::{Held, Load};
+use crate::queue::Queue;
+
+/// How often it is said that the queue is crowded.
+const CROWDED_EVERY: Duration = Duration::from_secs(30);
+
+impl State {
+    /// Counts what lies in the spool and was not taken yet.
+    pub(crate) fn unread(&mut self, change: isize) {
+        if let Queue::Spool { unread, .. } = &mut self.queue {
+            *unread = unread.saturating_add_signed(change);
+        }
+    }
+
+    pub(super) fn give_up_all(&mut self, left: u64, now: Moment) {
+        let returned = std::mem::take(&mut self.returned);
+        let batches =
+            std::iter::from_fn(|| Some(self.queue.take()).filter(|batch| !batch.is_empty()));
+        let queued: Vec<_> = batches.collect();
+        let known = returned.iter().flat_map(Load::records);
+        let mut named = 0;
+        for record in known.chain(queued.iter().flatten()) {
+            self.lose(DropReason::Shutdown, Some(&record.subject), 1, now);
+            named += 1;
+        }
+        // What somebody still holds is not to be seen from here.
+        if left > named {
+            self.lose(DropReason::Shutdown, None, left - named, now);
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len() + self.in_hand + self.deferred
+    }
+
+    /// `false` once everything was given up: there is nothing left to count.
+    pub(super) fn release(&mut self, load: &Load) -> bool {
+        if self.closed {
+            return false;
+        }
+        match load.held {
+            Held::InHand => self.in_hand -= load.len(),
+            Held::Deferred => self.deferred -= load.len(),
+        }
+        true
+    }
+
+    pub(crate) fn filter(&mut self, subject: &Subject) {
+        self.counts.filtered += 1;
+        // The same one before and after its row is known.
+        *self.filtered.entry(entity_of(subject)).or_default() += 1;
+    }
+
+    pub(crate) fn lose(
+        &mut self,
+        reason: DropReason,
+        subject: Option<&Subject>,
+        count: u64,
+        now: Moment,
+    ) {
+        self.counts.add_dropped(reason, count);
+        let begins = self.losses.note(reason, subject, count, now);
+        self.news.lost = true;
+        self.news.overflow_began |= begins && reason == DropReason::Overflow;
+    }
+
+    pub(super) fn end_overflow(&mut self) {
+        if let Some(lost) = self.losses.end(DropReason::Overflow) {
+            *self.news.overflow_ended.get_or_insert_default() += lost;
+        }
+    }
+
+    /// Wakes the watchman once until it comes.
+    pub(crate) fn wants_watchman(&mut self) -> Wake {
+        let news = &self.news;
+        let is_news = news.lost
+            || news.crowded.is_some()
+            || news.overflow_began
+            || news.overflow_ended.is_some();
+        let watchman = is_news && !self.alarmed;
+        self.alarmed |= watchman;
+        Wake {
+            watchman,
+            ..Wake::default()
+        }
+    }
+
+    /// A record was taken in. The clock is read only where it is the only one.
+    #[inline]
+    pub(crate) fn accepted(&mut self, watchman: Wake, limits: &Limits, clock: &dyn Clock) -> Wake {
+        self.accepted += 1;
+        let queued = self.queue.len();
+        if self.waits_since.is_none() {
+            self.waits_since = Some(clock.monotonic());
+        }
+        Wake {
+            drain: queued == 1 || queued == limits.ripe_at,
+            ..watchman
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        record: ExecutionRecord,
+        limits: &Limits,
+        clock: &dyn Clock,
+    ) -> Wake {
+        let is_news = self.look_whether_crowded(limits, || clock.monotonic());
+        if let Queue::Memory(batches) = &mut self.queue {
+            batches.push(record);
+        }
+        let wake = if is_news {
+            self.wants_watchman()
+        } else {
+            Wake::default()
+        };
+        self.accepted(wake, limits, clock)
+    }
+
+    /// Notes that the queue is crowded, if it is and that was not noted lately. The clock is read only then.
+    pub(super) fn look_whether_crowded(
+        &mut self,
+        limits: &Limits,
+        now: impl FnOnce() -> Instant,
+    ) -> bool {
+        let held = self.queue.len() + self.in_hand;
+        if held < limits.crowded_at() || !matches!(self.queue, Queue::Memory(_)) {
+            return false;
+        }
+        let now = now();
+        let is_news = self
+            .crowded_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= CROWDED_EVERY);
+        if is_news {
+            self.crowded_at = Some(now);
+            self.news.crowded = Some(held);
+        }
+        is_news
+    }
+
+    /// Records came to their ends: the others do not wait for nothing.
+    pub(super) fn has_moved(&mut self, clock: &dyn Clock) {
+        self.waits_since = (self.waiting() > 0).then(|| clock.monotonic());
+    }
+}

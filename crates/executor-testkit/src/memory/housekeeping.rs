@@ -1,0 +1,67 @@
+//! What is let go of, and what is known of sessions and gaps.
+
+use std::path::PathBuf;
+
+use executor_core::ports::{Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, StoreFuture};
+
+use super::{MemoryStore, Tables, no_session};
+use crate::pruning;
+
+impl Housekeeping for MemoryStore {
+    fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
+        Box::pin(async move {
+            self.with("pruning old records", |tables| {
+                if let PruneRule::GoneBefore(at) = slice.rule {
+                    return tables.forget_gone(at, slice.max_rows);
+                }
+                let mut old = pruning::let_go_by(slice, tables.rows.iter().map(|row| &row.record));
+                old.sort();
+                old.truncate(slice.max_rows as usize);
+                tables
+                    .rows
+                    .retain(|row| !old.iter().any(|(_, id)| *id == row.record.execution_id));
+                tables.by_execution = tables
+                    .rows
+                    .iter()
+                    .enumerate()
+                    .map(|(place, row)| (row.record.execution_id, place))
+                    .collect();
+                old.len() as u64
+            })
+        })
+    }
+
+    fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
+        Box::pin(async move {
+            self.with("reading the lifetimes of sessions", |tables| {
+                let surplus = tables.lifetimes.len().saturating_sub(max as usize);
+                tables.lifetimes[surplus..].to_vec()
+            })
+        })
+    }
+
+    fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let is_known = |tables: &Tables, gap: &Gap| tables.sessions.contains_key(&gap.session);
+            self.with("recording gaps", |tables| {
+                if !gaps.iter().all(|gap| is_known(tables, gap)) {
+                    return Err(no_session("recording gaps"));
+                }
+                for gap in gaps {
+                    let name = |gap: &Gap| (gap.session, gap.reason, gap.first_at);
+                    tables.gaps.retain(|known| name(known) != name(&gap));
+                    tables.gaps.push(gap);
+                }
+                Ok(())
+            })?
+        })
+    }
+
+    fn health(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.with("asking for the store's health", |_| ()) })
+    }
+
+    fn spool_dir(&self) -> Option<PathBuf> {
+        None
+    }
+}
