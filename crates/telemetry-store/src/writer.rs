@@ -328,9 +328,9 @@ impl Errands {
 
 fn serve(live: Option<Live>, home: &Home, inbox: &Inbox<Request>) {
     let _ending = Ending(inbox);
-    let mut live = live;
+    let (mut live, mut trouble) = (live, Trouble::default());
     while let Some(request) = inbox.next() {
-        live = answer(request, live.take(), home);
+        live = answer(request, live.take(), home, &mut trouble);
         if live.is_none() && home.target.path().is_none() {
             tracing::error!("the database was in memory and is gone with its connection");
             return;
@@ -350,28 +350,63 @@ impl Drop for Ending<'_> {
 
 /// Serves one request. The connection is let go where its state is unknown, and the next request
 /// opens a fresh one; a request for which that fails goes unanswered, and its caller asks again.
-fn answer(request: Request, live: Option<Live>, home: &Home) -> Option<Live> {
+fn answer(
+    request: Request,
+    live: Option<Live>,
+    home: &Home,
+    trouble: &mut Trouble,
+) -> Option<Live> {
     // One that commits in another way than is wanted by now is replaced.
     let live = live.filter(|live| live.commits == home.commits());
     let mut live = match live.map_or_else(|| Live::open(home, Patience::Serving), Ok) {
         Ok(live) => live,
         Err(error) => {
             let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "the telemetry writer cannot reconnect");
+            trouble.goes_on(|| tracing::error!(error, "the telemetry writer cannot reconnect"));
             return None;
         }
     };
     match catch_unwind(AssertUnwindSafe(|| request(&mut live))) {
-        Ok(After::Fine) => Some(live),
+        Ok(After::Fine) => {
+            trouble.is_over();
+            Some(live)
+        }
         Ok(After::Reconnect) => {
             if live.anchor.hold() != Hold::Fast {
-                tracing::error!("the database's file was deleted or replaced; it is opened anew");
+                trouble.goes_on(|| {
+                    tracing::error!(
+                        "the database's file was deleted or replaced; it is opened anew"
+                    );
+                });
             }
             None
         }
         Err(_) => {
             tracing::error!("a request to the telemetry writer panicked; it will reconnect");
             None
+        }
+    }
+}
+
+/// Requests in a row that failed because of the database's file. One line when that begins, one with the count when
+/// it is over: whoever asks again does so many times a second.
+#[derive(Default)]
+struct Trouble {
+    requests: u64,
+}
+
+impl Trouble {
+    fn goes_on(&mut self, say: impl FnOnce()) {
+        if self.requests == 0 {
+            say();
+        }
+        self.requests += 1;
+    }
+
+    fn is_over(&mut self) {
+        let requests = std::mem::take(&mut self.requests);
+        if requests > 0 {
+            tracing::warn!(requests, "the telemetry writer has a database again");
         }
     }
 }

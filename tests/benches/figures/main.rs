@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bare;
+mod flood;
 mod history;
 mod leaks;
 mod load;
@@ -18,7 +19,7 @@ use std::time::Duration;
 const TURNS: usize = 15;
 
 /// What can be measured, by the name that asks for it; all of it if none is given.
-const FIGURES: [(&str, fn()); 11] = [
+const FIGURES: [(&str, fn()); 13] = [
     ("million", load::million),
     ("offer", load::offer),
     ("outage", load::outage),
@@ -30,6 +31,8 @@ const FIGURES: [(&str, fn()); 11] = [
     ("prune", prune),
     ("registrations", registrations),
     ("history", history::measure),
+    ("flood", flood::windows),
+    ("starving", flood::starving),
 ];
 
 fn main() {

@@ -157,3 +157,40 @@ fn check(said: &Said) {
         said.err
     );
 }
+
+#[test]
+fn c04_a_database_that_is_away_is_a_line_when_it_begins_and_a_line_when_it_ends() {
+    let place = Place::new();
+    let job = "[[job]]\napp = \"a\"\nname = \"often\"\nevery = \"20ms\"\nrun = [\"@noop\"]\n";
+    place.file("c.toml", job);
+    let child = place.start(&["run", "c.toml", "--for", "4s", "--json"]);
+    let directory = place.directory.path();
+    let path = directory.join("telemetry.db");
+    let has_rows = || {
+        let outside = rusqlite::Connection::open(&path).ok()?;
+        let rows = "SELECT count(*) FROM executions";
+        outside.query_row(rows, [], |row| row.get::<_, i64>(0)).ok()
+    };
+    while !path.exists() || has_rows().is_none_or(|rows| rows == 0) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let aside = directory.join("aside.db");
+    fs::rename(&path, &aside).unwrap();
+    fs::write(&path, "these are my notes\n".repeat(500)).unwrap();
+    thread::sleep(Duration::from_millis(1_500));
+    fs::rename(&aside, &path).unwrap();
+    let said: Said = child.wait_with_output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.err.contains("WARN") || said.err.contains("ERROR"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.lines().count() <= 8, "{}", said.err);
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let rows = "SELECT count(*) FROM executions";
+    assert_eq!(
+        report[0]["runs"].as_i64(),
+        Some(place.number("telemetry.db", rows))
+    );
+}

@@ -145,9 +145,10 @@ fn e04_segments_that_are_blanked_cut_short_or_deleted_cost_what_was_in_them_and_
             "{what}: {}",
             after.ledger
         );
+        // A spare that was being made when the copy was taken looks blanked, and goes aside as well.
         let is_aside = left.keys().any(|name| name.ends_with(".damaged"));
         let was_there = !what.starts_with("deleted") && !what.starts_with("replaced");
-        assert_eq!(is_aside, was_there, "{what}: {left:?}");
+        assert!(is_aside || !was_there, "{what}: {left:?}");
     }
 }
 
