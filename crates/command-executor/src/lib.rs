@@ -46,7 +46,7 @@ pub use executor_service::{
     Builder, CommandExecutor, Completion, Completions, Config, Degradation, Durability, Health,
     JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Recording, RegisterError, Retention,
     Schedule, ScheduleError, ScheduleState, ShutdownReport, SpoolError, SpoolPlace, StartError,
-    Submitted, Told, config, inspect, lifecycle, schedule, service,
+    Submitted, Told, config, inspect, lifecycle, schedule, service, survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{

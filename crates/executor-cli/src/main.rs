@@ -35,6 +35,8 @@ use crate::exit::{Failure, describe};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // A database is made before there is an executor.
+    command_executor::survive_file_size_limit();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return describe(&Failure::Runtime(error)),

@@ -104,6 +104,8 @@ impl Builder {
     /// left open and found `crashed` by whoever looks next.
     pub async fn start(self) -> Result<CommandExecutor, StartError> {
         self.config.validate()?;
+        // Also where the records wait in memory: the store writes files.
+        record_spool::survive_file_size_limit();
         let session = Arc::new(session::new(self.clock.as_ref()));
         let vitals = Arc::<Vitals>::default();
         if self.config.durability == Durability::Power {

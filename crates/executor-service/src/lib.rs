@@ -86,7 +86,7 @@ pub use config::{Config, SpoolPlace};
 pub use executor_core::Durability;
 pub use handle::{JobHandle, ListenerHandle};
 pub use lifecycle::{ShutdownReport, StartError};
-pub use record_spool::SpoolError;
+pub use record_spool::{SpoolError, survive_file_size_limit};
 pub use recording::Recording;
 pub use registration::RegisterError;
 pub use retention::Retention;

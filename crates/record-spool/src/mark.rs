@@ -18,7 +18,8 @@ pub fn is_spool(dir: &Path) -> bool {
 }
 
 /// Has a write past a limit on the size of files be an error, as on a full disk, and not the end of the process. The
-/// programs that this one starts are ended by it as ever. A spool does this by itself. Idempotent.
+/// programs that this one starts are ended by it as ever. A start
+/// does this by itself; a database that is made before it may be too large already. Idempotent.
 pub fn survive_file_size_limit() {
     fs::survive_file_size_limit();
 }

@@ -202,3 +202,35 @@ fn i05_what_it_adopts_is_waited_for() {
     );
     assert_eq!(runs["error"], 0, "none of its own was stolen: {report}");
 }
+
+/// The program, where no file may be larger than so many KiB.
+fn limited(place: &Place, kib: u32, arguments: &str) -> Said {
+    // A unit of this command is 512 bytes.
+    let script = format!("ulimit -f {}; exec \"$0\" {arguments}", kib * 2);
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", &script, env!("CARGO_BIN_EXE_executor")]);
+    let output = shell.current_dir(place.directory.path()).output();
+    output.unwrap().into()
+}
+
+#[test]
+fn e05_a_limit_on_the_size_of_files_is_an_error_and_no_end() {
+    let place = Place::new();
+    let job = "[[job]]\napp = \"a\"\nname = \"large\"\nafter = \"1ms\"\n\
+               run = [\"dd\", \"if=/dev/zero\", \"of=large\", \"bs=1M\", \"count=20\"]\n";
+    place.file("c.toml", job);
+    // Too little for the schema.
+    let said = limited(&place, 40, "run c.toml --for 1s");
+    assert_eq!(said.code, Some(4), "{}", said.err);
+    // Too little for the spool and for the program, which gets the signal as ever.
+    for database in ["house.db", ":memory:"] {
+        let said = limited(
+            &place,
+            4_096,
+            &format!("run c.toml --for 1s --json --db {database}"),
+        );
+        assert_eq!(said.code, Some(0), "{}", said.err);
+    }
+    let row = "SELECT status || ' ' || error_type FROM executions_v";
+    assert_eq!(place.text("house.db", row), "error signal 25");
+}
