@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use executor_core::Status;
 use executor_core::registration::Overlap;
 use executor_core::time::{Clock, Moment, Timestamp};
 use executor_service::{JobHandle, Missed, Schedule};
 use tokio::time::{Instant, sleep};
 
 use crate::schedules::{job, reporting};
-use crate::support::{Fixture, assert_took, secs};
+use crate::support::{Fixture, assert_took, secs, statuses};
 
 /// Follows tokio's time, and can be set.
 #[derive(Clone)]
@@ -177,6 +178,26 @@ async fn f06_a_wall_clock_that_is_set_forward_is_noticed_and_what_was_missed_is_
         assert_eq!(running.ran(), ["01T06:00"], "{missed:?}");
         running.fixture.stop().await;
     }
+}
+
+/// Runs that are made up for come one after the other: no overlap rule has one of them skip another.
+#[tokio::test(start_paused = true)]
+async fn f06_runs_that_are_made_up_for_do_not_skip_each_other() {
+    let running = OnClock::at("2026-01-01T00:30:00Z").await;
+    let hourly = Schedule::cron("@hourly", "UTC").unwrap();
+    let hourly = hourly.missed(Missed::RunAll { at_most: 3 });
+    let job = job(&running.fixture, hourly).overlap(Overlap::Single);
+    let job = job.handler_fn(|| sleep(secs(5))).register().await.unwrap();
+    sleep(secs(1)).await;
+    running.clock.set(5 * 3_600);
+    sleep(secs(60)).await;
+    let records = running.fixture.stored().await;
+    assert_eq!(statuses(&records), [Status::Success; 3]);
+    assert_eq!(
+        running.fixture.executor.schedule_of(&job).unwrap().missed,
+        2
+    );
+    running.fixture.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -175,6 +175,7 @@ fn check(figures: &Figures, records: &[&ExecutionRecord]) -> Result<(), TestCase
     for (found, share) in [(figures.p50, 50), (figures.p95, 95), (figures.p99, 99)] {
         let rank = (durations.len() * share).div_ceil(100).max(1);
         let exact = durations[rank - 1] as f64;
+        prop_assert!(found <= figures.max, "{found:?} was never seen");
         let error = (found.as_micros() as f64 - exact).abs();
         prop_assert!(
             error <= exact * RELATIVE_ERROR * 1.000_001 + 1.0,
