@@ -73,7 +73,7 @@ fn is_clause(word: &str) -> bool {
     let mut chars = word.chars();
     let letter = chars
         .next()
-        .is_some_and(|letter| ('A'..='F').contains(&letter));
+        .is_some_and(|letter| ('A'..='J').contains(&letter));
     letter && chars.clone().count() == 2 && chars.all(|digit| digit.is_ascii_digit())
 }
 
