@@ -162,7 +162,7 @@ fn loops(runtime: &Runtime, config: Config, place: Place) -> (f64, u64) {
             own.block_on(looping);
         })),
     };
-    runtime.block_on(tokio::time::sleep(LOOPS));
+    runtime.block_on(async { tokio::time::sleep(LOOPS).await });
     let ledger = executor.ledger();
     is_over.store(true, Ordering::Relaxed);
     if let Some(outside) = outside {
