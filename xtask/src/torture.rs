@@ -21,43 +21,48 @@ pub(crate) struct Args {
 /// Kills in one round.
 const KILLS: &str = "100";
 
-/// Tests that take more when they are asked to: package, test binary, what of it, and what it is told.
-const ONCE: [(&str, &str, &str, &[(&str, &str)]); 4] = [
-    (
-        "integration-tests",
-        "house",
-        "creation::",
-        &[("CALL_STEP", "1"), ("CREATIONS", "2000")],
-    ),
-    (
-        "executor-service",
-        "contract",
-        "spool_rest::e04_whatever",
-        &[("DAMAGES", "2000")],
-    ),
-    (
-        "executor-service",
-        "contract",
-        "submitted::a17",
-        &[("BURSTS", "1000")],
-    ),
-    (
-        "executor-cli",
-        "cli",
-        "streams::a21_every_burst",
-        &[("BURSTS", "1000")],
-    ),
+/// Tests that take more when they are told to.
+struct Once {
+    package: &'static str,
+    test: &'static str,
+    what: &'static str,
+    told: &'static [(&'static str, &'static str)],
+}
+
+const ONCE: [Once; 4] = [
+    Once {
+        package: "integration-tests",
+        test: "house",
+        what: "creation::",
+        told: &[("CALL_STEP", "1"), ("CREATIONS", "2000")],
+    },
+    Once {
+        package: "executor-service",
+        test: "contract",
+        what: "spool_rest::e04_whatever",
+        told: &[("DAMAGES", "2000")],
+    },
+    Once {
+        package: "executor-service",
+        test: "contract",
+        what: "submitted::a17",
+        told: &[("BURSTS", "1000")],
+    },
+    Once {
+        package: "executor-cli",
+        test: "cli",
+        what: "streams::a21_every_burst",
+        told: &[("BURSTS", "1000")],
+    },
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !args.only_kills {
-        for (package, test, what, told) in ONCE {
-            let mut seed = Vec::new();
-            seed.extend(args.seed.map(|seed| ("SEED", seed.to_string())));
-            let told = told
-                .iter()
-                .map(|(name, value)| (*name, (*value).to_owned()));
-            torture(package, test, what, told.chain(seed))?;
+        for once in ONCE {
+            let seed = args.seed.map(|seed| ("SEED", seed.to_string()));
+            let told = once.told.iter();
+            let told = told.map(|(name, value)| (*name, (*value).to_owned()));
+            torture(once.package, once.test, once.what, told.chain(seed))?;
         }
     }
     let until = Instant::now() + Duration::from_secs(60 * args.minutes);

@@ -56,7 +56,7 @@ async fn start(root: &Path) -> (CommandExecutor, JobHandle) {
     // Large ones, so that few are needed.
     let job = executor
         .job("tests", "busy")
-        .record_arguments("x".repeat(2_000));
+        .record_arguments(format!("\"{}\"", "x".repeat(2_000)));
     let job = job.handler_fn(|| async {});
     let job = job.register().await.unwrap();
     (executor, job)
@@ -106,4 +106,31 @@ async fn e05_a_disk_that_is_full_again_and_again_costs_no_crash_and_every_loss_i
     let told = "SELECT coalesce(sum(count), 0) FROM gaps WHERE reason = 'overflow'";
     let told = number(&root.join("history.db"), told);
     assert_eq!(told as u64, ledger.dropped(DropReason::Overflow));
+}
+
+/// A small disk, full for a while: nothing of ours may hold the room that a start needs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e05_a_small_disk_that_was_full_locks_nobody_out() {
+    let Some(small) = Small::mount(48) else {
+        return;
+    };
+    let root = small.0.path();
+    for _ in 0..3 {
+        let (executor, job) = start(root).await;
+        small.fill();
+        execute(&executor, &job, 5_000).await;
+        // What it could not write waits in its spool.
+        executor.shutdown(Duration::from_secs(2)).await;
+        small.empty();
+        let (executor, job) = start(root).await;
+        let before = executor.ledger().stored;
+        execute(&executor, &job, 10).await;
+        executor.flush().await.unwrap();
+        assert!(
+            executor.ledger().stored >= before + 10,
+            "{}",
+            executor.ledger()
+        );
+        executor.shutdown(Duration::from_secs(10)).await;
+    }
 }
