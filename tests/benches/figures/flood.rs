@@ -17,7 +17,7 @@ const EXECUTIONS: usize = 10_000_000;
 const TASKS: usize = 2;
 const WINDOW: Duration = Duration::from_secs(5);
 /// How long one task loops.
-const LOOPS: Duration = Duration::from_secs(10);
+const LOOPS: Duration = Duration::from_secs(5);
 
 fn memory() -> Config {
     Config {
