@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use command_executor::registration::Overlap;
-use command_executor::{CommandExecutor, Config, Event, ListenerHandle, Retention, SpoolPlace};
+use command_executor::{Config, Event, SpoolPlace};
 use executor_testkit::TempDatabase;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Figures;
+use crate::load::start;
 
 /// Ready executions, from two tasks.
 const EXECUTIONS: usize = 10_000_000;
@@ -33,20 +33,6 @@ fn spool() -> Config {
         spool_max_bytes: 4 << 30,
         ..Config::default()
     }
-}
-
-async fn start(database: &TempDatabase, config: Config) -> (CommandExecutor, ListenerHandle) {
-    let store = database.open().await.unwrap();
-    let config = Config {
-        retention: Retention::FOR_EVER,
-        ..config
-    };
-    let executor = CommandExecutor::builder(store).config(config).start().await;
-    let executor = executor.unwrap();
-    let listener = executor.listener("bench", "noop").topic("t");
-    let listener = listener.overlap(Overlap::Parallel).handler_fn(|| async {});
-    let listener = listener.register().await.unwrap();
-    (executor, listener)
 }
 
 /// Ten million ready executions.

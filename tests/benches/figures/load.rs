@@ -26,7 +26,10 @@ fn memory_mib() -> (u64, u64) {
     (kib("RssAnon:") / 1_024, kib("VmHWM:") / 1_024)
 }
 
-async fn start(database: &TempDatabase, config: Config) -> (CommandExecutor, ListenerHandle) {
+pub(crate) async fn start(
+    database: &TempDatabase,
+    config: Config,
+) -> (CommandExecutor, ListenerHandle) {
     let store = database.open().await.unwrap();
     let config = Config {
         retention: Retention::FOR_EVER,
