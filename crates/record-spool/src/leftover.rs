@@ -24,7 +24,7 @@ use crate::spool::{LOCK_NAME, remove_spool, segment_names};
 /// # let spool = Spool::create(&own, SpoolOptions::default())?;
 /// # spool.append(7, b"a record")?;
 /// # drop(spool);
-/// use record_spool::Leftover;
+/// use record_spool::{Blank, Leftover};
 ///
 /// let mut leftover = Leftover::open(&own)?.expect("its process is gone");
 /// loop {

@@ -50,7 +50,7 @@ pub const COUNTERS: usize = 128;
 /// page.set(0, 42);
 /// drop(page); // as a crash would
 /// let (note, counters) = Page::read(&path)?.expect("it is there and whole");
-/// assert_eq!((note.as_slice(), counters[0]), (&b"whose it is"[..], 42));
+/// assert_eq!((note.as_slice(), counters[0]), (&b"whose it is"[..], Some(42)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
