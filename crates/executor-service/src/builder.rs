@@ -123,28 +123,29 @@ impl Builder {
         ))
     }
 
-    /// `false` if the store has no room for it: with a spool, records need none of the store's, and the spool gives
-    /// back what it can.
+    /// `false` if the store has no room for it and a spool was asked for: its records need none of the store's, and
+    /// it gives back what it can. Where the disk is too full for a spool too, they wait in memory: what is to run
+    /// matters more.
     async fn open_session(
         &self,
         session: &Arc<Session>,
         spooling: Option<&Spooling>,
     ) -> Result<bool, StartError> {
         let within = self.config.startup_timeout;
+        let may_wait = self.spool_root().is_some();
         let mut last = None;
-        let has_no_space = |error: &StoreError| {
-            let is_it = error.fault == StoreFault::NoSpace;
-            spooling
-                .filter(|_| is_it)
-                .map(Spooling::release_spares)
-                .is_some()
-        };
+        let has_no_space = |error: &StoreError| may_wait && error.fault == StoreFault::NoSpace;
         let opened = {
-            let opening = session::open(self.store.as_ref(), session, &mut last, has_no_space);
+            let opening = session::open(self.store.as_ref(), session, &mut last, &has_no_space);
             timeout(within, opening).await
         };
         match opened {
-            Ok(Err(error)) if spooling.is_some() && error.fault == StoreFault::NoSpace => Ok(false),
+            Ok(Err(error)) if has_no_space(&error) => {
+                if let Some(spooling) = spooling {
+                    spooling.release_spares();
+                }
+                Ok(false)
+            }
             Ok(opened) => opened.map(|()| true).map_err(StartError::Store),
             Err(_) => Err(StartError::Timeout { within, last }),
         }

@@ -39,15 +39,14 @@ const ABSENT: &[&str] = &[
 
 /// Wraps an error with what was being done and what to do about it.
 pub(crate) fn store_error(operation: &'static str, error: DieselError) -> StoreError {
-    let says = |with| matches!(&error, DieselError::DatabaseError(_, info) if starts(with, info.message()));
-    let fault = match (says(NO_SPACE), says(DAMAGED)) {
+    let fault = match (is_full(&error), is_damage(&error)) {
         (true, _) => StoreFault::NoSpace,
         (false, true) => StoreFault::Damaged,
         (false, false) => StoreFault::Other,
     };
     StoreError {
         class: class_of(&error),
-        answered: !says(ABSENT),
+        answered: !is_absence(&error),
         fault,
         operation,
         source: error.into(),
@@ -56,7 +55,17 @@ pub(crate) fn store_error(operation: &'static str, error: DieselError) -> StoreE
 
 /// Whether the error says that the file is damaged.
 pub(crate) fn is_damage(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(_, info) if starts(DAMAGED, info.message()))
+    says(DAMAGED, error)
+}
+
+/// Whether the error says that there is no space.
+pub(crate) fn is_full(error: &DieselError) -> bool {
+    says(NO_SPACE, error)
+}
+
+/// Whether the error says that no store was there to answer.
+pub(crate) fn is_absence(error: &DieselError) -> bool {
+    says(ABSENT, error)
 }
 
 /// Whether the error says only that somebody else holds a lock.
@@ -66,7 +75,7 @@ pub(crate) fn is_lock(error: &DieselError) -> bool {
         "database table is locked",
         "database schema is locked",
     ];
-    matches!(error, DieselError::DatabaseError(_, info) if starts(LOCKS, info.message()))
+    says(LOCKS, error)
 }
 
 /// The class of an error, by the table of the contract's clause C4.
@@ -99,6 +108,10 @@ fn class_of_database_error(kind: &DatabaseErrorKind, message: &str) -> ErrorClas
         _ if message.starts_with("cannot store ") => ErrorClass::Constraint,
         _ => ErrorClass::Unstorable,
     }
+}
+
+fn says(with: &[&str], error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, info) if starts(with, info.message()))
 }
 
 fn starts(with: &[&str], message: &str) -> bool {

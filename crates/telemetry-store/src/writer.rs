@@ -21,8 +21,8 @@ use crate::inbox::{Inbox, Refused, Urgency};
 use crate::open::{Commits, OpenError, Patience, open_writer};
 use crate::restarts::Restarts;
 
-/// A request, with its reply inside.
-type Request = Box<dyn FnOnce(&mut Live) -> After + Send>;
+/// A request, with its reply inside. It is told why where there is no connection.
+type Request = Box<dyn FnOnce(Result<&mut Live, OpenError>) -> After + Send>;
 
 /// A connection, and what it holds on to.
 struct Live {
@@ -148,23 +148,28 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// Opens the database on a new thread and returns when it is open, or with the reason why
-    /// not.
+    /// Opens the database on a new thread and returns when it is open, or with the reason why not. One of ours
+    /// whose disk is full counts as open: it is connected to when there is space.
     pub(crate) async fn start(target: Target, file_mode: u32) -> Result<(Self, Target), OpenError> {
         let inbox = Arc::new(Inbox::default());
         let theirs = Arc::clone(&inbox);
         let (opened, is_open) = oneshot::channel();
         let _thread = spawn(move || {
-            match Live::open(&Home::new(target.clone(), file_mode), Patience::Opening) {
-                Ok(live) => {
-                    let home = Arc::new(Home::new(target.canonical(), file_mode));
-                    let _ = opened.send(Ok(Arc::clone(&home)));
-                    serve(Some(live), &home, &theirs);
+            let live = match Live::open(&Home::new(target.clone(), file_mode), Patience::Opening) {
+                Ok(live) => Some(live),
+                Err(error) if error.may_pass_at(&target) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "the database is opened when there is space");
+                    None
                 }
                 Err(error) => {
                     let _ = opened.send(Err(error));
+                    return;
                 }
-            }
+            };
+            let home = Arc::new(Home::new(target.canonical(), file_mode));
+            let _ = opened.send(Ok(Arc::clone(&home)));
+            serve(live, &home, &theirs);
         })
         .map_err(OpenError::Thread)?;
         let _held = HeldTime::new();
@@ -216,6 +221,13 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (reply, replied) = oneshot::channel();
         let request: Request = Box::new(move |live| {
+            let live = match live {
+                Ok(live) => live,
+                Err(error) => {
+                    let _ = reply.send(Err(not_open(operation, error)));
+                    return After::Reconnect;
+                }
+            };
             let result = work(&mut live.connection);
             let (hold, after) = live.after(&result);
             let _ = reply.send(match hold {
@@ -301,6 +313,14 @@ fn adrift(operation: &'static str) -> StoreError {
     StoreError::unreachable(operation, why)
 }
 
+fn not_open(operation: &'static str, error: OpenError) -> StoreError {
+    let fault = error.fault();
+    StoreError {
+        fault,
+        ..StoreError::unreachable(operation, error)
+    }
+}
+
 /// Leaves work for when nobody waits for anything.
 #[derive(Clone)]
 pub(crate) struct Errands(Arc<Inbox<Request>>);
@@ -313,6 +333,9 @@ impl Errands {
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<()> + Send + 'static,
     ) {
         let request: Request = Box::new(move |live| {
+            let Ok(live) = live else {
+                return After::Reconnect;
+            };
             let result = work(&mut live.connection);
             if let Err(error) = &result {
                 let error: &dyn std::error::Error = error;
@@ -349,7 +372,7 @@ impl Drop for Ending<'_> {
 }
 
 /// Serves one request. The connection is let go where its state is unknown, and the next request
-/// opens a fresh one; a request for which that fails goes unanswered, and its caller asks again.
+/// opens a fresh one; a request for which that fails is told so, and its caller asks again.
 fn answer(
     request: Request,
     live: Option<Live>,
@@ -361,12 +384,15 @@ fn answer(
     let mut live = match live.map_or_else(|| Live::open(home, Patience::Serving), Ok) {
         Ok(live) => live,
         Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            trouble.goes_on(|| tracing::error!(error, "the telemetry writer cannot reconnect"));
+            trouble.goes_on(|| {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "the telemetry writer cannot reconnect");
+            });
+            request(Err(error));
             return None;
         }
     };
-    match catch_unwind(AssertUnwindSafe(|| request(&mut live))) {
+    match catch_unwind(AssertUnwindSafe(|| request(Ok(&mut live)))) {
         Ok(After::Fine) => {
             trouble.is_over();
             Some(live)

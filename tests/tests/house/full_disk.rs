@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use command_executor::{CommandExecutor, DropReason, JobHandle, SqliteStore};
+use command_executor::{CommandExecutor, Config, DropReason, JobHandle, SpoolPlace, SqliteStore};
 use tempfile::TempDir;
 
 use crate::support::number;
@@ -50,9 +50,18 @@ impl Drop for Small {
 }
 
 async fn start(root: &Path) -> (CommandExecutor, JobHandle) {
+    start_with(root, SpoolPlace::Beside).await
+}
+
+async fn start_with(root: &Path, spool: SpoolPlace) -> (CommandExecutor, JobHandle) {
     let path = root.join("history.db");
     let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
-    let executor = CommandExecutor::builder(store).start().await.unwrap();
+    let config = Config {
+        spool,
+        ..Config::default()
+    };
+    let executor = CommandExecutor::builder(store).config(config);
+    let executor = executor.start().await.unwrap();
     // Large ones, so that few are needed.
     let job = executor
         .job("tests", "busy")
@@ -111,6 +120,7 @@ async fn e05_a_disk_that_is_full_again_and_again_costs_no_crash_and_every_loss_i
 /// A small disk, full for a while: nothing of ours may hold the room that a start needs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e05_a_small_disk_that_was_full_locks_nobody_out() {
+    // What is stored takes a third of it.
     let Some(small) = Small::mount(48) else {
         return;
     };
@@ -118,19 +128,38 @@ async fn e05_a_small_disk_that_was_full_locks_nobody_out() {
     for _ in 0..3 {
         let (executor, job) = start(root).await;
         small.fill();
-        execute(&executor, &job, 5_000).await;
+        execute(&executor, &job, 1_000).await;
         // What it could not write waits in its spool.
         executor.shutdown(Duration::from_secs(2)).await;
         small.empty();
         let (executor, job) = start(root).await;
-        let before = executor.ledger().stored;
         execute(&executor, &job, 10).await;
         executor.flush().await.unwrap();
-        assert!(
-            executor.ledger().stored >= before + 10,
-            "{}",
-            executor.ledger()
-        );
+        assert_eq!(executor.ledger().total_dropped(), 0);
         executor.shutdown(Duration::from_secs(10)).await;
+    }
+    let rows = number(&root.join("history.db"), "SELECT count(*) FROM executions");
+    assert_eq!(rows, 3 * 1_010);
+}
+
+/// Not a byte is left when it starts: neither the database's log nor a segment can be made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e05_on_a_disk_without_a_byte_left_a_start_runs_its_handlers() {
+    let Some(small) = Small::mount(48) else {
+        return;
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let root = small.0.path();
+    for spool in [SpoolPlace::Beside, SpoolPlace::At(elsewhere.path().into())] {
+        let (executor, _job) = start(root).await;
+        executor.shutdown(Duration::from_secs(10)).await;
+        small.fill();
+        let (executor, job) = start_with(root, spool).await;
+        execute(&executor, &job, 10).await;
+        assert_eq!(executor.ledger().waiting, 10);
+        small.empty();
+        executor.flush().await.unwrap();
+        let ledger = executor.shutdown(Duration::from_secs(10)).await.ledger;
+        assert_eq!((ledger.stored, ledger.total_dropped()), (10, 0), "{ledger}");
     }
 }

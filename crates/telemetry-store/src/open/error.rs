@@ -1,13 +1,15 @@
 //! Why a database was not opened, and what to do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use diesel::prelude::*;
+use executor_core::StoreFault;
 use thiserror::Error;
 
 use crate::address::Target;
-use crate::classify::is_damage;
+use crate::classify::{is_absence, is_damage, is_full};
+use crate::look::{Found, look};
 
 /// Why a database was not opened. In every case it is as it was.
 #[derive(Debug, Error)]
@@ -96,6 +98,15 @@ pub enum OpenError {
         #[source]
         source: diesel::result::Error,
     },
+    /// The database's file system has no space left.
+    #[error("cannot use the database `{database}`: its disk is full; make room on it")]
+    NoSpace {
+        /// Its address.
+        database: String,
+        /// What SQLite said.
+        #[source]
+        source: Box<OpenError>,
+    },
     /// SQLite refused the connection.
     #[error("cannot connect")]
     Connect(#[from] ConnectionError),
@@ -134,6 +145,10 @@ impl OpenError {
                 database: database(),
                 source,
             },
+            Self::SetUp(_) | Self::Migrate(_) if self.is_of_space(target) => Self::NoSpace {
+                database: database(),
+                source: Box::new(self),
+            },
             Self::Connect(_) | Self::SetUp(_) => Self::Unusable {
                 database: database(),
                 source: Box::new(self),
@@ -141,4 +156,40 @@ impl OpenError {
             other => other,
         }
     }
+
+    /// Where SQLite cannot make the files beside a database it speaks of input and output.
+    fn is_of_space(&self, target: &Target) -> bool {
+        match self {
+            Self::SetUp(error) => is_full(error) || is_absence(error) && lacks_space(target),
+            _ => lacks_space(target),
+        }
+    }
+
+    /// Whether a database that is there can be used as soon as there is space.
+    pub(crate) fn may_pass_at(&self, target: &Target) -> bool {
+        let is_ours = |path| matches!(look(path), Found::Ours);
+        matches!(self, Self::NoSpace { .. }) && target.path().is_some_and(is_ours)
+    }
+
+    /// What the store says of it whose writer cannot connect.
+    pub(crate) const fn fault(&self) -> StoreFault {
+        match self {
+            Self::NoSpace { .. } => StoreFault::NoSpace,
+            Self::Damaged { .. } => StoreFault::Damaged,
+            _ => StoreFault::Other,
+        }
+    }
+}
+
+/// What SQLite needs before its first write: some pages of the log and its index.
+const LEAST_SPACE: u64 = 256 * 1_024;
+
+fn lacks_space(target: &Target) -> bool {
+    let directory = target.path().and_then(Path::parent);
+    let directory = directory.map(|directory| match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    });
+    let free = directory.and_then(|directory| rustix::fs::statvfs(directory).ok());
+    free.is_some_and(|free| free.f_bavail.saturating_mul(free.f_frsize) < LEAST_SPACE)
 }

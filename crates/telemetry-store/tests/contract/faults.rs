@@ -82,7 +82,7 @@ async fn c04_a_file_that_became_read_only_passes() {
     assert!(prune_all(&store).await.is_err());
     small.remount("ro");
     let error = persist(&store, &session, second.clone()).await.unwrap_err();
-    passes(&error, false, "gave up");
+    passes(&error, false, "not writable");
     small.remount("rw");
     persist(&store, &session, second).await.unwrap();
 }
