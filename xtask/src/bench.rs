@@ -4,7 +4,7 @@ use crate::shell;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to measure: executions, store, leaks, size, prune, registrations, history, million, offer, outage, idle, flood, starving. Default: all of it.
+    /// What to measure: executions, store, leaks, size, prune, registrations, history, million, offer, outage, idle, flood, starving, takeover. Default: all of it.
     figures: Vec<String>,
 }
 

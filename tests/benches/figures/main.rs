@@ -12,6 +12,7 @@ mod load;
 mod prune;
 mod registrations;
 mod rows;
+mod takeover;
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 const TURNS: usize = 15;
 
 /// What can be measured, by the name that asks for it; all of it if none is given.
-const FIGURES: [(&str, fn()); 13] = [
+const FIGURES: [(&str, fn()); 14] = [
     ("million", load::million),
     ("offer", load::offer),
     ("outage", load::outage),
@@ -33,6 +34,7 @@ const FIGURES: [(&str, fn()); 13] = [
     ("history", history::measure),
     ("flood", flood::windows),
     ("starving", flood::starving),
+    ("takeover", takeover::takeover),
 ];
 
 fn main() {

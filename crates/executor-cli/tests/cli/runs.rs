@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::{Place, Said, example, listener};
+use crate::support::{Place, ended, example, listener};
 
 #[test]
 fn the_quickstart_leaves_a_row_for_every_execution() {
@@ -64,7 +64,7 @@ fn a_hundred_thousand_events_from_a_pipe_are_a_hundred_thousand_rows() {
             writeln!(input, "{{\"topic\":\"t.{}\",\"id\":{number}}}", number % 10).unwrap();
         }
     });
-    let said: Said = running.wait_with_output().unwrap().into();
+    let said = ended(running);
     feeding.join().unwrap();
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(

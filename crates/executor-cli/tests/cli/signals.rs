@@ -2,11 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Place, Said};
+use crate::support::{Place, ended, until};
 
 /// A job that leaves a file `begun` and then takes five minutes.
 const LONG: &str = "[[job]]\napp = \"a\"\nname = \"long\"\nevery = \"50ms\"\n\
@@ -25,9 +24,7 @@ impl Running {
         let mut child = place.start(&["run", "c.toml", "--json"]);
         let errors = BufReader::new(child.stderr.take().unwrap());
         let begun = place.directory.path().join("begun");
-        while !begun.exists() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until("it has begun", || begun.exists().then_some(()));
         Self { child, errors }
     }
 
@@ -54,7 +51,7 @@ fn the_first_signal_stops_in_order_and_records_what_was_running() {
         let place = Place::new();
         let running = Running::start(&place, "1s");
         running.tell(signal);
-        let said: Said = running.child.wait_with_output().unwrap().into();
+        let said = ended(running.child);
         assert_eq!(said.code, Some(0));
         assert!(said.out.contains("\"cancelled\": 1"), "{}", said.out);
         assert_eq!(

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Place, Said, listener};
+use crate::support::{Place, Said, ended, listener, until};
 
 const EVENTS: usize = 200;
 
@@ -27,23 +27,14 @@ fn killed(place: &Place) {
         let count: i64 = outside.query_row(count, [], |row| row.get(0)).ok()?;
         (count > 0).then_some(outside)
     };
-    let outside = loop {
-        if let Some(outside) = directory
-            .join("house.db")
-            .exists()
-            .then(is_registered)
-            .flatten()
-        {
-            break outside;
-        }
-        thread::sleep(Duration::from_millis(10));
-    };
+    let exists = || directory.join("house.db").exists();
+    let outside = until("the listener has a row", || exists().then(is_registered)?);
     outside.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut input = child.stdin.take().unwrap();
     (0..EVENTS).for_each(|id| writeln!(input, "{{\"topic\":\"t\",\"id\":{id}}}").unwrap());
-    while frames(place) < EVENTS {
-        thread::sleep(Duration::from_millis(10));
-    }
+    until("all are spooled", || {
+        (frames(place) >= EVENTS).then_some(())
+    });
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -171,15 +162,15 @@ fn c04_a_database_that_is_away_is_a_line_when_it_begins_and_a_line_when_it_ends(
         let rows = "SELECT count(*) FROM executions";
         outside.query_row(rows, [], |row| row.get::<_, i64>(0)).ok()
     };
-    while !path.exists() || has_rows().is_none_or(|rows| rows == 0) {
-        thread::sleep(Duration::from_millis(20));
-    }
+    until("there are rows", || {
+        (path.exists() && has_rows()? > 0).then_some(())
+    });
     let aside = directory.join("aside.db");
     fs::rename(&path, &aside).unwrap();
     fs::write(&path, "these are my notes\n".repeat(500)).unwrap();
     thread::sleep(Duration::from_millis(1_500));
     fs::rename(&aside, &path).unwrap();
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said = ended(child);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(
         said.err.contains("WARN") || said.err.contains("ERROR"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::support::{Place, Said, listener};
+use crate::support::{Place, Said, ended, listener, until};
 
 fn tell(child: &Child, signal: Signal) {
     kill_process(pid_of(child.id()), signal).unwrap();
@@ -19,10 +19,12 @@ fn pid_of(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
 }
 
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
 fn wait_for(what: &Path) {
-    while fs::read(what).map_or(true, |bytes| bytes.is_empty()) {
-        thread::sleep(Duration::from_millis(5));
-    }
+    until("something is written", || (size(what) > 0).then_some(()));
 }
 
 fn pipe(place: &Place) {
@@ -43,7 +45,7 @@ fn i05_a_named_pipe_without_a_writer_stops_neither_the_time_nor_a_signal() {
     let child = place.start(&["run", "c.toml", "--events", "pipe"]);
     wait_for(&place.directory.path().join("begun"));
     tell(&child, Signal::TERM);
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said = ended(child);
     assert_eq!(said.code, Some(0), "{}", said.err);
 }
 
@@ -54,7 +56,7 @@ fn i05_a_named_pipe_is_read_once_somebody_writes_to_it() {
     place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
     let child = place.start(&["run", "c.toml", "--events", "pipe"]);
     fs::write(place.directory.path().join("pipe"), "{\"topic\":\"t\"}\n").unwrap();
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said = ended(child);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.err.contains("1 events, 0 bad lines"), "{}", said.err);
 }
@@ -74,7 +76,7 @@ fn i05_a_hang_up_stops_in_order_and_leaves_no_program_behind() {
     let pid = place.directory.path().join("pid");
     wait_for(&pid);
     tell(&child, Signal::HUP);
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said = ended(child);
     assert_eq!(said.code, Some(0), "{}", said.err);
     let sessions = "SELECT status FROM sessions";
     assert_eq!(place.text("telemetry.db", sessions), "success");
@@ -100,7 +102,7 @@ fn i05_a_hang_up_that_was_ignored_from_the_start_is_ignored() {
     let child = shell.spawn().unwrap();
     wait_for(&place.directory.path().join("pid"));
     tell(&child, Signal::HUP);
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said = ended(child);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(
         begun.elapsed() >= Duration::from_millis(1500),
@@ -181,17 +183,15 @@ fn i05_what_it_adopts_is_waited_for() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let child = program.spawn().unwrap();
-    let ended = place.directory.path().join("ended");
-    while fs::read(&ended).map_or(0, |bytes| bytes.len()) < 10 {
-        thread::sleep(Duration::from_millis(20));
-    }
+    let ended_file = place.directory.path().join("ended");
+    until("ten have ended", || (size(&ended_file) >= 10).then_some(()));
     let mut zombies = Vec::new();
     for _ in 0..20 {
         zombies.push(zombies_of(child.id()));
         thread::sleep(Duration::from_millis(20));
     }
     tell(&child, Signal::TERM);
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said = ended(child);
     // One may just have ended; ten must not be left.
     assert!(zombies.iter().all(|count| *count < 4), "{zombies:?}");
     let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();

@@ -5,9 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
 
-use crate::support::{Place, Said, listener};
+use crate::support::{Place, Said, ended, listener, until};
 
 /// Handles the events in their order, so that what they leave can be compared.
 const IN_ORDER: &str = "overlap = \"queued\"\noverlap_limit = 10000";
@@ -117,10 +116,10 @@ fn i04_at_most_64_mib_of_lines_wait_or_run() {
         (0..40).for_each(|_| input.write_all(line.as_bytes()).unwrap());
     });
     let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
+    until("it ends", || {
         peak = peak_mib(&child).unwrap_or(0).max(peak);
-        thread::sleep(Duration::from_millis(20));
-    }
+        child.try_wait().unwrap()
+    });
     feeding.join().unwrap();
     // The lines, a copy of each on its way to a program, one that grows, and the program itself: of 480 MB.
     assert!(peak < 230, "{peak} MiB");
@@ -153,11 +152,11 @@ fn burst(place: &Place, max_concurrent: u16, rule: &str) {
         let outside = rusqlite::Connection::open(&database).ok()?;
         outside.query_row(rows, [], |row| row.get::<_, i64>(0)).ok()
     };
-    while !database.exists() || have_ended() != Some(11) {
-        thread::sleep(Duration::from_millis(20));
-    }
+    until("eleven have ended", || {
+        (database.exists() && have_ended() == Some(11)).then_some(())
+    });
     place.file("go", "");
-    let said: Said = child.wait_with_output().unwrap().into();
+    let said = ended(child);
     assert_eq!(said.code, Some(0), "{}", said.err);
 }
 

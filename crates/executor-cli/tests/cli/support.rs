@@ -3,8 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+/// Nothing here takes as long: what is waited for in vain fails, rather than hang.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Place {
     pub(crate) directory: TempDir,
@@ -51,7 +58,7 @@ impl Place {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        self.program(arguments).output().unwrap().into()
+        ended(self.start(arguments))
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
@@ -75,6 +82,33 @@ impl Place {
         let path = self.directory.path().join(database);
         let outside = rusqlite::Connection::open(path).unwrap();
         outside.query_row(query, [], |row| row.get(0)).unwrap()
+    }
+}
+
+/// How the program ended. One that does not is killed, and has no exit code.
+pub(crate) fn ended(child: Child) -> Said {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let (is_over, over) = mpsc::channel::<()>();
+    let watching = thread::spawn(move || {
+        if over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(is_over);
+    watching.join().unwrap();
+    output.into()
+}
+
+/// Asks until there is an answer.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -10,7 +10,7 @@ use executor_service::{CommandExecutor, Config, SpoolPlace, StartError};
 use executor_testkit::{self as kit, Fault, MemoryStore, TestClock};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Fixture, event, forever, statuses};
+use crate::support::{Fixture, Logs, event, forever, statuses};
 
 #[tokio::test(start_paused = true)]
 async fn f01_start_returns_with_the_reason_why_not() {
@@ -180,11 +180,18 @@ async fn f02_what_cannot_be_written_in_time_is_counted() {
     for _ in 0..7 {
         fixture.run(&listener).await;
     }
+    let (logs, _listening) = Logs::listen();
     let begun = Instant::now();
     let report = fixture.stop().await;
     assert!(begun.elapsed() <= Duration::from_millis(5_250));
     assert_eq!(report.ledger.dropped(DropReason::Shutdown), 7);
     assert_eq!(report.ledger.waiting, 0);
+    let errors = logs.of("ERROR");
+    let lost: Vec<_> = errors
+        .iter()
+        .filter_map(|line| line.fields.get("lost"))
+        .collect();
+    assert_eq!(lost, ["7"], "{errors:?}");
 }
 
 #[tokio::test(start_paused = true)]
