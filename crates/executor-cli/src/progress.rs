@@ -107,16 +107,43 @@ impl Write for Above {
     }
 }
 
-/// A formatted line. Escapes that stand in values are made harmless by the formatter, so on a terminal those that
-/// are left are its own colours.
+/// A formatted line. Of the escapes in it, on a terminal, those that set a colour are left: the formatter makes
+/// harmless what stands in texts, but not in values that are displayed.
 fn shown(line: &str, is_coloured: bool) -> String {
-    let keep = |c: char| c == '\n' || (c == '\x1b' && is_coloured) || !is_obeyed(c);
-    let shown = |c: char| {
-        if keep(c) {
-            c
-        } else {
-            char::REPLACEMENT_CHARACTER
-        }
-    };
-    line.chars().map(shown).collect()
+    let (mut shown, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some(c) = rest.chars().next() {
+        let colour = is_coloured.then(|| colour_of(rest)).flatten();
+        let (kept, length) = match colour {
+            Some(colour) => (colour, colour.len()),
+            None if c == '\n' || !is_obeyed(c) => (&rest[..c.len_utf8()], c.len_utf8()),
+            None => ("\u{fffd}", c.len_utf8()),
+        };
+        shown.push_str(kept);
+        rest = &rest[length..];
+    }
+    shown
+}
+
+/// The escape that a text begins with, if it only sets colours.
+fn colour_of(text: &str) -> Option<&str> {
+    let parameters = text.strip_prefix("\x1b[")?;
+    let length = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    parameters[length..]
+        .starts_with('m')
+        .then(|| &text[..length + 3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i03_on_a_terminal_only_colours_are_obeyed() {
+        let line = "\x1b[1;31mERROR\x1b[0m job=a\x1b[2Jb\x1b]0;title\x07 \x1b[3\n\x1b";
+        assert_eq!(
+            shown(line, true),
+            "\x1b[1;31mERROR\x1b[0m job=a\u{fffd}[2Jb\u{fffd}]0;title\u{fffd} \u{fffd}[3\n\u{fffd}"
+        );
+        assert_eq!(shown("\x1b[1mx", false), "\u{fffd}[1mx");
+    }
 }

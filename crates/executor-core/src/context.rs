@@ -169,7 +169,13 @@ pub(crate) fn traits() -> Traits {
 
 /// Says what the current execution leaves behind.
 pub(crate) fn leave_behind(what: impl FnOnce(&mut LeftBehind)) {
-    let _ = CURRENT.try_with(|current| what(current.borrow_mut().left.get_or_insert_default()));
+    let _ = CURRENT.try_with(|current| {
+        let mut current = current.borrow_mut();
+        // Outside of any execution nobody would ask for it.
+        if current.id.is_some() {
+            what(current.left.get_or_insert_default());
+        }
+    });
 }
 
 /// The current execution, to be entered elsewhere.

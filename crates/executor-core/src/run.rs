@@ -198,9 +198,10 @@ impl Runner {
                 execution.end(ending)
             }
             Err(refusal) => {
+                let ended = execution.end(refusal);
                 // Nothing is waited for on this way, so this is where a loop gives way to others.
                 has_budget().await;
-                execution.end(refusal)
+                ended
             }
         };
         spend_budget().await;

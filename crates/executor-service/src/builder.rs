@@ -267,7 +267,7 @@ impl Builder {
             let (intake, vitals) = (Arc::clone(&intake), Arc::clone(&vitals));
             tasks.add(&starter, Metering { intake, vitals });
         }
-        if !is_open && has_spool {
+        if !is_open {
             let (store, session) = (Arc::clone(&store), Arc::clone(&session));
             tasks.add(&starter, Opening { store, session });
         }

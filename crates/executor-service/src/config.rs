@@ -224,6 +224,12 @@ impl Config {
                 "spool_max_bytes must be at least {SPOOL_BYTES_MIN}"
             ));
         }
+        if self.file_mode & !0o666 != 0 || self.file_mode & 0o600 != 0o600 {
+            problems.push(format!(
+                "file_mode must let the owner read and write, and nobody execute, such as 0o640; it is 0o{:o}",
+                self.file_mode
+            ));
+        }
         if problems.is_empty() {
             Ok(())
         } else {

@@ -14,7 +14,7 @@ use crate::codec;
 use crate::intake::{Intake, Limits};
 use crate::reckoning::{Found, Noted, reckon};
 use crate::recording::Policy;
-use crate::recovery::{Recovery, Unfinished, directories, is_ours};
+use crate::recovery::{Recovery, Unfinished, directories, is_ours, restore_missing};
 use crate::spooling::{kind, noted_of, page_of};
 use crate::vitals::Vitals;
 
@@ -185,6 +185,7 @@ pub async fn replay(
         recovering: watch::Sender::new(true),
     };
     let mut replayed = Replayed::default();
+    restore_missing(dir);
     for dir in spools(dir)? {
         match recovery.take_over(dir).await {
             Ok(true) => replayed.spools += 1,

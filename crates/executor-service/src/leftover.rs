@@ -231,12 +231,13 @@ impl Left {
     /// Notes what is missing in the end.
     pub(crate) fn note_missing(&mut self, now: Moment) {
         let damaged = self.reckon().damaged;
-        self.losses.note_some(DropReason::Damaged, damaged, now);
         for reason in DropReason::ALL {
-            let (dropped, told) = (
-                self.dropped_then[reason as usize],
-                self.told_then[reason as usize],
-            );
+            let mut dropped = self.dropped_then[reason as usize];
+            if reason == DropReason::Damaged {
+                dropped += damaged;
+            }
+            // A takeover that died before its end may have told of them.
+            let told = self.told_then[reason as usize];
             self.losses
                 .note_some(reason, dropped.saturating_sub(told), now);
         }

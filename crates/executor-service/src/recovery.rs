@@ -17,9 +17,9 @@ use crate::drain::say_what_was_set_aside;
 use crate::guarded::guarded;
 use crate::intake::Intake;
 use crate::leftover::{Left, Piece};
-use crate::reckoning::Reckoned;
+use crate::reckoning::{Found, Noted, Reckoned, reckon};
 use crate::retry::{delay_after, with_jitter};
-use crate::spooling::page_of;
+use crate::spooling::{noted_of, page_of};
 use crate::supervise::{Fault, Supervised};
 use crate::vitals::Vitals;
 
@@ -106,6 +106,7 @@ pub(crate) fn is_ours(dir: &Path) -> bool {
 
 impl Recovery {
     async fn take_over_all(&self) -> Result<(), Fault> {
+        restore_missing(&self.root);
         let found = directories(&self.root).map_err(|error| Fault(error.to_string()))?;
         for dir in found.into_iter().filter(|dir| *dir != self.own) {
             match self.take_over(dir.clone()).await {
@@ -293,15 +294,37 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
-/// A page whose directory is gone was left between the removals of the two.
-fn remove_orphaned_pages(root: &Path) {
+/// Pages whose directories are gone, with what they say. Opened only if it may be one: something else is not even
+/// read.
+fn orphaned_pages(root: &Path) -> impl Iterator<Item = (PathBuf, Noted)> {
     let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-    for path in entries.map(|entry| entry.path()) {
-        let dir = path.with_extension("");
-        let is_named = dir.file_name().is_some_and(is_named_as_session) && page_of(&dir) == path;
-        // Opened only if it may be one: something else is not even read.
-        if is_named && !dir.exists() && matches!(Page::read(&path), Ok(Some(_))) {
-            let _ = std::fs::remove_file(path);
+    entries.filter_map(|entry| {
+        let dir = entry.path().with_extension("");
+        let is_named = dir.file_name().is_some_and(is_named_as_session);
+        if !is_named || page_of(&dir) != entry.path() || dir.exists() {
+            return None;
+        }
+        let (_, counters) = Page::read(&page_of(&dir)).ok()??;
+        Some((dir, noted_of(&counters)))
+    })
+}
+
+/// A directory that somebody has deleted with records in it comes back without any: so their loss is told of like
+/// that of every other segment.
+pub(crate) fn restore_missing(root: &Path) {
+    for (dir, noted) in orphaned_pages(root) {
+        if reckon(&noted, Found::default(), noted.ledger()).damaged > 0 {
+            // Where it cannot be made the page stays, for the next start.
+            let _ = std::fs::create_dir(dir);
+        }
+    }
+}
+
+/// One whose records have all come to their ends was left between the removals of the two.
+fn remove_orphaned_pages(root: &Path) {
+    for (dir, noted) in orphaned_pages(root) {
+        if reckon(&noted, Found::default(), noted.ledger()).damaged == 0 {
+            let _ = std::fs::remove_file(page_of(&dir));
         }
     }
 }

@@ -119,6 +119,8 @@ impl Work {
         } = self;
         let ended = begun.finish(&cancel).await;
         let result = inside.service().conclude(ended, of_apps.as_ref());
+        // Whoever gets the result finds its room free.
+        drop((_room, inside));
         // Whoever submitted it may not want to know.
         let _ = tell.send(result);
     }

@@ -124,7 +124,11 @@ impl Fs for RealFs {
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let file = match self.new_file(path) {
             Ok(mut file) => {
-                file.write_all(LOCK_MARK)?;
+                if let Err(error) = file.write_all(LOCK_MARK) {
+                    // Without the mark nobody would know whose it is, nor remove it.
+                    let _ = fs::remove_file(path);
+                    return Err(error);
+                }
                 file
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -191,7 +191,11 @@ impl Ring {
     fn take_spare(&mut self, spare: Segment) {
         self.dir_dirty = true;
         let newest = self.held.back().map_or(0, |held| held.segment.number);
-        if spare.number > newest {
+        if self.is_lean {
+            // It was being made when it was said that there should be none.
+            self.trash.push(spare);
+            self.work = true;
+        } else if spare.number > newest {
             self.spares.push_back(spare);
         } else {
             // An append did not wait for it, and segments are read in the order of their numbers.

@@ -332,9 +332,10 @@ fn claim_dir(fs: &dyn Fs, dir: &Path) -> Result<Lock, SpoolError> {
     let io = |action, source| SpoolError::io(action, dir, source);
     fs.create_dir(&unborn)
         .map_err(|source| io("create", source))?;
-    let lock = fs
-        .lock(&unborn.join(LOCK_NAME))
-        .map_err(|source| io("lock", source))?;
+    let lock = fs.lock(&unborn.join(LOCK_NAME)).map_err(|source| {
+        let _ = fs.remove_dir(&unborn);
+        io("lock", source)
+    })?;
     let lock = lock.ok_or_else(|| SpoolError::Locked(dir.into()))?;
     let Err(error) = fs.rename(&unborn, dir) else {
         return Ok(lock);

@@ -1,17 +1,20 @@
 //! Making a database: beside its path under a name of its own, whole, and only then under its name. So whatever ends
 //! a creation, at any instant, there is nothing at the path, or a database.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use diesel::Connection;
 use diesel::sqlite::SqliteConnection;
 use executor_core::{SessionId, Timestamp};
 
 use crate::address::{beside, uri};
-use crate::open::{OpenError, set_up_new};
+use crate::look::is_blank;
+use crate::open::{LOOK_AGAIN_MS, OpenError, set_up_new};
 
 /// Who may read and write what is made, where nothing else is asked for: its owner.
 pub(crate) const FILE_MODE: u32 = 0o600;
@@ -22,7 +25,7 @@ const LINKS_MAX: u32 = 40;
 /// What may be beside a database's file.
 pub(crate) const SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
 
-/// Makes an empty database of ours where nothing is, or an empty file. Whoever is faster, another starter or
+/// Makes an empty database of ours where nothing is, or a file without anything in it. Whoever is faster, another starter or
 /// another program, has the path; the caller looks again.
 pub(crate) fn create(path: &Path, mode: u32) -> Result<(), OpenError> {
     let unreachable = |source| OpenError::Unreachable {
@@ -73,6 +76,8 @@ fn make(path: &Path, unfinished: &Path, mode: u32) -> Result<Made, OpenError> {
     drop(connection);
     // Before it has its name: closing a file drops the locks that SQLite holds on it in this process.
     drop(file);
+    // One starter at a time: what lies at the path stays as it is looked at.
+    let _alone = lock_directory(path);
     match give_name(unfinished, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Made::TakenAway),
         named => named.map(|()| Made::Done).map_err(unreachable),
@@ -94,22 +99,65 @@ pub(crate) fn new_file(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
-/// Nothing that is at the path by now is replaced, but an empty file, whose mode stays.
-fn give_name(unfinished: &Path, path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_file() && meta.len() == 0 => {
-            fs::set_permissions(unfinished, meta.permissions())?;
-            return fs::rename(unfinished, path);
+/// How many times a starter looks whether another one is done. A lock that stays is somebody else's.
+const LOCK_TRIES_MAX: u32 = 250;
+
+/// `None` where the directory cannot be locked: a rare race is better than no database.
+fn lock_directory(path: &Path) -> Option<File> {
+    let directory = File::open(path.parent()?).ok()?;
+    for _ in 0..LOCK_TRIES_MAX {
+        match directory.try_lock() {
+            Ok(()) => return Some(directory),
+            Err(TryLockError::WouldBlock) => {
+                thread::sleep(Duration::from_millis(u64::from(LOOK_AGAIN_MS)));
+            }
+            Err(TryLockError::Error(_)) => return None,
         }
-        Ok(_) => return Ok(()),
-        Err(_) => {}
     }
+    None
+}
+
+/// Nothing that is at the path by now is replaced, but a file without anything in it, whose mode stays.
+fn give_name(unfinished: &Path, path: &Path) -> io::Result<()> {
+    if fs::exists(path)? {
+        if !is_blank(path) {
+            return Ok(());
+        }
+        move_leftovers_aside(path)?;
+        fs::set_permissions(unfinished, fs::metadata(path)?.permissions())?;
+        return match fs::rename(unfinished, path) {
+            // It is mounted there by itself, as containers do. A page at once is there whole or not at all.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                fs::write(path, fs::read(unfinished)?)
+            }
+            renamed => renamed,
+        };
+    }
+    move_leftovers_aside(path)?;
     match fs::hard_link(unfinished, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         // Some file systems know no links.
         Err(error) if is_without_links(&error) => fs::rename(unfinished, path),
         linked => linked,
     }
+}
+
+/// SQLite would take the log or the journal of a database that is gone for one of the new database, and damage it.
+fn move_leftovers_aside(path: &Path) -> io::Result<()> {
+    for suffix in SUFFIXES {
+        let left = beside(path, suffix);
+        if fs::symlink_metadata(&left).is_err() {
+            continue;
+        }
+        let aside = beside(&left, &format!(".orphan-{}", unique()));
+        fs::rename(&left, &aside)?;
+        tracing::warn!(
+            path = %left.display(),
+            aside = %aside.display(),
+            "moved aside what belongs to a database that is gone"
+        );
+    }
+    Ok(())
 }
 
 fn is_without_links(error: &io::Error) -> bool {
@@ -147,9 +195,12 @@ fn prefix_of(path: &Path) -> Option<String> {
 /// A name that nothing else has, beside the path.
 fn unfinished_name(path: &Path) -> PathBuf {
     let name = prefix_of(path).unwrap_or_else(|| ".new-".into());
-    // An id of a session serves: it is unique.
-    let now = Timestamp::from(std::time::SystemTime::now());
-    path.with_file_name(format!("{name}{}", SessionId::new(now)))
+    path.with_file_name(format!("{name}{}", unique()))
+}
+
+/// An id of a session serves.
+fn unique() -> SessionId {
+    SessionId::new(Timestamp::from(std::time::SystemTime::now()))
 }
 
 /// Removes what was left by those that were killed while they made this database.
@@ -163,17 +214,22 @@ fn remove_unfinished(path: &Path) {
             uuid::Uuid::try_parse(id).ok()
         };
         let name = entry.file_name();
-        if name.to_str().and_then(is_ours).is_none() || !is_abandoned(&entry) {
+        if name.to_str().and_then(is_ours).is_none() {
             continue;
         }
+        // Held until it is gone: a maker that gets its lock later finds that it was taken away.
+        let Some(_held) = abandoned(&entry) else {
+            continue;
+        };
         for suffix in SUFFIXES.into_iter().chain([""]) {
             let _ = fs::remove_file(beside(&entry.path(), suffix));
         }
     }
 }
 
-/// Whether its maker is gone. Nobody but its maker ever has such a file open.
-fn is_abandoned(entry: &fs::DirEntry) -> bool {
+/// The file, locked, if its maker is gone. Nobody but its maker ever has such a file open.
+fn abandoned(entry: &fs::DirEntry) -> Option<File> {
     let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-    is_file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+    let file = is_file.then(|| File::open(entry.path()).ok())??;
+    file.try_lock().is_ok().then_some(file)
 }

@@ -18,9 +18,9 @@ use crate::row_ids::has_version;
 
 /// What a look has found.
 pub(crate) enum Found {
-    /// Nothing, or an empty file.
+    /// Nothing, or a file without anything in it.
     Nothing,
-    /// A database of this project, or one that is nobody's.
+    /// A database of this project.
     Ours,
     Refused(OpenError),
 }
@@ -74,7 +74,8 @@ fn look_once(path: &Path) -> Found {
         }
     }
     match whose_without_touching(path) {
-        Ok(Whose::Ours | Whose::Nobodys) => Found::Ours,
+        Ok(Whose::Ours) => Found::Ours,
+        Ok(Whose::Nobodys) => Found::Nothing,
         Ok(Whose::Theirs) => Found::Refused(OpenError::Foreign {
             path: path.to_owned(),
         }),
@@ -117,6 +118,13 @@ enum Whose {
     /// There is nothing in it and nothing says whose it is: what earlier versions of this program left when they
     /// were killed at the wrong moment.
     Nobodys,
+}
+
+/// Whether there is a file without anything in it, nor anything that says whose it is.
+pub(crate) fn is_blank(path: &Path) -> bool {
+    let is_empty = |meta: fs::Metadata| meta.is_file() && meta.len() == 0;
+    fs::metadata(path).is_ok_and(is_empty)
+        || matches!(whose_without_touching(path), Ok(Whose::Nobodys))
 }
 
 /// Immutable and read-only: no lock, no journal, no shared memory, no recovery.

@@ -170,7 +170,8 @@ const DISPLACEMENT_MIN_US: i64 = 2_000_000;
 const UNIT_US: i64 = 1_000;
 
 /// What the header says of a database in which no displacement is above the least. 0 says nothing: it is that of
-/// databases from before displacements were kept.
+/// databases from before displacements were kept. While such a one is being measured the header has what was written
+/// since, with a minus.
 const NOTHING_YET: i64 = 1;
 
 #[derive(QueryableByName)]
@@ -182,6 +183,7 @@ struct Value {
 /// How far the id of a row may lie above the time at which its execution ended, in microseconds.
 pub(crate) fn displacement(connection: &mut SqliteConnection) -> QueryResult<i64> {
     Ok(kept(connection)?
+        .saturating_abs()
         .saturating_mul(UNIT_US)
         .max(DISPLACEMENT_MIN_US))
 }
@@ -215,7 +217,7 @@ impl Measuring {
 
     /// Looks at the next slice. Returns what is left to do; `None` once the header says how far.
     pub(crate) fn go_on(mut self, connection: &mut SqliteConnection) -> QueryResult<Option<Self>> {
-        if kept(connection)? != 0 {
+        if kept(connection)? > 0 {
             return Ok(None);
         }
         let slice: Slice = diesel::sql_query(format!(
@@ -230,8 +232,10 @@ impl Measuring {
             return Ok(Some(self));
         }
         immediate(connection, |connection| {
-            if kept(connection)? == 0 {
-                displaces_nothing_yet(connection)?;
+            let since = kept(connection)?;
+            if since <= 0 {
+                let units = NOTHING_YET.max(since.saturating_abs());
+                connection.batch_execute(&format!("PRAGMA user_version = {units}"))?;
                 keep_displacement(connection, self.displaced_us)?;
             }
             Ok(None)
@@ -258,11 +262,13 @@ fn keep_displacement(connection: &mut SqliteConnection, displaced_us: i64) -> Qu
     }
     let units = displaced_us.saturating_add(UNIT_US - 1) / UNIT_US;
     let units = units.min(i64::from(i32::MAX));
-    if units <= kept(connection)? {
+    let kept = kept(connection)?;
+    if units <= kept.saturating_abs() {
         return Ok(());
     }
     // Half as much again, so that a burst that lasts does not write the header with each batch.
     let units = (units + units / 2).min(i64::from(i32::MAX));
+    let units = if kept > 0 { units } else { -units };
     connection.batch_execute(&format!("PRAGMA user_version = {units}"))
 }
 

@@ -61,8 +61,8 @@ async fn take_over(database: &TempDatabase) {
     let (mut windows, mut before) = (Figures::default(), 0);
     loop {
         tokio::time::sleep_until((begun + WINDOW * (windows.0.len() as u32 + 1)).into()).await;
-        let (now, own) = (rows(), executor.ledger().stored);
-        let taken = now - own.min(now);
+        let (own, now) = (executor.ledger().offered, rows());
+        let taken = now.saturating_sub(own);
         windows.push((now - before) as f64);
         before = now;
         if taken >= LEFT {
@@ -75,7 +75,7 @@ async fn take_over(database: &TempDatabase) {
     executor.flush().await.unwrap();
     let ledger = executor.shutdown(Duration::from_secs(60)).await.ledger;
     let waits = waits.await.unwrap();
-    assert_eq!(rows(), LEFT + ledger.stored);
+    assert_eq!((rows(), ledger.recovered), (ledger.stored, LEFT));
     // The last window is not a whole one.
     windows.0.pop();
     let (median, least) = (windows.median(), windows.sorted()[0]);

@@ -164,6 +164,19 @@ fn e04_a_spool_all_of_whose_segments_are_gone_loses_what_was_in_it_and_no_more()
 }
 
 #[test]
+fn e04_a_spool_whose_directory_is_gone_loses_what_was_in_it_and_that_is_told_once() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    let session = left_behind(&store, root.path());
+    std::fs::remove_dir_all(root.path().join(session.to_string())).unwrap();
+    for _ in 0..2 {
+        let after = next_life(&store, root.path(), session);
+        assert_eq!((after.rows, after.gaps), (STORED, LEFT));
+        assert!(after.ledger.is_balanced(), "{}", after.ledger);
+        assert_eq!(after.ledger.stored, STORED);
+    }
+}
+
+#[test]
 fn e04_without_damage_nothing_is_said_to_be_lost() {
     let (after, left) = damaged(|_, _| {});
     assert_all_accounted_for(&after, "whole");

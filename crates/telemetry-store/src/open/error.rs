@@ -140,18 +140,31 @@ impl OpenError {
             let path = target.path();
             path.map_or(":memory:".into(), |path| path.display().to_string())
         };
-        match self {
+        let error = self.bare();
+        match error {
             Self::SetUp(source) if is_damage(&source) => Self::Damaged {
                 database: database(),
                 source,
             },
-            Self::SetUp(_) | Self::Migrate(_) if self.is_of_space(target) => Self::NoSpace {
+            Self::SetUp(_) | Self::Migrate(_) if error.is_of_space(target) => Self::NoSpace {
                 database: database(),
-                source: Box::new(self),
+                source: Box::new(error),
             },
             Self::Connect(_) | Self::SetUp(_) => Self::Unusable {
                 database: database(),
-                source: Box::new(self),
+                source: Box::new(error),
+            },
+            other => other,
+        }
+    }
+
+    /// What SQLite said while it looked for migrations says no less than what it says elsewhere.
+    fn bare(self) -> Self {
+        match self {
+            Self::Migrate(source) => match source.downcast::<diesel::result::Error>() {
+                Ok(source) if is_damage(&source) => Self::SetUp(*source),
+                Ok(source) => Self::Migrate(source),
+                Err(source) => Self::Migrate(source),
             },
             other => other,
         }

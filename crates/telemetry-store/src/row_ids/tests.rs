@@ -192,6 +192,7 @@ fn a_displacement_is_kept_once_it_is_more_than_every_query_allows_for() {
     assert_eq!(displacement(connection).unwrap(), 2_000_000);
     keep_displacement(connection, 2_000_000).unwrap();
     assert_eq!(kept(connection).unwrap(), 0);
+    displaces_nothing_yet(connection).unwrap();
     keep_displacement(connection, 2_000_001).unwrap();
     assert_eq!(kept(connection).unwrap(), 3_001);
     keep_displacement(connection, 3_001_000).unwrap();
@@ -207,6 +208,9 @@ fn e07_a_database_that_does_not_say_how_far_ids_lie_from_their_times_is_looked_t
     let row = "INSERT INTO executions (id, execution_id, kind, status, session_id, start_us, duration_us) \
                VALUES (1000, x'01', 0, 0, 1, 10, 20), (9000000, x'02', 0, 0, 1, 1000, 0)";
     database.connection.batch_execute(row).unwrap();
+    // What a takeover writes in the meantime counts, and does not end the look.
+    keep_displacement(&mut database.connection, 3_000_000).unwrap();
+    assert_eq!(displacement(&mut database.connection).unwrap(), 4_500_000);
     let mut measuring = Some(Measuring::new());
     let mut slices = 0;
     while let Some(left) = measuring {

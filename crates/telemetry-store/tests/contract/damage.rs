@@ -5,10 +5,10 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use executor_core::ports::{Fate, Session, SessionStore};
+use executor_core::ports::{Fate, RecordStore, Session, SessionStore};
 use executor_core::{DropReason, ExecutionRecord};
 use executor_testkit as kit;
-use telemetry_store::SqliteStore;
+use telemetry_store::{OpenError, SqliteStore};
 
 use crate::faults::{passes, records, why};
 use crate::support::{Database, persist, run};
@@ -156,9 +156,7 @@ async fn c04_a_damaged_file_costs_no_record_and_passes_with_its_repair() {
     let store = database.open().await;
     persist(&store, &session, records(500)).await.unwrap();
     let whole = copy(&database);
-    executor_core::ports::RecordStore::close(&store)
-        .await
-        .unwrap();
+    store.close().await.unwrap();
     damage(&database);
     let batch = records(100);
     let store = database.open().await;
@@ -183,9 +181,7 @@ async fn c04_a_truncated_file_is_not_opened_and_the_reason_is_said() {
     persist(&store, &kit::session(), records(500))
         .await
         .unwrap();
-    executor_core::ports::RecordStore::close(&store)
-        .await
-        .unwrap();
+    store.close().await.unwrap();
     truncate(&database);
     let refused = SqliteStore::open(database.url()).await;
     let text = why(&refused.err().unwrap());
@@ -237,4 +233,54 @@ async fn c04_a_missing_column_sets_rows_aside_and_says_which_it_is() {
         assert_eq!(reason, DropReason::Unstorable);
         assert!(detail.contains("args_json"), "{detail}");
     }
+}
+
+/// SQLite would put what stands in the log into the new database, and damage it.
+#[tokio::test]
+async fn d05_a_log_whose_database_is_gone_is_moved_aside_and_kept() {
+    for leave in [None, Some("")] {
+        let database = Database::new();
+        let store = database.open().await;
+        persist(&store, &kit::session(), records(10)).await.unwrap();
+        let beside = |suffix: &str| format!("{}{suffix}", database.url());
+        let log = fs::read(beside("-wal")).unwrap();
+        store.close().await.unwrap();
+        fs::remove_file(&database.path).unwrap();
+        // As a kill leaves it, whose database somebody has moved away since.
+        fs::write(beside("-wal"), &log).unwrap();
+        if let Some(text) = leave {
+            fs::write(&database.path, text).unwrap();
+        }
+        for count in [3, 4] {
+            let store = database.open().await;
+            persist(&store, &kit::session(), records(count))
+                .await
+                .unwrap();
+            store.close().await.unwrap();
+        }
+        assert_eq!(database.number("SELECT count(*) FROM executions"), 7);
+        assert_eq!(database.text("PRAGMA integrity_check"), "ok");
+        let entries = fs::read_dir(database.directory.path()).unwrap().flatten();
+        let mut orphans =
+            entries.filter(|entry| entry.file_name().to_string_lossy().contains("-wal.orphan-"));
+        assert_eq!(fs::read(orphans.next().unwrap().path()).unwrap(), log);
+    }
+}
+
+#[tokio::test]
+async fn d05_damage_where_the_migrations_stand_is_damage_too() {
+    let database = Database::new();
+    database.open().await.close().await.unwrap();
+    let mut bytes = fs::read(&database.path).unwrap();
+    // The table, and the index that answers for it.
+    for least in ["min", "max"] {
+        let root = format!(
+            "SELECT {least}(rootpage) FROM sqlite_master WHERE tbl_name = '__diesel_schema_migrations'"
+        );
+        let root = usize::try_from(database.number(&root)).unwrap();
+        bytes[(root - 1) * 4_096..root * 4_096].fill(0x5A);
+    }
+    fs::write(&database.path, bytes).unwrap();
+    let refused = SqliteStore::open(database.url()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
 }

@@ -10,6 +10,7 @@ use executor_testkit as kit;
 use telemetry_store::migrate::Migrator;
 use telemetry_store::{OpenError, SqliteOptions, SqliteReader, SqliteStore, Window};
 
+use crate::faults::records;
 use crate::support::{Database, persist};
 
 /// Everything in a directory: names, bytes and times.
@@ -413,7 +414,16 @@ async fn d05_an_empty_database_that_says_not_whose_it_is_is_opened_and_one_that_
     let database = Database::new();
     database.outside().execute_batch(half_made).unwrap();
     assert!(fs::metadata(&database.path).unwrap().len() > 0);
-    database.open().await.health().await.unwrap();
+    for count in [3, 4] {
+        let store = database.open().await;
+        persist(&store, &kit::session(), records(count))
+            .await
+            .unwrap();
+        // As a kill leaves it: what was written stands in the log alone.
+        std::mem::forget(store);
+    }
+    let reader = SqliteReader::new(database.url()).unwrap();
+    assert_eq!(reader.count(None).await.unwrap(), 7);
     for theirs in [
         "PRAGMA application_id = 7",
         "PRAGMA user_version = 7",
