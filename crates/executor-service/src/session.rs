@@ -87,7 +87,7 @@ impl Keeper {
             self.store.heartbeat(self.session.id, at, ledger)
         });
         match beat.await {
-            Ok(()) => self.vitals.store_answered(),
+            Ok(()) => self.vitals.heartbeat_written(),
             Err(error) => self.vitals.store_failed(at, &error),
         }
     }

@@ -211,6 +211,14 @@ impl Vitals {
         }
     }
 
+    /// A heartbeat was written. That says nothing of pages that are damaged elsewhere, where records go.
+    pub(crate) fn heartbeat_written(&self) {
+        let fault = self.facts().outage.as_ref().map(|outage| outage.fault);
+        if fault != Some(StoreFault::Damaged) {
+            self.store_answered();
+        }
+    }
+
     /// The first failure of several says since when, and is a line of the log; the others are counted.
     pub(crate) fn store_failed(&self, at: Timestamp, error: &StoreError) {
         let cause = error.source.to_string();

@@ -140,6 +140,26 @@ fn d05_a_damaged_database_ends_a_run_and_a_replay_with_the_remedy() {
     assert_eq!(frames(&place), EVENTS, "the records are where they were");
 }
 
+/// Only where records go: heartbeats are written all the while.
+#[test]
+fn d05_a_database_of_which_a_part_is_damaged_ends_a_run_too() {
+    let place = Place::new();
+    let job = "[[job]]\napp = \"a\"\nname = \"often\"\nevery = \"20ms\"\nrun = [\"@noop\"]\n";
+    let config = |service| format!("[service]\n{service}\n{job}");
+    place.file("c.toml", &config(""));
+    let run = ["run", "c.toml", "--for", "100ms", "--db", "house.db"];
+    assert_eq!(place.run(&run).code, Some(0));
+    let root = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_executions_1'";
+    let root = usize::try_from(place.number("house.db", root)).unwrap();
+    let path = place.directory.path().join("house.db");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[(root - 1) * 4_096..root * 4_096].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let often = "startup_timeout = \"1s\"\nheartbeat_interval = \"50ms\"";
+    place.file("c.toml", &config(often));
+    check(&place.run(&["run", "c.toml", "--for", "15s", "--db", "house.db"]));
+}
+
 fn check(said: &Said) {
     assert_eq!(said.code, Some(4), "{}{}", said.out, said.err);
     assert!(
