@@ -61,8 +61,7 @@ async fn take_over(database: &TempDatabase) {
     let (mut windows, mut before) = (Figures::default(), 0);
     loop {
         tokio::time::sleep_until((begun + WINDOW * (windows.0.len() as u32 + 1)).into()).await;
-        let (own, now) = (executor.ledger().offered, rows());
-        let taken = now.saturating_sub(own);
+        let (taken, now) = (executor.ledger().recovered, rows());
         windows.push((now - before) as f64);
         before = now;
         if taken >= LEFT {
