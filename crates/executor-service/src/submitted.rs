@@ -103,7 +103,7 @@ struct Work {
     of_apps: Option<AppErrorHandlers>,
     cancel: CancellationToken,
     tell: oneshot::Sender<ExecutionResult>,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
     inside: Held,
 }
 
@@ -111,7 +111,7 @@ impl Work {
     async fn run(self) {
         let Self {
             inside,
-            _room,
+            room,
             tell,
             cancel,
             of_apps,
@@ -120,7 +120,7 @@ impl Work {
         let ended = begun.finish(&cancel).await;
         let result = inside.service().conclude(ended, of_apps.as_ref());
         // Whoever gets the result finds its room free.
-        drop((_room, inside));
+        drop((room, inside));
         // Whoever submitted it may not want to know.
         let _ = tell.send(result);
     }
@@ -160,7 +160,7 @@ impl CommandExecutor {
             of_apps,
             cancel,
             tell,
-            _room: room,
+            room,
             inside,
         };
         service.submitted.spawn_on(work.run(), &service.runtime);

@@ -15,7 +15,7 @@ use crate::load::start;
 
 const LEFT: u64 = 3_000_000;
 const WINDOW: Duration = Duration::from_secs(5);
-/// A hundred times a second.
+/// So many at once, and as many milliseconds until the next: a thousand a second.
 const AT_ONCE: u64 = 10;
 
 pub(crate) fn takeover() {
@@ -92,7 +92,7 @@ async fn take_over(database: &TempDatabase) {
 
 async fn record(executor: CommandExecutor, listener: ListenerHandle, is_over: Arc<AtomicBool>) {
     let event = Arc::new(Event::new("t"));
-    let mut due = tokio::time::interval(Duration::from_millis(1_000 * AT_ONCE / 1_000));
+    let mut due = tokio::time::interval(Duration::from_millis(AT_ONCE));
     while !is_over.load(Ordering::Relaxed) {
         due.tick().await;
         for _ in 0..AT_ONCE {
