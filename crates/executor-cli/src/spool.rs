@@ -34,16 +34,23 @@ fn spools(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// One line of JSON for each spool and each of its segments; the exit code says whether something is damaged or gone.
 fn fsck(dir: &Path) -> Result<ExitCode, Failure> {
     let mut is_damaged = false;
-    for spool in spools(dir)? {
+    let deleted = inspect::deleted(dir);
+    for spool in spools(dir)?.into_iter().chain(deleted.iter().cloned()) {
         let owner = inspect::owner(&spool)?;
         let session = owner.as_ref().map(|(session, _)| session.id.to_string());
         let missing = inspect::missing(&spool)?;
-        is_damaged |= missing.is_some_and(|missing| missing > 0);
+        // Whether something is missing damaged counters do not tell.
+        is_damaged |= missing != Some(0);
+        let is_deleted = deleted.contains(&spool);
         print(&json!({
             "spool": spool.display().to_string(),
             "session": session,
+            "deleted": is_deleted,
             "missing": missing,
         }))?;
+        if is_deleted {
+            continue;
+        }
         for segment in inspect::fsck(&spool)? {
             is_damaged |= segment.damaged_bytes > 0;
             print(&json!({
@@ -149,12 +156,13 @@ async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
     print(&json!({
         "spools": replayed.spools,
         "alive": replayed.alive,
+        "rebuilt": replayed.rebuilt,
         "recovered": ledger.recovered,
         "stored": ledger.stored,
         "dropped": ledger.total_dropped(),
         "database": db,
     }))?;
-    Ok(if ledger.total_dropped() > 0 {
+    Ok(if ledger.total_dropped() > 0 || replayed.rebuilt > 0 {
         ExitCode::from(LOST)
     } else {
         ExitCode::SUCCESS

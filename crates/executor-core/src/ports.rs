@@ -396,6 +396,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Nothing was changed.
     fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()>;
 
+    /// How many records a session is known to have had stored, those that it took over from others left out: as many
+    /// as it has rows, or as its row's ledger says if that is more, since rows are let go. 0 for one that is not
+    /// there. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// They could not be counted.
+    fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64>;
+
     /// Ends open sessions whose process is gone, with their last heartbeat as the end, and
     /// returns them. Sessions of living processes are left alone. Idempotent.
     ///

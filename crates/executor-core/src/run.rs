@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
 
 use crate::command::Command;
@@ -20,7 +21,7 @@ use crate::redact::Redactor;
 use crate::time::{Clock, Timestamp};
 use crate::trouble::HandlerFailure;
 use crate::voice::Voice;
-use crate::watch::{Stop, has_budget, spend_budget};
+use crate::watch::Stop;
 
 use aftermath::Aftermath;
 use execution::Execution;
@@ -106,7 +107,7 @@ pub struct Ended {
     pub result: ExecutionResult,
     /// For an error handler, where the outcome is `error`, `panicked` or `timed_out`. The record has
     /// been offered and the failure logged by then.
-    pub failure: Option<HandlerFailure>,
+    pub failure: Option<Box<HandlerFailure>>,
 }
 
 /// Runs commands. Knows a sink for the records, a clock, and a token that cancels what runs.
@@ -192,20 +193,14 @@ impl Runner {
             caller: cancel,
         };
         let mut execution = Execution::begin(self, command);
-        let ended = match execution.enter() {
-            Ok(()) => {
-                let ending = execution.work(stop).await;
-                execution.end(ending)
-            }
-            Err(refusal) => {
-                let ended = execution.end(refusal);
-                // Nothing is waited for on this way, so this is where a loop gives way to others.
-                has_budget().await;
-                ended
-            }
-        };
-        spend_budget().await;
-        ended
+        if let Err(refusal) = execution.enter() {
+            let ended = execution.refuse(refusal);
+            // Nothing is waited for on this way, so this is where a loop gives way to others.
+            consume_budget().await;
+            return *ended;
+        }
+        let ending = execution.work(stop).await;
+        execution.end(ending)
     }
 
     /// Begins an execution now: asks its guard and takes its place in line, in the order of the calls. It is run by
@@ -221,7 +216,7 @@ impl Runner {
         let mut execution = Execution::begin(runner, command);
         match execution.enter() {
             Ok(()) => Ok(Begun(execution)),
-            Err(refusal) => Err(Box::new(execution.end(refusal))),
+            Err(refusal) => Err(execution.refuse(refusal)),
         }
     }
 

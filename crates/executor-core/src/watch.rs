@@ -187,6 +187,7 @@ impl Watched {
             }
             let ended = self.poll(cx);
             if ended.is_ready() {
+                spend_budget(cx);
                 return ended;
             }
             if passed.as_mut().poll(cx).is_ready() {
@@ -285,30 +286,14 @@ fn reason_of(command: &Command) -> Arc<str> {
     }
 }
 
-/// Waits until the task has budget left: one that loops over executions that are ready at once gives way to
-/// others, as at any other await.
-pub(crate) async fn has_budget() {
-    poll_fn(|cx| {
-        if has_budget_remaining() {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// An execution has used up a unit of the task's budget. Never waits.
-pub(crate) async fn spend_budget() {
-    poll_fn(|cx| {
-        if has_budget_remaining()
-            && let Poll::Ready(spent) = poll_proceed(cx)
-        {
-            spent.made_progress();
-        }
-        Poll::Ready(())
-    })
-    .await;
+/// An execution has used up a unit of the task's budget, if there is one left: one that loops over executions that
+/// are ready at once gives way to others, as at any other await.
+fn spend_budget(cx: &mut Context<'_>) {
+    if has_budget_remaining()
+        && let Poll::Ready(spent) = poll_proceed(cx)
+    {
+        spent.made_progress();
+    }
 }
 
 /// Ends when somebody wants this run to end. Outside of the handler's budget, as the deadline is.

@@ -12,9 +12,11 @@ use tokio::sync::watch;
 
 use crate::codec;
 use crate::intake::{Intake, Limits};
-use crate::reckoning::{Found, Noted, reckon};
+use crate::reckoning::{Noted, Segments, reckon};
 use crate::recording::Policy;
-use crate::recovery::{Recovery, Unfinished, directories, is_ours, restore_missing};
+use crate::recovery::{
+    Recovery, Unfinished, deleted_spools, directories, is_ours, restore_missing,
+};
 use crate::spooling::{kind, noted_of, page_of};
 use crate::vitals::Vitals;
 
@@ -86,6 +88,12 @@ pub fn spools(dir: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     Ok(found)
 }
 
+/// Spools below a directory that somebody has deleted with records in them, as far as the pages tell that lay beside
+/// them; `missing` says how many.
+pub fn deleted(root: &Path) -> Vec<std::path::PathBuf> {
+    deleted_spools(root).collect()
+}
+
 /// How many records were put into a spool that are neither in it nor known to have come to an end; `None` where its
 /// counters do not tell. Of a living process it may be told of fewer than there are, never of more.
 ///
@@ -98,7 +106,7 @@ pub fn missing(dir: &Path) -> Result<Option<u64>, SpoolError> {
     };
     let (mut appended, mut unsettled) = (0, HashSet::new());
     let mut in_segment = 0;
-    dump(dir, |segment, entry| match entry {
+    let look = |segment: &SegmentReport, entry: Option<Entry<'_>>| match entry {
         None => {
             in_segment = segment.records_before.unwrap_or(0);
         }
@@ -117,19 +125,22 @@ pub fn missing(dir: &Path) -> Result<Option<u64>, SpoolError> {
             }
         }
         Some(Entry::Damage { .. }) => {}
-    })?;
+    };
+    if dir.exists() {
+        dump(dir, look)?;
+    }
     // What has come to its end meanwhile is counted by now.
     let Some(after) = noted(dir)? else {
         return Ok(None);
     };
     let mut counted = after.ledger();
     counted.stored += unsettled.len() as u64;
-    let found = Found {
+    let is_whole = before.is_whole() && after.is_whole();
+    let segments = Segments {
         appended,
         damaged: 0,
     };
-    let is_whole = before.is_whole() && after.is_whole();
-    Ok(is_whole.then(|| reckon(&before, found, counted).damaged))
+    Ok(is_whole.then(|| reckon(&before, segments, counted).damaged))
 }
 
 fn noted(dir: &Path) -> Result<Option<Noted>, SpoolError> {
@@ -145,6 +156,8 @@ pub struct Replayed {
     pub spools: usize,
     /// Spools of living processes, left alone.
     pub alive: usize,
+    /// Sessions whose counters were damaged: their ledgers were put together from what can be counted.
+    pub rebuilt: usize,
     /// Records that came to an end: `recovered`, and what became of them.
     pub ledger: Ledger,
 }
@@ -188,8 +201,11 @@ pub async fn replay(
     restore_missing(dir);
     for dir in spools(dir)? {
         match recovery.take_over(dir).await {
-            Ok(true) => replayed.spools += 1,
-            Ok(false) => replayed.alive += 1,
+            Ok(Some(taken)) => {
+                replayed.spools += 1;
+                replayed.rebuilt += usize::from(taken.is_rebuilt);
+            }
+            Ok(None) => replayed.alive += 1,
             Err(Unfinished::Closed) => break,
             Err(Unfinished::Spool(error)) => return Err(error.into()),
             Err(Unfinished::Away(error)) => return Err(ReplayError::Away(error)),

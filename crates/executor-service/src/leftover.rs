@@ -13,7 +13,7 @@ use record_spool::{Blank, Frame, Leftover, Page, Position, SpoolError};
 
 use crate::codec::{self, Start};
 use crate::losses::Losses;
-use crate::reckoning::{Counts, Found, Noted, Reckoned, reckon};
+use crate::reckoning::{Counts, Noted, Reckoned, Segments, reckon};
 use crate::spooling::{kind, note_on, noted_of, page_of};
 
 /// So many bytes of payloads are read at once.
@@ -28,6 +28,10 @@ pub(crate) struct Left {
     page: Option<Page>,
     session: Arc<Session>,
     noted: Noted,
+    /// Counters were damaged when it was opened.
+    is_rebuilt: bool,
+    /// What is there already was counted by the store.
+    store_has_counted: bool,
     /// As the process left it, and with the ends that were counted since.
     ledger: Ledger,
     /// What had begun and was not ended, as far as it was read.
@@ -79,6 +83,8 @@ impl Left {
                 .heartbeat
                 .filter(|at| *at <= now.saturating_add(CLOCKS_DIFFER))
                 .unwrap_or(Timestamp::from_micros(0)),
+            is_rebuilt: !noted.is_whole(),
+            store_has_counted: false,
             noted,
             starts: HashMap::new(),
             end: None,
@@ -90,6 +96,23 @@ impl Left {
 
     pub(crate) const fn session(&self) -> &Arc<Session> {
         &self.session
+    }
+
+    /// Whether counters were damaged when it was opened.
+    pub(crate) const fn is_rebuilt(&self) -> bool {
+        self.is_rebuilt
+    }
+
+    /// Whether how many records were stored is known only to the store.
+    pub(crate) const fn needs_stored(&self) -> bool {
+        self.noted.needs_stored()
+    }
+
+    /// So many of the session's own records are in the store.
+    pub(crate) fn store_says(&mut self, own: u64) {
+        self.noted = self.noted.with_stored(own);
+        self.ledger = self.noted.ledger();
+        self.store_has_counted = true;
     }
 
     /// The next records, `max` at most; at last those that were interrupted. Empty: there are no more.
@@ -176,14 +199,18 @@ impl Left {
         fates: &[Fate],
         now: Moment,
     ) -> (u64, Vec<(DropReason, u64)>) {
-        let mut stored = 0;
+        let (mut stored, mut new) = (0, 0);
         let mut dropped = Vec::new();
         for (record, fate) in records.iter().zip(fates) {
             let was_offered = record.status != Status::Interrupted;
             match fate {
                 // It had ended: its record was stored, and nothing was made of its start.
                 Fate::AlreadyThere if !was_offered => continue,
-                Fate::Stored | Fate::AlreadyThere | Fate::Detached => stored += 1,
+                Fate::AlreadyThere if self.store_has_counted => stored += 1,
+                Fate::Stored | Fate::AlreadyThere | Fate::Detached => {
+                    stored += 1;
+                    new += 1;
+                }
                 Fate::SetAside { reason, .. } => {
                     self.losses.note(*reason, Some(&record.subject), 1, now);
                     self.ledger.add_dropped(*reason, 1);
@@ -192,18 +219,18 @@ impl Left {
             }
             self.ledger.recovered += u64::from(!was_offered);
         }
-        self.ledger.stored += stored;
+        self.ledger.stored += new;
         self.note();
         (stored, dropped)
     }
 
     /// How the session's ledger comes out, now that everything was read.
     pub(crate) fn reckon(&self) -> Reckoned {
-        let found = Found {
+        let segments = Segments {
             appended: self.leftover.records_appended(),
             damaged: self.leftover.damage().frames,
         };
-        reckon(&self.noted, found, self.ledger)
+        reckon(&self.noted, segments, self.ledger)
     }
 
     /// Rows of the losses that the store does not know of yet.

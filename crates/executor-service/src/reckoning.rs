@@ -4,7 +4,8 @@
 //! What was appended is known twice, from the counters and from the segments, each of which tells how many records
 //! lie before it. What was stored is counted by fates, and a fate is noted before its frame is marked: so a process
 //! that dies in between has counted records that are found again. Where more ends are counted than records were
-//! appended, that is what has happened; where fewer are, the others are damaged.
+//! appended, that is what has happened; where fewer are, the others are damaged. Where the count itself is damaged
+//! the store is asked: nothing is stored because something else does not add up.
 
 use executor_core::{DropReason, Durability, Ledger, Timestamp};
 
@@ -33,6 +34,25 @@ const IN_SPOOL: [DropReason; 3] = [
 ];
 
 impl Noted {
+    /// Whether how many records were stored is known only to the store.
+    pub(crate) const fn needs_stored(&self) -> bool {
+        self.stored.is_none() || self.recovered.is_none()
+    }
+
+    /// With what the store knows: so many of the session's own records are stored, besides those that it took over.
+    pub(crate) fn with_stored(self, own: u64) -> Self {
+        let recovered = match (self.stored, self.recovered) {
+            (_, Some(recovered)) => recovered,
+            (Some(stored), None) => stored.saturating_sub(own),
+            (None, None) => 0,
+        };
+        Self {
+            recovered: Some(recovered),
+            stored: self.stored.or(Some(own + recovered)),
+            ..self
+        }
+    }
+
     /// Whether all counters are whole.
     pub(crate) fn is_whole(&self) -> bool {
         let singles = [self.offered, self.recovered, self.stored, self.filtered];
@@ -96,10 +116,11 @@ fn ends_in_spool(ledger: &Ledger) -> u64 {
 
 /// What the segments say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct Segments {
     /// How many records were appended at least; 0 where no segment tells.
     pub(crate) appended: u64,
-    /// How many frames are known to be damaged.
+    /// How many frames are known to be damaged. Each may have been a record, and where the counters do not tell it is
+    /// taken for one.
     pub(crate) damaged: u64,
 }
 
@@ -109,56 +130,37 @@ pub(crate) struct Reckoned {
     pub(crate) ledger: Ledger,
     /// Records that are lost, those of them that were counted as lost before left out.
     pub(crate) damaged: u64,
-    /// Counters were damaged: it is put together from what can be counted.
-    pub(crate) is_rebuilt: bool,
 }
 
 /// Reckons once everything that is in the spool has come to its end. `counted` is what [`Noted::ledger`] said, and
 /// the ends that were counted since.
-pub(crate) fn reckon(noted: &Noted, found: Found, counted: Ledger) -> Reckoned {
-    let is_rebuilt = !noted.is_whole();
+pub(crate) fn reckon(noted: &Noted, segments: Segments, counted: Ledger) -> Reckoned {
     let mut ledger = Ledger {
         spooled: 0,
         ..counted
     };
     let ends = ends_in_spool(&ledger);
-    let by_counters = noted.appended();
-    let appended = match (by_counters, found.appended) {
+    let appended = match noted.appended() {
+        Some(counted) if segments.appended > 0 => counted.max(segments.appended),
         // No segment tells: a record was appended and not counted yet when the process died.
-        (Some(counted), 0) => counted.max(ends.saturating_sub(ledger.recovered)),
-        (Some(counted), appended) => counted.max(appended),
-        (None, 0) => ends.saturating_sub(ledger.recovered),
-        (None, appended) => appended,
+        Some(counted) => counted.max(ends.saturating_sub(ledger.recovered)),
+        None => {
+            let seen = ends.saturating_sub(ledger.recovered);
+            seen.max(segments.appended + segments.damaged)
+        }
     };
-    let is_countable = noted.stored.is_some() && noted.recovered.is_some();
-    let damaged = if is_countable {
-        (appended + ledger.recovered).saturating_sub(ends)
-    } else {
-        found
-            .damaged
-            .min((appended + ledger.recovered).saturating_sub(ends))
-    };
+    let damaged = (appended + ledger.recovered).saturating_sub(ends);
     ledger.add_dropped(DropReason::Damaged, damaged);
     let beside = ends_of(&ledger) - ends_in_spool(&ledger);
     ledger.offered = appended + beside;
-    balance(&mut ledger, noted.recovered.is_some());
-    Reckoned {
-        ledger,
-        damaged,
-        is_rebuilt,
-    }
+    count_once(&mut ledger);
+    Reckoned { ledger, damaged }
 }
 
-/// What was counted twice is counted once; what a damaged counter does not tell is what is left over.
-fn balance(ledger: &mut Ledger, knows_recovered: bool) {
-    let (ins, outs) = (ledger.offered + ledger.recovered, ends_of(ledger));
-    ledger.stored += ins.saturating_sub(outs);
-    let surplus = outs.saturating_sub(ins);
-    let counted_twice = if knows_recovered {
-        surplus.min(ledger.stored)
-    } else {
-        0
-    };
+/// What was counted twice is counted once.
+fn count_once(ledger: &mut Ledger) {
+    let surplus = ends_of(ledger).saturating_sub(ledger.offered + ledger.recovered);
+    let counted_twice = surplus.min(ledger.stored);
     ledger.stored -= counted_twice;
     ledger.recovered += surplus - counted_twice;
 }

@@ -17,7 +17,7 @@ use crate::drain::say_what_was_set_aside;
 use crate::guarded::guarded;
 use crate::intake::Intake;
 use crate::leftover::{Left, Piece};
-use crate::reckoning::{Found, Noted, Reckoned, reckon};
+use crate::reckoning::{Noted, Reckoned, Segments, reckon};
 use crate::retry::{delay_after, with_jitter};
 use crate::spooling::{noted_of, page_of};
 use crate::supervise::{Fault, Supervised};
@@ -37,6 +37,12 @@ pub(crate) enum Unfinished {
     /// The service ends.
     #[error("the store was closed")]
     Closed,
+}
+
+/// A spool was taken over.
+pub(crate) struct TakenOver {
+    /// Its counters were damaged: its ledger was put together from what can be counted.
+    pub(crate) is_rebuilt: bool,
 }
 
 /// Takes over what is below `root`, then ends.
@@ -123,14 +129,15 @@ impl Recovery {
         Ok(())
     }
 
-    /// `false` if its process is alive.
-    pub(crate) async fn take_over(&self, dir: PathBuf) -> Result<bool, Unfinished> {
+    /// `None` if its process is alive.
+    pub(crate) async fn take_over(&self, dir: PathBuf) -> Result<Option<TakenOver>, Unfinished> {
         let max = self.batch_max;
         let now = self.clock.now().wall;
         let opened = blocking(move || Left::open(&dir, now)).await?;
         let Some(mut left) = opened else {
-            return Ok(false);
+            return Ok(None);
         };
+        self.rebuild(&mut left).await?;
         let mut found = 0;
         loop {
             let (back, piece) = blocking(move || {
@@ -148,20 +155,29 @@ impl Recovery {
         }
         self.end_session(&mut left).await?;
         let session = left.session().id;
-        let Reckoned {
-            damaged,
-            is_rebuilt,
-            ..
-        } = left.reckon();
-        if is_rebuilt {
-            tracing::error!(session.id = %session, "the counters of an earlier session were damaged; its ledger was rebuilt from what can be counted");
-        }
+        let is_rebuilt = left.is_rebuilt();
+        let Reckoned { damaged, .. } = left.reckon();
         if damaged > 0 {
             self.intake.recovered(0, &[(DropReason::Damaged, damaged)]);
         }
         tracing::warn!(session.id = %session, found, damaged, "an earlier process had left records; they were taken over");
         blocking(move || left.finish()).await?;
-        Ok(true)
+        Ok(Some(TakenOver { is_rebuilt }))
+    }
+
+    /// Where counters are damaged the store is asked for what they no longer tell.
+    async fn rebuild(&self, left: &mut Left) -> Result<(), Unfinished> {
+        if !left.is_rebuilt() {
+            return Ok(());
+        }
+        let session = left.session().id;
+        tracing::error!(session.id = %session, "the counters of an earlier session are damaged; its ledger is rebuilt from what can be counted");
+        if left.needs_stored() {
+            let ask = || self.store.stored_count(session);
+            let stored = self.until_it_holds("counting a session's records", ask);
+            left.store_says(stored.await?.map_err(Unfinished::Refused)?);
+        }
+        Ok(())
     }
 
     /// Stores a piece, tells of what is lost of it, and only then settles it: whoever dies in between
@@ -309,21 +325,29 @@ fn orphaned_pages(root: &Path) -> impl Iterator<Item = (PathBuf, Noted)> {
     })
 }
 
-/// A directory that somebody has deleted with records in it comes back without any: so their loss is told of like
-/// that of every other segment.
+/// Whether records lay in it, as far as its page tells; one with damaged counters is asked about in the store.
+fn may_be_missing(noted: &Noted) -> bool {
+    !noted.is_whole() || reckon(noted, Segments::default(), noted.ledger()).damaged > 0
+}
+
+/// Directories that somebody has deleted with records in them.
+pub(crate) fn deleted_spools(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let orphaned = orphaned_pages(root).filter(|(_, noted)| may_be_missing(noted));
+    orphaned.map(|(dir, _)| dir)
+}
+
+/// Such a directory comes back without any records: so their loss is told of like that of every other segment.
 pub(crate) fn restore_missing(root: &Path) {
-    for (dir, noted) in orphaned_pages(root) {
-        if reckon(&noted, Found::default(), noted.ledger()).damaged > 0 {
-            // Where it cannot be made the page stays, for the next start.
-            let _ = std::fs::create_dir(dir);
-        }
+    for dir in deleted_spools(root) {
+        // Where it cannot be made the page stays, for the next start.
+        let _ = std::fs::create_dir(dir);
     }
 }
 
 /// One whose records have all come to their ends was left between the removals of the two.
 fn remove_orphaned_pages(root: &Path) {
     for (dir, noted) in orphaned_pages(root) {
-        if reckon(&noted, Found::default(), noted.ledger()).damaged == 0 {
+        if !may_be_missing(&noted) {
             let _ = std::fs::remove_file(page_of(&dir));
         }
     }

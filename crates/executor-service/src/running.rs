@@ -42,6 +42,7 @@ impl Running {
     }
 
     /// Counts one in, unless what it runs is paused or removed either.
+    #[inline]
     pub(crate) fn enter_for(&self, command: &Command) -> Result<Inside<'_>, Refused> {
         let inside = self.enter()?;
         match command.refusal() {

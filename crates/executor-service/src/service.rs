@@ -105,6 +105,7 @@ impl Service {
 
 impl Service {
     /// What follows from an execution's end, for those that began it.
+    #[inline]
     pub(crate) fn conclude(
         &self,
         ended: Ended,
@@ -114,7 +115,7 @@ impl Service {
             self.cut_off.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(failure) = ended.failure {
-            self.error_handlers.start(failure, of_apps, &self.runtime);
+            self.error_handlers.start(*failure, of_apps, &self.runtime);
         }
         ended.result
     }

@@ -8,6 +8,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use executor_core::ports::{
     Apply, Batch, Fate, Gap, PruneRule, PruneSlice, Reconcile, Reconciled, RegistrationId, Session,
@@ -47,6 +48,8 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     pruning_takes_the_oldest_first_and_no_more_than_a_slice(&fresh().await).await;
     pruning_keeps_what_failed_and_what_is_newest(&fresh().await).await;
     closing_the_session_twice_is_fine(&fresh().await).await;
+    a_sessions_records_are_counted_and_those_that_its_ledger_tells_of(&fresh().await).await;
+    lifetimes_are_told_in_the_order_of_their_beginnings(&fresh().await).await;
     a_closed_store_says_so(&fresh().await).await;
 }
 
@@ -352,6 +355,62 @@ async fn closing_the_session_twice_is_fine<S: Store>(store: &S) {
         .await
         .expect("closes again");
     assert_eq!(store.mark_crashed().await.expect("answers"), []);
+}
+
+async fn a_sessions_records_are_counted_and_those_that_its_ledger_tells_of<S: Store>(store: &S) {
+    let (session, other) = (samples::session(), samples::session());
+    let count = async || store.stored_count(session.id).await.expect("answers");
+    assert_eq!(count().await, 0, "a session that is not there has none");
+    let listener = samples::listener("hall");
+    let records: Vec<_> = (0..5)
+        .map(|at| samples::record(&listener, None, at))
+        .collect();
+    persist(store, &session, records[..3].to_vec()).await;
+    persist(store, &session, records[..3].to_vec()).await;
+    persist(store, &other, records[3..].to_vec()).await;
+    assert_eq!(count().await, 3);
+    for (stored, recovered, expected) in [(10, 4, 6), (5, 3, 3), (1, 2, 3)] {
+        let ledger = Ledger {
+            stored,
+            recovered,
+            ..Ledger::default()
+        };
+        let beat = store.heartbeat(session.id, session.started_at, ledger);
+        beat.await.expect("takes a heartbeat");
+        assert_eq!(
+            count().await,
+            expected,
+            "{stored} stored, {recovered} taken over"
+        );
+    }
+}
+
+async fn lifetimes_are_told_in_the_order_of_their_beginnings<S: Store>(store: &S) {
+    let sessions = [0, 1, 2].map(|_| samples::session());
+    for session in &sessions {
+        let opened = store.open_session(Arc::clone(session)).await;
+        opened.expect("opens");
+    }
+    let later = |session: &Session| session.started_at.saturating_add(Duration::from_secs(60));
+    let beat = later(&sessions[1]);
+    let beaten = store.heartbeat(sessions[1].id, beat, Ledger::default());
+    beaten.await.expect("takes a heartbeat");
+    let ended = SessionEnd {
+        at: later(&sessions[2]).saturating_add(Duration::from_secs(60)),
+        ..end(&sessions[2])
+    };
+    let closed = store.close_session(sessions[2].id, ended.clone()).await;
+    closed.expect("closes");
+    let told = store.lifetimes(2).await.expect("answers");
+    let named: Vec<_> = told
+        .iter()
+        .map(|it| (it.session, it.last_sign_at))
+        .collect();
+    let expected = [(sessions[1].id, beat), (sessions[2].id, ended.at)];
+    assert_eq!(named, expected, "the newest two");
+    let all = store.lifetimes(9).await.expect("answers");
+    assert_eq!(all.len(), 3);
+    assert_eq!(all[0].last_sign_at, sessions[0].started_at);
 }
 
 async fn a_closed_store_says_so<S: Store>(store: &S) {

@@ -85,6 +85,10 @@ impl SessionStore for DiscardStore {
         ready(())
     }
 
+    fn stored_count(&self, _: SessionId) -> StoreFuture<'_, u64> {
+        ready(0)
+    }
+
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         ready(Vec::new())
     }

@@ -120,6 +120,10 @@ impl<S: Store> SessionStore for FaultyStore<S> {
         self.inner.amend_ledger(id, ledger)
     }
 
+    fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {
+        self.inner.stored_count(id)
+    }
+
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         self.inner.mark_crashed()
     }

@@ -455,6 +455,16 @@ impl SessionStore for MemoryStore {
         })
     }
 
+    fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {
+        Box::pin(async move {
+            self.with("counting a session's records", |tables| {
+                let rows = tables.rows.iter().filter(|row| row.session == id).count() as u64;
+                let ledger = tables.sessions.get(&id).map(|row| row.ledger);
+                rows.max(ledger.map_or(0, |it| it.stored.saturating_sub(it.recovered)))
+            })
+        })
+    }
+
     /// Sessions whose process is gone are those that nobody has opened through the port: their records
     /// came with an earlier process's spool.
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {

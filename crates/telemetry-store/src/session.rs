@@ -8,7 +8,7 @@ use executor_core::ports::{Lifetime, Session, SessionEnd, SessionStatus};
 use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 
 use crate::row_ids::displacement;
-use crate::schema::sessions;
+use crate::schema::{executions, sessions};
 use crate::transaction::immediate;
 
 /// The id of the session's row, written now if it is not there.
@@ -153,6 +153,23 @@ pub(crate) fn amend(
         .set(LedgerColumns::from(ledger))
         .execute(connection)?;
     Ok(())
+}
+
+/// How many of its own records a session is known to have had stored: rows, or what its ledger says.
+pub(crate) fn stored_count(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<u64> {
+    let row: Option<(i64, i64, i64)> = sessions::table
+        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .select((sessions::id, sessions::stored, sessions::recovered))
+        .first(connection)
+        .optional()?;
+    let Some((row, stored, recovered)) = row else {
+        return Ok(0);
+    };
+    let rows: i64 = executions::table
+        .filter(executions::session_id.eq(row))
+        .count()
+        .get_result(connection)?;
+    Ok(u64::try_from(rows.max(stored.saturating_sub(recovered))).unwrap_or(0))
 }
 
 /// The sessions that no one has ended. A row whose name is no session's is nobody's to end, and no reason

@@ -286,6 +286,15 @@ impl SessionStore for SqliteStore {
         )
     }
 
+    fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {
+        Box::pin(
+            self.writer
+                .call("counting a session's records", move |connection| {
+                    session::stored_count(connection, id)
+                }),
+        )
+    }
+
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         Box::pin(async move {
             let Some(directory) = self.sessions_dir.clone() else {

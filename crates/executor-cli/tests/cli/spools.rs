@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -111,6 +112,59 @@ fn e04_what_is_missing_is_an_exit_code_of_6() {
     );
     let said = place.run(&["spool", "replay", "house.db.spool"]);
     assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+}
+
+/// The page beside the only spool.
+fn page(place: &Place) -> PathBuf {
+    let root = fs::read_dir(place.directory.path().join("house.db.spool")).unwrap();
+    let mut paths = root.map(|entry| entry.unwrap().path());
+    let page = paths.find(|path| path.extension().is_some_and(|it| it == "page"));
+    page.unwrap()
+}
+
+#[test]
+fn c08_damaged_counters_are_an_exit_code_of_6_and_cost_no_record() {
+    let place = Place::new();
+    killed(&place);
+    let page = page(&place);
+    let mut bytes = fs::read(&page).unwrap();
+    bytes[3_072..].fill(0);
+    fs::write(&page, bytes).unwrap();
+    let said = place.run(&["spool", "fsck", "house.db.spool"]);
+    assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+    assert!(said.out.contains("\"missing\":null"), "{}", said.out);
+    let said = place.run(&["spool", "replay", "house.db.spool"]);
+    assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+    assert!(said.out.contains("\"rebuilt\":1"), "{}", said.out);
+    assert_eq!(rows(&place), EVENTS as i64);
+    let ledger = "SELECT concat_ws('|', offered, recovered, stored, dropped_damaged) FROM sessions";
+    let expected = format!("{EVENTS}|0|{EVENTS}|0");
+    assert_eq!(place.text("house.db", ledger), expected);
+}
+
+#[test]
+fn e04_a_spool_that_was_deleted_is_said_to_be_and_an_exit_code_of_6() {
+    let place = Place::new();
+    killed(&place);
+    let page = page(&place);
+    fs::remove_dir_all(page.with_extension("")).unwrap();
+    let said = place.run(&["spool", "fsck", "house.db.spool"]);
+    assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+    let expected = format!("\"deleted\":true,\"missing\":{EVENTS}");
+    assert!(
+        said.out.replace(' ', "").contains(&expected),
+        "{}",
+        said.out
+    );
+    assert!(page.exists(), "a look changes nothing");
+    let said = place.run(&["spool", "replay", "house.db.spool"]);
+    assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+    assert!(
+        said.out.contains(&format!("\"dropped\":{EVENTS}")),
+        "{}",
+        said.out
+    );
+    assert!(!page.exists());
 }
 
 /// Writes over everything but the first page.

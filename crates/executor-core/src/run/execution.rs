@@ -165,7 +165,13 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         }
     }
 
-    #[inline]
+    /// Ends what did not begin.
+    #[cold]
+    pub(super) fn refuse(&mut self, refusal: Ending) -> Box<Ended> {
+        Box::new(self.end(refusal))
+    }
+
+    #[inline(always)]
     pub(super) fn end(&mut self, ending: Ending) -> Ended {
         let stopwatch = self.watched.stopwatch();
         let duration = self.duration_until(&ending, stopwatch);
@@ -227,16 +233,17 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         }
     }
 
-    fn failure(&self, verdict: &Verdict) -> Option<HandlerFailure> {
+    /// Boxed: there seldom is one, and an [`Ended`] is moved for each execution.
+    fn failure(&self, verdict: &Verdict) -> Option<Box<HandlerFailure>> {
         let full = verdict.full.as_ref()?;
-        Some(HandlerFailure {
+        Some(Box::new(HandlerFailure {
             execution_id: self.watched.id(),
             status: verdict.outcome.status(),
             error: verdict.error.clone(),
             failure: Arc::clone(full),
             command: self.watched.command().clone(),
             generation: self.watched.generation(),
-        })
+        }))
     }
 
     fn duration_until(&self, ending: &Ending, stopwatch: Stopwatch) -> Duration {

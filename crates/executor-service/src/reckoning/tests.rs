@@ -25,6 +25,14 @@ fn after(noted: &Noted, stored_since: u64) -> Ledger {
     counted
 }
 
+/// Segments that tell of so many records, none of them damaged.
+fn told(appended: u64) -> Segments {
+    Segments {
+        appended,
+        damaged: 0,
+    }
+}
+
 /// What has truly happened to a session's records, and how its process died.
 #[derive(Clone, Copy, Debug)]
 struct Truth {
@@ -100,9 +108,9 @@ proptest! {
     fn e04_what_is_not_found_is_damaged_and_never_stored(truth in truths(), segments_tell in any::<bool>()) {
         let noted = noted(&truth.ledger());
         let appended = if segments_tell { truth.appended } else { 0 };
-        let reckoned = reckon(&noted, Found { appended, damaged: 1 }, after(&noted, truth.found));
+        let reckoned = reckon(&noted, told(appended), after(&noted, truth.found));
         prop_assert_eq!(reckoned.ledger, truth.expected());
-        prop_assert_eq!((reckoned.damaged, reckoned.is_rebuilt), (truth.lost, false));
+        prop_assert_eq!(reckoned.damaged, truth.lost);
         prop_assert!(reckoned.ledger.is_balanced());
     }
 
@@ -111,8 +119,7 @@ proptest! {
     fn c08_what_was_counted_and_is_found_again_counts_once(truth in whole_truths(), again in 0_u64..30) {
         let again = again.min(truth.stored);
         let noted = noted(&truth.ledger());
-        let found = Found { appended: truth.appended, damaged: 0 };
-        let reckoned = reckon(&noted, found, after(&noted, truth.found + again));
+        let reckoned = reckon(&noted, told(truth.appended), after(&noted, truth.found + again));
         prop_assert_eq!(reckoned.ledger, truth.expected());
         prop_assert_eq!(reckoned.damaged, 0);
     }
@@ -125,13 +132,13 @@ proptest! {
         counted.offered -= 1;
         let noted = noted(&counted);
         let appended = if segments_tell { truth.appended } else { 0 };
-        let reckoned = reckon(&noted, Found { appended, damaged: 0 }, after(&noted, truth.found));
+        let reckoned = reckon(&noted, told(appended), after(&noted, truth.found));
         prop_assert_eq!(reckoned.ledger, truth.expected());
     }
 
-    /// One counter is damaged, and nothing else is.
+    /// One counter is damaged, or all of them are, and records are lost besides.
     #[test]
-    fn c08_a_damaged_counter_is_rebuilt_and_said_to_be(truth in whole_truths(), which in 0_usize..16) {
+    fn c08_a_damaged_counter_is_rebuilt_without_inferring_that_anything_is_stored(truth in truths(), which in 0_usize..17) {
         let mut noted = noted(&truth.ledger());
         match which {
             0 => noted.offered = None,
@@ -139,41 +146,59 @@ proptest! {
             2 => noted.stored = None,
             3 => noted.filtered = None,
             4..10 => noted.dropped[which - 4] = None,
-            _ => noted.told[which - 10] = None,
+            10..16 => noted.told[which - 10] = None,
+            _ => noted = Noted::default(),
         }
-        let found = Found { appended: truth.appended, damaged: 0 };
-        let counted = after(&noted, truth.found);
-        let reckoned = reckon(&noted, found, counted);
-        prop_assert!(reckoned.is_rebuilt && reckoned.ledger.is_balanced(), "{:?}", reckoned);
-        prop_assert_eq!(reckoned.damaged, 0);
+        prop_assert!(!noted.is_whole());
+        if noted.needs_stored() {
+            noted = noted.with_stored(truth.stored);
+        }
+        let said = noted.told();
+        let reckoned = reckon(&noted, told(truth.appended), after(&noted, truth.found));
+        prop_assert!(reckoned.ledger.is_balanced(), "{:?}", reckoned);
         let mut expected = truth.expected();
+        let mut lost = truth.lost;
         if which == 3 {
             // How many were left out nobody can count.
             (expected.filtered, expected.offered) = (0, expected.offered - truth.filtered);
         }
+        if which == 16 {
+            // Nor what else did not come into the spool, nor what was taken over; what was refused by the store is gone.
+            lost += truth.constraint;
+            expected = Ledger { offered: truth.appended, stored: truth.stored + truth.found, ..Ledger::default() };
+            expected.add_dropped(DropReason::Damaged, lost);
+        } else {
+            // Nothing is told twice.
+            prop_assert_eq!(said, self::noted(&truth.ledger()).told());
+        }
         prop_assert_eq!(reckoned.ledger, expected);
-        // Nothing is told twice.
-        prop_assert_eq!(noted.told(), self::noted(&truth.ledger()).told());
+        prop_assert_eq!(reckoned.damaged, lost);
     }
 }
 
 #[test]
-fn c08_without_any_counter_the_segments_tell() {
-    let found = Found {
-        appended: 100,
-        damaged: 7,
-    };
-    let noted = Noted::default();
-    let reckoned = reckon(&noted, found, after(&noted, 60));
-    // Sixty were stored now; seven are known to be damaged; of the others nobody knows but that they had an end.
-    assert_eq!((reckoned.ledger.offered, reckoned.ledger.stored), (100, 93));
-    assert_eq!((reckoned.damaged, reckoned.is_rebuilt), (7, true));
+fn where_neither_counters_nor_segments_tell_what_was_found_is_all_there_was() {
+    let noted = Noted::default().with_stored(40);
+    let reckoned = reckon(&noted, told(0), after(&noted, 60));
+    assert_eq!(
+        (reckoned.ledger.offered, reckoned.ledger.stored),
+        (100, 100)
+    );
+    assert!(reckoned.ledger.is_balanced());
 }
 
+/// Sixty are found, seven of the others are damaged to be seen, and thirty-three are neither in the store nor there.
 #[test]
-fn where_neither_counters_nor_segments_tell_what_was_found_is_all_there_was() {
-    let noted = Noted::default();
-    let reckoned = reckon(&noted, Found::default(), after(&noted, 60));
-    assert_eq!((reckoned.ledger.offered, reckoned.ledger.stored), (60, 60));
-    assert!(reckoned.ledger.is_balanced());
+fn c08_without_any_counter_the_segments_and_the_store_tell() {
+    let segments = Segments {
+        appended: 93,
+        damaged: 7,
+    };
+    for (in_store, damaged) in [(0, 40), (33, 7), (40, 0)] {
+        let noted = Noted::default().with_stored(in_store);
+        let reckoned = reckon(&noted, segments, after(&noted, 60));
+        let ledger = reckoned.ledger;
+        assert_eq!((ledger.offered, ledger.stored), (100, 60 + in_store));
+        assert_eq!(reckoned.damaged, damaged);
+    }
 }

@@ -66,7 +66,7 @@ fn next_life(store: &MemoryStore, root: &Path, session: SessionId) -> After {
         "{gaps:?}"
     );
     let said =
-        |line: &crate::support::Line| line.fields["message"].contains("its ledger was rebuilt");
+        |line: &crate::support::Line| line.fields["message"].contains("its ledger is rebuilt");
     After {
         ledger: store.session(session).unwrap().1,
         rows: rows(),
@@ -188,7 +188,7 @@ fn e04_without_damage_nothing_is_said_to_be_lost() {
 #[test]
 fn c08_a_flipped_bit_of_a_counter_is_noticed_and_the_ledger_rebuilt() {
     for counter in 0..19 {
-        for bit in [0, 7, 20, 47, 63] {
+        for bit in [0, 20, 63] {
             let (after, _) = damaged(|root, session| {
                 let page = root.join(format!("{session}.page"));
                 let mut bytes = std::fs::read(&page).unwrap();
@@ -225,6 +225,23 @@ fn c08_without_its_page_or_with_a_blanked_one_a_ledger_is_rebuilt() {
             (STORED + LEFT, STORED + LEFT)
         );
     }
+}
+
+/// The counters are gone, and records too: what the store has is stored, and nothing else is.
+#[test]
+fn c08_without_counters_nothing_is_stored_that_is_not_found() {
+    let (after, _) = damaged(|root, session| {
+        std::fs::write(root.join(format!("{session}.page")), vec![0; 4_096]).unwrap();
+        let segment = segments(root, session)[0].clone();
+        let mut bytes = std::fs::read(&segment).unwrap();
+        bytes[6_000..9_000].fill(0xA5);
+        std::fs::write(segment, bytes).unwrap();
+    });
+    assert!(after.is_rebuilt && after.gaps > 0, "{}", after.ledger);
+    // A damaged frame may have been a start: more may be told than was lost, never less.
+    assert!(after.rows + after.gaps >= STORED + LEFT, "{}", after.ledger);
+    assert!(after.gaps < 30, "{}", after.ledger);
+    assert_eq!(after.ledger.stored, after.rows);
 }
 
 #[test]
@@ -265,15 +282,12 @@ fn e04_whatever_is_damaged_nothing_is_lost_in_silence() {
             "{what}"
         );
         assert_eq!(ledger.total_dropped(), after.gaps, "{what}");
+        assert_eq!(ledger.stored, after.rows, "{what}");
         if after.is_rebuilt {
             continue;
         }
         assert_eq!(after.rows + after.gaps, acknowledged, "{what}");
-        assert_eq!(
-            (ledger.offered, ledger.stored),
-            (acknowledged, after.rows),
-            "{what}"
-        );
+        assert_eq!(ledger.offered, acknowledged, "{what}");
     }
 }
 
