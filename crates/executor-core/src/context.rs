@@ -87,6 +87,13 @@ impl Scope {
         self.left.as_ref().is_some_and(|left| left.got_no_thread)
     }
 
+    /// Whatever it waited for until now it has given up by itself.
+    pub(crate) fn forget_waits(&mut self) {
+        if let Some(left) = &mut self.left {
+            left.got_no_thread = false;
+        }
+    }
+
     pub(crate) fn has_programs(&self) -> bool {
         self.left
             .as_ref()

@@ -258,6 +258,7 @@ impl Watched {
 
     /// Drops the handler's future. If that panics, the panic ends here and is returned.
     pub(crate) fn discard(&mut self) -> Option<Box<Caught>> {
+        self.scope.forget_waits();
         let in_drop = {
             let _execution = self.scope.enter();
             let _span = self.span.enter();

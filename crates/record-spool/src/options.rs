@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::frame::{FORMAT_VERSION, HEADER_BYTES, MAX_PAYLOAD};
+use crate::frame::{HEADER_BYTES, MAX_PAYLOAD};
 
 /// How much a spool takes and what its frames survive.
 ///
@@ -105,7 +105,7 @@ pub enum SpoolError {
     #[error("the spool {} has content of an earlier process", .0.display())]
     Occupied(PathBuf),
     /// Written by a newer version of this crate, and not touched.
-    #[error("{} has format {found}, newer than {FORMAT_VERSION}", .path.display())]
+    #[error("{} was written by a newer version, in format {found}, and is left alone; that version can read it", .path.display())]
     Version {
         /// The file.
         path: PathBuf,

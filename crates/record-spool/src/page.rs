@@ -22,6 +22,8 @@ use crate::options::SpoolError;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RECPAGE2");
 const MAGIC_1: u64 = u64::from_le_bytes(*b"RECPAGE1");
+/// The digit of [`MAGIC`].
+const VERSION: u32 = 2;
 const BYTES: u64 = 4_096;
 const NOTE_OFFSET: u32 = 16;
 const COUNTERS_OFFSET: u32 = 3_072;
@@ -227,10 +229,17 @@ impl Page {
     ///
     /// # Errors
     ///
-    /// [`SpoolError::Io`] if it is there and cannot be read.
+    /// [`SpoolError::Version`] if a newer version of this crate wrote it; [`SpoolError::Io`] if it is there and
+    /// cannot be read.
     pub fn read(path: &Path) -> Result<Option<Noted>, SpoolError> {
         match read_path(path) {
-            Ok((map, BYTES)) => Ok(parse(&map)),
+            Ok((map, BYTES)) => match newer_version(&map) {
+                Some(found) => Err(SpoolError::Version {
+                    path: path.into(),
+                    found,
+                }),
+                None => Ok(parse(&map)),
+            },
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(SpoolError::io("read", path, source)),
@@ -240,6 +249,21 @@ impl Page {
 
 const fn offset_of(counter: usize) -> u32 {
     COUNTERS_OFFSET + 8 * counter as u32
+}
+
+/// The version of a page that says that it is of a newer one. One whose counters are all as in ours is ours, and the
+/// digit is damaged.
+fn newer_version(map: &Map) -> Option<u32> {
+    let magic = map.word(0).to_le_bytes();
+    let digit = char::from(magic[7]).to_digit(10);
+    let found =
+        digit.filter(|version| *version > VERSION && magic[..7] == MAGIC.to_le_bytes()[..7]);
+    let counts_as_ours = |counter| {
+        Format::Sealed
+            .read(counter, map.word(offset_of(counter)))
+            .is_some()
+    };
+    found.filter(|_| !(0..COUNTERS).all(counts_as_ours))
 }
 
 fn parse(map: &Map) -> Option<Noted> {
@@ -337,5 +361,33 @@ mod tests {
         let (note, counters) = Page::read(&path).unwrap().unwrap();
         assert_eq!(note, b"note");
         assert_eq!(counters[..3], [Some(1 << 50), Some(7), Some(0)]);
+    }
+
+    #[test]
+    fn e07_a_page_of_a_newer_version_is_refused_and_a_damaged_digit_is_not_taken_for_one() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("page");
+        drop(Page::create(&path, b"note").unwrap());
+        let ours = std::fs::read(&path).unwrap();
+        let mut newer = ours.clone();
+        newer[7] = b'3';
+        std::fs::write(&path, &newer).unwrap();
+        assert_eq!(Page::read(&path).unwrap(), None, "ours, and damaged");
+        // Its counters are something else.
+        newer[3_072..].fill(7);
+        std::fs::write(&path, &newer).unwrap();
+        let refused = Page::read(&path).unwrap_err();
+        assert!(
+            matches!(refused, SpoolError::Version { found: 3, .. }),
+            "{refused}"
+        );
+        for digit in [b'0', b'2', b':'] {
+            newer[7] = digit;
+            std::fs::write(&path, &newer).unwrap();
+            assert!(Page::read(&path).is_ok(), "{}", char::from(digit));
+        }
+        newer[..8].copy_from_slice(b"RECPOGE3");
+        std::fs::write(&path, &newer).unwrap();
+        assert_eq!(Page::read(&path).unwrap(), None);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use executor_core::context::cancellation;
-use executor_core::{Event, Outcome, Status, TimeoutOrigin, current_execution_id};
+use executor_core::{BlockingPool, Event, Outcome, Status, TimeoutOrigin, current_execution_id};
 use executor_service::{Config, ListenerHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -354,4 +354,35 @@ async fn a13_one_that_never_got_a_thread_says_so() {
         .collect();
     assert_eq!(origins, [Some(TimeoutOrigin::Queue), None, None]);
     assert!(records.iter().all(|record| !record.marks.thread_leaked));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a13_one_that_has_given_up_waiting_for_a_thread_and_goes_on_is_late_by_itself() {
+    let fixture = Fixture::new().await;
+    let (door, pool) = (Door::default(), BlockingPool::new(1));
+    let (hung, held) = (pool.clone(), door.clone());
+    let hung = hung.run("hangs", move || {
+        held.wait();
+        Ok(())
+    });
+    let late = fixture.builder("late").timeout(DEADLINE);
+    let late = late.handler(move |_: Arc<Event>| {
+        let pool = pool.clone();
+        async move {
+            // The only thread is taken.
+            let waited = timeout(Duration::from_millis(5), pool.run("waits", || Ok(())));
+            assert!(waited.await.is_err());
+            std::future::pending().await
+        }
+    });
+    let late = late.register().await.unwrap();
+    let outcome = fixture.run(&late).await;
+    assert!(
+        matches!(outcome, Outcome::TimedOut(TimeoutOrigin::Deadline, _)),
+        "{outcome:?}"
+    );
+    door.open();
+    hung.await.unwrap();
+    let marks = fixture.stored().await[0].marks;
+    assert_eq!(marks.timeout_origin, Some(TimeoutOrigin::Deadline));
 }
