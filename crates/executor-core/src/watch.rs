@@ -65,6 +65,8 @@ pub(crate) struct Watched {
     /// Made at the first poll: a handler may panic before it returns its future.
     future: Option<HandlerFuture>,
     is_finished: bool,
+    /// It panicked while it was dropped.
+    in_drop: Option<Box<Caught>>,
     scope: Scope,
     id: ExecutionId,
     span: Span,
@@ -108,6 +110,7 @@ impl Watched {
             command: Some(command),
             future: None,
             is_finished: false,
+            in_drop: None,
             scope: Scope::of(id, traits),
             id,
             span,
@@ -241,6 +244,7 @@ impl Watched {
         let Self {
             command,
             future,
+            in_drop,
             scope,
             span,
             ..
@@ -248,29 +252,38 @@ impl Watched {
         let command = command.as_ref().expect("there until it is dropped");
         let _execution = scope.enter();
         let _span = span.enter();
-        catch(|| {
+        let polled = catch(|| {
             future
                 .get_or_insert_with(|| command.start())
                 .as_mut()
                 .poll(cx)
-        })
+        });
+        if !matches!(polled, Ok(Poll::Pending)) {
+            // At once: to come back here for it costs as much as the poll.
+            *in_drop = drop_caught(future);
+        }
+        polled
     }
 
-    /// Drops the handler's future. If that panics, the panic ends here and is returned.
+    /// Drops the handler's future, if it is still there. If that panics, or has, the panic ends here and is returned.
     pub(crate) fn discard(&mut self) -> Option<Box<Caught>> {
-        self.scope.forget_waits();
-        let in_drop = {
+        if self.future.is_some() {
+            self.scope.forget_waits();
             let _execution = self.scope.enter();
             let _span = self.span.enter();
-            let future = self.future.take();
-            catch(move || drop(future)).err()
-        };
+            self.in_drop = drop_caught(&mut self.future);
+        }
         // What it spawned, and the thread that it leaves behind, may listen.
         if let (false, Some(token)) = (self.is_finished, &self.scope.cancel) {
             token.cancel();
         }
-        in_drop
+        self.in_drop.take()
     }
+}
+
+fn drop_caught(future: &mut Option<HandlerFuture>) -> Option<Box<Caught>> {
+    let future = future.take();
+    catch(move || drop(future)).err()
 }
 
 impl Drop for Watched {

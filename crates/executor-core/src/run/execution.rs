@@ -41,15 +41,11 @@ pub(super) struct Execution<R: Deref<Target = Runner>> {
     ticket: Ticket,
     /// What may be kept of its trigger, where that is not all of it.
     kept_trigger: Option<Trigger>,
-    place: Place,
+    /// Its place in line under its overlap rule, while it waits there.
+    in_line: Option<gate::Ticket>,
+    /// It has a place inside, which it must give back.
+    is_inside: bool,
     watched: Watched,
-}
-
-/// Its place under its overlap rule, which it must give back.
-enum Place {
-    Outside,
-    InLine(gate::Ticket),
-    Inside,
 }
 
 // Where a function is inlined here, it is because what it returns would be moved twice otherwise.
@@ -69,7 +65,8 @@ impl<R: Deref<Target = Runner>> Execution<R> {
             is_owed: true,
             ticket: Ticket::NONE,
             kept_trigger: kept_of(command.trigger_ref(), &runner.options.redactor),
-            place: Place::Outside,
+            in_line: None,
+            is_inside: false,
             watched: Watched::new(command, id, span, stopwatch, traits),
             runner,
         }
@@ -104,13 +101,14 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         match self.watched.command().gate().enter() {
             Admission::Begin(entry) => self.is_inside(entry),
             Admission::Skip(reason) => return Err(Ending::Skipped(reason)),
-            Admission::Wait(ticket) => self.place = Place::InLine(ticket),
+            Admission::Wait(ticket) => self.in_line = Some(ticket),
         }
         Ok(())
     }
 
     fn is_inside(&mut self, entry: Entry) {
-        self.place = Place::Inside;
+        self.in_line = None;
+        self.is_inside = true;
         self.watched.may_be_ended_by(entry.cancel);
     }
 
@@ -125,7 +123,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
 
     /// Waits for its turn, if it is in line.
     async fn turn(&mut self, stop: Stop<'_>) -> Result<(), Ending> {
-        let Place::InLine(ticket) = &mut self.place else {
+        let Some(ticket) = &mut self.in_line else {
             return Ok(());
         };
         let turn = self.watched.command().gate().turn(ticket);
@@ -284,12 +282,14 @@ impl<R: Deref<Target = Runner>> Execution<R> {
     }
 
     fn give_place_back(&mut self) {
-        let gate = self.watched.command().gate();
-        match std::mem::replace(&mut self.place, Place::Outside) {
-            Place::Outside => {}
-            Place::InLine(ticket) => gate.give_up(ticket),
-            Place::Inside if self.watched.has_programs() => self.leave_programs(),
-            Place::Inside => gate.leave(),
+        if std::mem::take(&mut self.is_inside) {
+            if self.watched.has_programs() {
+                self.leave_programs();
+            } else {
+                self.watched.command().gate().leave();
+            }
+        } else if let Some(ticket) = self.in_line.take() {
+            self.watched.command().gate().give_up(ticket);
         }
     }
 
