@@ -252,17 +252,26 @@ impl Watched {
         let command = command.as_ref().expect("there until it is dropped");
         let _execution = scope.enter();
         let _span = span.enter();
-        let polled = catch(|| {
-            future
-                .get_or_insert_with(|| command.start())
-                .as_mut()
-                .poll(cx)
+        let mut returned = None;
+        let caught = catch(|| {
+            let running = future.get_or_insert_with(|| command.start());
+            if let Poll::Ready(result) = running.as_mut().poll(cx) {
+                returned = Some(result);
+                // Dropped in here: coming back for it costs as much as the poll.
+                drop(future.take());
+            }
         });
-        if !matches!(polled, Ok(Poll::Pending)) {
-            // At once: to come back here for it costs as much as the poll.
-            *in_drop = drop_caught(future);
+        match (returned, caught) {
+            (None, Ok(())) => Ok(Poll::Pending),
+            (None, Err(caught)) => {
+                *in_drop = drop_caught(future);
+                Err(caught)
+            }
+            (Some(returned), caught) => {
+                *in_drop = caught.err();
+                Ok(Poll::Ready(returned))
+            }
         }
-        polled
     }
 
     /// Drops the handler's future, if it is still there. If that panics, or has, the panic ends here and is returned.
