@@ -38,6 +38,9 @@ const FIGURES: [(&str, fn()); 14] = [
 ];
 
 fn main() {
+    if takeover::is_for_a_takeover() {
+        return;
+    }
     // Cargo adds flags of its own.
     let asked: Vec<String> = std::env::args()
         .skip(1)

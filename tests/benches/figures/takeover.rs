@@ -1,14 +1,15 @@
-//! What a start makes of three million records that an earlier one left in its spool, while it records a thousand
-//! executions a second itself.
+//! Three million records that a killed process left are taken over by one process into the database of another,
+//! which records a thousand executions a second meanwhile: how even it goes, and how long those records wait.
 
+use std::process::{Child, Command};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use command_executor::{CommandExecutor, Config, Event, ListenerHandle, Told};
+use command_executor::{CommandExecutor, Config, Event, ListenerHandle, Told, inspect};
 use executor_testkit::TempDatabase;
 use rusqlite::Connection;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::Figures;
 use crate::load::start;
@@ -18,10 +19,38 @@ const WINDOW: Duration = Duration::from_secs(5);
 /// So many at once, and as many milliseconds until the next: a thousand a second.
 const AT_ONCE: u64 = 10;
 
+/// What the process that takes over is told by: a spool's directory, and a database.
+const SPOOL: &str = "TAKEOVER_SPOOL";
+const DATABASE: &str = "TAKEOVER_DATABASE";
+
 pub(crate) fn takeover() {
-    let database = TempDatabase::new();
-    Runtime::new().unwrap().block_on(leave(&database));
-    Runtime::new().unwrap().block_on(take_over(&database));
+    let (left, living) = (TempDatabase::new(), TempDatabase::new());
+    Runtime::new().unwrap().block_on(leave(&left));
+    Runtime::new().unwrap().block_on(live_on(&living, &left));
+}
+
+/// Does what this process was started for, if that is a takeover.
+pub(crate) fn is_for_a_takeover() -> bool {
+    let (Ok(spool), Ok(database)) = (std::env::var(SPOOL), std::env::var(DATABASE)) else {
+        return false;
+    };
+    Runtime::new().unwrap().block_on(async {
+        let store = command_executor::SqliteStore::open(&database)
+            .await
+            .unwrap();
+        let patience = Duration::from_secs(60);
+        let replayed = inspect::replay(store, spool.as_ref(), patience)
+            .await
+            .unwrap();
+        assert_eq!(replayed.ledger.stored, LEFT, "{}", replayed.ledger);
+    });
+    true
+}
+
+fn take_over(spool: &str, database: &str) -> Child {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program.env(SPOOL, spool).env(DATABASE, database);
+    program.spawn().unwrap()
 }
 
 fn config() -> Config {
@@ -46,12 +75,14 @@ async fn leave(database: &TempDatabase) {
     drop(other);
 }
 
-async fn take_over(database: &TempDatabase) {
-    let begun = Instant::now();
+async fn live_on(database: &TempDatabase, left: &TempDatabase) {
     let (executor, listener) = start(database, config()).await;
-    let is_over = Arc::new(AtomicBool::new(false));
+    let (is_over, until) = watch::channel(false);
     let waits = tokio::spawn(waits(executor.clone()));
-    let records = tokio::spawn(record(executor.clone(), listener, Arc::clone(&is_over)));
+    let records = tokio::spawn(record(executor.clone(), listener, until));
+    let spool = format!("{}.spool", left.path().display());
+    let mut child = take_over(&spool, database.path().to_str().unwrap());
+    let begun = Instant::now();
     let reader = Connection::open(database.path()).unwrap();
     let rows = || {
         let count = "SELECT count(*) FROM executions";
@@ -59,29 +90,30 @@ async fn take_over(database: &TempDatabase) {
         count.unsigned_abs()
     };
     let (mut windows, mut before) = (Figures::default(), 0);
-    loop {
+    let status = loop {
         tokio::time::sleep_until((begun + WINDOW * (windows.0.len() as u32 + 1)).into()).await;
-        let (taken, now) = (executor.ledger().recovered, rows());
+        let now = rows();
         windows.push((now - before) as f64);
         before = now;
-        if taken >= LEFT {
-            break;
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
         }
-    }
+    };
+    assert!(status.success());
     let took = begun.elapsed().as_secs_f64();
-    is_over.store(true, Ordering::Relaxed);
+    is_over.send_replace(true);
     records.await.unwrap();
     executor.flush().await.unwrap();
     let ledger = executor.shutdown(Duration::from_secs(60)).await.ledger;
     let waits = waits.await.unwrap();
-    assert_eq!((rows(), ledger.recovered), (ledger.stored, LEFT));
+    assert_eq!(rows(), ledger.stored + LEFT);
     // The last window is not a whole one.
     windows.0.pop();
     let (median, least) = (windows.median(), windows.sorted()[0]);
     let sorted = waits.sorted();
     println!(
         "takeover    {LEFT} records in {took:.0} s; {median:.0} rows in the median 5 s, {least:.0} in the least of {} ({:.2}); \
-         its own {ledger}: waited {:.3} s in the median, {:.3} at p99, {:.3} at most",
+         the living one's, {ledger}: waited {:.3} s in the median, {:.3} at p99, {:.3} at most",
         windows.0.len(),
         least / median,
         waits.median(),
@@ -90,10 +122,10 @@ async fn take_over(database: &TempDatabase) {
     );
 }
 
-async fn record(executor: CommandExecutor, listener: ListenerHandle, is_over: Arc<AtomicBool>) {
+async fn record(executor: CommandExecutor, listener: ListenerHandle, until: watch::Receiver<bool>) {
     let event = Arc::new(Event::new("t"));
     let mut due = tokio::time::interval(Duration::from_millis(AT_ONCE));
-    while !is_over.load(Ordering::Relaxed) {
+    while !*until.borrow() {
         due.tick().await;
         for _ in 0..AT_ONCE {
             let command = listener.invoke(Arc::clone(&event));
