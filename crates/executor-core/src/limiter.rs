@@ -30,7 +30,8 @@ struct State<K> {
     places: HashMap<K, usize>,
     /// Who was let through, and when.
     let_through: Vec<(K, Instant)>,
-    lot: u64,
+    lots: RandomState,
+    drawn: u64,
 }
 
 impl<K: Clone + Eq + Hash> RateLimiter<K> {
@@ -42,7 +43,8 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
             state: Mutex::new(State {
                 places: HashMap::new(),
                 let_through: Vec::new(),
-                lot: RandomState::new().hash_one(remembered_max) | 1,
+                lots: RandomState::new(),
+                drawn: 0,
             }),
         }
     }
@@ -79,12 +81,10 @@ impl<K: Clone + Eq + Hash> State<K> {
         self.places.insert(entity.clone(), place);
     }
 
-    /// xorshift64: which of so many.
+    /// One of so many.
     fn draw(&mut self, below: usize) -> usize {
-        self.lot ^= self.lot << 13;
-        self.lot ^= self.lot >> 7;
-        self.lot ^= self.lot << 17;
-        (self.lot % below as u64) as usize
+        self.drawn += 1;
+        (self.lots.hash_one(self.drawn) % below as u64) as usize
     }
 }
 
@@ -128,6 +128,21 @@ mod tests {
         assert!((1..500).contains(&again), "{again} of ten thousand");
         assert_eq!(limiter.state.lock().unwrap().let_through.len(), REMEMBERED);
         assert_eq!(limiter.state.lock().unwrap().places.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn who_is_forgotten_is_drawn_by_lot() {
+        const REMEMBERED: usize = 1_000;
+        let limiter = RateLimiter::new(PERIOD, REMEMBERED);
+        let now = Instant::now();
+        for entity in 0..2 * REMEMBERED {
+            assert!(limiter.allows(&entity, now));
+        }
+        let state = limiter.state.lock().unwrap();
+        let first = (0..REMEMBERED).filter(|entity| state.places.contains_key(entity));
+        // A thousand lots leave each of them with a chance of 1/e: 368, give or take 15.
+        let first = first.count();
+        assert!((250..500).contains(&first), "{first}");
     }
 
     #[test]
