@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
         .topic("motion.hall")
         .timeout(Duration::from_secs(10))
         .on_error(|failure: HandlerFailure| async move {
-            eprintln!("{}: {}", failure.name(), failure.failure.message);
+            eprintln!("{}: {}", failure.name(), failure.message());
         })
         .handler(|event: Arc<Event>| async move {
             let lux = event.payload::<&str>().context("no brightness")?;

@@ -10,7 +10,7 @@ use crate::identity::SourceTier;
 use crate::outcome::Refused;
 use crate::ports::{SubjectRef, TriggerRef};
 use crate::record::{Subject, Trigger, TriggerMode};
-use crate::registration::{Conduct, Details, Job, Listener};
+use crate::registration::{Details, Hooks, Job, Listener};
 
 /// Runs once and is one execution.
 ///
@@ -60,14 +60,14 @@ pub enum Command {
 /// ```
 /// # use std::sync::Arc;
 /// # use executor_core::{Event, Listener, ListenerKey, ListenerRegistration, SourceTier};
-/// # use executor_core::registration::{Conduct, Details};
+/// # use executor_core::registration::{Hooks, Details};
 /// # let (app_key, name, topic) = ("lights".into(), "hall".into(), "motion.hall".into());
 /// # let registration = ListenerRegistration {
 /// #     key: Arc::new(ListenerKey { app_key, instance: 0, name, topic }),
 /// #     details: Details::new(SourceTier::App),
 /// # };
 /// # let handler = |_: Arc<Event>| async { Ok(()) };
-/// # let listener = Arc::new(Listener::new(registration, Arc::new(handler), Conduct::default()));
+/// # let listener = Arc::new(Listener::new(registration, Arc::new(handler), Hooks::default()));
 /// use std::time::Duration;
 /// use executor_core::{Command, InvokeHandler};
 ///
@@ -201,10 +201,10 @@ impl Command {
     }
 
     /// What surrounds its handler.
-    pub fn conduct(&self) -> &Conduct {
+    pub fn hooks(&self) -> &Hooks {
         match self {
-            Self::InvokeHandler(command) => &command.listener.conduct,
-            Self::ExecuteJob(command) => &command.job.conduct,
+            Self::InvokeHandler(command) => &command.listener.hooks,
+            Self::ExecuteJob(command) => &command.job.hooks,
         }
     }
 
@@ -227,8 +227,8 @@ impl Command {
     /// Why it would be refused: what it runs is paused, or removed.
     pub fn refusal(&self) -> Option<Refused> {
         match self {
-            Self::InvokeHandler(command) => command.listener.live.refusal(),
-            Self::ExecuteJob(command) => command.job.live.refusal(),
+            Self::InvokeHandler(command) => command.listener.slot.refusal(),
+            Self::ExecuteJob(command) => command.job.slot.refusal(),
         }
     }
 
@@ -245,9 +245,9 @@ impl Command {
             Self::InvokeHandler(InvokeHandler {
                 listener, event, ..
             }) => listener
-                .live
+                .slot
                 .with(|handler| handler.call(Arc::clone(event))),
-            Self::ExecuteJob(ExecuteJob { job, .. }) => job.live.with(JobHandler::call),
+            Self::ExecuteJob(ExecuteJob { job, .. }) => job.slot.with(JobHandler::call),
         }
     }
 

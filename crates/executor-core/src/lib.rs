@@ -27,7 +27,7 @@ pub mod guard;
 
 mod gate;
 
-pub mod live;
+pub mod handler_slot;
 
 pub mod registration;
 
@@ -47,7 +47,7 @@ pub mod blocking;
 
 pub mod limiter;
 
-pub mod trouble;
+pub mod error_handler;
 
 mod housekeeping;
 
@@ -59,13 +59,12 @@ mod watch;
 
 mod verdict;
 
-mod voice;
-
 pub mod run;
 
 pub use blocking::{BlockingPool, LeakedThread};
 pub use command::{Command, ExecuteJob, InvokeHandler};
 pub use context::current_execution_id;
+pub use error_handler::{ErrorHandler, HandlerFailure};
 pub use event::Event;
 pub use failure::{ErrorKind, Failure, HandlerError};
 pub use guard::Guard;
@@ -83,4 +82,3 @@ pub use redact::{Redact, Redactor};
 pub use registration::{Job, JobRegistration, Listener, ListenerRegistration};
 pub use run::{Ended, RunOptions, Runner};
 pub use time::{Clock, SystemClock, Timestamp};
-pub use trouble::{ErrorHandler, HandlerFailure};

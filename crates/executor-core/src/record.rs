@@ -118,11 +118,11 @@ impl Trigger {
 /// What is remarkable about an execution besides its status.
 ///
 /// ```
-/// let marks = executor_core::record::Marks::default(); // nothing is remarkable
-/// assert!(!marks.overran && marks.blocked.is_none());
+/// let flags = executor_core::record::RecordFlags::default(); // nothing is remarkable
+/// assert!(!flags.overran && flags.blocked.is_none());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
+pub struct RecordFlags {
     /// Something the handler needed could not be provided.
     pub is_di_failure: bool,
     /// Its blocking thread still ran when the execution ended.
@@ -139,7 +139,7 @@ pub struct Marks {
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
-/// use executor_core::record::{ExecutionRecord, Marks, Subject, Trigger, TriggerMode};
+/// use executor_core::record::{ExecutionRecord, RecordFlags, Subject, Trigger, TriggerMode};
 /// use executor_core::{ExecutionId, JobKey, SourceTier, Status, Timestamp};
 ///
 /// let started_at = Timestamp::from_micros(1_767_225_600_000_000);
@@ -152,7 +152,7 @@ pub struct Marks {
 ///     started_at,
 ///     duration: Duration::from_millis(5),
 ///     // …
-/// #   failure: None, marks: Marks::default(), trigger: Trigger::Job(TriggerMode::Manual),
+/// #   failure: None, flags: RecordFlags::default(), trigger: Trigger::Job(TriggerMode::Manual),
 /// #   generation: 0, retry_count: 0, attempt_number: 1, arguments_json: None,
 /// };
 /// assert_eq!(record.ended_at().as_micros(), 1_767_225_600_005_000);
@@ -174,7 +174,7 @@ pub struct ExecutionRecord {
     /// What went wrong, shared with the caller's result.
     pub failure: Option<Arc<Failure>>,
     /// What else is remarkable.
-    pub marks: Marks,
+    pub flags: RecordFlags,
     /// What started it.
     pub trigger: Trigger,
     /// How many completion events lie between it and an event from outside.

@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::error_handler::ErrorHandler;
 use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::handler::{Handler, JobHandler};
+use crate::handler_slot::HandlerSlot;
 use crate::identity::{JobId, JobKey, ListenerId, ListenerKey, SourceTier};
-use crate::live::Live;
-use crate::trouble::ErrorHandler;
 
 /// The deadline of an execution whose registration names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -213,13 +213,13 @@ impl ScheduleText {
 /// What surrounds the handler of a registration, the same for listeners and jobs.
 ///
 /// ```
-/// use executor_core::{Guard, registration::Conduct};
+/// use executor_core::{Guard, registration::Hooks};
 ///
-/// let by_day = Conduct { guard: Some(Guard::for_jobs(|| true)), ..Conduct::default() };
+/// let by_day = Hooks { guard: Some(Guard::for_jobs(|| true)), ..Hooks::default() };
 /// assert!(by_day.guard.is_some() && by_day.error_handler.is_none());
 /// ```
 #[derive(Default)]
-pub struct Conduct {
+pub struct Hooks {
     /// What is asked before each run.
     pub guard: Option<Guard>,
     /// What is told when a run fails; without one, the app's.
@@ -231,23 +231,23 @@ pub struct Conduct {
 /// ```
 /// # use std::sync::Arc;
 /// # use executor_core::{Event, Listener, ListenerKey, ListenerRegistration, SourceTier};
-/// # use executor_core::registration::{Conduct, Details};
+/// # use executor_core::registration::{Hooks, Details};
 /// # let (app_key, name, topic) = ("lights".into(), "hall".into(), "motion.hall".into());
 /// # let registration = ListenerRegistration {
 /// #     key: Arc::new(ListenerKey { app_key, instance: 0, name, topic }),
 /// #     details: Details::new(SourceTier::App),
 /// # };
 /// # let handler = |_: Arc<Event>| async { Ok(()) };
-/// # let listener = Arc::new(Listener::new(registration, Arc::new(handler), Conduct::default()));
+/// # let listener = Arc::new(Listener::new(registration, Arc::new(handler), Hooks::default()));
 /// println!("{} has the row {:?}", listener.registration.key, listener.row_id.get());
 /// ```
 pub struct Listener {
     /// What the store knows of it.
     pub registration: ListenerRegistration,
     /// What runs, and whether it may.
-    pub live: Live<dyn Handler>,
+    pub slot: HandlerSlot<dyn Handler>,
     /// What surrounds that.
-    pub conduct: Conduct,
+    pub hooks: Hooks,
     /// Its row, once the store has said; a record made earlier is matched by its key.
     pub row_id: OnceLock<ListenerId>,
     pub(crate) gate: Gate,
@@ -259,7 +259,7 @@ impl Listener {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use executor_core::registration::{Conduct, Details};
+    /// use executor_core::registration::{Hooks, Details};
     /// use executor_core::{Event, Listener, ListenerKey, ListenerRegistration, SourceTier};
     ///
     /// let registration = ListenerRegistration {
@@ -272,19 +272,19 @@ impl Listener {
     ///     details: Details::new(SourceTier::App),
     /// };
     /// let handler = |_: Arc<Event>| async { Ok(()) };
-    /// let listener = Listener::new(registration, Arc::new(handler), Conduct::default());
+    /// let listener = Listener::new(registration, Arc::new(handler), Hooks::default());
     /// assert_eq!(listener.row_id.get(), None);
     /// ```
     pub fn new(
         registration: ListenerRegistration,
         handler: Arc<dyn Handler>,
-        conduct: Conduct,
+        hooks: Hooks,
     ) -> Self {
         Self {
             gate: Gate::new(&registration.details),
             registration,
-            live: Live::new(handler),
-            conduct,
+            slot: HandlerSlot::new(handler),
+            hooks,
             row_id: OnceLock::new(),
         }
     }
@@ -311,9 +311,9 @@ pub struct Job {
     /// What the store knows of it.
     pub registration: JobRegistration,
     /// What runs, and whether it may.
-    pub live: Live<dyn JobHandler>,
+    pub slot: HandlerSlot<dyn JobHandler>,
     /// What surrounds that.
-    pub conduct: Conduct,
+    pub hooks: Hooks,
     /// Its row, once the store has said; a record made earlier is matched by its key.
     pub row_id: OnceLock<JobId>,
     pub(crate) gate: Gate,
@@ -321,16 +321,12 @@ pub struct Job {
 
 impl Job {
     /// A job whose row is not known yet; see [`Listener::new`].
-    pub fn new(
-        registration: JobRegistration,
-        handler: Arc<dyn JobHandler>,
-        conduct: Conduct,
-    ) -> Self {
+    pub fn new(registration: JobRegistration, handler: Arc<dyn JobHandler>, hooks: Hooks) -> Self {
         Self {
             gate: Gate::new(&registration.details),
             registration,
-            live: Live::new(handler),
-            conduct,
+            slot: HandlerSlot::new(handler),
+            hooks,
             row_id: OnceLock::new(),
         }
     }

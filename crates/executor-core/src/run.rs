@@ -4,6 +4,7 @@
 
 mod aftermath;
 mod execution;
+mod log;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,14 +14,14 @@ use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
 
 use crate::command::Command;
+use crate::error_handler::HandlerFailure;
 use crate::identity::ExecutionId;
 use crate::outcome::ExecutionResult;
 use crate::panics;
 use crate::ports::RecordSink;
 use crate::redact::Redactor;
+use crate::run::log::RunLog;
 use crate::time::{Clock, Timestamp};
-use crate::trouble::HandlerFailure;
-use crate::voice::Voice;
 use crate::watch::Stop;
 
 use aftermath::Aftermath;
@@ -152,7 +153,7 @@ pub struct Runner {
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
     options: RunOptions,
-    voice: Voice,
+    log: RunLog,
     aftermath: Aftermath,
 }
 
@@ -173,7 +174,7 @@ impl Runner {
             sink,
             clock,
             stop,
-            voice: Voice::new(options.redactor.clone()),
+            log: RunLog::new(options.redactor.clone()),
             options,
             aftermath: Aftermath::default(),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SourceTier};
 use crate::outcome::Status;
-use crate::record::{ExecutionRecord, Marks, Subject, Trigger, TriggerMode};
+use crate::record::{ExecutionRecord, RecordFlags, Subject, Trigger, TriggerMode};
 use crate::time::Timestamp;
 
 /// A [`Subject`] that is somebody else's.
@@ -150,7 +150,7 @@ pub struct ExecutionEnd<'a> {
     /// What went wrong.
     pub failure: Option<&'a Arc<Failure>>,
     /// What else is remarkable.
-    pub marks: Marks,
+    pub flags: RecordFlags,
     /// As [`ExecutionRecord::generation`].
     pub generation: u8,
     /// As [`ExecutionRecord::retry_count`].
@@ -173,7 +173,7 @@ impl ExecutionEnd<'_> {
             started_at: self.start.started_at,
             duration: self.duration,
             failure: self.failure.map(Arc::clone),
-            marks: self.marks,
+            flags: self.flags,
             trigger: self.start.trigger.to_trigger(),
             generation: self.generation,
             retry_count: self.retry_count,
@@ -196,7 +196,7 @@ impl<'a> From<&'a ExecutionRecord> for ExecutionEnd<'a> {
             status: record.status,
             duration: record.duration,
             failure: record.failure.as_ref(),
-            marks: record.marks,
+            flags: record.flags,
             generation: record.generation,
             retry_count: record.retry_count,
             attempt_number: record.attempt_number,

@@ -8,7 +8,7 @@ use crate::failure::{ErrorKind, Failure, HandlerError};
 use crate::identity::SourceTier;
 use crate::outcome::{Outcome, TimeoutOrigin};
 use crate::panics::{Caught, drop_quietly};
-use crate::record::Marks;
+use crate::record::RecordFlags;
 use crate::redact::{Redactor, TextKind};
 use crate::watch::Ending;
 
@@ -36,7 +36,7 @@ pub(crate) struct Times {
 
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,
-    pub(crate) marks: Marks,
+    pub(crate) flags: RecordFlags,
     /// What the handler returned, for an error handler.
     pub(crate) error: Option<Arc<HandlerError>>,
     /// What went wrong with its full report, even where the record leaves that out.
@@ -48,7 +48,7 @@ impl Verdict {
         Self {
             full: outcome.failure().cloned(),
             outcome,
-            marks: Marks::default(),
+            flags: RecordFlags::default(),
             error: None,
         }
     }
@@ -88,13 +88,13 @@ pub(crate) fn judge(
         }
     }
     let took = times.duration.max(times.real);
-    verdict.marks.overran = finished && terms.timeout.is_some_and(|timeout| took > timeout);
-    verdict.marks.blocked = terms
+    verdict.flags.overran = finished && terms.timeout.is_some_and(|timeout| took > timeout);
+    verdict.flags.blocked = terms
         .slow_poll
         .filter(|most| times.longest_poll > *most)
         .map(|_| times.longest_poll);
     if let Outcome::TimedOut(origin, _) = verdict.outcome {
-        verdict.marks.timeout_origin = Some(origin);
+        verdict.flags.timeout_origin = Some(origin);
     }
     verdict
 }
@@ -113,9 +113,9 @@ fn returned(error: HandlerError, terms: &Terms<'_>) -> Verdict {
     };
     Verdict {
         outcome,
-        marks: Marks {
+        flags: RecordFlags {
             is_di_failure: kind == ErrorKind::Dependency,
-            ..Marks::default()
+            ..RecordFlags::default()
         },
         error: Some(Arc::new(error)),
         full: Some(Arc::new(full)),

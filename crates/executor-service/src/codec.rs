@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Session, SessionEnd, SessionStatus};
-use executor_core::record::Marks;
+use executor_core::record::RecordFlags;
 use executor_core::{
     ExecutionId, ExecutionRecord, Failure, JobId, JobKey, Ledger, ListenerId, ListenerKey,
     SessionId, SourceTier, Status, Subject, TimeoutOrigin, Timestamp, Trigger, TriggerMode,
@@ -55,7 +55,7 @@ impl Start {
             started_at: self.started_at,
             duration: Duration::ZERO,
             failure: None,
-            marks: Marks::default(),
+            flags: RecordFlags::default(),
             trigger: self.trigger,
             generation: 0,
             retry_count: 0,
@@ -117,7 +117,7 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
         started_at,
         duration,
         failure: failure.map(Arc::new),
-        marks: Marks {
+        flags: RecordFlags {
             is_di_failure: has(DI_FAILURE),
             thread_leaked: has(LEAKED),
             overran: has(OVERRAN),

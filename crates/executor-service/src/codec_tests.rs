@@ -58,7 +58,7 @@ fn failure() -> impl Strategy<Value = Failure> {
     })
 }
 
-fn marks() -> impl Strategy<Value = Marks> {
+fn flags() -> impl Strategy<Value = RecordFlags> {
     let origin = prop_oneof![
         Just(None),
         Just(Some(TimeoutOrigin::Deadline)),
@@ -67,7 +67,7 @@ fn marks() -> impl Strategy<Value = Marks> {
     ];
     let blocked = proptest::option::of(any::<u64>().prop_map(Duration::from_nanos));
     (any::<[bool; 3]>(), origin, blocked).prop_map(
-        |([is_di_failure, thread_leaked, overran], timeout_origin, blocked)| Marks {
+        |([is_di_failure, thread_leaked, overran], timeout_origin, blocked)| RecordFlags {
             is_di_failure,
             thread_leaked,
             overran,
@@ -84,7 +84,7 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
     let rest = (
         subject(),
         trigger(),
-        marks(),
+        flags(),
         failure,
         proptest::option::of(text()),
     );
@@ -92,7 +92,7 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
         |(
             (id, is_app, status, generation),
             (started, nanos, retry_count, attempt_number),
-            (subject, trigger, marks, failure, arguments),
+            (subject, trigger, flags, failure, arguments),
         )| ExecutionRecord {
             execution_id: ExecutionId(Uuid::from_bytes(id)),
             subject,
@@ -105,7 +105,7 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
             started_at: Timestamp::from_micros(started),
             duration: Duration::from_nanos(nanos),
             failure: failure.map(Arc::new),
-            marks,
+            flags,
             trigger,
             generation,
             retry_count,
@@ -210,7 +210,7 @@ fn written_by_the_first_version() -> ExecutionRecord {
         started_at: Timestamp::from_micros(1_767_225_600_000_000),
         duration: Duration::from_nanos(1_500),
         failure: Some(Arc::new(failure)),
-        marks: Marks {
+        flags: RecordFlags {
             is_di_failure: true,
             thread_leaked: true,
             overran: true,

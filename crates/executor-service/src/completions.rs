@@ -60,7 +60,7 @@ impl Completion {
             status: record.status,
             duration: record.duration,
             error_type: failure.map(|failure| failure.error_type.to_string()),
-            thread_leaked: record.marks.thread_leaked,
+            thread_leaked: record.flags.thread_leaked,
         }
     }
 

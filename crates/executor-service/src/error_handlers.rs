@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use executor_core::trouble::{Told, tell};
+use executor_core::error_handler::{HandlerEnd, tell};
 use executor_core::{Command, ErrorHandler, HandlerFailure, Redactor, Subject};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -28,7 +28,7 @@ pub(crate) struct ErrorHandlers {
     pub(crate) redactor: Redactor,
     /// Absent until an app has one, so that programs without any pay nothing for it.
     of_apps: OnceLock<RwLock<AppErrorHandlers>>,
-    desk: Mutex<Desk>,
+    queue: Mutex<HandlerQueue>,
     /// Ends with the last one that runs.
     pub(crate) tasks: TaskTracker,
     failures: AtomicU64,
@@ -44,7 +44,7 @@ struct Work {
 
 /// Who runs and who waits.
 #[derive(Default)]
-struct Desk {
+struct HandlerQueue {
     running: usize,
     entities: HashMap<Subject, Entity>,
     /// Entities whose waiting failure may be told as soon as there is room.
@@ -57,7 +57,7 @@ struct Entity {
     waiting: Option<Work>,
 }
 
-impl Desk {
+impl HandlerQueue {
     /// Takes a failure in. `Ok(Some)` is to be told now, `Ok(None)` waits, `Err` is too much.
     fn admit(&mut self, work: Work) -> Result<Option<Work>, ()> {
         let entity = self.entities.entry(work.entity.clone()).or_default();
@@ -101,7 +101,7 @@ impl ErrorHandlers {
             within,
             redactor,
             of_apps: OnceLock::new(),
-            desk: Mutex::default(),
+            queue: Mutex::default(),
             tasks: TaskTracker::new(),
             failures: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
@@ -155,7 +155,7 @@ impl ErrorHandlers {
             handler,
             failure,
         };
-        let admitted = self.desk().admit(work);
+        let admitted = self.queue().admit(work);
         match admitted {
             Ok(None) => {}
             Ok(Some(work)) => {
@@ -180,23 +180,23 @@ impl ErrorHandlers {
         {
             let (id, name) = (failure.execution_id, failure.name().to_owned());
             match tell(handler, failure, self.within, &self.redactor).await {
-                Told::Done => {}
-                Told::TimedOut => {
+                HandlerEnd::Done => {}
+                HandlerEnd::TimedOut => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(execution.id = %id, name, within = ?self.within, "an error handler timed out");
                 }
-                Told::Failed(failed) => {
+                HandlerEnd::Failed(failed) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                     let (kind, error) = (failed.error_type, failed.message);
                     tracing::error!(execution.id = %id, name, kind, error, "an error handler failed");
                 }
             }
-            next = self.desk().next_after(&entity);
+            next = self.queue().next_after(&entity);
         }
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, HandlerQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,6 +204,6 @@ fn handler_for(
     command: &Command,
     of_apps: Option<&AppErrorHandlers>,
 ) -> Option<Arc<dyn ErrorHandler>> {
-    let own = command.conduct().error_handler.clone();
+    let own = command.hooks().error_handler.clone();
     own.or_else(|| of_apps?.get(command.app_key()).cloned())
 }

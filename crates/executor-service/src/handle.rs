@@ -10,16 +10,16 @@ use executor_core::{
 
 use crate::registrar::{Registrar, Target};
 
-macro_rules! live_handle {
+macro_rules! handle_methods {
     ($what:ident, $target:path) => {
         /// Refuses its commands until [`resume`](Self::resume). What runs goes on. Idempotent.
         pub fn pause(&self) {
-            self.$what.live.pause();
+            self.$what.slot.pause();
         }
 
         /// Ends a pause. Idempotent.
         pub fn resume(&self) {
-            self.$what.live.resume();
+            self.$what.slot.resume();
         }
 
         /// Removes it: its commands are refused from now on, what runs goes on, a schedule that it had
@@ -72,12 +72,12 @@ impl ListenerHandle {
         })
     }
 
-    live_handle!(listener, Target::Listener);
+    handle_methods!(listener, Target::Listener);
 
     /// From now on another handler runs for an event. What runs already goes on with the old one;
     /// key, history and overlap rule stay the same.
     pub fn replace(&self, handler: impl Handler) {
-        self.listener.live.replace(Arc::new(handler));
+        self.listener.slot.replace(Arc::new(handler));
     }
 
     /// What it invokes.
@@ -114,16 +114,16 @@ impl JobHandle {
         self.command(TriggerMode::Schedule)
     }
 
-    live_handle!(job, Target::Job);
+    handle_methods!(job, Target::Job);
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.job.live.is_removed()
+        self.job.slot.is_removed()
     }
 
     /// From now on another handler runs. What runs already goes on with the old one; key, history
     /// and overlap rule stay the same.
     pub fn replace(&self, handler: impl JobHandler) {
-        self.job.live.replace(Arc::new(handler));
+        self.job.slot.replace(Arc::new(handler));
     }
 
     /// What it runs.

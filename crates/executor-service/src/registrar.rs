@@ -66,8 +66,8 @@ impl Target {
 
     fn remove(&self) {
         match self {
-            Self::Listener(listener) => listener.live.remove(),
-            Self::Job(job) => job.live.remove(),
+            Self::Listener(listener) => listener.slot.remove(),
+            Self::Job(job) => job.slot.remove(),
         }
     }
 }
@@ -88,8 +88,8 @@ impl Known {
             Self::Job(job) => Target::Job(job.upgrade()?),
         };
         let is_removed = match &target {
-            Target::Listener(listener) => listener.live.is_removed(),
-            Target::Job(job) => job.live.is_removed(),
+            Target::Listener(listener) => listener.slot.is_removed(),
+            Target::Job(job) => job.slot.is_removed(),
         };
         target.row().filter(|_| !is_removed)
     }

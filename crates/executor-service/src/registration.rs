@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use executor_core::guard::{Guard, GuardOutput};
 use executor_core::redact::TextKind;
-use executor_core::registration::{Conduct, Details, Overlap};
+use executor_core::registration::{Details, Hooks, Overlap};
 use executor_core::{
     ErrorHandler, Event, Handler, HandlerFn, HandlerOutput, Job, JobHandler, JobKey,
     JobRegistration, Listener, ListenerKey, ListenerRegistration, SourceTier,
@@ -81,7 +81,7 @@ macro_rules! common_settings {
         /// What is told when an execution fails: after `error`, `panicked` and `timed_out`. It
         /// returns nothing or a result, and goes before the app's error handler.
         pub fn on_error(mut self, handler: impl ErrorHandler) -> Self {
-            self.conduct.error_handler = Some(Arc::new(handler));
+            self.hooks.error_handler = Some(Arc::new(handler));
             self
         }
 
@@ -129,7 +129,7 @@ pub struct ListenerBuilder {
     name: String,
     topic: String,
     details: Details,
-    conduct: Conduct,
+    hooks: Hooks,
 }
 
 impl ListenerBuilder {
@@ -146,7 +146,7 @@ impl ListenerBuilder {
             name,
             topic: String::new(),
             details: Details::new(tier),
-            conduct: Conduct::default(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -164,7 +164,7 @@ impl ListenerBuilder {
         mut self,
         question: impl Fn(&Event) -> O + Send + Sync + 'static,
     ) -> Self {
-        self.conduct.guard = Some(Guard::for_events(question));
+        self.hooks.guard = Some(Guard::for_events(question));
         self
     }
 
@@ -225,7 +225,7 @@ impl ListenerToRegister {
             name,
             topic,
             details,
-            conduct,
+            hooks,
         } = self.builder;
         refuse_empty(&[
             ("app key", &app_key),
@@ -239,7 +239,7 @@ impl ListenerToRegister {
             topic,
         });
         let registration = ListenerRegistration { key, details };
-        let listener = Arc::new(Listener::new(registration, self.handler, conduct));
+        let listener = Arc::new(Listener::new(registration, self.handler, hooks));
         register(&executor, Target::Listener(Arc::clone(&listener))).await?;
         let registrar = Arc::clone(executor.registrar());
         Ok(ListenerHandle {
@@ -270,7 +270,7 @@ pub struct JobBuilder {
     schedule: Option<Schedule>,
     arguments_json: Option<String>,
     details: Details,
-    conduct: Conduct,
+    hooks: Hooks,
 }
 
 impl JobBuilder {
@@ -289,7 +289,7 @@ impl JobBuilder {
             schedule: None,
             arguments_json: None,
             details: Details::new(tier),
-            conduct: Conduct::default(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -320,7 +320,7 @@ impl JobBuilder {
         mut self,
         question: impl Fn() -> O + Send + Sync + 'static,
     ) -> Self {
-        self.conduct.guard = Some(Guard::for_jobs(question));
+        self.hooks.guard = Some(Guard::for_jobs(question));
         self
     }
 
@@ -397,7 +397,7 @@ impl JobToRegister {
                 .arguments_json
                 .map(|json| redact(&builder.executor, &json)),
         };
-        let job = Arc::new(Job::new(registration, self.handler, builder.conduct));
+        let job = Arc::new(Job::new(registration, self.handler, builder.hooks));
         register(&builder.executor, Target::Job(Arc::clone(&job))).await?;
         let registrar = Arc::clone(builder.executor.registrar());
         let handle = JobHandle { job, registrar };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::Session;
-use executor_core::record::Marks;
+use executor_core::record::RecordFlags;
 use executor_core::registration::{Details, ScheduleText};
 use executor_core::{
     ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, ListenerId, ListenerKey,
@@ -112,7 +112,7 @@ fn success(subject: Subject, trigger: Trigger, at_ms: u64) -> ExecutionRecord {
         started_at,
         duration: Duration::from_millis(5),
         failure: None,
-        marks: Marks::default(),
+        flags: RecordFlags::default(),
         trigger,
         generation: 0,
         retry_count: 0,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
-use executor_core::record::{Marks, SYNTHETIC_ORIGIN, TriggerMode};
+use executor_core::record::{RecordFlags, SYNTHETIC_ORIGIN, TriggerMode};
 use executor_core::{
     ExecutionId, ExecutionRecord, Failure, JobId, JobKey, ListenerId, ListenerKey, SessionId,
     SourceTier, Status, Subject, Timestamp, Trigger,
@@ -336,7 +336,7 @@ impl Row {
             started_at: Timestamp::from_micros(self.start_us),
             duration: self.duration(self.duration_us)?,
             failure: self.failure().map(Arc::new),
-            marks: self.marks()?,
+            flags: self.flags()?,
             trigger: self.trigger()?,
             generation: 0,
             retry_count: self.small("retry count", self.retry_count)?,
@@ -383,11 +383,11 @@ impl Row {
         })
     }
 
-    fn marks(&self) -> Result<Marks, QueryError> {
+    fn flags(&self) -> Result<RecordFlags, QueryError> {
         let is_set = |bit| self.flags & bit != 0;
         let timeout_origin = TIMEOUT_ORIGINS.into_iter().find(|(_, bit)| is_set(*bit));
         let timeout_origin = timeout_origin.map(|(origin, _)| origin);
-        Ok(Marks {
+        Ok(RecordFlags {
             is_di_failure: is_set(flag::DI_FAILURE),
             thread_leaked: is_set(flag::THREAD_LEAKED),
             overran: is_set(flag::OVERRAN),

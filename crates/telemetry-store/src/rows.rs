@@ -91,7 +91,7 @@ impl<'a> ExecutionRow<'a> {
             start_us: record.started_at.as_micros(),
             duration_us: micros(record.duration),
             flags: flags(record),
-            blocked_us: record.marks.blocked.map(micros),
+            blocked_us: record.flags.blocked.map(micros),
             retry_count: i64::from(record.retry_count),
             attempt_number: i64::from(record.attempt_number),
             trigger_id: record.trigger.id(),
@@ -103,14 +103,14 @@ impl<'a> ExecutionRow<'a> {
 }
 
 fn flags(record: &ExecutionRecord) -> i64 {
-    let marks = &record.marks;
+    let flags = &record.flags;
     let set = [
-        (marks.is_di_failure, flag::DI_FAILURE),
-        (marks.thread_leaked, flag::THREAD_LEAKED),
-        (marks.overran, flag::OVERRAN),
+        (flags.is_di_failure, flag::DI_FAILURE),
+        (flags.thread_leaked, flag::THREAD_LEAKED),
+        (flags.overran, flag::OVERRAN),
         (record.source_tier == SourceTier::Framework, flag::FRAMEWORK),
     ];
-    let origins = TIMEOUT_ORIGINS.map(|(origin, bit)| (marks.timeout_origin == Some(origin), bit));
+    let origins = TIMEOUT_ORIGINS.map(|(origin, bit)| (flags.timeout_origin == Some(origin), bit));
     let all = set.into_iter().chain(origins);
     all.filter(|(on, _)| *on).map(|(_, bit)| bit).sum()
 }

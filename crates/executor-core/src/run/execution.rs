@@ -12,6 +12,7 @@ use tracing::{Span, info_span};
 
 use crate::command::{Command, ExecuteJob};
 use crate::context::{self, Traits};
+use crate::error_handler::HandlerFailure;
 use crate::failure::{
     ARGUMENTS_MAX_CHARS, Failure, MESSAGE_MAX_CHARS, is_storable, storable, storable_shared,
 };
@@ -21,10 +22,9 @@ use crate::identity::ExecutionId;
 use crate::outcome::{ExecutionResult, Outcome};
 use crate::panics;
 use crate::ports::{ExecutionEnd, ExecutionStart, Ticket, TriggerRef};
-use crate::record::{Marks, Trigger, TriggerMode};
+use crate::record::{RecordFlags, Trigger, TriggerMode};
 use crate::redact::{Redactor, TextKind};
 use crate::time::{Moment, Timestamp};
-use crate::trouble::HandlerFailure;
 use crate::verdict::{Terms, Times, Verdict, judge};
 use crate::watch::{Ending, Limits, Stop, Stopwatch, Watched};
 
@@ -181,14 +181,14 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         let in_drop = self.watched.discard();
         let mut verdict = judge(ending, in_drop, &self.terms(), &times);
         // Where time is paused only the machine's clock knows how long a thread was blocked.
-        let duration = if verdict.marks.overran {
+        let duration = if verdict.flags.overran {
             duration.max(times.real)
         } else {
             duration
         };
-        verdict.marks.thread_leaked = self.watched.leaked().is_some();
+        verdict.flags.thread_leaked = self.watched.leaked().is_some();
         // The record first: whoever listens to the log may panic.
-        self.offer(&verdict.outcome, verdict.marks, duration);
+        self.offer(&verdict.outcome, verdict.flags, duration);
         self.say(&verdict, duration);
         let failure = self.failure(&verdict);
         Ended {
@@ -219,15 +219,15 @@ impl<R: Deref<Target = Runner>> Execution<R> {
             runner, watched, ..
         } = self;
         runner
-            .voice
-            .speak(watched.id(), watched.command(), verdict, duration, now);
+            .log
+            .ended(watched.id(), watched.command(), verdict, duration, now);
         self.say_what_leaked();
     }
 
     fn say_what_leaked(&self) {
         if let Some(thread) = self.watched.leaked() {
             let (id, command) = (self.watched.id(), self.watched.command());
-            self.runner.voice.leaked(id, command, thread);
+            self.runner.log.leaked(id, command, thread);
         }
     }
 
@@ -260,7 +260,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
     }
 
     /// Pays the record that is owed; a second call pays nothing.
-    fn offer(&mut self, outcome: &Outcome, marks: Marks, duration: Duration) {
+    fn offer(&mut self, outcome: &Outcome, flags: RecordFlags, duration: Duration) {
         if !std::mem::take(&mut self.is_owed) {
             return;
         }
@@ -270,7 +270,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
             status: outcome.status(),
             duration,
             failure: skipped.as_ref().or_else(|| outcome.failure()),
-            marks,
+            flags,
             generation: self.watched.command().generation(),
             retry_count: 0,
             attempt_number: 1,
@@ -326,11 +326,11 @@ impl<R: Deref<Target = Runner>> Drop for Execution<R> {
             if let Some(caught) = self.watched.discard() {
                 panics::drop_quietly(caught.payload);
             }
-            let marks = Marks {
+            let flags = RecordFlags {
                 thread_leaked: self.watched.leaked().is_some(),
-                ..Marks::default()
+                ..RecordFlags::default()
             };
-            self.offer(&Outcome::Cancelled, marks, self.duration());
+            self.offer(&Outcome::Cancelled, flags, self.duration());
             // Whoever listens to the log may panic, and this thread may be unwinding already.
             panics::drop_quietly(panics::catch(|| self.say_what_leaked()).err());
         }
@@ -345,7 +345,7 @@ fn guard_of(command: &Command) -> Option<Guard> {
         {
             None
         }
-        command => command.conduct().guard.clone(),
+        command => command.hooks().guard.clone(),
     }
 }
 

@@ -88,7 +88,7 @@ impl Sheet {
     }
 
     fn put_rest(&mut self, end: &ExecutionEnd<'_>) {
-        if let Some(blocked) = end.marks.blocked {
+        if let Some(blocked) = end.flags.blocked {
             put_duration(&mut self.bytes, blocked);
         }
         if let Some(failure) = end.failure {
@@ -101,8 +101,8 @@ impl Sheet {
 }
 
 fn flags_of(end: &ExecutionEnd<'_>) -> u8 {
-    let marks = &end.marks;
-    let origin = match marks.timeout_origin {
+    let flags = &end.flags;
+    let origin = match flags.timeout_origin {
         None => 0,
         Some(TimeoutOrigin::Deadline) => BY_DEADLINE,
         Some(TimeoutOrigin::Handler) => BY_HANDLER,
@@ -110,10 +110,10 @@ fn flags_of(end: &ExecutionEnd<'_>) -> u8 {
     };
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     origin
-        | flag(marks.is_di_failure, DI_FAILURE)
-        | flag(marks.thread_leaked, LEAKED)
-        | flag(marks.overran, OVERRAN)
-        | flag(marks.blocked.is_some(), BLOCKED)
+        | flag(flags.is_di_failure, DI_FAILURE)
+        | flag(flags.thread_leaked, LEAKED)
+        | flag(flags.overran, OVERRAN)
+        | flag(flags.blocked.is_some(), BLOCKED)
         | flag(end.failure.is_some(), FAILURE)
         | flag(end.arguments_json.is_some(), ARGUMENTS)
 }

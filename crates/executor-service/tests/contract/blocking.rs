@@ -104,7 +104,7 @@ async fn a13_a_panic_on_a_thread_of_the_pool_is_the_executions_own_with_its_plac
     let failure = records[2].failure.as_ref().unwrap();
     assert_eq!(failure.message, "on the other side");
     assert!(failure.report.as_ref().unwrap().contains("blocking.rs:"));
-    assert!(!records[2].marks.thread_leaked);
+    assert!(!records[2].flags.thread_leaked);
 }
 
 #[tokio::test]
@@ -130,8 +130,8 @@ async fn a13_one_that_runs_past_its_deadline_is_recorded_as_leaked_and_named() {
     door.open();
     until(|| fixture.executor.leaked_threads().is_empty()).await;
     let records = fixture.stored().await;
-    assert!(records[0].marks.thread_leaked && records[0].duration >= DEADLINE);
-    assert!(!records[1].marks.thread_leaked);
+    assert!(records[0].flags.thread_leaked && records[0].duration >= DEADLINE);
+    assert!(!records[1].flags.thread_leaked);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +157,7 @@ async fn a13_cancellation_leaves_a_thread_behind_as_a_deadline_does() {
     door.open();
     let records = fixture.stored().await;
     assert!(
-        records.iter().all(|record| record.marks.thread_leaked),
+        records.iter().all(|record| record.flags.thread_leaked),
         "{records:?}"
     );
     assert!(records.iter().all(|record| record.duration >= DEADLINE));
@@ -182,7 +182,7 @@ async fn a13_a_blocking_handler_that_hears_of_its_cancellation_can_end_in_grace(
         .execute_until(listener.invoke(event()), &token);
     let (result, ()) = tokio::join!(execution, async { token.cancel() });
     assert_eq!(result.unwrap().status(), Status::Success);
-    assert!(!fixture.only_record().await.marks.thread_leaked);
+    assert!(!fixture.only_record().await.flags.thread_leaked);
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a13_a_thread_that_is_left_behind_hears_that_it_is_over() {
     assert!(dropped.is_err(), "{dropped:?}");
     until(|| fixture.executor.leaked_threads().is_empty()).await;
     let records = fixture.stored().await;
-    assert!(records.iter().all(|record| record.marks.thread_leaked));
+    assert!(records.iter().all(|record| record.flags.thread_leaked));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,9 +234,9 @@ async fn a13_sixty_four_are_replaced_and_past_that_commands_wait_until_their_dea
     assert!(
         records[..66]
             .iter()
-            .all(|record| record.marks.thread_leaked)
+            .all(|record| record.flags.thread_leaked)
     );
-    assert!(!records[66].marks.thread_leaked && !records[67].marks.thread_leaked);
+    assert!(!records[66].flags.thread_leaked && !records[67].flags.thread_leaked);
 }
 
 #[tokio::test]
@@ -350,10 +350,10 @@ async fn a13_one_that_never_got_a_thread_says_so() {
     let records = fixture.stored().await;
     let origins: Vec<_> = records
         .iter()
-        .map(|record| record.marks.timeout_origin)
+        .map(|record| record.flags.timeout_origin)
         .collect();
     assert_eq!(origins, [Some(TimeoutOrigin::Queue), None, None]);
-    assert!(records.iter().all(|record| !record.marks.thread_leaked));
+    assert!(records.iter().all(|record| !record.flags.thread_leaked));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -383,6 +383,6 @@ async fn a13_one_that_has_given_up_waiting_for_a_thread_and_goes_on_is_late_by_i
     );
     door.open();
     hung.await.unwrap();
-    let marks = fixture.stored().await[0].marks;
+    let marks = fixture.stored().await[0].flags;
     assert_eq!(marks.timeout_origin, Some(TimeoutOrigin::Deadline));
 }

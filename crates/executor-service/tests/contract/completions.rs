@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::registration::{Conduct, Details};
+use executor_core::registration::{Details, Hooks};
 use executor_core::{
     DropReason, Event, HandlerError, InvokeHandler, Listener, ListenerKey, ListenerRegistration,
     SourceTier, Status,
@@ -165,7 +165,7 @@ async fn c10_an_app_without_a_key_is_warned_of_at_most_every_thirty_seconds() {
         key: Arc::new(key),
         details: Details::new(SourceTier::App),
     };
-    let listener = Listener::new(registration, Arc::new(ends), Conduct::default());
+    let listener = Listener::new(registration, Arc::new(ends), Hooks::default());
     let listener = Arc::new(listener);
     let invoke = || InvokeHandler {
         listener: Arc::clone(&listener),

@@ -67,7 +67,7 @@ async fn a06_an_announced_error_has_no_report_in_the_app_tier_and_one_in_the_oth
             make()
         );
         assert_eq!(
-            record.marks.is_di_failure,
+            record.flags.is_di_failure,
             is_di_failure,
             "{tier:?} {:?}",
             make()
@@ -111,7 +111,7 @@ async fn a08_deadline_and_own_timeout_are_told_apart() {
         .filter(|line| line.fields["message"] == "execution timed out");
     assert_eq!(claims.count(), 0, "no deadline passed");
     let record = &fixture.stored().await[0];
-    assert_eq!(record.marks.timeout_origin, Some(TimeoutOrigin::Handler));
+    assert_eq!(record.flags.timeout_origin, Some(TimeoutOrigin::Handler));
     assert_eq!(HandlerError::from(io()).kind(), ErrorKind::TimedOut);
 }
 
@@ -131,7 +131,7 @@ async fn a09_a_handler_that_comes_back_after_its_deadline_overran() {
     let in_time = fixture.noop().await;
     fixture.run(&in_time).await;
     let records = fixture.stored().await;
-    assert!(records[0].marks.overran && !records[1].marks.overran);
+    assert!(records[0].flags.overran && !records[1].flags.overran);
     assert!(records[0].duration >= Duration::from_millis(60));
 }
 
@@ -191,8 +191,8 @@ async fn a15_the_record_says_how_long_a_poll_held_its_thread() {
     };
     fixture.run_once(waits).await;
     let records = fixture.stored().await;
-    assert!(records[0].marks.blocked.unwrap() >= Duration::from_millis(130));
-    assert_eq!(records[1].marks.blocked, None, "waiting holds nothing");
+    assert!(records[0].flags.blocked.unwrap() >= Duration::from_millis(130));
+    assert_eq!(records[1].flags.blocked, None, "waiting holds nothing");
 }
 
 /// A listener whose handler ends as it is told, and what its error handler was told.

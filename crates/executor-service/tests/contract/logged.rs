@@ -209,7 +209,7 @@ async fn a15_a_warning_names_the_handler_that_held_its_thread_once_a_minute() {
     assert_eq!(named.len(), 2, "{named:?}");
     assert!(named[0].contains("lights[0].one") && named[1].contains("lights[0].other"));
     let records = fixture.stored().await;
-    assert!(records.iter().all(|record| record.marks.blocked.is_some()));
+    assert!(records.iter().all(|record| record.flags.blocked.is_some()));
 }
 
 async fn a15_polls_that_are_not_timed_are_neither_recorded_nor_warned_of() {
@@ -222,7 +222,7 @@ async fn a15_polls_that_are_not_timed_are_neither_recorded_nor_warned_of() {
     let (logs, _listening) = Logs::listen();
     fixture.run(&listener).await;
     assert_eq!(messages(&logs.of("WARN"), HELD).len(), 0);
-    assert_eq!(fixture.only_record().await.marks.blocked, None);
+    assert_eq!(fixture.only_record().await.flags.blocked, None);
 }
 
 async fn a15_many_polls_that_are_short_enough_are_no_long_one() {
@@ -239,7 +239,7 @@ async fn a15_many_polls_that_are_short_enough_are_no_long_one() {
         Ok(())
     };
     fixture.run_once(handler).await;
-    assert_eq!(fixture.only_record().await.marks.blocked, None);
+    assert_eq!(fixture.only_record().await.flags.blocked, None);
 }
 
 #[tokio::test(start_paused = true)]

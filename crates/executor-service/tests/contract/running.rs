@@ -292,7 +292,7 @@ async fn a08_an_execution_past_its_deadline_is_timed_out() {
     assert_eq!(failure.error_type, "TimeoutError");
     assert_eq!(failure.message, "execution timed out");
     let record = fixture.only_record().await;
-    assert_eq!(record.marks.timeout_origin, Some(TimeoutOrigin::Deadline));
+    assert_eq!(record.flags.timeout_origin, Some(TimeoutOrigin::Deadline));
     assert_took(record.duration, secs(10));
 }
 

@@ -107,7 +107,7 @@ async fn a13_every_combination_of_a_blocking_handler_ends_in_its_one_right_outco
 }
 
 fn seen(record: &ExecutionRecord) -> (Status, bool) {
-    (record.status, record.marks.thread_leaked)
+    (record.status, record.flags.thread_leaked)
 }
 
 async fn run(executor: &CommandExecutor, behaviour: Behaviour, circumstance: Circumstance) {

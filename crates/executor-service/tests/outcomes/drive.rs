@@ -178,12 +178,12 @@ impl House {
     pub(crate) fn found(&self, record: &ExecutionRecord) -> End {
         let failure = record.failure.as_ref();
         let has_report = failure.is_some_and(|failure| failure.report.is_some());
-        assert!(!record.marks.thread_leaked && record.marks.blocked.is_none());
+        assert!(!record.flags.thread_leaked && record.flags.blocked.is_none());
         End {
             status: record.status,
-            timeout_origin: record.marks.timeout_origin,
-            overran: record.marks.overran,
-            is_di_failure: record.marks.is_di_failure,
+            timeout_origin: record.flags.timeout_origin,
+            overran: record.flags.overran,
+            is_di_failure: record.flags.is_di_failure,
             has_report: if has_report {
                 Report::Always
             } else {

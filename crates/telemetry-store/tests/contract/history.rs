@@ -130,9 +130,9 @@ async fn d09_what_is_found_is_what_was_stored() {
         report: Some("all of it".into()),
         ..executor_core::Failure::deadline()
     }));
-    failed.marks.overran = true;
-    failed.marks.timeout_origin = Some(executor_core::TimeoutOrigin::Deadline);
-    failed.marks.blocked = Some(Duration::from_millis(140));
+    failed.flags.overran = true;
+    failed.flags.timeout_origin = Some(executor_core::TimeoutOrigin::Deadline);
+    failed.flags.blocked = Some(Duration::from_millis(140));
     failed.arguments_json = Some("[1]".into());
     records.push(failed);
     persist(&store, &session, records.clone()).await.unwrap();

@@ -101,11 +101,11 @@ async fn every_field_of_a_record_is_in_its_row() {
     record.source_tier = SourceTier::Framework;
     record.duration = Duration::from_micros(1_500);
     record.failure = Some(Arc::new(Failure::deadline()));
-    record.marks.timeout_origin = Some(TimeoutOrigin::Deadline);
-    record.marks.overran = true;
-    record.marks.is_di_failure = true;
-    record.marks.thread_leaked = true;
-    record.marks.blocked = Some(Duration::from_millis(150));
+    record.flags.timeout_origin = Some(TimeoutOrigin::Deadline);
+    record.flags.overran = true;
+    record.flags.is_di_failure = true;
+    record.flags.thread_leaked = true;
+    record.flags.blocked = Some(Duration::from_millis(150));
     record.arguments_json = Some("[1]".into());
     let name = record.execution_id.to_string();
     store.register_listener(listener).await.unwrap();

@@ -13,26 +13,26 @@ const REMOVED: u8 = 2;
 /// it but two relaxed loads.
 ///
 /// ```
-/// use executor_core::{Refused, live::Live};
+/// use executor_core::{Refused, slot::HandlerSlot};
 ///
-/// let live = Live::new(std::sync::Arc::new("old"));
-/// live.replace(std::sync::Arc::new("new"));
-/// assert_eq!(live.with(|handler| *handler), "new");
-/// live.pause();
-/// assert_eq!(live.refusal(), Some(Refused::Paused));
-/// live.remove(); // for good
-/// live.resume();
-/// assert_eq!(live.refusal(), Some(Refused::Removed));
+/// let slot = HandlerSlot::new(std::sync::Arc::new("old"));
+/// slot.replace(std::sync::Arc::new("new"));
+/// assert_eq!(slot.with(|handler| *handler), "new");
+/// slot.pause();
+/// assert_eq!(slot.refusal(), Some(Refused::Paused));
+/// slot.remove(); // for good
+/// slot.resume();
+/// assert_eq!(slot.refusal(), Some(Refused::Removed));
 /// ```
 #[derive(Debug)]
-pub struct Live<H: ?Sized> {
+pub struct HandlerSlot<H: ?Sized> {
     state: AtomicU8,
     first: Arc<H>,
     is_replaced: AtomicBool,
     later: Mutex<Option<Arc<H>>>,
 }
 
-impl<H: ?Sized> Live<H> {
+impl<H: ?Sized> HandlerSlot<H> {
     /// A handler that may run.
     pub fn new(handler: Arc<H>) -> Self {
         Self {

@@ -19,13 +19,13 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// How many entities are remembered for that.
 const REMEMBERED_MAX: usize = 1_000;
 
-pub(crate) struct Voice {
+pub(crate) struct RunLog {
     redactor: Redactor,
     timeouts: RateLimiter<Subject>,
     blocked: RateLimiter<Subject>,
 }
 
-impl Voice {
+impl RunLog {
     pub(crate) fn new(redactor: Redactor) -> Self {
         Self {
             redactor,
@@ -35,7 +35,7 @@ impl Voice {
     }
 
     /// Says what there is to say about an execution that ended `now`.
-    pub(crate) fn speak(
+    pub(crate) fn ended(
         &self,
         id: ExecutionId,
         command: &Command,
@@ -62,7 +62,7 @@ impl Voice {
                 }
             }
         }
-        if let Some(held) = verdict.marks.blocked
+        if let Some(held) = verdict.flags.blocked
             && self.blocked.allows(&command.entity(), now)
         {
             let what = self.label(command);

@@ -45,7 +45,7 @@ use crate::redact::Redactor;
 /// #     command,
 /// #     generation: 0,
 /// # };
-/// let text = format!("{}: {}", failure.name(), failure.failure.message);
+/// let text = format!("{}: {}", failure.name(), failure.message());
 /// assert_eq!(text, "dim: execution timed out");
 /// assert_eq!(failure.topic(), None); // a job has no event
 /// ```
@@ -66,6 +66,11 @@ pub struct HandlerFailure {
 }
 
 impl HandlerFailure {
+    /// What the error says of itself.
+    pub fn message(&self) -> &str {
+        &self.failure.message
+    }
+
     /// The name of the listener or the job.
     pub fn name(&self) -> &str {
         match &self.command {
@@ -150,13 +155,13 @@ where
 /// How the telling went.
 ///
 /// ```
-/// use executor_core::trouble::Told;
+/// use executor_core::error_handler::HandlerEnd;
 ///
-/// let is_worth_a_line = |told: &Told| !matches!(told, Told::Done);
-/// assert!(is_worth_a_line(&Told::TimedOut));
+/// let is_worth_a_line = |told: &HandlerEnd| !matches!(told, HandlerEnd::Done);
+/// assert!(is_worth_a_line(&HandlerEnd::TimedOut));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum HandlerEnd {
     /// The error handler returned.
     Done,
     /// It returned an error or panicked.
@@ -197,11 +202,11 @@ pub enum Told {
 /// #     generation: 0,
 /// # };
 /// use std::time::Duration;
-/// use executor_core::{HandlerFailure, Redactor, trouble::{Told, tell}};
+/// use executor_core::{HandlerFailure, Redactor, error_handler::{HandlerEnd, tell}};
 ///
 /// let handler = Arc::new(|_: HandlerFailure| async { std::future::pending::<()>().await });
 /// let told = tell(handler, failure, Duration::from_millis(10), &Redactor::NONE).await;
-/// assert_eq!(told, Told::TimedOut);
+/// assert_eq!(told, HandlerEnd::TimedOut);
 /// # }
 /// ```
 ///
@@ -213,7 +218,7 @@ pub async fn tell(
     failure: HandlerFailure,
     within: Duration,
     redactor: &Redactor,
-) -> Told {
+) -> HandlerEnd {
     let traits = Traits {
         generation: failure.generation.saturating_add(1),
         ..Traits::default()
@@ -235,14 +240,14 @@ pub async fn tell(
         }
     });
     let told = match tokio::time::timeout(within, polled).await {
-        Err(_) => Told::TimedOut,
-        Ok(Ok(Ok(()))) => Told::Done,
-        Ok(Ok(Err(error))) => Told::Failed(Failure::from_error(&error, redactor)),
+        Err(_) => HandlerEnd::TimedOut,
+        Ok(Ok(Ok(()))) => HandlerEnd::Done,
+        Ok(Ok(Err(error))) => HandlerEnd::Failed(Failure::from_error(&error, redactor)),
         Ok(Err(caught)) => {
             let place = caught.place.as_deref();
             let told = Failure::from_panic(caught.payload.as_ref(), place, redactor);
             drop_quietly(caught.payload);
-            Told::Failed(told)
+            HandlerEnd::Failed(told)
         }
     };
     let _execution = scope.enter();
