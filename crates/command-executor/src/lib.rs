@@ -43,10 +43,11 @@ pub use executor_core::{
     ports, record, redact, registration, time,
 };
 pub use executor_service::{
-    Builder, CommandExecutor, Completion, Completions, Config, Degradation, Durability, Health,
-    JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Recording, RegisterError, Retention,
-    Schedule, ScheduleError, ScheduleState, ShutdownReport, SpoolError, SpoolPlace, StartError,
-    Submitted, Told, config, inspect, lifecycle, schedule, service, survive_file_size_limit,
+    Builder, CommandExecutor, Completion, CompletionEvent, Completions, Config, Degradation,
+    Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Recording,
+    RegisterError, Retention, Schedule, ScheduleError, ScheduleState, ShutdownReport, SpoolError,
+    SpoolPlace, StartError, Submitted, config, inspect, lifecycle, schedule, service,
+    survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{

@@ -15,12 +15,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::completions::Ring;
+use crate::completions::CompletionBuffer;
 use crate::config::{Config, SpoolPlace};
 use crate::drain::{Drain, Tools};
 use crate::error_handlers::ErrorHandlers;
+use crate::health::HealthState;
 use crate::intake::{Intake, Limits};
 use crate::lifecycle::StartError;
+use crate::loss_reporter::LossReporter;
 #[cfg(feature = "metrics")]
 use crate::metering::Metering;
 use crate::recording::Policy;
@@ -30,11 +32,9 @@ use crate::retention::Pruning;
 use crate::running::Running;
 use crate::schedule::Scheduler;
 use crate::service::{CommandExecutor, Service};
-use crate::session::{self, Keeper, Opening};
+use crate::session::{self, Heartbeat, Opening};
 use crate::spooling::{self, Spooling};
 use crate::tasks::{Starter, Tasks};
-use crate::vitals::Vitals;
-use crate::watchman::Watchman;
 
 /// Sets a service up; made by [`CommandExecutor::builder`].
 ///
@@ -107,11 +107,11 @@ impl Builder {
         // Also where the records wait in memory: the store writes files.
         record_spool::survive_file_size_limit();
         let session = Arc::new(session::new(self.clock.as_ref()));
-        let vitals = Arc::<Vitals>::default();
+        let health = Arc::<HealthState>::default();
         if self.config.durability == Durability::Power {
             self.store.sync_commits();
         }
-        let spool = Unused(self.make_spool(&session, &vitals));
+        let spool = Unused(self.make_spool(&session, &health));
         let is_open = if self.config.wait_for_store || spool.0.is_none() {
             self.open_session(&session, spool.0.as_deref()).await?
         } else {
@@ -119,7 +119,7 @@ impl Builder {
         };
         let spooling = spool.into_use();
         Ok(CommandExecutor::new(
-            self.assemble(session, vitals, spooling, is_open),
+            self.assemble(session, health, spooling, is_open),
         ))
     }
 
@@ -160,7 +160,7 @@ impl Builder {
     }
 
     /// A spool where there is to be one. Without it the program still runs, but is told.
-    fn make_spool(&self, session: &Session, vitals: &Vitals) -> Option<Arc<Spooling>> {
+    fn make_spool(&self, session: &Session, health: &HealthState) -> Option<Arc<Spooling>> {
         let root = self.spool_root()?;
         let (max_bytes, durability) = (self.config.spool_max_bytes, self.config.durability);
         let is_beside = self.config.spool == SpoolPlace::Beside;
@@ -177,7 +177,7 @@ impl Builder {
                     error = text,
                     "there is no spool: records wait in memory and die with the process"
                 );
-                vitals.has_no_spool(text);
+                health.has_no_spool(text);
                 None
             }
         }
@@ -186,7 +186,7 @@ impl Builder {
     fn assemble(
         self,
         session: Arc<Session>,
-        vitals: Arc<Vitals>,
+        health: Arc<HealthState>,
         spooling: Option<Arc<Spooling>>,
         is_open: bool,
     ) -> Service {
@@ -211,11 +211,11 @@ impl Builder {
             Runner::new(sink, Arc::clone(&clock), cancel.clone(), options)
         };
         let registrar = Arc::new(Registrar::new(Arc::clone(&store), Arc::clone(&clock)));
-        let ring = Ring::new(config.completions_max);
+        let completions = CompletionBuffer::new(config.completions_max);
         let time_is_up = CancellationToken::new();
         let (recovering, is_recovering) = watch::channel(has_spool);
         let starter = Starter {
-            vitals: Arc::clone(&vitals),
+            health: Arc::clone(&health),
             clock: Arc::clone(&clock),
         };
         let (drain, requests) = Drain::new(Tools {
@@ -224,8 +224,8 @@ impl Builder {
             registrar: Arc::clone(&registrar),
             session: Arc::clone(&session),
             clock: Arc::clone(&clock),
-            vitals: Arc::clone(&vitals),
-            publisher: ring.publisher(),
+            health: Arc::clone(&health),
+            publisher: completions.publisher(),
             recovering: is_recovering,
             time_is_up: time_is_up.clone(),
             config: config.clone(),
@@ -233,7 +233,7 @@ impl Builder {
         let mut tasks = Tasks::start(&starter, drain);
         tasks.add(
             &starter,
-            Watchman::new(
+            LossReporter::new(
                 Arc::clone(&intake),
                 Arc::clone(&store),
                 session.id,
@@ -242,12 +242,12 @@ impl Builder {
         );
         tasks.add(
             &starter,
-            Keeper {
+            Heartbeat {
                 store: Arc::clone(&store),
                 session: Arc::clone(&session),
                 intake: Arc::clone(&intake),
                 clock: Arc::clone(&clock),
-                vitals: Arc::clone(&vitals),
+                health: Arc::clone(&health),
                 every: config.heartbeat_interval,
             },
         );
@@ -264,8 +264,8 @@ impl Builder {
         );
         #[cfg(feature = "metrics")]
         {
-            let (intake, vitals) = (Arc::clone(&intake), Arc::clone(&vitals));
-            tasks.add(&starter, Metering { intake, vitals });
+            let (intake, health) = (Arc::clone(&intake), Arc::clone(&health));
+            tasks.add(&starter, Metering { intake, health });
         }
         if !is_open {
             let (store, session) = (Arc::clone(&store), Arc::clone(&session));
@@ -281,7 +281,7 @@ impl Builder {
                     store: Arc::clone(&store),
                     intake: Arc::clone(&intake),
                     clock: Arc::clone(&clock),
-                    vitals: Arc::clone(&vitals),
+                    health: Arc::clone(&health),
                     batch_max: config.batch_max,
                     patience: None,
                     recovering: recovering.clone(),
@@ -301,9 +301,9 @@ impl Builder {
             requests,
             error_handlers: Arc::new(ErrorHandlers::new(config.error_handler_timeout, redactor)),
             registrar,
-            vitals,
+            health,
             recovering,
-            ring: Mutex::new(Some(ring)),
+            completions: Mutex::new(Some(completions)),
             tasks,
             time_is_up,
             is_stopping: AtomicBool::new(false),

@@ -1,5 +1,5 @@
 //! Records, starts and ends of sessions as bytes, for the spool; those that are written for each
-//! execution are put together in [`sheet`]. Every payload begins with its version,
+//! execution are put together in [`encoder`]. Every payload begins with its version,
 //! and a reader knows every version that was ever written. Numbers are little-endian; a text is its
 //! length in four bytes and then itself.
 
@@ -15,7 +15,7 @@ use executor_core::{
 use thiserror::Error;
 use uuid::Uuid;
 
-pub(crate) mod sheet;
+pub(crate) mod encoder;
 
 const VERSION: u8 = 1;
 

@@ -3,7 +3,7 @@
 use executor_core::ports::ExecutionEnd;
 use proptest::prelude::*;
 
-use super::sheet::Sheet;
+use super::encoder::Encoder;
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -118,7 +118,7 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
 proptest! {
     #[test]
     fn a_record_comes_back_and_a_part_of_it_or_more_does_not(record in record(), cut in 0_usize..200) {
-        let mut bytes = Sheet::new().record(&(&record).into()).to_vec();
+        let mut bytes = Encoder::new().record(&(&record).into()).to_vec();
         prop_assert_eq!(read_record(&bytes), Ok(record));
         let shorter = bytes.len().saturating_sub(cut + 1);
         prop_assert!(read_record(&bytes[..shorter]).is_err());
@@ -128,8 +128,8 @@ proptest! {
 
     #[test]
     fn a_start_comes_back(record in record()) {
-        let mut sheet = Sheet::new();
-        let start = read_start(sheet.start(&ExecutionEnd::from(&record).start)).unwrap();
+        let mut encoder = Encoder::new();
+        let start = read_start(encoder.start(&ExecutionEnd::from(&record).start)).unwrap();
         prop_assert_eq!(&start.subject, &record.subject);
         let interrupted = start.interrupted();
         prop_assert_eq!(interrupted.execution_id, record.execution_id);
@@ -138,11 +138,11 @@ proptest! {
     }
 
     #[test]
-    fn a_sheet_gives_the_same_bytes_whatever_was_on_it(
+    fn an_encoder_gives_the_same_bytes_whatever_it_wrote_before(
         records in proptest::collection::vec(record(), 2),
         written in proptest::collection::vec((0_usize..2, any::<bool>(), any::<bool>()), 1..9),
     ) {
-        let mut sheet = Sheet::new();
+        let mut encoder = Encoder::new();
         for (of, is_start, row_is_known) in written {
             let mut record = records[of].clone();
             if row_is_known {
@@ -152,11 +152,11 @@ proptest! {
                 }
             }
             let end = ExecutionEnd::from(&record);
-            let mut fresh = Sheet::new();
+            let mut fresh = Encoder::new();
             if is_start {
-                prop_assert_eq!(sheet.start(&end.start), fresh.start(&end.start));
+                prop_assert_eq!(encoder.start(&end.start), fresh.start(&end.start));
             } else {
-                prop_assert_eq!(sheet.record(&end), fresh.record(&end));
+                prop_assert_eq!(encoder.record(&end), fresh.record(&end));
             }
         }
     }
@@ -180,8 +180,8 @@ fn a_newer_version_is_named() {
 fn arguments_that_make_a_record_too_long_are_left_out() {
     let mut long = written_by_the_first_version();
     long.arguments_json = Some("x".repeat(record_spool::MAX_PAYLOAD).into());
-    let mut sheet = Sheet::new();
-    let read = read_record(sheet.record(&(&long).into())).unwrap();
+    let mut encoder = Encoder::new();
+    let read = read_record(encoder.record(&(&long).into())).unwrap();
     long.arguments_json = None;
     assert_eq!(read, long);
 }
@@ -241,9 +241,9 @@ fn starts_and_records_of_the_first_version_stay_readable() {
     let rest = b"\x02\0\0\0\0\0\0\0\x01\0\0\0E\x02\0\0\0no\x01\x03\0\0\0why\x02\0\0\0{}";
     let head = [&[1][..], &id, &[1, code, 0xF7, 4], &started_at, numbers].concat();
     let whole = [&head[..], common, rest].concat();
-    let mut sheet = Sheet::new();
-    assert_eq!(sheet.start(&ExecutionEnd::from(&record).start), start);
-    assert_eq!(sheet.record(&(&record).into()), whole);
+    let mut encoder = Encoder::new();
+    assert_eq!(encoder.start(&ExecutionEnd::from(&record).start), start);
+    assert_eq!(encoder.record(&(&record).into()), whole);
     assert_eq!(read_record(&whole), Ok(record.clone()));
     assert_eq!(read_start(&start).unwrap().subject, record.subject);
 }

@@ -22,13 +22,13 @@ use tokio::time::Instant;
 /// #     .start()
 /// #     .await?;
 /// # let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
-/// use executor_service::Told;
+/// use executor_service::CompletionEvent;
 ///
 /// let mut completions = executor.completions();
 /// executor.execute(job.run_now()).await?;
 /// match completions.next().await {
-///     Some(Told::Completed(completion)) => assert_eq!(completion.app_key(), "lights"),
-///     Some(Told::Missed(count)) => println!("too slow: {count} events were overwritten"),
+///     Some(CompletionEvent::Completed(completion)) => assert_eq!(completion.app_key(), "lights"),
+///     Some(CompletionEvent::Lagged(count)) => println!("too slow: {count} events were overwritten"),
 ///     None => println!("the executor is gone"),
 /// }
 /// # Ok(())
@@ -95,11 +95,11 @@ fn app_key(subject: &Subject) -> &str {
 
 /// What a subscriber is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum CompletionEvent {
     /// An execution was stored.
     Completed(Arc<Completion>),
     /// So many events were overwritten before this subscriber took them.
-    Missed(u64),
+    Lagged(u64),
 }
 
 /// A subscription to completion events; made by
@@ -116,10 +116,10 @@ impl Completions {
     /// # Cancel safety
     ///
     /// Dropping the future loses no event.
-    pub async fn next(&mut self) -> Option<Told> {
+    pub async fn next(&mut self) -> Option<CompletionEvent> {
         match self.receiver.recv().await {
-            Ok(completion) => Some(Told::Completed(completion)),
-            Err(RecvError::Lagged(count)) => Some(Told::Missed(count)),
+            Ok(completion) => Some(CompletionEvent::Completed(completion)),
+            Err(RecvError::Lagged(count)) => Some(CompletionEvent::Lagged(count)),
             Err(RecvError::Closed) => None,
         }
     }
@@ -135,9 +135,9 @@ pub(crate) struct Publisher {
 }
 
 /// Holds the ring open; dropped at the end of the shutdown, after the last record was settled.
-pub(crate) struct Ring(broadcast::Sender<Arc<Completion>>);
+pub(crate) struct CompletionBuffer(broadcast::Sender<Arc<Completion>>);
 
-impl Ring {
+impl CompletionBuffer {
     pub(crate) fn new(capacity: usize) -> Self {
         Self(broadcast::Sender::new(capacity))
     }

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::completions::Publisher;
 use crate::config::Config;
 use crate::guarded::guarded;
+use crate::health::HealthState;
 use crate::intake::Intake;
-use crate::parcel::Parcel;
+use crate::lease::Lease;
 use crate::plan::{Action, Limits, View, plan};
 use crate::registrar::Registrar;
 use crate::retry::{RetryHeap, delay_after, with_jitter};
 use crate::supervise::{Fault, Supervised};
-use crate::vitals::Vitals;
 
 /// What others may ask of the drain.
 pub(crate) enum Request {
@@ -39,7 +39,7 @@ pub(crate) struct Tools {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) session: Arc<Session>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) health: Arc<HealthState>,
     pub(crate) publisher: Publisher,
     /// Whether what an earlier process left is being taken over.
     pub(crate) recovering: watch::Receiver<bool>,
@@ -78,8 +78,8 @@ impl Supervised for Drain {
             flush_interval: self.tools.config.flush_interval,
         };
         let now = self.tools.clock.monotonic();
-        for parcel in self.tools.intake.take_returned() {
-            self.retries.push(parcel, now);
+        for lease in self.tools.intake.take_returned() {
+            self.retries.push(lease, now);
         }
         while !self.tools.time_is_up.is_cancelled() {
             self.answer_flushes();
@@ -198,38 +198,38 @@ impl Drain {
     }
 
     async fn write(&mut self) {
-        let parcel = self.tools.intake.take(&self.tools.session);
+        let lease = self.tools.intake.take(&self.tools.session);
         self.since = None;
         self.retried = false;
-        self.attempt(parcel).await;
+        self.attempt(lease).await;
     }
 
     async fn retry(&mut self) {
-        if let Some(parcel) = self.retries.pop() {
+        if let Some(lease) = self.retries.pop() {
             self.retried = true;
-            self.attempt(parcel).await;
+            self.attempt(lease).await;
         }
     }
 
-    async fn attempt(&mut self, parcel: Parcel) {
+    async fn attempt(&mut self, lease: Lease) {
         let store = self.tools.store.as_ref();
         let stored = match self.tools.registrar.apply().await {
-            Ok(()) => persist(store, parcel.batch()).await,
+            Ok(()) => persist(store, lease.batch()).await,
             // A store that does not take registrations is away, or the batch would be stored
             // without its references.
             Err(error) => Err(error),
         };
         match stored {
-            Ok(fates) => self.settle(parcel, &fates),
-            Err(error) => self.failed(parcel, &error),
+            Ok(fates) => self.settle(lease, &fates),
+            Err(error) => self.failed(lease, &error),
         }
     }
 
-    fn settle(&self, parcel: Parcel, fates: &[Fate]) {
-        let batch = Arc::clone(parcel.batch());
+    fn settle(&self, lease: Lease, fates: &[Fate]) {
+        let batch = Arc::clone(lease.batch());
         // The ledger first: whoever listens to the log may panic.
-        parcel.settle(fates);
-        self.tools.vitals.store_answered();
+        lease.settle(fates);
+        self.tools.health.store_answered();
         self.tools.intake.mind_space(None);
         let pairs = || batch.records.iter().zip(fates);
         let is_stored = |fate: &Fate| !matches!(fate, Fate::SetAside { .. });
@@ -241,23 +241,23 @@ impl Drain {
         say_what_was_set_aside(&batch.records, fates);
     }
 
-    fn failed(&mut self, mut parcel: Parcel, error: &StoreError) {
-        parcel.failed(error.answered);
+    fn failed(&mut self, mut lease: Lease, error: &StoreError) {
+        lease.failed(error.answered);
         let now = self.tools.clock.now();
-        self.tools.vitals.store_failed(now.wall, error);
+        self.tools.health.store_failed(now.wall, error);
         self.tools.intake.mind_space(Some(error));
-        let records = parcel.batch().records.len();
-        let given_up = self.reason_to_give_up(&parcel, error);
-        let deferred = given_up.is_none() && parcel.defer(self.deferred_max());
+        let records = lease.batch().records.len();
+        let given_up = self.reason_to_give_up(&lease, error);
+        let deferred = given_up.is_none() && lease.defer(self.deferred_max());
         if deferred {
-            let delay = self.delay_after(parcel.load().failures);
-            self.retries.push(parcel, now.monotonic + delay);
+            let delay = self.delay_after(lease.leased().failures);
+            self.retries.push(lease, now.monotonic + delay);
             tracing::debug!(records, ?delay, "a batch waits for another try");
         } else {
             let cause = error.source.to_string();
             let error: &dyn std::error::Error = error;
             let reason = given_up.unwrap_or(DropReason::Exhausted);
-            parcel.give_up(reason);
+            lease.give_up(reason);
             let (regression, reason) = (regression(reason), reason.as_str());
             tracing::error!(
                 error,
@@ -278,9 +278,9 @@ impl Drain {
     }
 
     /// While stopping, the deadline is the only bound on tries. With a spool there is none.
-    fn reason_to_give_up(&self, parcel: &Parcel, error: &StoreError) -> Option<DropReason> {
+    fn reason_to_give_up(&self, lease: &Lease, error: &StoreError) -> Option<DropReason> {
         let most = self.tools.config.retry_max_attempts;
-        let is_exhausted = parcel.load().refusals >= most;
+        let is_exhausted = lease.leased().refusals >= most;
         let has_spool = self.tools.intake.spooling().is_some();
         match error.class {
             ErrorClass::Transient if self.stopping || !error.answered || has_spool => None,

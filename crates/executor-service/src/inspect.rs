@@ -11,6 +11,7 @@ use record_spool::{Page, SpoolError};
 use tokio::sync::watch;
 
 use crate::codec;
+use crate::health::HealthState;
 use crate::intake::{Intake, Limits};
 use crate::reckoning::{Noted, Segments, reckon};
 use crate::recording::Policy;
@@ -18,7 +19,6 @@ use crate::recovery::{
     Recovery, Unfinished, deleted_spools, directories, is_ours, restore_missing,
 };
 use crate::spooling::{kind, noted_of, page_of};
-use crate::vitals::Vitals;
 
 pub use record_spool::{Entry, SegmentReport, dump, fsck};
 
@@ -192,7 +192,7 @@ pub async fn replay(
         store: Arc::clone(&store),
         intake: Arc::clone(&intake),
         clock,
-        vitals: Arc::<Vitals>::default(),
+        health: Arc::<HealthState>::default(),
         batch_max: 1_000,
         patience: Some(patience),
         recovering: watch::Sender::new(true),

@@ -2,7 +2,7 @@
 //!
 //! One short lock guards both, so the ledger balances at every moment at which it can be read.
 //! What is taken stays counted as waiting until it is settled, deferred or given up. Nothing is logged
-//! in here: whoever listens to the log would have the offering thread wait for it. The watchman does.
+//! in here: whoever listens to the log would have the offering thread wait for it. The loss reporter does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,15 +13,15 @@ use executor_core::{Clock, DropReason, Fate, Ledger, SessionId, StoreError, Stor
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::lease::LeasedBatch;
 use crate::losses::Losses;
-use crate::parcel::Load;
 use crate::queue::Queue;
 use crate::recording::Policy;
 use crate::spooling::Spooling;
 
 mod state;
 
-/// Takes in records, and gives them out in parcels.
+/// Takes in records, and gives them out in leases.
 pub(crate) struct Intake {
     state: Mutex<State>,
     /// Rung when the first record arrives and when enough of them wait. It remembers one ring,
@@ -60,7 +60,7 @@ pub(crate) struct State {
     /// Deferred for another try, and not settled: has a bound of its own, also while it is tried.
     deferred: usize,
     /// Loads whose holder died.
-    pub(crate) returned: Vec<Load>,
+    pub(crate) returned: Vec<LeasedBatch>,
     /// `waiting` stays 0 in here: it is measured when somebody asks.
     pub(crate) counts: Ledger,
     /// Left out by the recording policy.
@@ -75,12 +75,12 @@ pub(crate) struct State {
     crowded_at: Option<Instant>,
     /// Since when records wait without one of them having come to its end; `None` where none waits.
     waits_since: Option<Instant>,
-    /// The watchman was woken and has not come yet.
+    /// The loss reporter was woken and has not come yet.
     alarmed: bool,
     pub(crate) closed: bool,
 }
 
-/// What the watchman is to say.
+/// What the loss reporter is to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
     /// So many records waited when the queue was found crowded.
@@ -97,7 +97,7 @@ pub(crate) struct News {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Wake {
     drain: bool,
-    watchman: bool,
+    loss_reporter: bool,
 }
 
 impl Intake {
@@ -174,21 +174,21 @@ impl Intake {
         if waiting <= full_at / 2 {
             state.end_overflow();
         }
-        state.wants_watchman()
+        state.wants_reporter()
     }
 
-    /// Counts the ends of a parcel.
-    pub(crate) fn settle(&self, load: &Load, fates: &[Fate]) {
+    /// Counts the ends of a lease.
+    pub(crate) fn settle(&self, leased: &LeasedBatch, fates: &[Fate]) {
         let now = self.now_if(
             fates
                 .iter()
                 .any(|fate| matches!(fate, Fate::SetAside { .. })),
         );
         let mut state = self.state();
-        if !state.release(load) {
+        if !state.release(leased) {
             return;
         }
-        for (record, fate) in load.records().iter().zip(fates) {
+        for (record, fate) in leased.records().iter().zip(fates) {
             match (fate, now) {
                 (Fate::SetAside { reason, .. }, Some(now)) => {
                     state.lose(*reason, Some(&record.subject), 1, now);
@@ -200,14 +200,14 @@ impl Intake {
         let wake = self.look_for_room(&mut state);
         self.note(&state);
         drop(state);
-        self.settle_slots(load);
+        self.settle_slots(leased);
         self.wake(wake);
     }
 
     /// Counted first: a process that dies in between repeats what the store knows already.
-    fn settle_slots(&self, load: &Load) {
+    fn settle_slots(&self, leased: &LeasedBatch) {
         if let Some(spooling) = &self.spooling {
-            load.slots.settle(spooling);
+            leased.slots.settle(spooling);
         }
     }
 
@@ -233,29 +233,29 @@ impl Intake {
         self.note(&state);
     }
 
-    /// Counts a parcel as given up.
-    pub(crate) fn give_up(&self, load: &Load, reason: DropReason) {
+    /// Counts a lease as given up.
+    pub(crate) fn give_up(&self, leased: &LeasedBatch, reason: DropReason) {
         let now = self.clock.now();
         let mut state = self.state();
-        if !state.release(load) {
+        if !state.release(leased) {
             return;
         }
-        for record in load.records() {
+        for record in leased.records() {
             state.lose(reason, Some(&record.subject), 1, now);
         }
         state.has_moved(self.clock.as_ref());
         let wake = self.look_for_room(&mut state);
         self.note(&state);
         drop(state);
-        self.settle_slots(load);
+        self.settle_slots(leased);
         self.wake(wake);
     }
 
     /// Keeps what its holder has dropped, for the next one.
-    pub(crate) fn take_back(&self, load: Load) {
+    pub(crate) fn take_back(&self, leased: LeasedBatch) {
         let mut state = self.state();
         if !state.closed {
-            state.returned.push(load);
+            state.returned.push(leased);
         }
     }
 
@@ -278,7 +278,7 @@ impl Intake {
         state.deferred = 0;
         state.waits_since = None;
         state.end_overflow();
-        let wake = state.wants_watchman();
+        let wake = state.wants_reporter();
         drop(state);
         self.wake(wake);
     }
@@ -374,7 +374,7 @@ impl Intake {
         if wake.drain {
             self.bell.notify_one();
         }
-        if wake.watchman {
+        if wake.loss_reporter {
             self.alarm.notify_one();
         }
     }
@@ -390,7 +390,7 @@ impl Intake {
         state.full_at = state.waiting();
         state.lose(reason, Some(subject), 1, now);
         state.look_whether_crowded(&self.limits, || now.monotonic);
-        let wake = state.wants_watchman();
+        let wake = state.wants_reporter();
         self.note(&state);
         drop(state);
         self.wake(wake);

@@ -29,13 +29,13 @@ mod offering;
 
 mod taking;
 
-mod parcel;
+mod lease;
 
 mod retry;
 
 mod plan;
 
-mod vitals;
+mod health;
 
 mod supervise;
 
@@ -45,7 +45,7 @@ mod drain;
 
 pub mod completions;
 
-mod watchman;
+mod loss_reporter;
 
 mod error_handlers;
 
@@ -59,7 +59,7 @@ mod session;
 
 mod reckoning;
 
-mod leftover;
+mod abandoned;
 
 mod recovery;
 
@@ -81,10 +81,11 @@ pub mod service;
 pub mod submitted;
 
 pub use builder::Builder;
-pub use completions::{Completion, Completions, Told};
+pub use completions::{Completion, CompletionEvent, Completions};
 pub use config::{Config, SpoolPlace};
 pub use executor_core::Durability;
 pub use handle::{JobHandle, ListenerHandle};
+pub use health::{Degradation, Health};
 pub use lifecycle::{ShutdownReport, StartError};
 pub use record_spool::{SpoolError, survive_file_size_limit};
 pub use recording::Recording;
@@ -93,4 +94,3 @@ pub use retention::Retention;
 pub use schedule::{Missed, Schedule, ScheduleError, ScheduleState};
 pub use service::{CommandExecutor, NotDrained, NotSynced};
 pub use submitted::Submitted;
-pub use vitals::{Degradation, Health};

@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::ConfigError;
 use crate::drain::Request;
 use crate::guarded::guarded;
+use crate::loss_reporter::write_gaps;
 use crate::service::Service;
-use crate::watchman::write_gaps;
 
 /// Why the service did not start.
 ///
@@ -125,7 +125,7 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
     service.end_completions();
     let ledger = service.intake.ledger();
     #[cfg(feature = "metrics")]
-    crate::metering::publish(&ledger, &service.vitals);
+    crate::metering::publish(&ledger, &service.health);
     say_what_is_left(&ledger);
     ShutdownReport {
         elapsed: begun.elapsed(),
@@ -263,7 +263,7 @@ async fn end_drain(service: &Service, deadline: Instant) {
 }
 
 fn session_end(service: &Service) -> SessionEnd {
-    let (status, failure) = match service.vitals.failed() {
+    let (status, failure) = match service.health.failed() {
         None => (SessionStatus::Success, None),
         Some((service, fault)) => (SessionStatus::Failure, Some(given_up(service, &fault))),
     };

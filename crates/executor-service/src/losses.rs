@@ -1,5 +1,5 @@
 //! What was given up, as episodes: when it began and ended, how many, and of which listener or job.
-//! Counting only; the intake notes, the watchman writes the episodes down as `gaps`.
+//! Counting only; the intake notes, the loss reporter writes the episodes down as `gaps`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -22,15 +22,15 @@ use std::time::Duration;
 use executor_core::{DropReason, Ledger};
 use metrics::{counter, gauge};
 
+use crate::health::HealthState;
 use crate::intake::Intake;
 use crate::supervise::{Fault, Supervised};
-use crate::vitals::Vitals;
 
 const EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Metering {
     pub(crate) intake: Arc<Intake>,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) health: Arc<HealthState>,
 }
 
 impl Supervised for Metering {
@@ -38,13 +38,13 @@ impl Supervised for Metering {
 
     async fn run(&mut self) -> Result<(), Fault> {
         loop {
-            publish(&self.intake.ledger(), &self.vitals);
+            publish(&self.intake.ledger(), &self.health);
             tokio::time::sleep(EVERY).await;
         }
     }
 }
 
-pub(crate) fn publish(ledger: &Ledger, vitals: &Vitals) {
+pub(crate) fn publish(ledger: &Ledger, health: &HealthState) {
     counter!("executor_records_offered_total").absolute(ledger.offered);
     counter!("executor_records_recovered_total").absolute(ledger.recovered);
     counter!("executor_records_stored_total").absolute(ledger.stored);
@@ -57,7 +57,7 @@ pub(crate) fn publish(ledger: &Ledger, vitals: &Vitals) {
     gauge!("executor_records_spooled").set(ledger.spooled as f64);
     let level = ledger.durability.map_or(0, |level| level as u8 + 1);
     gauge!("executor_records_durability").set(f64::from(level));
-    counter!("executor_restarts_total").absolute(vitals.restarts());
-    let is_available = u8::from(vitals.store_is_available());
+    counter!("executor_restarts_total").absolute(health.restarts());
+    let is_available = u8::from(health.store_is_available());
     gauge!("executor_store_available").set(f64::from(is_available));
 }

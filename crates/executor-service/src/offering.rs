@@ -5,7 +5,7 @@ use executor_core::DropReason;
 use executor_core::ports::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
 
 use crate::intake::{Intake, State, Wake};
-use crate::spooling::{Spooling, with_sheet};
+use crate::spooling::{Spooling, with_encoder};
 
 impl Intake {
     /// The record is made before the lock is taken, and inlined with what it calls: a record is too large
@@ -30,8 +30,8 @@ impl Intake {
     /// is in it. First the record, then it replaces its start, then the page counts it: a record that the page
     /// does not count is counted by whoever finds it.
     fn offer_to_spool(&self, spooling: &Spooling, end: &ExecutionEnd<'_>, start: Ticket) {
-        with_sheet(|sheet| {
-            let bytes = sheet.record(end);
+        with_encoder(|encoder| {
+            let bytes = encoder.record(end);
             let mut state = self.state();
             state.counts.offered += 1;
             if let Err(start) = spooling.append(bytes, start) {

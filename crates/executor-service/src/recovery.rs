@@ -13,15 +13,15 @@ use record_spool::{Page, SpoolError, is_spool};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::abandoned::{AbandonedSession, Piece};
 use crate::drain::say_what_was_set_aside;
 use crate::guarded::guarded;
+use crate::health::HealthState;
 use crate::intake::Intake;
-use crate::leftover::{Left, Piece};
 use crate::reckoning::{Noted, Reckoned, Segments, reckon};
 use crate::retry::{delay_after, with_jitter};
 use crate::spooling::{noted_of, page_of};
 use crate::supervise::{Fault, Supervised};
-use crate::vitals::Vitals;
 
 /// Why a spool was not taken over to its end. What is left of it is there for the next start.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub(crate) struct Recovery {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) health: Arc<HealthState>,
     pub(crate) batch_max: usize,
     /// How long a store that is away is waited for; `None` for as long as it takes.
     pub(crate) patience: Option<Duration>,
@@ -133,64 +133,68 @@ impl Recovery {
     pub(crate) async fn take_over(&self, dir: PathBuf) -> Result<Option<TakenOver>, Unfinished> {
         let max = self.batch_max;
         let now = self.clock.now().wall;
-        let opened = blocking(move || Left::open(&dir, now)).await?;
-        let Some(mut left) = opened else {
+        let opened = blocking(move || AbandonedSession::open(&dir, now)).await?;
+        let Some(mut abandoned) = opened else {
             return Ok(None);
         };
-        self.rebuild(&mut left).await?;
+        self.rebuild(&mut abandoned).await?;
         let mut found = 0;
         loop {
             let (back, piece) = blocking(move || {
-                let piece = left.next(max);
-                (left, piece)
+                let piece = abandoned.next(max);
+                (abandoned, piece)
             })
             .await;
-            left = back;
+            abandoned = back;
             let piece = piece?;
             if piece.records.is_empty() {
                 break;
             }
             found += piece.records.len();
-            self.store_piece(&mut left, piece).await?;
+            self.store_piece(&mut abandoned, piece).await?;
         }
-        self.end_session(&mut left).await?;
-        let session = left.session().id;
-        let is_rebuilt = left.is_rebuilt();
-        let Reckoned { damaged, .. } = left.reckon();
+        self.end_session(&mut abandoned).await?;
+        let session = abandoned.session().id;
+        let is_rebuilt = abandoned.is_rebuilt();
+        let Reckoned { damaged, .. } = abandoned.reckon();
         if damaged > 0 {
             self.intake.recovered(0, &[(DropReason::Damaged, damaged)]);
         }
         tracing::warn!(session.id = %session, found, damaged, "an earlier process had left records; they were taken over");
-        blocking(move || left.finish()).await?;
+        blocking(move || abandoned.finish()).await?;
         Ok(Some(TakenOver { is_rebuilt }))
     }
 
     /// Where counters are damaged the store is asked for what they no longer tell.
-    async fn rebuild(&self, left: &mut Left) -> Result<(), Unfinished> {
-        if !left.is_rebuilt() {
+    async fn rebuild(&self, abandoned: &mut AbandonedSession) -> Result<(), Unfinished> {
+        if !abandoned.is_rebuilt() {
             return Ok(());
         }
-        let session = left.session().id;
+        let session = abandoned.session().id;
         tracing::error!(session.id = %session, "the counters of an earlier session are damaged; its ledger is rebuilt from what can be counted");
-        if left.needs_stored() {
+        if abandoned.needs_stored() {
             let ask = || self.store.stored_count(session);
             let stored = self.until_it_holds("counting a session's records", ask);
-            left.store_says(stored.await?.map_err(Unfinished::Refused)?);
+            abandoned.store_says(stored.await?.map_err(Unfinished::Refused)?);
         }
         Ok(())
     }
 
     /// Stores a piece, tells of what is lost of it, and only then settles it: whoever dies in between
     /// repeats it.
-    async fn store_piece(&self, left: &mut Left, piece: Piece) -> Result<(), Unfinished> {
+    async fn store_piece(
+        &self,
+        abandoned: &mut AbandonedSession,
+        piece: Piece,
+    ) -> Result<(), Unfinished> {
         let batch = Arc::new(Batch {
-            session: Arc::clone(left.session()),
+            session: Arc::clone(abandoned.session()),
             records: piece.records,
         });
         let fates = self.persist(&batch).await?;
-        let (stored, dropped) = left.count(&batch.records, &fates, self.clock.now());
-        self.write_gaps(left).await?;
-        left.settle(&piece.positions)?;
+        let (stored, dropped) = abandoned.count(&batch.records, &fates, self.clock.now());
+        self.write_gaps(abandoned).await?;
+        abandoned.settle(&piece.positions)?;
         self.intake.recovered(stored, &dropped);
         say_what_was_set_aside(&batch.records, &fates);
         Ok(())
@@ -209,15 +213,15 @@ impl Recovery {
 
     /// Closes the session as its process has left word, or has it found crashed; writes its ledger and
     /// what of it is missing.
-    async fn end_session(&self, left: &mut Left) -> Result<(), Unfinished> {
+    async fn end_session(&self, abandoned: &mut AbandonedSession) -> Result<(), Unfinished> {
         // Nothing may have brought its row along yet.
         let nothing = Arc::new(Batch {
-            session: Arc::clone(left.session()),
+            session: Arc::clone(abandoned.session()),
             records: Vec::new(),
         });
         self.persist(&nothing).await?;
-        let (session, ledger) = (left.session().id, left.reckon().ledger);
-        let ended = match left.end() {
+        let (session, ledger) = (abandoned.session().id, abandoned.reckon().ledger);
+        let ended = match abandoned.end() {
             Some(mut end) => {
                 end.ledger = ledger;
                 let close = || self.store.close_session(session, end.clone());
@@ -234,19 +238,19 @@ impl Recovery {
             }
         };
         ended.map_err(Unfinished::Refused)?;
-        left.note_missing(self.clock.now());
-        self.write_gaps(left).await
+        abandoned.note_missing(self.clock.now());
+        self.write_gaps(abandoned).await
     }
 
-    async fn write_gaps(&self, left: &mut Left) -> Result<(), Unfinished> {
-        let gaps = left.unwritten_gaps();
+    async fn write_gaps(&self, abandoned: &mut AbandonedSession) -> Result<(), Unfinished> {
+        let gaps = abandoned.unwritten_gaps();
         if gaps.is_empty() {
             return Ok(());
         }
         let record = || self.store.record_gaps(gaps.clone());
         let written = self.until_it_holds("recording gaps", record).await?;
         written.map_err(Unfinished::Refused)?;
-        left.gaps_written(&gaps);
+        abandoned.gaps_written(&gaps);
         Ok(())
     }
 
@@ -273,7 +277,7 @@ impl Recovery {
                 Err(error) if error.class == ErrorClass::Transient => {
                     failures += 1;
                     let now = self.clock.now().wall;
-                    self.vitals.store_failed(now, &error);
+                    self.health.store_failed(now, &error);
                     self.intake.mind_space(Some(&error));
                     if self.clock.monotonic() >= give_up_at {
                         return Err(Unfinished::Away(error));
@@ -281,7 +285,7 @@ impl Recovery {
                     tokio::time::sleep(with_jitter(delay_after(failures))).await;
                 }
                 answer => {
-                    self.vitals.store_answered();
+                    self.health.store_answered();
                     self.intake.mind_space(None);
                     return Ok(answer);
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::parcel::Parcel;
+use crate::lease::Lease;
 
 /// How long to wait after this many failures, from 1: one second more each time, five at most.
 pub(crate) fn delay_after(failures: u32) -> Duration {
@@ -19,7 +19,7 @@ pub(crate) fn with_jitter(delay: Duration) -> Duration {
     delay.mul_f64(1.0 - fastrand::f64() / 10.0)
 }
 
-/// Waiting parcels, the first due on top.
+/// Waiting leases, the first due on top.
 #[derive(Default)]
 pub(crate) struct RetryHeap {
     heap: BinaryHeap<Reverse<Entry>>,
@@ -27,12 +27,12 @@ pub(crate) struct RetryHeap {
 
 struct Entry {
     due: Instant,
-    parcel: Parcel,
+    lease: Lease,
 }
 
 impl RetryHeap {
-    pub(crate) fn push(&mut self, parcel: Parcel, due: Instant) {
-        self.heap.push(Reverse(Entry { due, parcel }));
+    pub(crate) fn push(&mut self, lease: Lease, due: Instant) {
+        self.heap.push(Reverse(Entry { due, lease }));
     }
 
     /// When the first is due.
@@ -41,23 +41,23 @@ impl RetryHeap {
     }
 
     /// The first one, due or not.
-    pub(crate) fn pop(&mut self) -> Option<Parcel> {
-        self.heap.pop().map(|Reverse(entry)| entry.parcel)
+    pub(crate) fn pop(&mut self) -> Option<Lease> {
+        self.heap.pop().map(|Reverse(entry)| entry.lease)
     }
 
-    /// Makes every parcel due at `now`, in the order of their age.
+    /// Makes every lease due at `now`, in the order of their age.
     pub(crate) fn make_due(&mut self, now: Instant) {
         let entries = std::mem::take(&mut self.heap);
-        for Reverse(Entry { due, parcel }) in entries {
-            self.push(parcel, due.min(now));
+        for Reverse(Entry { due, lease }) in entries {
+            self.push(lease, due.min(now));
         }
     }
 
     /// How many records wait in here.
     pub(crate) fn records(&self) -> usize {
-        let parcels = self.heap.iter();
-        parcels
-            .map(|Reverse(entry)| entry.parcel.batch().records.len())
+        let leases = self.heap.iter();
+        leases
+            .map(|Reverse(entry)| entry.lease.batch().records.len())
             .sum()
     }
 
@@ -65,7 +65,7 @@ impl RetryHeap {
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.heap
             .iter()
-            .map(|Reverse(entry)| entry.parcel.first())
+            .map(|Reverse(entry)| entry.lease.first())
             .min()
     }
 }
@@ -73,7 +73,7 @@ impl RetryHeap {
 // Ordered by due time, then by age: equal times keep the order in which records were offered.
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.due, self.parcel.first()).cmp(&(other.due, other.parcel.first()))
+        (self.due, self.lease.first()).cmp(&(other.due, other.lease.first()))
     }
 }
 impl PartialOrd for Entry {

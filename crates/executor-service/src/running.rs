@@ -52,11 +52,14 @@ impl Running {
     }
 
     /// The same for as long as the service is held.
-    pub(crate) fn enter_with(service: &Arc<Service>, command: &Command) -> Result<Held, Refused> {
+    pub(crate) fn enter_with(
+        service: &Arc<Service>,
+        command: &Command,
+    ) -> Result<InsideOwned, Refused> {
         let inside = service.running.enter_for(command)?;
         // It is counted out by what is returned instead.
         std::mem::forget(inside);
-        Ok(Held(Arc::clone(service)))
+        Ok(InsideOwned(Arc::clone(service)))
     }
 
     fn leave(&self) {
@@ -121,15 +124,15 @@ impl Drop for Inside<'_> {
 }
 
 /// One that runs, until this is dropped, and holds the service.
-pub(crate) struct Held(Arc<Service>);
+pub(crate) struct InsideOwned(Arc<Service>);
 
-impl Held {
+impl InsideOwned {
     pub(crate) const fn service(&self) -> &Arc<Service> {
         &self.0
     }
 }
 
-impl Drop for Held {
+impl Drop for InsideOwned {
     fn drop(&mut self) {
         self.0.running.leave();
     }

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::Builder;
-use crate::completions::{Completions, Ring};
+use crate::completions::{CompletionBuffer, Completions};
 use crate::drain::Request;
 use crate::error_handlers::{AppErrorHandlers, ErrorHandlers};
+use crate::health::{Health, HealthState, Measured};
 use crate::intake::Intake;
 use crate::lifecycle::ShutdownReport;
 use crate::registrar::Registrar;
@@ -26,7 +27,6 @@ use crate::registration::{JobBuilder, ListenerBuilder};
 use crate::running::Running;
 use crate::schedule::Scheduler;
 use crate::tasks::Tasks;
-use crate::vitals::{Health, Measured, Vitals};
 
 mod draining;
 
@@ -73,11 +73,11 @@ pub(crate) struct Service {
     pub(crate) error_handlers: Arc<ErrorHandlers>,
     pub(crate) scheduler: Scheduler,
     pub(crate) registrar: Arc<Registrar>,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) health: Arc<HealthState>,
     /// Whether what earlier processes left is being taken over.
     pub(crate) recovering: watch::Sender<bool>,
     /// `None` once the last record has come to its end.
-    pub(crate) ring: Mutex<Option<Ring>>,
+    pub(crate) completions: Mutex<Option<CompletionBuffer>>,
     pub(crate) tasks: Tasks,
     /// Has the drain end after the try in hand.
     pub(crate) time_is_up: CancellationToken,
@@ -95,11 +95,13 @@ pub(crate) struct Service {
 impl Service {
     /// Ends every subscription, once its subscriber has taken what is there.
     pub(crate) fn end_completions(&self) {
-        self.ring().take();
+        self.completions().take();
     }
 
-    fn ring(&self) -> MutexGuard<'_, Option<Ring>> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    fn completions(&self) -> MutexGuard<'_, Option<CompletionBuffer>> {
+        self.completions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -357,10 +359,10 @@ impl CommandExecutor {
     /// A subscriber that falls behind by more than `completions_max` events misses the oldest; the
     /// executor never waits for it.
     pub fn completions(&self) -> Completions {
-        match self.service.ring().as_ref() {
-            Some(ring) => ring.subscribe(),
+        match self.service.completions().as_ref() {
+            Some(completions) => completions.subscribe(),
             // Nothing is stored any more.
-            None => Ring::new(1).subscribe(),
+            None => CompletionBuffer::new(1).subscribe(),
         }
     }
 
@@ -369,7 +371,7 @@ impl CommandExecutor {
         let service = &self.service;
         let (waiting, queue_max) = service.intake.fill();
         let usage = service.intake.spooling().map(|spooling| spooling.usage());
-        service.vitals.health(Measured {
+        service.health.assess(Measured {
             waiting,
             queue_max,
             lost_lately: service.intake.lost_lately(service.clock.monotonic()),
@@ -382,7 +384,7 @@ impl CommandExecutor {
 
     /// How often a part of the executor failed and was started again.
     pub fn restarts(&self) -> u64 {
-        self.service.vitals.restarts()
+        self.service.health.restarts()
     }
 
     /// How many executions are running.

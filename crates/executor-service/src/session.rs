@@ -7,9 +7,9 @@ use executor_core::ports::{Session, Store, StoreError};
 use executor_core::{Clock, ErrorClass, SessionId};
 
 use crate::guarded::guarded;
+use crate::health::HealthState;
 use crate::intake::Intake;
 use crate::supervise::{Fault, Supervised};
-use crate::vitals::Vitals;
 
 /// How often an absent store is asked again while the service starts.
 const START_RETRY: Duration = Duration::from_millis(250);
@@ -57,17 +57,17 @@ async fn open_once(store: &dyn Store, session: &Arc<Session>) -> Result<(), Stor
 }
 
 /// Writes heartbeats. One that fails is followed by the next.
-pub(crate) struct Keeper {
+pub(crate) struct Heartbeat {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: Arc<Session>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) health: Arc<HealthState>,
     pub(crate) every: Duration,
 }
 
-impl Supervised for Keeper {
-    const NAME: &'static str = "keeper";
+impl Supervised for Heartbeat {
+    const NAME: &'static str = "heartbeat";
 
     async fn run(&mut self) -> Result<(), Fault> {
         loop {
@@ -77,7 +77,7 @@ impl Supervised for Keeper {
     }
 }
 
-impl Keeper {
+impl Heartbeat {
     async fn beat(&self) {
         let (at, ledger) = (self.clock.now().wall, self.intake.ledger());
         if let Some(spooling) = self.intake.spooling() {
@@ -87,8 +87,8 @@ impl Keeper {
             self.store.heartbeat(self.session.id, at, ledger)
         });
         match beat.await {
-            Ok(()) => self.vitals.heartbeat_written(),
-            Err(error) => self.vitals.store_failed(at, &error),
+            Ok(()) => self.health.heartbeat_written(),
+            Err(error) => self.health.store_failed(at, &error),
         }
     }
 }

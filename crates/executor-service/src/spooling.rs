@@ -15,7 +15,7 @@ use record_spool::{
 };
 use tokio::sync::oneshot;
 
-use crate::codec::{self, sheet::Sheet};
+use crate::codec::{self, encoder::Encoder};
 use crate::reckoning::{Counts, Noted};
 
 /// What a frame is.
@@ -36,16 +36,16 @@ const READ_BYTES: usize = 4 << 20;
 
 thread_local! {
     /// So that no execution allocates for its payloads.
-    static SHEET: RefCell<Sheet> = const { RefCell::new(Sheet::new()) };
+    static SHEET: RefCell<Encoder> = const { RefCell::new(Encoder::new()) };
 }
 
-/// Does something with this thread's sheet. A thread that is being torn down has none left, nor one whose
-/// sheet is in use.
-pub(crate) fn with_sheet<T>(mut work: impl FnMut(&mut Sheet) -> T) -> T {
-    let done = SHEET.try_with(|sheet| Some(work(&mut *sheet.try_borrow_mut().ok()?)));
+/// Does something with this thread's encoder. A thread that is being torn down has none left, nor one whose
+/// encoder is in use.
+pub(crate) fn with_encoder<T>(mut work: impl FnMut(&mut Encoder) -> T) -> T {
+    let done = SHEET.try_with(|encoder| Some(work(&mut *encoder.try_borrow_mut().ok()?)));
     match done {
         Ok(Some(done)) => done,
-        Ok(None) | Err(_) => work(&mut Sheet::new()),
+        Ok(None) | Err(_) => work(&mut Encoder::new()),
     }
 }
 
@@ -121,7 +121,7 @@ impl Spooling {
 
     /// Keeps a start. What finds no room is worth nothing: the record is what counts.
     pub(crate) fn begin(&self, start: &ExecutionStart<'_>) -> Ticket {
-        let pinned = with_sheet(|sheet| self.spool.pin(kind::START, sheet.start(start)));
+        let pinned = with_encoder(|encoder| self.spool.pin(kind::START, encoder.start(start)));
         pinned.map_or(Ticket::NONE, |pin| Ticket(pin.into_words()))
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::error_handlers::AppErrorHandlers;
-use crate::running::{Held, Running};
+use crate::running::{InsideOwned, Running};
 use crate::service::{CommandExecutor, Service};
 
 /// A command that was submitted. Awaiting it waits for its result; dropping it neither ends nor hides it.
@@ -104,7 +104,7 @@ struct Work {
     cancel: CancellationToken,
     tell: oneshot::Sender<ExecutionResult>,
     room: OwnedSemaphorePermit,
-    inside: Held,
+    inside: InsideOwned,
 }
 
 impl Work {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use executor_core::Clock;
 use tokio::time::{Instant, sleep};
 
-use crate::vitals::Vitals;
+use crate::health::HealthState;
 
 /// So many failures are followed by another start.
 const RESTARTS_MAX: u32 = 3;
@@ -95,7 +95,7 @@ impl State {
 /// Runs a service until it ends in order or has failed too often.
 pub(crate) async fn supervise<S: Supervised>(
     mut service: S,
-    vitals: Arc<Vitals>,
+    health: Arc<HealthState>,
     clock: Arc<dyn Clock>,
 ) {
     let mut state = State::first(clock.monotonic());
@@ -114,7 +114,7 @@ pub(crate) async fn supervise<S: Supervised>(
         };
         state = state.next(happened, clock.monotonic());
         if let Some(fault) = fault {
-            vitals.service_failed(S::NAME, &fault.0, state == State::Exhausted);
+            health.service_failed(S::NAME, &fault.0, state == State::Exhausted);
             // Whoever listens to the log may be what failed.
             let _ = catch_unwind(AssertUnwindSafe(|| say(S::NAME, &fault, state)));
         }
@@ -211,11 +211,11 @@ mod tests {
                 Ok(())
             }
         }
-        let (runs, vitals) = (Arc::new(AtomicU32::new(0)), Arc::<Vitals>::default());
+        let (runs, health) = (Arc::new(AtomicU32::new(0)), Arc::<HealthState>::default());
         let service = Works(Arc::clone(&runs));
-        supervise(service, Arc::clone(&vitals), Arc::new(SystemClock)).await;
-        assert_eq!((runs.load(Ordering::Relaxed), vitals.restarts()), (1, 0));
-        assert_eq!(vitals.failed(), None);
+        supervise(service, Arc::clone(&health), Arc::new(SystemClock)).await;
+        assert_eq!((runs.load(Ordering::Relaxed), health.restarts()), (1, 0));
+        assert_eq!(health.failed(), None);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! The way out: the drain takes records in parcels, from memory or from the spool.
+//! The way out: the drain takes records in leases, from memory or from the spool.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use executor_core::DropReason;
 use executor_core::ports::{Batch, Session};
 
 use crate::intake::Intake;
-use crate::parcel::{Held, Load, Parcel};
+use crate::lease::{Lease, LeaseState, LeasedBatch};
 use crate::queue::{Slots, Taken};
 use crate::spooling::Spooling;
 
 impl Intake {
     /// Takes a batch of records, the oldest ones.
-    pub(crate) fn take(self: &Arc<Self>, session: &Arc<Session>) -> Parcel {
+    pub(crate) fn take(self: &Arc<Self>, session: &Arc<Session>) -> Lease {
         let first = self.oldest_queued();
         let taken = match self.spooling() {
             Some(spooling) => self.take_from_spool(spooling, self.limits.batch_max),
@@ -20,15 +20,15 @@ impl Intake {
         };
         let session = Arc::clone(session);
         let records = taken.records;
-        let load = Load {
+        let leased = LeasedBatch {
             batch: Arc::new(Batch { session, records }),
             first,
             slots: taken.slots,
-            held: Held::InHand,
+            state: LeaseState::InHand,
             failures: 0,
             refusals: 0,
         };
-        Parcel::new(Arc::clone(self), load)
+        Lease::new(Arc::clone(self), leased)
     }
 
     fn take_from_memory(&self) -> Taken {
@@ -62,7 +62,7 @@ impl Intake {
         if let Some(now) = now {
             state.lose(DropReason::Damaged, None, lost as u64, now);
         }
-        let wake = state.wants_watchman();
+        let wake = state.wants_reporter();
         self.note(&state);
         drop(state);
         self.wake(wake);
@@ -70,11 +70,11 @@ impl Intake {
     }
 
     /// Takes what a drain that died had in its hands.
-    pub(crate) fn take_returned(self: &Arc<Self>) -> Vec<Parcel> {
+    pub(crate) fn take_returned(self: &Arc<Self>) -> Vec<Lease> {
         let returned = std::mem::take(&mut self.state().returned);
-        let parcels = returned.into_iter();
-        parcels
-            .map(|load| Parcel::new(Arc::clone(self), load))
+        let leases = returned.into_iter();
+        leases
+            .map(|leased| Lease::new(Arc::clone(self), leased))
             .collect()
     }
 }

@@ -6,8 +6,8 @@ use executor_core::Clock;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::health::HealthState;
 use crate::supervise::{Supervised, supervise};
-use crate::vitals::Vitals;
 
 /// The drain, which has something to finish, and the others, which have not.
 pub(crate) struct Tasks {
@@ -20,7 +20,7 @@ pub(crate) struct Tasks {
 
 /// Starts services under supervision.
 pub(crate) struct Starter {
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) health: Arc<HealthState>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -69,8 +69,8 @@ impl Drop for Tasks {
 
 impl Starter {
     fn start(&self, tracker: &TaskTracker, service: impl Supervised) -> AbortHandle {
-        let (vitals, clock) = (Arc::clone(&self.vitals), Arc::clone(&self.clock));
-        let running = tracker.spawn(supervise(service, vitals, clock));
+        let (health, clock) = (Arc::clone(&self.health), Arc::clone(&self.clock));
+        let running = tracker.spawn(supervise(service, health, clock));
         running.abort_handle()
     }
 }

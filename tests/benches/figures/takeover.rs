@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use command_executor::{CommandExecutor, Config, Event, ListenerHandle, Told, inspect};
+use command_executor::{CommandExecutor, CompletionEvent, Config, Event, ListenerHandle, inspect};
 use executor_testkit::TempDatabase;
 use rusqlite::Connection;
 use tokio::runtime::Runtime;
@@ -139,7 +139,7 @@ async fn waits(executor: CommandExecutor) -> Figures {
     let (mut completions, mut waits) = (executor.completions(), Figures::default());
     drop(executor);
     while let Some(told) = completions.next().await {
-        let Told::Completed(completion) = told else {
+        let CompletionEvent::Completed(completion) = told else {
             panic!("this listens too slowly");
         };
         let id = completion.execution_id.0;

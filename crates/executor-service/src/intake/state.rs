@@ -7,8 +7,8 @@ use executor_core::{Clock, DropReason, ExecutionRecord, Subject};
 use tokio::time::Instant;
 
 use super::{Limits, State, Wake};
+use crate::lease::{LeaseState, LeasedBatch};
 use crate::losses::entity_of;
-use crate::parcel::{Held, Load};
 use crate::queue::Queue;
 
 /// How often it is said that the queue is crowded.
@@ -27,7 +27,7 @@ impl State {
         let batches =
             std::iter::from_fn(|| Some(self.queue.take()).filter(|batch| !batch.is_empty()));
         let queued: Vec<_> = batches.collect();
-        let known = returned.iter().flat_map(Load::records);
+        let known = returned.iter().flat_map(LeasedBatch::records);
         let mut named = 0;
         for record in known.chain(queued.iter().flatten()) {
             self.lose(DropReason::Shutdown, Some(&record.subject), 1, now);
@@ -44,13 +44,13 @@ impl State {
     }
 
     /// `false` once everything was given up: there is nothing left to count.
-    pub(super) fn release(&mut self, load: &Load) -> bool {
+    pub(super) fn release(&mut self, leased: &LeasedBatch) -> bool {
         if self.closed {
             return false;
         }
-        match load.held {
-            Held::InHand => self.in_hand -= load.len(),
-            Held::Deferred => self.deferred -= load.len(),
+        match leased.state {
+            LeaseState::InHand => self.in_hand -= leased.len(),
+            LeaseState::Deferred => self.deferred -= leased.len(),
         }
         true
     }
@@ -80,24 +80,29 @@ impl State {
         }
     }
 
-    /// Wakes the watchman once until it comes.
-    pub(crate) fn wants_watchman(&mut self) -> Wake {
+    /// Wakes the loss reporter once until it comes.
+    pub(crate) fn wants_reporter(&mut self) -> Wake {
         let news = &self.news;
         let is_news = news.lost
             || news.crowded.is_some()
             || news.overflow_began
             || news.overflow_ended.is_some();
-        let watchman = is_news && !self.alarmed;
-        self.alarmed |= watchman;
+        let loss_reporter = is_news && !self.alarmed;
+        self.alarmed |= loss_reporter;
         Wake {
-            watchman,
+            loss_reporter,
             ..Wake::default()
         }
     }
 
     /// A record was taken in. The clock is read only where it is the only one.
     #[inline]
-    pub(crate) fn accepted(&mut self, watchman: Wake, limits: &Limits, clock: &dyn Clock) -> Wake {
+    pub(crate) fn accepted(
+        &mut self,
+        loss_reporter: Wake,
+        limits: &Limits,
+        clock: &dyn Clock,
+    ) -> Wake {
         self.accepted += 1;
         let queued = self.queue.len();
         if self.waits_since.is_none() {
@@ -105,7 +110,7 @@ impl State {
         }
         Wake {
             drain: queued == 1 || queued == limits.ripe_at,
-            ..watchman
+            ..loss_reporter
         }
     }
 
@@ -121,7 +126,7 @@ impl State {
             batches.push(record);
         }
         let wake = if is_news {
-            self.wants_watchman()
+            self.wants_reporter()
         } else {
             Wake::default()
         };

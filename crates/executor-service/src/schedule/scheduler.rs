@@ -86,8 +86,8 @@ impl Scheduler {
                 service: Arc::downgrade(service),
                 tasks: self.tasks.clone(),
             };
-            let (vitals, clock) = (Arc::clone(&service.vitals), Arc::clone(&service.clock));
-            let waiting = supervise(waiting, vitals, clock);
+            let (health, clock) = (Arc::clone(&service.health), Arc::clone(&service.clock));
+            let waiting = supervise(waiting, health, clock);
             self.tasks.spawn_on(waiting, &self.runtime);
         }
         self.shared.bell.notify_one();

@@ -8,7 +8,7 @@ use executor_core::{
     DropReason, Event, HandlerError, InvokeHandler, Listener, ListenerKey, ListenerRegistration,
     SourceTier, Status,
 };
-use executor_service::{Completion, Completions, Config, Told};
+use executor_service::{Completion, CompletionEvent, Completions, Config};
 use executor_testkit::Fault;
 use tokio::time::sleep;
 
@@ -19,8 +19,8 @@ async fn all(mut completions: Completions) -> (Vec<Arc<Completion>>, u64) {
     let (mut completed, mut missed) = (Vec::new(), 0);
     while let Some(told) = completions.next().await {
         match told {
-            Told::Completed(completion) => completed.push(completion),
-            Told::Missed(count) => missed += count,
+            CompletionEvent::Completed(completion) => completed.push(completion),
+            CompletionEvent::Lagged(count) => missed += count,
         }
     }
     (completed, missed)
@@ -123,7 +123,7 @@ async fn c10_what_a_completion_triggers_causes_no_further_one() {
     let mut completions = fixture.executor.completions();
     let listener = fixture.noop().await;
     fixture.run(&listener).await;
-    let Some(Told::Completed(first)) = completions.next().await else {
+    let Some(CompletionEvent::Completed(first)) = completions.next().await else {
         panic!("nothing was told");
     };
     let event = first.event("execution.completed");
@@ -143,7 +143,7 @@ async fn c10_the_instance_and_a_leaked_thread_are_told_of() {
     let fixture = Fixture::new().await;
     let mut completions = fixture.executor.completions();
     let release = fixture.leak(fixture.builder("blocks").instance(3)).await;
-    let Some(Told::Completed(completion)) = completions.next().await else {
+    let Some(CompletionEvent::Completed(completion)) = completions.next().await else {
         panic!("nothing was told");
     };
     assert_eq!((completion.instance(), completion.thread_leaked), (3, true));

@@ -1,4 +1,4 @@
-//! Records in the hands of the drain, as a linear thing: a parcel can only be turned into one of its
+//! Records in the hands of the drain, as a linear thing: a lease can only be turned into one of its
 //! ends (settled, given up) or back into one that waits. One that is merely dropped, because the task
 //! that held it died, returns to the intake. So no path leads out of the ledger.
 
@@ -9,9 +9,9 @@ use executor_core::{Batch, DropReason, ExecutionRecord, Fate};
 use crate::intake::Intake;
 use crate::queue::Slots;
 
-/// Under which count a parcel stands.
+/// Under which count a lease stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Held {
+pub(crate) enum LeaseState {
     /// Taken from the queue: counts against the queue's bound.
     InHand,
     /// Waits for another try, or is tried again: has a bound of its own.
@@ -20,85 +20,85 @@ pub(crate) enum Held {
 
 /// Records that were taken from the intake and have not come to an end.
 #[must_use = "its records are owed an end"]
-pub(crate) struct Parcel {
+pub(crate) struct Lease {
     /// `None` once it has come to an end.
-    load: Option<Load>,
+    leased: Option<LeasedBatch>,
     intake: Arc<Intake>,
 }
 
-/// What a parcel holds.
-pub(crate) struct Load {
+/// What a lease holds.
+pub(crate) struct LeasedBatch {
     pub(crate) batch: Arc<Batch>,
     /// The number of its first record.
     pub(crate) first: u64,
     /// Where the records lie in the queue until they are settled.
     pub(crate) slots: Slots,
-    pub(crate) held: Held,
+    pub(crate) state: LeaseState,
     /// How many tries have failed.
     pub(crate) failures: u32,
     /// How many of its retries the store itself refused.
     pub(crate) refusals: u32,
 }
 
-impl Parcel {
-    pub(crate) fn new(intake: Arc<Intake>, load: Load) -> Self {
+impl Lease {
+    pub(crate) fn new(intake: Arc<Intake>, leased: LeasedBatch) -> Self {
         Self {
-            load: Some(load),
+            leased: Some(leased),
             intake,
         }
     }
 
-    pub(crate) fn load(&self) -> &Load {
-        self.load.as_ref().expect("there until its end")
+    pub(crate) fn leased(&self) -> &LeasedBatch {
+        self.leased.as_ref().expect("there until its end")
     }
 
     pub(crate) fn batch(&self) -> &Arc<Batch> {
-        &self.load().batch
+        &self.leased().batch
     }
 
     /// The number of its first record.
     pub(crate) fn first(&self) -> u64 {
-        self.load().first
+        self.leased().first
     }
 
     /// Counts a failed try, and whether the store itself refused a retry.
     pub(crate) fn failed(&mut self, answered: bool) {
-        if let Some(load) = &mut self.load {
-            load.refusals += u32::from(answered && load.failures > 0);
-            load.failures += 1;
+        if let Some(leased) = &mut self.leased {
+            leased.refusals += u32::from(answered && leased.failures > 0);
+            leased.failures += 1;
         }
     }
 
     /// Has it wait for another try. `false` if more than `max` records would wait then; it stays as
     /// it is.
     pub(crate) fn defer(&mut self, max: usize) -> bool {
-        let Some(load) = &mut self.load else {
+        let Some(leased) = &mut self.leased else {
             return false;
         };
-        let deferred =
-            load.held == Held::Deferred || self.intake.defer(load.batch.records.len(), max);
+        let deferred = leased.state == LeaseState::Deferred
+            || self.intake.defer(leased.batch.records.len(), max);
         if deferred {
-            load.held = Held::Deferred;
+            leased.state = LeaseState::Deferred;
         }
         deferred
     }
 
     /// Its end: a fate for each record.
     pub(crate) fn settle(mut self, fates: &[Fate]) {
-        if let Some(load) = self.load.take() {
-            self.intake.settle(&load, fates);
+        if let Some(leased) = self.leased.take() {
+            self.intake.settle(&leased, fates);
         }
     }
 
     /// Its end: none of it will be stored.
     pub(crate) fn give_up(mut self, reason: DropReason) {
-        if let Some(load) = self.load.take() {
-            self.intake.give_up(&load, reason);
+        if let Some(leased) = self.leased.take() {
+            self.intake.give_up(&leased, reason);
         }
     }
 }
 
-impl Load {
+impl LeasedBatch {
     pub(crate) fn len(&self) -> usize {
         self.batch.records.len()
     }
@@ -108,10 +108,10 @@ impl Load {
     }
 }
 
-impl Drop for Parcel {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(load) = self.load.take() {
-            self.intake.take_back(load);
+        if let Some(leased) = self.leased.take() {
+            self.intake.take_back(leased);
         }
     }
 }

@@ -16,14 +16,14 @@ const RECORD_HEAD: usize = 45;
 /// Where they are put together, used again and again. Subject and trigger stand in both, behind heads of
 /// different lengths: a record that follows its own start puts its head in front of what is there.
 #[derive(Debug)]
-pub(crate) struct Sheet {
+pub(crate) struct Encoder {
     /// Room for the longer head, then subject and trigger, then what only a record has.
     bytes: Vec<u8>,
     /// Whose subject and trigger these are, its row if it is known, and where they end.
     common: Option<(ExecutionId, i64, usize)>,
 }
 
-impl Sheet {
+impl Encoder {
     pub(crate) const fn new() -> Self {
         Self {
             bytes: Vec::new(),

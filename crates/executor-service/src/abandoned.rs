@@ -22,7 +22,7 @@ const READ_BYTES: usize = 4 << 20;
 /// A clock may have been set back so far since a sign of life.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(86_400);
 
-pub(crate) struct Left {
+pub(crate) struct AbandonedSession {
     leftover: Leftover,
     page_path: PathBuf,
     page: Option<Page>,
@@ -54,7 +54,7 @@ pub(crate) struct Piece {
     pub(crate) positions: Vec<Position>,
 }
 
-impl Left {
+impl AbandonedSession {
     /// Takes a directory over; `None` if its process is alive, or if it never came to its first record.
     pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Option<Self>, SpoolError> {
         let Some(leftover) = Leftover::open(dir)? else {

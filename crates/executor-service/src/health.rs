@@ -159,7 +159,7 @@ fn shown(at: Timestamp) -> jiff::Timestamp {
 
 /// What the parts report.
 #[derive(Default)]
-pub(crate) struct Vitals(Mutex<Facts>);
+pub(crate) struct HealthState(Mutex<Facts>);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
@@ -198,7 +198,7 @@ pub(crate) struct Measured {
     pub(crate) sync_error: Option<String>,
 }
 
-impl Vitals {
+impl HealthState {
     fn facts(&self) -> MutexGuard<'_, Facts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -270,7 +270,7 @@ impl Vitals {
         self.facts().restarts
     }
 
-    pub(crate) fn health(&self, measured: Measured) -> Health {
+    pub(crate) fn assess(&self, measured: Measured) -> Health {
         judge(self.facts().clone(), measured)
     }
 }
@@ -338,11 +338,11 @@ mod tests {
 
     #[test]
     fn each_fact_has_its_reason_and_a_given_up_service_outweighs_them_all() {
-        let vitals = Vitals::default();
-        assert_eq!(vitals.health(FINE), Health::Healthy);
+        let health = HealthState::default();
+        assert_eq!(health.assess(FINE), Health::Healthy);
         let at = |micros| Timestamp::from_micros(micros);
-        vitals.store_failed(at(7), &StoreError::unreachable("x", "locked"));
-        vitals.store_failed(at(9), &StoreError::unreachable("x", "full"));
+        health.store_failed(at(7), &StoreError::unreachable("x", "locked"));
+        health.store_failed(at(9), &StoreError::unreachable("x", "full"));
         let measured = Measured {
             waiting: 750,
             lost_lately: 2,
@@ -351,7 +351,7 @@ mod tests {
             sync_error: Some("cannot sync".into()),
             ..FINE
         };
-        let Health::Degraded(reasons) = vitals.health(measured.clone()) else {
+        let Health::Degraded(reasons) = health.assess(measured.clone()) else {
             panic!("not degraded");
         };
         let (since, error) = (at(7), "full".to_owned());
@@ -366,11 +366,11 @@ mod tests {
             }
         );
         assert_eq!(reasons.len(), 6, "{reasons:?}");
-        vitals.store_answered();
-        assert_eq!(vitals.health(FINE), Health::Healthy);
-        vitals.service_failed("drain", "panicked", false);
-        assert_eq!(vitals.health(FINE), Health::Healthy);
-        vitals.service_failed("drain", "panicked", true);
-        assert_eq!(vitals.health(measured).as_str(), "failed");
+        health.store_answered();
+        assert_eq!(health.assess(FINE), Health::Healthy);
+        health.service_failed("drain", "panicked", false);
+        assert_eq!(health.assess(FINE), Health::Healthy);
+        health.service_failed("drain", "panicked", true);
+        assert_eq!(health.assess(measured).as_str(), "failed");
     }
 }

@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_secs(1);
 /// How long a store that does not take the gaps is left alone.
 const RETRY: Duration = Duration::from_secs(5);
 
-pub(crate) struct Watchman {
+pub(crate) struct LossReporter {
     pub(crate) intake: Arc<Intake>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: SessionId,
@@ -28,8 +28,8 @@ pub(crate) struct Watchman {
     looked_at: Option<Instant>,
 }
 
-impl Supervised for Watchman {
-    const NAME: &'static str = "watchman";
+impl Supervised for LossReporter {
+    const NAME: &'static str = "loss_reporter";
 
     async fn run(&mut self) -> Result<(), Fault> {
         loop {
@@ -45,7 +45,7 @@ impl Supervised for Watchman {
     }
 }
 
-impl Watchman {
+impl LossReporter {
     pub(crate) fn new(
         intake: Arc<Intake>,
         store: Arc<dyn Store>,
