@@ -9,7 +9,7 @@ use std::time::Duration;
 use executor_core::ports::{Fate, Gap, Session, SessionEnd};
 use executor_core::time::Moment;
 use executor_core::{DropReason, ExecutionId, ExecutionRecord, Ledger, Status, Timestamp};
-use record_spool::{Blank, Frame, Leftover, Page, Position, SpoolError};
+use record_spool::{Abandoned, Blank, Counters, Frame, Position, SpoolError};
 
 use crate::codec::{self, Start};
 use crate::losses::Losses;
@@ -23,9 +23,9 @@ const READ_BYTES: usize = 4 << 20;
 const CLOCKS_DIFFER: Duration = Duration::from_secs(86_400);
 
 pub(crate) struct AbandonedSession {
-    leftover: Leftover,
+    abandoned: Abandoned,
     page_path: PathBuf,
-    page: Option<Page>,
+    page: Option<Counters>,
     session: Arc<Session>,
     noted: Noted,
     /// Counters were damaged when it was opened.
@@ -57,11 +57,11 @@ pub(crate) struct Piece {
 impl AbandonedSession {
     /// Takes a directory over; `None` if its process is alive, or if it never came to its first record.
     pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Option<Self>, SpoolError> {
-        let Some(leftover) = Leftover::open(dir)? else {
+        let Some(abandoned) = Abandoned::open(dir)? else {
             return Ok(None);
         };
         let page_path = page_of(dir);
-        let noted = Page::read(&page_path)?;
+        let noted = Counters::read(&page_path)?;
         let noted = noted.and_then(|(note, counters)| {
             let session = codec::read_session(&note).ok()?;
             Some((session, counters))
@@ -71,8 +71,8 @@ impl AbandonedSession {
             None => (unknown_session(dir), Noted::default()),
         };
         Ok(Some(Self {
-            leftover,
-            page: Page::open(&page_path)?,
+            abandoned,
+            page: Counters::open(&page_path)?,
             page_path,
             session: Arc::new(session),
             ledger: noted.ledger(),
@@ -119,7 +119,7 @@ impl AbandonedSession {
     pub(crate) fn next(&mut self, max: usize) -> Result<Piece, SpoolError> {
         let mut piece = Piece::default();
         while !self.is_at_end && piece.records.is_empty() {
-            let frames = self.leftover.read(max, READ_BYTES)?;
+            let frames = self.abandoned.read(max, READ_BYTES)?;
             self.is_at_end = frames.is_empty();
             for frame in frames {
                 self.sort_in(&frame, &mut piece)?;
@@ -165,7 +165,7 @@ impl AbandonedSession {
             }),
             Err(error) => {
                 tracing::error!(%error, "REGRESSION: something spooled cannot be read");
-                self.leftover.settle(&[position])
+                self.abandoned.settle(&[position])
             }
         }
     }
@@ -187,7 +187,7 @@ impl AbandonedSession {
 
     /// These have come to their ends. Marked in their files: the next process does not see them.
     pub(crate) fn settle(&mut self, positions: &[Position]) -> Result<(), SpoolError> {
-        self.leftover.settle(positions)
+        self.abandoned.settle(positions)
     }
 
     /// Counts a piece's ends in the session's ledger, and notes them before any of them is marked: see
@@ -227,8 +227,8 @@ impl AbandonedSession {
     /// How the session's ledger comes out, now that everything was read.
     pub(crate) fn reckon(&self) -> Reckoned {
         let segments = Segments {
-            appended: self.leftover.records_appended(),
-            damaged: self.leftover.damage().frames,
+            appended: self.abandoned.records_appended(),
+            damaged: self.abandoned.damage().frames,
         };
         reckon(&self.noted, segments, self.ledger)
     }
@@ -279,15 +279,15 @@ impl AbandonedSession {
     pub(crate) fn finish(mut self) -> Result<(), SpoolError> {
         let ends = self.end.take().map(|(position, _)| position);
         let rest: Vec<Position> = self.to_settle.drain(..).chain(ends).collect();
-        self.leftover.settle(&rest)?;
-        let damage = self.leftover.damage();
+        self.abandoned.settle(&rest)?;
+        let damage = self.abandoned.damage();
         // More is missing than what is damaged to be seen: then it stood where nothing stands any more.
         let blank = if self.reckon().damaged > damage.frames {
             Blank::Damaged
         } else {
             Blank::Unused
         };
-        let finished = self.leftover.finish(blank)?;
+        let finished = self.abandoned.finish(blank)?;
         for path in &finished.moved_aside {
             let (frames, path) = (damage.frames, path.display());
             tracing::error!(frames, %path, "a damaged file of the spool was moved aside");

@@ -1,6 +1,6 @@
 //! Telling whoever asked that an execution was stored: one event per stored record of the app tier.
 //!
-//! Subscribers share a ring of bounded length. Publishing writes into it and waits for nobody; a
+//! Subscribers share a buffer of bounded length. Publishing writes into it and waits for nobody; a
 //! subscriber that is too slow finds its oldest events overwritten, and is told how many.
 
 use std::sync::Arc;
@@ -134,7 +134,7 @@ pub(crate) struct Publisher {
     nameless: RateLimiter<()>,
 }
 
-/// Holds the ring open; dropped at the end of the shutdown, after the last record was settled.
+/// Holds the buffer open; dropped at the end of the shutdown, after the last record was settled.
 pub(crate) struct CompletionBuffer(broadcast::Sender<Arc<Completion>>);
 
 impl CompletionBuffer {

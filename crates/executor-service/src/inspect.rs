@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use executor_core::ports::{Session, SessionEnd, Store};
 use executor_core::{Clock, ExecutionRecord, Ledger, SystemClock};
-use record_spool::{Page, SpoolError};
+use record_spool::{Counters, SpoolError};
 use tokio::sync::watch;
 
 use crate::codec;
@@ -68,7 +68,7 @@ pub fn content(kind_of_frame: u8, payload: &[u8]) -> Content {
 ///
 /// The page is there and cannot be read.
 pub fn owner(dir: &Path) -> Result<Option<(Session, Ledger)>, SpoolError> {
-    let page = Page::read(&page_of(dir))?;
+    let page = Counters::read(&page_of(dir))?;
     Ok(page.and_then(|(note, counters)| {
         let session = codec::read_session(&note).ok()?;
         Some((session, noted_of(&counters).ledger()))
@@ -144,7 +144,7 @@ pub fn missing(dir: &Path) -> Result<Option<u64>, SpoolError> {
 }
 
 fn noted(dir: &Path) -> Result<Option<Noted>, SpoolError> {
-    let page = Page::read(&page_of(dir))?;
+    let page = Counters::read(&page_of(dir))?;
     Ok(page.map(|(_, counters)| noted_of(&counters)))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use executor_core::ports::{Batch, Fate, Store, StoreError, StoreFuture};
 use executor_core::{Clock, DropReason, ErrorClass};
-use record_spool::{Page, SpoolError, is_spool};
+use record_spool::{Counters, SpoolError, is_spool};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -106,7 +106,7 @@ fn is_named_as_session(name: &OsStr) -> bool {
 /// Whether something in a directory, or the page beside it, bears our mark. What does not is somebody else's.
 pub(crate) fn is_ours(dir: &Path) -> bool {
     let is_directory = std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
-    let has_page = || matches!(Page::read(&page_of(dir)), Ok(Some(_)));
+    let has_page = || matches!(Counters::read(&page_of(dir)), Ok(Some(_)));
     is_directory && (is_spool(dir) || has_page())
 }
 
@@ -324,7 +324,7 @@ fn orphaned_pages(root: &Path) -> impl Iterator<Item = (PathBuf, Noted)> {
         if !is_named || page_of(&dir) != entry.path() || dir.exists() {
             return None;
         }
-        let (_, counters) = Page::read(&page_of(&dir)).ok()??;
+        let (_, counters) = Counters::read(&page_of(&dir)).ok()??;
         Some((dir, noted_of(&counters)))
     })
 }

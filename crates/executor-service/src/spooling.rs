@@ -11,7 +11,8 @@ use executor_core::ports::{ExecutionStart, Session, SessionEnd, Ticket};
 use executor_core::time::HeldTime;
 use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 use record_spool::{
-    Closed, NotSynced, Page, Pin, Position, SYNC_EVERY_MAX, Spool, SpoolError, SpoolOptions, Usage,
+    Closed, Counters, NotSynced, Pin, Position, SYNC_EVERY_MAX, Spool, SpoolError, SpoolOptions,
+    Usage,
 };
 use tokio::sync::oneshot;
 
@@ -64,7 +65,7 @@ pub(crate) fn page_of(dir: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Spooling {
     spool: Spool,
-    page: Page,
+    page: Counters,
     page_path: PathBuf,
     /// The root is this program's own, beside the store.
     is_beside: bool,
@@ -100,7 +101,7 @@ impl Spooling {
             created => created?,
         };
         let note = codec::write_session(session);
-        let page = Page::create_with(&page_path, &note, file_mode)?;
+        let page = Counters::create_with(&page_path, &note, file_mode)?;
         page.set(DURABILITY, durability as u64 + 1);
         let pinned = spool.pin(kind::SESSION, &[]).ok();
         Ok(Self {
@@ -289,7 +290,7 @@ const fn level_of(durability: Durability) -> record_spool::Durability {
 
 /// Puts the counts of a ledger on a page, and how many losses of each reason the store knows of. The ends first: a
 /// process that dies in between has not counted what no end was counted of.
-pub(crate) fn note_on(page: &Page, ledger: &Ledger, told: Counts) {
+pub(crate) fn note_on(page: &Counters, ledger: &Ledger, told: Counts) {
     page.set(STORED, ledger.stored);
     page.set(FILTERED, ledger.filtered);
     let counts = ledger.dropped.into_iter().chain(told);

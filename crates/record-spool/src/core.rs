@@ -1,4 +1,4 @@
-//! What the threads of a spool share: the ring under its lock, the reader's place, and the ways in
+//! What the threads of a spool share: the segments under their lock, the reader's place, and the ways in
 //! and out. It starts no thread, so tests can take every step themselves.
 
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use crate::frame::{HEADER_BYTES, PayloadSum, frame_bytes};
 use crate::fs::Fs;
 use crate::options::{Full, SpoolError, SpoolOptions};
 use crate::position::{Frame, Position, Usage};
-use crate::ring::{Ring, Role};
 use crate::segment::Segment;
+use crate::segments::{Role, Segments};
 use crate::sync::Synced;
 
 /// How many frames are settled before others may have the lock.
@@ -21,11 +21,11 @@ pub(crate) struct Core {
     pub(crate) dir: PathBuf,
     pub(crate) max_payload: usize,
     pub(crate) is_power: bool,
-    ring: Mutex<Ring>,
-    /// Taken before the ring's lock where both are.
+    segments: Mutex<Segments>,
+    /// Taken before the segments' lock where both are.
     reader: Mutex<Cursor>,
     pub(crate) synced: Synced,
-    /// Tells the keeper that there is work.
+    /// Tells the maintenance thread that there is work.
     pub(crate) wake: Condvar,
 }
 
@@ -54,8 +54,8 @@ impl Core {
         first_number: u64,
     ) -> Result<Self, SpoolError> {
         let (max_payload, is_power) = (options.max_payload(), options.is_power());
-        let mut ring = Ring::new(Arc::clone(&fs), dir.into(), options, first_number);
-        if let Err(full) = ring.make_room(0, Role::Appender) {
+        let mut segments = Segments::new(Arc::clone(&fs), dir.into(), options, first_number);
+        if let Err(full) = segments.make_room(0, Role::Appender) {
             let kind = match full {
                 Full::Disk(kind) => kind,
                 Full::Limit | Full::TooLong { .. } | Full::Closed => std::io::ErrorKind::Other,
@@ -67,7 +67,7 @@ impl Core {
             dir: dir.into(),
             max_payload,
             is_power,
-            ring: Mutex::new(ring),
+            segments: Mutex::new(segments),
             reader: Mutex::new(Cursor {
                 segment: first_number,
                 offset: HEADER_BYTES,
@@ -78,9 +78,9 @@ impl Core {
         })
     }
 
-    pub(crate) fn ring(&self) -> MutexGuard<'_, Ring> {
+    pub(crate) fn segments(&self) -> MutexGuard<'_, Segments> {
         // Whatever panicked under this lock, each count is changed after what it counts.
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn append(&self, kind: u8, pinned: bool, payload: &[u8]) -> Result<Position, Full> {
@@ -94,7 +94,7 @@ impl Core {
         kind: u8,
         payload: &[u8],
     ) -> Result<Position, Full> {
-        self.append_and(kind, false, payload, |ring| ring.release(pinned))
+        self.append_and(kind, false, payload, |segments| segments.release(pinned))
     }
 
     fn append_and(
@@ -102,7 +102,7 @@ impl Core {
         kind: u8,
         pinned: bool,
         payload: &[u8],
-        then: impl FnOnce(&mut Ring),
+        then: impl FnOnce(&mut Segments),
     ) -> Result<Position, Full> {
         if payload.len() > self.max_payload {
             return Err(Full::TooLong {
@@ -111,23 +111,24 @@ impl Core {
         }
         // Most of the work, and nobody waits for it.
         let sum = PayloadSum::of(payload);
-        let mut ring = self.ring();
-        let appended = ring.append(kind, pinned, payload, sum);
+        let mut segments = self.segments();
+        let appended = segments.append(kind, pinned, payload, sum);
         if appended.is_ok() {
-            then(&mut ring);
+            then(&mut segments);
         }
         if self.is_power {
-            ring.sync_wanted |= appended.is_ok();
+            segments.sync_wanted |= appended.is_ok();
         }
-        self.wake_if_needed(ring);
+        self.wake_if_needed(segments);
         appended
     }
 
-    /// Gives the lock back, and tells the keeper if it waits and has something to do.
-    pub(crate) fn wake_if_needed(&self, mut ring: MutexGuard<'_, Ring>) {
-        let has_work = ring.work || (self.is_power && ring.sync_wanted && ring.keeper_idles);
-        let told = has_work && std::mem::take(&mut ring.keeper_waits);
-        drop(ring);
+    /// Gives the lock back, and tells the maintenance thread if it waits and has something to do.
+    pub(crate) fn wake_if_needed(&self, mut segments: MutexGuard<'_, Segments>) {
+        let has_work =
+            segments.work || (self.is_power && segments.sync_wanted && segments.keeper_idles);
+        let told = has_work && std::mem::take(&mut segments.keeper_waits);
+        drop(segments);
         if told {
             self.wake.notify_one();
         }
@@ -136,22 +137,22 @@ impl Core {
     pub(crate) fn settle(&self, positions: &[Position]) -> usize {
         let mut settled = 0;
         for batch in positions.chunks(SETTLE_BATCH) {
-            let mut ring = self.ring();
+            let mut segments = self.segments();
             let done = batch
                 .iter()
-                .filter(|position| ring.settle(**position).is_some());
+                .filter(|position| segments.settle(**position).is_some());
             let done = done.count();
-            ring.counts.unsettled = ring.counts.unsettled.saturating_sub(done as u64);
+            segments.counts.unsettled = segments.counts.unsettled.saturating_sub(done as u64);
             settled += done;
-            self.wake_if_needed(ring);
+            self.wake_if_needed(segments);
         }
         settled
     }
 
     pub(crate) fn release(&self, position: Position) {
-        let mut ring = self.ring();
-        ring.release(position);
-        self.wake_if_needed(ring);
+        let mut segments = self.segments();
+        segments.release(position);
+        self.wake_if_needed(segments);
     }
 
     pub(crate) fn read(&self, max_frames: usize, max_bytes: usize) -> Vec<Frame> {
@@ -163,42 +164,42 @@ impl Core {
             max_frames,
         };
         loop {
-            let view = self.ring().view(&cursor);
+            let view = self.segments().view(&cursor);
             let Some(view) = view else { break };
             if view.segment.number != cursor.segment {
                 cursor.segment = view.segment.number;
                 cursor.offset = HEADER_BYTES;
             }
             if batch.fill(&mut cursor, &view) == Condition::Damaged {
-                self.ring().keep_for_later(view.segment.number);
+                self.segments().keep_for_later(view.segment.number);
             }
             if cursor.offset < view.end || !view.sealed {
                 break;
             }
             cursor.segment += 1;
             cursor.offset = HEADER_BYTES;
-            let mut ring = self.ring();
-            ring.advance_reader(cursor.segment);
-            self.wake_if_needed(ring);
+            let mut segments = self.segments();
+            segments.advance_reader(cursor.segment);
+            self.wake_if_needed(segments);
         }
-        let mut ring = self.ring();
-        let counts = &mut ring.counts;
+        let mut segments = self.segments();
+        let counts = &mut segments.counts;
         let gone = batch.frames.len() as u64 + batch.missing;
         // What is missing may have been pins, which do not count here.
         counts.unread = counts.unread.saturating_sub(gone);
         counts.unsettled = counts.unsettled.saturating_sub(batch.missing);
         counts.damaged += batch.missing;
-        drop(ring);
+        drop(segments);
         batch.frames
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        let ring = self.ring();
-        let counts = ring.counts.clone();
+        let segments = self.segments();
+        let counts = segments.counts.clone();
         Usage {
-            bytes: ring.bytes(),
-            max_bytes: ring.options.max_bytes,
-            segments: ring.segments(),
+            bytes: segments.bytes(),
+            max_bytes: segments.options.max_bytes,
+            segments: segments.count(),
             unread: counts.unread,
             unsettled: counts.unsettled,
             pinned: counts.pinned,
@@ -207,7 +208,7 @@ impl Core {
             sync_failures: counts.sync_failures,
             sync_error: counts.sync_error,
             unsynced: match self.is_power {
-                true => ring.written - ring.synced_ticket,
+                true => segments.written - segments.synced_ticket,
                 false => 0,
             },
             last_error: counts.last_error,
@@ -215,7 +216,7 @@ impl Core {
     }
 }
 
-impl Ring {
+impl Segments {
     fn keep_for_later(&mut self, number: u64) {
         if let Some(held) = self.find(number) {
             held.damaged = true;

@@ -3,11 +3,11 @@
 //! [`Spool::append`] copies a few hundred bytes into memory that belongs to the page cache, and
 //! then no death of the process can lose them: not `kill -9`, not an abort, not a full disk later.
 //! It makes no system call. A reader takes frames out in order, stores them elsewhere and settles
-//! them; what a process leaves unsettled, the next one finds with [`Leftover`].
+//! them; what a process leaves unsettled, the next one finds with [`Abandoned`].
 //!
 //! ```
 //! # let root = tempfile::tempdir()?;
-//! use record_spool::{Leftover, Spool, SpoolOptions};
+//! use record_spool::{Abandoned, Spool, SpoolOptions};
 //!
 //! let dir = root.path().join("spool-of-this-process");
 //! let spool = Spool::create(&dir, SpoolOptions::default())?;
@@ -15,8 +15,8 @@
 //! spool.append(2, b"it has ended")?;
 //! drop(spool); // as a crash would
 //!
-//! let mut leftover = Leftover::open(&dir)?.expect("its process is gone");
-//! let frames = leftover.read(100, 1 << 20)?;
+//! let mut abandoned = Abandoned::open(&dir)?.expect("its process is gone");
+//! let frames = abandoned.read(100, 1 << 20)?;
 //! assert_eq!(frames.len(), 2);
 //! assert!(frames[0].pinned && !frames[1].pinned);
 //! # drop(begun);
@@ -105,31 +105,31 @@
 #[cfg(not(unix))]
 compile_error!("record-spool needs a Unix: shared file mappings and positioned writes");
 
+mod abandoned;
+mod compaction;
 mod core;
+mod counters;
 mod frame;
 mod fs;
 mod inspect;
-mod keeper;
-mod leftover;
+mod maintenance;
 mod map;
 mod mark;
-mod moving;
 mod options;
-mod page;
 mod position;
 mod recover;
-mod ring;
 mod segment;
+mod segments;
 mod spool;
 mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use abandoned::{Abandoned, Blank, Damage, Finished};
+pub use counters::{COUNTER_MAX, COUNTERS, Counters, NOTE_BYTES_MAX, Noted};
 pub use frame::{FORMAT_VERSION, MAX_PAYLOAD};
 pub use inspect::{Entry, SegmentReport, dump, dump_bytes, fsck};
-pub use leftover::{Blank, Damage, Finished, Leftover};
 pub use mark::{is_spool, survive_file_size_limit};
 pub use options::{Durability, Full, NotSynced, SYNC_EVERY_MAX, SpoolError, SpoolOptions};
-pub use page::{COUNTER_MAX, COUNTERS, NOTE_BYTES_MAX, Noted, Page};
 pub use position::{Frame, Pin, Position, Usage};
 pub use spool::{Closed, Spool};

@@ -1,6 +1,6 @@
 //! Names of frames, and frames.
 
-/// Which frame: what settles it. Only the spool or [`Leftover`](crate::Leftover) that gave it out
+/// Which frame: what settles it. Only the spool or [`Abandoned`](crate::Leftover) that gave it out
 /// can make sense of it.
 ///
 /// ```
@@ -15,7 +15,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     pub(crate) sequence: u64,
-    /// In a spool the segment's number, in a leftover its place in the list.
+    /// In a spool the segment's number, in an abandoned one its place in the list.
     pub(crate) segment: u64,
     pub(crate) offset: u32,
     pub(crate) crc: u32,
@@ -72,7 +72,7 @@ pub struct Frame {
     /// As it was appended with. What it means is its owner's business.
     pub kind: u8,
     /// Appended by [`Spool::pin`](crate::Spool::pin); only a
-    /// [`Leftover`](crate::Leftover) shows such frames.
+    /// [`Abandoned`](crate::Leftover) shows such frames.
     pub pinned: bool,
     /// As it was appended.
     pub payload: Vec<u8>,

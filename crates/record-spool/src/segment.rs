@@ -1,5 +1,5 @@
 //! One file in one of its lives: made or reused, appended to, its frames marked as settled. How
-//! many of them there are and when it is reused is the ring's business.
+//! many of them there are and when it is reused is for `segments` to say.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::core::Core;
 use crate::fs::{Fs, Lock, RealFs, survive_file_size_limit};
-use crate::keeper::Keeper;
+use crate::maintenance::Maintenance;
 use crate::options::{Full, NotSynced, SpoolError, SpoolOptions};
 use crate::position::{Frame, Pin, Position, Usage};
 use crate::segment::number_in;
@@ -37,7 +37,7 @@ pub(crate) const LOCK_NAME: &str = "lock";
 #[derive(Debug)]
 pub struct Spool {
     core: Arc<Core>,
-    keeper: Mutex<Option<(Keeper, Lock)>>,
+    maintenance: Mutex<Option<(Maintenance, Lock)>>,
 }
 
 /// What became of the directory.
@@ -68,11 +68,11 @@ impl Spool {
         let durability = options.durability;
         let (core, lock) = open_core(&fs, dir, options)?;
         let core = Arc::new(core);
-        let keeper = Keeper::start(Arc::clone(&core), durability)
+        let maintenance = Maintenance::start(Arc::clone(&core), durability)
             .map_err(|source| SpoolError::io("start a thread for", dir, source))?;
         Ok(Self {
             core,
-            keeper: Mutex::new(Some((keeper, lock))),
+            maintenance: Mutex::new(Some((maintenance, lock))),
         })
     }
 
@@ -204,14 +204,14 @@ impl Spool {
     pub fn close(&self) -> Result<Closed, SpoolError> {
         self.core.stop();
         let taken = self
-            .keeper
+            .maintenance
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let Some((keeper, lock)) = taken else {
+        let Some((maintenance, lock)) = taken else {
             return Ok(self.core.what_is_left());
         };
-        keeper.join();
+        maintenance.join();
         let closed = self.core.finish();
         drop(lock);
         closed
@@ -227,28 +227,28 @@ impl Drop for Spool {
 
 impl Core {
     fn be_lean(&self, is_lean: bool) {
-        let mut ring = self.ring();
-        if std::mem::replace(&mut ring.is_lean, is_lean) != is_lean {
+        let mut segments = self.segments();
+        if std::mem::replace(&mut segments.is_lean, is_lean) != is_lean {
             if is_lean {
-                let spares = std::mem::take(&mut ring.spares);
-                ring.trash.extend(spares);
+                let spares = std::mem::take(&mut segments.spares);
+                segments.trash.extend(spares);
             }
-            ring.work = true;
+            segments.work = true;
         }
-        self.wake_if_needed(ring);
+        self.wake_if_needed(segments);
     }
 
     pub(crate) fn stop(&self) {
-        let mut ring = self.ring();
-        ring.closed = true;
-        drop(ring);
+        let mut segments = self.segments();
+        segments.closed = true;
+        drop(segments);
         self.wake.notify_all();
     }
 
     fn what_is_left(&self) -> Closed {
-        let ring = self.ring();
-        match ring.counts.unsettled + ring.counts.pinned {
-            0 if ring.held.iter().all(|held| !held.damaged) => Closed::Removed,
+        let segments = self.segments();
+        match segments.counts.unsettled + segments.counts.pinned {
+            0 if segments.held.iter().all(|held| !held.damaged) => Closed::Removed,
             frames => Closed::Left { frames },
         }
     }
@@ -260,17 +260,21 @@ impl Core {
         }
         self.synced.close();
         let left = self.what_is_left();
-        let mut ring = self.ring();
+        let mut segments = self.segments();
         let mut paths: Vec<PathBuf> = Vec::new();
-        let empty = ring.spares.iter().chain(&ring.free).chain(&ring.trash);
+        let empty = segments
+            .spares
+            .iter()
+            .chain(&segments.free)
+            .chain(&segments.trash);
         paths.extend(empty.map(|segment| segment.path.clone()));
         if left == Closed::Removed {
-            paths.extend(ring.held.iter().map(|held| held.segment.path.clone()));
+            paths.extend(segments.held.iter().map(|held| held.segment.path.clone()));
         }
-        ring.spares.clear();
-        ring.free.clear();
-        ring.trash.clear();
-        drop(ring);
+        segments.spares.clear();
+        segments.free.clear();
+        segments.trash.clear();
+        drop(segments);
         for path in &paths {
             let removed = self.fs.remove(path);
             removed.map_err(|source| SpoolError::io("remove", path, source))?;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::core::Core;
 use crate::options::NotSynced;
-use crate::ring::Ring;
 use crate::segment::Segment;
+use crate::segments::Segments;
 
 type Callback = Box<dyn FnOnce(Result<(), NotSynced>) + Send>;
 
@@ -127,7 +127,7 @@ impl Core {
     /// Syncs everything appended so far. A file that fails is given up: its unsettled frames are
     /// written to another one, and count as synced after a later round.
     pub(crate) fn sync_round(&self) {
-        let Some(round) = self.ring().begin_round() else {
+        let Some(round) = self.segments().begin_round() else {
             return;
         };
         let mut failed: Vec<(Arc<Segment>, io::Error)> = Vec::new();
@@ -141,23 +141,23 @@ impl Core {
             false => Ok(()),
         };
         let succeeded = failed.is_empty() && dir.is_ok() && !round.stuck;
-        let mut ring = self.ring();
+        let mut segments = self.segments();
         for (segment, error) in &failed {
-            ring.give_up(segment, error);
+            segments.give_up(segment, error);
         }
         match dir {
             // No sync of it due means that the last one succeeded and nothing came since.
-            Ok(()) => ring.note_entries(&round.segments),
-            Err(error) => ring.give_up_entries(&error),
+            Ok(()) => segments.note_entries(&round.segments),
+            Err(error) => segments.give_up_entries(&error),
         }
         if succeeded {
-            ring.finish_moves(round.ticket);
-            ring.synced_ticket = ring.synced_ticket.max(round.ticket);
-            ring.counts.sync_error = None;
+            segments.finish_moves(round.ticket);
+            segments.synced_ticket = segments.synced_ticket.max(round.ticket);
+            segments.counts.sync_error = None;
         } else {
-            ring.sync_wanted = true;
+            segments.sync_wanted = true;
         }
-        drop(ring);
+        drop(segments);
         if succeeded {
             self.synced.advance(round.sequence);
         } else {
@@ -166,7 +166,7 @@ impl Core {
     }
 }
 
-impl Ring {
+impl Segments {
     fn begin_round(&mut self) -> Option<Round> {
         if !std::mem::take(&mut self.sync_wanted) {
             return None;

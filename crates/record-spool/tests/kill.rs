@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use record_spool::{Leftover, Spool, SpoolError, SpoolOptions};
+use record_spool::{Abandoned, Spool, SpoolError, SpoolOptions};
 
 const RECORD: u8 = 1;
 const BEGUN: u8 = 2;
@@ -124,12 +124,12 @@ fn kill(mut child: Child) {
 }
 
 fn recover(dir: &Path) -> (HashSet<u64>, HashSet<u64>) {
-    let mut leftover = Leftover::open(dir)
+    let mut abandoned = Abandoned::open(dir)
         .expect("opened")
         .expect("its process is gone");
     let (mut records, mut begun) = (HashSet::new(), HashSet::new());
     loop {
-        let frames = leftover.read(1_000, 1 << 20).expect("read");
+        let frames = abandoned.read(1_000, 1 << 20).expect("read");
         if frames.is_empty() {
             break;
         }
@@ -144,10 +144,10 @@ fn recover(dir: &Path) -> (HashSet<u64>, HashSet<u64>) {
             assert!(found.insert(value), "{value} is there twice");
         }
         let positions: Vec<_> = frames.iter().map(|frame| frame.position).collect();
-        leftover.settle(&positions).expect("settled");
+        abandoned.settle(&positions).expect("settled");
     }
-    assert_eq!(leftover.damage().segments, 0, "a kill damages nothing");
-    leftover
+    assert_eq!(abandoned.damage().segments, 0, "a kill damages nothing");
+    abandoned
         .finish(record_spool::Blank::Unused)
         .expect("finished");
     assert!(!dir.exists());
@@ -197,11 +197,11 @@ fn a_live_process_is_left_alone() {
     let dir = root.path().join("own");
     let mut child = start(root.path());
     wait_for(root.path(), &mut child, 1);
-    assert!(Leftover::open(&dir).expect("looked").is_none());
+    assert!(Abandoned::open(&dir).expect("looked").is_none());
     let second = Spool::create(&dir, options());
     assert!(matches!(second, Err(SpoolError::Locked(_))), "{second:?}");
     record_spool::fsck(&dir).expect("looking is allowed");
     wait_for(root.path(), &mut child, 5_000);
     kill(child);
-    assert!(Leftover::open(&dir).expect("looked").is_some());
+    assert!(Abandoned::open(&dir).expect("looked").is_some());
 }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::sim::SimFs;
+use crate::compaction::SETTLE_GRACE;
 use crate::fs::Fs;
-use crate::keeper::Backoff;
-use crate::moving::SETTLE_GRACE;
+use crate::maintenance::Backoff;
 use crate::spool::open_core;
-use crate::{Closed, Durability, Frame, Full, Leftover, Position, Spool, SpoolError, SpoolOptions};
+use crate::{
+    Abandoned, Closed, Durability, Frame, Full, Position, Spool, SpoolError, SpoolOptions,
+};
 
 fn small() -> SpoolOptions {
     SpoolOptions {
@@ -40,10 +42,10 @@ fn die(spool: Spool) {
 }
 
 fn recover(dir: &Path) -> Vec<Frame> {
-    let mut leftover = Leftover::open(dir).expect("opened").expect("gone");
+    let mut abandoned = Abandoned::open(dir).expect("opened").expect("gone");
     let mut all = Vec::new();
     loop {
-        let frames = leftover.read(7, 1 << 20).expect("read");
+        let frames = abandoned.read(7, 1 << 20).expect("read");
         if frames.is_empty() {
             return all;
         }
@@ -218,7 +220,7 @@ fn two_owners_never_share_a_directory() {
     let second = Spool::create(&dir, small());
     assert!(matches!(second, Err(SpoolError::Locked(_))), "{second:?}");
     assert!(
-        Leftover::open(&dir).expect("looked").is_none(),
+        Abandoned::open(&dir).expect("looked").is_none(),
         "it is alive"
     );
     spool.append(0, b"left").expect("room");
@@ -226,10 +228,10 @@ fn two_owners_never_share_a_directory() {
     let third = Spool::create(&dir, small());
     assert!(matches!(third, Err(SpoolError::Occupied(_))), "{third:?}");
     assert_eq!(recover(&dir).len(), 1);
-    let mut leftover = Leftover::open(&dir).expect("opened").expect("gone");
-    let frames = leftover.read(10, 1_000).expect("read");
-    leftover.settle(&positions(&frames)).expect("settled");
-    leftover.finish(crate::Blank::Unused).expect("removed");
+    let mut abandoned = Abandoned::open(&dir).expect("opened").expect("gone");
+    let frames = abandoned.read(10, 1_000).expect("read");
+    abandoned.settle(&positions(&frames)).expect("settled");
+    abandoned.finish(crate::Blank::Unused).expect("removed");
     drop(Spool::create(&dir, small()).expect("a fresh one"));
     assert_eq!(std::fs::read_dir(root.path()).expect("listed").count(), 0);
 }
@@ -258,10 +260,10 @@ fn e03_what_was_settled_before_a_second_crash_is_not_found_again() {
     }
     die(spool);
     let dir = root.path().join("own");
-    let mut leftover = Leftover::open(&dir).expect("opened").expect("gone");
-    let frames = leftover.read(60, 1_000).expect("read");
-    leftover.settle(&positions(&frames)).expect("settled");
-    drop(leftover);
+    let mut abandoned = Abandoned::open(&dir).expect("opened").expect("gone");
+    let frames = abandoned.read(60, 1_000).expect("read");
+    abandoned.settle(&positions(&frames)).expect("settled");
+    drop(abandoned);
     let rest = recover(&dir);
     assert_eq!(rest.len(), 40);
     assert_eq!(rest[0].payload, [60]);
@@ -358,13 +360,13 @@ fn e04_what_is_damaged_while_its_process_lives_is_not_served_and_its_file_is_kep
         spool.close().expect("closed"),
         Closed::Left { .. }
     ));
-    let mut leftover = Leftover::open(&dir).expect("opened").expect("gone");
-    assert!(leftover.read(10, 1_000).expect("read").is_empty());
+    let mut abandoned = Abandoned::open(&dir).expect("opened").expect("gone");
+    assert!(abandoned.read(10, 1_000).expect("read").is_empty());
     assert_eq!(
-        (leftover.damage().frames, leftover.damage().segments),
+        (abandoned.damage().frames, abandoned.damage().segments),
         (2, 1)
     );
-    let finished = leftover.finish(crate::Blank::Unused).expect("finished");
+    let finished = abandoned.finish(crate::Blank::Unused).expect("finished");
     assert_eq!((finished.unsettled, finished.moved_aside.len()), (0, 1));
     assert!(finished.moved_aside[0].exists() && !dir.exists());
 }

@@ -10,7 +10,7 @@ use crate::frame::{HEADER_BYTES, Head, PayloadSum, frame_bytes};
 use crate::fs::Fs;
 use crate::segment::{Pages, Segment, file_name};
 use crate::spool::open_core;
-use crate::{Entry, Leftover, SpoolOptions, dump_bytes};
+use crate::{Abandoned, Entry, SpoolOptions, dump_bytes};
 
 thread_local! {
     /// So many words this thread still stores; without a number it lives.
@@ -175,8 +175,8 @@ fn e06_a_process_may_die_between_any_two_stores_of_a_replacement() {
         core.replace(begun, 2, b"ended").expect("room");
         let is_over = STORES_LEFT.replace(None) != Some(0);
         drop((core, lock));
-        let leftover = Leftover::open_in(shared, Path::new("/root/own")).expect("opened");
-        let frames = leftover.expect("gone").read(9, 1_000).expect("read");
+        let abandoned = Abandoned::open_in(shared, Path::new("/root/own")).expect("opened");
+        let frames = abandoned.expect("gone").read(9, 1_000).expect("read");
         let kinds: Vec<u8> = frames.iter().map(|frame| frame.kind).collect();
         match kinds[..] {
             [1] => only_begun += 1,

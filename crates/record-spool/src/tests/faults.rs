@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::sim::{Fault, Rng, SimFs};
+use crate::compaction::SETTLE_GRACE;
 use crate::core::Core;
 use crate::fs::Fs;
-use crate::keeper::Backoff;
-use crate::moving::SETTLE_GRACE;
+use crate::maintenance::Backoff;
 use crate::spool::open_core;
-use crate::{Closed, Durability, Full, Leftover, SpoolOptions};
+use crate::{Abandoned, Closed, Durability, Full, SpoolOptions};
 
 const DIR: &str = "/root/own";
 const EIO: i32 = 5;
@@ -103,11 +103,11 @@ fn balance(fs: &SimFs, durability: Durability) {
         return;
     };
     fs.set_fault(None);
-    let leftover = Leftover::open_in(Arc::new(fs.clone()), Path::new(DIR));
-    if let Some(mut leftover) = leftover.expect("opened") {
-        let frames = leftover.read(10_000, 1 << 20).expect("read");
+    let abandoned = Abandoned::open_in(Arc::new(fs.clone()), Path::new(DIR));
+    if let Some(mut abandoned) = abandoned.expect("opened") {
+        let frames = abandoned.read(10_000, 1 << 20).expect("read");
         account.left = frames.len() as u64;
-        assert_eq!(leftover.damage().segments, 0);
+        assert_eq!(abandoned.damage().segments, 0);
     }
     assert_eq!(account.taken + account.refused, 400);
     assert_eq!(account.read.len() as u64, account.taken, "{account:?}");
@@ -205,7 +205,7 @@ fn e01_a_file_whose_sync_failed_is_given_up_and_its_frames_are_written_anew() {
     assert_eq!(core.usage().sync_error, None);
     assert_eq!(core.synced.sequence(), last.sequence);
     let left = Arc::new(fs.after_power_loss(&mut Rng(1)));
-    let left = Leftover::open_in(left, Path::new(DIR)).expect("opened");
+    let left = Abandoned::open_in(left, Path::new(DIR)).expect("opened");
     let found = left.expect("gone").read(10, 1_000).expect("read");
     let found: Vec<_> = found.iter().map(|frame| &frame.payload[..]).collect();
     assert_eq!(found, [&b"begun"[..], b"kept"]);

@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use super::sim::SimFs;
 use crate::core::Core;
 use crate::fs::{Fs, Lock};
-use crate::keeper::Backoff;
+use crate::maintenance::Backoff;
 use crate::position::Position;
 use crate::spool::open_core;
-use crate::{Durability, Leftover, SpoolOptions};
+use crate::{Abandoned, Durability, SpoolOptions};
 
 const DIR: &str = "/root/own";
 
@@ -209,15 +209,15 @@ impl Model {
 
     fn die(&self) {
         let left = Arc::new(self.fs.after_kill());
-        let opened = Leftover::open_in(left, Path::new(DIR)).expect("opened");
-        let mut leftover = opened.expect("nobody holds it");
-        let frames = leftover.read(usize::MAX, usize::MAX).expect("read");
+        let opened = Abandoned::open_in(left, Path::new(DIR)).expect("opened");
+        let mut abandoned = opened.expect("nobody holds it");
+        let frames = abandoned.read(usize::MAX, usize::MAX).expect("read");
         let found: BTreeMap<_, _> = frames
             .into_iter()
             .map(|frame| (frame.position.sequence, (frame.kind, frame.payload)))
             .collect();
         assert_eq!(found, self.kept);
-        assert_eq!(leftover.damage().segments, 0);
+        assert_eq!(abandoned.damage().segments, 0);
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::power::number;
 use super::sim::Rng;
 use crate::frame::FRAME_BYTES;
-use crate::{Entry, Frame, Leftover, Spool, SpoolOptions, dump};
+use crate::{Abandoned, Entry, Frame, Spool, SpoolOptions, dump};
 
 /// Where each frame stands, with what it takes.
 #[derive(Clone, Debug)]
@@ -154,19 +154,19 @@ fn survives(stands: &Stands, original: &Files, files: &Files) -> bool {
 }
 
 fn recover(dir: &Path) -> (Vec<Frame>, u64, Vec<PathBuf>) {
-    let mut leftover = Leftover::open(dir).expect("opened").expect("gone");
+    let mut abandoned = Abandoned::open(dir).expect("opened").expect("gone");
     let mut all = Vec::new();
     loop {
-        let frames = leftover.read(50, 1 << 20).expect("read");
+        let frames = abandoned.read(50, 1 << 20).expect("read");
         if frames.is_empty() {
             break;
         }
         let positions: Vec<_> = frames.iter().map(|frame| frame.position).collect();
-        leftover.settle(&positions).expect("settled");
+        abandoned.settle(&positions).expect("settled");
         all.extend(frames);
     }
-    let segments = leftover.damage().segments;
-    let finished = leftover.finish(crate::Blank::Unused).expect("finished");
+    let segments = abandoned.damage().segments;
+    let finished = abandoned.finish(crate::Blank::Unused).expect("finished");
     assert_eq!(finished.unsettled, 0);
     (all, segments, finished.moved_aside)
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::sim::{Fault, Rng, SimFs};
+use crate::compaction::SETTLE_GRACE;
 use crate::core::Core;
 use crate::fs::{Fs, Lock};
-use crate::keeper::Backoff;
-use crate::moving::SETTLE_GRACE;
+use crate::maintenance::Backoff;
 use crate::position::{Frame, Position};
 use crate::spool::open_core;
-use crate::{Durability, Leftover, SpoolOptions};
+use crate::{Abandoned, Durability, SpoolOptions};
 
 const DIR: &str = "/root/own";
 
@@ -276,11 +276,11 @@ impl Run {
 
 /// Takes over until something fails; what was settled before goes into `done`.
 fn take_over(fs: &SimFs, rng: &mut Rng, done: &mut Vec<u64>) {
-    let Ok(Some(mut leftover)) = Leftover::open_in(Arc::new(fs.clone()), Path::new(DIR)) else {
+    let Ok(Some(mut abandoned)) = Abandoned::open_in(Arc::new(fs.clone()), Path::new(DIR)) else {
         return;
     };
     loop {
-        let Ok(frames) = leftover.read(1 + rng.below(9) as usize, 4_000) else {
+        let Ok(frames) = abandoned.read(1 + rng.below(9) as usize, 4_000) else {
             return;
         };
         if frames.is_empty() {
@@ -288,20 +288,22 @@ fn take_over(fs: &SimFs, rng: &mut Rng, done: &mut Vec<u64>) {
         }
         let positions: Vec<Position> = frames.iter().map(|frame| frame.position).collect();
         done.extend(positions.iter().map(|position| position.sequence));
-        if leftover.settle(&positions).is_err() {
+        if abandoned.settle(&positions).is_err() {
             return;
         }
     }
-    let _ = leftover.finish(crate::Blank::Unused);
+    let _ = abandoned.finish(crate::Blank::Unused);
 }
 
 /// Everything that is found, each once.
 fn recover(fs: &SimFs) -> BTreeMap<u64, Frame> {
-    let opened = Leftover::open_in(Arc::new(fs.clone()), Path::new(DIR));
-    let mut leftover = opened.expect("it always opens").expect("nobody holds it");
+    let opened = Abandoned::open_in(Arc::new(fs.clone()), Path::new(DIR));
+    let mut abandoned = opened.expect("it always opens").expect("nobody holds it");
     let mut found = BTreeMap::new();
     loop {
-        let frames = leftover.read(100, 1 << 20).expect("nothing fails any more");
+        let frames = abandoned
+            .read(100, 1 << 20)
+            .expect("nothing fails any more");
         if frames.is_empty() {
             return found;
         }

@@ -24,30 +24,30 @@ use crate::spool::{LOCK_NAME, remove_spool, segment_names};
 /// # let spool = Spool::create(&own, SpoolOptions::default())?;
 /// # spool.append(7, b"a record")?;
 /// # drop(spool);
-/// use record_spool::{Blank, Leftover};
+/// use record_spool::{Blank, Abandoned};
 ///
-/// let mut leftover = Leftover::open(&own)?.expect("its process is gone");
+/// let mut abandoned = Abandoned::open(&own)?.expect("its process is gone");
 /// loop {
-///     let frames = leftover.read(1_000, 1 << 20)?;
+///     let frames = abandoned.read(1_000, 1 << 20)?;
 ///     if frames.is_empty() {
 ///         break;
 ///     }
 ///     // … they are stored elsewhere, and then:
 ///     let positions: Vec<_> = frames.iter().map(|frame| frame.position).collect();
-///     leftover.settle(&positions)?;
+///     abandoned.settle(&positions)?;
 /// }
-/// assert_eq!(leftover.damage().bytes, 0);
-/// leftover.finish(Blank::Unused)?;
+/// assert_eq!(abandoned.damage().bytes, 0);
+/// abandoned.finish(Blank::Unused)?;
 /// assert!(!own.exists());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Leftover {
+pub struct Abandoned {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     /// Held until this is dropped.
     _lock: Lock,
-    files: Vec<LeftFile>,
+    files: Vec<AbandonedFile>,
     /// Where the last copy of each frame stands that was copied forward, by sequence: the one that
     /// is served.
     copies: HashMap<u64, (Place, usize)>,
@@ -62,11 +62,11 @@ pub struct Leftover {
 type OpenFile = (u64, Arc<dyn SegmentFile>);
 
 #[derive(Debug)]
-struct LeftFile {
+struct AbandonedFile {
     path: PathBuf,
     identity: Identity,
     survey: Survey,
-    /// Frames that this leftover still has to see settled.
+    /// Frames that this still has to see settled.
     unsettled: u64,
 }
 
@@ -91,7 +91,7 @@ pub enum Blank {
     Damaged,
 }
 
-/// What [`Leftover::finish`] did.
+/// What [`Abandoned::finish`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
     /// Frames that were not settled, and whose files are still there.
@@ -101,7 +101,7 @@ pub struct Finished {
     pub moved_aside: Vec<PathBuf>,
 }
 
-impl Leftover {
+impl Abandoned {
     /// Takes over a directory; `None` if its process is alive, or if there is none of that name.
     /// Every file is read once, to find damage; nothing is changed.
     ///
@@ -119,7 +119,7 @@ impl Leftover {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SpoolError::io("lock", dir, source)),
         };
-        let mut leftover = Self {
+        let mut abandoned = Self {
             fs,
             dir: dir.into(),
             _lock: lock,
@@ -130,13 +130,13 @@ impl Leftover {
             offset: HEADER_BYTES,
             loaded: None,
         };
-        match segment_names(&*leftover.fs, dir) {
-            Ok(names) => leftover.survey(names)?,
+        match segment_names(&*abandoned.fs, dir) {
+            Ok(names) => abandoned.survey(names)?,
             // Another process was faster and has finished it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SpoolError::io("list", dir, source)),
         }
-        Ok(Some(leftover))
+        Ok(Some(abandoned))
     }
 
     fn survey(&mut self, names: Vec<(u64, PathBuf)>) -> Result<(), SpoolError> {
@@ -153,7 +153,7 @@ impl Leftover {
                 identity.may_be(numbers.iter().copied());
             }
             let survey = Survey::of(&map, &identity);
-            self.files.push(LeftFile {
+            self.files.push(AbandonedFile {
                 path,
                 identity,
                 unsettled: survey.unsettled,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::core::Core;
 use crate::options::Durability;
-use crate::ring::{Ring, Role};
 use crate::segment::{Pages, Segment};
+use crate::segments::{Role, Segments};
 
 /// How soon a file system that refused a segment is asked again: at first, and at the latest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -37,9 +37,9 @@ impl Backoff {
 
 /// The thread.
 #[derive(Debug)]
-pub(crate) struct Keeper(JoinHandle<()>);
+pub(crate) struct Maintenance(JoinHandle<()>);
 
-impl Keeper {
+impl Maintenance {
     pub(crate) fn start(core: Arc<Core>, durability: Durability) -> std::io::Result<Self> {
         let builder = thread::Builder::new().name("record-spool".to_owned());
         let thread = builder.spawn(move || run(&core, durability))?;
@@ -78,28 +78,31 @@ fn run(core: &Core, durability: Durability) {
 
 /// Sleeps until there is something to do; `false` if there never will be.
 fn wait_for_work(core: &Core, next_sync: Option<Instant>, backoff: &Backoff) -> bool {
-    let mut ring = core.ring();
+    let mut segments = core.segments();
     loop {
         let now = Instant::now();
-        let sync = next_sync.filter(|_| ring.sync_wanted);
-        let due = [sync, backoff.due, ring.next_move(now)];
+        let sync = next_sync.filter(|_| segments.sync_wanted);
+        let due = [sync, backoff.due, segments.next_move(now)];
         let due = due.into_iter().flatten().min();
-        if ring.closed {
+        if segments.closed {
             return false;
         }
-        if std::mem::take(&mut ring.work) || due.is_some_and(|due| due <= now) {
+        if std::mem::take(&mut segments.work) || due.is_some_and(|due| due <= now) {
             return true;
         }
-        ring.keeper_waits = true;
-        ring.keeper_idles = sync.is_none();
-        ring = match due {
+        segments.keeper_waits = true;
+        segments.keeper_idles = sync.is_none();
+        segments = match due {
             Some(due) => {
-                let waited = core.wake.wait_timeout(ring, due - now);
+                let waited = core.wake.wait_timeout(segments, due - now);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
-            None => core.wake.wait(ring).unwrap_or_else(PoisonError::into_inner),
+            None => core
+                .wake
+                .wait(segments)
+                .unwrap_or_else(PoisonError::into_inner),
         };
-        ring.keeper_waits = false;
+        segments.keeper_waits = false;
     }
 }
 
@@ -108,7 +111,7 @@ impl Core {
     pub(crate) fn maintain(&self, now: Instant, backoff: &mut Backoff) {
         if backoff.due.is_some_and(|due| due <= now) {
             backoff.due = None;
-            self.ring().refused = None;
+            self.segments().refused = None;
         }
         self.move_forward(now);
         self.refill(now, backoff);
@@ -117,13 +120,13 @@ impl Core {
 
     fn refill(&self, now: Instant, backoff: &mut Backoff) {
         loop {
-            let task = self.ring().next_spare();
+            let task = self.segments().next_spare();
             let made = match task {
                 Task::Nothing => break,
                 Task::Reuse(used, number) => {
                     let made = used.reuse(&*self.fs, &self.dir, number);
                     if made.is_err() {
-                        self.ring().trash.push(used);
+                        self.segments().trash.push(used);
                     }
                     made
                 }
@@ -131,14 +134,14 @@ impl Core {
                     Segment::create(&*self.fs, &self.dir, number, bytes, Pages::Ready)
                 }
             };
-            let mut ring = self.ring();
-            ring.in_work -= 1;
+            let mut segments = self.segments();
+            segments.in_work -= 1;
             match made {
-                Ok(spare) => ring.take_spare(spare),
-                Err(error) => ring.refuse(&error),
+                Ok(spare) => segments.take_spare(spare),
+                Err(error) => segments.refuse(&error),
             }
         }
-        let refused = self.ring().refused.is_some();
+        let refused = self.segments().refused.is_some();
         match (refused, backoff.due) {
             (true, None) => backoff.refused(now),
             (false, _) => *backoff = Backoff::new(),
@@ -147,7 +150,7 @@ impl Core {
     }
 
     fn remove_surplus(&self) {
-        let unwanted = self.ring().take_unwanted();
+        let unwanted = self.segments().take_unwanted();
         let count = unwanted.len() as u64;
         let mut kept = Vec::new();
         for segment in unwanted {
@@ -155,12 +158,12 @@ impl Core {
                 kept.push((segment, error));
             }
         }
-        let mut ring = self.ring();
-        ring.in_work -= count;
-        ring.dir_dirty |= count > 0;
+        let mut segments = self.segments();
+        segments.in_work -= count;
+        segments.dir_dirty |= count > 0;
         for (segment, error) in kept {
-            ring.note("remove a segment", &error);
-            ring.trash.push(segment);
+            segments.note("remove a segment", &error);
+            segments.trash.push(segment);
         }
     }
 }
@@ -172,7 +175,7 @@ enum Task {
     Create(u64, u64),
 }
 
-impl Ring {
+impl Segments {
     fn next_spare(&mut self) -> Task {
         if self.closed || self.is_lean || self.spares.len() >= self.options.spares {
             return Task::Nothing;

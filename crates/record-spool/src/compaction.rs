@@ -11,8 +11,8 @@ use crate::core::Core;
 use crate::frame::{HEADER_BYTES, Head, PayloadSum, frame_bytes};
 use crate::options::Full;
 use crate::position::Position;
-use crate::ring::{Held, Move, Ring, Role};
 use crate::segment::Segment;
+use crate::segments::{HeldSegment, Move, Role, Segments};
 
 /// A segment that was only just filled is likely to be settled by itself.
 pub(crate) const SETTLE_GRACE: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const BATCH: usize = 64;
 
 /// What decides whether a segment's frames are copied forward.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct Occupancy {
     sealed_for: Duration,
     read: bool,
     failed: bool,
@@ -31,14 +31,14 @@ struct Standing {
 }
 
 /// `pressed`: appends are refused for want of room.
-fn is_worth_moving(standing: Standing, pressed: bool) -> bool {
-    if standing.live_bytes == 0 {
+fn is_worth_moving(occupancy: Occupancy, pressed: bool) -> bool {
+    if occupancy.live_bytes == 0 {
         return false;
     }
     // Moving a quarter frees three; moving more would write more than it gains.
-    let is_sparse = standing.live_bytes <= standing.capacity / 4;
-    let is_old = standing.sealed_for >= SETTLE_GRACE;
-    standing.failed || (standing.read && is_sparse && (is_old || pressed))
+    let is_sparse = occupancy.live_bytes <= occupancy.capacity / 4;
+    let is_old = occupancy.sealed_for >= SETTLE_GRACE;
+    occupancy.failed || (occupancy.read && is_sparse && (is_old || pressed))
 }
 
 /// A frame to be copied.
@@ -52,7 +52,7 @@ impl Core {
     /// Copies forward what is worth it, until there is no room for more.
     pub(crate) fn move_forward(&self, now: Instant) {
         loop {
-            let number = self.ring().to_move(now);
+            let number = self.segments().to_move(now);
             let moved = number.map(|number| self.move_off(number));
             if !matches!(moved, Some(Ok(()))) {
                 break;
@@ -62,34 +62,34 @@ impl Core {
 
     fn move_off(&self, number: u64) -> Result<(), Full> {
         let copied = self.copy_off(number);
-        let mut ring = self.ring();
-        if let (Ok(()), Some(held)) = (copied, ring.find(number)) {
+        let mut segments = self.segments();
+        if let (Ok(()), Some(held)) = (copied, segments.find(number)) {
             held.moved_off = true;
         }
-        if !ring.options.is_power() {
+        if !segments.options.is_power() {
             // The page cache has the copies, and that is all that is promised of the originals.
-            ring.finish_moves(u64::MAX);
+            segments.finish_moves(u64::MAX);
         }
         copied
     }
 
     fn copy_off(&self, number: u64) -> Result<(), Full> {
-        let Some((segment, end)) = self.ring().sealed_segment(number) else {
+        let Some((segment, end)) = self.segments().sealed_segment(number) else {
             return Ok(());
         };
         let mut offset = HEADER_BYTES;
         while offset < end {
             let batch = collect(&segment, &mut offset, end);
-            let mut ring = self.ring();
+            let mut segments = self.segments();
             for live in &batch {
-                ring.copy_forward(live)?;
+                segments.copy_forward(live)?;
             }
         }
         Ok(())
     }
 }
 
-impl Ring {
+impl Segments {
     fn sealed_segment(&mut self, number: u64) -> Option<(std::sync::Arc<Segment>, u32)> {
         let held = self.find(number)?;
         Some((std::sync::Arc::clone(&held.segment), held.end))
@@ -100,8 +100,8 @@ impl Ring {
         let pressed = self.is_pressed();
         let mut held = self.held.iter().filter(|held| !held.moved_off);
         let found = held.find(|held| {
-            let standing = self.standing(held, now);
-            standing.is_some_and(|standing| is_worth_moving(standing, pressed))
+            let occupancy = self.occupancy(held, now);
+            occupancy.is_some_and(|occupancy| is_worth_moving(occupancy, pressed))
         });
         found.map(|held| held.segment.number)
     }
@@ -110,17 +110,17 @@ impl Ring {
     pub(crate) fn next_move(&self, now: Instant) -> Option<Instant> {
         let waits = self.held.iter().filter(|held| !held.moved_off);
         let waits = waits.filter_map(|held| {
-            let mut standing = self.standing(held, now)?;
-            let is_early = standing.sealed_for < SETTLE_GRACE;
-            standing.sealed_for = SETTLE_GRACE;
+            let mut occupancy = self.occupancy(held, now)?;
+            let is_early = occupancy.sealed_for < SETTLE_GRACE;
+            occupancy.sealed_for = SETTLE_GRACE;
             let due = held.sealed_at? + SETTLE_GRACE;
-            (is_early && is_worth_moving(standing, false)).then_some(due)
+            (is_early && is_worth_moving(occupancy, false)).then_some(due)
         });
         waits.min()
     }
 
-    fn standing(&self, held: &Held, now: Instant) -> Option<Standing> {
-        Some(Standing {
+    fn occupancy(&self, held: &HeldSegment, now: Instant) -> Option<Occupancy> {
+        Some(Occupancy {
             sealed_for: now.saturating_duration_since(held.sealed_at?),
             read: held.segment.number < self.reader_at,
             failed: held.failed,
@@ -136,8 +136,8 @@ impl Ring {
 
     fn copy_forward(&mut self, live: &Live) -> Result<(), Full> {
         let sequence = live.head.sequence;
-        let pending = self.moving.get(&sequence);
-        if pending.is_some_and(|moving| moving.originals.contains(&live.position)) {
+        let pending = self.moves.get(&sequence);
+        if pending.is_some_and(|moves| moves.originals.contains(&live.position)) {
             return Ok(());
         }
         self.make_room(frame_bytes(live.head.length), Role::Mover)?;
@@ -153,9 +153,9 @@ impl Ring {
         self.sync_wanted = true;
         self.counts.moved += 1;
         self.moved.insert(sequence, copy);
-        let moving = self.moving.entry(sequence).or_default();
-        moving.originals.push(live.position);
-        moving.ticket = self.written;
+        let moves = self.moves.entry(sequence).or_default();
+        moves.originals.push(live.position);
+        moves.ticket = self.written;
         Ok(())
     }
 
@@ -164,11 +164,11 @@ impl Ring {
     pub(crate) fn finish_moves(&mut self, ticket: u64) {
         let reader_at = self.reader_at;
         let is_read = |original: &Position| original.segment < reader_at;
-        let ready = self.moving.extract_if(|_, moving| {
-            moving.ticket <= ticket && moving.originals.iter().all(is_read)
-        });
-        let ready: Vec<Move> = ready.map(|(_, moving)| moving).collect();
-        for original in ready.into_iter().flat_map(|moving| moving.originals) {
+        let ready = self
+            .moves
+            .extract_if(|_, moves| moves.ticket <= ticket && moves.originals.iter().all(is_read));
+        let ready: Vec<Move> = ready.map(|(_, moves)| moves).collect();
+        for original in ready.into_iter().flat_map(|moves| moves.originals) {
             let _ = self.mark(original);
         }
     }
@@ -206,7 +206,7 @@ fn collect(segment: &Segment, offset: &mut u32, end: u32) -> Vec<Live> {
 mod tests {
     use super::*;
 
-    const SPARSE: Standing = Standing {
+    const SPARSE: Occupancy = Occupancy {
         sealed_for: SETTLE_GRACE,
         read: true,
         failed: false,
@@ -216,21 +216,21 @@ mod tests {
 
     #[test]
     fn only_what_is_sparse_read_and_old_is_moved() {
-        let worth = |standing| is_worth_moving(standing, false);
+        let worth = |occupancy| is_worth_moving(occupancy, false);
         assert!(worth(SPARSE));
-        assert!(!worth(Standing {
+        assert!(!worth(Occupancy {
             live_bytes: 26,
             ..SPARSE
         }));
-        assert!(!worth(Standing {
+        assert!(!worth(Occupancy {
             read: false,
             ..SPARSE
         }));
-        assert!(!worth(Standing {
+        assert!(!worth(Occupancy {
             sealed_for: SETTLE_GRACE / 2,
             ..SPARSE
         }));
-        assert!(!worth(Standing {
+        assert!(!worth(Occupancy {
             live_bytes: 0,
             failed: true,
             ..SPARSE
@@ -239,19 +239,19 @@ mod tests {
 
     #[test]
     fn want_of_room_does_not_wait_and_a_failed_sync_asks_for_nothing() {
-        let young = Standing {
+        let young = Occupancy {
             sealed_for: Duration::ZERO,
             ..SPARSE
         };
         assert!(is_worth_moving(young, true));
         assert!(!is_worth_moving(
-            Standing {
+            Occupancy {
                 read: false,
                 ..young
             },
             true
         ));
-        let failed = Standing {
+        let failed = Occupancy {
             failed: true,
             read: false,
             live_bytes: 90,

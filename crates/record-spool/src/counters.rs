@@ -45,18 +45,18 @@ pub const COUNTERS: usize = 128;
 ///
 /// ```
 /// # let root = tempfile::tempdir()?;
-/// use record_spool::Page;
+/// use record_spool::Counters;
 ///
 /// let path = root.path().join("own.page");
-/// let page = Page::create(&path, b"whose it is")?;
+/// let page = Counters::create(&path, b"whose it is")?;
 /// page.set(0, 42);
 /// drop(page); // as a crash would
-/// let (note, counters) = Page::read(&path)?.expect("it is there and whole");
+/// let (note, counters) = Counters::read(&path)?.expect("it is there and whole");
 /// assert_eq!((note.as_slice(), counters[0]), (&b"whose it is"[..], Some(42)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Page {
+pub struct Counters {
     map: Map,
     format: Format,
     /// The mapping outlives it; kept for the platforms where it must not.
@@ -150,7 +150,7 @@ const fn crc_of_word(begin: u32, word: u64) -> u32 {
 /// What a page says: the note and the counters, `None` those that are damaged.
 pub type Noted = (Vec<u8>, Vec<Option<u64>>);
 
-impl Page {
+impl Counters {
     /// A new page with all counters at 0.
     ///
     /// # Errors
@@ -288,17 +288,17 @@ mod tests {
     fn a_damaged_note_is_none_and_a_second_page_does_not_replace_the_first() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("page");
-        assert_eq!(Page::read(&path).unwrap(), None);
-        drop(Page::create(&path, b"note").unwrap());
-        assert!(Page::create(&path, b"another").is_err());
+        assert_eq!(Counters::read(&path).unwrap(), None);
+        drop(Counters::create(&path, b"note").unwrap());
+        assert!(Counters::create(&path, b"another").is_err());
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[17] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(Page::read(&path).unwrap(), None);
+        assert_eq!(Counters::read(&path).unwrap(), None);
         std::fs::write(&path, &bytes[..100]).unwrap();
-        assert_eq!(Page::read(&path).unwrap(), None);
+        assert_eq!(Counters::read(&path).unwrap(), None);
         let long = [0; NOTE_BYTES_MAX + 1];
-        assert!(Page::create(&root.path().join("long"), &long).is_err());
+        assert!(Counters::create(&root.path().join("long"), &long).is_err());
     }
 
     proptest::proptest! {
@@ -314,14 +314,14 @@ mod tests {
     fn c08_damage_to_a_counter_is_noticed_whichever_bit_it_is() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("page");
-        let page = Page::create(&path, b"note").unwrap();
+        let page = Counters::create(&path, b"note").unwrap();
         page.set(3, 20_000);
         page.set(127, u64::MAX);
         drop(page);
         let whole = std::fs::read(&path).unwrap();
         let counters = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            Page::read(&path).unwrap().unwrap().1
+            Counters::read(&path).unwrap().unwrap().1
         };
         let expected = |counter| match counter {
             3 => 20_000,
@@ -350,15 +350,15 @@ mod tests {
     fn e07_a_page_of_the_first_version_is_read_and_counted_on() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("page");
-        drop(Page::create(&path, b"note").unwrap());
+        drop(Counters::create(&path, b"note").unwrap());
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[..8].copy_from_slice(b"RECPAGE1");
         bytes[3_072..].fill(0);
         bytes[3_072..3_080].copy_from_slice(&(1_u64 << 50).to_le_bytes());
         std::fs::write(&path, &bytes).unwrap();
-        let page = Page::open(&path).unwrap().unwrap();
+        let page = Counters::open(&path).unwrap().unwrap();
         page.set(1, 7);
-        let (note, counters) = Page::read(&path).unwrap().unwrap();
+        let (note, counters) = Counters::read(&path).unwrap().unwrap();
         assert_eq!(note, b"note");
         assert_eq!(counters[..3], [Some(1 << 50), Some(7), Some(0)]);
     }
@@ -367,16 +367,16 @@ mod tests {
     fn e07_a_page_of_a_newer_version_is_refused_and_a_damaged_digit_is_not_taken_for_one() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("page");
-        drop(Page::create(&path, b"note").unwrap());
+        drop(Counters::create(&path, b"note").unwrap());
         let ours = std::fs::read(&path).unwrap();
         let mut newer = ours.clone();
         newer[7] = b'3';
         std::fs::write(&path, &newer).unwrap();
-        assert_eq!(Page::read(&path).unwrap(), None, "ours, and damaged");
+        assert_eq!(Counters::read(&path).unwrap(), None, "ours, and damaged");
         // Its counters are something else.
         newer[3_072..].fill(7);
         std::fs::write(&path, &newer).unwrap();
-        let refused = Page::read(&path).unwrap_err();
+        let refused = Counters::read(&path).unwrap_err();
         assert!(
             matches!(refused, SpoolError::Version { found: 3, .. }),
             "{refused}"
@@ -384,10 +384,10 @@ mod tests {
         for digit in [b'0', b'2', b':'] {
             newer[7] = digit;
             std::fs::write(&path, &newer).unwrap();
-            assert!(Page::read(&path).is_ok(), "{}", char::from(digit));
+            assert!(Counters::read(&path).is_ok(), "{}", char::from(digit));
         }
         newer[..8].copy_from_slice(b"RECPOGE3");
         std::fs::write(&path, &newer).unwrap();
-        assert_eq!(Page::read(&path).unwrap(), None);
+        assert_eq!(Counters::read(&path).unwrap(), None);
     }
 }

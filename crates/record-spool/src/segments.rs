@@ -15,7 +15,7 @@ use crate::segment::{Pages, Segment};
 
 /// A segment that holds frames, or may.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldSegment {
     pub(crate) segment: Arc<Segment>,
     /// Frames are below it.
     pub(crate) end: u32,
@@ -68,12 +68,12 @@ pub(crate) struct Counts {
 
 /// Everything under the lock.
 #[derive(Debug)]
-pub(crate) struct Ring {
+pub(crate) struct Segments {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) dir: PathBuf,
     pub(crate) options: SpoolOptions,
     /// In the order of their numbers.
-    pub(crate) held: VecDeque<Held>,
+    pub(crate) held: VecDeque<HeldSegment>,
     pub(crate) spares: VecDeque<Segment>,
     /// Settled; to be reused or removed.
     pub(crate) free: Vec<Segment>,
@@ -99,21 +99,21 @@ pub(crate) struct Ring {
     /// Where the frames that were copied forward stand now, by sequence.
     pub(crate) moved: HashMap<u64, Position>,
     /// Copied forward, the original not marked yet, by sequence.
-    pub(crate) moving: HashMap<u64, Move>,
+    pub(crate) moves: HashMap<u64, Move>,
     /// Why the file system gave no segment when it was asked last.
     pub(crate) refused: Option<std::io::ErrorKind>,
     pub(crate) counts: Counts,
     pub(crate) closed: bool,
-    /// The keeper has something to do.
+    /// The maintenance thread has something to do.
     pub(crate) work: bool,
-    /// The keeper sleeps, and with nothing to sync.
+    /// The maintenance thread sleeps, and with nothing to sync.
     pub(crate) keeper_waits: bool,
     pub(crate) keeper_idles: bool,
-    /// The keeper knows that appends are refused for want of room.
+    /// The maintenance thread knows that appends are refused for want of room.
     limit_told: bool,
 }
 
-impl Ring {
+impl Segments {
     pub(crate) fn new(fs: Arc<dyn Fs>, dir: PathBuf, options: SpoolOptions, number: u64) -> Self {
         Self {
             fs,
@@ -134,7 +134,7 @@ impl Ring {
             sync_wanted: false,
             dir_dirty: true,
             moved: HashMap::new(),
-            moving: HashMap::new(),
+            moves: HashMap::new(),
             refused: None,
             counts: Counts::default(),
             closed: false,
@@ -211,7 +211,7 @@ impl Ring {
         let segment = self.claim(role)?;
         self.seal();
         segment.begin(self.next_sequence, self.records);
-        self.held.push_back(Held {
+        self.held.push_back(HeldSegment {
             segment: Arc::new(segment),
             end: HEADER_BYTES,
             live: 0,
@@ -229,7 +229,7 @@ impl Ring {
         Ok(())
     }
 
-    fn current(&self) -> Option<&Held> {
+    fn current(&self) -> Option<&HeldSegment> {
         self.held.back().filter(|held| held.sealed_at.is_none())
     }
 
@@ -296,7 +296,7 @@ impl Ring {
         number
     }
 
-    /// The file system gave no segment: the keeper asks again after a while.
+    /// The file system gave no segment: the maintenance thread asks again after a while.
     pub(crate) fn refuse(&mut self, error: &std::io::Error) {
         self.note("make a segment", error);
         self.refused = Some(error.kind());
@@ -314,13 +314,13 @@ impl Ring {
         self.counts.sync_error.clone_from(&self.counts.last_error);
     }
 
-    pub(crate) fn segments(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         let kept = self.held.len() + self.spares.len() + self.free.len() + self.trash.len();
         kept as u64 + self.in_work
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.segments() * self.options.segment_bytes
+        self.count() * self.options.segment_bytes
     }
 
     /// Whether one segment more stays within the limit.
@@ -329,13 +329,13 @@ impl Ring {
             Role::Appender => 2,
             Role::Mover => 1,
         };
-        (self.segments() + kept) * self.options.segment_bytes <= self.options.max_bytes
+        (self.count() + kept) * self.options.segment_bytes <= self.options.max_bytes
     }
 
-    pub(crate) fn find(&mut self, number: u64) -> Option<&mut Held> {
+    pub(crate) fn find(&mut self, number: u64) -> Option<&mut HeldSegment> {
         let held = &mut self.held;
         // What ends soon after it began stands in the newest.
-        let is_it = |held: &Held| held.segment.number == number;
+        let is_it = |held: &HeldSegment| held.segment.number == number;
         if held.back().is_some_and(is_it) {
             return held.back_mut();
         }
@@ -352,8 +352,8 @@ impl Ring {
             return self.mark(position);
         };
         // Before its copy goes, or the original would be found again by a later process.
-        let moving = self.moving.remove(&position.sequence);
-        for original in moving.into_iter().flat_map(|moving| moving.originals) {
+        let moves = self.moves.remove(&position.sequence);
+        for original in moves.into_iter().flat_map(|moves| moves.originals) {
             let _ = self.mark(original);
         }
         self.mark(copy)
@@ -393,7 +393,8 @@ impl Ring {
         let Ok(index) = held.binary_search_by_key(&number, |held| held.segment.number) else {
             return;
         };
-        let is_done = |held: &Held| held.live == 0 && !held.damaged && held.sealed_at.is_some();
+        let is_done =
+            |held: &HeldSegment| held.live == 0 && !held.damaged && held.sealed_at.is_some();
         if !is_done(&held[index]) || (number >= reader_at && held[index].end > HEADER_BYTES) {
             return;
         }
