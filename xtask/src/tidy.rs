@@ -3,6 +3,7 @@
 mod clauses;
 mod files;
 mod layers;
+mod words;
 
 use anyhow::{Context, bail};
 use cargo_metadata::{Metadata, MetadataCommand};
@@ -24,7 +25,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if !broken.is_empty() {
         bail!("{} rules are broken", broken.len());
     }
-    eprintln!("tidy: layers, files and clauses are in order");
+    eprintln!("tidy: layers, files, clauses and words are in order");
     Ok(())
 }
 
@@ -32,5 +33,6 @@ fn all(metadata: &Metadata) -> anyhow::Result<Broken> {
     let mut broken = layers::check(metadata);
     broken.extend(files::check(metadata)?);
     broken.extend(clauses::check()?);
+    broken.extend(words::check()?);
     Ok(broken)
 }

@@ -51,7 +51,7 @@ pub use executor_service::{
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{
-    Figures, Filter, Found, Listed, OpenError, Page, QueryError, Registered, SqliteOptions,
-    SqliteReader, SqliteStore, Standing, StoredExecution, StoredJob, StoredListener, StoredSession,
-    Summary, Whose, Window,
+    Filter, OpenError, PageOf, PageRequest, QueryError, Registered, RegistrationState, Scope,
+    SqliteOptions, SqliteReader, SqliteStore, Stats, StoredExecution, StoredJob, StoredListener,
+    StoredSession, Summary, Window,
 };

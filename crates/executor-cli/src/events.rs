@@ -4,7 +4,7 @@ use command_executor::Event;
 use serde::Deserialize;
 
 use crate::lines::Text;
-use crate::scan::{self, Found, Pointer};
+use crate::scan::{self, Pointer, Scalar};
 
 /// JSON pointers into each line of the stream.
 #[derive(Clone, Debug, Deserialize)]
@@ -65,11 +65,11 @@ impl Shape {
 }
 
 /// Text, or a number as it was written: foreign streams number their ids, and not all fit a type.
-fn text(found: Found<'_>) -> Option<String> {
+fn text(found: Scalar<'_>) -> Option<String> {
     match found {
-        Found::Text(text) => Some(text.into_owned()),
-        Found::Number(number) => Some(number.to_owned()),
-        Found::Other => None,
+        Scalar::Text(text) => Some(text.into_owned()),
+        Scalar::Number(number) => Some(number.to_owned()),
+        Scalar::Other => None,
     }
 }
 

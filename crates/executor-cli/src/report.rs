@@ -50,7 +50,7 @@ fn json_of(summary: &Summary) -> Value {
         .map(|status| {
             (
                 status.as_str().to_owned(),
-                summary.figures.count(status).into(),
+                summary.stats.count(status).into(),
             )
         })
         .collect();
@@ -60,14 +60,14 @@ fn json_of(summary: &Summary) -> Value {
         "instance": summary.instance,
         "name": summary.name,
         "topic": summary.topic,
-        "runs": summary.figures.runs(),
+        "runs": summary.stats.runs(),
         "by_status": by_status,
-        "average_us": summary.figures.average.as_micros() as u64,
-        "p50_us": summary.figures.p50.as_micros() as u64,
-        "p95_us": summary.figures.p95.as_micros() as u64,
-        "p99_us": summary.figures.p99.as_micros() as u64,
-        "max_us": summary.figures.max.as_micros() as u64,
-        "last_error": summary.figures.last_error,
+        "average_us": summary.stats.average.as_micros() as u64,
+        "p50_us": summary.stats.p50.as_micros() as u64,
+        "p95_us": summary.stats.p95.as_micros() as u64,
+        "p99_us": summary.stats.p99.as_micros() as u64,
+        "max_us": summary.stats.max.as_micros() as u64,
+        "last_error": summary.stats.last_error,
     })
 }
 
@@ -84,7 +84,7 @@ fn for_people(summaries: &[Summary]) -> String {
     }
     let mut text = format!("{}\n", table(summaries, Width::Narrow));
     for summary in summaries {
-        if let Some(error) = &summary.figures.last_error {
+        if let Some(error) = &summary.stats.last_error {
             let (app, name) = (app_of(summary), plain(&summary.name));
             text.push_str(&format!("{app} {name}: {}\n", shortened(error)));
         }
@@ -105,7 +105,7 @@ fn table(summaries: &[Summary], width: Width) -> String {
         .filter(|status| {
             summaries
                 .iter()
-                .any(|summary| summary.figures.count(*status) > 0)
+                .any(|summary| summary.stats.count(*status) > 0)
         })
         .collect();
     let mut table = Table::new();
@@ -156,18 +156,18 @@ fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
         Cell::new(app_of(summary)),
         Cell::new(plain(&summary.name)),
         Cell::new(plain(summary.topic.as_deref().unwrap_or(""))),
-        number(summary.figures.runs().to_string()),
+        number(summary.stats.runs().to_string()),
     ];
     for status in shown {
-        let count = summary.figures.count(*status);
+        let count = summary.stats.count(*status);
         let cell = number(count.to_string());
         let is_bad = count > 0 && *status != Status::Success;
         cells.push(if is_bad { cell.fg(Color::Red) } else { cell });
     }
-    cells.push(number(readable(summary.figures.average)));
-    cells.push(number(readable(summary.figures.p95)));
+    cells.push(number(readable(summary.stats.average)));
+    cells.push(number(readable(summary.stats.p95)));
     cells.push(Cell::new(shortened(
-        summary.figures.last_error.as_deref().unwrap_or(""),
+        summary.stats.last_error.as_deref().unwrap_or(""),
     )));
     cells
 }
@@ -194,10 +194,10 @@ fn shortened(error: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use command_executor::Figures;
+    use command_executor::Stats;
 
     fn summary(name: &str, by_status: [u64; 7], last_error: Option<&str>) -> Summary {
-        let figures = Figures {
+        let stats = Stats {
             by_status,
             average: Duration::from_micros(1_234),
             p50: Duration::from_micros(900),
@@ -212,7 +212,7 @@ mod tests {
             instance: 0,
             name: name.into(),
             topic: Some("motion.*".into()),
-            figures,
+            stats,
         }
     }
 

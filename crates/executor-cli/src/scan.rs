@@ -30,7 +30,7 @@ impl Pointer {
 
 /// What stands at a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found<'l> {
+pub(crate) enum Scalar<'l> {
     Text(Cow<'l, str>),
     /// As it was written.
     Number(&'l str),
@@ -49,7 +49,7 @@ pub(crate) struct NotJson {
 pub(crate) fn find<'l, const N: usize>(
     line: &'l [u8],
     pointers: [&Pointer; N],
-) -> Result<[Option<Found<'l>>; N], NotJson> {
+) -> Result<[Option<Scalar<'l>>; N], NotJson> {
     let text = str::from_utf8(line).map_err(|error| NotJson {
         column: error.valid_up_to() + 1,
         what: "UTF-8",
@@ -73,7 +73,7 @@ struct Asked<'p, 'l> {
     tokens: &'p [String],
     /// So many of its tokens lead to where the scan is.
     matched: usize,
-    found: Option<Found<'l>>,
+    found: Option<Scalar<'l>>,
 }
 
 /// What the scan is inside of.
@@ -141,12 +141,12 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
                 let wanted = self.is_wanted();
                 let raw = self.string()?;
                 if wanted {
-                    self.found(&Found::Text(decoded(raw)));
+                    self.found(&Scalar::Text(decoded(raw)));
                 }
             }
             Some(b'-' | b'0'..=b'9') => {
                 let number = self.number()?;
-                self.found(&Found::Number(number));
+                self.found(&Scalar::Number(number));
             }
             Some(b't') => self.word("true")?,
             Some(b'f') => self.word("false")?,
@@ -157,7 +157,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
     }
 
     fn open(&mut self, inside: Inside, end: u8) -> Result<bool, NotJson> {
-        self.found(&Found::Other);
+        self.found(&Scalar::Other);
         self.at += 1;
         self.inside.push(inside);
         if self.peek() == Some(end) {
@@ -226,7 +226,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
         self.asked.iter().any(|asked| asked.is_at(depth))
     }
 
-    fn found(&mut self, found: &Found<'l>) {
+    fn found(&mut self, found: &Scalar<'l>) {
         let depth = self.inside.len();
         for asked in &mut self.asked {
             if asked.is_at(depth) {
@@ -242,7 +242,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
             }
             self.at += 1;
         }
-        self.found(&Found::Other);
+        self.found(&Scalar::Other);
         Ok(())
     }
 

@@ -155,7 +155,7 @@ impl BlockingPool {
         let task = Task {
             what: what.into(),
             work: Box::new(work),
-            scope: context::share(),
+            scope: context::shared_scope(),
             span: Span::current(),
             runtime: Handle::try_current().ok(),
             reply,

@@ -186,7 +186,7 @@ pub(crate) fn leave_behind(what: impl FnOnce(&mut LeftBehind)) {
 }
 
 /// The current execution, to be entered elsewhere.
-pub(crate) fn share() -> Scope {
+pub(crate) fn shared_scope() -> Scope {
     let Some(id) = current_execution_id() else {
         return Scope::NONE;
     };
@@ -213,7 +213,7 @@ pub(crate) fn share() -> Scope {
 /// # drop(handle());
 /// ```
 pub fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    let mut scope = share();
+    let mut scope = shared_scope();
     async move {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| -> Poll<F::Output> {

@@ -13,7 +13,7 @@ const REMOVED: u8 = 2;
 /// it but two relaxed loads.
 ///
 /// ```
-/// use executor_core::{Refused, slot::HandlerSlot};
+/// use executor_core::{Refused, handler_slot::HandlerSlot};
 ///
 /// let slot = HandlerSlot::new(std::sync::Arc::new("old"));
 /// slot.replace(std::sync::Arc::new("new"));

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use executor_core::ExecutionRecord;
 use telemetry_store::migrate::Migrator;
-use telemetry_store::{Filter, Page, QueryError};
+use telemetry_store::{Filter, PageRequest, QueryError};
 use telemetry_store::{OpenError, SqliteReader, SqliteStore};
 use tempfile::TempDir;
 
@@ -96,12 +96,12 @@ impl TempDatabase {
     ///
     /// That of [`SqliteReader::executions`].
     pub async fn records(&self) -> Result<Vec<ExecutionRecord>, QueryError> {
-        let page = Page {
+        let page = PageRequest {
             limit: 1_000,
             before: None,
         };
         let found = self.reader().executions(Filter::default(), page).await?;
-        let oldest_first = found.executions.into_iter().rev();
+        let oldest_first = found.items.into_iter().rev();
         Ok(oldest_first.map(|stored| stored.record).collect())
     }
 }

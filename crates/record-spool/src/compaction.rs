@@ -42,7 +42,7 @@ fn is_worth_moving(occupancy: Occupancy, pressed: bool) -> bool {
 }
 
 /// A frame to be copied.
-struct Live {
+struct LiveFrame {
     position: Position,
     head: Head,
     payload: Vec<u8>,
@@ -134,7 +134,7 @@ impl Segments {
         is_empty && (self.refused.is_some() || !self.has_space(Role::Appender))
     }
 
-    fn copy_forward(&mut self, live: &Live) -> Result<(), Full> {
+    fn copy_forward(&mut self, live: &LiveFrame) -> Result<(), Full> {
         let sequence = live.head.sequence;
         let pending = self.moves.get(&sequence);
         if pending.is_some_and(|moves| moves.originals.contains(&live.position)) {
@@ -175,7 +175,7 @@ impl Segments {
 }
 
 /// The next few live frames of a sealed segment.
-fn collect(segment: &Segment, offset: &mut u32, end: u32) -> Vec<Live> {
+fn collect(segment: &Segment, offset: &mut u32, end: u32) -> Vec<LiveFrame> {
     let mut batch = Vec::new();
     while *offset < end && batch.len() < BATCH {
         let mut payload = Vec::new();
@@ -191,7 +191,7 @@ fn collect(segment: &Segment, offset: &mut u32, end: u32) -> Vec<Live> {
                 offset: *offset,
                 crc: sealed.crc,
             };
-            batch.push(Live {
+            batch.push(LiveFrame {
                 position,
                 head: sealed.head,
                 payload,

@@ -101,7 +101,7 @@ pub enum SpoolError {
     #[error("the spool {} belongs to a process that lives", .0.display())]
     Locked(PathBuf),
     /// An earlier process left something there: take it over with
-    /// [`Abandoned`](crate::Leftover) or choose another directory.
+    /// [`Abandoned`](crate::Abandoned) or choose another directory.
     #[error("the spool {} has content of an earlier process", .0.display())]
     Occupied(PathBuf),
     /// Written by a newer version of this crate, and not touched.

@@ -1,6 +1,6 @@
 //! Names of frames, and frames.
 
-/// Which frame: what settles it. Only the spool or [`Abandoned`](crate::Leftover) that gave it out
+/// Which frame: what settles it. Only the spool or [`Abandoned`](crate::Abandoned) that gave it out
 /// can make sense of it.
 ///
 /// ```
@@ -72,7 +72,7 @@ pub struct Frame {
     /// As it was appended with. What it means is its owner's business.
     pub kind: u8,
     /// Appended by [`Spool::pin`](crate::Spool::pin); only a
-    /// [`Abandoned`](crate::Leftover) shows such frames.
+    /// [`Abandoned`](crate::Abandoned) shows such frames.
     pub pinned: bool,
     /// As it was appended.
     pub payload: Vec<u8>,

@@ -13,8 +13,8 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::{SessionId, Timestamp};
 
 use crate::address::{beside, uri};
-use crate::look::is_blank;
-use crate::open::{LOOK_AGAIN_MS, OpenError, set_up_new};
+use crate::open::{OpenError, PROBE_AGAIN_MS, set_up_new};
+use crate::probe::is_blank;
 
 /// Who may read and write what is made, where nothing else is asked for: its owner.
 pub(crate) const FILE_MODE: u32 = 0o600;
@@ -109,7 +109,7 @@ fn lock_directory(path: &Path) -> Option<File> {
         match directory.try_lock() {
             Ok(()) => return Some(directory),
             Err(TryLockError::WouldBlock) => {
-                thread::sleep(Duration::from_millis(u64::from(LOOK_AGAIN_MS)));
+                thread::sleep(Duration::from_millis(u64::from(PROBE_AGAIN_MS)));
             }
             Err(TryLockError::Error(_)) => return None,
         }

@@ -24,7 +24,7 @@ use crate::session;
 /// Whose executions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Whose {
+pub enum Scope {
     /// Everybody's.
     #[default]
     All,
@@ -42,10 +42,10 @@ pub enum Whose {
 ///
 /// ```
 /// use executor_core::{ListenerId, Status};
-/// use telemetry_store::{Filter, Whose};
+/// use telemetry_store::{Filter, Scope};
 ///
 /// let filter = Filter {
-///     whose: Whose::Listener(ListenerId(7)),
+///     scope: Scope::Listener(ListenerId(7)),
 ///     status: Some(Status::TimedOut),
 ///     ..Filter::default()
 /// };
@@ -54,7 +54,7 @@ pub enum Whose {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Whose they are.
-    pub whose: Whose,
+    pub scope: Scope,
     /// How they ended.
     pub status: Option<Status>,
     /// Those that ended at or after this.
@@ -65,14 +65,14 @@ pub struct Filter {
 
 /// Which page. Default: the first, of 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct PageRequest {
     /// How many at most.
     pub limit: u32,
-    /// Those before this one: [`Found::next`] of the page before.
+    /// Those before this one: [`PageOf::next`] of the page before.
     pub before: Option<i64>,
 }
 
-impl Default for Page {
+impl Default for PageRequest {
     fn default() -> Self {
         Self {
             limit: 100,
@@ -81,14 +81,29 @@ impl Default for Page {
     }
 }
 
-/// A page.
-#[derive(Clone, Debug, PartialEq)]
+/// A page of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Found {
-    /// The executions, the latest first.
-    pub executions: Vec<StoredExecution>,
-    /// Where the next page begins; `None` if there is none.
+pub struct PageOf<T> {
+    /// The latest first.
+    pub items: Vec<T>,
+    /// Where the next page begins, for [`PageRequest::before`]; `None` if there is none.
     pub next: Option<i64>,
+}
+
+impl<T> PageOf<T> {
+    /// Of rows in the order of their ids, the greatest first.
+    pub(crate) fn new<R>(
+        rows: Vec<R>,
+        page: PageRequest,
+        id: impl Fn(&R) -> i64,
+        item: impl FnMut(R) -> Result<T, QueryError>,
+    ) -> Result<Self, QueryError> {
+        let is_full = rows.len() == page.limit as usize;
+        let next = rows.last().filter(|_| is_full).map(id);
+        let items = rows.into_iter().map(item).collect::<Result<_, _>>()?;
+        Ok(Self { items, next })
+    }
 }
 
 /// One execution as it is stored.
@@ -106,17 +121,17 @@ pub struct StoredExecution {
 pub(crate) fn executions(
     connection: &mut SqliteConnection,
     filter: &Filter,
-    page: Page,
-) -> Result<Found, QueryError> {
+    page: PageRequest,
+) -> Result<PageOf<StoredExecution>, QueryError> {
     connection.transaction(|connection| {
         let ids = ids(connection, filter, page)?;
         let next = (ids.len() == page.limit as usize).then(|| ids.last().copied());
-        let mut executions = Vec::with_capacity(ids.len());
+        let mut items = Vec::with_capacity(ids.len());
         for ids in ids.chunks(ROWS_AT_ONCE) {
-            executions.extend(by_rows(connection, ids)?);
+            items.extend(by_rows(connection, ids)?);
         }
-        Ok(Found {
-            executions,
+        Ok(PageOf {
+            items,
             next: next.flatten(),
         })
     })
@@ -147,13 +162,17 @@ fn by_rows(
 }
 
 /// The ids of a page, the greatest first.
-fn ids(connection: &mut SqliteConnection, filter: &Filter, page: Page) -> QueryResult<Vec<i64>> {
+fn ids(
+    connection: &mut SqliteConnection,
+    filter: &Filter,
+    page: PageRequest,
+) -> QueryResult<Vec<i64>> {
     let wanted = Wanted::new(filter, page, displacement(connection)?);
-    let mut found = match &filter.whose {
-        Whose::All => wanted.load(connection, "1")?,
-        Whose::Listener(id) => wanted.load(connection, &format!("e.listener_id = {}", id.0))?,
-        Whose::Job(id) => wanted.load(connection, &format!("e.job_id = {}", id.0))?,
-        Whose::Session(session) => match session::ids_of(connection, *session)? {
+    let mut found = match &filter.scope {
+        Scope::All => wanted.load(connection, "1")?,
+        Scope::Listener(id) => wanted.load(connection, &format!("e.listener_id = {}", id.0))?,
+        Scope::Job(id) => wanted.load(connection, &format!("e.job_id = {}", id.0))?,
+        Scope::Session(session) => match session::ids_of(connection, *session)? {
             None => Vec::new(),
             // A session is a stretch of the primary key.
             Some((row, ids)) => {
@@ -162,7 +181,7 @@ fn ids(connection: &mut SqliteConnection, filter: &Filter, page: Page) -> QueryR
                 wanted.load(connection, &stretch)?
             }
         },
-        Whose::App(app) => of_app(connection, app, &wanted)?,
+        Scope::App(app) => of_app(connection, app, &wanted)?,
     };
     found.sort_unstable_by(|one, other| other.cmp(one));
     found.truncate(page.limit as usize);
@@ -206,7 +225,7 @@ struct Wanted {
 
 impl Wanted {
     /// The id of a row lies at most so far above the time at which its execution ended.
-    fn new(filter: &Filter, page: Page, displacement: i64) -> Self {
+    fn new(filter: &Filter, page: PageRequest, displacement: i64) -> Self {
         let mut conditions = match filter.status {
             None => String::new(),
             Some(Status::Success) => " AND e.status = 0".into(),

@@ -23,11 +23,11 @@ mod address;
 
 mod create;
 
-mod look;
+mod probe;
 
 mod open;
 
-mod anchor;
+mod file_identity;
 
 pub mod migrate;
 
@@ -71,15 +71,15 @@ mod restarts;
 
 mod writer;
 
-mod sharing;
+mod shared_writer;
 
 mod store;
 
-pub use history::{Filter, Found, Page, StoredExecution, Whose};
-pub use listing::{Listed, StoredSession};
+pub use history::{Filter, PageOf, PageRequest, Scope, StoredExecution};
+pub use listing::StoredSession;
 pub use open::OpenError;
 pub use query::{QueryError, SqliteReader};
-pub use registered::{Registered, Standing, StoredJob, StoredListener};
+pub use registered::{Registered, RegistrationState, StoredJob, StoredListener};
 pub use sketch::RELATIVE_ERROR;
-pub use store::{HookThere, SqliteOptions, SqliteStore};
-pub use summary::{Figures, Summary, Window};
+pub use store::{HookAlreadySet, SqliteOptions, SqliteStore};
+pub use summary::{Stats, Summary, Window};

@@ -9,36 +9,11 @@ use executor_core::{
     DropReason, Durability, Failure, JobKey, Ledger, ListenerKey, SessionId, Subject, Timestamp,
 };
 
-use crate::history::{Page, uuid_of};
+use crate::history::{PageOf, PageRequest, uuid_of};
 use crate::query::QueryError;
 use crate::rows::{KIND_HANDLER, KIND_JOB};
 use crate::schema::{gap_entities, gaps, sessions};
 use crate::summary::Window;
-
-/// A page of something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Listed<T> {
-    /// The latest first.
-    pub items: Vec<T>,
-    /// Where the next page begins, for [`Page::before`]; `None` if there is none.
-    pub next: Option<i64>,
-}
-
-impl<T> Listed<T> {
-    /// Of rows in the order of their ids, the greatest first.
-    pub(crate) fn new<R>(
-        rows: Vec<R>,
-        page: Page,
-        id: impl Fn(&R) -> i64,
-        item: impl FnMut(R) -> Result<T, QueryError>,
-    ) -> Result<Self, QueryError> {
-        let is_full = rows.len() == page.limit as usize;
-        let next = rows.last().filter(|_| is_full).map(id);
-        let items = rows.into_iter().map(item).collect::<Result<_, _>>()?;
-        Ok(Self { items, next })
-    }
-}
 
 /// One session as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,15 +37,15 @@ pub struct StoredSession {
 
 pub(crate) fn sessions(
     connection: &mut SqliteConnection,
-    page: Page,
-) -> Result<Listed<StoredSession>, QueryError> {
+    page: PageRequest,
+) -> Result<PageOf<StoredSession>, QueryError> {
     let rows: Vec<SessionRow> = sessions::table
         .filter(sessions::id.lt(page.before.unwrap_or(i64::MAX)))
         .order(sessions::id.desc())
         .limit(i64::from(page.limit))
         .select(SessionRow::as_select())
         .load(connection)?;
-    Listed::new(rows, page, |row| row.id, SessionRow::into_session)
+    PageOf::new(rows, page, |row| row.id, SessionRow::into_session)
 }
 
 #[derive(Queryable, Selectable)]
@@ -170,8 +145,8 @@ impl SessionRow {
 pub(crate) fn gaps(
     connection: &mut SqliteConnection,
     window: &Window,
-    page: Page,
-) -> Result<Listed<Gap>, QueryError> {
+    page: PageRequest,
+) -> Result<PageOf<Gap>, QueryError> {
     connection.transaction(|connection| {
         let mut question = gaps::table
             .inner_join(sessions::table)
@@ -190,7 +165,7 @@ pub(crate) fn gaps(
             question = question.filter(gaps::first_us.lt(to.as_micros()));
         }
         let rows: Vec<(GapRow, Vec<u8>)> = question.load(connection)?;
-        Listed::new(
+        PageOf::new(
             rows,
             page,
             |(row, _)| row.id,

@@ -16,8 +16,8 @@ use executor_core::ErrorClass;
 use crate::address::{Target, beside, uri};
 use crate::classify::{class_of, is_lock};
 use crate::create;
-use crate::look::{Found, look};
 use crate::migrate;
+use crate::probe::{Probed, probe};
 use crate::row_ids;
 use crate::transaction::immediate;
 
@@ -65,7 +65,7 @@ impl Patience {
 }
 
 /// How soon to look again at what another process is about to finish.
-pub(crate) const LOOK_AGAIN_MS: u32 = 20;
+pub(crate) const PROBE_AGAIN_MS: u32 = 20;
 
 /// What a commit waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +132,10 @@ pub(crate) fn open_reader(target: &Target) -> Result<SqliteConnection, OpenError
             why: "a database in memory has no second connection; give a path",
         });
     };
-    match look(path) {
-        Found::Nothing => return Err(OpenError::Absent { path: path.clone() }),
-        Found::Refused(error) => return Err(error),
-        Found::Ours => {}
+    match probe(path) {
+        Probed::Nothing => return Err(OpenError::Absent { path: path.clone() }),
+        Probed::Refused(error) => return Err(error),
+        Probed::Ours => {}
     }
     let mut connection = connect_reader(path).map_err(|error| error.of(target))?;
     refuse_newer(&mut connection)?;
@@ -190,10 +190,10 @@ const CREATIONS_MAX: u32 = 100;
 
 fn open_or_create(path: &Path, mode: u32) -> Result<SqliteConnection, OpenError> {
     for _ in 0..CREATIONS_MAX {
-        match look(path) {
-            Found::Refused(error) => return Err(error),
-            Found::Ours => return Ok(SqliteConnection::establish(&uri(path, "mode=rw")?)?),
-            Found::Nothing => create::create(path, mode)?,
+        match probe(path) {
+            Probed::Refused(error) => return Err(error),
+            Probed::Ours => return Ok(SqliteConnection::establish(&uri(path, "mode=rw")?)?),
+            Probed::Nothing => create::create(path, mode)?,
         }
     }
     Err(OpenError::Unreachable {
@@ -240,13 +240,13 @@ fn claim(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenE
 
 /// SQLite does not wait for a lock here when another starter does the same at this moment.
 fn switch_to_wal(connection: &mut SqliteConnection, patience: Patience) -> Result<(), OpenError> {
-    let mut patience = patience.ms() / LOOK_AGAIN_MS;
+    let mut patience = patience.ms() / PROBE_AGAIN_MS;
     loop {
         let switched = connection.batch_execute("PRAGMA journal_mode = WAL");
         match switched {
             Err(error) if class_of(&error) == ErrorClass::Transient && patience > 0 => {
                 patience -= 1;
-                thread::sleep(Duration::from_millis(u64::from(LOOK_AGAIN_MS)));
+                thread::sleep(Duration::from_millis(u64::from(PROBE_AGAIN_MS)));
             }
             result => return Ok(result?),
         }

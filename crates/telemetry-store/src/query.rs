@@ -11,12 +11,12 @@ use executor_core::{ExecutionId, SessionId};
 use thiserror::Error;
 
 use crate::address::Target;
-use crate::history::{self, Filter, Found, Page, StoredExecution};
-use crate::listing::{self, Listed, StoredSession};
+use crate::history::{self, Filter, PageOf, PageRequest, StoredExecution};
+use crate::listing::{self, StoredSession};
 use crate::open::{OpenError, open_reader};
 use crate::registered::{self, Registered, StoredJob, StoredListener};
 use crate::schema::{executions, sessions};
-use crate::summary::{self, Figures, Summary, Window};
+use crate::summary::{self, Stats, Summary, Window};
 
 /// Why a question was not answered.
 #[derive(Debug, Error)]
@@ -116,7 +116,7 @@ impl SqliteReader {
     /// # Cancel safety
     ///
     /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn overall(&self, window: Window) -> Result<Figures, QueryError> {
+    pub async fn overall(&self, window: Window) -> Result<Stats, QueryError> {
         self.ask(move |connection| summary::overall(connection, &window))
             .await
     }
@@ -130,7 +130,11 @@ impl SqliteReader {
     /// # Cancel safety
     ///
     /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn executions(&self, filter: Filter, page: Page) -> Result<Found, QueryError> {
+    pub async fn executions(
+        &self,
+        filter: Filter,
+        page: PageRequest,
+    ) -> Result<PageOf<StoredExecution>, QueryError> {
         self.ask(move |connection| history::executions(connection, &filter, page))
             .await
     }
@@ -185,7 +189,7 @@ impl SqliteReader {
     /// # Cancel safety
     ///
     /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn sessions(&self, page: Page) -> Result<Listed<StoredSession>, QueryError> {
+    pub async fn sessions(&self, page: PageRequest) -> Result<PageOf<StoredSession>, QueryError> {
         self.ask(move |connection| listing::sessions(connection, page))
             .await
     }
@@ -200,7 +204,7 @@ impl SqliteReader {
     /// # Cancel safety
     ///
     /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn gaps(&self, window: Window, page: Page) -> Result<Listed<Gap>, QueryError> {
+    pub async fn gaps(&self, window: Window, page: PageRequest) -> Result<PageOf<Gap>, QueryError> {
         self.ask(move |connection| listing::gaps(connection, &window, page))
             .await
     }
@@ -217,8 +221,8 @@ impl SqliteReader {
     pub async fn listeners(
         &self,
         which: Registered,
-        page: Page,
-    ) -> Result<Listed<StoredListener>, QueryError> {
+        page: PageRequest,
+    ) -> Result<PageOf<StoredListener>, QueryError> {
         self.ask(move |connection| registered::listeners(connection, &which, page))
             .await
     }
@@ -235,8 +239,8 @@ impl SqliteReader {
     pub async fn jobs(
         &self,
         which: Registered,
-        page: Page,
-    ) -> Result<Listed<StoredJob>, QueryError> {
+        page: PageRequest,
+    ) -> Result<PageOf<StoredJob>, QueryError> {
         self.ask(move |connection| registered::jobs(connection, &which, page))
             .await
     }

@@ -11,19 +11,19 @@ use executor_core::{
     Timestamp,
 };
 
-use crate::history::Page;
-use crate::listing::Listed;
+use crate::history::{PageOf, PageRequest};
+
 use crate::query::QueryError;
 use crate::schema::{listeners, scheduled_jobs};
 
 /// Which registrations. Default: all.
 ///
 /// ```
-/// use telemetry_store::{Registered, Standing};
+/// use telemetry_store::{Registered, RegistrationState};
 ///
 /// let live = Registered {
 ///     app_key: Some("lights".into()),
-///     standing: Standing::Live,
+///     state: RegistrationState::Live,
 /// };
 /// assert_ne!(live, Registered::default());
 /// ```
@@ -32,13 +32,13 @@ pub struct Registered {
     /// Those of this app.
     pub app_key: Option<String>,
     /// Those that stand like this.
-    pub standing: Standing,
+    pub state: RegistrationState,
 }
 
 /// How a registration stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Standing {
+pub enum RegistrationState {
     /// Whichever way.
     #[default]
     Any,
@@ -185,8 +185,8 @@ struct JobColumns {
 pub(crate) fn listeners(
     connection: &mut SqliteConnection,
     which: &Registered,
-    page: Page,
-) -> Result<Listed<StoredListener>, QueryError> {
+    page: PageRequest,
+) -> Result<PageOf<StoredListener>, QueryError> {
     let mut question = listeners::table
         .filter(listeners::id.lt(page.before.unwrap_or(i64::MAX)))
         .order(listeners::id.desc())
@@ -196,12 +196,12 @@ pub(crate) fn listeners(
     if let Some(app_key) = &which.app_key {
         question = question.filter(listeners::app_key.eq(app_key));
     }
-    if which.standing == Standing::Live {
+    if which.state == RegistrationState::Live {
         question = question.filter(listeners::retired_us.is_null());
         question = question.filter(listeners::removed_us.is_null());
     }
     let rows: Vec<(ListenerRow, String)> = question.load(connection)?;
-    Listed::new(
+    PageOf::new(
         rows,
         page,
         |(row, _)| row.id,
@@ -227,8 +227,8 @@ pub(crate) fn listeners(
 pub(crate) fn jobs(
     connection: &mut SqliteConnection,
     which: &Registered,
-    page: Page,
-) -> Result<Listed<StoredJob>, QueryError> {
+    page: PageRequest,
+) -> Result<PageOf<StoredJob>, QueryError> {
     let mut question = scheduled_jobs::table
         .filter(scheduled_jobs::id.lt(page.before.unwrap_or(i64::MAX)))
         .order(scheduled_jobs::id.desc())
@@ -238,12 +238,12 @@ pub(crate) fn jobs(
     if let Some(app_key) = &which.app_key {
         question = question.filter(scheduled_jobs::app_key.eq(app_key));
     }
-    if which.standing == Standing::Live {
+    if which.state == RegistrationState::Live {
         question = question.filter(scheduled_jobs::retired_us.is_null());
         question = question.filter(scheduled_jobs::removed_us.is_null());
     }
     let rows: Vec<(JobRow, JobColumns)> = question.load(connection)?;
-    Listed::new(
+    PageOf::new(
         rows,
         page,
         |(row, _)| row.id,

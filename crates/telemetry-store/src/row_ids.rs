@@ -90,7 +90,7 @@ impl<'c> FreeIds<'c> {
         let mut candidate = wanted.max(self.next);
         loop {
             if !(self.known_from..=self.known_to).contains(&candidate) {
-                self.look(candidate)?;
+                self.read_taken(candidate)?;
             }
             candidate = self.behind_taken(candidate);
             if candidate <= self.known_to {
@@ -120,7 +120,7 @@ impl<'c> FreeIds<'c> {
     }
 
     /// Reads which ids are taken from here on.
-    fn look(&mut self, from: i64) -> QueryResult<()> {
+    fn read_taken(&mut self, from: i64) -> QueryResult<()> {
         let taken: Vec<i64> = executions::table
             .filter(executions::id.ge(from))
             .order(executions::id)

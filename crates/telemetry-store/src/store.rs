@@ -22,8 +22,8 @@ use crate::history::StoredExecution;
 use crate::open::OpenError;
 use crate::prune::{self, Hook};
 use crate::row_ids::Measuring;
-use crate::sharing::Share;
-use crate::writer::Errands;
+use crate::shared_writer::SharedWriter;
+use crate::writer::Deferred;
 use crate::{housekeeping, persist, registration, rollup, session};
 
 /// A SQLite database that keeps records, registrations and sessions.
@@ -31,7 +31,7 @@ use crate::{housekeeping, persist, registration, rollup, session};
 /// It has one thread that writes, which it shares with others of the same file in this process. Cloning is
 /// not needed: share it in an [`Arc`].
 pub struct SqliteStore {
-    writer: Share,
+    writer: SharedWriter,
     /// Where the lock files of sessions are; `None` for a database in memory.
     sessions_dir: Option<PathBuf>,
     path: Option<PathBuf>,
@@ -71,15 +71,15 @@ impl Default for SqliteOptions {
 /// A store has one hook at most.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("there is a hook for pruned rows already")]
-pub struct HookThere;
+pub struct HookAlreadySet;
 
 /// After how many rows they are rolled up. What is not yet is read row by row by whoever asks.
 const ROLL_UP_EVERY: usize = 10_000;
 
 /// Rolls up a slice, and leaves the next one for later.
-fn roll_up(errands: &Errands) {
-    let next = errands.clone();
-    errands.leave("rolling up", move |connection| {
+fn roll_up(deferred: &Deferred) {
+    let next = deferred.clone();
+    deferred.leave("rolling up", move |connection| {
         if rollup::roll_up(connection)? {
             roll_up(&next);
         }
@@ -88,9 +88,9 @@ fn roll_up(errands: &Errands) {
 }
 
 /// Finds out how far ids lie from their times, where the database does not say, a slice at a time.
-fn measure(errands: &Errands, measuring: Measuring) {
-    let next = errands.clone();
-    errands.leave("measuring displacements", move |connection| {
+fn measure(deferred: &Deferred, measuring: Measuring) {
+    let next = deferred.clone();
+    deferred.leave("measuring displacements", move |connection| {
         if let Some(rest) = measuring.go_on(connection)? {
             measure(&next, rest);
         }
@@ -126,11 +126,11 @@ impl SqliteStore {
     /// As there.
     pub async fn open_with(url: &str, options: SqliteOptions) -> Result<Self, OpenError> {
         let file_mode = options.file_mode & 0o666;
-        let (writer, target) = Share::open(Target::parse(url)?, file_mode).await?;
+        let (writer, target) = SharedWriter::open(Target::parse(url)?, file_mode).await?;
         let path = target.path().map(ToOwned::to_owned);
         // What an earlier process left.
-        roll_up(&writer.errands());
-        measure(&writer.errands(), Measuring::new());
+        roll_up(&writer.deferred());
+        measure(&writer.deferred(), Measuring::new());
         Ok(Self {
             writer,
             sessions_dir: path.as_deref().map(alive::directory_of),
@@ -152,8 +152,10 @@ impl SqliteStore {
     pub fn on_prune(
         &self,
         hook: impl Fn(&[StoredExecution]) + Send + Sync + 'static,
-    ) -> Result<(), HookThere> {
-        self.on_prune.set(Arc::new(hook)).map_err(|_| HookThere)
+    ) -> Result<(), HookAlreadySet> {
+        self.on_prune
+            .set(Arc::new(hook))
+            .map_err(|_| HookAlreadySet)
     }
 
     fn prove_alive(&self, id: SessionId) -> Result<(), StoreError> {
@@ -182,12 +184,12 @@ impl SqliteStore {
 
 impl RecordStore for SqliteStore {
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
-        let (unrolled, errands) = (Arc::clone(&self.unrolled), self.writer.errands());
+        let (unrolled, deferred) = (Arc::clone(&self.unrolled), self.writer.deferred());
         Box::pin(self.writer.call("storing a batch", move |connection| {
             let fates = persist::persist(connection, &batch)?;
             if unrolled.fetch_add(fates.len(), Ordering::Relaxed) + fates.len() >= ROLL_UP_EVERY {
                 unrolled.store(0, Ordering::Relaxed);
-                roll_up(&errands);
+                roll_up(&deferred);
             }
             Ok(fates)
         }))

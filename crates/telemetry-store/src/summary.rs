@@ -61,7 +61,7 @@ impl Window {
 /// among them. The
 /// percentiles are within [`RELATIVE_ERROR`](crate::RELATIVE_ERROR) of the true ones.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figures {
+pub struct Stats {
     /// How many executions ended in each status, in the order of [`Status::ALL`].
     pub by_status: [u64; Status::ALL.len()],
     /// The average duration; zero without executions.
@@ -78,7 +78,7 @@ pub struct Figures {
     pub last_error: Option<String>,
 }
 
-impl Figures {
+impl Stats {
     /// How many executions there were.
     pub fn runs(&self) -> u64 {
         self.by_status.iter().sum()
@@ -121,7 +121,7 @@ pub struct Summary {
     /// The topic, of a listener.
     pub topic: Option<String>,
     /// How it fared.
-    pub figures: Figures,
+    pub stats: Stats,
 }
 
 type Tallies = BTreeMap<EntityKey, Tally>;
@@ -142,7 +142,7 @@ pub(crate) fn summaries(
 pub(crate) fn overall(
     connection: &mut SqliteConnection,
     window: &Window,
-) -> Result<Figures, QueryError> {
+) -> Result<Stats, QueryError> {
     let mut all = Tally::default();
     for tally in tallies(connection, window)?.into_values() {
         for (count, more) in all.by_status.iter_mut().zip(tally.by_status) {
@@ -155,7 +155,7 @@ pub(crate) fn overall(
             all.note_error(at, || text);
         }
     }
-    Ok(Figures::of(&all))
+    Ok(Stats::of(&all))
 }
 
 fn summary_of(key: &EntityKey, tally: &Tally) -> Result<Summary, QueryError> {
@@ -173,7 +173,7 @@ fn summary_of(key: &EntityKey, tally: &Tally) -> Result<Summary, QueryError> {
         instance,
         name: key.name.clone(),
         topic: Some(key.topic.clone()).filter(|topic| !topic.is_empty()),
-        figures: Figures::of(tally),
+        stats: Stats::of(tally),
     })
 }
 

@@ -15,19 +15,19 @@ use executor_core::{ErrorClass, StoreError};
 use tokio::sync::oneshot;
 
 use crate::address::Target;
-use crate::anchor::{Anchor, Hold};
 use crate::classify::{class_of, is_lock, store_error};
+use crate::file_identity::{FileIdentity, FileState};
 use crate::inbox::{Inbox, Refused, Urgency};
 use crate::open::{Commits, OpenError, Patience, open_writer};
 use crate::restarts::Restarts;
 
 /// A request, with its reply inside. It is told why where there is no connection.
-type Request = Box<dyn FnOnce(Result<&mut Live, OpenError>) -> After + Send>;
+type Request = Box<dyn FnOnce(Result<&mut OpenConnection, OpenError>) -> After + Send>;
 
 /// A connection, and what it holds on to.
-struct Live {
+struct OpenConnection {
     connection: SqliteConnection,
-    anchor: Anchor,
+    identity: FileIdentity,
     commits: Commits,
     /// How many requests in a row another process's lock has turned away.
     turned_away: u32,
@@ -45,7 +45,7 @@ const fn patience_after(turned_away: u32) -> Patience {
 }
 
 /// What every connection of a writer is opened with.
-struct Home {
+struct ConnectionSpec {
     target: Target,
     /// Of a file that is made.
     file_mode: u32,
@@ -53,7 +53,7 @@ struct Home {
     syncs_commits: AtomicBool,
 }
 
-impl Home {
+impl ConnectionSpec {
     fn new(target: Target, file_mode: u32) -> Self {
         Self {
             target,
@@ -79,15 +79,15 @@ enum After {
     Reconnect,
 }
 
-impl Live {
-    fn open(home: &Home, patience: Patience) -> Result<Self, OpenError> {
-        let (target, commits) = (&home.target, home.commits());
-        let connection = open_writer(target, patience, commits, home.file_mode)?;
+impl OpenConnection {
+    fn open(spec: &ConnectionSpec, patience: Patience) -> Result<Self, OpenError> {
+        let (target, commits) = (&spec.target, spec.commits());
+        let connection = open_writer(target, patience, commits, spec.file_mode)?;
         // Under the name that a change of directory cannot turn into another file's.
-        let anchor = Anchor::new(target.clone().canonical().path());
+        let identity = FileIdentity::new(target.clone().canonical().path());
         Ok(Self {
             connection,
-            anchor,
+            identity,
             commits,
             turned_away: 0,
         })
@@ -114,30 +114,30 @@ impl Live {
     ///
     /// A lock that another process holds says nothing about the connection. After anything else that
     /// passes, such as a full disk, SQLite may have ended a transaction that diesel believes open.
-    fn after<T>(&mut self, result: &QueryResult<T>) -> (Hold, After) {
+    fn after<T>(&mut self, result: &QueryResult<T>) -> (FileState, After) {
         self.learn(result.as_ref().is_err_and(is_lock));
-        let hold = self.anchor.hold();
-        if hold == Hold::NoLog {
+        let file_state = self.identity.file_state();
+        if file_state == FileState::WalGone {
             // What was committed before is in a file that nobody else can find any more.
             let _ = self
                 .connection
                 .batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
         }
         let after = match result {
-            _ if hold != Hold::Fast => After::Reconnect,
+            _ if file_state != FileState::Same => After::Reconnect,
             Err(error) if class_of(error) == ErrorClass::Transient && !is_lock(error) => {
                 After::Reconnect
             }
             _ => After::Fine,
         };
-        (hold, after)
+        (file_state, after)
     }
 }
 
 /// The way to the writer thread. Dropping the last one ends the thread after what was asked.
 pub(crate) struct Writer {
     inbox: Arc<Inbox<Request>>,
-    home: Arc<Home>,
+    spec: Arc<ConnectionSpec>,
     restarts: Mutex<Restarts>,
 }
 
@@ -155,8 +155,11 @@ impl Writer {
         let theirs = Arc::clone(&inbox);
         let (opened, is_open) = oneshot::channel();
         let _thread = spawn(move || {
-            let live = match Live::open(&Home::new(target.clone(), file_mode), Patience::Opening) {
-                Ok(live) => Some(live),
+            let open = match OpenConnection::open(
+                &ConnectionSpec::new(target.clone(), file_mode),
+                Patience::Opening,
+            ) {
+                Ok(open) => Some(open),
                 Err(error) if error.may_pass_at(&target) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(error, "the database is opened when there is space");
@@ -167,13 +170,13 @@ impl Writer {
                     return;
                 }
             };
-            let home = Arc::new(Home::new(target.canonical(), file_mode));
-            let _ = opened.send(Ok(Arc::clone(&home)));
-            serve(live, &home, &theirs);
+            let spec = Arc::new(ConnectionSpec::new(target.canonical(), file_mode));
+            let _ = opened.send(Ok(Arc::clone(&spec)));
+            serve(open, &spec, &theirs);
         })
         .map_err(OpenError::Thread)?;
         let _held = HeldTime::new();
-        let home = match is_open.await {
+        let spec = match is_open.await {
             Ok(result) => result?,
             Err(_) => {
                 return Err(OpenError::Thread(std::io::Error::other(
@@ -183,15 +186,15 @@ impl Writer {
         };
         let writer = Self {
             inbox,
-            home: Arc::clone(&home),
+            spec: Arc::clone(&spec),
             restarts: Mutex::default(),
         };
-        Ok((writer, home.target.clone()))
+        Ok((writer, spec.target.clone()))
     }
 
     /// From the next request on, commits wait for the medium.
     pub(crate) fn sync_commits(&self) {
-        self.home.syncs_commits.store(true, Ordering::Relaxed);
+        self.spec.syncs_commits.store(true, Ordering::Relaxed);
     }
 
     /// Has the work done on the writer's thread. The request is sent before the first await, so
@@ -220,19 +223,19 @@ impl Writer {
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, replied) = oneshot::channel();
-        let request: Request = Box::new(move |live| {
-            let live = match live {
-                Ok(live) => live,
+        let request: Request = Box::new(move |open| {
+            let open = match open {
+                Ok(open) => open,
                 Err(error) => {
                     let _ = reply.send(Err(not_open(operation, error)));
                     return After::Reconnect;
                 }
             };
-            let result = work(&mut live.connection);
-            let (hold, after) = live.after(&result);
-            let _ = reply.send(match hold {
-                Hold::Fast => result.map_err(|error| store_error(operation, error)),
-                Hold::NoLog | Hold::Adrift => Err(adrift(operation)),
+            let result = work(&mut open.connection);
+            let (file_state, after) = open.after(&result);
+            let _ = reply.send(match file_state {
+                FileState::Same => result.map_err(|error| store_error(operation, error)),
+                FileState::WalGone | FileState::Replaced => Err(adrift(operation)),
             });
             after
         });
@@ -267,7 +270,7 @@ impl Writer {
 
     fn begin_again(&self, operation: &'static str) -> Result<(), StoreError> {
         let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.home.target.path().is_none() {
+        if self.spec.target.path().is_none() {
             return Err(StoreError::closed(operation));
         }
         // Somebody else may have been quicker.
@@ -281,8 +284,8 @@ impl Writer {
         }
         tracing::error!("the telemetry writer died; it is started again");
         self.inbox.begins_again();
-        let (home, inbox) = (Arc::clone(&self.home), Arc::clone(&self.inbox));
-        let begun = spawn(move || serve(None, &home, &inbox));
+        let (spec, inbox) = (Arc::clone(&self.spec), Arc::clone(&self.inbox));
+        let begun = spawn(move || serve(None, &spec, &inbox));
         begun.map(drop).map_err(|error| {
             self.inbox.has_ended();
             StoreError::unreachable(operation, error)
@@ -290,8 +293,8 @@ impl Writer {
     }
 
     /// A way to leave work for later, for whoever is on the writer's thread.
-    pub(crate) fn errands(&self) -> Errands {
-        Errands(Arc::clone(&self.inbox))
+    pub(crate) fn deferred(&self) -> Deferred {
+        Deferred(Arc::clone(&self.inbox))
     }
 
     /// Serves what was asked before, then ends the thread. Returns when its connection is closed.
@@ -323,25 +326,25 @@ fn not_open(operation: &'static str, error: OpenError) -> StoreError {
 
 /// Leaves work for when nobody waits for anything.
 #[derive(Clone)]
-pub(crate) struct Errands(Arc<Inbox<Request>>);
+pub(crate) struct Deferred(Arc<Inbox<Request>>);
 
-impl Errands {
-    /// What fails is tried again with the next errand; only that it failed is said.
+impl Deferred {
+    /// What fails is tried again with the next deferred request; only that it failed is said.
     pub(crate) fn leave(
         &self,
         operation: &'static str,
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<()> + Send + 'static,
     ) {
-        let request: Request = Box::new(move |live| {
-            let Ok(live) = live else {
+        let request: Request = Box::new(move |open| {
+            let Ok(open) = open else {
                 return After::Reconnect;
             };
-            let result = work(&mut live.connection);
+            let result = work(&mut open.connection);
             if let Err(error) = &result {
                 let error: &dyn std::error::Error = error;
                 tracing::debug!(error, operation, "put off");
             }
-            live.after(&result).1
+            open.after(&result).1
         });
         // Refused only when the store is closing, and then it is the next opening's errand, or when the
         // writer has just died, and then it is that of the next rows.
@@ -349,17 +352,17 @@ impl Errands {
     }
 }
 
-fn serve(live: Option<Live>, home: &Home, inbox: &Inbox<Request>) {
+fn serve(open: Option<OpenConnection>, spec: &ConnectionSpec, inbox: &Inbox<Request>) {
     let _ending = Ending(inbox);
-    let (mut live, mut trouble) = (live, Trouble::default());
+    let (mut open, mut outage) = (open, Outage::default());
     while let Some(request) = inbox.next() {
-        live = answer(request, live.take(), home, &mut trouble);
-        if live.is_none() && home.target.path().is_none() {
+        open = answer(request, open.take(), spec, &mut outage);
+        if open.is_none() && spec.target.path().is_none() {
             tracing::error!("the database was in memory and is gone with its connection");
             return;
         }
     }
-    drop(live);
+    drop(open);
 }
 
 /// Whatever ends the thread, nobody waits for it any longer. If it died, the next request starts another.
@@ -375,16 +378,16 @@ impl Drop for Ending<'_> {
 /// opens a fresh one; a request for which that fails is told so, and its caller asks again.
 fn answer(
     request: Request,
-    live: Option<Live>,
-    home: &Home,
-    trouble: &mut Trouble,
-) -> Option<Live> {
+    open: Option<OpenConnection>,
+    spec: &ConnectionSpec,
+    outage: &mut Outage,
+) -> Option<OpenConnection> {
     // One that commits in another way than is wanted by now is replaced.
-    let live = live.filter(|live| live.commits == home.commits());
-    let mut live = match live.map_or_else(|| Live::open(home, Patience::Serving), Ok) {
-        Ok(live) => live,
+    let open = open.filter(|open| open.commits == spec.commits());
+    let mut open = match open.map_or_else(|| OpenConnection::open(spec, Patience::Serving), Ok) {
+        Ok(open) => open,
         Err(error) => {
-            trouble.goes_on(|| {
+            outage.goes_on(|| {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "the telemetry writer cannot reconnect");
             });
@@ -392,14 +395,14 @@ fn answer(
             return None;
         }
     };
-    match catch_unwind(AssertUnwindSafe(|| request(Ok(&mut live)))) {
+    match catch_unwind(AssertUnwindSafe(|| request(Ok(&mut open)))) {
         Ok(After::Fine) => {
-            trouble.is_over();
-            Some(live)
+            outage.is_over();
+            Some(open)
         }
         Ok(After::Reconnect) => {
-            if live.anchor.hold() != Hold::Fast {
-                trouble.goes_on(|| {
+            if open.identity.file_state() != FileState::Same {
+                outage.goes_on(|| {
                     tracing::error!(
                         "the database's file was deleted or replaced; it is opened anew"
                     );
@@ -417,11 +420,11 @@ fn answer(
 /// Requests in a row that failed because of the database's file. One line when that begins, one with the count when
 /// it is over: whoever asks again does so many times a second.
 #[derive(Default)]
-struct Trouble {
+struct Outage {
     requests: u64,
 }
 
-impl Trouble {
+impl Outage {
     fn goes_on(&mut self, say: impl FnOnce()) {
         if self.requests == 0 {
             say();

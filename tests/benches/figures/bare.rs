@@ -12,16 +12,16 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::{Figures, TURNS, per_item};
+use crate::{Samples, TURNS, per_item};
 
 const CALLS: usize = 100_000;
 
 /// Nanoseconds for an execution recorded through memory and through the spool, and for the bare calls.
 #[derive(Default)]
 pub(crate) struct Costs {
-    pub(crate) memory: Figures,
-    pub(crate) spool: Figures,
-    pub(crate) bare: Figures,
+    pub(crate) memory: Samples,
+    pub(crate) spool: Samples,
+    pub(crate) bare: Samples,
 }
 
 pub(crate) fn measure() -> Costs {

@@ -9,7 +9,7 @@ use command_executor::{Config, Event, SpoolPlace};
 use executor_testkit::TempDatabase;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::Figures;
+use crate::Samples;
 use crate::load::start;
 
 /// Ready executions, from two tasks.
@@ -60,7 +60,7 @@ async fn flood(what: &str, config: Config) {
             }
         });
     }
-    let (mut rows, mut before) = (Figures::default(), 0);
+    let (mut rows, mut before) = (Samples::default(), 0);
     loop {
         tokio::time::sleep(WINDOW).await;
         let ledger = executor.ledger();

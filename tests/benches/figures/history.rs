@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use executor_core::ports::{Batch, RecordStore, RegistrationStore, SessionStore};
 use executor_core::{ExecutionRecord, ListenerId, ListenerKey, Status, Subject, Timestamp};
 use executor_testkit::{TempDatabase, listener, record, session};
-use telemetry_store::{Filter, Page, SqliteReader, SqliteStore, Whose, Window};
+use telemetry_store::{Filter, PageRequest, Scope, SqliteReader, SqliteStore, Window};
 
-use crate::{Figures, rows};
+use crate::{Samples, rows};
 
 const LISTENERS: usize = 50;
 const BATCH: usize = 1_000;
@@ -108,12 +108,12 @@ async fn ask_all(reader: &SqliteReader, history: &History) {
     let all = Filter::default;
     let middle = history.start.saturating_add(SPAN / 2);
     let hour = Some(middle.saturating_add(Duration::from_secs(3_600)));
-    let of = |whose: Whose| Filter { whose, ..all() };
+    let of = |scope: Scope| Filter { scope, ..all() };
     let filters = [
         ("the latest", all()),
-        ("of a listener", of(Whose::Listener(history.listeners[7].1))),
-        ("of an app", of(Whose::App("app 1".into()))),
-        ("of a session", of(Whose::Session(history.batch.session.id))),
+        ("of a listener", of(Scope::Listener(history.listeners[7].1))),
+        ("of an app", of(Scope::App("app 1".into()))),
+        ("of a session", of(Scope::Session(history.batch.session.id))),
         (
             "that timed out",
             Filter {
@@ -133,7 +133,7 @@ async fn ask_all(reader: &SqliteReader, history: &History) {
     for (what, filter) in filters {
         ask(&format!("100 executions {what}"), || async {
             reader
-                .executions(filter.clone(), Page::default())
+                .executions(filter.clone(), PageRequest::default())
                 .await
                 .unwrap();
         })
@@ -142,14 +142,14 @@ async fn ask_all(reader: &SqliteReader, history: &History) {
     let one = reader
         .executions(
             all(),
-            Page {
+            PageRequest {
                 limit: 1,
                 before: None,
             },
         )
         .await
         .unwrap();
-    let id = one.executions[0].record.execution_id;
+    let id = one.items[0].record.execution_id;
     ask("one execution by its id", || async {
         reader.execution(id).await.unwrap().unwrap();
     })
@@ -172,7 +172,7 @@ async fn ask_all(reader: &SqliteReader, history: &History) {
 }
 
 async fn ask<F: Future<Output = ()>>(what: &str, question: impl Fn() -> F) {
-    let mut times = Figures::default();
+    let mut times = Samples::default();
     for _ in 0..TIMES {
         let begun = Instant::now();
         question().await;

@@ -8,7 +8,7 @@ use command_executor::registration::Overlap;
 use command_executor::{CommandExecutor, Event, ListenerHandle, SqliteStore};
 use executor_testkit::TempDatabase;
 
-use crate::{Figures, Pairs, TURNS};
+use crate::{Pairs, Samples, TURNS};
 
 const LEAKED: usize = 64;
 const EXECUTIONS: usize = 2_000;
@@ -107,7 +107,7 @@ async fn leak(executor: &CommandExecutor, stuck: &ListenerHandle, door: &Door) {
 }
 
 async fn executions(executor: &CommandExecutor, quick: &ListenerHandle) -> f64 {
-    let mut times = Figures::default();
+    let mut times = Samples::default();
     for number in 0..EXECUTIONS {
         let command = quick.invoke(Event::new("t"));
         let begun = Instant::now();
@@ -121,7 +121,7 @@ async fn executions(executor: &CommandExecutor, quick: &ListenerHandle) -> f64 {
 }
 
 async fn commits(executor: &CommandExecutor, quick: &ListenerHandle) -> f64 {
-    let mut times = Figures::default();
+    let mut times = Samples::default();
     for _ in 0..COMMITS {
         for _ in 0..ROWS_A_COMMIT {
             let command = quick.invoke(Event::new("t"));

@@ -10,7 +10,7 @@ use command_executor::registration::Overlap;
 use command_executor::{CommandExecutor, Config, Event, ListenerHandle, Retention, SpoolPlace};
 use executor_testkit::TempDatabase;
 
-use crate::Figures;
+use crate::Samples;
 
 const EXECUTIONS: usize = 1_000_000;
 const TASKS: usize = 64;
@@ -101,9 +101,9 @@ pub(crate) fn offer() {
     let of_runs = runtime.block_on(async {
         let database = TempDatabase::new();
         let (executor, listener) = start(&database, Config::default()).await;
-        let mut of_runs = Figures::default();
+        let mut of_runs = Samples::default();
         for _ in 0..9 {
-            let mut micros = Figures::default();
+            let mut micros = Samples::default();
             for _ in 0..100_000 {
                 let begun = Instant::now();
                 let command = listener.invoke(Event::new("t"));
@@ -153,7 +153,7 @@ pub(crate) fn outage() {
 async fn run_outage(what: &str, config: Config) {
     let database = TempDatabase::new();
     let (executor, listener) = start(&database, config).await;
-    let mut of_windows: [Vec<Figures>; 2] = [Vec::new(), Vec::new()];
+    let mut of_windows: [Vec<Samples>; 2] = [Vec::new(), Vec::new()];
     let before = memory_mib().0;
     for window in 0..2 * PAIRS {
         let is_locked = window % 2 == 1;
@@ -189,9 +189,9 @@ async fn run_outage(what: &str, config: Config) {
 }
 
 /// One percentile of each window: the ratio pair by pair, and the microseconds of both.
-fn compare(locked: &[Figures], free: &[Figures], percent: usize) -> String {
-    let of = |windows: &[Figures]| {
-        let mut figures = Figures::default();
+fn compare(locked: &[Samples], free: &[Samples], percent: usize) -> String {
+    let of = |windows: &[Samples]| {
+        let mut figures = Samples::default();
         for window in windows {
             figures.push(window.percentile(percent));
         }
@@ -238,8 +238,8 @@ impl Outsider {
 }
 
 /// Of each execution in one window, in microseconds.
-async fn latencies(executor: &CommandExecutor, listener: &ListenerHandle) -> Figures {
-    let mut figures = Figures::default();
+async fn latencies(executor: &CommandExecutor, listener: &ListenerHandle) -> Samples {
+    let mut figures = Samples::default();
     let mut ticks = tokio::time::interval(EVERY);
     for _ in 0..WINDOW.as_millis() / EVERY.as_millis() {
         ticks.tick().await;

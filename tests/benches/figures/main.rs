@@ -106,7 +106,7 @@ fn leaks() {
 fn prune() {
     let waits = prune::measure();
     let differences = waits.ours.0.iter().zip(&waits.bare.0);
-    let differences = Figures(differences.map(|(ours, bare)| ours - bare).collect());
+    let differences = Samples(differences.map(|(ours, bare)| ours - bare).collect());
     println!(
         "prune       p99 of a commit while 5 MB of 80 go {:.1} ms, alone {:.1} ms; added {:.1} ms, at most {:.1}",
         waits.ours.median(),
@@ -136,14 +136,14 @@ fn size() {
 /// One figure per turn of ours and of the baseline.
 #[derive(Default)]
 pub(crate) struct Pairs {
-    pub(crate) ours: Figures,
-    pub(crate) bare: Figures,
+    pub(crate) ours: Samples,
+    pub(crate) bare: Samples,
 }
 
 #[derive(Default)]
-pub(crate) struct Figures(Vec<f64>);
+pub(crate) struct Samples(Vec<f64>);
 
-impl Figures {
+impl Samples {
     pub(crate) fn push(&mut self, figure: f64) {
         self.0.push(figure);
     }
@@ -168,7 +168,7 @@ pub(crate) fn per_item(time: Duration, items: usize) -> f64 {
     time.as_nanos() as f64 / items as f64
 }
 
-fn nanos(figures: &Figures) -> String {
+fn nanos(figures: &Samples) -> String {
     let sorted = figures.sorted();
     format!(
         "{:>5.0} ns [{:.0} .. {:.0}]",
@@ -178,7 +178,7 @@ fn nanos(figures: &Figures) -> String {
     )
 }
 
-fn per_second(figures: &Figures) -> String {
+fn per_second(figures: &Samples) -> String {
     let sorted = figures.sorted();
     let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
     format!("{:>7.0} rows/s [{least:.0} .. {most:.0}]", figures.median())
@@ -186,7 +186,7 @@ fn per_second(figures: &Figures) -> String {
 
 fn difference(pairs: &Pairs) -> String {
     let both = pairs.ours.0.iter().zip(&pairs.bare.0);
-    let differences = Figures(both.map(|(ours, bare)| ours - bare).collect());
+    let differences = Samples(both.map(|(ours, bare)| ours - bare).collect());
     let sorted = differences.sorted();
     format!(
         "{:+.0} us [{:+.0} .. {:+.0}]",
@@ -197,9 +197,9 @@ fn difference(pairs: &Pairs) -> String {
 }
 
 /// Pair by pair, so that a machine that slows down slows both.
-fn ratio(ours: &Figures, bare: &Figures) -> String {
+fn ratio(ours: &Samples, bare: &Samples) -> String {
     let pairs = ours.0.iter().zip(&bare.0);
-    let ratios = Figures(pairs.map(|(ours, bare)| ours / bare).collect());
+    let ratios = Samples(pairs.map(|(ours, bare)| ours / bare).collect());
     let sorted = ratios.sorted();
     format!(
         "{:.2} [{:.2} .. {:.2}]",

@@ -10,7 +10,7 @@ use executor_core::{ExecutionRecord, ListenerRegistration};
 use executor_testkit::{TempDatabase, listener, record, session};
 use telemetry_store::SqliteStore;
 
-use crate::{Figures, Pairs, TURNS};
+use crate::{Pairs, Samples, TURNS};
 
 const ROWS: u64 = 40_000;
 const BATCH: u64 = 20;
@@ -47,8 +47,8 @@ impl House {
     }
 
     /// Waits for commits, in milliseconds, until `enough` says so.
-    async fn commits(&self, next: &mut u64, enough: impl Fn(usize) -> bool) -> Figures {
-        let mut waits = Figures::default();
+    async fn commits(&self, next: &mut u64, enough: impl Fn(usize) -> bool) -> Samples {
+        let mut waits = Samples::default();
         let mut count = 0;
         while !enough(count) {
             let records = self.records(*next, BATCH);

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::Figures;
+use crate::Samples;
 use crate::load::start;
 
 const LEFT: u64 = 3_000_000;
@@ -89,7 +89,7 @@ async fn live_on(database: &TempDatabase, left: &TempDatabase) {
         let count: i64 = reader.query_row(count, [], |row| row.get(0)).unwrap();
         count.unsigned_abs()
     };
-    let (mut windows, mut before) = (Figures::default(), 0);
+    let (mut windows, mut before) = (Samples::default(), 0);
     let status = loop {
         tokio::time::sleep_until((begun + WINDOW * (windows.0.len() as u32 + 1)).into()).await;
         let now = rows();
@@ -135,8 +135,8 @@ async fn record(executor: CommandExecutor, listener: ListenerHandle, until: watc
 }
 
 /// Seconds from the start of each execution to its row, by the time in its id.
-async fn waits(executor: CommandExecutor) -> Figures {
-    let (mut completions, mut waits) = (executor.completions(), Figures::default());
+async fn waits(executor: CommandExecutor) -> Samples {
+    let (mut completions, mut waits) = (executor.completions(), Samples::default());
     drop(executor);
     while let Some(told) = completions.next().await {
         let CompletionEvent::Completed(completion) = told else {

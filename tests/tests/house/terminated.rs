@@ -29,12 +29,12 @@ enum Store {
 const STORES: [Store; 3] = [Store::Healthy, Store::Slow, Store::Locked];
 
 /// What stands in the store's way until it is dropped.
-struct Trouble {
+struct Faults {
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Trouble {
+impl Faults {
     fn new(store: Store, database: &Path) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (over, database) = (Arc::clone(&is_over), database.to_owned());
@@ -48,7 +48,7 @@ impl Trouble {
     }
 }
 
-impl Drop for Trouble {
+impl Drop for Faults {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
@@ -90,14 +90,14 @@ fn terminate(cell: &Cell, store: Store, rate: u64, life: Duration) -> Stopped {
     let mut child = cell.command(rate, "term").spawn().unwrap();
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(said.next().unwrap().unwrap(), "ready");
-    let trouble = Trouble::new(store, &cell.path("history.db"));
+    let faults = Faults::new(store, &cell.path("history.db"));
     std::thread::sleep(life);
     let asked = Instant::now();
     let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     let report = last_words(&mut child, said);
     let took = asked.elapsed();
-    drop(trouble);
+    drop(faults);
     Stopped { took, report }
 }
 

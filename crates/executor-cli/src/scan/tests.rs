@@ -9,29 +9,29 @@ fn pointer(text: &str) -> Pointer {
     Pointer::parse(text).unwrap()
 }
 
-fn at<'l>(line: &'l str, text: &str) -> Option<Found<'l>> {
+fn at<'l>(line: &'l str, text: &str) -> Option<Scalar<'l>> {
     let [found] = find(line.as_bytes(), [&pointer(text)]).unwrap();
     found
 }
 
-fn text(text: &str) -> Option<Found<'_>> {
-    Some(Found::Text(text.into()))
+fn text(text: &str) -> Option<Scalar<'_>> {
+    Some(Scalar::Text(text.into()))
 }
 
 #[test]
 fn what_is_asked_for_is_found_as_it_was_written() {
     let line = r#" {"a":{"b":[1,{"c":"d\n\u00e4\ud83d\ude00"}]},"n":1.10e+400,"x/y":{"~":true}} "#;
     assert_eq!(at(line, "/a/b/1/c"), text("d\nä😀"));
-    assert_eq!(at(line, "/n"), Some(Found::Number("1.10e+400")));
-    assert_eq!(at(line, "/x~1y/~0"), Some(Found::Other));
-    assert_eq!(at(line, "/a/b"), Some(Found::Other));
+    assert_eq!(at(line, "/n"), Some(Scalar::Number("1.10e+400")));
+    assert_eq!(at(line, "/x~1y/~0"), Some(Scalar::Other));
+    assert_eq!(at(line, "/a/b"), Some(Scalar::Other));
     assert_eq!(at(line, "/a/b/01"), None);
     assert_eq!(at(line, "/b"), None);
 }
 
 #[test]
 fn of_members_with_the_same_name_the_last_one_counts() {
-    assert_eq!(at(r#"{"a":1,"a":2}"#, "/a"), Some(Found::Number("2")));
+    assert_eq!(at(r#"{"a":1,"a":2}"#, "/a"), Some(Scalar::Number("2")));
     assert_eq!(at(r#"{"a":{"b":1},"a":{}}"#, "/a/b"), None);
     assert_eq!(at(r#"{"a":1,"\u0061":"x"}"#, "/a"), text("x"));
 }
@@ -51,7 +51,7 @@ fn the_depth_is_bounded_by_the_line_alone() {
         "[".repeat(depth),
         "]".repeat(depth)
     );
-    assert_eq!(at(&line, "/a"), Some(Found::Number("7")));
+    assert_eq!(at(&line, "/a"), Some(Scalar::Number("7")));
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn expected(value: &Value) -> String {
     }
 }
 
-fn said(found: &Found<'_>) -> String {
+fn said(found: &Scalar<'_>) -> String {
     match found {
-        Found::Text(text) => format!("text {text}"),
-        Found::Number(number) => format!("number {number}"),
-        Found::Other => "other".to_owned(),
+        Scalar::Text(text) => format!("text {text}"),
+        Scalar::Number(number) => format!("number {number}"),
+        Scalar::Other => "other".to_owned(),
     }
 }
 

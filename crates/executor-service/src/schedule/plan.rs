@@ -98,7 +98,7 @@ impl Series {
     }
 
     /// What is due after `last` and until `now`.
-    fn due(&self, last: Timestamp, now: Timestamp) -> Found {
+    fn due(&self, last: Timestamp, now: Timestamp) -> DueRuns {
         let keep = self.keep();
         // One more, since the last of them may still be delayed by its jitter.
         let mut found = self.planned(last, now, keep + 1);
@@ -144,7 +144,7 @@ impl Series {
     }
 
     /// The newest `keep` planned times after `last` and until `now`, and how many there are.
-    fn planned(&self, last: Timestamp, now: Timestamp, keep: usize) -> Found {
+    fn planned(&self, last: Timestamp, now: Timestamp, keep: usize) -> DueRuns {
         if let Kind::Every(interval) = self.schedule.kind {
             return intervals(interval, self.began, (last, now), keep);
         }
@@ -159,7 +159,7 @@ impl Series {
             let found = self.walk((from, now), keep, usize::MAX);
             let found = found.expect("a walk without bound comes to its end");
             if found.newest.len() >= keep || from == last {
-                return Found {
+                return DueRuns {
                     count: found.count.max(WALK as u64),
                     ..found
                 };
@@ -174,8 +174,8 @@ impl Series {
         (last, now): (Timestamp, Timestamp),
         keep: usize,
         bound: usize,
-    ) -> Option<Found> {
-        let mut found = Found::default();
+    ) -> Option<DueRuns> {
+        let mut found = DueRuns::default();
         let mut at = last;
         while let Some(planned) = self.planned_after(at).filter(|planned| *planned <= now) {
             if found.count as usize >= bound {
@@ -193,12 +193,12 @@ const WALK: usize = 10_000;
 
 /// Planned times: the newest ones, and how many there are.
 #[derive(Default)]
-struct Found {
+struct DueRuns {
     newest: VecDeque<Timestamp>,
     count: u64,
 }
 
-impl Found {
+impl DueRuns {
     fn add(&mut self, planned: Timestamp, keep: usize) {
         self.count += 1;
         self.newest.push_back(planned);
@@ -236,11 +236,11 @@ fn intervals(
     began: Timestamp,
     (last, now): (Timestamp, Timestamp),
     keep: usize,
-) -> Found {
+) -> DueRuns {
     let (first, end) = (passed(interval, began, last), passed(interval, began, now));
     let count = end.saturating_sub(first);
     let newest = (end - count.min(keep as u64)..end).filter_map(|n| nth(interval, began, n + 1));
-    Found {
+    DueRuns {
         newest: newest.collect(),
         count,
     }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::address::Target;
 use crate::classify::{is_absence, is_damage, is_full};
-use crate::look::{Found, look};
+use crate::probe::{Probed, probe};
 
 /// Why a database was not opened. In every case it is as it was.
 #[derive(Debug, Error)]
@@ -180,7 +180,7 @@ impl OpenError {
 
     /// Whether a database that is there can be used as soon as there is space.
     pub(crate) fn may_pass_at(&self, target: &Target) -> bool {
-        let is_ours = |path| matches!(look(path), Found::Ours);
+        let is_ours = |path| matches!(probe(path), Probed::Ours);
         matches!(self, Self::NoSpace { .. }) && target.path().is_some_and(is_ours)
     }
 

@@ -6,21 +6,21 @@ use std::time::Duration;
 use executor_core::ports::RegistrationStore;
 use executor_core::{ExecutionRecord, Status, Subject, Timestamp};
 use executor_testkit as kit;
-use telemetry_store::{Filter, Page, SqliteReader, Whose};
+use telemetry_store::{Filter, PageRequest, Scope, SqliteReader};
 
 use crate::support::{Database, persist};
 
 /// All pages of seven, in one list.
 async fn all(reader: &SqliteReader, filter: &Filter) -> Vec<ExecutionRecord> {
-    let mut page = Page {
+    let mut page = PageRequest {
         limit: 7,
         before: None,
     };
     let mut all = Vec::new();
     loop {
         let found = reader.executions(filter.clone(), page).await.unwrap();
-        assert!(found.executions.len() <= 7);
-        all.extend(found.executions.into_iter().map(|stored| stored.record));
+        assert!(found.items.len() <= 7);
+        all.extend(found.items.into_iter().map(|stored| stored.record));
         match found.next {
             Some(next) => page.before = Some(next),
             None => return all,
@@ -64,8 +64,8 @@ async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
         .await
         .unwrap();
     let reader = database.reader();
-    let of = |whose: Whose| Filter {
-        whose,
+    let of = |scope: Scope| Filter {
+        scope,
         ..Filter::default()
     };
     let ids = |records: &[ExecutionRecord]| -> Vec<_> {
@@ -78,22 +78,22 @@ async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
     let is_cancelled = |number: usize| number.is_multiple_of(5);
     let cases: [(Filter, Vec<_>); 9] = [
         (Filter::default(), expected(&|_| true)),
-        (of(Whose::Listener(hall_id)), expected(&|n| n % 3 == 0)),
-        (of(Whose::Job(dim_id)), expected(&|n| n % 3 == 2)),
-        (of(Whose::App("lights".into())), expected(&|_| true)),
-        (of(Whose::App("nobody".into())), expected(&|_| false)),
-        (of(Whose::Session(other.id)), expected(&|n| n >= 30)),
+        (of(Scope::Listener(hall_id)), expected(&|n| n % 3 == 0)),
+        (of(Scope::Job(dim_id)), expected(&|n| n % 3 == 2)),
+        (of(Scope::App("lights".into())), expected(&|_| true)),
+        (of(Scope::App("nobody".into())), expected(&|_| false)),
+        (of(Scope::Session(other.id)), expected(&|n| n >= 30)),
         (
             Filter {
                 status: Some(Status::Cancelled),
-                ..of(Whose::App("lights".into()))
+                ..of(Scope::App("lights".into()))
             },
             expected(&is_cancelled),
         ),
         (
             Filter {
                 status: Some(Status::Success),
-                ..of(Whose::Session(one.id))
+                ..of(Scope::Session(one.id))
             },
             expected(&|n| n < 30 && !is_cancelled(n)),
         ),
@@ -110,7 +110,7 @@ async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
     for (filter, expected) in cases {
         assert_eq!(ids(&all(&reader, &filter).await), expected, "{filter:?}");
     }
-    let unknown = of(Whose::Session(kit::session().id));
+    let unknown = of(Scope::Session(kit::session().id));
     assert_eq!(all(&reader, &unknown).await, []);
 }
 

@@ -6,12 +6,12 @@ use executor_core::ports::{
 use executor_core::registration::{Overlap, ScheduleText};
 use executor_core::{DropReason, Durability, Failure, Ledger, SessionId, Timestamp};
 use executor_testkit as kit;
-use telemetry_store::{Page, Registered, Standing, Window};
+use telemetry_store::{PageRequest, Registered, RegistrationState, Window};
 
 use crate::support::{Database, persist};
 
-fn two() -> Page {
-    Page {
+fn two() -> PageRequest {
+    PageRequest {
         limit: 2,
         before: None,
     }
@@ -52,7 +52,7 @@ async fn d09_sessions_are_listed_with_their_ledgers_the_latest_first() {
 
     let reader = database.reader();
     let first = reader.sessions(two()).await.unwrap();
-    let next = Page {
+    let next = PageRequest {
         before: first.next,
         ..two()
     };
@@ -97,9 +97,9 @@ async fn d09_gaps_are_listed_with_what_they_are_about_of_all_sessions_or_of_one(
     let reader = database.reader();
     let [older, newer] = gaps;
     let listed = async |window, page| reader.gaps(window, page).await.unwrap().items;
-    let all = listed(Window::default(), Page::default()).await;
+    let all = listed(Window::default(), PageRequest::default()).await;
     assert_eq!(all, [newer.clone(), older.clone()]);
-    let one = Page {
+    let one = PageRequest {
         limit: 1,
         before: None,
     };
@@ -193,14 +193,18 @@ async fn d09_only_live_registrations_are_listed_if_no_others_are_asked_for() {
     database.outside().execute_batch(retired).unwrap();
 
     let reader = database.reader();
-    let names = async |standing| {
+    let names = async |state| {
         let which = Registered {
             app_key: None,
-            standing,
+            state,
         };
-        let listeners = reader.listeners(which.clone(), Page::default());
+        let listeners = reader.listeners(which.clone(), PageRequest::default());
         let listeners = listeners.await.unwrap().items.into_iter();
-        let jobs = reader.jobs(which, Page::default()).await.unwrap().items;
+        let jobs = reader
+            .jobs(which, PageRequest::default())
+            .await
+            .unwrap()
+            .items;
         let names: (Vec<_>, Vec<_>) = (
             listeners
                 .map(|it| it.registration.key.name.clone())
@@ -212,6 +216,9 @@ async fn d09_only_live_registrations_are_listed_if_no_others_are_asked_for() {
         assert_eq!(names.0, names.1, "of both alike");
         names.0
     };
-    assert_eq!(names(Standing::Live).await, ["live"]);
-    assert_eq!(names(Standing::Any).await, ["retired", "removed", "live"]);
+    assert_eq!(names(RegistrationState::Live).await, ["live"]);
+    assert_eq!(
+        names(RegistrationState::Any).await,
+        ["retired", "removed", "live"]
+    );
 }

@@ -7,7 +7,7 @@ use executor_core::ports::{Fate, RecordStore};
 use executor_testkit as kit;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use telemetry_store::{Filter, Page, SqliteStore, Window};
+use telemetry_store::{Filter, PageRequest, SqliteStore, Window};
 use tokio::time::timeout;
 
 use crate::faults::records;
@@ -89,8 +89,10 @@ async fn use_it(database: &Database) {
     let reader = database.reader();
     let _ = reader.overall(Window::default()).await;
     let _ = reader.summaries(Window::default()).await;
-    let _ = reader.sessions(Page::default()).await;
-    let _ = reader.executions(Filter::default(), Page::default()).await;
+    let _ = reader.sessions(PageRequest::default()).await;
+    let _ = reader
+        .executions(Filter::default(), PageRequest::default())
+        .await;
     for ((name, record), fate) in names.iter().zip(&batch).zip(stored.unwrap_or_default()) {
         if matches!(fate, Fate::SetAside { .. }) {
             continue;

@@ -45,18 +45,18 @@ async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
     let hall = &summaries[0];
     assert_eq!(
         (
-            hall.figures.runs(),
-            hall.figures.count(Status::Success),
-            hall.figures.count(Status::TimedOut)
+            hall.stats.runs(),
+            hall.stats.count(Status::Success),
+            hall.stats.count(Status::TimedOut)
         ),
         (100, 90, 10)
     );
-    assert_eq!(hall.figures.average, Duration::from_micros(505));
-    assert_eq!(hall.figures.max, Duration::from_micros(1_000));
+    assert_eq!(hall.stats.average, Duration::from_micros(505));
+    assert_eq!(hall.stats.max, Duration::from_micros(1_000));
     let percentiles = [
-        (hall.figures.p50, 500.0),
-        (hall.figures.p95, 950.0),
-        (hall.figures.p99, 990.0),
+        (hall.stats.p50, 500.0),
+        (hall.stats.p95, 950.0),
+        (hall.stats.p99, 990.0),
     ];
     for (found, exact) in percentiles {
         let error = (found.as_micros() as f64 - exact).abs();
@@ -65,7 +65,7 @@ async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
             "{found:?} for {exact}"
         );
     }
-    let last_error = hall.figures.last_error.as_deref();
+    let last_error = hall.stats.last_error.as_deref();
     assert_eq!(last_error, Some("TimeoutError: number 99"));
     assert_eq!(
         (hall.name.as_str(), hall.topic.as_deref()),
@@ -107,7 +107,7 @@ async fn d09_rows_from_before_and_after_a_deletion_stand_together() {
         .summaries(Window::default())
         .await
         .unwrap();
-    assert_eq!((summaries.len(), summaries[0].figures.runs()), (1, 2));
+    assert_eq!((summaries.len(), summaries[0].stats.runs()), (1, 2));
 }
 
 #[tokio::test]

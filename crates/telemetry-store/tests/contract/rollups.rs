@@ -9,7 +9,7 @@ use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RegistrationStor
 use executor_core::{ExecutionRecord, Failure, Status, Subject, Timestamp};
 use executor_testkit as kit;
 use proptest::prelude::*;
-use telemetry_store::{Figures, RELATIVE_ERROR, SqliteStore, StoredExecution, Window};
+use telemetry_store::{RELATIVE_ERROR, SqliteStore, Stats, StoredExecution, Window};
 
 use crate::support::{Database, persist};
 
@@ -152,12 +152,12 @@ fn widened(window: &Window, thinned: &Thinned) -> Window {
 }
 
 /// What the figures must be, from the records themselves.
-fn check(figures: &Figures, records: &[&ExecutionRecord]) -> Result<(), TestCaseError> {
+fn check(stats: &Stats, records: &[&ExecutionRecord]) -> Result<(), TestCaseError> {
     let mut by_status = [0; Status::ALL.len()];
     for record in records {
         by_status[usize::from(record.status.code())] += 1;
     }
-    prop_assert_eq!(figures.by_status, by_status);
+    prop_assert_eq!(stats.by_status, by_status);
     let ran = records
         .iter()
         .filter(|record| !matches!(record.status, Status::Skipped | Status::Interrupted));
@@ -166,16 +166,16 @@ fn check(figures: &Figures, records: &[&ExecutionRecord]) -> Result<(), TestCase
         .collect();
     durations.sort_unstable();
     let Some(longest) = durations.last() else {
-        prop_assert_eq!(figures.max, Duration::ZERO);
+        prop_assert_eq!(stats.max, Duration::ZERO);
         return Ok(());
     };
-    prop_assert_eq!(figures.max.as_micros() as u64, *longest);
+    prop_assert_eq!(stats.max.as_micros() as u64, *longest);
     let average = durations.iter().sum::<u64>() / durations.len() as u64;
-    prop_assert_eq!(figures.average.as_micros() as u64, average);
-    for (found, share) in [(figures.p50, 50), (figures.p95, 95), (figures.p99, 99)] {
+    prop_assert_eq!(stats.average.as_micros() as u64, average);
+    for (found, share) in [(stats.p50, 50), (stats.p95, 95), (stats.p99, 99)] {
         let rank = (durations.len() * share).div_ceil(100).max(1);
         let exact = durations[rank - 1] as f64;
-        prop_assert!(found <= figures.max, "{found:?} was never seen");
+        prop_assert!(found <= stats.max, "{found:?} was never seen");
         let error = (found.as_micros() as f64 - exact).abs();
         prop_assert!(
             error <= exact * RELATIVE_ERROR * 1.000_001 + 1.0,
@@ -234,7 +234,7 @@ proptest! {
                 let summaries = database.reader().summaries(window).await.unwrap();
                 prop_assert_eq!(summaries.len(), of_each.len());
                 for summary in summaries {
-                    check(&summary.figures, &of_each[&summary.name])?;
+                    check(&summary.stats, &of_each[&summary.name])?;
                 }
             }
             Ok(())

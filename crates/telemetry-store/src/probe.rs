@@ -13,11 +13,11 @@ use diesel::sqlite::SqliteConnection;
 
 use crate::address::{beside, uri};
 use crate::create::SUFFIXES;
-use crate::open::{APPLICATION_ID, LOOK_AGAIN_MS, OpenError, application_id, tables};
+use crate::open::{APPLICATION_ID, OpenError, PROBE_AGAIN_MS, application_id, tables};
 use crate::row_ids::has_version;
 
 /// What a look has found.
-pub(crate) enum Found {
+pub(crate) enum Probed {
     /// Nothing, or a file without anything in it.
     Nothing,
     /// A database of this project.
@@ -28,25 +28,25 @@ pub(crate) enum Found {
 /// Looks at a path until two looks agree that it is not ours. A look ignores locks, so it may
 /// see another starter's creation half-way; that takes milliseconds and leaves a journal beside
 /// the file while it lasts.
-pub(crate) fn look(path: &Path) -> Found {
+pub(crate) fn probe(path: &Path) -> Probed {
     let mut refusals = 0;
     loop {
-        let refused = match look_once(path) {
-            Found::Refused(error) => error,
+        let refused = match probe_once(path) {
+            Probed::Refused(error) => error,
             found => return found,
         };
         refusals += 1;
         let being_written = refusals < 100 && beside(path, "-journal").exists();
         if refusals >= 2 && !being_written {
-            return Found::Refused(refused);
+            return Probed::Refused(refused);
         }
-        thread::sleep(Duration::from_millis(u64::from(LOOK_AGAIN_MS)));
+        thread::sleep(Duration::from_millis(u64::from(PROBE_AGAIN_MS)));
     }
 }
 
-fn look_once(path: &Path) -> Found {
+fn probe_once(path: &Path) -> Probed {
     let unreachable = |source| {
-        Found::Refused(OpenError::Unreachable {
+        Probed::Refused(OpenError::Unreachable {
             path: path.to_owned(),
             source,
         })
@@ -54,18 +54,18 @@ fn look_once(path: &Path) -> Found {
     // Metadata only. Opening a live database file here and closing it again would drop the locks
     // that SQLite holds on it in this process; and opening a device or a pipe does things.
     match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Probed::Nothing,
         Err(error) => return unreachable(error),
         Ok(meta) if !meta.is_file() => return not_a_file(path, meta.file_type()),
         Ok(meta) => {
-            if let Some(refused) = look_beside(path) {
+            if let Some(refused) = probe_beside(path) {
                 return refused;
             }
             match meta.len() {
-                0 => return Found::Nothing,
+                0 => return Probed::Nothing,
                 // Less than the smallest page; SQLite would take it for an empty database.
                 1..512 => {
-                    return Found::Refused(OpenError::NotADatabase {
+                    return Probed::Refused(OpenError::NotADatabase {
                         path: path.to_owned(),
                     });
                 }
@@ -73,21 +73,21 @@ fn look_once(path: &Path) -> Found {
             }
         }
     }
-    match whose_without_touching(path) {
-        Ok(Whose::Ours) => Found::Ours,
-        Ok(Whose::Nobodys) => Found::Nothing,
-        Ok(Whose::Theirs) => Found::Refused(OpenError::Foreign {
+    match owner_without_touching(path) {
+        Ok(Owner::Ours) => Probed::Ours,
+        Ok(Owner::Nobodys) => Probed::Nothing,
+        Ok(Owner::Theirs) => Probed::Refused(OpenError::Foreign {
             path: path.to_owned(),
         }),
-        Err(OpenError::SetUp(_)) => Found::Refused(OpenError::NotADatabase {
+        Err(OpenError::SetUp(_)) => Probed::Refused(OpenError::NotADatabase {
             path: path.to_owned(),
         }),
-        Err(error) => Found::Refused(error),
+        Err(error) => Probed::Refused(error),
     }
 }
 
 /// SQLite opens what is beside the file, too, and would wait for the other end of a pipe.
-fn look_beside(path: &Path) -> Option<Found> {
+fn probe_beside(path: &Path) -> Option<Probed> {
     let real = fs::canonicalize(path).ok()?;
     SUFFIXES.into_iter().find_map(|suffix| {
         let path = beside(&real, suffix);
@@ -96,7 +96,7 @@ fn look_beside(path: &Path) -> Option<Found> {
     })
 }
 
-fn not_a_file(path: &Path, kind: FileType) -> Found {
+fn not_a_file(path: &Path, kind: FileType) -> Probed {
     let kinds = [
         (kind.is_dir(), "directory"),
         (kind.is_symlink(), "link"),
@@ -105,14 +105,14 @@ fn not_a_file(path: &Path, kind: FileType) -> Found {
         (kind.is_block_device() || kind.is_char_device(), "device"),
     ];
     let known = kinds.into_iter().find(|(is_it, _)| *is_it);
-    Found::Refused(OpenError::NotAFile {
+    Probed::Refused(OpenError::NotAFile {
         path: path.to_owned(),
         what: known.map_or("special file", |(_, what)| what),
     })
 }
 
 /// Whose database a file is.
-enum Whose {
+enum Owner {
     Ours,
     Theirs,
     /// There is nothing in it and nothing says whose it is: what earlier versions of this program left when they
@@ -124,11 +124,11 @@ enum Whose {
 pub(crate) fn is_blank(path: &Path) -> bool {
     let is_empty = |meta: fs::Metadata| meta.is_file() && meta.len() == 0;
     fs::metadata(path).is_ok_and(is_empty)
-        || matches!(whose_without_touching(path), Ok(Whose::Nobodys))
+        || matches!(owner_without_touching(path), Ok(Owner::Nobodys))
 }
 
 /// Immutable and read-only: no lock, no journal, no shared memory, no recovery.
-fn whose_without_touching(path: &Path) -> Result<Whose, OpenError> {
+fn owner_without_touching(path: &Path) -> Result<Owner, OpenError> {
     let mut connection = SqliteConnection::establish(&uri(path, "mode=ro&immutable=1")?)?;
     // Without the WAL the file may be shorter than its first page says: a checkpoint writes that
     // page before it has grown the file, and a kill may leave it so. This makes SQLite read it
@@ -136,7 +136,7 @@ fn whose_without_touching(path: &Path) -> Result<Whose, OpenError> {
     connection.batch_execute("PRAGMA writable_schema = ON")?;
     let id = application_id(&mut connection)?;
     if id == APPLICATION_ID {
-        return Ok(Whose::Ours);
+        return Ok(Owner::Ours);
     }
     // Tells another program's database from a file that is none.
     let is_empty = tables(&mut connection)? == 0 && id == 0 && !has_version(&mut connection)?;
@@ -146,8 +146,8 @@ fn whose_without_touching(path: &Path) -> Result<Whose, OpenError> {
             .into_iter()
             .any(|suffix| beside(path, suffix).exists());
     Ok(if is_empty {
-        Whose::Nobodys
+        Owner::Nobodys
     } else {
-        Whose::Theirs
+        Owner::Theirs
     })
 }

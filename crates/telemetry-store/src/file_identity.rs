@@ -14,21 +14,21 @@ use crate::address::beside;
 type Identity = (u64, u64);
 
 /// The database's file and its write-ahead log, as they were when the connection was opened.
-pub(crate) struct Anchor {
+pub(crate) struct FileIdentity {
     files: Vec<(PathBuf, Identity)>,
 }
 
 /// What has become of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
-    Fast,
+pub(crate) enum FileState {
+    Same,
     /// The write-ahead log is gone: what is in it can still be written back.
-    NoLog,
+    WalGone,
     /// The database itself is gone, and what is written goes nowhere.
-    Adrift,
+    Replaced,
 }
 
-impl Anchor {
+impl FileIdentity {
     /// To be called when the connection has read or written, so that both files are there.
     pub(crate) fn new(database: Option<&Path>) -> Self {
         let paths = database.map(|path| [path.to_owned(), beside(path, "-wal")]);
@@ -40,12 +40,12 @@ impl Anchor {
         }
     }
 
-    pub(crate) fn hold(&self) -> Hold {
+    pub(crate) fn file_state(&self) -> FileState {
         let lost = |(path, identity): &(PathBuf, Identity)| self::identity(path) != Some(*identity);
         match self.files.iter().position(lost) {
-            None => Hold::Fast,
-            Some(0) => Hold::Adrift,
-            Some(_) => Hold::NoLog,
+            None => FileState::Same,
+            Some(0) => FileState::Replaced,
+            Some(_) => FileState::WalGone,
         }
     }
 }

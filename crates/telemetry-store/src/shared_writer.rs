@@ -12,7 +12,7 @@ use executor_core::{ErrorClass, StoreError};
 
 use crate::address::Target;
 use crate::open::OpenError;
-use crate::writer::{Errands, Writer};
+use crate::writer::{Deferred, Writer};
 
 /// Writers by the canonical paths of their files, and how many share each.
 type Writers = HashMap<PathBuf, (Arc<Writer>, usize)>;
@@ -25,22 +25,22 @@ fn writers() -> MutexGuard<'static, Writers> {
 }
 
 /// A share of a writer. It closes for itself; the writer ends with the last one.
-pub(crate) struct Share {
+pub(crate) struct SharedWriter {
     writer: Arc<Writer>,
     target: Target,
     is_closed: AtomicBool,
 }
 
-impl Share {
+impl SharedWriter {
     /// Opens the database, and joins the writer that this process has for it already, if there is one.
     pub(crate) async fn open(target: Target, file_mode: u32) -> Result<(Self, Target), OpenError> {
         let (writer, target) = Writer::start(target, file_mode).await?;
-        let share = Self {
+        let shared = Self {
             writer: join(writer, &target),
             target: target.clone(),
             is_closed: AtomicBool::new(false),
         };
-        Ok((share, target))
+        Ok((shared, target))
     }
 
     /// [`Writer::call`].
@@ -63,9 +63,9 @@ impl Share {
         self.writer.call_later(operation, work).await
     }
 
-    /// [`Writer::errands`].
-    pub(crate) fn errands(&self) -> Errands {
-        self.writer.errands()
+    /// [`Writer::deferred`].
+    pub(crate) fn deferred(&self) -> Deferred {
+        self.writer.deferred()
     }
 
     /// [`Writer::sync_commits`]; those that share the writer wait for the medium too.
@@ -116,7 +116,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for SharedWriter {
     fn drop(&mut self) {
         self.leave();
     }
@@ -146,7 +146,7 @@ mod tests {
         let open = async |name: &str| {
             let path = directory.path().join(name);
             let target = Target::parse(path.to_str().unwrap()).unwrap();
-            Share::open(target, crate::create::FILE_MODE)
+            SharedWriter::open(target, crate::create::FILE_MODE)
                 .await
                 .unwrap()
                 .0

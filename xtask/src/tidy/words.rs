@@ -1,0 +1,145 @@
+//! Words that this project used before it took the field's own. They do not come back as names: not as identifiers
+//! at all where they mean nothing else, and not as types and files where they are common words.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::Broken;
+use super::files::sources;
+use crate::shell::root;
+
+/// What stands for each word now.
+const WORDS: [(&str, &str); 20] = [
+    ("Parcel", "Lease"),
+    ("parcel", "lease"),
+    ("Sheet", "Encoder"),
+    ("Voice", "RunLog"),
+    ("Trouble", "error_handler"),
+    ("Vitals", "HealthState"),
+    ("vitals", "health"),
+    ("Leftover", "Abandoned"),
+    ("Watchman", "LossReporter"),
+    ("watchman", "loss_reporter"),
+    ("Anchor", "FileIdentity"),
+    ("NoLog", "WalGone"),
+    ("Adrift", "Replaced"),
+    ("Keeper", "Heartbeat, Maintenance"),
+    ("Errands", "Deferred"),
+    ("Desk", "HandlerQueue"),
+    ("HookThere", "HookAlreadySet"),
+    ("Conduct", "Hooks"),
+    ("Marks", "RecordFlags"),
+    ("Whose", "Scope"),
+];
+
+/// The same for types and files only.
+const NAMES: [(&str, &str); 14] = [
+    ("Load", "LeasedBatch"),
+    ("Held", "LeaseState"),
+    ("Live", "HandlerSlot"),
+    ("Left", "AbandonedSession"),
+    ("Hold", "FileState"),
+    ("Page", "Counters, PageRequest"),
+    ("Ring", "Segments"),
+    ("Home", "ConnectionSpec"),
+    ("Share", "SharedWriter"),
+    ("Figures", "Stats"),
+    ("Standing", "RegistrationState"),
+    ("Found", "PageOf"),
+    ("Listed", "PageOf"),
+    ("Told", "HandlerEnd, CompletionEvent"),
+];
+
+/// File names, without their ending.
+const FILES: [&str; 14] = [
+    "parcel", "sheet", "voice", "trouble", "live", "vitals", "leftover", "watchman", "anchor",
+    "keeper", "ring", "moving", "look", "sharing",
+];
+
+const DEFINERS: [&str; 4] = ["struct", "enum", "trait", "type"];
+
+pub(super) fn check() -> anyhow::Result<Broken> {
+    let mut broken = Broken::new();
+    for path in sources()? {
+        let shown = path
+            .strip_prefix(root())
+            .unwrap_or(&path)
+            .display()
+            .to_string();
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        if stem.is_some_and(|stem| FILES.contains(&stem)) {
+            broken.push(format!("{shown}: a file of this name was renamed once"));
+        }
+        if is_this_file(&path) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).with_context(|| shown.clone())?;
+        broken.extend(
+            check_text(&text)
+                .into_iter()
+                .map(|what| format!("{shown}: {what}")),
+        );
+    }
+    Ok(broken)
+}
+
+fn is_this_file(path: &Path) -> bool {
+    path.ends_with("tidy/words.rs")
+}
+
+fn check_text(text: &str) -> Broken {
+    let mut broken = Broken::new();
+    for line in text.lines() {
+        let words = words_of(line);
+        for (place, word) in words.iter().enumerate() {
+            let is_defined = place > 0 && DEFINERS.contains(&words[place - 1]);
+            let old = |known: &[(&str, &str)]| {
+                let found = known.iter().find(|(old, _)| old == word);
+                found.map(|(old, new)| format!("`{old}` is called {new} now"))
+            };
+            broken.extend(old(&WORDS));
+            broken.extend(old(&NAMES).filter(|_| is_defined));
+        }
+    }
+    broken
+}
+
+/// The words of a line's code: what is neither in a comment nor in a string on it.
+fn words_of(line: &str) -> Vec<&str> {
+    let code = line.split("//").next().unwrap_or(line);
+    let outside = code.split('"').step_by(2);
+    let is_of_a_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    outside
+        .flat_map(|part| part.split(move |letter| !is_of_a_word(letter)))
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_word_is_found_where_it_names_something_and_not_in_prose() {
+        let bad = [
+            "let parcel = take();",
+            "pub struct Load {",
+            "use crate::Vitals;",
+        ];
+        for line in bad {
+            assert_eq!(check_text(line).len(), 1, "{line}");
+        }
+        let good = [
+            "// a parcel of records",
+            "let x = \"parcel\";",
+            "Ordering::Load",
+            "let page = 4_096;",
+            "struct Loaded;",
+        ];
+        for line in good {
+            assert!(check_text(line).is_empty(), "{line}");
+        }
+    }
+}
