@@ -8,9 +8,10 @@ use crate::gate::Gate;
 use crate::handler::{HandlerFuture, JobHandler};
 use crate::identity::SourceTier;
 use crate::outcome::Refused;
-use crate::ports::{SubjectRef, TriggerRef};
 use crate::record::{Subject, Trigger, TriggerMode};
-use crate::registration::{Details, Hooks, Job, Listener};
+use crate::record::{SubjectRef, TriggerRef};
+use crate::registration::Details;
+use crate::runnable::{Hooks, Job, Listener};
 
 /// Runs once and is one execution.
 ///
@@ -60,7 +61,7 @@ pub enum Command {
 /// ```
 /// # use std::sync::Arc;
 /// # use executor_core::{Event, Listener, ListenerKey, ListenerRegistration, SourceTier};
-/// # use executor_core::registration::{Hooks, Details};
+/// # use executor_core::{registration::Details, runnable::Hooks};
 /// # let (app_key, name, topic) = ("lights".into(), "hall".into(), "motion.hall".into());
 /// # let registration = ListenerRegistration {
 /// #     key: Arc::new(ListenerKey { app_key, instance: 0, name, topic }),
@@ -167,9 +168,14 @@ impl Command {
 
     /// What it runs, as the same value before and after its row is known.
     pub fn entity(&self) -> Subject {
-        match self.subject() {
-            Subject::Listener { key, .. } => Subject::Listener { key, id: None },
-            Subject::Job { key, .. } => Subject::Job { key, id: None },
+        self.subject().without_row()
+    }
+
+    /// The event for which a listener is invoked.
+    pub const fn event(&self) -> Option<&Arc<Event>> {
+        match self {
+            Self::InvokeHandler(command) => Some(&command.event),
+            Self::ExecuteJob(_) => None,
         }
     }
 

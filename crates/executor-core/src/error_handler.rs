@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::command::{Command, ExecuteJob, InvokeHandler};
 use crate::context::{Scope, Traits};
 use crate::event::Event;
 use crate::failure::{Failure, HandlerError};
@@ -15,34 +14,24 @@ use crate::handler::{HandlerFuture, HandlerOutput};
 use crate::identity::ExecutionId;
 use crate::outcome::Status;
 use crate::panics::{catch, drop_quietly};
+use crate::record::Subject;
 use crate::redact::Redactor;
 
 /// An execution that ended as `error`, `panicked` or `timed_out`.
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
-/// # let registration = JobRegistration {
-/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
-/// #     details: registration::Details::new(SourceTier::App),
-/// #     handler_name: None,
-/// #     schedule: registration::ScheduleText::manual(),
-/// #     group: None,
-/// #     arguments_json: None,
-/// # };
-/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
-/// # let command = executor_core::Command::from(executor_core::ExecuteJob {
-/// #     job,
-/// #     trigger_mode: executor_core::TriggerMode::Manual,
-/// #     source_tier: SourceTier::App,
-/// #     effective_timeout: None,
-/// # });
+/// # let key = executor_core::JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() };
 /// # let failure = executor_core::HandlerFailure {
 /// #     execution_id: executor_core::ExecutionId::new(executor_core::Timestamp::from_micros(0)),
 /// #     status: executor_core::Status::TimedOut,
 /// #     error: None,
 /// #     failure: Arc::new(executor_core::Failure::deadline()),
-/// #     command,
+/// #     subject: executor_core::Subject::Job { key: Arc::new(key), id: None },
+/// #     event: None,
+/// #     group: None,
+/// #     arguments_json: None,
+/// #     error_handler: None,
 /// #     generation: 0,
 /// # };
 /// let text = format!("{}: {}", failure.name(), failure.message());
@@ -60,7 +49,15 @@ pub struct HandlerFailure {
     /// Type, message and the full report, also where the record leaves that out.
     pub failure: Arc<Failure>,
     /// What ran.
-    pub command: Command,
+    pub subject: Subject,
+    /// The event for which a listener was invoked.
+    pub event: Option<Arc<Event>>,
+    /// The group of a job.
+    pub group: Option<String>,
+    /// The arguments of a job as JSON, where its author asked for them to be recorded.
+    pub arguments_json: Option<String>,
+    /// Its registration's own error handler; without one, the app's is told.
+    pub error_handler: Option<Arc<dyn ErrorHandler>>,
     /// How many error handlers lie between it and what no error handler has started.
     pub generation: u8,
 }
@@ -73,46 +70,17 @@ impl HandlerFailure {
 
     /// The name of the listener or the job.
     pub fn name(&self) -> &str {
-        match &self.command {
-            Command::InvokeHandler(InvokeHandler { listener, .. }) => {
-                &listener.registration.key.name
-            }
-            Command::ExecuteJob(ExecuteJob { job, .. }) => &job.registration.key.name,
-        }
+        self.subject.name()
     }
 
-    /// The event for which a listener was invoked.
-    pub const fn event(&self) -> Option<&Arc<Event>> {
-        match &self.command {
-            Command::InvokeHandler(command) => Some(&command.event),
-            Command::ExecuteJob(_) => None,
-        }
-    }
-
-    /// The topic of that event.
+    /// The topic of the event.
     pub fn topic(&self) -> Option<&str> {
-        self.event().map(|event| &*event.topic)
-    }
-
-    /// The group of a job.
-    pub fn group(&self) -> Option<&str> {
-        match &self.command {
-            Command::InvokeHandler(_) => None,
-            Command::ExecuteJob(command) => command.job.registration.group.as_deref(),
-        }
-    }
-
-    /// The arguments of a job as JSON, where its author asked for them to be recorded.
-    pub fn arguments_json(&self) -> Option<&str> {
-        match &self.command {
-            Command::InvokeHandler(_) => None,
-            Command::ExecuteJob(command) => command.job.registration.arguments_json.as_deref(),
-        }
+        self.event.as_ref().map(|event| &*event.topic)
     }
 }
 
 impl fmt::Debug for HandlerFailure {
-    /// Without the command: its event carries the sender's data.
+    /// Without the event and the arguments, which carry the sender's data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandlerFailure")
             .field("execution_id", &self.execution_id)
@@ -177,28 +145,17 @@ pub enum HandlerEnd {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # use std::sync::Arc;
-/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
-/// # let registration = JobRegistration {
-/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
-/// #     details: registration::Details::new(SourceTier::App),
-/// #     handler_name: None,
-/// #     schedule: registration::ScheduleText::manual(),
-/// #     group: None,
-/// #     arguments_json: None,
-/// # };
-/// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
-/// # let command = executor_core::Command::from(executor_core::ExecuteJob {
-/// #     job,
-/// #     trigger_mode: executor_core::TriggerMode::Manual,
-/// #     source_tier: SourceTier::App,
-/// #     effective_timeout: None,
-/// # });
+/// # let key = executor_core::JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() };
 /// # let failure = executor_core::HandlerFailure {
 /// #     execution_id: executor_core::ExecutionId::new(executor_core::Timestamp::from_micros(0)),
 /// #     status: executor_core::Status::TimedOut,
 /// #     error: None,
 /// #     failure: Arc::new(executor_core::Failure::deadline()),
-/// #     command,
+/// #     subject: executor_core::Subject::Job { key: Arc::new(key), id: None },
+/// #     event: None,
+/// #     group: None,
+/// #     arguments_json: None,
+/// #     error_handler: None,
 /// #     generation: 0,
 /// # };
 /// use std::time::Duration;

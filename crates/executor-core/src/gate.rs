@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::SourceTier;
-use crate::registration::{Details, Overlap};
+use crate::registration::Overlap;
 
 /// How many runs wait under [`Overlap::Queued`] unless a limit is set.
 pub(crate) const QUEUED_MAX: u32 = 10;
@@ -101,13 +100,8 @@ pub(crate) enum Admission {
 pub(crate) struct Ticket(oneshot::Receiver<Turn>);
 
 impl Gate {
-    pub(crate) fn new(details: &Details) -> Self {
-        let by_tier = match details.source_tier {
-            SourceTier::App => Overlap::Single,
-            SourceTier::Framework => Overlap::Parallel,
-        };
-        let limit = details.overlap_limit;
-        let rule = match details.overlap.unwrap_or(by_tier) {
+    pub(crate) fn new(overlap: Overlap, limit: Option<u32>) -> Self {
+        let rule = match overlap {
             Overlap::Single => Rule::Single,
             Overlap::Restart => Rule::Restart,
             Overlap::Queued => Rule::Queued {
@@ -257,13 +251,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn gate(overlap: Overlap, limit: Option<u32>) -> Gate {
-        let mut details = Details::new(SourceTier::App);
-        details.overlap = Some(overlap);
-        details.overlap_limit = limit;
-        Gate::new(&details)
-    }
-
     fn rules() -> impl Strategy<Value = Rule> {
         prop_oneof![
             Just(Rule::Single),
@@ -292,7 +279,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_turn_that_nobody_takes_goes_to_the_next_in_line() {
-        let gate = gate(Overlap::Queued, None);
+        let gate = Gate::new(Overlap::Queued, None);
         assert!(matches!(gate.enter(), Admission::Begin(_)));
         let mut tickets = Vec::new();
         for _ in 0..3 {
@@ -335,7 +322,7 @@ mod tests {
             (Overlap::Parallel, Some(3), 3, "3 runs go on already"),
         ];
         for (overlap, limit, max, why) in rules {
-            let gate = gate(overlap, limit);
+            let gate = Gate::new(overlap, limit);
             let is_skipped = || match gate.enter() {
                 Admission::Begin(entry) => {
                     assert!(entry.cancel.is_none());
@@ -356,7 +343,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_later_run_ends_the_one_that_goes_on_and_sends_away_whoever_waits() {
-        let gate = gate(Overlap::Restart, None);
+        let gate = Gate::new(Overlap::Restart, None);
         let Admission::Begin(Entry {
             cancel: Some(first),
         }) = gate.enter()
@@ -383,7 +370,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_went_away_is_not_counted_as_waiting() {
-        let gate = gate(Overlap::Queued, Some(2));
+        let gate = Gate::new(Overlap::Queued, Some(2));
         assert!(matches!(
             gate.enter(),
             Admission::Begin(Entry { cancel: None })

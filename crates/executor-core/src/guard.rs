@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::command::Command;
 use crate::event::Event;
 use crate::failure::HandlerError;
 
@@ -43,7 +42,7 @@ impl<E: Into<HandlerError>> GuardOutput for Result<bool, E> {
     }
 }
 
-type Question = dyn Fn(&Command) -> Result<bool, HandlerError> + Send + Sync;
+type Question = dyn Fn(Option<&Event>) -> Result<bool, HandlerError> + Send + Sync;
 
 /// A question that is asked on the caller's thread before each run. It does not wait: what a guard
 /// needs to know should be at hand. Where it says no, the execution is `skipped`; where it fails or
@@ -63,9 +62,9 @@ impl Guard {
     pub fn for_events<O: GuardOutput>(
         question: impl Fn(&Event) -> O + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(move |command| match command {
-            Command::InvokeHandler(command) => question(&command.event).into_answer(),
-            Command::ExecuteJob(_) => Ok(true),
+        Self(Arc::new(move |event| match event {
+            Some(event) => question(event).into_answer(),
+            None => Ok(true),
         }))
     }
 
@@ -84,8 +83,9 @@ impl Guard {
         Self(Arc::new(move |_| question().into_answer()))
     }
 
-    pub(crate) fn ask(&self, command: &Command) -> Result<bool, HandlerError> {
-        self.0(command)
+    /// Asks about a listener's event, or about a job.
+    pub(crate) fn ask(&self, event: Option<&Event>) -> Result<bool, HandlerError> {
+        self.0(event)
     }
 }
 

@@ -31,6 +31,8 @@ pub mod handler_slot;
 
 pub mod registration;
 
+pub mod runnable;
+
 pub mod command;
 
 pub mod outcome;
@@ -79,6 +81,7 @@ pub use ports::{
 };
 pub use record::{ExecutionRecord, Subject, Trigger, TriggerMode};
 pub use redact::{Redact, Redactor};
-pub use registration::{Job, JobRegistration, Listener, ListenerRegistration};
+pub use registration::{JobRegistration, ListenerRegistration};
 pub use run::{Ended, RunOptions, Runner};
+pub use runnable::{Job, Listener};
 pub use time::{Clock, SystemClock, Timestamp};

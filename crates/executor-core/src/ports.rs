@@ -18,7 +18,8 @@ use crate::registration::{JobRegistration, ListenerRegistration};
 use crate::time::Timestamp;
 
 pub use crate::housekeeping::{ClockTrust, Gap, Lifetime, PruneRule, PruneSlice};
-pub use crate::sink::{ExecutionEnd, ExecutionStart, RecordSink, SubjectRef, Ticket, TriggerRef};
+pub use crate::record::{SubjectRef, TriggerRef};
+pub use crate::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
 
 /// How a request to a store can go wrong. Callers match on it exhaustively.
 ///

@@ -193,3 +193,133 @@ impl ExecutionRecord {
         self.started_at.saturating_add(self.duration)
     }
 }
+
+impl Subject {
+    /// The same value before and after its row is known.
+    #[must_use]
+    pub fn without_row(self) -> Self {
+        match self {
+            Self::Listener { key, .. } => Self::Listener { key, id: None },
+            Self::Job { key, .. } => Self::Job { key, id: None },
+        }
+    }
+
+    /// The app to which it belongs.
+    pub fn app_key(&self) -> &str {
+        match self {
+            Self::Listener { key, .. } => &key.app_key,
+            Self::Job { key, .. } => &key.app_key,
+        }
+    }
+
+    /// Its name, unique within its app, instance and, for a listener, topic.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Listener { key, .. } => &key.name,
+            Self::Job { key, .. } => &key.name,
+        }
+    }
+}
+
+/// A [`Subject`] that is somebody else's.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use executor_core::{JobKey, Subject, record::SubjectRef};
+///
+/// let key = Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() });
+/// let shown = SubjectRef::Job { key: &key, id: None };
+/// assert_eq!(shown.to_subject(), Subject::Job { key: Arc::clone(&key), id: None });
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum SubjectRef<'a> {
+    /// A listener's handler.
+    Listener {
+        /// Its key.
+        key: &'a Arc<ListenerKey>,
+        /// Its row, if the store has said.
+        id: Option<ListenerId>,
+    },
+    /// A job.
+    Job {
+        /// Its key.
+        key: &'a Arc<JobKey>,
+        /// Its row, if the store has said.
+        id: Option<JobId>,
+    },
+}
+
+impl SubjectRef<'_> {
+    /// One of the caller's own, which shares the key.
+    pub fn to_subject(self) -> Subject {
+        match self {
+            Self::Listener { key, id } => {
+                let key = Arc::clone(key);
+                Subject::Listener { key, id }
+            }
+            Self::Job { key, id } => {
+                let key = Arc::clone(key);
+                Subject::Job { key, id }
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a Subject> for SubjectRef<'a> {
+    fn from(subject: &'a Subject) -> Self {
+        match subject {
+            Subject::Listener { key, id } => Self::Listener { key, id: *id },
+            Subject::Job { key, id } => Self::Job { key, id: *id },
+        }
+    }
+}
+
+/// A [`Trigger`] that is somebody else's.
+///
+/// ```
+/// use executor_core::{Trigger, TriggerMode, record::TriggerRef};
+///
+/// let trigger = Trigger::Job(TriggerMode::Manual);
+/// assert_eq!(TriggerRef::from(&trigger).to_trigger(), trigger);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum TriggerRef<'a> {
+    /// An event from outside.
+    Event {
+        /// The sender's name for it.
+        id: Option<&'a Arc<str>>,
+        /// Where it came from.
+        origin: &'a Arc<str>,
+    },
+    /// An event that the program made itself.
+    Synthetic,
+    /// A job's own trigger.
+    Job(TriggerMode),
+}
+
+impl TriggerRef<'_> {
+    /// One of the caller's own, which shares the texts.
+    pub fn to_trigger(self) -> Trigger {
+        match self {
+            Self::Event { id, origin } => Trigger::Event {
+                id: id.map(Arc::clone),
+                origin: Arc::clone(origin),
+            },
+            Self::Synthetic => Trigger::Synthetic,
+            Self::Job(mode) => Trigger::Job(mode),
+        }
+    }
+}
+
+impl<'a> From<&'a Trigger> for TriggerRef<'a> {
+    fn from(trigger: &'a Trigger) -> Self {
+        match trigger {
+            Trigger::Event { id, origin } => Self::Event {
+                id: id.as_ref(),
+                origin,
+            },
+            Trigger::Synthetic => Self::Synthetic,
+            Trigger::Job(mode) => Self::Job(*mode),
+        }
+    }
+}

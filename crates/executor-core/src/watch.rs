@@ -136,7 +136,7 @@ impl Watched {
         let _execution = self.scope.enter();
         let _span = self.span.enter();
         let command = self.command.as_ref().expect("there until it is dropped");
-        match catch(|| guard.ask(command)) {
+        match catch(|| guard.ask(command.event().map(Arc::as_ref))) {
             Ok(Ok(true)) => None,
             Ok(Ok(false)) => Some(Ending::Skipped(reason_of(command))),
             Ok(Err(error)) => Some(Ending::Returned(Err(error))),

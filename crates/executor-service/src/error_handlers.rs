@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use executor_core::error_handler::{HandlerEnd, tell};
-use executor_core::{Command, ErrorHandler, HandlerFailure, Redactor, Subject};
+use executor_core::{ErrorHandler, HandlerFailure, Redactor, Subject};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -142,14 +142,14 @@ impl ErrorHandlers {
         of_apps: Option<&AppErrorHandlers>,
         runtime: &Handle,
     ) {
-        let Some(handler) = handler_for(&failure.command, of_apps) else {
+        let Some(handler) = handler_for(&failure, of_apps) else {
             return;
         };
         if failure.generation >= GENERATIONS_MAX {
             self.suppressed.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let entity = failure.command.entity();
+        let entity = failure.subject.clone().without_row();
         let work = Work {
             entity,
             handler,
@@ -201,9 +201,9 @@ impl ErrorHandlers {
 }
 
 fn handler_for(
-    command: &Command,
+    failure: &HandlerFailure,
     of_apps: Option<&AppErrorHandlers>,
 ) -> Option<Arc<dyn ErrorHandler>> {
-    let own = command.hooks().error_handler.clone();
-    own.or_else(|| of_apps?.get(command.app_key()).cloned())
+    let own = failure.error_handler.clone();
+    own.or_else(|| of_apps?.get(failure.subject.app_key()).cloned())
 }

@@ -51,7 +51,7 @@ impl Episode {
         self.count += count;
         self.last_at = self.last_at.max(now.wall);
         self.last_noted = now.monotonic;
-        let Some(entity) = subject.map(entity_of) else {
+        let Some(entity) = subject.map(|subject| subject.clone().without_row()) else {
             return;
         };
         let has_room = self.entities.len() < ENTITIES_MAX;
@@ -86,20 +86,6 @@ impl Episode {
             last_at: self.last_at,
             entities,
         }
-    }
-}
-
-/// The same value before and after its row is known.
-pub(crate) fn entity_of(subject: &Subject) -> Subject {
-    match subject {
-        Subject::Listener { key, .. } => Subject::Listener {
-            key: key.clone(),
-            id: None,
-        },
-        Subject::Job { key, .. } => Subject::Job {
-            key: key.clone(),
-            id: None,
-        },
     }
 }
 

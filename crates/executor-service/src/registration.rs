@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use executor_core::guard::{Guard, GuardOutput};
 use executor_core::redact::TextKind;
-use executor_core::registration::{Details, Hooks, Overlap};
+use executor_core::registration::{Details, Overlap};
+use executor_core::runnable::Hooks;
 use executor_core::{
     ErrorHandler, Event, Handler, HandlerFn, HandlerOutput, Job, JobHandler, JobKey,
     JobRegistration, Listener, ListenerKey, ListenerRegistration, SourceTier,

@@ -131,7 +131,7 @@ async fn let_them_sing(path: &Path) {
     let executor = builder.start().await.unwrap();
     // An error handler that fails is logged with what it says.
     executor.on_app_error("birds", |failure: HandlerFailure| async move {
-        let text = failure.event().map(|event| carried(event));
+        let text = failure.event.as_ref().map(|event| carried(event));
         Err::<(), _>(text.unwrap_or_default())
     });
     let listener = |name: &str| executor.listener("birds", name).topic("#");

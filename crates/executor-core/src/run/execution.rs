@@ -234,12 +234,21 @@ impl<R: Deref<Target = Runner>> Execution<R> {
     /// Boxed: there seldom is one, and an [`Ended`] is moved for each execution.
     fn failure(&self, verdict: &Verdict) -> Option<Box<HandlerFailure>> {
         let full = verdict.full.as_ref()?;
+        let command = self.watched.command();
+        let job = match command {
+            Command::InvokeHandler(_) => None,
+            Command::ExecuteJob(command) => Some(&command.job.registration),
+        };
         Some(Box::new(HandlerFailure {
             execution_id: self.watched.id(),
             status: verdict.outcome.status(),
             error: verdict.error.clone(),
             failure: Arc::clone(full),
-            command: self.watched.command().clone(),
+            subject: command.subject(),
+            event: command.event().cloned(),
+            group: job.and_then(|job| job.group.clone()),
+            arguments_json: job.and_then(|job| job.arguments_json.clone()),
+            error_handler: command.hooks().error_handler.clone(),
             generation: self.watched.generation(),
         }))
     }

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::{Limits, State, Wake};
 use crate::lease::{LeaseState, LeasedBatch};
-use crate::losses::entity_of;
 use crate::queue::Queue;
 
 /// How often it is said that the queue is crowded.
@@ -58,7 +57,10 @@ impl State {
     pub(crate) fn filter(&mut self, subject: &Subject) {
         self.counts.filtered += 1;
         // The same one before and after its row is known.
-        *self.filtered.entry(entity_of(subject)).or_default() += 1;
+        *self
+            .filtered
+            .entry(subject.clone().without_row())
+            .or_default() += 1;
     }
 
     pub(crate) fn lose(

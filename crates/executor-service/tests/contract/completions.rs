@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::registration::{Details, Hooks};
+use executor_core::registration::Details;
+use executor_core::runnable::Hooks;
 use executor_core::{
     DropReason, Event, HandlerError, InvokeHandler, Listener, ListenerKey, ListenerRegistration,
     SourceTier, Status,

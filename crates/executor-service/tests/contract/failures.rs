@@ -303,7 +303,7 @@ async fn b03_the_context_says_everything_also_what_the_record_leaves_out() {
         (failure.topic(), failure.name()),
         (Some("motion.hall"), "told")
     );
-    assert_eq!(failure.event().unwrap().id.as_deref(), Some("e-1"));
+    assert_eq!(failure.event.as_ref().unwrap().id.as_deref(), Some("e-1"));
     assert!(failure.failure.report.as_ref().unwrap().contains("no"));
     assert_eq!(failure.error.as_ref().unwrap().kind(), ErrorKind::Known);
     assert_eq!(fixture.ledger().offered, 1, "the record was offered before");
@@ -326,7 +326,7 @@ async fn b03_the_context_says_everything_also_what_the_record_leaves_out() {
     fixture.executor.execute(job.run_now()).await.unwrap();
     let failure = timeout(secs(60), of_job.recv()).await.unwrap().unwrap();
     assert_eq!(
-        (failure.name(), failure.group(), failure.arguments_json()),
+        (failure.name(), failure.group.as_deref(), failure.arguments_json.as_deref()),
         ("nightly", Some("night"), Some("[1]"))
     );
     fixture.stop().await;
@@ -444,7 +444,7 @@ async fn b05_the_earliest_failure_is_the_one_that_waits() {
     let second = secs(1);
     let builder = fixture.builder("fails");
     let builder = builder.on_error(move |failure: HandlerFailure| {
-        let _ = sender.send(failure.event().and_then(|event| event.id.clone()));
+        let _ = sender.send(failure.event.as_ref().and_then(|event| event.id.clone()));
         sleep(second)
     });
     let fails = builder.handler(|_: Arc<Event>| async { Err("no".into()) });
