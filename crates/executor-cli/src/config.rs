@@ -13,8 +13,10 @@ use toml::Spanned;
 
 use crate::duration::{Span, Timeout};
 use crate::events::Shape;
-use crate::jobs::{MissedRule, Mistake};
 use crate::topic::TopicPattern;
+
+/// What is wrong, and the place of it in the file.
+pub(crate) type Mistake = (Range<usize>, String);
 
 /// What is run, and where the records of it go.
 #[derive(Debug, Default, Deserialize)]
@@ -141,6 +143,30 @@ pub(crate) struct ListenerConfig {
     pub(crate) overlap: Option<OverlapRule>,
     pub(crate) overlap_limit: Option<Limit>,
     pub(crate) description: Option<String>,
+}
+
+/// What happens to missed runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum MissedRule {
+    Skip,
+    RunOnce,
+    RunAll,
+}
+
+impl TryFrom<String> for MissedRule {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "skip" => Ok(Self::Skip),
+            "run_once" => Ok(Self::RunOnce),
+            "run_all" => Ok(Self::RunAll),
+            _ => Err(format!(
+                "`{word}` is no rule for missed runs: there are skip, run_once and run_all"
+            )),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,46 +1,16 @@
 //! What a job's keys say of when it runs. Each mistake in them is one sentence with its place.
 
-use std::ops::Range;
-
 use command_executor::{Missed, Schedule, ScheduleError};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::JobConfig;
+use crate::config::{JobConfig, MissedRule, Mistake};
 use crate::duration::Span;
-
-/// What is wrong, and the place of it in the file.
-pub(crate) type Mistake = (Range<usize>, String);
 
 /// How many missed runs are made up for under `run_all`, unless it is said.
 const MISSED_AT_MOST: u32 = 10;
-
-/// What happens to missed runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) enum MissedRule {
-    Skip,
-    RunOnce,
-    RunAll,
-}
-
-impl TryFrom<String> for MissedRule {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Self, String> {
-        match word.as_str() {
-            "skip" => Ok(Self::Skip),
-            "run_once" => Ok(Self::RunOnce),
-            "run_all" => Ok(Self::RunAll),
-            _ => Err(format!(
-                "`{word}` is no rule for missed runs: there are skip, run_once and run_all"
-            )),
-        }
-    }
-}
 
 impl JobConfig {
     /// When it runs.

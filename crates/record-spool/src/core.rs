@@ -10,7 +10,7 @@ use crate::options::{Full, SpoolError, SpoolOptions};
 use crate::position::{Frame, Position, Usage};
 use crate::segment::Segment;
 use crate::segments::{Role, Segments};
-use crate::sync::Synced;
+use crate::synced::Synced;
 
 /// How many frames are settled before others may have the lock.
 const SETTLE_BATCH: usize = 128;

@@ -122,6 +122,7 @@ mod segment;
 mod segments;
 mod spool;
 mod sync;
+mod synced;
 #[cfg(test)]
 mod tests;
 

@@ -326,7 +326,11 @@ async fn b03_the_context_says_everything_also_what_the_record_leaves_out() {
     fixture.executor.execute(job.run_now()).await.unwrap();
     let failure = timeout(secs(60), of_job.recv()).await.unwrap().unwrap();
     assert_eq!(
-        (failure.name(), failure.group.as_deref(), failure.arguments_json.as_deref()),
+        (
+            failure.name(),
+            failure.group.as_deref(),
+            failure.arguments_json.as_deref()
+        ),
         ("nightly", Some("night"), Some("[1]"))
     );
     fixture.stop().await;
