@@ -290,7 +290,7 @@ impl AbandonedSession {
         let finished = self.abandoned.finish(blank)?;
         for path in &finished.moved_aside {
             let (frames, path) = (damage.frames, path.display());
-            tracing::error!(frames, %path, "a damaged file of the spool was moved aside");
+            tracing::error!(frames, %path, "moved a damaged spool file aside");
         }
         if finished.unsettled == 0 {
             // What stays behind is removed by the next start.

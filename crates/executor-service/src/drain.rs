@@ -252,7 +252,7 @@ impl Drain {
         if deferred {
             let delay = self.delay_after(lease.leased().failures);
             self.retries.push(lease, now.monotonic + delay);
-            tracing::debug!(records, ?delay, "a batch waits for another try");
+            tracing::debug!(records, ?delay, "batch failed, will retry");
         } else {
             let cause = error.source.to_string();
             let error: &dyn std::error::Error = error;

@@ -207,7 +207,7 @@ impl HealthState {
     pub(crate) fn store_answered(&self) {
         let ended = self.facts().outage.take();
         if let Some(Outage { failures, .. }) = ended {
-            tracing::info!(failures, "the store takes requests again");
+            tracing::info!(failures, "store recovered");
         }
     }
 
@@ -234,11 +234,7 @@ impl HealthState {
         drop(facts);
         if begins {
             let error: &dyn std::error::Error = error;
-            tracing::warn!(
-                error,
-                cause,
-                "the store does not take what it is asked to; records wait for another try"
-            );
+            tracing::warn!(error, cause, "store failed; records are kept and retried");
         }
     }
 

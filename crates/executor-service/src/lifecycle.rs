@@ -141,7 +141,7 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
 fn say_what_is_left(ledger: &Ledger) {
     let lost = ledger.dropped(DropReason::Shutdown);
     if lost > 0 {
-        tracing::error!(lost, "the shutdown had to give records up");
+        tracing::error!(lost, "shutdown gave up records");
     }
     if ledger.spooled > 0 {
         let records = ledger.spooled;
@@ -258,7 +258,7 @@ async fn end_drain(service: &Service, deadline: Instant) {
     let patience = deadline.max(Instant::now() + GRACE);
     let writing = write_gaps(&service.intake, service.store.as_ref(), service.session.id);
     if !matches!(timeout_at(patience, writing).await, Ok(Ok(()))) {
-        tracing::warn!("the store was not there to write down what was lost");
+        tracing::warn!("could not write the lost records down in the store");
     }
 }
 

@@ -96,15 +96,15 @@ impl LossReporter {
     fn say(&self, news: News) {
         if let Some(waiting) = news.crowded {
             let (_, queue_max) = self.intake.fill();
-            tracing::warn!(waiting, queue_max, "the queue of records is filling up");
+            tracing::warn!(waiting, queue_max, "record queue is filling up");
         }
         if news.overflow_began {
             tracing::warn!(
-                "the queue of records is full; new ones are dropped and counted until it has room"
+                "record queue is full; new records are dropped and counted until there is room"
             );
         }
         if let Some(lost) = news.overflow_ended {
-            tracing::warn!(lost, "the queue of records drops no more");
+            tracing::warn!(lost, "record queue recovered");
         }
     }
 }

@@ -121,7 +121,7 @@ impl Recovery {
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     let dir = dir.display();
-                    tracing::error!(error, %dir, "what an earlier process left stays there");
+                    tracing::error!(error, %dir, "could not take over the records of an earlier process; they stay in its spool");
                 }
             }
         }
@@ -160,7 +160,7 @@ impl Recovery {
         if damaged > 0 {
             self.intake.recovered(0, &[(DropReason::Damaged, damaged)]);
         }
-        tracing::warn!(session.id = %session, found, damaged, "an earlier process had left records; they were taken over");
+        tracing::warn!(session.id = %session, found, damaged, "took over the records of an earlier process");
         blocking(move || abandoned.finish()).await?;
         Ok(Some(TakenOver { is_rebuilt }))
     }

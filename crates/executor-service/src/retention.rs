@@ -205,13 +205,17 @@ async fn prune(store: &dyn Store, slice: PruneSlice) {
             Ok(rows) => gone += rows,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, ?rule, "old records could not be pruned; next time");
+                tracing::warn!(
+                    error,
+                    ?rule,
+                    "could not prune old records, will try again next time"
+                );
                 break;
             }
         }
     }
     if gone > 0 {
-        tracing::info!(gone, ?rule, "old records were pruned");
+        tracing::info!(gone, ?rule, "pruned old records");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Parcels that wait for another try, by due time.
+//! Leases that wait for another try, by due time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -51,7 +51,7 @@ pub(crate) async fn open(
 async fn open_once(store: &dyn Store, session: &Arc<Session>) -> Result<(), StoreError> {
     store.open_session(Arc::clone(session)).await?;
     for id in store.mark_crashed().await? {
-        tracing::warn!(session.id = %id, "an earlier session ended without saying goodbye");
+        tracing::warn!(session.id = %id, "marked a crashed session");
     }
     Ok(())
 }

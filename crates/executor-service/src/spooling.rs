@@ -245,7 +245,7 @@ impl Spooling {
                 }
             }
             Ok(Closed::Left { frames }) => {
-                tracing::warn!(frames, "the spool keeps what the store did not take");
+                tracing::warn!(frames, "the spool keeps records that were not stored");
             }
             Err(error) => {
                 let error: &dyn std::error::Error = &error;

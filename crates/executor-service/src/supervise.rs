@@ -129,10 +129,10 @@ fn say(service: &str, Fault(fault): &Fault, state: State) {
                 fault,
                 failures,
                 ?rest,
-                "a service failed and is started again"
+                "service failed, restarting"
             );
         }
-        _ => tracing::error!(service, fault, "a service failed too often and is given up"),
+        _ => tracing::error!(service, fault, "service failed too often and was given up"),
     }
 }
 

@@ -435,7 +435,7 @@ impl Outage {
     fn is_over(&mut self) {
         let requests = std::mem::take(&mut self.requests);
         if requests > 0 {
-            tracing::warn!(requests, "the telemetry writer has a database again");
+            tracing::warn!(requests, "telemetry writer reconnected");
         }
     }
 }

@@ -175,7 +175,7 @@ fn say(missed: &[(Arc<JobKey>, u64)], begun_anew: usize) {
         );
     }
     for (job, missed) in missed {
-        tracing::warn!(%job, missed, "runs of a schedule were missed");
+        tracing::warn!(%job, missed, "schedule missed runs");
     }
 }
 

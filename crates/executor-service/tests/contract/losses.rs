@@ -132,7 +132,7 @@ async fn c09_a_queue_that_stays_full_is_one_episode_however_seldom_it_loses() {
     let said = || {
         logs.of("WARN")
             .iter()
-            .filter(|line| line.fields["message"].contains("drops no more"))
+            .filter(|line| line.fields["message"].contains("queue recovered"))
             .count()
     };
     fixture
