@@ -138,7 +138,9 @@ impl Drain {
     /// records are safe where they are.
     fn is_held(&self) -> bool {
         let Tools { intake, config, .. } = &self.tools;
-        let is_crowded = || self.retries.records() + config.batch_max > config.retry_max_records;
+        let deferred = self.retries.records();
+        // One batch is always taken, however large it is: else nothing ever would be.
+        let is_crowded = || deferred > 0 && deferred + config.batch_max > config.retry_max_records;
         intake.spooling().is_some() && (self.is_recovering() || is_crowded())
     }
 

@@ -184,6 +184,28 @@ fn e04_without_damage_nothing_is_said_to_be_lost() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// However the bounds stand to each other.
+#[test]
+fn e02_a_batch_that_is_larger_than_what_may_be_retried_is_stored_too() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    life(async {
+        let bounds = Config {
+            batch_max: 50,
+            retry_max_records: 10,
+            ..config(root.path())
+        };
+        let executor = start(&store, bounds).await;
+        let listener = noop(&executor).await;
+        for _ in 0..STORED {
+            run(&executor, &listener).await;
+        }
+        let stored = tokio::time::timeout(Duration::from_secs(20), executor.flush()).await;
+        stored.expect("in time").unwrap();
+        assert_eq!(store.records().len() as u64, STORED);
+        executor.shutdown(Duration::from_secs(5)).await;
+    });
+}
+
 /// Each bit of each counter that is in use, one at a time.
 #[test]
 fn c08_a_flipped_bit_of_a_counter_is_noticed_and_the_ledger_rebuilt() {
