@@ -263,7 +263,11 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         measured.unwrap_or_else(|| self.duration())
     }
 
+    /// What ends in line has not begun.
     fn duration(&self) -> Duration {
+        if self.in_line.is_some() {
+            return Duration::ZERO;
+        }
         let now = self.runner.clock.monotonic();
         now.saturating_duration_since(self.begun.monotonic)
     }

@@ -4,12 +4,14 @@ use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use executor_core::registration::Overlap;
 use executor_core::{Event, ExecutionResult, HandlerError, HandlerFailure, Status};
 use executor_service::ListenerHandle;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Fixture, assert_took, event, millis, secs, statuses};
 
@@ -20,6 +22,7 @@ on_both_runtimes!(
     a17_of_those_that_wait_to_restart_only_the_last_runs,
     a17_queued_runs_in_order_and_skips_the_newest_past_ten,
     a17_one_that_goes_away_while_it_waits_is_cancelled_and_holds_up_nobody,
+    a17_one_that_is_cancelled_while_it_waits_has_no_duration,
     a17_waiting_is_no_part_of_the_deadline_or_the_duration,
     a17_parallel_has_no_limit_unless_one_is_set,
     a18_a_guard_that_says_no_skips,
@@ -221,7 +224,30 @@ async fn a17_one_that_goes_away_while_it_waits_is_cancelled_and_holds_up_nobody(
     let records = fixture.stored().await;
     let expected = [Status::Cancelled, Status::Success, Status::Success];
     assert_eq!(statuses(&records), expected);
-    assert_took(records[0].duration, millis(500));
+    assert_eq!(records[0].duration, Duration::ZERO, "it never began");
+}
+
+async fn a17_one_that_is_cancelled_while_it_waits_has_no_duration() {
+    let fixture = Fixture::new().await;
+    let listener = takes_a_second(&fixture, Overlap::Queued, None).await;
+    let cancel = CancellationToken::new();
+    let (first, second, ()) = tokio::join!(
+        fixture.run(&listener),
+        fixture
+            .executor
+            .execute_until(listener.invoke(event()), &cancel),
+        async {
+            sleep(millis(500)).await;
+            cancel.cancel();
+        }
+    );
+    assert_eq!(first.status(), Status::Success);
+    let second = second.unwrap();
+    assert_eq!(
+        (second.status(), second.duration),
+        (Status::Cancelled, Duration::ZERO)
+    );
+    assert_eq!(fixture.stored().await[0].duration, Duration::ZERO);
 }
 
 async fn a17_waiting_is_no_part_of_the_deadline_or_the_duration() {
