@@ -157,12 +157,14 @@ async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
         "spools": replayed.spools,
         "alive": replayed.alive,
         "rebuilt": replayed.rebuilt,
+        "damaged_files": replayed.damaged_files,
         "recovered": ledger.recovered,
         "stored": ledger.stored,
         "dropped": ledger.total_dropped(),
         "database": db,
     }))?;
-    Ok(if ledger.total_dropped() > 0 || replayed.rebuilt > 0 {
+    let is_damaged = replayed.rebuilt + replayed.damaged_files > 0;
+    Ok(if is_damaged || ledger.total_dropped() > 0 {
         ExitCode::from(LOST)
     } else {
         ExitCode::SUCCESS

@@ -275,8 +275,8 @@ impl AbandonedSession {
         self.end.as_ref().map(|(_, end)| end.clone())
     }
 
-    /// Removes what is settled, and with it the page.
-    pub(crate) fn finish(mut self) -> Result<(), SpoolError> {
+    /// Removes what is settled, and with it the page. Returns how many damaged files were moved aside.
+    pub(crate) fn finish(mut self) -> Result<usize, SpoolError> {
         let ends = self.end.take().map(|(position, _)| position);
         let rest: Vec<Position> = self.to_settle.drain(..).chain(ends).collect();
         self.abandoned.settle(&rest)?;
@@ -296,7 +296,7 @@ impl AbandonedSession {
             // What stays behind is removed by the next start.
             let _ = std::fs::remove_file(&self.page_path);
         }
-        Ok(())
+        Ok(finished.moved_aside.len())
     }
 }
 

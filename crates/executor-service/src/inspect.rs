@@ -158,6 +158,8 @@ pub struct Replayed {
     pub alive: usize,
     /// Sessions whose counters were damaged: their ledgers were put together from what can be counted.
     pub rebuilt: usize,
+    /// Files that were damaged and moved aside.
+    pub damaged_files: usize,
     /// Records that came to an end: `recovered`, and what became of them.
     pub ledger: Ledger,
 }
@@ -204,6 +206,7 @@ pub async fn replay(
             Ok(Some(taken)) => {
                 replayed.spools += 1;
                 replayed.rebuilt += usize::from(taken.is_rebuilt);
+                replayed.damaged_files += taken.damaged_files;
             }
             Ok(None) => replayed.alive += 1,
             Err(Unfinished::Closed) => break,

@@ -43,6 +43,8 @@ pub(crate) enum Unfinished {
 pub(crate) struct TakenOver {
     /// Its counters were damaged: its ledger was put together from what can be counted.
     pub(crate) is_rebuilt: bool,
+    /// So many of its files were damaged and moved aside.
+    pub(crate) damaged_files: usize,
 }
 
 /// Takes over what is below `root`, then ends.
@@ -161,8 +163,11 @@ impl Recovery {
             self.intake.recovered(0, &[(DropReason::Damaged, damaged)]);
         }
         tracing::warn!(session.id = %session, found, damaged, "took over the records of an earlier process");
-        blocking(move || abandoned.finish()).await?;
-        Ok(Some(TakenOver { is_rebuilt }))
+        let damaged_files = blocking(move || abandoned.finish()).await?;
+        Ok(Some(TakenOver {
+            is_rebuilt,
+            damaged_files,
+        }))
     }
 
     /// Where counters are damaged the store is asked for what they no longer tell.

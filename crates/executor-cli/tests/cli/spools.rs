@@ -143,6 +143,31 @@ fn c08_damaged_counters_are_an_exit_code_of_6_and_cost_no_record() {
 }
 
 #[test]
+fn e04_a_damaged_file_is_an_exit_code_of_6_though_no_record_is_lost() {
+    let place = Place::new();
+    killed(&place);
+    let spool = page(&place).with_extension("");
+    let files = fs::read_dir(spool)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let segment = files
+        .filter(|path| path.extension().is_some_and(|it| it == "spool"))
+        .min();
+    let segment = segment.unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    // Where nothing was written yet.
+    let end = bytes.len();
+    bytes[end - 100..].fill(0xA5);
+    fs::write(segment, bytes).unwrap();
+    let said = place.run(&["spool", "fsck", "house.db.spool"]);
+    assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+    let said = place.run(&["spool", "replay", "house.db.spool"]);
+    assert_eq!(said.code, Some(6), "{}{}", said.out, said.err);
+    assert!(said.out.contains("\"damaged_files\":1"), "{}", said.out);
+    assert_eq!(rows(&place), EVENTS as i64);
+}
+
+#[test]
 fn e04_a_spool_that_was_deleted_is_said_to_be_and_an_exit_code_of_6() {
     let place = Place::new();
     killed(&place);
