@@ -8,8 +8,7 @@ use crate::gate::Gate;
 use crate::handler::{HandlerFuture, JobHandler};
 use crate::identity::SourceTier;
 use crate::outcome::Refused;
-use crate::record::{Subject, Trigger, TriggerMode};
-use crate::record::{SubjectRef, TriggerRef};
+use crate::record::{Subject, SubjectRef, Trigger, TriggerMode, TriggerRef};
 use crate::registration::Details;
 use crate::runnable::{Hooks, Job, Listener};
 

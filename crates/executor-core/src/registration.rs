@@ -116,8 +116,8 @@ impl Details {
         }
     }
 
-    /// The overlap rule that holds where none is set: of an app [`Overlap::Single`], of the framework
-    /// [`Overlap::Parallel`].
+    /// The overlap rule that holds: the one that is set, or else [`Overlap::Single`] in the app tier and
+    /// [`Overlap::Parallel`] in the framework's.
     pub fn effective_overlap(&self) -> Overlap {
         let by_tier = match self.source_tier {
             SourceTier::App => Overlap::Single,

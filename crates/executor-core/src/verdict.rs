@@ -1,4 +1,4 @@
-//! What an ending means: the outcome, the marks, and what an error handler is to be told. Pure; what
+//! What an ending means: the outcome, the flags, and what an error handler is to be told. Pure; what
 //! was seen is gathered in [`crate::watch`], what follows is done in [`crate::run`].
 
 use std::sync::Arc;

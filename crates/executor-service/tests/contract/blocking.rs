@@ -383,6 +383,6 @@ async fn a13_one_that_has_given_up_waiting_for_a_thread_and_goes_on_is_late_by_i
     );
     door.open();
     hung.await.unwrap();
-    let marks = fixture.stored().await[0].flags;
-    assert_eq!(marks.timeout_origin, Some(TimeoutOrigin::Deadline));
+    let flags = fixture.stored().await[0].flags;
+    assert_eq!(flags.timeout_origin, Some(TimeoutOrigin::Deadline));
 }
