@@ -9,7 +9,8 @@ use command_executor::inspect::ReplayError;
 use command_executor::{OpenError, QueryError, RegisterError, StartError};
 use thiserror::Error;
 
-use crate::plain::{plain, say};
+use crate::console::say;
+use crate::plain::plain;
 
 /// Done, but records were lost or executions did not end.
 pub(crate) const LOST: u8 = 6;

@@ -13,6 +13,7 @@ mod events;
 mod lines;
 mod scan;
 
+mod console;
 mod jobs;
 mod progress;
 mod reaping;
@@ -25,10 +26,13 @@ mod report;
 
 mod spool;
 
-use std::process::ExitCode;
+use std::io;
+use std::panic;
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use clap::Parser;
+use tokio::runtime::Runtime;
 
 use crate::args::{Args, Command};
 use crate::exit::{Failure, describe};
@@ -37,12 +41,15 @@ fn main() -> ExitCode {
     let args = Args::parse();
     // A database is made before there is an executor.
     command_executor::survive_file_size_limit();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return describe(&Failure::Runtime(error)),
-    };
+    let code = perform(args.command).unwrap_or_else(|failure| describe(&failure));
+    console::settle();
+    code
+}
+
+fn perform(command: Command) -> Result<ExitCode, Failure> {
+    let runtime = runtime().map_err(Failure::Runtime)?;
     let ended = runtime.block_on(async {
-        match args.command {
+        match command {
             Command::Run(run) => run::run(run).await,
             Command::Report(report) => report::report(report).await,
             Command::Spool(spool) => spool::spool(spool).await,
@@ -51,8 +58,20 @@ fn main() -> ExitCode {
     // Not for ever: a thread that reads standard input ends only with the process. Long enough
     // for handlers that were cut off to take their children along.
     runtime.shutdown_timeout(Duration::from_millis(500));
-    match ended {
-        Ok(code) => code,
-        Err(failure) => describe(&failure),
-    }
+    ended
+}
+
+/// The runtime panics where the system has no descriptors or threads left for it, and may not come back from that.
+fn runtime() -> io::Result<Runtime> {
+    let of_bugs = panic::take_hook();
+    panic::set_hook(Box::new(|panic| {
+        let why = panic.payload_as_str().unwrap_or("it panicked");
+        let failure = Failure::Runtime(io::Error::other(why.to_owned()));
+        let _ = describe(&failure);
+        console::settle();
+        process::exit(1);
+    }));
+    let runtime = Runtime::new();
+    panic::set_hook(of_bugs);
+    runtime
 }

@@ -2,7 +2,6 @@
 //! the reading direction is shown as U+FFFD.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
 use serde_json::Value;
 
@@ -40,13 +39,6 @@ pub(crate) fn json(value: &Value, is_pretty: bool) -> String {
         }
     }
     escaped
-}
-
-/// A line on standard error. That it is closed or full changes nothing.
-pub(crate) fn say(line: &str) {
-    let _ = io::stderr()
-        .lock()
-        .write_all(format!("{}\n", plain(line)).as_bytes());
 }
 
 #[cfg(test)]

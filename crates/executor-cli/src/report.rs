@@ -1,6 +1,5 @@
 //! The table per listener and job, for people and as JSON.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use command_executor::{SqliteReader, Status, Summary, Window};
 use serde_json::{Value, json};
 
 use crate::args::ReportArgs;
+use crate::console;
 use crate::exit::Failure;
 use crate::plain::{self, plain};
 
@@ -21,12 +21,12 @@ pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
     let summaries = SqliteReader::new(&args.db)?
         .summaries(Window::default())
         .await?;
-    print(&summaries, args.json)?;
+    print(&summaries, args.json).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints summaries on standard output. A reader that has seen enough is no failure.
-pub(crate) fn print(summaries: &[Summary], as_json: bool) -> Result<(), Failure> {
+/// Prints summaries on standard output.
+pub(crate) async fn print(summaries: &[Summary], as_json: bool) -> Result<(), Failure> {
     let text = if as_json {
         format!("{}\n", plain::json(&json(summaries), true))
     } else if summaries.is_empty() {
@@ -34,10 +34,7 @@ pub(crate) fn print(summaries: &[Summary], as_json: bool) -> Result<(), Failure>
     } else {
         for_people(summaries)
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        _ => Ok(()),
-    }
+    console::print(text).await
 }
 
 fn json(summaries: &[Summary]) -> Value {

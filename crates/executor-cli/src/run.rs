@@ -19,11 +19,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::args::{DEFAULT_DB, RunArgs};
 use crate::config::Config;
+use crate::console::say;
 use crate::events::Shape;
 use crate::exit::{CUT_OFF, Failure, LOST, describe};
 use crate::lines::{self, Line};
-use crate::plain::{plain, say};
-use crate::progress::{Counts, Progress};
+use crate::plain::plain;
+use crate::progress::{self, Counts};
 use crate::reaping;
 use crate::register::{self, Listening, QUEUE_MAX};
 use crate::report;
@@ -43,8 +44,7 @@ type Events = mpsc::Receiver<io::Result<Line>>;
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let config = Config::read(&args.config).map_err(Failure::Config)?;
     let events = args.events.as_deref().map(open_events).transpose()?;
-    let progress = Progress::new();
-    progress.log(args.verbose);
+    progress::log(args.verbose);
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
     let url = args
         .db
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     reaping::start();
     let ended = tokio::select! {
         () = running.work(&config, events, &args) => Ended::Done,
-        () = running.progress(&progress) => Ended::Done,
+        () = progress::keep_showing(&running.executor, &running.counts) => Ended::Done,
         damage = running.damaged() => Ended::Damaged(damage),
         () = signals.next() => Ended::Signal,
     };
@@ -67,7 +67,6 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         report = running.stop(&ended, &config) => Some(report),
         () = signals.next() => None,
     };
-    progress.clear();
     match stopped {
         Some(shutdown) => tokio::select! {
             code = running.conclude(&url, ended, &shutdown, args.json) => code,
@@ -187,10 +186,6 @@ impl Running {
         }
     }
 
-    async fn progress(&self, progress: &Progress) {
-        progress.keep_showing(&self.executor, &self.counts).await;
-    }
-
     /// Reads the stream to its end.
     async fn feed(&self, shape: &Shape, path: &Path, mut events: Events) {
         let mut number = 0_u64;
@@ -289,7 +284,7 @@ impl Running {
         if reader.is_in_memory() {
             say("executor: the history was in memory and is gone");
         } else {
-            report::print(&reader.summaries(session).await?, json)?;
+            report::print(&reader.summaries(session).await?, json).await?;
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (events, bad_lines) = (count(&self.counts.events), count(&self.counts.bad_lines));

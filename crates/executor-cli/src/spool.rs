@@ -1,7 +1,7 @@
 //! `executor spool`: looks into the spools of living and dead processes, and hands what dead ones left
 //! to a database.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::args::{SpoolArgs, SpoolCommand};
 use crate::config::Settings;
+use crate::console;
 use crate::exit::{Failure, LOST};
 use crate::plain;
 
@@ -179,5 +180,5 @@ fn database_of(dir: &Path) -> Option<String> {
 }
 
 fn print(line: &Value) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{}", plain::json(line, false)).map_err(Failure::Output)
+    console::put(&format!("{}\n", plain::json(line, false)))
 }

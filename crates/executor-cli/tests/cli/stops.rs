@@ -1,12 +1,13 @@
 //! Clause I5: nothing that the program waits for holds up a stop, and nobody who does not listen changes anything.
 
 use std::fs::{self, File};
+use std::io::{PipeReader, PipeWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::support::{Place, Said, ended, listener, until};
@@ -155,6 +156,71 @@ fn i05_a_full_or_closed_standard_error_changes_nothing() {
     let full = File::create("/dev/full").unwrap();
     let code = place.program(&["run", "none.toml"]).stderr(full).status();
     assert_eq!(code.unwrap().code(), Some(3));
+}
+
+/// A pipe that holds as much as it can; nobody reads it.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'x'; 1]).is_ok() {}
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn i05_a_pipe_as_standard_error_that_nobody_reads_changes_nothing() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"@panic\"]", ""));
+    let events = "bad\n{\"topic\":\"t\"}\n".repeat(5_000);
+    place.file("e.ndjson", &events);
+    let (reader, writer) = full_pipe();
+    let mut program = place.program(&["run", "c.toml", "--events", "e.ndjson", "--verbose"]);
+    let program = program.stdout(Stdio::piped()).stderr(writer);
+    let said = ended(program.spawn().unwrap());
+    assert_eq!(said.code, Some(0));
+    drop(reader);
+    let stored = "SELECT count(*) FROM executions";
+    assert_eq!(place.number("telemetry.db", stored), 5_000);
+}
+
+#[test]
+fn i05_a_table_that_nobody_reads_holds_up_no_signal() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    place.file("e.ndjson", "{\"topic\":\"t\"}\n");
+    let (_reader, writer) = full_pipe();
+    let mut program = place.program(&["run", "c.toml", "--events", "e.ndjson"]);
+    let program = program.stdout(writer).stderr(Stdio::piped());
+    let child = program.spawn().unwrap();
+    let database = place.directory.path().join("telemetry.db");
+    until("the session is closed", || {
+        let outside = rusqlite::Connection::open(&database).ok()?;
+        let closed = "SELECT count(*) FROM sessions WHERE status = 'success'";
+        outside
+            .query_row(closed, [], |row| row.get::<_, i64>(0))
+            .ok()
+            .filter(|closed| *closed == 1)
+    });
+    tell(&child, Signal::TERM);
+    let said = ended(child);
+    assert_eq!(said.code, Some(130), "{}", said.err);
+}
+
+#[test]
+fn i02_where_the_system_has_nothing_left_to_start_with_it_is_one_line() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    for descriptors in 4..9 {
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" run c.toml --for 1s");
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", &script, env!("CARGO_BIN_EXE_executor")]);
+        let output = shell.current_dir(place.directory.path()).output();
+        let said: Said = output.unwrap().into();
+        assert_eq!(said.code, Some(1), "{descriptors}: {}", said.err);
+        let is_a_line = said.err.starts_with("executor: cannot start the runtime: ")
+            && said.err.lines().count() == 1;
+        assert!(is_a_line, "{descriptors}: {}", said.err);
+    }
 }
 
 /// Makes whoever loads it the parent of its orphans, as the first process of a container is.
