@@ -252,6 +252,16 @@ impl HealthState {
         self.facts().no_spool = Some(error);
     }
 
+    /// Whether the files of the spool, which there is, are where they were.
+    pub(crate) fn spool_was_seen(&self, is_deleted: bool) {
+        let error = "its files were deleted while they were in use: start again to have one";
+        let now = is_deleted.then(|| error.to_owned());
+        let before = std::mem::replace(&mut self.facts().no_spool, now);
+        if is_deleted && before.is_none() {
+            tracing::error!(error, "the spool is gone: records die with the process");
+        }
+    }
+
     /// The service that was given up, and why.
     pub(crate) fn failed(&self) -> Option<(&'static str, String)> {
         self.facts().failed.clone()

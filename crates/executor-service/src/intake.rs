@@ -263,11 +263,16 @@ impl Intake {
     /// now on. Idempotent.
     pub(crate) fn close(&self) {
         let now = self.clock.now();
+        let deleted = self.spooling.as_deref().map(Spooling::deleted);
         let mut state = self.state();
         state.closed = true;
         let left = state.waiting() as u64;
-        if self.spooling.is_some() {
-            state.counts.spooled += left;
+        if let Some(deleted) = deleted {
+            let lost = left.min(deleted);
+            if lost > 0 {
+                state.lose(DropReason::Shutdown, None, lost, now);
+            }
+            state.counts.spooled += left - lost;
             let unread = state.queue.len() as isize;
             state.unread(-unread);
         } else {

@@ -82,6 +82,7 @@ impl Heartbeat {
         let (at, ledger) = (self.clock.now().wall, self.intake.ledger());
         if let Some(spooling) = self.intake.spooling() {
             spooling.beat(at);
+            self.health.spool_was_seen(spooling.deleted() > 0);
         }
         let beat = guarded("writing the heartbeat", || {
             self.store.heartbeat(self.session.id, at, ledger)

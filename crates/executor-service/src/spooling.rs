@@ -171,6 +171,11 @@ impl Spooling {
         self.spool.keep_spares();
     }
 
+    /// How many of its frames are in files that somebody has deleted.
+    pub(crate) fn deleted(&self) -> u64 {
+        self.spool.deleted()
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         self.spool.usage()
     }

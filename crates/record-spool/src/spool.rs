@@ -12,7 +12,7 @@ use crate::fs::{Fs, Lock, RealFs, survive_file_size_limit};
 use crate::maintenance::Maintenance;
 use crate::options::{Full, NotSynced, SpoolError, SpoolOptions};
 use crate::position::{Frame, Pin, Position, Usage};
-use crate::segment::number_in;
+use crate::segment::{Segment, number_in};
 
 /// The file in a spool's directory that is locked while its process lives.
 pub(crate) const LOCK_NAME: &str = "lock";
@@ -43,7 +43,7 @@ pub struct Spool {
 /// What became of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// Everything was settled; there is nothing left.
+    /// Everything was settled, or was [deleted](Spool::deleted) by somebody; there is nothing left.
     Removed,
     /// Frames, or a damaged file, are left for a later process.
     Left {
@@ -160,6 +160,12 @@ impl Spool {
         self.core.usage()
     }
 
+    /// How many frames that are not settled, the pinned ones included, stand in files that somebody has deleted or
+    /// moved away. This process can read them still; no later one will. It asks the file system for each file.
+    pub fn deleted(&self) -> u64 {
+        self.core.deleted()
+    }
+
     /// Up to which sequence every frame is known to be on the medium.
     pub fn synced(&self) -> u64 {
         self.core.synced.sequence()
@@ -245,9 +251,23 @@ impl Core {
         self.wake.notify_all();
     }
 
-    fn what_is_left(&self) -> Closed {
+    fn deleted(&self) -> u64 {
         let segments = self.segments();
-        match segments.counts.unsettled + segments.counts.pinned {
+        let live = segments.held.iter().filter(|held| held.live > 0);
+        let files: Vec<_> = live
+            .map(|held| (Arc::clone(&held.segment), held.live))
+            .collect();
+        drop(segments);
+        let is_gone = |segment: &Segment| !self.fs.exists(&segment.path);
+        let deleted = files.iter().filter(|(segment, _)| is_gone(segment));
+        deleted.map(|(_, live)| u64::from(*live)).sum()
+    }
+
+    fn what_is_left(&self) -> Closed {
+        let deleted = self.deleted();
+        let segments = self.segments();
+        let frames = segments.counts.unsettled + segments.counts.pinned;
+        match frames.saturating_sub(deleted) {
             0 if segments.held.iter().all(|held| !held.damaged) => Closed::Removed,
             frames => Closed::Left { frames },
         }
@@ -276,8 +296,11 @@ impl Core {
         segments.trash.clear();
         drop(segments);
         for path in &paths {
-            let removed = self.fs.remove(path);
-            removed.map_err(|source| SpoolError::io("remove", path, source))?;
+            match self.fs.remove(path) {
+                // Somebody was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|source| SpoolError::io("remove", path, source))?,
+            }
         }
         if left == Closed::Removed {
             remove_spool(&*self.fs, &self.dir)?;
@@ -298,6 +321,7 @@ pub(crate) fn remove_spool(fs: &dyn Fs, dir: &Path) -> Result<(), SpoolError> {
     match fs.remove_dir(dir) {
         // What else lies there is not ours, and stays.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(|source| SpoolError::io("remove", dir, source)),
     }
 }

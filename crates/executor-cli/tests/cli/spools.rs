@@ -3,21 +3,24 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Place, Said, ended, listener, until};
 
 const EVENTS: usize = 200;
 
-/// Leaves a spool with records that the database `house.db` has not taken.
-fn killed(place: &Place) {
+/// A program whose spool holds records that the database `house.db` does not take while the connection lives.
+fn spooled(place: &Place) -> (Child, rusqlite::Connection) {
     place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
     let mut program = place.program(&["run", "c.toml", "--events", "-", "--db", "house.db"]);
     let mut child = program
         .stdin(Stdio::piped())
-        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let directory = place.directory.path();
@@ -36,6 +39,12 @@ fn killed(place: &Place) {
     until("all are spooled", || {
         (frames(place) >= EVENTS).then_some(())
     });
+    (child, outside)
+}
+
+/// Leaves a spool with records that the database `house.db` has not taken.
+fn killed(place: &Place) {
+    let (mut child, _outside) = spooled(place);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -190,6 +199,19 @@ fn e04_a_spool_that_was_deleted_is_said_to_be_and_an_exit_code_of_6() {
         said.out
     );
     assert!(!page.exists());
+}
+
+#[test]
+fn e04_a_spool_that_is_deleted_while_its_records_wait_is_an_exit_code_of_6() {
+    let place = Place::new();
+    let (child, _outside) = spooled(&place);
+    fs::remove_dir_all(place.directory.path().join("house.db.spool")).unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let said = ended(child);
+    assert_eq!(said.code, Some(6), "{}", said.err);
+    let lost = format!("shutdown gave up records lost={EVENTS}\n");
+    assert!(said.err.contains(&lost), "{}", said.err);
+    assert!(!said.err.contains("stay in the spool"), "{}", said.err);
 }
 
 /// Writes over everything but the first page.

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use executor_core::{DropReason, ExecutionId};
+use executor_service::{Degradation, Health};
 use executor_testkit::MemoryStore;
+use tokio::time::sleep;
 
 use crate::spool::{config, copy, crashed, life, noop, run, start};
 
@@ -66,6 +68,43 @@ fn e04_also_the_very_last_record_of_a_killed_session_is_missed_when_it_is_damage
     let (_, ledger) = store.session(session).unwrap();
     let counts = (ledger.offered, ledger.dropped(DropReason::Damaged));
     assert_eq!(counts, (1, 1), "{ledger}");
+}
+
+#[test]
+fn e04_a_spool_that_is_deleted_in_use_is_no_place_where_records_stay() {
+    for comes_back in [false, true] {
+        let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+        life(async {
+            let executor = start(&store, config(root.path())).await;
+            let listener = noop(&executor).await;
+            executor.flush().await.unwrap();
+            store.go_away();
+            for _ in 0..5 {
+                run(&executor, &listener).await;
+            }
+            std::fs::remove_dir_all(root.path()).unwrap();
+            sleep(Duration::from_secs(60)).await;
+            let health = executor.health();
+            let Health::Degraded(reasons) = health else {
+                panic!("{health:?}");
+            };
+            let is_told = |reason: &Degradation| matches!(reason, Degradation::NoSpool { .. });
+            assert!(reasons.iter().any(is_told), "{reasons:?}");
+            if comes_back {
+                store.come_back();
+                executor.flush().await.unwrap();
+            }
+            let ledger = executor.shutdown(Duration::from_secs(5)).await.ledger;
+            let (stored, lost) = if comes_back { (5, 0) } else { (0, 5) };
+            let counts = (
+                ledger.stored,
+                ledger.dropped(DropReason::Shutdown),
+                ledger.spooled,
+            );
+            assert_eq!(counts, (stored, lost, 0), "{ledger}");
+            assert!(ledger.is_balanced());
+        });
+    }
 }
 
 fn damage(dir: &Path, id: ExecutionId) {
