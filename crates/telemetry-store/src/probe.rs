@@ -1,6 +1,6 @@
 //! What is at a path, found out without changing anything there.
 
-use std::fs::{self, FileType};
+use std::fs::{self, File, FileType};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use crate::address::{beside, uri};
 use crate::create::SUFFIXES;
@@ -36,7 +37,8 @@ pub(crate) fn probe(path: &Path) -> Probed {
             found => return found,
         };
         refusals += 1;
-        let being_written = refusals < 100 && beside(path, "-journal").exists();
+        let is_begun = matches!(refused, OpenError::InTheMaking { .. });
+        let being_written = refusals < 100 && (is_begun || beside(path, "-journal").exists());
         if refusals >= 2 && !being_written {
             return Probed::Refused(refused);
         }
@@ -62,6 +64,11 @@ fn probe_once(path: &Path) -> Probed {
                 return refused;
             }
             match meta.len() {
+                0 if is_locked(path) => {
+                    return Probed::Refused(OpenError::InTheMaking {
+                        path: path.to_owned(),
+                    });
+                }
                 0 => return Probed::Nothing,
                 // Less than the smallest page; SQLite would take it for an empty database.
                 1..512 => {
@@ -123,8 +130,25 @@ enum Owner {
 /// Whether there is a file without anything in it, nor anything that says whose it is.
 pub(crate) fn is_blank(path: &Path) -> bool {
     let is_empty = |meta: fs::Metadata| meta.is_file() && meta.len() == 0;
-    fs::metadata(path).is_ok_and(is_empty)
+    fs::metadata(path).is_ok_and(is_empty) && !is_locked(path)
         || matches!(owner_without_touching(path), Ok(Owner::Nobodys))
+}
+
+/// Where SQLite holds its locks on a file, as its file format documents them.
+const LOCKED_BYTES: (u64, u64) = (0x4000_0000, 512);
+
+/// Whether another process has an SQLite lock on a file without anything in it: it is about to put something there.
+/// No database of this process is such a file, so that closing it drops no lock.
+fn is_locked(path: &Path) -> bool {
+    let (start, length) = LOCKED_BYTES;
+    let lock = Flock {
+        start,
+        length,
+        typ: FlockType::WriteLock,
+        ..Flock::from(FlockType::WriteLock)
+    };
+    let file = File::open(path);
+    file.is_ok_and(|file| matches!(fcntl_getlk(&file, &lock), Ok(Some(_))))
 }
 
 /// Immutable and read-only: no lock, no journal, no shared memory, no recovery.

@@ -141,3 +141,31 @@ fn bad_lines_are_named_and_counted_and_the_rest_of_the_stream_goes_on() {
         3
     );
 }
+
+#[test]
+fn d05_a_database_that_another_program_is_making_is_left_alone() {
+    for begun in ["BEGIN IMMEDIATE", "BEGIN; CREATE TABLE cats (name TEXT)"] {
+        let place = Place::new();
+        place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+        let path = place.directory.path().join("x.db");
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch(begun).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+        let said = place.run(&["run", "c.toml", "--for", "1ms", "--db", "x.db"]);
+        assert_eq!(said.code, Some(4), "{}", said.err);
+        assert!(
+            said.err
+                .contains("another program is making its database at `x.db`"),
+            "{}",
+            said.err
+        );
+        other
+            .execute_batch("CREATE TABLE dogs (name TEXT); COMMIT")
+            .unwrap();
+        let dogs = "SELECT count(*) FROM sqlite_master WHERE name = 'dogs'";
+        assert_eq!(place.number("x.db", dogs), 1);
+        let beside = std::fs::read_dir(place.directory.path()).unwrap().flatten();
+        let orphans = beside.filter(|entry| entry.file_name().to_string_lossy().contains("orphan"));
+        assert_eq!(orphans.count(), 0);
+    }
+}

@@ -57,6 +57,14 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// Another program is making its database there.
+    #[error(
+        "another program is making its database at `{}`; it was left untouched, give another path", path.display()
+    )]
+    InTheMaking {
+        /// The path.
+        path: PathBuf,
+    },
     /// The database was written by a newer version of this program.
     #[error(
         "the database has the schema {found}, this program knows none after {known}: use the newer program"
