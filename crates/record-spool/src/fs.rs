@@ -70,6 +70,18 @@ impl Default for RealFs {
 }
 
 impl RealFs {
+    /// A directory that is not there yet, with its mode whatever the process's mask. A group that it has of its
+    /// parent stays.
+    fn new_dir(&self, dir: &Path) -> io::Result<()> {
+        let mode = 0o700 | self.file_mode | (self.file_mode & 0o444) >> 2;
+        DirBuilder::new().mode(mode).create(dir)?;
+        if mode == 0o700 {
+            return Ok(());
+        }
+        let inherited = fs::metadata(dir)?.permissions().mode() & 0o7000;
+        fs::set_permissions(dir, Permissions::from_mode(inherited | mode))
+    }
+
     /// A file that is not there yet, with its mode whatever the process's mask.
     fn new_file(&self, path: &Path) -> io::Result<fs::File> {
         let mut options = OpenOptions::new();
@@ -80,6 +92,11 @@ impl RealFs {
         }
         Ok(file)
     }
+}
+
+/// Of a relative path the last ancestor has no name, and is the current directory.
+fn is_there(dir: &Path) -> bool {
+    dir.as_os_str().is_empty() || dir.exists()
 }
 
 /// Opens what is a file, and not through a link: whatever else may be there is not ours, and opening a pipe waits
@@ -94,13 +111,14 @@ pub(crate) fn open_file(path: &Path, options: &mut OpenOptions) -> io::Result<fs
 }
 
 impl Fs for RealFs {
-    /// Whoever may read its files may search it.
+    /// Whoever may read its files may search it, and its parents where they are new.
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let mode = 0o700 | self.file_mode | (self.file_mode & 0o444) >> 2;
-        let is_new = !dir.exists();
-        DirBuilder::new().recursive(true).mode(mode).create(dir)?;
-        if is_new && mode != 0o700 {
-            fs::set_permissions(dir, Permissions::from_mode(mode))?;
+        let missing: Vec<_> = dir.ancestors().take_while(|dir| !is_there(dir)).collect();
+        for dir in missing.into_iter().rev() {
+            match self.new_dir(dir) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+                made => made?,
+            }
         }
         Ok(())
     }

@@ -43,12 +43,15 @@ impl Proof {
     }
 }
 
-/// Whoever may read its files may search it.
+/// Whoever may read its files may search it. A group that it has of its parent stays.
 fn make_directory(directory: &Path, file_mode: u32) -> io::Result<()> {
     let mode = 0o700 | file_mode | (file_mode & 0o444) >> 2;
     match DirBuilder::new().mode(mode).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Ok(()) if mode != 0o700 => fs::set_permissions(directory, Permissions::from_mode(mode)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Ok(()) if mode != 0o700 => {
+            let inherited = fs::metadata(directory)?.permissions().mode() & 0o7000;
+            fs::set_permissions(directory, Permissions::from_mode(inherited | mode))
+        }
         made => made,
     }
 }

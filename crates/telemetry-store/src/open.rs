@@ -12,6 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
 use executor_core::ErrorClass;
+use rustix::fs::{Access, access};
 
 use crate::address::{Target, beside, uri};
 use crate::classify::{class_of, is_lock};
@@ -143,9 +144,8 @@ pub(crate) fn open_reader(target: &Target) -> Result<SqliteConnection, OpenError
     Ok(connection)
 }
 
-/// Able to write if it may: the last connection to go then takes the WAL's files along. Where it
-/// may not, read-only; where not even the WAL's files can be made, as a file that nobody changes,
-/// which is true if there is no WAL beside it.
+/// Able to write if it may: the last connection to go then takes the WAL's files along. Who may not makes none
+/// either, which would be its own and lock the recorder out: where there is no WAL, nobody changes the file.
 fn connect_reader(path: &Path) -> Result<SqliteConnection, OpenError> {
     let with = |query| {
         let mut connection = SqliteConnection::establish(&uri(path, query)?)?;
@@ -155,14 +155,14 @@ fn connect_reader(path: &Path) -> Result<SqliteConnection, OpenError> {
         tables(&mut connection)?;
         Ok(connection)
     };
-    let opened = with("mode=rw").or_else(|_| with("mode=ro"));
-    opened.or_else(|error| {
-        if beside(path, "-wal").exists() {
-            Err(error)
-        } else {
-            with("mode=ro&immutable=1")
-        }
-    })
+    let without_a_trace = || match beside(path, "-wal").exists() {
+        true => with("mode=ro&readonly_shm=1"),
+        false => with("mode=ro&immutable=1"),
+    };
+    if access(path, Access::WRITE_OK).is_err() {
+        return without_a_trace();
+    }
+    with("mode=rw").or_else(|_| without_a_trace())
 }
 
 /// A connection to a database of ours, made ours if nothing was there; not migrated.

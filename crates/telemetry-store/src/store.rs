@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -11,8 +12,8 @@ use executor_core::ports::{
     RegistrationId, RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
 };
 use executor_core::{
-    JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, StoreError,
-    Timestamp,
+    ErrorClass, JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId,
+    StoreError, Timestamp,
 };
 
 use crate::address::Target;
@@ -165,7 +166,7 @@ impl SqliteStore {
         let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Vacant(place) = proofs.entry(id) {
             let proof = Proof::new(directory, id, self.file_mode)
-                .map_err(|error| StoreError::unreachable("locking the session's file", error))?;
+                .map_err(|error| unproved(directory, &error))?;
             place.insert(proof);
         }
         Ok(())
@@ -179,6 +180,22 @@ impl SqliteStore {
         self.opened().remove(&id);
         let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         proofs.remove(&id);
+    }
+}
+
+/// A session that cannot be told from a dead one. Some obstacles no waiting takes away.
+fn unproved(directory: &Path, error: &io::Error) -> StoreError {
+    use io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+
+    let path = directory.display();
+    let what = format!("cannot make and lock a file in `{path}`: {error}");
+    let failed = StoreError::unreachable("proving that the session lives", what);
+    match error.kind() {
+        AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem => StoreError {
+            class: ErrorClass::Unstorable,
+            ..failed
+        },
+        _ => failed,
     }
 }
 

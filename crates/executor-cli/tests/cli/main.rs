@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod mistakes;
+mod permissions;
 mod runs;
 mod signals;
 mod spools;

@@ -1,7 +1,4 @@
-//! Clauses I3 and D5: what reaches a terminal, and who may read what is made.
-
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+//! Clause I3: what reaches a terminal.
 
 use crate::support::{Place, listener};
 
@@ -55,36 +52,5 @@ fn i03_what_a_terminal_obeys_reaches_none() {
     assert!(
         app.contains(HOSTILE),
         "for machines it is the same text: {app:?}"
-    );
-}
-
-#[test]
-fn d05_files_are_their_owners_unless_the_configuration_says_otherwise() {
-    for (store, expected) in [("", 0o600), ("[store]\nfile_mode = 0o640\n", 0o640)] {
-        let place = Place::new();
-        place.file(
-            "c.toml",
-            &format!("{store}{}", listener("all", "[\"@noop\"]", "")),
-        );
-        place.file("e.ndjson", "{\"topic\":\"t\"}\n");
-        let said = place.run(&["run", "c.toml", "--events", "e.ndjson"]);
-        assert_eq!(said.code, Some(0), "{}", said.err);
-        let made = fs::metadata(place.directory.path().join("telemetry.db")).unwrap();
-        assert_eq!(made.permissions().mode() & 0o777, expected);
-    }
-    let place = Place::new();
-    place.file(
-        "c.toml",
-        &format!(
-            "[store]\nfile_mode = 640\n{}",
-            listener("all", "[\"@noop\"]", "")
-        ),
-    );
-    let said = place.run(&["run", "c.toml"]);
-    assert_eq!(said.code, Some(3));
-    assert!(
-        said.err.contains("c.toml:2:13: ") && said.err.contains("like 0o640"),
-        "{}",
-        said.err
     );
 }

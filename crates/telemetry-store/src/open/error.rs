@@ -1,14 +1,20 @@
 //! Why a database was not opened, and what to do about it.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use diesel::prelude::*;
 use executor_core::StoreFault;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use thiserror::Error;
 
-use crate::address::Target;
+use crate::address::{Target, beside};
 use crate::classify::{is_absence, is_damage, is_full};
+use crate::create::SUFFIXES;
 use crate::probe::{Probed, probe};
 
 /// Why a database was not opened. In every case it is as it was.
@@ -94,6 +100,23 @@ pub enum OpenError {
         #[source]
         source: Box<OpenError>,
     },
+    /// A file of the database, or one beside it, may not be written to.
+    #[error(
+        "cannot use the database `{database}`: `{}` belongs to user {owner} with mode {mode:o}, and this is user {user}: \
+         change that; one that ends in -shm or -wal may be removed while no program has the database open", file.display()
+    )]
+    Denied {
+        /// The database's address.
+        database: String,
+        /// The file.
+        file: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// The permissions it has.
+        mode: u32,
+        /// Whose process this is.
+        user: u32,
+    },
     /// The database is damaged.
     #[error(
         "the database `{database}` is damaged: move it aside, and a new one is made; what is left in it is \
@@ -158,10 +181,10 @@ impl OpenError {
                 database: database(),
                 source: Box::new(error),
             },
-            Self::Connect(_) | Self::SetUp(_) => Self::Unusable {
+            Self::Connect(_) | Self::SetUp(_) => denied(target).unwrap_or_else(|| Self::Unusable {
                 database: database(),
                 source: Box::new(error),
-            },
+            }),
             other => other,
         }
     }
@@ -200,6 +223,25 @@ impl OpenError {
             _ => StoreFault::Other,
         }
     }
+}
+
+/// The first file of a database that this process may not read and write. SQLite names none.
+fn denied(target: &Target) -> Option<OpenError> {
+    let path = target.path()?;
+    let files = [""].into_iter().chain(SUFFIXES);
+    let mut files = files.map(|suffix| beside(path, suffix));
+    let file = files.find(|file| {
+        let may = access(file, Access::READ_OK | Access::WRITE_OK);
+        may == Err(Errno::ACCESS)
+    })?;
+    let found = fs::metadata(&file).ok()?;
+    Some(OpenError::Denied {
+        database: path.display().to_string(),
+        owner: found.uid(),
+        mode: found.mode() & 0o7777,
+        user: geteuid().as_raw(),
+        file,
+    })
 }
 
 /// What SQLite needs before its first write: some pages of the log and its index.
