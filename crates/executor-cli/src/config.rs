@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -275,10 +276,24 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// What nobody writes by hand is no configuration.
+const MAX_BYTES: u64 = 4 << 20;
+
+fn text_of(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_string(&mut text)?;
+    if read as u64 > MAX_BYTES {
+        return Err(io::Error::other("it is larger than 4 MiB"));
+    }
+    Ok(text)
+}
+
 impl Config {
     /// Reads and checks a configuration.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| ConfigError {
+        let text = text_of(path).map_err(|error| ConfigError {
             path: path.to_owned(),
             place: None,
             what: format!("cannot read the configuration: {error}"),

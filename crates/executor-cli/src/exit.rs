@@ -14,6 +14,8 @@ use crate::plain::plain;
 
 /// Done, but records were lost or executions did not end.
 pub(crate) const LOST: u8 = 6;
+/// A spool could not be read.
+pub(crate) const UNREADABLE: u8 = 7;
 /// Cut off by a signal.
 pub(crate) const CUT_OFF: u8 = 130;
 
@@ -57,8 +59,6 @@ pub(crate) enum Failure {
         source: io::Error,
     },
     #[error(transparent)]
-    Spool(#[from] command_executor::SpoolError),
-    #[error(transparent)]
     Replay(#[from] ReplayError),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -76,15 +76,21 @@ impl Failure {
             Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,
             Self::Replay(ReplayError::Away(_) | ReplayError::Refused(_)) => 4,
             Self::Events { .. } | Self::NoEvents { .. } => 5,
-            Self::SpoolDirectory { .. } | Self::Spool(_) | Self::Replay(_) => 7,
+            Self::SpoolDirectory { .. } | Self::Replay(_) => UNREADABLE,
         }
     }
 }
 
 /// Prints the failure with its causes on one line, and returns its code.
 pub(crate) fn describe(failure: &Failure) -> ExitCode {
-    let mut line = failure.to_string();
-    let mut cause = failure.source();
+    say(&format!("executor: {}", with_causes(failure)));
+    ExitCode::from(failure.code())
+}
+
+/// An error with its causes on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
         // Transparent errors say the same at every level.
@@ -94,6 +100,5 @@ pub(crate) fn describe(failure: &Failure) -> ExitCode {
         }
         cause = error.source();
     }
-    say(&format!("executor: {line}"));
-    ExitCode::from(failure.code())
+    line
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -100,10 +102,29 @@ impl Source {
 
     fn open(self) -> io::Result<Box<dyn Read>> {
         Ok(match self {
-            Self::Standard => Box::new(io::stdin()),
+            Self::Standard => Box::new(Standard(io::stdin())),
             Self::Open(file) => Box::new(file),
             Self::Pipe(path) => Box::new(File::open(path)?),
         })
+    }
+}
+
+/// Standard input. Whoever shares it may have made it one that does not block; then it is waited for.
+struct Standard(io::Stdin);
+
+impl Read for Standard {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None) {
+                        Err(Errno::INTR) => {}
+                        waited => drop(waited?),
+                    }
+                }
+                read => return read,
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use command_executor::{
     SqliteReader, SqliteStore, StoreFault, Submitted, Window,
 };
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::args::{DEFAULT_DB, RunArgs};
@@ -32,8 +32,8 @@ use crate::signals::Signals;
 
 /// How often the store is asked after while it has not answered.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// From so many waiting records on the stream is read no further until they are written: where
-/// the choice is between a late event and a lost record, a stream can wait.
+/// From so many waiting records on the stream is read no further until they are written, unless the spool has
+/// room: where the choice is between a late event and a lost record, a stream can wait.
 const READ_NO_FURTHER_AT: u64 = QUEUE_MAX as u64 / 2;
 /// How many bad lines are named; the rest is only counted.
 const BAD_LINES_NAMED: u64 = 10;
@@ -167,9 +167,20 @@ impl Running {
             // then; a job that still runs is the shutdown's to end.
             self.tasks.close();
             self.tasks.wait().await;
-            // A stream cannot be had again: its records are waited for, however long the store
-            // takes. A signal cuts this short.
-            let _ = self.executor.flush().await;
+            self.flush().await;
+        }
+    }
+
+    /// Waits until everything is stored. What the spool keeps is waited for as long as the store takes anything; what
+    /// would die with this process for as long as it takes. A signal cuts this short.
+    async fn flush(&self) {
+        let is_kept = self.executor.ledger().durability.is_some();
+        loop {
+            let before = self.executor.ledger().stored;
+            let flushed = timeout(self.patience, self.executor.flush()).await;
+            if flushed.is_ok() || is_kept && self.executor.ledger().stored == before {
+                return;
+            }
         }
     }
 
@@ -220,13 +231,26 @@ impl Running {
 
     async fn dispatch(&self, event: Arc<Event>) {
         Counts::add(&self.counts.events);
-        if self.executor.ledger().waiting >= READ_NO_FURTHER_AT {
+        if self.is_crowded() {
             let _ = self.executor.flush().await;
         }
         for listener in &self.listeners {
             if listener.topic.matches(&event.topic) {
                 self.handle(listener, &event).await;
             }
+        }
+    }
+
+    /// Whether what is read further may be lost: in memory soon, in a spool that fills.
+    fn is_crowded(&self) -> bool {
+        let ledger = self.executor.ledger();
+        if ledger.waiting < READ_NO_FURTHER_AT || ledger.durability.is_none() {
+            return ledger.waiting >= READ_NO_FURTHER_AT;
+        }
+        let is_filling = |reason: &Degradation| matches!(reason, Degradation::SpoolFilling { .. });
+        match self.executor.health() {
+            Health::Degraded(reasons) => reasons.iter().any(is_filling),
+            Health::Healthy | Health::Failed { .. } => false,
         }
     }
 
@@ -302,8 +326,18 @@ impl Running {
         if events == 0 && bad_lines > 0 {
             return Ok(describe(&Failure::NoEvents { bad_lines }));
         }
+        let given_up = match self.executor.health() {
+            Health::Failed { service, fault } => {
+                let fault = plain(&fault);
+                say(&format!(
+                    "executor: the service `{service}` was given up: {fault}"
+                ));
+                true
+            }
+            _ => false,
+        };
         let lost = stop.ledger.total_dropped() > 0 || stop.still_running > 0;
-        Ok(if lost {
+        Ok(if lost || given_up {
             ExitCode::from(LOST)
         } else {
             ExitCode::SUCCESS

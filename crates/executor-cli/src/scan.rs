@@ -54,10 +54,13 @@ pub(crate) fn find<'l, const N: usize>(
         column: error.valid_up_to() + 1,
         what: "UTF-8",
     })?;
+    let depths = pointers.iter().map(|pointer| pointer.tokens.len());
+    let deepest = depths.max().unwrap_or(0);
     let mut scan = Scan {
         text,
         at: 0,
         inside: Vec::new(),
+        places: vec![0; deepest],
         asked: pointers.map(|pointer| Asked {
             tokens: &pointer.tokens,
             matched: 0,
@@ -76,12 +79,11 @@ struct Asked<'p, 'l> {
     found: Option<Scalar<'l>>,
 }
 
-/// What the scan is inside of.
+/// What the scan is inside of. A byte for each level: a line may have as many as bytes.
 #[derive(Clone, Copy)]
 enum Inside {
     Object,
-    /// With the place of the element.
-    Array(usize),
+    Array,
 }
 
 struct Scan<'p, 'l, const N: usize> {
@@ -89,6 +91,8 @@ struct Scan<'p, 'l, const N: usize> {
     at: usize,
     /// On the heap: the depth is the sender's to choose.
     inside: Vec<Inside>,
+    /// The element of each array, down to where any pointer leads.
+    places: Vec<usize>,
     asked: [Asked<'p, 'l>; N],
 }
 
@@ -108,13 +112,10 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
             match (self.peek(), inside) {
                 (Some(b','), _) => {
                     self.at += 1;
-                    self.go_on(match inside {
-                        Inside::Object => Inside::Object,
-                        Inside::Array(place) => Inside::Array(place + 1),
-                    })?;
+                    self.go_on(inside, |place| place + 1)?;
                     return Ok(true);
                 }
-                (Some(b'}'), Inside::Object) | (Some(b']'), Inside::Array(_)) => self.close(),
+                (Some(b'}'), Inside::Object) | (Some(b']'), Inside::Array) => self.close(),
                 _ => return Err(self.unexpected("a comma or the end of what was opened")),
             }
         }
@@ -122,21 +123,19 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
     }
 
     /// To the value of the next member, or to the element.
-    fn go_on(&mut self, inside: Inside) -> Result<(), NotJson> {
+    fn go_on(&mut self, inside: Inside, place: impl Fn(usize) -> usize) -> Result<(), NotJson> {
         match inside {
-            Inside::Object => self.member(),
-            Inside::Array(place) => {
-                self.element(place);
-                Ok(())
-            }
+            Inside::Object => self.member()?,
+            Inside::Array => self.element(place),
         }
+        Ok(())
     }
 
     /// A value. `true` where it has only begun, and another one is to follow within it.
     fn value(&mut self) -> Result<bool, NotJson> {
         match self.peek() {
             Some(b'{') => return self.open(Inside::Object, b'}'),
-            Some(b'[') => return self.open(Inside::Array(0), b']'),
+            Some(b'[') => return self.open(Inside::Array, b']'),
             Some(b'"') => {
                 let wanted = self.is_wanted();
                 let raw = self.string()?;
@@ -164,7 +163,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
             self.close();
             return Ok(false);
         }
-        self.go_on(inside)?;
+        self.go_on(inside, |_| 0)?;
         Ok(true)
     }
 
@@ -190,11 +189,13 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
         Ok(())
     }
 
-    fn element(&mut self, place: usize) {
-        if let Some(Inside::Array(at)) = self.inside.last_mut() {
-            *at = place;
-        }
+    fn element(&mut self, place: impl Fn(usize) -> usize) {
         let depth = self.inside.len();
+        let Some(at) = self.places.get_mut(depth - 1) else {
+            return;
+        };
+        *at = place(*at);
+        let place = *at;
         let is_asked = |asked: &Asked<'_, '_>| asked.leads_on_from(depth);
         if self.asked.iter().any(is_asked) {
             self.enter(&place.to_string());

@@ -1,21 +1,34 @@
 //! `executor spool`: looks into the spools of living and dead processes, and hands what dead ones left
 //! to a database.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use command_executor::inspect::{self, Content, Entry};
-use command_executor::{ExecutionRecord, SqliteReader, SqliteStore, Subject};
+use command_executor::{ExecutionRecord, SpoolError, SqliteReader, SqliteStore, Subject};
 use serde_json::{Value, json};
 
 use crate::args::{SpoolArgs, SpoolCommand};
 use crate::config::Settings;
-use crate::console;
-use crate::exit::{Failure, LOST};
+use crate::console::{self, say};
+use crate::exit::{Failure, LOST, UNREADABLE, with_causes};
 use crate::plain;
 
 pub(crate) async fn spool(args: SpoolArgs) -> Result<ExitCode, Failure> {
+    let dir = match &args.command {
+        SpoolCommand::Fsck { dir } | SpoolCommand::Dump { dir } => dir,
+        SpoolCommand::Replay { dir, .. } => dir,
+    };
+    if fs::symlink_metadata(dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        // As after each stop in order.
+        say(&format!(
+            "executor: there is no spool at `{}`",
+            dir.display()
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
     match args.command {
         SpoolCommand::Fsck { dir } => fsck(&dir),
         SpoolCommand::Dump { dir } => dump(&dir),
@@ -32,63 +45,125 @@ fn spools(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     inspect::spools(dir).map_err(unreadable(dir))
 }
 
-/// One line of JSON for each spool and each of its segments; the exit code says whether something is damaged or gone.
-fn fsck(dir: &Path) -> Result<ExitCode, Failure> {
-    let mut is_damaged = false;
-    let deleted = inspect::deleted(dir);
-    for spool in spools(dir)?.into_iter().chain(deleted.iter().cloned()) {
-        let owner = inspect::owner(&spool)?;
-        let session = owner.as_ref().map(|(session, _)| session.id.to_string());
-        let missing = inspect::missing(&spool)?;
-        // Whether something is missing damaged counters do not tell.
-        is_damaged |= missing != Some(0);
-        let is_deleted = deleted.contains(&spool);
-        print(&json!({
-            "spool": spool.display().to_string(),
-            "session": session,
-            "deleted": is_deleted,
-            "missing": missing,
-        }))?;
-        if is_deleted {
-            continue;
-        }
-        for segment in inspect::fsck(&spool)? {
-            is_damaged |= segment.damaged_bytes > 0;
-            print(&json!({
-                "file": segment.path.display().to_string(),
-                "session": session,
-                "segment": segment.number,
-                "version": segment.version,
-                "bytes": segment.bytes,
-                "frames": segment.frames,
-                "unsettled": segment.unsettled,
-                "damaged_frames": segment.damaged_frames,
-                "damaged_bytes": segment.damaged_bytes,
-            }))?;
+/// What was found, the worse the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Whole,
+    /// Something is damaged or gone.
+    Missing,
+    /// Something could not be read, and the rest was.
+    Unreadable,
+}
+
+impl Found {
+    const fn missing(is_missing: bool) -> Self {
+        if is_missing {
+            Self::Missing
+        } else {
+            Self::Whole
         }
     }
-    Ok(if is_damaged {
-        ExitCode::from(LOST)
-    } else {
-        ExitCode::SUCCESS
-    })
+
+    fn code(self) -> ExitCode {
+        match self {
+            Self::Whole => ExitCode::SUCCESS,
+            Self::Missing => ExitCode::from(LOST),
+            Self::Unreadable => ExitCode::from(UNREADABLE),
+        }
+    }
+}
+
+/// One line of JSON for each spool and each of its segments; the exit code says whether something is damaged or gone.
+fn fsck(dir: &Path) -> Result<ExitCode, Failure> {
+    let deleted = inspect::deleted(dir);
+    let mut worst = Found::Whole;
+    for spool in spools(dir)?.iter().chain(&deleted) {
+        let found = match look_at(spool, deleted.contains(spool)) {
+            Ok(found) => found,
+            Err(Unread::Spool(error)) => unreadable_spool(spool, &error)?,
+            Err(Unread::Output(failure)) => return Err(failure),
+        };
+        worst = worst.max(found);
+    }
+    Ok(worst.code())
+}
+
+/// Why a spool was not looked at to its end.
+enum Unread {
+    Spool(SpoolError),
+    Output(Failure),
+}
+
+impl From<SpoolError> for Unread {
+    fn from(error: SpoolError) -> Self {
+        Self::Spool(error)
+    }
+}
+
+impl From<Failure> for Unread {
+    fn from(failure: Failure) -> Self {
+        Self::Output(failure)
+    }
+}
+
+/// The others are read all the same.
+fn unreadable_spool(spool: &Path, error: &SpoolError) -> Result<Found, Failure> {
+    print(&json!({
+        "spool": spool.display().to_string(),
+        "error": with_causes(error),
+    }))?;
+    Ok(Found::Unreadable)
+}
+
+fn look_at(spool: &Path, is_deleted: bool) -> Result<Found, Unread> {
+    let owner = inspect::owner(spool)?;
+    let session = owner.map(|(session, _)| session.id.to_string());
+    let missing = inspect::missing(spool)?;
+    print(&json!({
+        "spool": spool.display().to_string(),
+        "session": session,
+        "deleted": is_deleted,
+        "missing": missing,
+    }))?;
+    // Whether something is missing damaged counters do not tell.
+    let mut is_missing = missing != Some(0);
+    let segments = match is_deleted {
+        true => Vec::new(),
+        false => inspect::fsck(spool)?,
+    };
+    for segment in segments {
+        is_missing |= segment.damaged_bytes > 0;
+        print(&json!({
+            "file": segment.path.display().to_string(),
+            "session": session,
+            "segment": segment.number,
+            "version": segment.version,
+            "bytes": segment.bytes,
+            "frames": segment.frames,
+            "unsettled": segment.unsettled,
+            "damaged_frames": segment.damaged_frames,
+            "damaged_bytes": segment.damaged_bytes,
+        }))?;
+    }
+    Ok(Found::missing(is_missing))
 }
 
 /// One line of JSON for each frame and each damaged place.
 fn dump(dir: &Path) -> Result<ExitCode, Failure> {
+    let mut worst = Found::Whole;
     for spool in spools(dir)? {
-        let mut failed = None;
-        inspect::dump(&spool, |segment, entry| {
-            let line = entry.map(|entry| describe(&segment.path, entry));
-            if let Some(Err(error)) = line.map(|line| print(&line)) {
-                failed.get_or_insert(error);
+        let mut printed = Ok(());
+        let dumped = inspect::dump(&spool, |segment, entry| {
+            if let (Ok(()), Some(entry)) = (&printed, entry) {
+                printed = print(&describe(&segment.path, entry));
             }
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
+        });
+        printed?;
+        if let Err(error) = dumped {
+            worst = worst.max(unreadable_spool(&spool, &error)?);
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(worst.code())
 }
 
 fn describe(file: &Path, entry: Entry<'_>) -> Value {
@@ -164,12 +239,12 @@ async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
         "dropped": ledger.total_dropped(),
         "database": db,
     }))?;
-    let is_damaged = replayed.rebuilt + replayed.damaged_files > 0;
-    Ok(if is_damaged || ledger.total_dropped() > 0 {
-        ExitCode::from(LOST)
-    } else {
-        ExitCode::SUCCESS
-    })
+    let lost = replayed.rebuilt + replayed.damaged_files > 0 || ledger.total_dropped() > 0;
+    let mut worst = Found::missing(lost);
+    for (spool, error) in &replayed.unfinished {
+        worst = unreadable_spool(spool, error)?;
+    }
+    Ok(worst.code())
 }
 
 /// The database that a spool lies beside: `X` of `X.spool`, and of what is in it.

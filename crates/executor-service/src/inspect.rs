@@ -1,7 +1,7 @@
 //! Looking at spools from outside, for the command line: what is in them, and handing it to a store.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub fn owner(dir: &Path) -> Result<Option<(Session, Ledger)>, SpoolError> {
 /// # Errors
 ///
 /// The directory cannot be read.
-pub fn spools(dir: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+pub fn spools(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let found = directories(dir)?;
     if found.is_empty() && is_ours(dir) {
         return Ok(vec![dir.to_owned()]);
@@ -90,7 +90,7 @@ pub fn spools(dir: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
 
 /// Spools below a directory that somebody has deleted with records in them, as far as the pages tell that lay beside
 /// them; `missing` says how many.
-pub fn deleted(root: &Path) -> Vec<std::path::PathBuf> {
+pub fn deleted(root: &Path) -> Vec<PathBuf> {
     deleted_spools(root).collect()
 }
 
@@ -149,7 +149,7 @@ fn noted(dir: &Path) -> Result<Option<Noted>, SpoolError> {
 }
 
 /// What a replay did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Replayed {
     /// Spools that were taken over.
@@ -160,6 +160,8 @@ pub struct Replayed {
     pub rebuilt: usize,
     /// Files that were damaged and moved aside.
     pub damaged_files: usize,
+    /// Spools that could not be read, or not be removed, and why: what was not stored is still there.
+    pub unfinished: Vec<(PathBuf, SpoolError)>,
     /// Records that came to an end: `recovered`, and what became of them.
     pub ledger: Ledger,
 }
@@ -169,7 +171,7 @@ pub struct Replayed {
 ///
 /// # Errors
 ///
-/// A spool cannot be read, or not be removed; what was not stored is still there.
+/// The directory cannot be read, or the store does not answer; what was not stored is still there.
 ///
 /// # Cancel safety
 ///
@@ -190,7 +192,7 @@ pub async fn replay(
     let store: Arc<dyn Store> = Arc::new(store);
     let recovery = Recovery {
         root: dir.to_owned(),
-        own: std::path::PathBuf::new(),
+        own: PathBuf::new(),
         store: Arc::clone(&store),
         intake: Arc::clone(&intake),
         clock,
@@ -202,7 +204,7 @@ pub async fn replay(
     let mut replayed = Replayed::default();
     restore_missing(dir);
     for dir in spools(dir)? {
-        match recovery.take_over(dir).await {
+        match recovery.take_over(dir.clone()).await {
             Ok(Some(taken)) => {
                 replayed.spools += 1;
                 replayed.rebuilt += usize::from(taken.is_rebuilt);
@@ -210,7 +212,10 @@ pub async fn replay(
             }
             Ok(None) => replayed.alive += 1,
             Err(Unfinished::Closed) => break,
-            Err(Unfinished::Spool(error)) => return Err(error.into()),
+            // The others are no worse for it.
+            Err(Unfinished::Spool(error)) => {
+                replayed.unfinished.push((dir, error));
+            }
             Err(Unfinished::Away(error)) => return Err(ReplayError::Away(error)),
             Err(Unfinished::Refused(error)) => return Err(ReplayError::Refused(error)),
         }
@@ -228,9 +233,6 @@ pub enum ReplayError {
     /// The directory cannot be read.
     #[error("the directory cannot be read")]
     Directory(#[from] std::io::Error),
-    /// A spool cannot be read, or not be removed.
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
     /// The store was away for as long as it was waited for. What was not stored is still there.
     #[error("the store takes nothing; what is left waits in the spool")]
     Away(#[source] executor_core::StoreError),

@@ -169,3 +169,10 @@ fn d05_a_database_that_another_program_is_making_is_left_alone() {
         assert_eq!(orphans.count(), 0);
     }
 }
+
+#[test]
+fn i02_a_configuration_without_an_end_is_one_line() {
+    let place = Place::new();
+    let said = place.run(&["run", "/dev/zero"]);
+    one_line(&said, 3, &["/dev/zero: ", "larger than 4 MiB"]);
+}

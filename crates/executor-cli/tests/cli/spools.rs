@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Place, Said, ended, listener, until};
@@ -212,6 +213,45 @@ fn e04_a_spool_that_is_deleted_while_its_records_wait_is_an_exit_code_of_6() {
     let lost = format!("shutdown gave up records lost={EVENTS}\n");
     assert!(said.err.contains(&lost), "{}", said.err);
     assert!(!said.err.contains("stay in the spool"), "{}", said.err);
+}
+
+/// A spool like another one under an older name, whose page is a pipe.
+fn copy_with_a_pipe(spool: &Path) -> PathBuf {
+    let copy = spool.with_file_name("00000000-0000-7000-8000-000000000001");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(spool).unwrap().flatten() {
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    let page = copy.with_extension("page");
+    mknodat(CWD, &page, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    copy
+}
+
+#[test]
+fn e04_a_spool_that_cannot_be_read_holds_up_no_other() {
+    let place = Place::new();
+    killed(&place);
+    let spool = page(&place).with_extension("");
+    let unreadable = copy_with_a_pipe(&spool);
+    for (verb, of_whole) in [("fsck", "\"missing\":0"), ("replay", "\"stored\":200")] {
+        let said = place.run(&["spool", verb, "house.db.spool"]);
+        assert_eq!(said.code, Some(7), "{}{}", said.out, said.err);
+        let out = said.out.replace(": ", ":");
+        let is_told = said.out.contains("it is no file");
+        assert!(out.contains(of_whole) && is_told, "{verb}: {}", said.out);
+    }
+    assert_eq!(rows(&place), EVENTS as i64);
+    assert!(unreadable.exists() && !spool.exists());
+}
+
+#[test]
+fn i02_where_no_spool_is_that_is_said() {
+    let place = Place::new();
+    for verb in ["fsck", "dump", "replay"] {
+        let said = place.run(&["spool", verb, "none.db.spool"]);
+        let line = "executor: there is no spool at `none.db.spool`\n";
+        assert_eq!((said.code, &*said.err, &*said.out), (Some(0), line, ""));
+    }
 }
 
 /// Writes over everything but the first page.

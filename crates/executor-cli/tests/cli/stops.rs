@@ -158,6 +158,69 @@ fn i05_a_full_or_closed_standard_error_changes_nothing() {
     assert_eq!(code.unwrap().code(), Some(3));
 }
 
+#[test]
+fn i05_where_the_end_of_children_is_ignored_programs_still_tell_theirs() {
+    let place = Place::new();
+    place.file(
+        "c.toml",
+        &listener("all", "[\"sh\", \"-c\", \"exit 3\"]", ""),
+    );
+    place.file("e.ndjson", "{\"topic\":\"t\"}\n");
+    let script = "trap '' CHLD; exec \"$0\" run c.toml --events e.ndjson";
+    let mut shell = Command::new("sh");
+    let shell = shell
+        .args(["-c", script, env!("CARGO_BIN_EXE_executor")])
+        .current_dir(place.directory.path());
+    let said: Said = shell.output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let row = "SELECT error_type FROM executions_v";
+    assert_eq!(place.text("telemetry.db", row), "exit status 3");
+}
+
+#[test]
+fn i05_what_the_spool_keeps_is_not_waited_for_without_an_end() {
+    let place = Place::new();
+    let config = "[service]\nstartup_timeout = \"500ms\"\n";
+    place.file(
+        "c.toml",
+        &format!("{config}{}", listener("all", "[\"@noop\"]", "")),
+    );
+    let mut program = place.program(&["run", "c.toml", "--events", "-"]);
+    let program = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = program.spawn().unwrap();
+    let path = place.directory.path().join("telemetry.db");
+    let outside = until("the listener has a row", || {
+        let outside = path
+            .exists()
+            .then(|| rusqlite::Connection::open(&path).unwrap())?;
+        let count = outside.query_row("SELECT count(*) FROM listeners", [], |row| row.get(0));
+        count.is_ok_and(|count: i64| count > 0).then_some(outside)
+    });
+    outside.busy_timeout(Duration::from_secs(10)).unwrap();
+    outside.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"topic\":\"t\"}\n").unwrap();
+    drop(input);
+    let said = ended(child);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.err
+            .contains("records stay in the spool for the next start records=1"),
+        "{}",
+        said.err
+    );
+    drop(outside);
+    place.file("e.ndjson", "");
+    place.run(&["run", "c.toml", "--events", "e.ndjson"]);
+    assert_eq!(
+        place.number("telemetry.db", "SELECT count(*) FROM executions"),
+        1
+    );
+}
+
 /// A pipe that holds as much as it can; nobody reads it.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 
+use rustix::fs::{OFlags, fcntl_setfl};
+
 use crate::support::{Place, Said, ended, listener, until};
 
 /// Handles the events in their order, so that what they leave can be compared.
@@ -232,4 +234,38 @@ fn a17_a_run_does_not_begin_while_the_program_before_it_cleans_up() {
     };
     assert_eq!(rows("error_type = 'exit status 42'"), 0, "two ran at once");
     assert!(rows("status = 'cancelled'") >= 2, "it was restarted");
+}
+
+#[test]
+fn i04_an_input_that_does_not_block_is_waited_for() {
+    let place = Place::new();
+    place.file("c.toml", &listener("all", "[\"@noop\"]", ""));
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();
+    let mut program = place.program(&["run", "c.toml", "--events", "-", "--json"]);
+    let program = program
+        .stdin(reader)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = program.spawn().unwrap();
+    until("it reads", || {
+        place
+            .directory
+            .path()
+            .join("telemetry.db")
+            .exists()
+            .then_some(())
+    });
+    writer.write_all(b"{\"topic\":\"a\"}\n").unwrap();
+    until("it has read", || {
+        let path = place.directory.path().join("telemetry.db");
+        let outside = rusqlite::Connection::open(path).unwrap();
+        let rows = outside.query_row("SELECT count(*) FROM executions", [], |row| row.get(0));
+        rows.ok().filter(|rows: &i64| *rows == 1)
+    });
+    writer.write_all(b"{\"topic\":\"b\"}\n").unwrap();
+    drop(writer);
+    let said = ended(child);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("\"runs\": 2"), "{}", said.out);
 }

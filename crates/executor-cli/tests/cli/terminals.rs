@@ -1,6 +1,6 @@
 //! Clause I3: what reaches a terminal.
 
-use crate::support::{Place, listener};
+use crate::support::Place;
 
 /// An escape, a control character of eight bits, and an override of the reading direction.
 const HOSTILE: [char; 3] = ['\u{1b}', '\u{9b}', '\u{202e}'];

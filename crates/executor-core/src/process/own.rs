@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, Once, PoisonError};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 type Children = HashMap<i32, usize>;
 
@@ -18,6 +19,7 @@ pub(super) struct Own(Option<i32>);
 
 /// Starts a child, and knows it before it can end.
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Own)> {
+    want_exit_statuses();
     let mut own = children();
     let child = command.spawn()?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
@@ -25,6 +27,13 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Own)> {
         *own.entry(id).or_default() += 1;
     }
     Ok((child, Own(id)))
+}
+
+/// Some parents leave the signal of a child's end ignored, and then the system waits for children itself and tells
+/// nobody how they ended. A handler for it, once, changes that for as long as the process lives.
+fn want_exit_statuses() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| drop(signal(SignalKind::child())));
 }
 
 impl Drop for Own {
