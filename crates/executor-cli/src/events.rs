@@ -55,7 +55,7 @@ impl Shape {
         };
         let mut event = Event::new(topic);
         if let Some(id) = id.and_then(text) {
-            event = event.with_id(&id);
+            event = event.with_id(id);
         }
         if let Some(origin) = origin.and_then(text) {
             event = event.with_origin(origin);

@@ -364,12 +364,12 @@ pub(crate) fn is_storable(text: &str, max_chars: usize) -> bool {
     text.len() <= max_chars && !text.contains('\0')
 }
 
-/// The same text, at most [`MESSAGE_MAX_CHARS`] long, shared where it is that already.
-pub(crate) fn storable_shared(text: Arc<str>) -> Arc<str> {
-    if is_storable(&text, MESSAGE_MAX_CHARS) {
+/// The same text, at most so many characters long, shared where it is that already.
+pub(crate) fn storable_shared(text: Arc<str>, max_chars: usize) -> Arc<str> {
+    if is_storable(&text, max_chars) {
         return text;
     }
-    Arc::from(storable(&text, MESSAGE_MAX_CHARS))
+    Arc::from(storable(&text, max_chars))
 }
 
 fn cut_in_the_middle(text: &str, total: usize, max_chars: usize) -> String {

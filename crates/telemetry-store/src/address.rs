@@ -41,6 +41,9 @@ impl Target {
         match path {
             "" => Err(refuse("it names no file; give a path such as telemetry.db")),
             ":memory:" => Ok(Self::Memory),
+            _ if path.ends_with('/') => Err(refuse(
+                "it names a directory; give the path of a file in it such as telemetry.db",
+            )),
             _ if path.starts_with("postgres") && path.contains("://") => Err(refuse(
                 "this build records into SQLite only; give a path such as telemetry.db",
             )),
@@ -119,6 +122,7 @@ mod tests {
         }
         for (url, why) in [
             ("", "names no file"),
+            ("house.db/", "names a directory"),
             ("file:", "names no file"),
             ("file:a.db?mode=ro", "not understood"),
             ("file:a%20b.db", "not understood"),

@@ -164,7 +164,7 @@ async fn let_them_sing(path: &Path) {
             }
             kind => {
                 let event = Event::new(text.as_str())
-                    .with_id(&text)
+                    .with_id(text.as_str())
                     .with_origin(text.as_str());
                 let listener = &listeners[kind.saturating_sub(5)];
                 listener.invoke(event.with_payload(text))

@@ -13,6 +13,7 @@ use tracing::{Span, info_span};
 use crate::command::{Command, ExecuteJob};
 use crate::context::{self, Traits};
 use crate::error_handler::HandlerFailure;
+use crate::event::EVENT_ID_MAX_CHARS;
 use crate::failure::{
     ARGUMENTS_MAX_CHARS, Failure, MESSAGE_MAX_CHARS, is_storable, storable, storable_shared,
 };
@@ -375,14 +376,17 @@ fn kept_of(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
     let TriggerRef::Event { id, origin } = trigger else {
         return None;
     };
-    let is_storable = |text: &Arc<str>| is_storable(text, MESSAGE_MAX_CHARS);
-    if redactor.keeps_all() && is_storable(origin) && id.is_none_or(is_storable) {
+    let is_short_id = |id: &Arc<str>| is_storable(id, EVENT_ID_MAX_CHARS);
+    if redactor.keeps_all() && is_storable(origin, MESSAGE_MAX_CHARS) && id.is_none_or(is_short_id)
+    {
         return None;
     }
-    let keep = |kind, text| storable_shared(redactor.apply_shared(kind, Arc::clone(text)));
+    let keep = |kind, text, max_chars| {
+        storable_shared(redactor.apply_shared(kind, Arc::clone(text)), max_chars)
+    };
     Some(Trigger::Event {
-        id: id.map(|id| keep(TextKind::TriggerId, id)),
-        origin: keep(TextKind::TriggerOrigin, origin),
+        id: id.map(|id| keep(TextKind::TriggerId, id, EVENT_ID_MAX_CHARS)),
+        origin: keep(TextKind::TriggerOrigin, origin, MESSAGE_MAX_CHARS),
     })
 }
 

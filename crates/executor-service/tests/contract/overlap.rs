@@ -50,7 +50,7 @@ async fn run_many(
     let mut tasks = Vec::new();
     for number in 0..count {
         let executor = fixture.executor.clone();
-        let command = listener.invoke(event().with_id(&number.to_string()));
+        let command = listener.invoke(event().with_id(number.to_string()));
         let mut run = Box::pin(async move { executor.execute(command).await });
         // Polled once, so that it has its place before the next one comes.
         let first = poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx))).await;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use executor_core::record::Trigger;
 use executor_core::redact::{Redact, TextKind};
 use executor_core::{Event, HandlerError, HandlerFailure, Outcome};
 
@@ -14,6 +15,7 @@ on_both_runtimes!(
     a20_of_a_text_whose_redaction_panics_nothing_is_kept,
     a20_the_hook_sees_why_a_run_was_skipped,
     a20_a_secret_that_lies_on_the_cut_is_seen_whole,
+    a12_of_a_long_id_the_middle_is_left_out_after_the_hook_has_seen_it,
 );
 
 async fn a20_arguments_are_recorded_only_if_asked_for() {
@@ -153,5 +155,27 @@ async fn a20_a_secret_that_lies_on_the_cut_is_seen_whole() {
     for text in [&failure.message, failure.report.as_ref().unwrap()] {
         assert!(text.ends_with("the end"), "{text}");
         assert!(!text.contains("fish") && !text.contains("sword"), "{text}");
+    }
+}
+
+async fn a12_of_a_long_id_the_middle_is_left_out_after_the_hook_has_seen_it() {
+    for (fixture, word) in [
+        (Fixture::redacting(Word).await, "*"),
+        (Fixture::new().await, "swordfish"),
+    ] {
+        let listener = fixture.executor.listener("lights", "noop").topic("#");
+        let listener = listener.handler_fn(|| async {}).register().await.unwrap();
+        let event = Event::new("t").with_id("swordfish".repeat(1_000));
+        let run = fixture.executor.execute(listener.invoke(Arc::new(event)));
+        run.await.unwrap();
+        let Trigger::Event { id: Some(id), .. } = fixture.only_record().await.trigger else {
+            panic!("it has an id");
+        };
+        assert!(
+            id.starts_with(word) && id.ends_with('h') == (word != "*"),
+            "{id}"
+        );
+        assert!(id.chars().count() <= 256 && id.contains("left out"), "{id}");
+        assert_eq!(id.contains("fish"), word == "swordfish", "{id}");
     }
 }

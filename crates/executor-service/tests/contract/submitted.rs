@@ -58,7 +58,7 @@ async fn noting(fixture: &Fixture, overlap: Overlap, limit: u32) -> Noting {
 /// Submits twelve events. Opens the gate for all of them, or when all but one have ended, for that one.
 async fn burst(fixture: &Fixture, noting: &Noting, survivor: Option<usize>) -> Vec<Status> {
     let submit = |number: usize| {
-        let event = event().with_id(&number.to_string());
+        let event = event().with_id(number.to_string());
         let command = noting.listener.invoke(event);
         fixture.executor.submit(command).unwrap()
     };

@@ -138,7 +138,7 @@ impl House {
             case: case.clone(),
             token: token.clone(),
         };
-        let event = Event::new("t").with_id(&number.to_string());
+        let event = Event::new("t").with_id(number.to_string());
         Command::InvokeHandler(InvokeHandler {
             listener: Arc::clone(listener.listener()),
             event: Arc::new(event.with_payload(script)),
