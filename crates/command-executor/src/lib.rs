@@ -34,6 +34,7 @@
 
 #[cfg(all(unix, feature = "process"))]
 pub use executor_core::process;
+pub use executor_core::registration::Overlap;
 pub use executor_core::{
     BlockingPool, Clock, Command, DropReason, ErrorHandler, ErrorKind, Event, ExecuteJob,
     ExecutionId, ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError, HandlerFailure,
