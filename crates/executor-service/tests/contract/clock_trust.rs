@@ -147,12 +147,16 @@ async fn d08_a_clock_that_is_wrong_at_the_start_makes_nothing_go_for_an_hour_of_
 #[tokio::test(start_paused = true)]
 async fn d08_a_clock_that_is_set_while_the_program_runs_makes_nothing_go_for_an_hour() {
     for off in wrong_by() {
+        let (logs, _guard) = Logs::listen();
         let (store, records) = history().await;
         let clock = WrongClock::off_by(0);
         let executor = start(&store, &clock).await;
         sleep(Duration::from_secs(60 * 90)).await;
         clock.set(off);
         sleep(Duration::from_secs(60 * 59)).await;
+        let set = logs.of("WARN");
+        let set = set.iter().find_map(|line| line.fields.get("by_seconds"));
+        assert_eq!(set, Some(&(off / 1_000_000).to_string()));
         assert_eq!(store.records(), records, "off by {off} us");
         sleep(HOUR * 2).await;
         let is_believed_to_be_old = off > DAY.as_micros() as i64 * 7;

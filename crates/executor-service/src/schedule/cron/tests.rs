@@ -243,3 +243,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn f06_a_rhythm_whose_next_time_is_months_away_is_not_lost_behind_a_change() {
+    let (from, to) = ("2026-11-01T00:00", "2027-04-01T00:00");
+    let found = moments("0 * 1 1 *", BERLIN, from, to);
+    assert_eq!(found.len(), 24);
+    assert_eq!(found[0], "31T23:00");
+    let cron = Cron::parse("0 * 1 1 *", BERLIN).unwrap();
+    assert_eq!(format!("{cron:?}"), "Cron(0 * 1 1 * Europe/Berlin)");
+}
+
+#[test]
+fn f06_reboot_is_refused_with_what_to_write_instead() {
+    assert_eq!(
+        Cron::parse("@REBOOT", BERLIN).unwrap_err(),
+        ScheduleError::Reboot
+    );
+}
