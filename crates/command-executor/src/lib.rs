@@ -36,12 +36,12 @@
 pub use executor_core::process;
 pub use executor_core::registration::Overlap;
 pub use executor_core::{
-    BlockingPool, Clock, Command, DropReason, ErrorHandler, ErrorKind, Event, ExecuteJob,
-    ExecutionId, ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError, HandlerFailure,
-    HandlerFn, HandlerFuture, HandlerOutput, InvokeHandler, JobHandler, LeakedThread, Ledger,
-    Outcome, Redact, Refused, SessionId, SourceTier, Status, StoreFault, Subject, TimeoutOrigin,
-    context, current_execution_id, event, failure, guard, handler, identity, ledger, outcome,
-    ports, record, redact, registration, time,
+    BlockingPool, Clock, Command, DropReason, Entity, EntityKind, ErrorHandler, ErrorKind, Event,
+    ExecuteJob, ExecutionId, ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError,
+    HandlerFailure, HandlerFn, HandlerFuture, HandlerOutput, InvokeHandler, JobHandler,
+    LeakedThread, Ledger, Outcome, Redact, Refused, SessionId, SourceTier, Status, StoreFault,
+    Subject, TimeoutOrigin, context, current_execution_id, event, failure, guard, handler,
+    identity, ledger, outcome, ports, record, redact, registration, time,
 };
 pub use executor_service::{
     Builder, CommandExecutor, Completion, CompletionEvent, Completions, Config, Degradation,
@@ -52,7 +52,7 @@ pub use executor_service::{
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{
-    Filter, OpenError, PageOf, PageRequest, QueryError, Registered, RegistrationState, Scope,
-    SqliteOptions, SqliteReader, SqliteStore, Stats, StoredExecution, StoredJob, StoredListener,
+    Filter, OpenError, PageOf, PageRequest, QueryError, RegistrationFilter, RegistrationState,
+    Scope, SqliteOptions, SqliteReader, SqliteStore, Stats, StoredExecution, StoredRegistration,
     StoredSession, Summary, Window,
 };

@@ -91,7 +91,7 @@ pub(crate) async fn job(
     let job = job.register().await?;
     let next_run = executor.schedule_of(&job).and_then(|state| state.next_run);
     if next_run.is_none() {
-        let key = &job.job().registration.key;
+        let key = &job.job().registration.entity;
         tracing::warn!("the time of job {key} has passed; it will not run");
     }
     Ok(())

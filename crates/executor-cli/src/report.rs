@@ -51,12 +51,13 @@ fn json_of(summary: &Summary) -> Value {
             )
         })
         .collect();
+    let entity = &summary.entity;
     json!({
-        "kind": summary.kind,
-        "app_key": summary.app_key,
-        "instance": summary.instance,
-        "name": summary.name,
-        "topic": summary.topic,
+        "kind": entity.kind.as_str(),
+        "app_key": entity.app_key,
+        "instance": entity.instance,
+        "name": entity.name,
+        "topic": Some(&entity.topic).filter(|topic| !topic.is_empty()),
         "runs": summary.stats.runs(),
         "by_status": by_status,
         "average_us": summary.stats.average.as_micros() as u64,
@@ -82,7 +83,7 @@ fn for_people(summaries: &[Summary]) -> String {
     let mut text = format!("{}\n", table(summaries, Width::Narrow));
     for summary in summaries {
         if let Some(error) = &summary.stats.last_error {
-            let (app, name) = (app_of(summary), plain(&summary.name));
+            let (app, name) = (app_of(summary), plain(&summary.entity.name));
             text.push_str(&format!("{app} {name}: {}\n", shortened(error)));
         }
     }
@@ -131,8 +132,8 @@ const KIND: usize = 0;
 const TOPIC: usize = 3;
 
 fn app_of(summary: &Summary) -> String {
-    let app = plain(&summary.app_key);
-    match summary.instance {
+    let app = plain(&summary.entity.app_key);
+    match summary.entity.instance {
         0 => app,
         instance => format!("{app}[{instance}]"),
     }
@@ -149,10 +150,10 @@ fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
     let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
 
     let mut cells = vec![
-        Cell::new(summary.kind),
+        Cell::new(summary.entity.kind.as_str()),
         Cell::new(app_of(summary)),
-        Cell::new(plain(&summary.name)),
-        Cell::new(plain(summary.topic.as_deref().unwrap_or(""))),
+        Cell::new(plain(&summary.entity.name)),
+        Cell::new(plain(&summary.entity.topic)),
         number(summary.stats.runs().to_string()),
     ];
     for status in shown {
@@ -190,6 +191,8 @@ fn shortened(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use command_executor::Entity;
+
     use super::*;
     use command_executor::Stats;
 
@@ -204,11 +207,7 @@ mod tests {
             last_error: last_error.map(Into::into),
         };
         Summary {
-            kind: "handler",
-            app_key: "lights".into(),
-            instance: 0,
-            name: name.into(),
-            topic: Some("motion.*".into()),
+            entity: Entity::listener("lights", 0, name, "motion.*"),
             stats,
         }
     }

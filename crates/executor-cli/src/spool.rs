@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use command_executor::inspect::{self, Content, Entry};
-use command_executor::{ExecutionRecord, SpoolError, SqliteReader, SqliteStore, Subject};
+use command_executor::{ExecutionRecord, SpoolError, SqliteReader, SqliteStore};
 use serde_json::{Value, json};
 
 use crate::args::{SpoolArgs, SpoolCommand};
@@ -47,7 +47,7 @@ fn spools(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 /// What was found, the worse the greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Found {
+enum Finding {
     Whole,
     /// Something is damaged or gone.
     Missing,
@@ -55,7 +55,7 @@ enum Found {
     Unreadable,
 }
 
-impl Found {
+impl Finding {
     const fn missing(is_missing: bool) -> Self {
         if is_missing {
             Self::Missing
@@ -76,7 +76,7 @@ impl Found {
 /// One line of JSON for each spool and each of its segments; the exit code says whether something is damaged or gone.
 fn fsck(dir: &Path) -> Result<ExitCode, Failure> {
     let deleted = inspect::deleted(dir);
-    let mut worst = Found::Whole;
+    let mut worst = Finding::Whole;
     for spool in spools(dir)?.iter().chain(&deleted) {
         let found = match look_at(spool, deleted.contains(spool)) {
             Ok(found) => found,
@@ -107,15 +107,15 @@ impl From<Failure> for Unread {
 }
 
 /// The others are read all the same.
-fn unreadable_spool(spool: &Path, error: &SpoolError) -> Result<Found, Failure> {
+fn unreadable_spool(spool: &Path, error: &SpoolError) -> Result<Finding, Failure> {
     print(&json!({
         "spool": spool.display().to_string(),
         "error": with_causes(error),
     }))?;
-    Ok(Found::Unreadable)
+    Ok(Finding::Unreadable)
 }
 
-fn look_at(spool: &Path, is_deleted: bool) -> Result<Found, Unread> {
+fn look_at(spool: &Path, is_deleted: bool) -> Result<Finding, Unread> {
     let owner = inspect::owner(spool)?;
     let session = owner.map(|(session, _)| session.id.to_string());
     let missing = inspect::missing(spool)?;
@@ -145,12 +145,12 @@ fn look_at(spool: &Path, is_deleted: bool) -> Result<Found, Unread> {
             "damaged_bytes": segment.damaged_bytes,
         }))?;
     }
-    Ok(Found::missing(is_missing))
+    Ok(Finding::missing(is_missing))
 }
 
 /// One line of JSON for each frame and each damaged place.
 fn dump(dir: &Path) -> Result<ExitCode, Failure> {
-    let mut worst = Found::Whole;
+    let mut worst = Finding::Whole;
     for spool in spools(dir)? {
         let mut printed = Ok(());
         let dumped = inspect::dump(&spool, |segment, entry| {
@@ -203,10 +203,7 @@ fn of_record(record: &ExecutionRecord) -> Value {
     let failure = record.failure.as_ref();
     json!({
         "execution_id": record.execution_id.to_string(),
-        "of": match &record.subject {
-            Subject::Listener { key, .. } => key.to_string(),
-            Subject::Job { key, .. } => key.to_string(),
-        },
+        "of": record.subject.entity.to_string(),
         "status": record.status.as_str(),
         "started_us": record.started_at.as_micros(),
         "duration_us": u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX),
@@ -240,7 +237,7 @@ async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
         "database": db,
     }))?;
     let lost = replayed.rebuilt + replayed.damaged_files > 0 || ledger.total_dropped() > 0;
-    let mut worst = Found::missing(lost);
+    let mut worst = Finding::missing(lost);
     for (spool, error) in &replayed.unfinished {
         worst = unreadable_spool(spool, error)?;
     }

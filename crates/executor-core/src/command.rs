@@ -6,25 +6,19 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::gate::Gate;
 use crate::handler::{HandlerFuture, JobHandler};
-use crate::identity::SourceTier;
+use crate::identity::{Entity, SourceTier};
 use crate::outcome::Refused;
 use crate::record::{Subject, SubjectRef, Trigger, TriggerMode, TriggerRef};
-use crate::registration::Details;
+use crate::registration::{Details, Registration};
 use crate::runnable::{Hooks, Job, Listener};
 
 /// Runs once and is one execution.
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
-/// # let registration = JobRegistration {
-/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
-/// #     details: registration::Details::new(SourceTier::App),
-/// #     handler_name: None,
-/// #     schedule: registration::ScheduleText::manual(),
-/// #     group: None,
-/// #     arguments_json: None,
-/// # };
+/// # use executor_core::registration::{Details, Registration};
+/// # use executor_core::{Entity, Job, SourceTier};
+/// # let registration = Registration::new(Entity::job("lights", 0, "dim"), Details::new(SourceTier::App));
 /// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
 /// use executor_core::{Command, ExecuteJob, TriggerMode};
 ///
@@ -59,13 +53,10 @@ pub enum Command {
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use executor_core::{Event, Listener, ListenerKey, ListenerRegistration, SourceTier};
-/// # use executor_core::{registration::Details, runnable::Hooks};
-/// # let (app_key, name, topic) = ("lights".into(), "hall".into(), "motion.hall".into());
-/// # let registration = ListenerRegistration {
-/// #     key: Arc::new(ListenerKey { app_key, instance: 0, name, topic }),
-/// #     details: Details::new(SourceTier::App),
-/// # };
+/// # use executor_core::registration::{Details, Registration};
+/// # use executor_core::{Entity, Event, Listener, SourceTier, runnable::Hooks};
+/// # let hall = Entity::listener("lights", 0, "hall", "motion.hall");
+/// # let registration = Registration::new(hall, Details::new(SourceTier::App));
 /// # let handler = |_: Arc<Event>| async { Ok(()) };
 /// # let listener = Arc::new(Listener::new(registration, Arc::new(handler), Hooks::default()));
 /// use std::time::Duration;
@@ -105,15 +96,9 @@ pub struct InvokeHandler {
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
-/// # let registration = JobRegistration {
-/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
-/// #     details: registration::Details::new(SourceTier::App),
-/// #     handler_name: None,
-/// #     schedule: registration::ScheduleText::manual(),
-/// #     group: None,
-/// #     arguments_json: None,
-/// # };
+/// # use executor_core::registration::{Details, Registration};
+/// # use executor_core::{Entity, Job, SourceTier};
+/// # let registration = Registration::new(Entity::job("lights", 0, "dim"), Details::new(SourceTier::App));
 /// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
 /// use executor_core::{Command, ExecuteJob, TriggerMode};
 ///
@@ -154,20 +139,22 @@ impl Command {
     /// The same, not owned.
     pub(crate) fn subject_ref(&self) -> SubjectRef<'_> {
         match self {
-            Self::InvokeHandler(InvokeHandler { listener, .. }) => SubjectRef::Listener {
-                key: &listener.registration.key,
-                id: listener.row_id.get().copied(),
-            },
-            Self::ExecuteJob(ExecuteJob { job, .. }) => SubjectRef::Job {
-                key: &job.registration.key,
-                id: job.row_id.get().copied(),
-            },
+            Self::InvokeHandler(command) => command.listener.subject(),
+            Self::ExecuteJob(command) => command.job.subject(),
         }
     }
 
-    /// What it runs, as the same value before and after its row is known.
-    pub fn entity(&self) -> Subject {
-        self.subject().without_row()
+    /// The registration of what it runs.
+    pub fn registration(&self) -> &Registration {
+        match self {
+            Self::InvokeHandler(command) => &command.listener.registration,
+            Self::ExecuteJob(command) => &command.job.registration,
+        }
+    }
+
+    /// The listener or job that it runs.
+    pub fn entity(&self) -> &Arc<Entity> {
+        &self.registration().entity
     }
 
     /// The event for which a listener is invoked.
@@ -213,20 +200,14 @@ impl Command {
         }
     }
 
-    /// What its registration says besides the key.
+    /// What its registration says besides what identifies it.
     pub fn details(&self) -> &Details {
-        match self {
-            Self::InvokeHandler(command) => &command.listener.registration.details,
-            Self::ExecuteJob(command) => &command.job.registration.details,
-        }
+        &self.registration().details
     }
 
     /// The app to which its registration belongs.
     pub fn app_key(&self) -> &str {
-        match self {
-            Self::InvokeHandler(command) => &command.listener.registration.key.app_key,
-            Self::ExecuteJob(command) => &command.job.registration.key.app_key,
-        }
+        &self.entity().app_key
     }
 
     /// Why it would be refused: what it runs is paused, or removed.

@@ -21,13 +21,12 @@ use crate::redact::Redactor;
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # let key = executor_core::JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() };
 /// # let failure = executor_core::HandlerFailure {
 /// #     execution_id: executor_core::ExecutionId::new(executor_core::Timestamp::from_micros(0)),
 /// #     status: executor_core::Status::TimedOut,
 /// #     error: None,
 /// #     failure: Arc::new(executor_core::Failure::deadline()),
-/// #     subject: executor_core::Subject::Job { key: Arc::new(key), id: None },
+/// #     subject: executor_core::Subject { entity: Arc::new(executor_core::Entity::job("lights", 0, "dim")), row: None },
 /// #     event: None,
 /// #     group: None,
 /// #     arguments_json: None,
@@ -70,7 +69,7 @@ impl HandlerFailure {
 
     /// The name of the listener or the job.
     pub fn name(&self) -> &str {
-        self.subject.name()
+        &self.subject.entity.name
     }
 
     /// The topic of the event.
@@ -145,13 +144,12 @@ pub enum HandlerEnd {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # use std::sync::Arc;
-/// # let key = executor_core::JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() };
 /// # let failure = executor_core::HandlerFailure {
 /// #     execution_id: executor_core::ExecutionId::new(executor_core::Timestamp::from_micros(0)),
 /// #     status: executor_core::Status::TimedOut,
 /// #     error: None,
 /// #     failure: Arc::new(executor_core::Failure::deadline()),
-/// #     subject: executor_core::Subject::Job { key: Arc::new(key), id: None },
+/// #     subject: executor_core::Subject { entity: Arc::new(executor_core::Entity::job("lights", 0, "dim")), row: None },
 /// #     event: None,
 /// #     group: None,
 /// #     arguments_json: None,

@@ -1,8 +1,9 @@
 //! What a store is asked to let go, and what it is told is missing.
 
-use crate::identity::SessionId;
+use std::sync::Arc;
+
+use crate::identity::{Entity, SessionId};
 use crate::ledger::DropReason;
-use crate::record::Subject;
 use crate::time::Timestamp;
 
 /// Which rows may go.
@@ -90,5 +91,5 @@ pub struct Gap {
     /// When the last was given up.
     pub last_at: Timestamp,
     /// How many of each entity, as far as it was kept.
-    pub entities: Vec<(Subject, u64)>,
+    pub entities: Vec<(Arc<Entity>, u64)>,
 }

@@ -6,21 +6,43 @@ use uuid::{NoContext, Uuid};
 
 use crate::time::Timestamp;
 
-/// The row id of a listener, given by the store.
+/// The row of a registration in its table, given by the store. Listeners and jobs have a table each: a
+/// [`RegistrationId`] says which.
 ///
 /// ```
-/// assert_eq!(executor_core::ListenerId(7).to_string(), "7");
+/// assert_eq!(executor_core::RowId(7).to_string(), "7");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListenerId(pub i64);
+pub struct RowId(pub i64);
 
-/// The row id of a job, given by the store.
+/// Names a registration in the store.
 ///
 /// ```
-/// assert_eq!(executor_core::JobId(7).to_string(), "7");
+/// use executor_core::{RegistrationId, RowId};
+///
+/// assert_ne!(RegistrationId::listener(RowId(1)), RegistrationId::job(RowId(1)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub i64);
+pub struct RegistrationId {
+    /// Which table.
+    pub kind: EntityKind,
+    /// Which row of it.
+    pub row: RowId,
+}
+
+impl RegistrationId {
+    /// A row of a listener.
+    pub const fn listener(row: RowId) -> Self {
+        let kind = EntityKind::Listener;
+        Self { kind, row }
+    }
+
+    /// A row of a job.
+    pub const fn job(row: RowId) -> Self {
+        let kind = EntityKind::Job;
+        Self { kind, row }
+    }
+}
 
 /// Names one execution: a UUIDv7, made when it begins.
 ///
@@ -81,7 +103,7 @@ macro_rules! display_inner {
         }
     )+};
 }
-display_inner!(ListenerId, JobId, ExecutionId, SessionId);
+display_inner!(RowId, ExecutionId, SessionId);
 
 /// Who wrote the code that runs: the application, or the framework around it.
 ///
@@ -106,59 +128,89 @@ impl SourceTier {
     }
 }
 
-/// What identifies a listener for good: registering the same key again is the same listener.
+/// Whether something runs for events or by itself.
 ///
 /// ```
-/// let key = executor_core::ListenerKey {
-///     app_key: "lights".into(),
-///     instance: 0,
-///     name: "hall".into(),
-///     topic: "motion.hall".into(),
-/// };
-/// assert_eq!(key.to_string(), "lights[0].hall on motion.hall");
+/// assert_eq!(executor_core::EntityKind::Listener.as_str(), "handler");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListenerKey {
-    /// The app it belongs to.
-    pub app_key: String,
-    /// Which instance of the app, counted from 0.
-    pub instance: u32,
-    /// Its name, unique within app, instance and topic.
-    pub name: String,
-    /// The topic, or topic pattern, it listens to.
-    pub topic: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntityKind {
+    /// A listener: its handler runs for the events of a topic.
+    Listener,
+    /// A job: it runs when it is due, or when somebody says so.
+    Job,
 }
 
-/// What identifies a job for good: registering the same key again is the same job.
-///
-/// ```
-/// let (app_key, name) = ("lights".into(), "dim".into());
-/// let key = executor_core::JobKey { app_key, instance: 0, name };
-/// assert_eq!(key.to_string(), "lights[0].dim");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobKey {
-    /// The app it belongs to.
-    pub app_key: String,
-    /// Which instance of the app, counted from 0.
-    pub instance: u32,
-    /// Its name, unique within app and instance.
-    pub name: String,
-}
+impl EntityKind {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Listener, Self::Job];
 
-impl fmt::Display for ListenerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}[{}].{} on {}",
-            self.app_key, self.instance, self.name, self.topic
-        )
+    /// The word for its executions in logs and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Listener => "handler",
+            Self::Job => "job",
+        }
     }
 }
 
-impl fmt::Display for JobKey {
+/// A listener or a job, by what identifies it for good: registering the same entity again is the same registration.
+///
+/// ```
+/// use executor_core::Entity;
+///
+/// let hall = Entity::listener("lights", 0, "hall", "motion.hall");
+/// assert_eq!(hall.to_string(), "lights[0].hall on motion.hall");
+/// assert_eq!(Entity::job("lights", 0, "dim").to_string(), "lights[0].dim");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Entity {
+    /// Which of the two it is.
+    pub kind: EntityKind,
+    /// The app it belongs to.
+    pub app_key: String,
+    /// Which instance of the app, counted from 0.
+    pub instance: u32,
+    /// Its name, unique within kind, app, instance and topic.
+    pub name: String,
+    /// The topic, or topic pattern, that a listener listens to; empty for a job.
+    pub topic: String,
+}
+
+impl Entity {
+    /// A listener.
+    pub fn listener(
+        app_key: impl Into<String>,
+        instance: u32,
+        name: impl Into<String>,
+        topic: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind: EntityKind::Listener,
+            topic: topic.into(),
+            ..Self::job(app_key, instance, name)
+        }
+    }
+
+    /// A job.
+    pub fn job(app_key: impl Into<String>, instance: u32, name: impl Into<String>) -> Self {
+        Self {
+            kind: EntityKind::Job,
+            app_key: app_key.into(),
+            instance,
+            name: name.into(),
+            topic: String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}].{}", self.app_key, self.instance, self.name)
+        write!(f, "{}[{}].{}", self.app_key, self.instance, self.name)?;
+        match self.kind {
+            EntityKind::Listener => write!(f, " on {}", self.topic),
+            EntityKind::Job => Ok(()),
+        }
     }
 }
 

@@ -71,7 +71,7 @@ pub use event::Event;
 pub use failure::{ErrorKind, Failure, HandlerError};
 pub use guard::Guard;
 pub use handler::{Handler, HandlerFn, HandlerFuture, HandlerOutput, JobHandler};
-pub use identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SessionId, SourceTier};
+pub use identity::{Entity, EntityKind, ExecutionId, RegistrationId, RowId, SessionId, SourceTier};
 pub use ledger::{DropReason, Durability, Ledger};
 pub use limiter::RateLimiter;
 pub use outcome::{ExecutionResult, Outcome, Refused, Status, TimeoutOrigin};
@@ -81,7 +81,7 @@ pub use ports::{
 };
 pub use record::{ExecutionRecord, Subject, Trigger, TriggerMode};
 pub use redact::{Redact, Redactor};
-pub use registration::{JobRegistration, ListenerRegistration};
+pub use registration::Registration;
 pub use run::{Ended, RunOptions, Runner};
 pub use runnable::{Job, Listener};
 pub use time::{Clock, SystemClock, Timestamp};

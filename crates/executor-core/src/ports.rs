@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::identity::{JobId, ListenerId, SessionId};
+use crate::identity::{RegistrationId, RowId, SessionId};
 use crate::ledger::{DropReason, Ledger};
 use crate::record::ExecutionRecord;
-use crate::registration::{JobRegistration, ListenerRegistration};
+use crate::registration::Registration;
 use crate::time::Timestamp;
 
 pub use crate::housekeeping::{ClockTrust, Gap, Lifetime, PruneRule, PruneSlice};
@@ -216,20 +216,6 @@ pub trait RecordStore: Send + Sync + 'static {
     fn close(&self) -> StoreFuture<'_, ()>;
 }
 
-/// A row of a registration.
-///
-/// ```
-/// use executor_core::{JobId, ListenerId, ports::RegistrationId};
-/// assert_ne!(RegistrationId::Listener(ListenerId(1)), RegistrationId::Job(JobId(1)));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RegistrationId {
-    /// A listener's.
-    Listener(ListenerId),
-    /// A job's.
-    Job(JobId),
-}
-
 /// Whether to do a thing or only to say what would be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Apply {
@@ -242,12 +228,11 @@ pub enum Apply {
 /// What an app has registered, to be compared with what is stored.
 ///
 /// ```
-/// use executor_core::{ListenerId, Timestamp, ports::{Apply, Reconcile}};
+/// use executor_core::{RegistrationId, RowId, Timestamp, ports::{Apply, Reconcile}};
 ///
 /// let wanted = Reconcile {
 ///     app_key: "lights".into(),
-///     live_listeners: vec![ListenerId(1)],
-///     live_jobs: vec![], // all of them are stale
+///     live: vec![RegistrationId::listener(RowId(1))], // every job is stale
 ///     session: None,
 ///     at: Timestamp::from_micros(0),
 ///     apply: Apply::DryRun,
@@ -258,10 +243,8 @@ pub enum Apply {
 pub struct Reconcile {
     /// Whose registrations; those of other apps and of the framework tier are never touched.
     pub app_key: String,
-    /// Its live listeners. An empty list means that all stored ones are stale.
-    pub live_listeners: Vec<ListenerId>,
-    /// Its live jobs.
-    pub live_jobs: Vec<JobId>,
+    /// Its live listeners and jobs. An empty list means that all stored ones are stale.
+    pub live: Vec<RegistrationId>,
     /// The session in which once-listeners may have run; without it their rule is skipped.
     pub session: Option<SessionId>,
     /// What stale rows get as their time of retirement.
@@ -281,22 +264,14 @@ pub struct Reconciled {
 
 /// Keeps listeners and jobs.
 pub trait RegistrationStore: Send + Sync + 'static {
-    /// Writes a listener's row and returns its id. The same key keeps its id, has every other
+    /// Writes a registration's row and returns it. The same entity keeps its row, has every other
     /// column replaced, and is live again if it had been retired or removed. Idempotent; the
     /// caller retries.
     ///
     /// # Errors
     ///
     /// Nothing was changed.
-    fn register_listener(&self, registration: ListenerRegistration) -> StoreFuture<'_, ListenerId>;
-
-    /// Writes a job's row and returns its id, like
-    /// [`register_listener`](Self::register_listener).
-    ///
-    /// # Errors
-    ///
-    /// Nothing was changed.
-    fn register_job(&self, registration: JobRegistration) -> StoreFuture<'_, JobId>;
+    fn register(&self, registration: Registration) -> StoreFuture<'_, RowId>;
 
     /// Sets the time at which a registration was removed. Returns `false` if there is no such
     /// row. Idempotent: the first time stands.

@@ -5,36 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::identity::{ExecutionId, JobId, JobKey, ListenerId, ListenerKey, SourceTier};
+use crate::identity::{Entity, ExecutionId, RowId, SourceTier};
 use crate::outcome::{Status, TimeoutOrigin};
 use crate::time::Timestamp;
 
-/// What ran. The key is shared with the registration, not copied; the row id may not be known yet.
+/// The listener or job that ran. The entity is shared with the registration, not copied.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use executor_core::{JobKey, Subject};
+/// use executor_core::{Entity, Subject};
 ///
-/// let key = JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() };
-/// let subject = Subject::Job { key: Arc::new(key), id: None }; // no row is known yet
-/// assert!(matches!(&subject, Subject::Job { key, .. } if key.name == "dim"));
+/// let subject = Subject { entity: Arc::new(Entity::job("lights", 0, "dim")), row: None };
+/// assert_eq!(subject.entity.name, "dim");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
-    /// A listener's handler.
-    Listener {
-        /// Its key.
-        key: Arc<ListenerKey>,
-        /// Its row, if the store has said.
-        id: Option<ListenerId>,
-    },
-    /// A job.
-    Job {
-        /// Its key.
-        key: Arc<JobKey>,
-        /// Its row, if the store has said.
-        id: Option<JobId>,
-    },
+pub struct Subject {
+    /// What identifies it.
+    pub entity: Arc<Entity>,
+    /// The row of its registration, if the store has said.
+    pub row: Option<RowId>,
 }
 
 /// What started a run of a job.
@@ -140,13 +129,12 @@ pub struct RecordFlags {
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use executor_core::record::{ExecutionRecord, RecordFlags, Subject, Trigger, TriggerMode};
-/// use executor_core::{ExecutionId, JobKey, SourceTier, Status, Timestamp};
+/// use executor_core::{Entity, ExecutionId, SourceTier, Status, Timestamp};
 ///
 /// let started_at = Timestamp::from_micros(1_767_225_600_000_000);
-/// let key = JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() };
 /// let record = ExecutionRecord {
 ///     execution_id: ExecutionId::new(started_at),
-///     subject: Subject::Job { key: Arc::new(key), id: None },
+///     subject: Subject { entity: Arc::new(Entity::job("lights", 0, "dim")), row: None },
 ///     source_tier: SourceTier::App,
 ///     status: Status::Success,
 ///     started_at,
@@ -194,82 +182,39 @@ impl ExecutionRecord {
     }
 }
 
-impl Subject {
-    /// The same value before and after its row is known.
-    #[must_use]
-    pub fn without_row(self) -> Self {
-        match self {
-            Self::Listener { key, .. } => Self::Listener { key, id: None },
-            Self::Job { key, .. } => Self::Job { key, id: None },
-        }
-    }
-
-    /// The app to which it belongs.
-    pub fn app_key(&self) -> &str {
-        match self {
-            Self::Listener { key, .. } => &key.app_key,
-            Self::Job { key, .. } => &key.app_key,
-        }
-    }
-
-    /// Its name, unique within its app, instance and, for a listener, topic.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Listener { key, .. } => &key.name,
-            Self::Job { key, .. } => &key.name,
-        }
-    }
-}
-
 /// A [`Subject`] that is somebody else's.
 ///
 /// ```
 /// # use std::sync::Arc;
-/// use executor_core::{JobKey, Subject, record::SubjectRef};
+/// use executor_core::{Entity, record::SubjectRef};
 ///
-/// let key = Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() });
-/// let shown = SubjectRef::Job { key: &key, id: None };
-/// assert_eq!(shown.to_subject(), Subject::Job { key: Arc::clone(&key), id: None });
+/// let dim = Arc::new(Entity::job("lights", 0, "dim"));
+/// let shown = SubjectRef { entity: &dim, row: None };
+/// assert!(Arc::ptr_eq(&shown.to_subject().entity, &dim));
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub enum SubjectRef<'a> {
-    /// A listener's handler.
-    Listener {
-        /// Its key.
-        key: &'a Arc<ListenerKey>,
-        /// Its row, if the store has said.
-        id: Option<ListenerId>,
-    },
-    /// A job.
-    Job {
-        /// Its key.
-        key: &'a Arc<JobKey>,
-        /// Its row, if the store has said.
-        id: Option<JobId>,
-    },
+pub struct SubjectRef<'a> {
+    /// What identifies it.
+    pub entity: &'a Arc<Entity>,
+    /// The row of its registration, if the store has said.
+    pub row: Option<RowId>,
 }
 
 impl SubjectRef<'_> {
-    /// One of the caller's own, which shares the key.
+    /// One of the caller's own, which shares the entity.
     pub fn to_subject(self) -> Subject {
-        match self {
-            Self::Listener { key, id } => {
-                let key = Arc::clone(key);
-                Subject::Listener { key, id }
-            }
-            Self::Job { key, id } => {
-                let key = Arc::clone(key);
-                Subject::Job { key, id }
-            }
+        Subject {
+            entity: Arc::clone(self.entity),
+            row: self.row,
         }
     }
 }
 
 impl<'a> From<&'a Subject> for SubjectRef<'a> {
     fn from(subject: &'a Subject) -> Self {
-        match subject {
-            Subject::Listener { key, id } => Self::Listener { key, id: *id },
-            Subject::Job { key, id } => Self::Job { key, id: *id },
+        Self {
+            entity: &subject.entity,
+            row: subject.row,
         }
     }
 }

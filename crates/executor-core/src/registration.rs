@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::identity::{JobKey, ListenerKey, SourceTier};
+use crate::identity::{Entity, EntityKind, SourceTier};
 
 /// The deadline of an execution whose registration names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -80,9 +80,23 @@ pub struct Details {
     pub overlap_limit: Option<u32>,
     /// Higher runs first where the program orders its listeners.
     pub priority: i32,
-    /// Ends after its first run. Like the five below, for the history: acting on it is the
-    /// program's business.
+    /// Ends after its first run. For the history: acting on it is the program's business.
     pub once: bool,
+    /// What the program itself acts on.
+    pub annotations: Annotations,
+}
+
+/// What a registration says of itself for the history only: nothing here acts on it.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_core::registration::Annotations;
+///
+/// let quiet = Annotations { debounce: Some(Duration::from_secs(2)), ..Annotations::default() };
+/// assert!(!quiet.immediate);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Annotations {
     /// Runs once at registration.
     pub immediate: bool,
     /// Wait until events have been quiet for this long.
@@ -109,10 +123,12 @@ impl Details {
             overlap_limit: None,
             priority: 0,
             once: false,
-            immediate: false,
-            debounce: None,
-            throttle: None,
-            hold: None,
+            annotations: Annotations {
+                immediate: false,
+                debounce: None,
+                throttle: None,
+                hold: None,
+            },
         }
     }
 
@@ -127,50 +143,58 @@ impl Details {
     }
 }
 
-/// A listener as the store keeps it.
+/// A listener or a job as the store keeps it.
 ///
 /// ```
-/// use std::sync::Arc;
-/// use executor_core::{ListenerKey, ListenerRegistration, SourceTier, registration::Details};
+/// use executor_core::registration::{Details, Registration};
+/// use executor_core::{Entity, SourceTier};
 ///
-/// let (app_key, name, topic) = ("lights".into(), "hall".into(), "motion.hall".into());
-/// let registration = ListenerRegistration {
-///     key: Arc::new(ListenerKey { app_key, instance: 0, name, topic }),
-///     details: Details::new(SourceTier::App),
-/// };
-/// assert_eq!(registration.key.topic, "motion.hall");
+/// let hall = Entity::listener("lights", 0, "hall", "motion.hall");
+/// let registration = Registration::new(hall, Details::new(SourceTier::App));
+/// assert!(registration.job.is_none());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerRegistration {
+pub struct Registration {
     /// What identifies it.
-    pub key: Arc<ListenerKey>,
-    /// Everything else; replaced as a whole when it is registered again.
+    pub entity: Arc<Entity>,
+    /// Everything else that listeners and jobs have in common; replaced as a whole when it is registered again.
     pub details: Details,
+    /// What only jobs have; `None` for a listener.
+    pub job: Option<JobDetails>,
 }
 
-/// A job as the store keeps it.
+impl Registration {
+    /// A listener, or a job that runs only when it is told to.
+    pub fn new(entity: impl Into<Arc<Entity>>, details: Details) -> Self {
+        let entity = entity.into();
+        let job = (entity.kind == EntityKind::Job).then(JobDetails::default);
+        Self {
+            entity,
+            details,
+            job,
+        }
+    }
+
+    /// The same job with these details.
+    #[must_use]
+    pub fn with_job(self, job: JobDetails) -> Self {
+        Self {
+            job: Some(job),
+            ..self
+        }
+    }
+}
+
+/// What only jobs have.
 ///
 /// ```
-/// use std::sync::Arc;
-/// use executor_core::registration::{Details, JobRegistration, ScheduleText};
-/// use executor_core::{JobKey, SourceTier};
+/// use executor_core::registration::JobDetails;
 ///
-/// let registration = JobRegistration {
-///     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
-///     details: Details::new(SourceTier::App),
-///     handler_name: Some("dim_all".into()),
-///     schedule: ScheduleText::manual(),
-///     group: None,
-///     arguments_json: None,
-/// };
-/// assert_eq!(registration.key.to_string(), "lights[0].dim");
+/// let job = JobDetails { group: Some("nightly".into()), ..JobDetails::default() };
+/// assert_eq!(job.schedule.trigger_type, "manual");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobRegistration {
-    /// What identifies it.
-    pub key: Arc<JobKey>,
-    /// Everything that it shares with listeners.
-    pub details: Details,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobDetails {
     /// The name of the code that runs.
     pub handler_name: Option<String>,
     /// What starts it.
@@ -211,5 +235,11 @@ impl ScheduleText {
             label: None,
             detail: None,
         }
+    }
+}
+
+impl Default for ScheduleText {
+    fn default() -> Self {
+        Self::manual()
     }
 }

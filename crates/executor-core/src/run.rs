@@ -76,15 +76,9 @@ impl Default for RunOptions {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # use std::sync::Arc;
-/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
-/// # let registration = JobRegistration {
-/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
-/// #     details: registration::Details::new(SourceTier::App),
-/// #     handler_name: None,
-/// #     schedule: registration::ScheduleText::manual(),
-/// #     group: None,
-/// #     arguments_json: None,
-/// # };
+/// # use executor_core::registration::{Details, Registration};
+/// # use executor_core::{Entity, Job, SourceTier};
+/// # let registration = Registration::new(Entity::job("lights", 0, "dim"), Details::new(SourceTier::App));
 /// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
 /// # let command = executor_core::Command::from(executor_core::ExecuteJob {
 /// #     job,
@@ -123,15 +117,9 @@ pub struct Ended {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # use std::sync::Arc;
-/// # use executor_core::{Job, JobKey, JobRegistration, SourceTier, registration};
-/// # let registration = JobRegistration {
-/// #     key: Arc::new(JobKey { app_key: "lights".into(), instance: 0, name: "dim".into() }),
-/// #     details: registration::Details::new(SourceTier::App),
-/// #     handler_name: None,
-/// #     schedule: registration::ScheduleText::manual(),
-/// #     group: None,
-/// #     arguments_json: None,
-/// # };
+/// # use executor_core::registration::{Details, Registration};
+/// # use executor_core::{Entity, Job, SourceTier};
+/// # let registration = Registration::new(Entity::job("lights", 0, "dim"), Details::new(SourceTier::App));
 /// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
 /// # let command = executor_core::Command::from(executor_core::ExecuteJob {
 /// #     job,

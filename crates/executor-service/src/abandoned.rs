@@ -212,7 +212,8 @@ impl AbandonedSession {
                     new += 1;
                 }
                 Fate::SetAside { reason, .. } => {
-                    self.losses.note(*reason, Some(&record.subject), 1, now);
+                    self.losses
+                        .note(*reason, Some(&record.subject.entity), 1, now);
                     self.ledger.add_dropped(*reason, 1);
                     dropped.push((*reason, 1));
                 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use executor_core::ports::{Session, SessionEnd, SessionStatus};
 use executor_core::record::RecordFlags;
 use executor_core::{
-    ExecutionId, ExecutionRecord, Failure, JobId, JobKey, Ledger, ListenerId, ListenerKey,
-    SessionId, SourceTier, Status, Subject, TimeoutOrigin, Timestamp, Trigger, TriggerMode,
+    Entity, ExecutionId, ExecutionRecord, Failure, Ledger, RowId, SessionId, SourceTier, Status,
+    Subject, TimeoutOrigin, Timestamp, Trigger, TriggerMode,
 };
 use thiserror::Error;
 use uuid::Uuid;
@@ -307,29 +307,15 @@ impl<'b> Input<'b> {
         let row = Some(self.i64()?).filter(|row| *row != 0);
         let instance = self.u32()?;
         let (app_key, name) = (self.text()?, self.text()?);
-        match kind {
-            0 => {
-                let topic = self.text()?;
-                let key = ListenerKey {
-                    app_key,
-                    instance,
-                    name,
-                    topic,
-                };
-                let (key, id) = (Arc::new(key), row.map(ListenerId));
-                Ok(Subject::Listener { key, id })
-            }
-            1 => {
-                let key = JobKey {
-                    app_key,
-                    instance,
-                    name,
-                };
-                let (key, id) = (Arc::new(key), row.map(JobId));
-                Ok(Subject::Job { key, id })
-            }
-            _ => Err(Malformed::Value("kind")),
-        }
+        let entity = match kind {
+            0 => Entity::listener(app_key, instance, name, self.text()?),
+            1 => Entity::job(app_key, instance, name),
+            _ => return Err(Malformed::Value("kind")),
+        };
+        Ok(Subject {
+            entity: Arc::new(entity),
+            row: row.map(RowId),
+        })
     }
 
     fn trigger(&mut self) -> Read<Trigger> {

@@ -11,26 +11,18 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn subject() -> impl Strategy<Value = Subject> {
-    let row = proptest::option::of(1_i64..);
+    let row = proptest::option::of((1_i64..).prop_map(RowId));
     (any::<bool>(), row, any::<u32>(), text(), text(), text()).prop_map(
         |(is_job, row, instance, app_key, name, topic)| {
-            if is_job {
-                let key = JobKey {
-                    app_key,
-                    instance,
-                    name,
-                };
-                let (key, id) = (Arc::new(key), row.map(JobId));
-                return Subject::Job { key, id };
-            }
-            let key = ListenerKey {
-                app_key,
-                instance,
-                name,
-                topic,
+            let entity = if is_job {
+                Entity::job(app_key, instance, name)
+            } else {
+                Entity::listener(app_key, instance, name, topic)
             };
-            let (key, id) = (Arc::new(key), row.map(ListenerId));
-            Subject::Listener { key, id }
+            Subject {
+                entity: Arc::new(entity),
+                row,
+            }
         },
     )
 }
@@ -146,10 +138,7 @@ proptest! {
         for (of, is_start, row_is_known) in written {
             let mut record = records[of].clone();
             if row_is_known {
-                match &mut record.subject {
-                    Subject::Listener { id, .. } => *id = Some(ListenerId(7)),
-                    Subject::Job { id, .. } => *id = Some(JobId(7)),
-                }
+                record.subject.row = Some(RowId(7));
             }
             let end = ExecutionEnd::from(&record);
             let mut fresh = Encoder::new();
@@ -188,12 +177,6 @@ fn arguments_that_make_a_record_too_long_are_left_out() {
 
 /// With all that a record can have.
 fn written_by_the_first_version() -> ExecutionRecord {
-    let key = ListenerKey {
-        app_key: "lights".into(),
-        instance: 3,
-        name: "dim".into(),
-        topic: "#".into(),
-    };
     let failure = Failure {
         error_type: "E".into(),
         message: "no".into(),
@@ -201,9 +184,9 @@ fn written_by_the_first_version() -> ExecutionRecord {
     };
     ExecutionRecord {
         execution_id: ExecutionId(Uuid::from_bytes([9; 16])),
-        subject: Subject::Listener {
-            key: Arc::new(key),
-            id: Some(ListenerId(258)),
+        subject: Subject {
+            entity: Arc::new(Entity::listener("lights", 3, "dim", "#")),
+            row: Some(RowId(258)),
         },
         source_tier: SourceTier::Framework,
         status: Status::Error,

@@ -66,15 +66,12 @@ impl Completion {
 
     /// The app that it belongs to.
     pub fn app_key(&self) -> &str {
-        app_key(&self.subject)
+        &self.subject.entity.app_key
     }
 
     /// Which instance of the app.
     pub fn instance(&self) -> u32 {
-        match &self.subject {
-            Subject::Listener { key, .. } => key.instance,
-            Subject::Job { key, .. } => key.instance,
-        }
+        self.subject.entity.instance
     }
 
     /// An event that tells a listener of it, with this as its payload. Executions that it triggers
@@ -83,13 +80,6 @@ impl Completion {
         let mut event = Event::synthetic(topic).with_payload(Arc::clone(self));
         event.generation = 1;
         event
-    }
-}
-
-fn app_key(subject: &Subject) -> &str {
-    match subject {
-        Subject::Listener { key, .. } => &key.app_key,
-        Subject::Job { key, .. } => &key.app_key,
     }
 }
 
@@ -172,7 +162,7 @@ impl Publisher {
             record.source_tier == SourceTier::App && record.generation == 0
         };
         for record in stored.filter(ours) {
-            if app_key(&record.subject).is_empty() && self.nameless.allows(&(), now) {
+            if record.subject.entity.app_key.is_empty() && self.nameless.allows(&(), now) {
                 tracing::warn!(
                     execution.id = %record.execution_id,
                     "an execution of the app tier was stored whose app has no key"

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use executor_core::error_handler::{HandlerEnd, tell};
-use executor_core::{ErrorHandler, HandlerFailure, Redactor, Subject};
+use executor_core::{Entity, ErrorHandler, HandlerFailure, Redactor};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -37,7 +37,7 @@ pub(crate) struct ErrorHandlers {
 
 /// A failure and who is to be told of it.
 struct Work {
-    entity: Subject,
+    entity: Arc<Entity>,
     handler: Arc<dyn ErrorHandler>,
     failure: HandlerFailure,
 }
@@ -46,13 +46,13 @@ struct Work {
 #[derive(Default)]
 struct HandlerQueue {
     running: usize,
-    entities: HashMap<Subject, Entity>,
+    entities: HashMap<Arc<Entity>, Turn>,
     /// Entities whose waiting failure may be told as soon as there is room.
-    ready: VecDeque<Subject>,
+    ready: VecDeque<Arc<Entity>>,
 }
 
 #[derive(Default)]
-struct Entity {
+struct Turn {
     is_running: bool,
     waiting: Option<Work>,
 }
@@ -77,7 +77,7 @@ impl HandlerQueue {
     }
 
     /// One was told; returns what is to be told next in its place.
-    fn next_after(&mut self, entity: &Subject) -> Option<Work> {
+    fn next_after(&mut self, entity: &Arc<Entity>) -> Option<Work> {
         self.running -= 1;
         if let Some(state) = self.entities.get_mut(entity) {
             state.is_running = false;
@@ -149,7 +149,7 @@ impl ErrorHandlers {
             self.suppressed.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let entity = failure.subject.clone().without_row();
+        let entity = Arc::clone(&failure.subject.entity);
         let work = Work {
             entity,
             handler,
@@ -205,5 +205,5 @@ fn handler_for(
     of_apps: Option<&AppErrorHandlers>,
 ) -> Option<Arc<dyn ErrorHandler>> {
     let own = failure.error_handler.clone();
-    own.or_else(|| of_apps?.get(failure.subject.app_key()).cloned())
+    own.or_else(|| of_apps?.get(&failure.subject.entity.app_key).cloned())
 }

@@ -8,10 +8,10 @@ use executor_core::{
     TriggerMode,
 };
 
-use crate::registrar::{Registrar, Target};
+use crate::registrar::Registrar;
 
 macro_rules! handle_methods {
-    ($what:ident, $target:path) => {
+    ($what:ident) => {
         /// Refuses its commands until [`resume`](Self::resume). What runs goes on. Idempotent.
         pub fn pause(&self) {
             self.$what.slot.pause();
@@ -25,7 +25,7 @@ macro_rules! handle_methods {
         /// Removes it: its commands are refused from now on, what runs goes on, a schedule that it had
         /// is over, and the history says when it was removed. While the store is away that is kept and
         /// written later. If the same
-        /// key is registered anew, before or after, it lives. Idempotent.
+        /// entity is registered anew, before or after, it lives. Idempotent.
         ///
         /// # Errors
         ///
@@ -36,8 +36,7 @@ macro_rules! handle_methods {
         /// Once polled its commands are refused; dropping the future may leave the history without
         /// the mark.
         pub async fn cancel(&self) -> Result<(), StoreError> {
-            let target = $target(Arc::clone(&self.$what));
-            self.registrar.remove(target).await
+            self.registrar.remove(Arc::clone(&self.$what) as _).await
         }
     };
 }
@@ -72,7 +71,7 @@ impl ListenerHandle {
         })
     }
 
-    handle_methods!(listener, Target::Listener);
+    handle_methods!(listener);
 
     /// From now on another handler runs for an event. What runs already goes on with the old one;
     /// key, history and overlap rule stay the same.
@@ -114,7 +113,7 @@ impl JobHandle {
         self.command(TriggerMode::Schedule)
     }
 
-    handle_methods!(job, Target::Job);
+    handle_methods!(job);
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.job.slot.is_removed()

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::Gap;
 use executor_core::time::Moment;
-use executor_core::{Clock, DropReason, Fate, Ledger, SessionId, StoreError, StoreFault, Subject};
+use executor_core::{Clock, DropReason, Entity, Fate, Ledger, SessionId, StoreError, StoreFault};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -64,7 +64,7 @@ pub(crate) struct State {
     /// `waiting` stays 0 in here: it is measured when somebody asks.
     pub(crate) counts: Ledger,
     /// Left out by the recording policy.
-    filtered: HashMap<Subject, u64>,
+    filtered: HashMap<Arc<Entity>, u64>,
     /// How many records the queue has accepted, ever. Numbers them from 0.
     accepted: u64,
     /// How many waited, retries included, when the last one found no room.
@@ -191,7 +191,7 @@ impl Intake {
         for (record, fate) in leased.records().iter().zip(fates) {
             match (fate, now) {
                 (Fate::SetAside { reason, .. }, Some(now)) => {
-                    state.lose(*reason, Some(&record.subject), 1, now);
+                    state.lose(*reason, Some(&record.subject.entity), 1, now);
                 }
                 _ => state.counts.stored += 1,
             }
@@ -241,7 +241,7 @@ impl Intake {
             return;
         }
         for record in leased.records() {
-            state.lose(reason, Some(&record.subject), 1, now);
+            state.lose(reason, Some(&record.subject.entity), 1, now);
         }
         state.has_moved(self.clock.as_ref());
         let wake = self.look_for_room(&mut state);
@@ -298,12 +298,12 @@ impl Intake {
     }
 
     /// What the recording policy has left out, by listener and job.
-    pub(crate) fn filtered(&self) -> Vec<(Subject, u64)> {
+    pub(crate) fn filtered(&self) -> Vec<(Arc<Entity>, u64)> {
         let state = self.state();
         state
             .filtered
             .iter()
-            .map(|(subject, count)| (subject.clone(), *count))
+            .map(|(entity, count)| (Arc::clone(entity), *count))
             .collect()
     }
 
@@ -389,11 +389,11 @@ impl Intake {
         &self,
         mut state: MutexGuard<'_, State>,
         reason: DropReason,
-        subject: &Subject,
+        entity: &Arc<Entity>,
     ) {
         let now = self.clock.now();
         state.full_at = state.waiting();
-        state.lose(reason, Some(subject), 1, now);
+        state.lose(reason, Some(entity), 1, now);
         state.look_whether_crowded(&self.limits, || now.monotonic);
         let wake = state.wants_reporter();
         self.note(&state);

@@ -2,11 +2,12 @@
 //! Counting only; the intake notes, the loss reporter writes the episodes down as `gaps`.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::Gap;
 use executor_core::time::Moment;
-use executor_core::{DropReason, SessionId, Subject, Timestamp};
+use executor_core::{DropReason, Entity, SessionId, Timestamp};
 use tokio::time::Instant;
 
 /// Of so many listeners and jobs an episode counts each; the rest it counts together.
@@ -29,7 +30,7 @@ pub(crate) struct Episode {
     first_at: Timestamp,
     last_at: Timestamp,
     last_noted: Instant,
-    entities: HashMap<Subject, u64>,
+    entities: HashMap<Arc<Entity>, u64>,
     /// How much of it the store knows.
     written: u64,
 }
@@ -47,18 +48,16 @@ impl Episode {
         }
     }
 
-    fn note(&mut self, subject: Option<&Subject>, count: u64, now: Moment) {
+    fn note(&mut self, entity: Option<&Arc<Entity>>, count: u64, now: Moment) {
         self.count += count;
         self.last_at = self.last_at.max(now.wall);
         self.last_noted = now.monotonic;
-        let Some(entity) = subject.map(|subject| subject.clone().without_row()) else {
-            return;
-        };
+        let Some(entity) = entity else { return };
         let has_room = self.entities.len() < ENTITIES_MAX;
-        match self.entities.get_mut(&entity) {
+        match self.entities.get_mut(entity) {
             Some(known) => *known += count,
             None if has_room => {
-                self.entities.insert(entity, count);
+                self.entities.insert(Arc::clone(entity), count);
             }
             None => {}
         }
@@ -75,9 +74,9 @@ impl Episode {
     }
 
     fn gap(&self, session: SessionId) -> Gap {
-        let mut entities: Vec<(Subject, u64)> = self.entities.clone().into_iter().collect();
+        let mut entities: Vec<(Arc<Entity>, u64)> = self.entities.clone().into_iter().collect();
         // The most affected first; equal ones in no particular, but always the same, order.
-        entities.sort_by_key(|(entity, count)| (std::cmp::Reverse(*count), name_of(entity)));
+        entities.sort_by_key(|(entity, count)| (std::cmp::Reverse(*count), entity.to_string()));
         Gap {
             session,
             reason: self.reason,
@@ -86,13 +85,6 @@ impl Episode {
             last_at: self.last_at,
             entities,
         }
-    }
-}
-
-fn name_of(entity: &Subject) -> String {
-    match entity {
-        Subject::Listener { key, .. } => key.to_string(),
-        Subject::Job { key, .. } => key.to_string(),
     }
 }
 
@@ -114,7 +106,7 @@ impl Losses {
     pub(crate) fn note(
         &mut self,
         reason: DropReason,
-        subject: Option<&Subject>,
+        entity: Option<&Arc<Entity>>,
         count: u64,
         now: Moment,
     ) -> bool {
@@ -130,7 +122,7 @@ impl Losses {
             self.open[place] = Some(Episode::begin(reason, first_at, now));
         }
         if let Some(episode) = &mut self.open[place] {
-            episode.note(subject, count, now);
+            episode.note(entity, count, now);
         }
         begins
     }
@@ -246,21 +238,10 @@ impl Losses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use executor_core::JobKey;
     use proptest::prelude::*;
-    use std::sync::Arc;
 
-    fn job(number: u32) -> Subject {
-        let (app_key, name) = ("lights".to_owned(), format!("job {number}"));
-        let key = JobKey {
-            app_key,
-            instance: 0,
-            name,
-        };
-        Subject::Job {
-            key: Arc::new(key),
-            id: None,
-        }
+    fn job(number: u32) -> Arc<Entity> {
+        Arc::new(Entity::job("lights", 0, format!("job {number}")))
     }
 
     fn session() -> SessionId {

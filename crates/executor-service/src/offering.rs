@@ -16,9 +16,9 @@ impl Intake {
         let mut state = self.state();
         state.counts.offered += 1;
         if state.closed {
-            self.refuse(state, DropReason::Shutdown, &record.subject);
+            self.refuse(state, DropReason::Shutdown, &record.subject.entity);
         } else if state.queue.len() + state.in_hand >= self.limits.queue_max {
-            self.refuse(state, DropReason::Overflow, &record.subject);
+            self.refuse(state, DropReason::Overflow, &record.subject.entity);
         } else {
             let wake = state.push(record, &self.limits, self.clock.as_ref());
             drop(state);
@@ -35,8 +35,8 @@ impl Intake {
             let mut state = self.state();
             state.counts.offered += 1;
             if let Err(start) = spooling.append(bytes, start) {
-                let (reason, subject) = (state.no_room(), end.start.subject.to_subject());
-                self.refuse(state, reason, &subject);
+                let reason = state.no_room();
+                self.refuse(state, reason, end.start.subject.entity);
                 return spooling.release(start);
             }
             if state.closed {
@@ -55,7 +55,7 @@ impl Intake {
     fn leave_out(&self, end: &ExecutionEnd<'_>) {
         let mut state = self.state();
         state.counts.offered += 1;
-        state.filter(&end.start.subject.to_subject());
+        state.filter(end.start.subject.entity);
         self.note(&state);
     }
 }

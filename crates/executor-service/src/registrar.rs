@@ -1,108 +1,74 @@
 //! Registrations on their way to the store, in the order in which they were made. What the store cannot
-//! take now waits here; programs go on without it, and their records are matched by key meanwhile.
+//! take now waits here; programs go on without it, and their records are matched by entity meanwhile.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use executor_core::ports::{Apply, Reconcile, Reconciled, RegistrationId, Store, StoreError};
-use executor_core::{Clock, ErrorClass, Job, Listener, SessionId, Subject, Timestamp};
+use executor_core::ports::{Apply, Reconcile, Reconciled, Store, StoreError};
+use executor_core::runnable::Registered;
+use executor_core::{
+    Clock, Entity, ErrorClass, Registration, RegistrationId, RowId, SessionId, Timestamp,
+};
 use tokio::sync::Notify;
 
 use crate::guarded::guarded;
 use crate::retry::{delay_after, with_jitter};
 use crate::supervise::{Fault, Supervised};
 
-/// What is registered.
-#[derive(Clone)]
-pub(crate) enum Target {
-    Listener(Arc<Listener>),
-    Job(Arc<Job>),
+/// What is registered: a listener or a job.
+pub(crate) trait Target: Send + Sync {
+    fn registration(&self) -> &Registration;
+    /// Its row, once the store has said.
+    fn row(&self) -> &OnceLock<RowId>;
+    fn remove(&self);
+    fn is_removed(&self) -> bool;
+}
+
+impl<H: ?Sized + Send + Sync> Target for Registered<H> {
+    fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    fn row(&self) -> &OnceLock<RowId> {
+        &self.row
+    }
+
+    fn remove(&self) {
+        self.slot.remove();
+    }
+
+    fn is_removed(&self) -> bool {
+        self.slot.is_removed()
+    }
+}
+
+impl dyn Target {
+    fn id(&self) -> Option<RegistrationId> {
+        let kind = self.registration().entity.kind;
+        let row = self.row().get().copied();
+        row.map(|row| RegistrationId { kind, row })
+    }
 }
 
 /// What is to be written of it.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    Registration(Target),
-    Removal(Target, Timestamp),
+    Registration(Arc<dyn Target>),
+    Removal(Arc<dyn Target>, Timestamp),
 }
 
 /// What is registered, without keeping it alive: its handler may hold the executor.
-enum Known {
-    Listener(Weak<Listener>),
-    Job(Weak<Job>),
-}
-
-impl Target {
-    /// The same value before and after its row is known.
-    fn entity(&self) -> Subject {
-        match self {
-            Self::Listener(listener) => Subject::Listener {
-                key: Arc::clone(&listener.registration.key),
-                id: None,
-            },
-            Self::Job(job) => Subject::Job {
-                key: Arc::clone(&job.registration.key),
-                id: None,
-            },
-        }
-    }
-
-    /// Its row, once the store has said.
-    fn row(&self) -> Option<RegistrationId> {
-        match self {
-            Self::Listener(listener) => {
-                listener.row_id.get().copied().map(RegistrationId::Listener)
-            }
-            Self::Job(job) => job.row_id.get().copied().map(RegistrationId::Job),
-        }
-    }
-
-    fn known(&self) -> Known {
-        match self {
-            Self::Listener(listener) => Known::Listener(Arc::downgrade(listener)),
-            Self::Job(job) => Known::Job(Arc::downgrade(job)),
-        }
-    }
-
-    fn remove(&self) {
-        match self {
-            Self::Listener(listener) => listener.slot.remove(),
-            Self::Job(job) => job.slot.remove(),
-        }
-    }
-}
-
-impl Known {
-    fn is(&self, target: &Target) -> bool {
-        match (self, target) {
-            (Self::Listener(known), Target::Listener(it)) => known.as_ptr() == Arc::as_ptr(it),
-            (Self::Job(known), Target::Job(it)) => known.as_ptr() == Arc::as_ptr(it),
-            _ => false,
-        }
-    }
-
-    /// Its row, if it is still there and may run.
-    fn live_row(&self) -> Option<RegistrationId> {
-        let target = match self {
-            Self::Listener(listener) => Target::Listener(listener.upgrade()?),
-            Self::Job(job) => Target::Job(job.upgrade()?),
-        };
-        let is_removed = match &target {
-            Target::Listener(listener) => listener.slot.is_removed(),
-            Target::Job(job) => job.slot.is_removed(),
-        };
-        target.row().filter(|_| !is_removed)
-    }
-}
+type Known = Weak<dyn Target>;
 
 /// The registrations: what there is, and what waits for the store.
 pub(crate) struct Registrar {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     waiting: Mutex<VecDeque<Entry>>,
-    /// The last registration of each key.
-    current: Mutex<HashMap<Subject, Known>>,
-    /// Held by whoever writes: the order of one key's registrations and removals matters.
+    /// The last registration of each entity.
+    current: Mutex<HashMap<Arc<Entity>, Known>>,
+    /// Held by whoever writes: the order of one entity's registrations and removals matters.
     turn: tokio::sync::Mutex<()>,
     bell: Notify,
 }
@@ -123,14 +89,15 @@ impl Registrar {
     /// belong to without a row.
     ///
     /// Returns the error of a store that refuses it.
-    pub(crate) async fn register(&self, target: Target) -> Result<(), StoreError> {
-        self.current().insert(target.entity(), target.known());
+    pub(crate) async fn register(&self, target: Arc<dyn Target>) -> Result<(), StoreError> {
+        let entity = Arc::clone(&target.registration().entity);
+        self.current().insert(entity, Arc::downgrade(&target));
         self.write(Entry::Registration(target)).await
     }
 
     /// Removes: its commands are refused from now on, and its row is marked, now or later, unless the
-    /// same key is registered anew by then.
-    pub(crate) async fn remove(&self, target: Target) -> Result<(), StoreError> {
+    /// same entity is registered anew by then.
+    pub(crate) async fn remove(&self, target: Arc<dyn Target>) -> Result<(), StoreError> {
         target.remove();
         let at = self.clock.now().wall;
         self.write(Entry::Removal(target, at)).await
@@ -145,21 +112,18 @@ impl Registrar {
     ) -> Result<Reconciled, StoreError> {
         self.apply().await?;
         let _turn = self.turn.lock().await;
-        let mut wanted = Reconcile {
+        let live_id = |known: &Known| {
+            let target = known.upgrade().filter(|target| !target.is_removed())?;
+            target.id()
+        };
+        let live = self.current().values().filter_map(live_id).collect();
+        let wanted = Reconcile {
             app_key: app_key.to_owned(),
-            live_listeners: Vec::new(),
-            live_jobs: Vec::new(),
+            live,
             session: Some(session),
             at: self.clock.now().wall,
             apply,
         };
-        for known in self.current().values() {
-            match known.live_row() {
-                Some(RegistrationId::Listener(id)) => wanted.live_listeners.push(id),
-                Some(RegistrationId::Job(id)) => wanted.live_jobs.push(id),
-                None => {}
-            }
-        }
         let reconcile = || self.store.reconcile(wanted);
         guarded("reconciling registrations", reconcile).await
     }
@@ -191,30 +155,25 @@ impl Registrar {
         !self.waiting().is_empty()
     }
 
-    /// Writes a row. Idempotent: the id of a key never changes, so a second time finds the same one.
+    /// Writes a row. Idempotent: the row of an entity never changes, so a second time finds the same one.
     async fn apply_one(&self, entry: &Entry) -> Result<(), StoreError> {
         const OPERATION: &str = "registering";
         let store = self.store.as_ref();
         match entry {
-            Entry::Registration(Target::Listener(listener)) => {
-                let row = listener.registration.clone();
-                let id = guarded(OPERATION, || store.register_listener(row)).await?;
-                let _ = listener.row_id.set(id);
-            }
-            Entry::Registration(Target::Job(job)) => {
-                let row = job.registration.clone();
-                let id = guarded(OPERATION, || store.register_job(row)).await?;
-                let _ = job.row_id.set(id);
+            Entry::Registration(target) => {
+                let registration = target.registration().clone();
+                let row = guarded(OPERATION, || store.register(registration)).await?;
+                let _ = target.row().set(row);
             }
             Entry::Removal(target, at) => {
                 // Registered anew meanwhile: then it lives.
                 let is_last = self
                     .current()
-                    .get(&target.entity())
-                    .is_none_or(|known| known.is(target));
-                if let Some(row) = target.row().filter(|_| is_last) {
+                    .get(&target.registration().entity)
+                    .is_none_or(|known| ptr::addr_eq(known.as_ptr(), Arc::as_ptr(target)));
+                if let Some(id) = target.id().filter(|_| is_last) {
                     const MARKING: &str = "marking a registration as removed";
-                    guarded(MARKING, || store.mark_cancelled(row, *at)).await?;
+                    guarded(MARKING, || store.mark_cancelled(id, *at)).await?;
                 }
             }
         }
@@ -250,7 +209,7 @@ impl Registrar {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn current(&self) -> MutexGuard<'_, HashMap<Subject, Known>> {
+    fn current(&self) -> MutexGuard<'_, HashMap<Arc<Entity>, Known>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

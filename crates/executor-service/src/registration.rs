@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use executor_core::guard::{Guard, GuardOutput};
 use executor_core::redact::TextKind;
-use executor_core::registration::{Details, Overlap};
+use executor_core::registration::{Details, JobDetails, Overlap};
 use executor_core::runnable::Hooks;
 use executor_core::{
-    ErrorHandler, Event, Handler, HandlerFn, HandlerOutput, Job, JobHandler, JobKey,
-    JobRegistration, Listener, ListenerKey, ListenerRegistration, SourceTier,
+    Entity, ErrorHandler, Event, Handler, HandlerFn, HandlerOutput, Job, JobHandler, Listener,
+    Registration, SourceTier,
 };
 use thiserror::Error;
 
@@ -28,7 +28,7 @@ use crate::service::CommandExecutor;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// A part of the key is empty.
+    /// A part of what identifies it is empty.
     #[error("the {part} is empty: it names the registration in the history")]
     Empty {
         /// Which part.
@@ -119,7 +119,7 @@ macro_rules! common_settings {
 /// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
 /// let listener = executor.listener("lights", "hall").topic("motion.hall").only_if(|_| true);
 /// let listener = listener.handler_fn(|| async { println!("light on") }).register().await?;
-/// assert_eq!(listener.listener().registration.key.name, "hall");
+/// assert_eq!(listener.listener().registration.entity.name, "hall");
 /// # Ok(()) }
 /// ```
 #[must_use = "nothing is registered before `register` is awaited"]
@@ -208,7 +208,7 @@ pub struct ListenerToRegister {
 }
 
 impl ListenerToRegister {
-    /// Writes the registration and returns the handle. The same key registered again keeps its
+    /// Writes the registration and returns the handle. The same entity registered again keeps its
     /// history.
     ///
     /// # Errors
@@ -233,15 +233,10 @@ impl ListenerToRegister {
             ("listener's name", &name),
             ("topic", &topic),
         ])?;
-        let key = Arc::new(ListenerKey {
-            app_key,
-            instance,
-            name,
-            topic,
-        });
-        let registration = ListenerRegistration { key, details };
+        let entity = Entity::listener(app_key, instance, name, topic);
+        let registration = Registration::new(entity, details);
         let listener = Arc::new(Listener::new(registration, self.handler, hooks));
-        register(&executor, Target::Listener(Arc::clone(&listener))).await?;
+        register(&executor, Arc::clone(&listener) as _).await?;
         let registrar = Arc::clone(executor.registrar());
         Ok(ListenerHandle {
             listener,
@@ -369,7 +364,7 @@ pub struct JobToRegister {
 }
 
 impl JobToRegister {
-    /// Writes the registration and returns the handle. The same key registered again keeps its
+    /// Writes the registration and returns the handle. The same entity registered again keeps its
     /// history; its earlier schedule ends.
     ///
     /// # Errors
@@ -383,13 +378,8 @@ impl JobToRegister {
         let builder = self.builder;
         refuse_empty(&[("app key", &builder.app_key), ("job's name", &builder.name)])?;
         refuse_malformed(&builder.name, builder.arguments_json.as_deref())?;
-        let registration = JobRegistration {
-            key: Arc::new(JobKey {
-                app_key: builder.app_key,
-                instance: builder.instance,
-                name: builder.name,
-            }),
-            details: builder.details,
+        let entity = Entity::job(builder.app_key, builder.instance, builder.name);
+        let registration = Registration::new(entity, builder.details).with_job(JobDetails {
             handler_name: None,
             schedule: schedule::text_of(builder.schedule.as_ref()),
             group: builder.group,
@@ -397,9 +387,9 @@ impl JobToRegister {
             arguments_json: builder
                 .arguments_json
                 .map(|json| redact(&builder.executor, &json)),
-        };
+        });
         let job = Arc::new(Job::new(registration, self.handler, builder.hooks));
-        register(&builder.executor, Target::Job(Arc::clone(&job))).await?;
+        register(&builder.executor, Arc::clone(&job) as _).await?;
         let registrar = Arc::clone(builder.executor.registrar());
         let handle = JobHandle { job, registrar };
         Ok(builder.executor.enter(handle, builder.schedule))
@@ -430,7 +420,10 @@ fn refuse_malformed(job: &str, arguments: Option<&str>) -> Result<(), RegisterEr
 }
 
 /// Fails only for bad input and after a stop: while the store is away it is kept and applied later.
-async fn register(executor: &CommandExecutor, target: Target) -> Result<(), RegisterError> {
+async fn register(
+    executor: &CommandExecutor,
+    target: Arc<dyn Target>,
+) -> Result<(), RegisterError> {
     if executor.is_gone() {
         return Err(RegisterError::Stopped);
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use executor_core::ports::{Apply, Reconciled, Session, Store};
 use executor_core::{
-    BlockingPool, Clock, Command, Ended, ErrorHandler, ExecutionResult, LeakedThread, Ledger,
-    Outcome, Redactor, Refused, Runner, SessionId, SourceTier, StoreError, Subject, Timestamp,
+    BlockingPool, Clock, Command, Ended, Entity, ErrorHandler, ExecutionResult, LeakedThread,
+    Ledger, Outcome, Redactor, Refused, Runner, SessionId, SourceTier, StoreError, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -351,7 +351,7 @@ impl CommandExecutor {
     }
 
     /// What the recording policy left out, by listener and job. The ledger has the sum as `filtered`.
-    pub fn filtered(&self) -> Vec<(Subject, u64)> {
+    pub fn filtered(&self) -> Vec<(Arc<Entity>, u64)> {
         self.service.intake.filtered()
     }
 

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{
-    Apply, Batch, Fate, Gap, PruneRule, PruneSlice, Reconcile, Reconciled, RegistrationId, Session,
-    SessionEnd, SessionStatus, Store,
+    Apply, Batch, Fate, Gap, PruneRule, PruneSlice, Reconcile, Reconciled, Session, SessionEnd,
+    SessionStatus, Store,
 };
 use executor_core::{
-    DropReason, ErrorClass, ExecutionRecord, Ledger, ListenerId, SourceTier, Status, Timestamp,
+    DropReason, ErrorClass, ExecutionRecord, Ledger, RegistrationId, RowId, SourceTier, Status,
+    Timestamp,
 };
 
 use crate::samples;
@@ -66,20 +67,20 @@ async fn persist<S: Store>(
     fates.expect("a healthy store takes a batch")
 }
 
-async fn registered<S: Store>(store: &S, name: &str) -> ListenerId {
-    let id = store.register_listener(samples::listener(name)).await;
+async fn registered<S: Store>(store: &S, name: &str) -> RowId {
+    let id = store.register(samples::listener(name)).await;
     id.expect("a healthy store takes a registration")
 }
 
 async fn a_batch_is_stored_and_every_record_has_its_fate<S: Store>(store: &S) {
     let id = registered(store, "hall").await;
     let job = samples::job("nightly");
-    let job_id = store.register_job(job.clone()).await.expect("registers");
+    let job_id = store.register(job.clone()).await.expect("registers");
     let listener = samples::listener("hall");
     let mut records: Vec<_> = (0..100)
         .map(|at| samples::record(&listener, Some(id), at))
         .collect();
-    records.push(samples::record_of_job(&job, Some(job_id), 100));
+    records.push(samples::record(&job, Some(job_id), 100));
     let fates = persist(store, &samples::session(), records).await;
     assert_eq!(fates, vec![Fate::Stored; 101]);
 }
@@ -116,8 +117,8 @@ async fn a_dangling_record_is_detached_and_costs_no_other<S: Store>(store: &S) {
     let id = registered(store, "hall").await;
     let records = vec![
         samples::record(&samples::listener("hall"), Some(id), 0),
-        samples::record(&samples::listener("gone"), Some(ListenerId(999)), 1),
-        samples::record_of_job(&samples::job("never"), None, 2),
+        samples::record(&samples::listener("gone"), Some(RowId(999)), 1),
+        samples::record(&samples::job("never"), None, 2),
         samples::record(&samples::listener("hall"), Some(id), 3),
     ];
     let fates = persist(store, &samples::session(), records).await;
@@ -135,14 +136,14 @@ async fn registering_again_keeps_the_id<S: Store>(store: &S) {
 async fn an_unknown_id_is_reported<S: Store>(store: &S) {
     let id = registered(store, "hall").await;
     let at = Timestamp::from_micros(1);
-    let known = store.mark_cancelled(RegistrationId::Listener(id), at).await;
+    let known = store.mark_cancelled(RegistrationId::listener(id), at).await;
     assert!(known.expect("answers"));
-    let unknown = RegistrationId::Listener(ListenerId(999));
+    let unknown = RegistrationId::listener(RowId(999));
     assert!(!store.mark_cancelled(unknown, at).await.expect("answers"));
 }
 
 /// A store with a stale listener that has history, a stale one without, and a live one.
-async fn stale<S: Store>(store: &S) -> (ListenerId, ListenerId, Reconcile) {
+async fn stale<S: Store>(store: &S) -> (RowId, RowId, Reconcile) {
     let used = registered(store, "used").await;
     let unused = registered(store, "unused").await;
     let live = registered(store, "live").await;
@@ -150,8 +151,7 @@ async fn stale<S: Store>(store: &S) -> (ListenerId, ListenerId, Reconcile) {
     persist(store, &samples::session(), vec![record]).await;
     let wanted = Reconcile {
         app_key: "lights".into(),
-        live_listeners: vec![live],
-        live_jobs: Vec::new(),
+        live: vec![RegistrationId::listener(live)],
         session: None,
         at: Timestamp::from_micros(1),
         apply: Apply::Now,
@@ -162,8 +162,8 @@ async fn stale<S: Store>(store: &S) -> (ListenerId, ListenerId, Reconcile) {
 async fn reconciling_deletes_what_has_no_history_and_retires_what_has<S: Store>(store: &S) {
     let (used, unused, wanted) = stale(store).await;
     let expected = Reconciled {
-        deleted: vec![RegistrationId::Listener(unused)],
-        retired: vec![RegistrationId::Listener(used)],
+        deleted: vec![RegistrationId::listener(unused)],
+        retired: vec![RegistrationId::listener(used)],
     };
     let dry = Reconcile {
         apply: Apply::DryRun,
@@ -182,23 +182,23 @@ async fn reconciling_twice_changes_nothing_the_second_time<S: Store>(store: &S) 
 
 async fn a_removal_keeps_its_first_time_and_ends_with_a_new_registration<S: Store>(store: &S) {
     let job = samples::job("nightly");
-    let id = store.register_job(job.clone()).await.expect("registers");
-    let id = RegistrationId::Job(id);
+    let id = store.register(job.clone()).await.expect("registers");
+    let id = RegistrationId::job(id);
     for at in [1, 2] {
         let marked = store.mark_cancelled(id, Timestamp::from_micros(at)).await;
         assert!(marked.expect("answers"), "it is there, removed or not");
     }
-    let again = store.register_job(job).await.expect("registers again");
-    assert_eq!(RegistrationId::Job(again), id);
+    let again = store.register(job).await.expect("registers again");
+    assert_eq!(RegistrationId::job(again), id);
 }
 
 async fn reconciling_leaves_other_apps_and_the_framework_alone<S: Store>(store: &S) {
     let (_, _, wanted) = stale(store).await;
     let mut framework = samples::listener("framework");
     framework.details.source_tier = SourceTier::Framework;
-    store.register_listener(framework).await.expect("registers");
-    let job = store.register_job(samples::job("nightly")).await;
-    let job = RegistrationId::Job(job.expect("registers"));
+    store.register(framework).await.expect("registers");
+    let job = store.register(samples::job("nightly")).await;
+    let job = RegistrationId::job(job.expect("registers"));
     let of_another = Reconcile {
         app_key: "heating".into(),
         ..wanted.clone()
@@ -213,14 +213,13 @@ async fn reconciling_leaves_other_apps_and_the_framework_alone<S: Store>(store: 
 async fn reconciling_leaves_a_once_listener_that_has_run_in_the_session<S: Store>(store: &S) {
     let mut once = samples::listener("once");
     once.details.once = true;
-    let id = store.register_listener(once.clone()).await;
+    let id = store.register(once.clone()).await;
     let id = id.expect("registers");
     let (this, another) = (samples::session(), samples::session());
     persist(store, &this, vec![samples::record(&once, Some(id), 0)]).await;
     let wanted = |session| Reconcile {
         app_key: "lights".into(),
-        live_listeners: Vec::new(),
-        live_jobs: Vec::new(),
+        live: Vec::new(),
         session,
         at: Timestamp::from_micros(1),
         apply: Apply::Now,
@@ -231,7 +230,7 @@ async fn reconciling_leaves_a_once_listener_that_has_run_in_the_session<S: Store
     }
     let done = store.reconcile(wanted(Some(another.id))).await;
     let retired = done.expect("answers").retired;
-    assert_eq!(retired, [RegistrationId::Listener(id)]);
+    assert_eq!(retired, [RegistrationId::listener(id)]);
 }
 
 async fn a_batch_of_nothing_is_stored<S: Store>(store: &S) {

@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationId, RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
 };
-use executor_core::{
-    JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, Status, Timestamp,
-};
+use executor_core::{Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp};
 
 /// Counts records by status and lets go of them. Clones count together.
 ///
@@ -51,12 +49,8 @@ impl RecordStore for DiscardStore {
 }
 
 impl RegistrationStore for DiscardStore {
-    fn register_listener(&self, _: ListenerRegistration) -> StoreFuture<'_, ListenerId> {
-        ready(ListenerId(1))
-    }
-
-    fn register_job(&self, _: JobRegistration) -> StoreFuture<'_, JobId> {
-        ready(JobId(1))
+    fn register(&self, _: Registration) -> StoreFuture<'_, RowId> {
+        ready(RowId(1))
     }
 
     fn mark_cancelled(&self, _: RegistrationId, _: Timestamp) -> StoreFuture<'_, bool> {

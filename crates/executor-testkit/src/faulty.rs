@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationId, RegistrationStore, Session, SessionEnd, SessionStore, Store, StoreFuture,
+    RegistrationStore, Session, SessionEnd, SessionStore, Store, StoreFuture,
 };
-use executor_core::{
-    JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId, Timestamp,
-};
+use executor_core::{Ledger, Registration, RegistrationId, RowId, SessionId, Timestamp};
 
 use crate::faults::{Fault, Faults};
 
@@ -86,12 +84,8 @@ impl<S: Store> RecordStore for FaultyStore<S> {
 }
 
 impl<S: Store> RegistrationStore for FaultyStore<S> {
-    fn register_listener(&self, registration: ListenerRegistration) -> StoreFuture<'_, ListenerId> {
-        self.inner.register_listener(registration)
-    }
-
-    fn register_job(&self, registration: JobRegistration) -> StoreFuture<'_, JobId> {
-        self.inner.register_job(registration)
+    fn register(&self, registration: Registration) -> StoreFuture<'_, RowId> {
+        self.inner.register(registration)
     }
 
     fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool> {

@@ -37,6 +37,6 @@ pub use faulty::FaultyStore;
 pub use guard::LedgerGuard;
 pub use memory::MemoryStore;
 pub use recorded::check_recorded;
-pub use samples::{job, listener, record, record_of_job, session};
+pub use samples::{job, listener, record, session};
 #[cfg(feature = "sqlite")]
 pub use temp_database::TempDatabase;

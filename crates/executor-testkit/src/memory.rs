@@ -1,17 +1,16 @@
 //! A store in memory: the ports of `executor-core` with nothing behind them but collections. It
 //! passes the same conformance suite as the real one, so what is tested against it holds there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
-    Apply, Batch, Fate, Gap, Lifetime, Reconcile, Reconciled, RecordStore, RegistrationId,
-    RegistrationStore, Session, SessionEnd, SessionStatus, SessionStore, StoreFuture,
+    Apply, Batch, Fate, Gap, Lifetime, Reconcile, Reconciled, RecordStore, RegistrationStore,
+    Session, SessionEnd, SessionStatus, SessionStore, StoreFuture,
 };
 use executor_core::{
-    ErrorClass, ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, Ledger, ListenerId,
-    ListenerKey, ListenerRegistration, SessionId, SourceTier, StoreError, StoreFault, Subject,
-    Timestamp,
+    Entity, EntityKind, ErrorClass, ExecutionId, ExecutionRecord, Ledger, Registration,
+    RegistrationId, RowId, SessionId, SourceTier, StoreError, StoreFault, Subject, Timestamp,
 };
 
 use crate::faults::Faults;
@@ -46,8 +45,9 @@ pub struct MemoryStore {
 pub(crate) struct Tables {
     pub(crate) rows: Vec<Row>,
     by_execution: HashMap<ExecutionId, usize>,
-    listeners: Registrations<ListenerKey>,
-    jobs: Registrations<JobKey>,
+    registrations: BTreeMap<RegistrationId, RegistrationRow>,
+    /// The row that was given last, of each kind.
+    last_rows: HashMap<EntityKind, i64>,
     pub(crate) sessions: HashMap<SessionId, SessionRow>,
     /// In the order in which sessions were opened.
     pub(crate) lifetimes: Vec<Lifetime>,
@@ -62,7 +62,7 @@ pub(crate) struct Tables {
 pub(crate) struct Row {
     pub(crate) record: ExecutionRecord,
     pub(crate) session: SessionId,
-    parent: Option<i64>,
+    parent: Option<RegistrationId>,
 }
 
 pub(crate) struct SessionRow {
@@ -72,25 +72,8 @@ pub(crate) struct SessionRow {
     was_opened: bool,
 }
 
-struct Registrations<K> {
-    last_id: i64,
-    rows: HashMap<K, RegistrationRow>,
-}
-
-impl<K> Default for Registrations<K> {
-    fn default() -> Self {
-        Self {
-            last_id: 0,
-            rows: HashMap::new(),
-        }
-    }
-}
-
 pub(crate) struct RegistrationRow {
-    id: i64,
-    app_key: String,
-    source_tier: SourceTier,
-    once: bool,
+    registration: Registration,
     pub(crate) removed: Option<Timestamp>,
     retired: Option<Timestamp>,
 }
@@ -141,10 +124,7 @@ impl Tables {
         if self.by_execution.contains_key(&record.execution_id) {
             return Fate::AlreadyThere;
         }
-        let parent = match &record.subject {
-            Subject::Listener { key, id } => self.listeners.row_of(key, id.map(|id| id.0)),
-            Subject::Job { key, id } => self.jobs.row_of(key, id.map(|id| id.0)),
-        };
+        let parent = self.parent_of(&record.subject);
         self.by_execution
             .insert(record.execution_id, self.rows.len());
         self.rows.push(Row {
@@ -181,47 +161,57 @@ impl Tables {
         }
     }
 
+    /// The registration of what ran, by its row or else by what identifies it.
+    fn parent_of(&self, subject: &Subject) -> Option<RegistrationId> {
+        let kind = subject.entity.kind;
+        let named = subject.row.map(|row| RegistrationId { kind, row });
+        let named = named.filter(|id| self.registrations.contains_key(id));
+        named.or_else(|| self.id_of(&subject.entity))
+    }
+
+    fn id_of(&self, entity: &Entity) -> Option<RegistrationId> {
+        let mut rows = self.registrations.iter();
+        let its = rows.find(|(_, row)| *row.registration.entity == *entity);
+        its.map(|(id, _)| *id)
+    }
+
+    fn register(&mut self, registration: Registration) -> RegistrationId {
+        let kind = registration.entity.kind;
+        let id = self.id_of(&registration.entity).unwrap_or_else(|| {
+            let last = self.last_rows.entry(kind).or_default();
+            *last += 1;
+            let row = RowId(*last);
+            RegistrationId { kind, row }
+        });
+        let row = RegistrationRow {
+            registration,
+            removed: None,
+            retired: None,
+        };
+        self.registrations.insert(id, row);
+        id
+    }
+
     fn history_of(&self, id: RegistrationId) -> impl Iterator<Item = &Row> {
-        self.rows
-            .iter()
-            .filter(move |row| match (&row.record.subject, id) {
-                (Subject::Listener { .. }, RegistrationId::Listener(id)) => {
-                    row.parent == Some(id.0)
-                }
-                (Subject::Job { .. }, RegistrationId::Job(id)) => row.parent == Some(id.0),
-                _ => false,
-            })
+        self.rows.iter().filter(move |row| row.parent == Some(id))
     }
 
     fn plan(&self, wanted: &Reconcile) -> Reconciled {
-        let is_live = |id| match id {
-            RegistrationId::Listener(id) => wanted.live_listeners.contains(&id),
-            RegistrationId::Job(id) => wanted.live_jobs.contains(&id),
-        };
-        let listeners = self
-            .listeners
-            .rows
-            .values()
-            .map(|row| (RegistrationId::Listener(ListenerId(row.id)), row));
-        let jobs = self
-            .jobs
-            .rows
-            .values()
-            .map(|row| (RegistrationId::Job(JobId(row.id)), row));
         let mut plan = Reconciled::default();
-        for (id, row) in listeners.chain(jobs) {
-            let ours = row.app_key == wanted.app_key && row.source_tier == SourceTier::App;
-            if !ours || is_live(id) || self.is_spent(id, row, wanted.session) {
+        for (id, row) in &self.registrations {
+            let Registration {
+                entity, details, ..
+            } = &row.registration;
+            let ours = entity.app_key == wanted.app_key && details.source_tier == SourceTier::App;
+            if !ours || wanted.live.contains(id) || self.is_spent(*id, row, wanted.session) {
                 continue;
             }
-            match (self.history_of(id).next(), row.retired) {
-                (None, _) => plan.deleted.push(id),
-                (Some(_), None) => plan.retired.push(id),
+            match (self.history_of(*id).next(), row.retired) {
+                (None, _) => plan.deleted.push(*id),
+                (Some(_), None) => plan.retired.push(*id),
                 (Some(_), Some(_)) => {}
             }
         }
-        plan.deleted.sort_by_key(order);
-        plan.retired.sort_by_key(order);
         plan
     }
 
@@ -232,27 +222,20 @@ impl Tables {
         row: &RegistrationRow,
         session: Option<SessionId>,
     ) -> bool {
-        let is_listener = matches!(id, RegistrationId::Listener(_));
+        let is_once = id.kind == EntityKind::Listener && row.registration.details.once;
         let ran_in = |session| self.history_of(id).any(|row| row.session == session);
-        is_listener && row.once && session.is_none_or(ran_in)
+        is_once && session.is_none_or(ran_in)
     }
 
     fn apply(&mut self, plan: &Reconciled, at: Timestamp) {
         for id in &plan.deleted {
-            for row in self
-                .rows
-                .iter_mut()
-                .filter(|row| row.parent == Some(row_id(*id)))
-            {
-                row.parent = None;
+            for row in &mut self.rows {
+                row.parent = row.parent.filter(|parent| parent != id);
             }
-            match id {
-                RegistrationId::Listener(id) => self.listeners.rows.retain(|_, row| row.id != id.0),
-                RegistrationId::Job(id) => self.jobs.rows.retain(|_, row| row.id != id.0),
-            }
+            self.registrations.remove(id);
         }
         for id in &plan.retired {
-            if let Some(row) = self.registration(*id) {
+            if let Some(row) = self.registrations.get_mut(id) {
                 row.retired = Some(at);
             }
         }
@@ -260,64 +243,20 @@ impl Tables {
 
     /// Registrations that were retired or removed before this and have no rows.
     fn forget_gone(&mut self, before: Timestamp, max: u32) -> u64 {
-        let listeners = self.listeners.rows.values();
-        let listeners = listeners.map(|row| (RegistrationId::Listener(ListenerId(row.id)), row));
-        let jobs = self.jobs.rows.values();
-        let jobs = jobs.map(|row| (RegistrationId::Job(JobId(row.id)), row));
-        let is_gone = |(id, row): &(RegistrationId, &RegistrationRow)| {
+        let is_gone = |(id, row): &(&RegistrationId, &RegistrationRow)| {
             row.retired.max(row.removed).is_some_and(|at| at < before)
-                && self.history_of(*id).next().is_none()
+                && self.history_of(**id).next().is_none()
         };
-        let gone = listeners.chain(jobs).filter(is_gone).map(|(id, _)| id);
-        let gone: Vec<_> = gone.take(max as usize).collect();
+        let gone = self.registrations.iter().filter(is_gone);
+        let gone: Vec<_> = gone.map(|(id, _)| *id).take(max as usize).collect();
         for id in &gone {
-            match id {
-                RegistrationId::Listener(id) => self.listeners.rows.retain(|_, row| row.id != id.0),
-                RegistrationId::Job(id) => self.jobs.rows.retain(|_, row| row.id != id.0),
-            }
+            self.registrations.remove(id);
         }
         gone.len() as u64
     }
 
     pub(crate) fn registration(&mut self, id: RegistrationId) -> Option<&mut RegistrationRow> {
-        match id {
-            RegistrationId::Listener(id) => {
-                self.listeners.rows.values_mut().find(|row| row.id == id.0)
-            }
-            RegistrationId::Job(id) => self.jobs.rows.values_mut().find(|row| row.id == id.0),
-        }
-    }
-}
-
-const fn row_id(id: RegistrationId) -> i64 {
-    match id {
-        RegistrationId::Listener(id) => id.0,
-        RegistrationId::Job(id) => id.0,
-    }
-}
-
-/// Listeners first, each kind by id, as the real store lists them.
-const fn order(id: &RegistrationId) -> (u8, i64) {
-    match id {
-        RegistrationId::Listener(id) => (0, id.0),
-        RegistrationId::Job(id) => (1, id.0),
-    }
-}
-
-impl<K: Clone + Eq + std::hash::Hash> Registrations<K> {
-    fn register(&mut self, key: &K, row: RegistrationRow) -> i64 {
-        let id = self.rows.get(key).map(|row| row.id);
-        let id = id.unwrap_or_else(|| {
-            self.last_id += 1;
-            self.last_id
-        });
-        self.rows.insert(key.clone(), RegistrationRow { id, ..row });
-        id
-    }
-
-    fn row_of(&self, key: &K, id: Option<i64>) -> Option<i64> {
-        let known = id.filter(|id| self.rows.values().any(|row| row.id == *id));
-        known.or_else(|| self.rows.get(key).map(|row| row.id))
+        self.registrations.get_mut(&id)
     }
 }
 
@@ -354,36 +293,10 @@ impl RecordStore for MemoryStore {
 }
 
 impl RegistrationStore for MemoryStore {
-    fn register_listener(&self, listener: ListenerRegistration) -> StoreFuture<'_, ListenerId> {
-        Box::pin(async move {
-            self.with("registering a listener", |tables| {
-                let row = RegistrationRow {
-                    id: 0,
-                    app_key: listener.key.app_key.clone(),
-                    source_tier: listener.details.source_tier,
-                    once: listener.details.once,
-                    removed: None,
-                    retired: None,
-                };
-                ListenerId(tables.listeners.register(&listener.key, row))
-            })
-        })
-    }
-
-    fn register_job(&self, job: JobRegistration) -> StoreFuture<'_, JobId> {
-        Box::pin(async move {
-            self.with("registering a job", |tables| {
-                let row = RegistrationRow {
-                    id: 0,
-                    app_key: job.key.app_key.clone(),
-                    source_tier: job.details.source_tier,
-                    once: false,
-                    removed: None,
-                    retired: None,
-                };
-                JobId(tables.jobs.register(&job.key, row))
-            })
-        })
+    fn register(&self, registration: Registration) -> StoreFuture<'_, RowId> {
+        Box::pin(
+            async move { self.with("registering", |tables| tables.register(registration).row) },
+        )
     }
 
     fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool> {

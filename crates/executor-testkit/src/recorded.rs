@@ -1,6 +1,6 @@
 //! Asserting what was recorded, in one line that says what was recorded instead.
 
-use executor_core::{ExecutionRecord, Status, Subject};
+use executor_core::{ExecutionRecord, Status};
 
 /// Asserts how the executions of a listener or job ended, in the order in which they were stored.
 ///
@@ -43,10 +43,7 @@ pub fn check_recorded(records: &[ExecutionRecord], name: &str, expected: &[Statu
 }
 
 fn name_of(record: &ExecutionRecord) -> &str {
-    match &record.subject {
-        Subject::Listener { key, .. } => &key.name,
-        Subject::Job { key, .. } => &key.name,
-    }
+    &record.subject.entity.name
 }
 
 fn table(records: &[ExecutionRecord]) -> String {

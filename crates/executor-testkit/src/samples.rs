@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use executor_core::ports::Session;
 use executor_core::record::RecordFlags;
-use executor_core::registration::{Details, ScheduleText};
+use executor_core::registration::Details;
 use executor_core::{
-    ExecutionId, ExecutionRecord, JobId, JobKey, JobRegistration, ListenerId, ListenerKey,
-    ListenerRegistration, SessionId, SourceTier, Status, Subject, Timestamp, Trigger, TriggerMode,
+    Entity, EntityKind, ExecutionId, ExecutionRecord, Registration, RowId, SessionId, SourceTier,
+    Status, Subject, Timestamp, Trigger, TriggerMode,
 };
 
 /// 2026-01-01T00:00:00Z.
@@ -32,74 +32,41 @@ pub fn session() -> Arc<Session> {
 ///
 /// ```
 /// let hall = executor_testkit::listener("hall");
-/// assert_eq!(hall.key.to_string(), "lights[0].hall on motion.hall");
+/// assert_eq!(hall.entity.to_string(), "lights[0].hall on motion.hall");
 /// ```
-pub fn listener(name: &str) -> ListenerRegistration {
-    ListenerRegistration {
-        key: Arc::new(ListenerKey {
-            app_key: "lights".into(),
-            instance: 0,
-            name: name.into(),
-            topic: "motion.hall".into(),
-        }),
-        details: Details::new(SourceTier::App),
-    }
+pub fn listener(name: &str) -> Registration {
+    let entity = Entity::listener("lights", 0, name, "motion.hall");
+    Registration::new(entity, Details::new(SourceTier::App))
 }
 
 /// A job of the app `lights`.
 ///
 /// ```
-/// assert_eq!(executor_testkit::job("dim").key.to_string(), "lights[0].dim");
+/// assert_eq!(executor_testkit::job("dim").entity.to_string(), "lights[0].dim");
 /// ```
-pub fn job(name: &str) -> JobRegistration {
-    JobRegistration {
-        key: Arc::new(JobKey {
-            app_key: "lights".into(),
-            instance: 0,
-            name: name.into(),
-        }),
-        details: Details::new(SourceTier::App),
-        handler_name: None,
-        schedule: ScheduleText::manual(),
-        group: None,
-        arguments_json: None,
-    }
+pub fn job(name: &str) -> Registration {
+    let entity = Entity::job("lights", 0, name);
+    Registration::new(entity, Details::new(SourceTier::App))
 }
 
-/// A successful execution of a listener: 5 ms long, `at_ms` milliseconds after the session began.
+/// A successful execution of a listener for an event, or of a job by hand: 5 ms long, `at_ms` milliseconds after the
+/// session began.
 ///
 /// ```
 /// let hall = executor_testkit::listener("hall");
 /// let record = executor_testkit::record(&hall, None, 10);
 /// assert_eq!(record.duration.as_millis(), 5);
 /// ```
-pub fn record(
-    listener: &ListenerRegistration,
-    id: Option<ListenerId>,
-    at_ms: u64,
-) -> ExecutionRecord {
-    let trigger = Trigger::Event {
-        id: Some(Arc::from("event-1")),
-        origin: Arc::from("LOCAL"),
+pub fn record(registration: &Registration, row: Option<RowId>, at_ms: u64) -> ExecutionRecord {
+    let entity = Arc::clone(&registration.entity);
+    let trigger = match entity.kind {
+        EntityKind::Listener => Trigger::Event {
+            id: Some(Arc::from("event-1")),
+            origin: Arc::from("LOCAL"),
+        },
+        EntityKind::Job => Trigger::Job(TriggerMode::Manual),
     };
-    let key = Arc::clone(&listener.key);
-    success(Subject::Listener { key, id }, trigger, at_ms)
-}
-
-/// A successful run of a job, like [`record`].
-///
-/// ```
-/// let dim = executor_testkit::job("dim");
-/// let record = executor_testkit::record_of_job(&dim, None, 0);
-/// assert_eq!(record.trigger.mode(), Some(executor_core::TriggerMode::Manual));
-/// ```
-pub fn record_of_job(job: &JobRegistration, id: Option<JobId>, at_ms: u64) -> ExecutionRecord {
-    let key = Arc::clone(&job.key);
-    success(
-        Subject::Job { key, id },
-        Trigger::Job(TriggerMode::Manual),
-        at_ms,
-    )
+    success(Subject { entity, row }, trigger, at_ms)
 }
 
 fn success(subject: Subject, trigger: Trigger, at_ms: u64) -> ExecutionRecord {

@@ -1,7 +1,7 @@
 //! What a test does with a store in memory: have it misbehave, and look into it.
 
-use executor_core::ports::{Gap, RegistrationId, SessionStatus};
-use executor_core::{ExecutionRecord, Ledger, SessionId, Timestamp};
+use executor_core::ports::{Gap, SessionStatus};
+use executor_core::{ExecutionRecord, Ledger, RegistrationId, SessionId, Timestamp};
 
 use crate::faults::Fault;
 use crate::memory::MemoryStore;

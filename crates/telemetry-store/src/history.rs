@@ -10,14 +10,15 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 use executor_core::record::{RecordFlags, SYNTHETIC_ORIGIN, TriggerMode};
 use executor_core::{
-    ExecutionId, ExecutionRecord, Failure, JobId, JobKey, ListenerId, ListenerKey, SessionId,
+    Entity, EntityKind, ExecutionId, ExecutionRecord, Failure, RegistrationId, RowId, SessionId,
     SourceTier, Status, Subject, Timestamp, Trigger,
 };
 
 use crate::query::QueryError;
+use crate::registration::Table;
 use crate::rollup::damaged;
 use crate::row_ids::displacement;
-use crate::rows::{KIND_HANDLER, KIND_JOB, TIMEOUT_ORIGINS, flag};
+use crate::rows::{TIMEOUT_ORIGINS, flag, kind_of};
 use crate::schema::{listeners, scheduled_jobs};
 use crate::session;
 
@@ -28,10 +29,8 @@ pub enum Scope {
     /// Everybody's.
     #[default]
     All,
-    /// One listener's.
-    Listener(ListenerId),
-    /// One job's.
-    Job(JobId),
+    /// One listener's or job's.
+    Registration(RegistrationId),
     /// One app's, also of listeners and jobs that are gone.
     App(String),
     /// One session's.
@@ -41,11 +40,11 @@ pub enum Scope {
 /// Which executions. Default: all.
 ///
 /// ```
-/// use executor_core::{ListenerId, Status};
+/// use executor_core::Status;
 /// use telemetry_store::{Filter, Scope};
 ///
 /// let filter = Filter {
-///     scope: Scope::Listener(ListenerId(7)),
+///     scope: Scope::App("lights".into()),
 ///     status: Some(Status::TimedOut),
 ///     ..Filter::default()
 /// };
@@ -170,8 +169,10 @@ fn ids(
     let wanted = Wanted::new(filter, page, displacement(connection)?);
     let mut found = match &filter.scope {
         Scope::All => wanted.load(connection, "1")?,
-        Scope::Listener(id) => wanted.load(connection, &format!("e.listener_id = {}", id.0))?,
-        Scope::Job(id) => wanted.load(connection, &format!("e.job_id = {}", id.0))?,
+        Scope::Registration(id) => {
+            let column = Table::of(id.kind).column;
+            wanted.load(connection, &format!("e.{column} = {}", id.row.0))?
+        }
         Scope::Session(session) => match session::ids_of(connection, *session)? {
             None => Vec::new(),
             // A session is a stretch of the primary key.
@@ -370,28 +371,21 @@ impl Row {
     }
 
     fn subject(&self) -> Result<Subject, QueryError> {
-        let instance = self.small("instance", self.instance)?;
-        let (app_key, name) = (self.app_key.clone(), self.name.clone());
-        match self.kind {
-            KIND_HANDLER => Ok(Subject::Listener {
-                key: Arc::new(ListenerKey {
-                    app_key,
-                    instance,
-                    name,
-                    topic: self.topic.clone(),
-                }),
-                id: self.listener_id.map(ListenerId),
+        let kind = kind_of(self.kind).ok_or_else(|| self.unknown("kind", &self.kind))?;
+        let row = match kind {
+            EntityKind::Listener => self.listener_id,
+            EntityKind::Job => self.job_id,
+        };
+        Ok(Subject {
+            entity: Arc::new(Entity {
+                kind,
+                app_key: self.app_key.clone(),
+                instance: self.small("instance", self.instance)?,
+                name: self.name.clone(),
+                topic: self.topic.clone(),
             }),
-            KIND_JOB => Ok(Subject::Job {
-                key: Arc::new(JobKey {
-                    app_key,
-                    instance,
-                    name,
-                }),
-                id: self.job_id.map(JobId),
-            }),
-            kind => Err(self.unknown("kind", &kind)),
-        }
+            row: row.map(RowId),
+        })
     }
 
     fn failure(&self) -> Option<Failure> {

@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use executor_core::Subject;
+use executor_core::Entity;
 use executor_core::ports::Gap;
 
-use crate::rows::{KIND_HANDLER, KIND_JOB, key_columns};
+use crate::rows::code_of;
 use crate::schema::{gap_entities, gaps, sessions};
 use crate::session;
 use crate::transaction::immediate;
@@ -42,8 +42,8 @@ fn record_gap(connection: &mut SqliteConnection, episode: &Gap) -> QueryResult<(
         .returning(gaps::id)
         .get_result(connection)?;
     diesel::delete(gap_entities::table.filter(gap_entities::gap_id.eq(gap))).execute(connection)?;
-    for (subject, count) in &episode.entities {
-        record_gap_entity(connection, gap, subject, *count)?;
+    for (entity, count) in &episode.entities {
+        record_gap_entity(connection, gap, entity, *count)?;
     }
     Ok(())
 }
@@ -51,22 +51,17 @@ fn record_gap(connection: &mut SqliteConnection, episode: &Gap) -> QueryResult<(
 fn record_gap_entity(
     connection: &mut SqliteConnection,
     gap: i64,
-    subject: &Subject,
+    entity: &Entity,
     count: u64,
 ) -> QueryResult<()> {
-    let (app_key, instance, name, topic) = key_columns(subject);
-    let kind = match subject {
-        Subject::Listener { .. } => KIND_HANDLER,
-        Subject::Job { .. } => KIND_JOB,
-    };
     diesel::insert_into(gap_entities::table)
         .values((
             gap_entities::gap_id.eq(gap),
-            gap_entities::kind.eq(kind),
-            gap_entities::app_key.eq(app_key),
-            gap_entities::instance.eq(instance),
-            gap_entities::name.eq(name),
-            gap_entities::topic.eq(topic.unwrap_or_default()),
+            gap_entities::kind.eq(code_of(entity.kind)),
+            gap_entities::app_key.eq(&entity.app_key),
+            gap_entities::instance.eq(i64::from(entity.instance)),
+            gap_entities::name.eq(&entity.name),
+            gap_entities::topic.eq(&entity.topic),
             gap_entities::count.eq(i64::try_from(count).unwrap_or(i64::MAX)),
         ))
         .execute(connection)?;

@@ -79,7 +79,7 @@ pub use history::{Filter, PageOf, PageRequest, Scope, StoredExecution};
 pub use listing::StoredSession;
 pub use open::OpenError;
 pub use query::{QueryError, SqliteReader};
-pub use registered::{Registered, RegistrationState, StoredJob, StoredListener};
+pub use registered::{RegistrationFilter, RegistrationState, StoredRegistration};
 pub use sketch::RELATIVE_ERROR;
 pub use store::{HookAlreadySet, SqliteOptions, SqliteStore};
 pub use summary::{Stats, Summary, Window};

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Gap, Session, SessionStatus};
-use executor_core::{
-    DropReason, Durability, Failure, JobKey, Ledger, ListenerKey, SessionId, Subject, Timestamp,
-};
+use executor_core::{DropReason, Durability, Entity, Failure, Ledger, SessionId, Timestamp};
 
 use crate::history::{PageOf, PageRequest, uuid_of};
 use crate::query::QueryError;
-use crate::rows::{KIND_HANDLER, KIND_JOB};
+use crate::rows::kind_of;
 use crate::schema::{gap_entities, gaps, sessions};
 use crate::summary::Window;
 
@@ -224,32 +222,18 @@ struct EntityRow {
 }
 
 impl EntityRow {
-    fn into_entity(self) -> Result<(Subject, u64), QueryError> {
+    fn into_entity(self) -> Result<(Arc<Entity>, u64), QueryError> {
         let unknown =
             |what, value: i64| QueryError::unknown("gap_entities", self.gap_id, what, &value);
         let instance =
             u32::try_from(self.instance).map_err(|_| unknown("instance", self.instance))?;
-        let (app_key, name, topic) = (self.app_key, self.name, self.topic);
-        let subject = match self.kind {
-            KIND_HANDLER => Subject::Listener {
-                key: Arc::new(ListenerKey {
-                    app_key,
-                    instance,
-                    name,
-                    topic,
-                }),
-                id: None,
-            },
-            KIND_JOB => Subject::Job {
-                key: Arc::new(JobKey {
-                    app_key,
-                    instance,
-                    name,
-                }),
-                id: None,
-            },
-            kind => return Err(unknown("kind", kind)),
+        let entity = Entity {
+            kind: kind_of(self.kind).ok_or_else(|| unknown("kind", self.kind))?,
+            app_key: self.app_key,
+            instance,
+            name: self.name,
+            topic: self.topic,
         };
-        Ok((subject, self.count.unsigned_abs()))
+        Ok((Arc::new(entity), self.count.unsigned_abs()))
     }
 }

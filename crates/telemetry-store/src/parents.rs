@@ -3,23 +3,20 @@
 //! names no row.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 use std::marker::PhantomData;
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::BigInt;
 use diesel::sqlite::{Sqlite, SqliteConnection};
-use executor_core::{ExecutionRecord, JobKey, ListenerKey, Subject};
+use executor_core::{Entity, EntityKind, ExecutionRecord, RegistrationId, RowId, Subject};
 
 use crate::schema::{listeners, scheduled_jobs};
 
 /// The rows of a batch's listeners and jobs.
 pub(crate) struct Parents<'a> {
-    listeners: HashSet<i64>,
-    jobs: HashSet<i64>,
-    listeners_by_key: HashMap<&'a ListenerKey, Option<i64>>,
-    jobs_by_key: HashMap<&'a JobKey, Option<i64>>,
+    known: HashSet<RegistrationId>,
+    by_entity: HashMap<&'a Entity, Option<i64>>,
 }
 
 impl<'a> Parents<'a> {
@@ -28,79 +25,75 @@ impl<'a> Parents<'a> {
         connection: &mut SqliteConnection,
         records: &'a [ExecutionRecord],
     ) -> QueryResult<Self> {
-        let (listener_ids, job_ids) = named_ids(records);
         let mut parents = Self {
-            listeners: existing::<Listeners>(connection, &listener_ids)?,
-            jobs: existing::<Jobs>(connection, &job_ids)?,
-            listeners_by_key: HashMap::new(),
-            jobs_by_key: HashMap::new(),
+            known: HashSet::new(),
+            by_entity: HashMap::new(),
         };
+        let named: HashSet<RegistrationId> = records.iter().filter_map(named_by).collect();
+        for kind in EntityKind::ALL {
+            let named = named.iter().filter(|id| id.kind == kind);
+            let rows = existing(connection, kind, named.map(|id| id.row.0).collect())?;
+            let known = rows.into_iter().map(|row| RegistrationId {
+                kind,
+                row: RowId(row),
+            });
+            parents.known.extend(known);
+        }
         for record in records {
-            parents.match_by_key(connection, &record.subject)?;
+            parents.match_by_entity(connection, &record.subject)?;
         }
         Ok(parents)
     }
 
     /// The row of what ran; `None` where there is none.
     pub(crate) fn row_of(&self, subject: &Subject) -> Option<i64> {
-        match subject {
-            Subject::Listener { key, id } => self.known_listener(id.map(|id| id.0)).or_else(|| {
-                let found = self.listeners_by_key.get(key.as_ref());
-                found.copied().flatten()
-            }),
-            Subject::Job { key, id } => self.known_job(id.map(|id| id.0)).or_else(|| {
-                let found = self.jobs_by_key.get(key.as_ref());
-                found.copied().flatten()
-            }),
-        }
+        self.known_row(subject).or_else(|| {
+            let found = self.by_entity.get(subject.entity.as_ref());
+            found.copied().flatten()
+        })
     }
 
-    fn known_listener(&self, id: Option<i64>) -> Option<i64> {
-        id.filter(|id| self.listeners.contains(id))
+    fn known_row(&self, subject: &Subject) -> Option<i64> {
+        let kind = subject.entity.kind;
+        let is_known = |row: &RowId| self.known.contains(&RegistrationId { kind, row: *row });
+        subject.row.filter(is_known).map(|row| row.0)
     }
 
-    fn known_job(&self, id: Option<i64>) -> Option<i64> {
-        id.filter(|id| self.jobs.contains(id))
-    }
-
-    /// For a record made before its row id was known, or whose row was made anew since.
-    fn match_by_key(
+    /// For a record made before its row was known, or whose row was made anew since.
+    fn match_by_entity(
         &mut self,
         connection: &mut SqliteConnection,
         subject: &'a Subject,
     ) -> QueryResult<()> {
-        match subject {
-            Subject::Listener { key, id } if self.known_listener(id.map(|id| id.0)).is_none() => {
-                remember(&mut self.listeners_by_key, key, |key| {
-                    listener_row(connection, key)
-                })
-            }
-            Subject::Job { key, id } if self.known_job(id.map(|id| id.0)).is_none() => {
-                remember(&mut self.jobs_by_key, key, |key| job_row(connection, key))
-            }
-            Subject::Listener { .. } | Subject::Job { .. } => Ok(()),
+        let entity = subject.entity.as_ref();
+        if self.known_row(subject).is_none() && !self.by_entity.contains_key(entity) {
+            self.by_entity.insert(entity, row_of(connection, entity)?);
         }
+        Ok(())
     }
 }
 
-fn named_ids(records: &[ExecutionRecord]) -> (HashSet<i64>, HashSet<i64>) {
-    let mut listener_ids = HashSet::new();
-    let mut job_ids = HashSet::new();
-    for record in records {
-        match &record.subject {
-            Subject::Listener { id, .. } => listener_ids.extend(id.map(|id| id.0)),
-            Subject::Job { id, .. } => job_ids.extend(id.map(|id| id.0)),
-        }
-    }
-    (listener_ids, job_ids)
+fn named_by(record: &ExecutionRecord) -> Option<RegistrationId> {
+    let Subject { entity, row } = &record.subject;
+    row.map(|row| RegistrationId {
+        kind: entity.kind,
+        row,
+    })
 }
 
-fn existing<T: Table>(
+fn existing(
     connection: &mut SqliteConnection,
-    ids: &HashSet<i64>,
-) -> QueryResult<HashSet<i64>> {
-    let ids: Vec<i64> = ids.iter().copied().collect();
-    let mut found = HashSet::new();
+    kind: EntityKind,
+    rows: Vec<i64>,
+) -> QueryResult<Vec<i64>> {
+    match kind {
+        EntityKind::Listener => existing_in::<Listeners>(connection, &rows),
+        EntityKind::Job => existing_in::<Jobs>(connection, &rows),
+    }
+}
+
+fn existing_in<T: Table>(connection: &mut SqliteConnection, ids: &[i64]) -> QueryResult<Vec<i64>> {
+    let mut found = Vec::new();
     for some in ids.chunks(IDS) {
         // What is asked twice is answered once.
         let mut all = [some[0]; IDS];
@@ -159,37 +152,26 @@ impl<T: Table> QueryFragment<Sqlite> for WhichExist<T> {
     }
 }
 
-fn remember<'a, K: Eq + Hash>(
-    known: &mut HashMap<&'a K, Option<i64>>,
-    key: &'a K,
-    ask: impl FnOnce(&K) -> QueryResult<Option<i64>>,
-) -> QueryResult<()> {
-    if !known.contains_key(key) {
-        known.insert(key, ask(key)?);
-    }
-    Ok(())
-}
-
-pub(crate) fn listener_row(
+/// The row of a registration, by what identifies it.
+pub(crate) fn row_of(
     connection: &mut SqliteConnection,
-    key: &ListenerKey,
+    entity: &Entity,
 ) -> QueryResult<Option<i64>> {
-    listeners::table
-        .filter(listeners::app_key.eq(&key.app_key))
-        .filter(listeners::instance.eq(i64::from(key.instance)))
-        .filter(listeners::name.eq(&key.name))
-        .filter(listeners::topic.eq(&key.topic))
-        .select(listeners::id)
-        .first(connection)
-        .optional()
-}
-
-pub(crate) fn job_row(connection: &mut SqliteConnection, key: &JobKey) -> QueryResult<Option<i64>> {
-    scheduled_jobs::table
-        .filter(scheduled_jobs::app_key.eq(&key.app_key))
-        .filter(scheduled_jobs::instance.eq(i64::from(key.instance)))
-        .filter(scheduled_jobs::name.eq(&key.name))
-        .select(scheduled_jobs::id)
-        .first(connection)
-        .optional()
+    match entity.kind {
+        EntityKind::Listener => listeners::table
+            .filter(listeners::app_key.eq(&entity.app_key))
+            .filter(listeners::instance.eq(i64::from(entity.instance)))
+            .filter(listeners::name.eq(&entity.name))
+            .filter(listeners::topic.eq(&entity.topic))
+            .select(listeners::id)
+            .first(connection)
+            .optional(),
+        EntityKind::Job => scheduled_jobs::table
+            .filter(scheduled_jobs::app_key.eq(&entity.app_key))
+            .filter(scheduled_jobs::instance.eq(i64::from(entity.instance)))
+            .filter(scheduled_jobs::name.eq(&entity.name))
+            .select(scheduled_jobs::id)
+            .first(connection)
+            .optional(),
+    }
 }

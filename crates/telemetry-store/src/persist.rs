@@ -190,7 +190,7 @@ fn write_beside(
     }
     if *fate == Fate::Detached {
         diesel::insert_into(execution_orphans::table)
-            .values(OrphanRow::new(&record.subject, place.id))
+            .values(OrphanRow::new(&record.subject.entity, place.id))
             .execute(connection)?;
     }
     Ok(())

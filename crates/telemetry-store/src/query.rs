@@ -14,7 +14,7 @@ use crate::address::Target;
 use crate::history::{self, Filter, PageOf, PageRequest, StoredExecution};
 use crate::listing::{self, StoredSession};
 use crate::open::{OpenError, open_reader};
-use crate::registered::{self, Registered, StoredJob, StoredListener};
+use crate::registered::{self, RegistrationFilter, StoredRegistration};
 use crate::schema::{executions, sessions};
 use crate::summary::{self, Stats, Summary, Window};
 
@@ -209,7 +209,7 @@ impl SqliteReader {
             .await
     }
 
-    /// One page of listeners, the latest registered first.
+    /// One page of listeners or jobs, the latest registered first.
     ///
     /// # Errors
     ///
@@ -218,30 +218,12 @@ impl SqliteReader {
     /// # Cancel safety
     ///
     /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn listeners(
+    pub async fn registrations(
         &self,
-        which: Registered,
+        filter: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<PageOf<StoredListener>, QueryError> {
-        self.ask(move |connection| registered::listeners(connection, &which, page))
-            .await
-    }
-
-    /// The same of jobs.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn jobs(
-        &self,
-        which: Registered,
-        page: PageRequest,
-    ) -> Result<PageOf<StoredJob>, QueryError> {
-        self.ask(move |connection| registered::jobs(connection, &which, page))
+    ) -> Result<PageOf<StoredRegistration>, QueryError> {
+        self.ask(move |connection| registered::registrations(connection, &filter, page))
             .await
     }
 

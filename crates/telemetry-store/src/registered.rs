@@ -4,35 +4,49 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
-use executor_core::registration::{Details, Overlap, ScheduleText};
-use executor_core::{
-    JobId, JobKey, JobRegistration, ListenerId, ListenerKey, ListenerRegistration, SourceTier,
-    Timestamp,
+use executor_core::registration::{
+    Annotations, Details, JobDetails, Overlap, Registration, ScheduleText,
 };
+use executor_core::{Entity, EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
 use crate::history::{PageOf, PageRequest};
-
 use crate::query::QueryError;
-use crate::schema::{listeners, scheduled_jobs};
+use crate::registration::Table;
 
-/// Which registrations. Default: all.
+/// Which registrations.
 ///
 /// ```
-/// use telemetry_store::{Registered, RegistrationState};
+/// use executor_core::EntityKind;
+/// use telemetry_store::{RegistrationFilter, RegistrationState};
 ///
-/// let live = Registered {
+/// let live = RegistrationFilter {
 ///     app_key: Some("lights".into()),
 ///     state: RegistrationState::Live,
+///     ..RegistrationFilter::of(EntityKind::Listener)
 /// };
-/// assert_ne!(live, Registered::default());
+/// assert_eq!(live.kind, EntityKind::Listener);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Registered {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationFilter {
+    /// Those of this kind.
+    pub kind: EntityKind,
     /// Those of this app.
     pub app_key: Option<String>,
     /// Those that stand like this.
     pub state: RegistrationState,
+}
+
+impl RegistrationFilter {
+    /// All of a kind.
+    pub const fn of(kind: EntityKind) -> Self {
+        Self {
+            kind,
+            app_key: None,
+            state: RegistrationState::Any,
+        }
+    }
 }
 
 /// How a registration stands.
@@ -46,229 +60,205 @@ pub enum RegistrationState {
     Live,
 }
 
-/// One listener as it is stored.
+/// A listener or a job as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct StoredListener {
-    /// Its row in `listeners`.
-    pub id: ListenerId,
+pub struct StoredRegistration {
+    /// Its row.
+    pub id: RegistrationId,
     /// What was registered last.
-    pub registration: ListenerRegistration,
+    pub registration: Registration,
     /// Since when its app does not register it any more.
     pub retired_at: Option<Timestamp>,
     /// Since when it is cancelled.
     pub removed_at: Option<Timestamp>,
 }
 
-/// One job as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoredJob {
-    /// Its row in `scheduled_jobs`.
-    pub id: JobId,
-    /// What was registered last.
-    pub registration: JobRegistration,
-    /// Since when its app does not register it any more.
-    pub retired_at: Option<Timestamp>,
-    /// Since when it is cancelled.
-    pub removed_at: Option<Timestamp>,
+/// What only one of the two tables has.
+const fn columns_of(kind: EntityKind) -> &'static str {
+    match kind {
+        EntityKind::Listener => {
+            "topic, NULL AS handler_name, NULL AS trigger_type, NULL AS trigger_label, \
+             NULL AS trigger_detail, NULL AS job_group, NULL AS arguments_json"
+        }
+        EntityKind::Job => {
+            "'' AS topic, handler_name, trigger_type, trigger_label, trigger_detail, job_group, \
+             arguments_json"
+        }
+    }
 }
 
-/// The columns that listeners and jobs share.
-macro_rules! registered {
-    ($row:ident, $table:ident) => {
-        #[derive(Queryable, Selectable)]
-        #[diesel(table_name = $table)]
-        struct $row {
-            id: i64,
-            app_key: String,
-            instance: i64,
-            name: String,
-            instance_name: Option<String>,
-            source_tier: String,
-            timeout_us: Option<i64>,
-            description: Option<String>,
-            guard_description: Option<String>,
-            source_location: Option<String>,
-            registration_source: Option<String>,
-            entity: Option<String>,
-            overlap: Option<String>,
-            overlap_limit: Option<i64>,
-            priority: i64,
-            once: i64,
-            immediate: i64,
-            debounce_us: Option<i64>,
-            throttle_us: Option<i64>,
-            hold_us: Option<i64>,
-            retired_us: Option<i64>,
-            removed_us: Option<i64>,
-        }
-
-        impl $row {
-            fn instance(&self) -> Result<u32, QueryError> {
-                let instance = u32::try_from(self.instance);
-                instance.map_err(|_| self.unknown("instance", &self.instance))
-            }
-
-            fn details(&self) -> Result<Details, QueryError> {
-                Ok(Details {
-                    instance_name: self.instance_name.clone(),
-                    source_tier: self.source_tier()?,
-                    timeout: self.duration("timeout", self.timeout_us)?,
-                    description: self.description.clone(),
-                    guard_description: self.guard_description.clone(),
-                    source_location: self.source_location.clone(),
-                    registration_source: self.registration_source.clone(),
-                    entity: self.entity.clone(),
-                    overlap: self.overlap()?,
-                    overlap_limit: self
-                        .overlap_limit
-                        .map(|limit| {
-                            u32::try_from(limit).map_err(|_| self.unknown("overlap limit", &limit))
-                        })
-                        .transpose()?,
-                    priority: i32::try_from(self.priority)
-                        .map_err(|_| self.unknown("priority", &self.priority))?,
-                    once: self.once != 0,
-                    immediate: self.immediate != 0,
-                    debounce: self.duration("debounce", self.debounce_us)?,
-                    throttle: self.duration("throttle", self.throttle_us)?,
-                    hold: self.duration("hold", self.hold_us)?,
-                })
-            }
-
-            fn source_tier(&self) -> Result<SourceTier, QueryError> {
-                let mut tiers = [SourceTier::App, SourceTier::Framework].into_iter();
-                let tier = tiers.find(|tier| tier.as_str() == self.source_tier);
-                tier.ok_or_else(|| self.unknown("source tier", &self.source_tier))
-            }
-
-            fn overlap(&self) -> Result<Option<Overlap>, QueryError> {
-                let Some(word) = &self.overlap else {
-                    return Ok(None);
-                };
-                let rule = Overlap::ALL.into_iter().find(|rule| rule.as_str() == word);
-                let rule = rule.ok_or_else(|| self.unknown("overlap rule", word))?;
-                Ok(Some(rule))
-            }
-
-            fn duration(
-                &self,
-                what: &'static str,
-                us: Option<i64>,
-            ) -> Result<Option<Duration>, QueryError> {
-                let micros = |us| u64::try_from(us).map_err(|_| self.unknown(what, &us));
-                Ok(us.map(micros).transpose()?.map(Duration::from_micros))
-            }
-
-            fn unknown(&self, what: &'static str, value: &impl ToString) -> QueryError {
-                QueryError::unknown(stringify!($table), self.id, what, value)
-            }
-        }
+pub(crate) fn registrations(
+    connection: &mut SqliteConnection,
+    filter: &RegistrationFilter,
+    page: PageRequest,
+) -> Result<PageOf<StoredRegistration>, QueryError> {
+    let (table, columns) = (Table::of(filter.kind).name, columns_of(filter.kind));
+    let live = match filter.state {
+        RegistrationState::Any => "",
+        RegistrationState::Live => "AND retired_us IS NULL AND removed_us IS NULL",
     };
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "SELECT id, app_key, instance, name, instance_name, source_tier, timeout_us, description, \
+         guard_description, source_location, registration_source, entity, overlap, overlap_limit, \
+         priority, once, immediate, debounce_us, throttle_us, hold_us, retired_us, removed_us, {columns} \
+         FROM {table} WHERE id < ?1 AND (?2 IS NULL OR app_key = ?2) {live} ORDER BY id DESC LIMIT ?3"
+    ))
+    .bind::<BigInt, _>(page.before.unwrap_or(i64::MAX))
+    .bind::<Nullable<Text>, _>(filter.app_key.as_deref())
+    .bind::<BigInt, _>(i64::from(page.limit))
+    .load(connection)?;
+    PageOf::new(
+        rows,
+        page,
+        |row| row.id,
+        |row| row.into_registration(filter.kind),
+    )
 }
 
-registered!(ListenerRow, listeners);
-registered!(JobRow, scheduled_jobs);
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = scheduled_jobs)]
-struct JobColumns {
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    app_key: String,
+    #[diesel(sql_type = BigInt)]
+    instance: i64,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    topic: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    instance_name: Option<String>,
+    #[diesel(sql_type = Text)]
+    source_tier: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    timeout_us: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    description: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    guard_description: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    source_location: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    registration_source: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    entity: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    overlap: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    overlap_limit: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    priority: i64,
+    #[diesel(sql_type = BigInt)]
+    once: i64,
+    #[diesel(sql_type = BigInt)]
+    immediate: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    debounce_us: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    throttle_us: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    hold_us: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    retired_us: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    removed_us: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
     handler_name: Option<String>,
-    trigger_type: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    trigger_type: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     trigger_label: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     trigger_detail: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     job_group: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     arguments_json: Option<String>,
 }
 
-pub(crate) fn listeners(
-    connection: &mut SqliteConnection,
-    which: &Registered,
-    page: PageRequest,
-) -> Result<PageOf<StoredListener>, QueryError> {
-    let mut question = listeners::table
-        .filter(listeners::id.lt(page.before.unwrap_or(i64::MAX)))
-        .order(listeners::id.desc())
-        .limit(i64::from(page.limit))
-        .select((ListenerRow::as_select(), listeners::topic))
-        .into_boxed();
-    if let Some(app_key) = &which.app_key {
-        question = question.filter(listeners::app_key.eq(app_key));
+impl Row {
+    fn into_registration(self, kind: EntityKind) -> Result<StoredRegistration, QueryError> {
+        let unknown = self.unknown(kind);
+        let instance = u32::try_from(self.instance)
+            .map_err(|_| unknown("instance", self.instance.to_string()))?;
+        let details = self.details(&unknown)?;
+        let job = self.trigger_type.map(|trigger_type| JobDetails {
+            handler_name: self.handler_name,
+            schedule: ScheduleText {
+                trigger_type,
+                label: self.trigger_label,
+                detail: self.trigger_detail,
+            },
+            group: self.job_group,
+            arguments_json: self.arguments_json,
+        });
+        let entity = Arc::new(Entity {
+            kind,
+            app_key: self.app_key,
+            instance,
+            name: self.name,
+            topic: self.topic,
+        });
+        Ok(StoredRegistration {
+            id: RegistrationId {
+                kind,
+                row: RowId(self.id),
+            },
+            registration: Registration {
+                entity,
+                details,
+                job,
+            },
+            retired_at: self.retired_us.map(Timestamp::from_micros),
+            removed_at: self.removed_us.map(Timestamp::from_micros),
+        })
     }
-    if which.state == RegistrationState::Live {
-        question = question.filter(listeners::retired_us.is_null());
-        question = question.filter(listeners::removed_us.is_null());
-    }
-    let rows: Vec<(ListenerRow, String)> = question.load(connection)?;
-    PageOf::new(
-        rows,
-        page,
-        |(row, _)| row.id,
-        |(row, topic)| {
-            Ok(StoredListener {
-                id: ListenerId(row.id),
-                registration: ListenerRegistration {
-                    details: row.details()?,
-                    key: Arc::new(ListenerKey {
-                        instance: row.instance()?,
-                        app_key: row.app_key,
-                        name: row.name,
-                        topic,
-                    }),
-                },
-                retired_at: row.retired_us.map(Timestamp::from_micros),
-                removed_at: row.removed_us.map(Timestamp::from_micros),
-            })
-        },
-    )
-}
 
-pub(crate) fn jobs(
-    connection: &mut SqliteConnection,
-    which: &Registered,
-    page: PageRequest,
-) -> Result<PageOf<StoredJob>, QueryError> {
-    let mut question = scheduled_jobs::table
-        .filter(scheduled_jobs::id.lt(page.before.unwrap_or(i64::MAX)))
-        .order(scheduled_jobs::id.desc())
-        .limit(i64::from(page.limit))
-        .select((JobRow::as_select(), JobColumns::as_select()))
-        .into_boxed();
-    if let Some(app_key) = &which.app_key {
-        question = question.filter(scheduled_jobs::app_key.eq(app_key));
+    fn unknown(&self, kind: EntityKind) -> impl Fn(&'static str, String) -> QueryError + use<> {
+        let id = self.id;
+        move |what, value| QueryError::unknown(Table::of(kind).name, id, what, &value)
     }
-    if which.state == RegistrationState::Live {
-        question = question.filter(scheduled_jobs::retired_us.is_null());
-        question = question.filter(scheduled_jobs::removed_us.is_null());
+
+    fn details(
+        &self,
+        unknown: &impl Fn(&'static str, String) -> QueryError,
+    ) -> Result<Details, QueryError> {
+        let tier = [SourceTier::App, SourceTier::Framework]
+            .into_iter()
+            .find(|tier| tier.as_str() == self.source_tier);
+        let overlap = self.overlap.as_deref().map(|word| {
+            let known = Overlap::ALL.into_iter().find(|rule| rule.as_str() == word);
+            known.ok_or_else(|| unknown("overlap rule", word.to_owned()))
+        });
+        let limit = self.overlap_limit.map(|limit| {
+            u32::try_from(limit).map_err(|_| unknown("overlap limit", limit.to_string()))
+        });
+        let duration = |what, us: Option<i64>| {
+            let micros = |us: i64| u64::try_from(us).map_err(|_| unknown(what, us.to_string()));
+            Ok::<_, QueryError>(us.map(micros).transpose()?.map(Duration::from_micros))
+        };
+        Ok(Details {
+            instance_name: self.instance_name.clone(),
+            source_tier: tier.ok_or_else(|| unknown("source tier", self.source_tier.clone()))?,
+            timeout: duration("timeout", self.timeout_us)?,
+            description: self.description.clone(),
+            guard_description: self.guard_description.clone(),
+            source_location: self.source_location.clone(),
+            registration_source: self.registration_source.clone(),
+            entity: self.entity.clone(),
+            overlap: overlap.transpose()?,
+            overlap_limit: limit.transpose()?,
+            priority: i32::try_from(self.priority)
+                .map_err(|_| unknown("priority", self.priority.to_string()))?,
+            once: self.once != 0,
+            annotations: Annotations {
+                immediate: self.immediate != 0,
+                debounce: duration("debounce", self.debounce_us)?,
+                throttle: duration("throttle", self.throttle_us)?,
+                hold: duration("hold", self.hold_us)?,
+            },
+        })
     }
-    let rows: Vec<(JobRow, JobColumns)> = question.load(connection)?;
-    PageOf::new(
-        rows,
-        page,
-        |(row, _)| row.id,
-        |(row, columns)| {
-            Ok(StoredJob {
-                id: JobId(row.id),
-                registration: JobRegistration {
-                    details: row.details()?,
-                    key: Arc::new(JobKey {
-                        instance: row.instance()?,
-                        app_key: row.app_key,
-                        name: row.name,
-                    }),
-                    handler_name: columns.handler_name,
-                    schedule: ScheduleText {
-                        trigger_type: columns.trigger_type,
-                        label: columns.trigger_label,
-                        detail: columns.trigger_detail,
-                    },
-                    group: columns.job_group,
-                    arguments_json: columns.arguments_json,
-                },
-                retired_at: row.retired_us.map(Timestamp::from_micros),
-                removed_at: row.removed_us.map(Timestamp::from_micros),
-            })
-        },
-    )
 }

@@ -3,34 +3,51 @@
 
 use std::collections::HashSet;
 
-use diesel::dsl::{exists, not};
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::{Apply, Reconcile, Reconciled, RegistrationId};
-use executor_core::{
-    JobId, JobRegistration, ListenerId, ListenerRegistration, SourceTier, Timestamp,
-};
+use executor_core::ports::{Apply, Reconcile, Reconciled};
+use executor_core::registration::{JobDetails, Registration};
+use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
 use crate::rows::{JobRow, ListenerRow};
-use crate::schema::{executions, listeners, scheduled_jobs};
 use crate::session;
 use crate::transaction::immediate;
 
-pub(crate) fn register_listener(
-    connection: &mut SqliteConnection,
-    registration: &ListenerRegistration,
-) -> QueryResult<ListenerId> {
-    let row = ListenerRow::from(registration);
-    row.get_result(connection).map(ListenerId)
+/// Where registrations of a kind are kept, and how `executions` refers to them.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) column: &'static str,
 }
 
-pub(crate) fn register_job(
+impl Table {
+    pub(crate) const fn of(kind: EntityKind) -> Self {
+        let (name, column) = match kind {
+            EntityKind::Listener => ("listeners", "listener_id"),
+            EntityKind::Job => ("scheduled_jobs", "job_id"),
+        };
+        Self { name, column }
+    }
+}
+
+pub(crate) fn register(
     connection: &mut SqliteConnection,
-    registration: &JobRegistration,
-) -> QueryResult<JobId> {
-    let row = JobRow::from(registration);
-    row.get_result(connection).map(JobId)
+    registration: &Registration,
+) -> QueryResult<RowId> {
+    let Registration {
+        entity,
+        details,
+        job,
+    } = registration;
+    let row = match entity.kind {
+        EntityKind::Listener => ListenerRow::new(entity, details).get_result(connection),
+        EntityKind::Job => {
+            let none = JobDetails::default();
+            let job = job.as_ref().unwrap_or(&none);
+            JobRow::new(entity, details, job).get_result(connection)
+        }
+    };
+    row.map(RowId)
 }
 
 /// Sets the time of removal unless it is set. `false`: there is no such row.
@@ -39,39 +56,15 @@ pub(crate) fn mark_cancelled(
     id: RegistrationId,
     at: Timestamp,
 ) -> QueryResult<bool> {
-    let at = at.as_micros();
-    let changed = match id {
-        RegistrationId::Listener(id) => diesel::update(listeners::table.find(id.0))
-            .set(listeners::removed_us.eq(removed_or(listeners::removed_us, at)))
-            .execute(connection)?,
-        RegistrationId::Job(id) => diesel::update(scheduled_jobs::table.find(id.0))
-            .set(scheduled_jobs::removed_us.eq(removed_or(scheduled_jobs::removed_us, at)))
-            .execute(connection)?,
-    };
+    let table = Table::of(id.kind).name;
+    let changed = diesel::sql_query(format!(
+        "UPDATE {table} SET removed_us = coalesce(removed_us, ?2) WHERE id = ?1"
+    ));
+    let changed = changed
+        .bind::<BigInt, _>(id.row.0)
+        .bind::<BigInt, _>(at.as_micros())
+        .execute(connection)?;
     Ok(changed > 0)
-}
-
-diesel::define_sql_function! {
-    /// The first of the two that is not null.
-    #[sql_name = "coalesce"]
-    fn first_set(
-        set: diesel::sql_types::Nullable<diesel::sql_types::BigInt>,
-        otherwise: diesel::sql_types::BigInt,
-    ) -> diesel::sql_types::Nullable<diesel::sql_types::BigInt>;
-}
-
-fn removed_or<C>(column: C, at: i64) -> first_set<C, i64>
-where
-    C: Expression<SqlType = diesel::sql_types::Nullable<diesel::sql_types::BigInt>>,
-{
-    first_set(column, at)
-}
-
-/// What is known of a stale registration: its row, whether it has history, whether it is spent.
-struct Stale {
-    id: i64,
-    has_history: bool,
-    is_retired: bool,
 }
 
 /// Compares, decides, and (unless it is a dry run) does it, in one transaction.
@@ -80,18 +73,12 @@ pub(crate) fn reconcile(
     wanted: &Reconcile,
 ) -> QueryResult<Reconciled> {
     immediate(connection, |connection| {
-        let listeners = stale_listeners(connection, wanted)?;
-        let jobs = stale_jobs(connection, wanted)?;
         let mut plan = Reconciled::default();
-        for stale in &listeners {
-            sort_in(
-                &mut plan,
-                stale,
-                RegistrationId::Listener(ListenerId(stale.id)),
-            );
-        }
-        for stale in &jobs {
-            sort_in(&mut plan, stale, RegistrationId::Job(JobId(stale.id)));
+        for kind in EntityKind::ALL {
+            for stale in stale(connection, kind, wanted)? {
+                let row = RowId(stale.id);
+                sort_in(&mut plan, &stale, RegistrationId { kind, row });
+            }
         }
         if wanted.apply == Apply::Now {
             apply(connection, &plan, wanted.at.as_micros())?;
@@ -100,7 +87,7 @@ pub(crate) fn reconcile(
     })
 }
 
-fn sort_in(plan: &mut Reconciled, stale: &Stale, id: RegistrationId) {
+fn sort_in(plan: &mut Reconciled, stale: &Stored, id: RegistrationId) {
     match (stale.has_history, stale.is_retired) {
         (false, _) => plan.deleted.push(id),
         (true, false) => plan.retired.push(id),
@@ -110,58 +97,58 @@ fn sort_in(plan: &mut Reconciled, stale: &Stale, id: RegistrationId) {
 
 fn apply(connection: &mut SqliteConnection, plan: &Reconciled, at: i64) -> QueryResult<()> {
     for id in &plan.deleted {
-        match id {
-            RegistrationId::Listener(id) => {
-                diesel::delete(listeners::table.find(id.0)).execute(connection)?
-            }
-            RegistrationId::Job(id) => {
-                diesel::delete(scheduled_jobs::table.find(id.0)).execute(connection)?
-            }
-        };
+        let table = Table::of(id.kind).name;
+        diesel::sql_query(format!("DELETE FROM {table} WHERE id = ?1"))
+            .bind::<BigInt, _>(id.row.0)
+            .execute(connection)?;
     }
     for id in &plan.retired {
-        match id {
-            RegistrationId::Listener(id) => diesel::update(listeners::table.find(id.0))
-                .set(listeners::retired_us.eq(at))
-                .execute(connection)?,
-            RegistrationId::Job(id) => diesel::update(scheduled_jobs::table.find(id.0))
-                .set(scheduled_jobs::retired_us.eq(at))
-                .execute(connection)?,
-        };
+        let table = Table::of(id.kind).name;
+        diesel::sql_query(format!("UPDATE {table} SET retired_us = ?2 WHERE id = ?1"))
+            .bind::<BigInt, _>(id.row.0)
+            .bind::<BigInt, _>(at)
+            .execute(connection)?;
     }
     Ok(())
 }
 
+/// What is known of a registration that may be stale.
+#[derive(QueryableByName)]
+struct Stored {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Bool)]
+    once: bool,
+    #[diesel(sql_type = Bool)]
+    is_retired: bool,
+    #[diesel(sql_type = Bool)]
+    has_history: bool,
+}
+
 /// A once-listener that has run in this session is spent, not stale; without a session nobody
 /// can tell, so all of them are left alone.
-fn stale_listeners(
+fn stale(
     connection: &mut SqliteConnection,
+    kind: EntityKind,
     wanted: &Reconcile,
-) -> QueryResult<Vec<Stale>> {
-    let live: HashSet<i64> = wanted.live_listeners.iter().map(|id| id.0).collect();
-    let history = executions::table.filter(executions::listener_id.eq(listeners::id.nullable()));
-    let rows: Vec<(i64, i64, Option<i64>, bool)> = listeners::table
-        .filter(listeners::app_key.eq(&wanted.app_key))
-        .filter(listeners::source_tier.eq(SourceTier::App.as_str()))
-        .select((
-            listeners::id,
-            listeners::once,
-            listeners::retired_us,
-            exists(history),
-        ))
-        .order(listeners::id)
-        .load(connection)?;
+) -> QueryResult<Vec<Stored>> {
+    let live = wanted.live.iter().filter(|id| id.kind == kind);
+    let live: HashSet<i64> = live.map(|id| id.row.0).collect();
+    let Table { name, column } = Table::of(kind);
+    let stored: Vec<Stored> = diesel::sql_query(format!(
+        "SELECT r.id, r.once <> 0 AS once, r.retired_us IS NOT NULL AS is_retired, \
+         EXISTS (SELECT 1 FROM executions e WHERE e.{column} = r.id) AS has_history \
+         FROM {name} r WHERE r.app_key = ?1 AND r.source_tier = ?2 ORDER BY r.id"
+    ))
+    .bind::<Text, _>(&wanted.app_key)
+    .bind::<Text, _>(SourceTier::App.as_str())
+    .load(connection)?;
     let spent = spent_in_session(connection, wanted)?;
+    let is_spent = |id| spent.as_ref().is_none_or(|spent| spent.contains(&id));
     let left_alone =
-        |id: i64, once: i64| once != 0 && spent.as_ref().is_none_or(|spent| spent.contains(&id));
-    let stale = rows
-        .into_iter()
-        .filter(|(id, once, ..)| !live.contains(id) && !left_alone(*id, *once))
-        .map(|(id, _, retired, has_history)| Stale {
-            id,
-            has_history,
-            is_retired: retired.is_some(),
-        });
+        |stored: &Stored| kind == EntityKind::Listener && stored.once && is_spent(stored.id);
+    let stale = stored.into_iter();
+    let stale = stale.filter(|stored| !live.contains(&stored.id) && !left_alone(stored));
     Ok(stale.collect())
 }
 
@@ -176,39 +163,20 @@ fn spent_in_session(
     let Some(row) = session::row_of(connection, id)? else {
         return Ok(Some(HashSet::new()));
     };
-    let ran = executions::table
-        .filter(executions::listener_id.eq(listeners::id.nullable()))
-        .filter(executions::session_id.eq(row));
-    let spent: Vec<i64> = listeners::table
-        .filter(listeners::app_key.eq(&wanted.app_key))
-        .filter(not(listeners::once.eq(0)))
-        .filter(exists(ran))
-        .select(listeners::id)
-        .load(connection)?;
-    Ok(Some(spent.into_iter().collect()))
+    let spent: Vec<Id> = diesel::sql_query(
+        "SELECT l.id FROM listeners l WHERE l.app_key = ?1 AND l.once <> 0 AND EXISTS \
+         (SELECT 1 FROM executions e WHERE e.listener_id = l.id AND e.session_id = ?2)",
+    )
+    .bind::<Text, _>(&wanted.app_key)
+    .bind::<BigInt, _>(row)
+    .load(connection)?;
+    Ok(Some(spent.into_iter().map(|spent| spent.id).collect()))
 }
 
-fn stale_jobs(connection: &mut SqliteConnection, wanted: &Reconcile) -> QueryResult<Vec<Stale>> {
-    let live: HashSet<i64> = wanted.live_jobs.iter().map(|id| id.0).collect();
-    let history = executions::table.filter(executions::job_id.eq(scheduled_jobs::id.nullable()));
-    let rows: Vec<(i64, Option<i64>, bool)> = scheduled_jobs::table
-        .filter(scheduled_jobs::app_key.eq(&wanted.app_key))
-        .filter(scheduled_jobs::source_tier.eq(SourceTier::App.as_str()))
-        .select((
-            scheduled_jobs::id,
-            scheduled_jobs::retired_us,
-            exists(history),
-        ))
-        .order(scheduled_jobs::id)
-        .load(connection)?;
-    let stale = rows.into_iter().filter(|(id, ..)| !live.contains(id));
-    Ok(stale
-        .map(|(id, retired, has_history)| Stale {
-            id,
-            has_history,
-            is_retired: retired.is_some(),
-        })
-        .collect())
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
 }
 
 /// Inside the caller's transaction: deletes registrations that were retired or removed before this, if they have
@@ -218,9 +186,12 @@ pub(crate) fn forget_gone(
     before: Timestamp,
     max: u32,
 ) -> QueryResult<u64> {
-    let tables = [("listeners", "listener_id"), ("scheduled_jobs", "job_id")];
     let mut gone = 0;
-    for (table, column) in tables {
+    for Table {
+        name: table,
+        column,
+    } in EntityKind::ALL.map(Table::of)
+    {
         // The later of the two marks, where there are both.
         let question = format!(
             "DELETE FROM {table} WHERE id IN (SELECT r.id FROM {table} r \

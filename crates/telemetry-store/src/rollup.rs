@@ -11,9 +11,9 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
-use executor_core::Status;
+use executor_core::{EntityKind, Status};
 
-use crate::rows::{KIND_HANDLER, KIND_JOB};
+use crate::rows::kind_of;
 use crate::schema::{rollup_entities, rollup_progress, rollups};
 use crate::sketch::Sketch;
 use crate::transaction::immediate;
@@ -84,8 +84,7 @@ impl EntityKey {
 impl Line {
     /// Its status, if this program knows it and its kind.
     pub(crate) fn known_status(&self) -> Option<Status> {
-        let is_known = matches!(self.kind, KIND_HANDLER | KIND_JOB);
-        Status::from_code(self.status).filter(|_| is_known)
+        Status::from_code(self.status).filter(|_| kind_of(self.kind).is_some())
     }
 }
 
@@ -153,14 +152,14 @@ fn registered(
     kind: i64,
     id: i64,
 ) -> QueryResult<Option<EntityKey>> {
-    let question = match kind {
-        KIND_HANDLER => {
+    let question = match kind_of(kind) {
+        Some(EntityKind::Listener) => {
             "SELECT 0 AS kind, app_key, instance, name, topic FROM listeners WHERE id = ?1"
         }
-        KIND_JOB => {
+        Some(EntityKind::Job) => {
             "SELECT 1 AS kind, app_key, instance, name, '' AS topic FROM scheduled_jobs WHERE id = ?1"
         }
-        _ => return Ok(None),
+        None => return Ok(None),
     };
     let row = diesel::sql_query(question).bind::<BigInt, _>(id);
     row.get_result(connection).optional()

@@ -5,20 +5,27 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use executor_core::record::ExecutionRecord;
-use executor_core::registration::Details;
+use executor_core::registration::{Details, JobDetails};
 use executor_core::time::micros;
-use executor_core::{
-    JobKey, JobRegistration, ListenerKey, ListenerRegistration, SourceTier, Subject, TimeoutOrigin,
-    TriggerMode,
-};
+use executor_core::{Entity, EntityKind, SourceTier, TimeoutOrigin, TriggerMode};
 
 use crate::schema;
 use crate::upsert::{self, Binder, Column, Text, Upsert};
 
-/// `executions.kind` of a listener's execution.
-pub(crate) const KIND_HANDLER: i64 = 0;
-/// `executions.kind` of a job's execution.
-pub(crate) const KIND_JOB: i64 = 1;
+/// A kind as `executions.kind` and others have it.
+pub(crate) const fn code_of(kind: EntityKind) -> i64 {
+    match kind {
+        EntityKind::Listener => 0,
+        EntityKind::Job => 1,
+    }
+}
+
+/// The kind that a column means.
+pub(crate) fn kind_of(code: i64) -> Option<EntityKind> {
+    EntityKind::ALL
+        .into_iter()
+        .find(|kind| code_of(*kind) == code)
+}
 
 /// The bits of `executions.flags`, as the migration documents them.
 pub(crate) mod flag {
@@ -76,18 +83,16 @@ impl<'a> ExecutionRow<'a> {
     }
 
     pub(crate) fn new(record: &'a ExecutionRecord, place: Place) -> Self {
-        let (kind, listener_id, job_id) = match record.subject {
-            Subject::Listener { .. } => (KIND_HANDLER, place.parent, None),
-            Subject::Job { .. } => (KIND_JOB, None, place.parent),
-        };
+        let kind = record.subject.entity.kind;
+        let parent_of = |wanted| place.parent.filter(|_| kind == wanted);
         Self {
             id: place.id,
             execution_id: record.execution_id.0.as_bytes(),
-            kind,
+            kind: code_of(kind),
             status: i64::from(record.status.code()),
             session_id: place.session_id,
-            listener_id,
-            job_id,
+            listener_id: parent_of(EntityKind::Listener),
+            job_id: parent_of(EntityKind::Job),
             start_us: record.started_at.as_micros(),
             duration_us: micros(record.duration),
             flags: flags(record),
@@ -150,37 +155,13 @@ pub(crate) struct OrphanRow<'a> {
 }
 
 impl<'a> OrphanRow<'a> {
-    pub(crate) fn new(subject: &'a Subject, id: i64) -> Self {
-        let (app_key, instance, name, topic) = key_columns(subject);
+    pub(crate) fn new(entity: &'a Entity, id: i64) -> Self {
         Self {
             id,
-            app_key,
-            instance,
-            name,
-            topic,
-        }
-    }
-}
-
-/// App key, instance, name and topic of what ran.
-pub(crate) fn key_columns(subject: &Subject) -> (&str, i64, &str, Option<&str>) {
-    match subject {
-        Subject::Listener { key, .. } => {
-            let ListenerKey {
-                app_key,
-                instance,
-                name,
-                topic,
-            } = key.as_ref();
-            (app_key, i64::from(*instance), name, Some(topic))
-        }
-        Subject::Job { key, .. } => {
-            let JobKey {
-                app_key,
-                instance,
-                name,
-            } = key.as_ref();
-            (app_key, i64::from(*instance), name, None)
+            app_key: &entity.app_key,
+            instance: i64::from(entity.instance),
+            name: &entity.name,
+            topic: (entity.kind == EntityKind::Listener).then_some(&entity.topic),
         }
     }
 }
@@ -228,15 +209,16 @@ macro_rules! registration_row {
     (@parts $row:ident, { $($field:ident : $type:ty,)* }) => {
         impl<'a> $row<'a> {
             fn from_parts(
-                (app_key, instance, name): (&'a str, u32, &'a str),
+                entity: &'a Entity,
                 details: &'a Details,
                 ($($field,)*): ($($type,)*),
             ) -> Self {
+                let annotations = &details.annotations;
                 let us = |duration: Option<Duration>| duration.map(micros);
                 Self {
-                    app_key,
-                    instance: i64::from(instance),
-                    name,
+                    app_key: &entity.app_key,
+                    instance: i64::from(entity.instance),
+                    name: &entity.name,
                     $($field,)*
                     instance_name: details.instance_name.as_deref(),
                     source_tier: details.source_tier.as_str(),
@@ -250,10 +232,10 @@ macro_rules! registration_row {
                     overlap_limit: details.overlap_limit.map(i64::from),
                     priority: i64::from(details.priority),
                     once: i64::from(details.once),
-                    immediate: i64::from(details.immediate),
-                    debounce_us: us(details.debounce),
-                    throttle_us: us(details.throttle),
-                    hold_us: us(details.hold),
+                    immediate: i64::from(annotations.immediate),
+                    debounce_us: us(annotations.debounce),
+                    throttle_us: us(annotations.throttle),
+                    hold_us: us(annotations.hold),
                     retired_us: None,
                     removed_us: None,
                 }
@@ -274,32 +256,23 @@ registration_row!(JobRow, "scheduled_jobs", key "app_key, instance, name", {
     arguments_json: Option<&'a str>,
 });
 
-impl<'a> From<&'a ListenerRegistration> for ListenerRow<'a> {
-    fn from(registration: &'a ListenerRegistration) -> Self {
-        let key = registration.key.as_ref();
-        Self::from_parts(
-            (&key.app_key, key.instance, &key.name),
-            &registration.details,
-            (&key.topic,),
-        )
+impl<'a> ListenerRow<'a> {
+    pub(crate) fn new(entity: &'a Entity, details: &'a Details) -> Self {
+        Self::from_parts(entity, details, (&entity.topic,))
     }
 }
 
-impl<'a> From<&'a JobRegistration> for JobRow<'a> {
-    fn from(registration: &'a JobRegistration) -> Self {
-        let key = registration.key.as_ref();
-        let schedule = &registration.schedule;
-        Self::from_parts(
-            (&key.app_key, key.instance, &key.name),
-            &registration.details,
-            (
-                registration.handler_name.as_deref(),
-                &schedule.trigger_type,
-                schedule.label.as_deref(),
-                schedule.detail.as_deref(),
-                registration.group.as_deref(),
-                registration.arguments_json.as_deref(),
-            ),
-        )
+impl<'a> JobRow<'a> {
+    pub(crate) fn new(entity: &'a Entity, details: &'a Details, job: &'a JobDetails) -> Self {
+        let schedule = &job.schedule;
+        let of_job = (
+            job.handler_name.as_deref(),
+            &*schedule.trigger_type,
+            schedule.label.as_deref(),
+            schedule.detail.as_deref(),
+            job.group.as_deref(),
+            job.arguments_json.as_deref(),
+        );
+        Self::from_parts(entity, details, of_job)
     }
 }

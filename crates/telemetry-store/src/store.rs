@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationId, RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
 };
 use executor_core::{
-    ErrorClass, JobId, JobRegistration, Ledger, ListenerId, ListenerRegistration, SessionId,
-    StoreError, Timestamp,
+    EntityKind, ErrorClass, Ledger, Registration, RegistrationId, RowId, SessionId, StoreError,
+    Timestamp,
 };
 
 use crate::address::Target;
@@ -225,18 +225,13 @@ impl RecordStore for SqliteStore {
 }
 
 impl RegistrationStore for SqliteStore {
-    fn register_listener(&self, listener: ListenerRegistration) -> StoreFuture<'_, ListenerId> {
-        Box::pin(
-            self.writer
-                .call("registering a listener", move |connection| {
-                    registration::register_listener(connection, &listener)
-                }),
-        )
-    }
-
-    fn register_job(&self, job: JobRegistration) -> StoreFuture<'_, JobId> {
-        Box::pin(self.writer.call("registering a job", move |connection| {
-            registration::register_job(connection, &job)
+    fn register(&self, registration: Registration) -> StoreFuture<'_, RowId> {
+        let operation = match registration.entity.kind {
+            EntityKind::Listener => "registering a listener",
+            EntityKind::Job => "registering a job",
+        };
+        Box::pin(self.writer.call(operation, move |connection| {
+            registration::register(connection, &registration)
         }))
     }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
-use executor_core::{SessionId, Status, Timestamp};
+use executor_core::{Entity, SessionId, Status, Timestamp};
 
 use crate::query::QueryError;
 use crate::rollup::{
     DAY_US, Entities, EntityKey, HOUR_US, LINES, Line, SLICE, Tally, damaged, rolled_up_to,
 };
 use crate::row_ids::displacement;
-use crate::rows::KIND_HANDLER;
+use crate::rows::kind_of;
 use crate::session;
 
 /// Which executions are summed up, or which episodes of loss are listed. Default: all.
@@ -110,16 +110,8 @@ impl Stats {
 /// How one listener or job fared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// `handler` or `job`.
-    pub kind: &'static str,
-    /// The app it belongs to.
-    pub app_key: String,
-    /// Which instance of the app.
-    pub instance: u32,
-    /// Its name.
-    pub name: String,
-    /// The topic, of a listener.
-    pub topic: Option<String>,
+    /// The listener or job.
+    pub entity: Entity,
     /// How it fared.
     pub stats: Stats,
 }
@@ -159,20 +151,16 @@ pub(crate) fn overall(
 }
 
 fn summary_of(key: &EntityKey, tally: &Tally) -> Result<Summary, QueryError> {
-    let instance = u32::try_from(key.instance).map_err(|_| {
-        // The key is all that identifies it here.
-        QueryError::unknown("rollup_entities", 0, "instance", &key.instance)
-    })?;
+    // The key is all that identifies it here.
+    let unknown = |what, value: i64| QueryError::unknown("rollup_entities", 0, what, &value);
     Ok(Summary {
-        kind: if key.kind == KIND_HANDLER {
-            "handler"
-        } else {
-            "job"
+        entity: Entity {
+            kind: kind_of(key.kind).ok_or_else(|| unknown("kind", key.kind))?,
+            app_key: key.app_key.clone(),
+            instance: u32::try_from(key.instance).map_err(|_| unknown("instance", key.instance))?,
+            name: key.name.clone(),
+            topic: key.topic.clone(),
         },
-        app_key: key.app_key.clone(),
-        instance,
-        name: key.name.clone(),
-        topic: Some(key.topic.clone()).filter(|topic| !topic.is_empty()),
         stats: Stats::of(tally),
     })
 }

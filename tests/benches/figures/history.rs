@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use executor_core::ports::{Batch, RecordStore, RegistrationStore, SessionStore};
-use executor_core::{ExecutionRecord, ListenerId, ListenerKey, Status, Subject, Timestamp};
+use executor_core::{Entity, ExecutionRecord, RegistrationId, RowId, Status, Subject, Timestamp};
 use executor_testkit::{TempDatabase, listener, record, session};
 use telemetry_store::{Filter, PageRequest, Scope, SqliteReader, SqliteStore, Window};
 
@@ -25,22 +25,22 @@ fn rows() -> usize {
 }
 
 struct History {
-    listeners: Vec<(Arc<ListenerKey>, ListenerId)>,
+    listeners: Vec<(Arc<Entity>, RowId)>,
     start: Timestamp,
     batch: Batch,
 }
 
 impl History {
     fn record(&self, number: usize) -> ExecutionRecord {
-        let (key, id) = &self.listeners[number % LISTENERS];
+        let (entity, row) = &self.listeners[number % LISTENERS];
         let mut record = self.batch.records[0].clone();
         let at = SPAN.mul_f64(number as f64 / rows() as f64);
         record.started_at = self.start.saturating_add(at);
         record.execution_id = executor_core::ExecutionId::new(record.started_at);
         record.duration = Duration::from_micros((number as u64).wrapping_mul(7_919) % 100_000);
-        record.subject = Subject::Listener {
-            key: Arc::clone(key),
-            id: Some(*id),
+        record.subject = Subject {
+            entity: Arc::clone(entity),
+            row: Some(*row),
         };
         if number.is_multiple_of(1_000) {
             record.status = Status::TimedOut;
@@ -88,11 +88,11 @@ async fn begin(store: &SqliteStore) -> History {
     let mut listeners = Vec::new();
     for number in 0..LISTENERS {
         let mut listener = listener(&format!("listener {number}"));
-        let mut key = (*listener.key).clone();
-        key.app_key = format!("app {}", number % 4);
-        listener.key = Arc::new(key);
-        let id = store.register_listener(listener.clone()).await.unwrap();
-        listeners.push((listener.key, id));
+        let mut entity = (*listener.entity).clone();
+        entity.app_key = format!("app {}", number % 4);
+        listener.entity = Arc::new(entity);
+        let row = store.register(listener.clone()).await.unwrap();
+        listeners.push((listener.entity, row));
     }
     History {
         listeners,
@@ -111,7 +111,12 @@ async fn ask_all(reader: &SqliteReader, history: &History) {
     let of = |scope: Scope| Filter { scope, ..all() };
     let filters = [
         ("the latest", all()),
-        ("of a listener", of(Scope::Listener(history.listeners[7].1))),
+        (
+            "of a listener",
+            of(Scope::Registration(RegistrationId::listener(
+                history.listeners[7].1,
+            ))),
+        ),
         ("of an app", of(Scope::App("app 1".into()))),
         ("of a session", of(Scope::Session(history.batch.session.id))),
         (

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use executor_core::ports::{Batch, Housekeeping, PruneRule, PruneSlice, RecordStore, Session};
-use executor_core::{ExecutionRecord, ListenerRegistration};
+use executor_core::{ExecutionRecord, Registration};
 use executor_testkit::{TempDatabase, listener, record, session};
 use telemetry_store::SqliteStore;
 
@@ -21,7 +21,7 @@ const SLICE_ROWS: u32 = 500;
 
 struct House {
     store: SqliteStore,
-    listener: ListenerRegistration,
+    listener: Registration,
     session: Arc<Session>,
 }
 

@@ -30,7 +30,7 @@ async fn through_the_store(database: &TempDatabase) -> Duration {
         .collect();
     let begun = Instant::now();
     for listener in listeners {
-        store.register_listener(listener).await.unwrap();
+        store.register(listener).await.unwrap();
     }
     begun.elapsed()
 }

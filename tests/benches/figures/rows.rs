@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use executor_core::ports::{Batch, RecordStore, RegistrationStore, Session, SessionStore};
-use executor_core::{ExecutionRecord, ListenerId, ListenerKey, ListenerRegistration};
+use executor_core::{Entity, ExecutionRecord, Registration, RowId};
 use executor_testkit::{TempDatabase, listener, record, session};
 use rusqlite::{Connection, params};
 use telemetry_store::SqliteStore;
@@ -68,7 +68,7 @@ async fn records(store: &SqliteStore) -> Vec<ExecutionRecord> {
     let mut listeners = Vec::new();
     for number in 0..LISTENERS {
         let listener = listener(&format!("listener {number}"));
-        let id: ListenerId = store.register_listener(listener.clone()).await.unwrap();
+        let id: RowId = store.register(listener.clone()).await.unwrap();
         listeners.push((listener, id));
     }
     let made = (0..ROWS).map(|number| {
@@ -151,7 +151,7 @@ async fn until_rolled_up(database: &TempDatabase) {
 /// milliseconds on, in turns.
 pub(crate) async fn onto(
     database: &TempDatabase,
-    listener: &(Arc<ListenerKey>, ListenerId),
+    listener: &(Arc<Entity>, RowId),
     next: &mut u64,
     batch: usize,
     rollups: Rollups,
@@ -160,9 +160,8 @@ pub(crate) async fn onto(
     let mut store = database.open().await.unwrap();
     let mut connection = connection(&database.path());
     let session = session();
-    let key = Arc::clone(&listener.0);
-    let registration = ListenerRegistration {
-        key,
+    let registration = Registration {
+        entity: Arc::clone(&listener.0),
         ..executor_testkit::listener("")
     };
     let mut some = || -> Vec<ExecutionRecord> {
@@ -222,12 +221,7 @@ fn insert(connection: &mut Connection, records: &[ExecutionRecord]) {
             )
             .unwrap();
         for record in records {
-            let executor_core::Subject::Listener {
-                id: Some(listener), ..
-            } = record.subject
-            else {
-                unreachable!("made of listeners with ids");
-            };
+            let listener = record.subject.row.expect("made with rows");
             let row = params![
                 record.ended_at().as_micros(),
                 record.execution_id.0.as_bytes(),

@@ -53,13 +53,13 @@ async fn d01_what_is_registered_while_the_database_is_locked_is_applied_later() 
         .await
         .unwrap();
     assert!(
-        job.job().row_id.get().is_none(),
+        job.job().row.get().is_none(),
         "the store could not have answered"
     );
     house.executor.execute(job.run_now()).await.unwrap();
     lock.finish().await;
     house.executor.flush().await.unwrap();
-    while job.job().row_id.get().is_none() {
+    while job.job().row.get().is_none() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     house.executor.execute(job.run_now()).await.unwrap();

@@ -19,11 +19,11 @@ use crate::failure::{
 };
 use crate::gate::{self, Admission, Entry};
 use crate::guard::Guard;
-use crate::identity::ExecutionId;
+use crate::identity::{EntityKind, ExecutionId};
 use crate::outcome::{ExecutionResult, Outcome};
 use crate::panics;
 use crate::ports::{ExecutionEnd, ExecutionStart, Ticket, TriggerRef};
-use crate::record::{RecordFlags, Trigger, TriggerMode};
+use crate::record::{RecordFlags, SubjectRef, Trigger, TriggerMode};
 use crate::redact::{Redactor, TextKind};
 use crate::time::{Moment, Timestamp};
 use crate::verdict::{Terms, Times, Verdict, judge};
@@ -236,10 +236,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
     fn failure(&self, verdict: &Verdict) -> Option<Box<HandlerFailure>> {
         let full = verdict.full.as_ref()?;
         let command = self.watched.command();
-        let job = match command {
-            Command::InvokeHandler(_) => None,
-            Command::ExecuteJob(command) => Some(&command.job.registration),
-        };
+        let job = command.registration().job.as_ref();
         Some(Box::new(HandlerFailure {
             execution_id: self.watched.id(),
             status: verdict.outcome.status(),
@@ -317,10 +314,8 @@ impl<R: Deref<Target = Runner>> Execution<R> {
 
     /// Of a job, where its author asked for them.
     fn arguments(&self) -> Option<Cow<'_, str>> {
-        let Command::ExecuteJob(command) = self.watched.command() else {
-            return None;
-        };
-        let arguments = command.job.registration.arguments_json.as_deref()?;
+        let job = self.watched.command().registration().job.as_ref()?;
+        let arguments = job.arguments_json.as_deref()?;
         let redactor = &self.runner.options.redactor;
         let arguments = redactor.apply(TextKind::Arguments, arguments);
         Some(if is_storable(&arguments, ARGUMENTS_MAX_CHARS) {
@@ -391,30 +386,18 @@ fn kept_of(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
 }
 
 fn span_of(command: &Command, id: ExecutionId) -> Span {
-    match command {
-        Command::InvokeHandler(command) => {
-            let registration = &command.listener.registration;
-            info_span!(
-                "execution",
-                execution.id = %id,
-                execution.kind = "handler",
-                app.key = %registration.key.app_key,
-                app.instance = registration.key.instance,
-                app.instance_name = registration.details.instance_name,
-                listener.id = command.listener.row_id.get().map(|id| id.0),
-            )
-        }
-        Command::ExecuteJob(command) => {
-            let registration = &command.job.registration;
-            info_span!(
-                "execution",
-                execution.id = %id,
-                execution.kind = "job",
-                app.key = %registration.key.app_key,
-                app.instance = registration.key.instance,
-                app.instance_name = registration.details.instance_name,
-                job.id = command.job.row_id.get().map(|id| id.0),
-            )
-        }
-    }
+    let SubjectRef { entity, row } = command.subject_ref();
+    let row_of = |kind| row.filter(|_| entity.kind == kind).map(|row| row.0);
+    info_span!(
+        "execution",
+        execution.id = %id,
+        execution.kind = entity.kind.as_str(),
+        app.key = %entity.app_key,
+        app.instance = entity.instance,
+        app.instance_name = command.details().instance_name,
+        listener.id = row_of(EntityKind::Listener),
+        job.id = row_of(EntityKind::Job),
+        entity.name = %entity.name,
+        entity.topic = %entity.topic,
+    )
 }

@@ -1,16 +1,16 @@
 //! What is said in the log about executions: failures a line each, timeouts and blocked threads at
 //! most once per entity and minute.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::command::Command;
-use crate::identity::ExecutionId;
+use crate::identity::{Entity, ExecutionId};
 use crate::limiter::RateLimiter;
 use crate::outcome::{Outcome, TimeoutOrigin};
-use crate::record::Subject;
 use crate::redact::{Redactor, TextKind};
 use crate::verdict::Verdict;
 
@@ -21,8 +21,8 @@ const REMEMBERED_MAX: usize = 1_000;
 
 pub(crate) struct RunLog {
     redactor: Redactor,
-    timeouts: RateLimiter<Subject>,
-    blocked: RateLimiter<Subject>,
+    timeouts: RateLimiter<Arc<Entity>>,
+    blocked: RateLimiter<Arc<Entity>>,
 }
 
 impl RunLog {
@@ -57,13 +57,13 @@ impl RunLog {
             }
             Outcome::TimedOut(origin, failure) => {
                 let limited = command.effective_timeout().is_some();
-                if !limited || self.timeouts.allows(&command.entity(), now) {
+                if !limited || self.timeouts.allows(command.entity(), now) {
                     self.timed_out(id, command, *origin, &failure.message, duration);
                 }
             }
         }
         if let Some(held) = verdict.flags.blocked
-            && self.blocked.allows(&command.entity(), now)
+            && self.blocked.allows(command.entity(), now)
         {
             let what = self.label(command);
             warn!(execution.id = %id, subject = what, ?held, "a handler held its runtime thread in one poll");
@@ -103,13 +103,13 @@ impl RunLog {
     }
 
     fn label(&self, command: &Command) -> String {
-        match command {
-            Command::InvokeHandler(command) => {
-                let key = &command.listener.registration.key;
-                let topic = self.redactor.apply(TextKind::Topic, &command.event.topic);
-                format!("listener {key}, topic {topic}")
+        let entity = command.entity();
+        match command.event() {
+            Some(event) => {
+                let topic = self.redactor.apply(TextKind::Topic, &event.topic);
+                format!("listener {entity}, topic {topic}")
             }
-            Command::ExecuteJob(command) => format!("job {}", command.job.registration.key),
+            None => format!("job {entity}"),
         }
     }
 }

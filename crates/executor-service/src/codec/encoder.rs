@@ -2,7 +2,7 @@
 //! little.
 
 use executor_core::ports::{ExecutionEnd, ExecutionStart, SubjectRef, TriggerRef};
-use executor_core::{ExecutionId, TimeoutOrigin, TriggerMode};
+use executor_core::{EntityKind, ExecutionId, RowId, TimeoutOrigin, TriggerMode};
 use record_spool::MAX_PAYLOAD;
 
 use super::{
@@ -58,7 +58,7 @@ impl Encoder {
     }
 
     fn put_record(&mut self, end: &ExecutionEnd<'_>) {
-        let (id, row) = (end.start.execution_id, row_of(end.start.subject));
+        let (id, row) = (end.start.execution_id, number_of(end.start.subject.row));
         match self.common {
             Some((known, known_row, common_end)) if (known, known_row) == (id, row) => {
                 self.bytes.truncate(common_end);
@@ -83,7 +83,7 @@ impl Encoder {
         self.bytes.extend_from_slice(&[0; RECORD_HEAD]);
         put_subject(&mut self.bytes, start.subject);
         put_trigger(&mut self.bytes, start.trigger);
-        let row = row_of(start.subject);
+        let row = number_of(start.subject.row);
         self.common = Some((start.execution_id, row, self.bytes.len()));
     }
 
@@ -130,25 +130,22 @@ fn join<const N: usize, const FIELDS: usize>(fields: [&[u8]; FIELDS]) -> [u8; N]
     bytes
 }
 
-/// A row id of 0 says that it is not known: no store gives that one out.
-fn row_of(subject: SubjectRef<'_>) -> i64 {
-    match subject {
-        SubjectRef::Listener { id, .. } => id.map_or(0, |id| id.0),
-        SubjectRef::Job { id, .. } => id.map_or(0, |id| id.0),
-    }
+/// A row of 0 says that it is not known: no store gives that one out.
+fn number_of(row: Option<RowId>) -> i64 {
+    row.map_or(0, |row| row.0)
 }
 
-fn put_subject(out: &mut Vec<u8>, subject: SubjectRef<'_>) {
-    let (kind, app, instance, name) = match subject {
-        SubjectRef::Listener { key, .. } => (0, &key.app_key, key.instance, &key.name),
-        SubjectRef::Job { key, .. } => (1, &key.app_key, key.instance, &key.name),
+fn put_subject(out: &mut Vec<u8>, SubjectRef { entity, row }: SubjectRef<'_>) {
+    let kind = match entity.kind {
+        EntityKind::Listener => 0,
+        EntityKind::Job => 1,
     };
-    let (row, instance) = (row_of(subject).to_le_bytes(), instance.to_le_bytes());
+    let (row, instance) = (number_of(row).to_le_bytes(), entity.instance.to_le_bytes());
     out.extend_from_slice(&join::<13, _>([&[kind], &row, &instance]));
-    put_text(out, app);
-    put_text(out, name);
-    if let SubjectRef::Listener { key, .. } = subject {
-        put_text(out, &key.topic);
+    put_text(out, &entity.app_key);
+    put_text(out, &entity.name);
+    if entity.kind == EntityKind::Listener {
+        put_text(out, &entity.topic);
     }
 }
 

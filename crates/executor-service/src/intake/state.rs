@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use executor_core::time::Moment;
-use executor_core::{Clock, DropReason, ExecutionRecord, Subject};
+use executor_core::{Clock, DropReason, Entity, ExecutionRecord};
 use tokio::time::Instant;
 
 use super::{Limits, State, Wake};
@@ -29,7 +31,7 @@ impl State {
         let known = returned.iter().flat_map(LeasedBatch::records);
         let mut named = 0;
         for record in known.chain(queued.iter().flatten()) {
-            self.lose(DropReason::Shutdown, Some(&record.subject), 1, now);
+            self.lose(DropReason::Shutdown, Some(&record.subject.entity), 1, now);
             named += 1;
         }
         // What somebody still holds is not to be seen from here.
@@ -54,24 +56,20 @@ impl State {
         true
     }
 
-    pub(crate) fn filter(&mut self, subject: &Subject) {
+    pub(crate) fn filter(&mut self, entity: &Arc<Entity>) {
         self.counts.filtered += 1;
-        // The same one before and after its row is known.
-        *self
-            .filtered
-            .entry(subject.clone().without_row())
-            .or_default() += 1;
+        *self.filtered.entry(Arc::clone(entity)).or_default() += 1;
     }
 
     pub(crate) fn lose(
         &mut self,
         reason: DropReason,
-        subject: Option<&Subject>,
+        entity: Option<&Arc<Entity>>,
         count: u64,
         now: Moment,
     ) {
         self.counts.add_dropped(reason, count);
-        let begins = self.losses.note(reason, subject, count, now);
+        let begins = self.losses.note(reason, entity, count, now);
         self.news.lost = true;
         self.news.overflow_began |= begins && reason == DropReason::Overflow;
     }

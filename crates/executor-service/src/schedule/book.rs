@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::time::Moment;
-use executor_core::{JobKey, Timestamp};
+use executor_core::{Entity, Timestamp};
 
 use super::plan::{Occurrence, SET_BACK, Series};
 use super::{Schedule, ScheduleState};
@@ -29,7 +29,7 @@ pub(super) struct Turn {
     /// How long nothing else will, if the wall clock is not set; `None` if nothing is to come.
     pub(super) wait: Option<Duration>,
     /// Of which jobs runs were missed and left out, and how many since that was said last.
-    pub(super) missed: Vec<(Arc<JobKey>, u64)>,
+    pub(super) missed: Vec<(Arc<Entity>, u64)>,
     /// How many schedules begin anew, because the wall clock was set back by hours.
     pub(super) begun_anew: usize,
 }
@@ -40,7 +40,7 @@ pub(super) struct Book {
     look_again: Duration,
     /// Elapsed time is written as the wall clock would have had it, had nobody set it since then.
     origin: Moment,
-    jobs: HashMap<Arc<JobKey>, Entry>,
+    jobs: HashMap<Arc<Entity>, Entry>,
     by_wall_clock: Queue,
     by_elapsed_time: Queue,
     /// The latest time that the wall clock has shown since it was set back far.
@@ -49,7 +49,7 @@ pub(super) struct Book {
 }
 
 /// Those that go by the same clock: when each is due and, where several are at once, which was entered first.
-type Queue = BTreeMap<(Timestamp, u64), Arc<JobKey>>;
+type Queue = BTreeMap<(Timestamp, u64), Arc<Entity>>;
 
 struct Entry {
     job: JobHandle,
@@ -78,7 +78,7 @@ impl Book {
 
     /// Enters a job; it takes the place of an earlier one with the same key.
     pub(super) fn enter(&mut self, job: JobHandle, schedule: Schedule, now: Moment) {
-        let key = Arc::clone(&job.job().registration.key);
+        let key = Arc::clone(&job.job().registration.entity);
         self.remove(&key);
         let now = self.time(&schedule, now);
         self.entered += 1;
@@ -97,7 +97,7 @@ impl Book {
     }
 
     /// Whether there was one.
-    pub(super) fn remove(&mut self, key: &Arc<JobKey>) -> bool {
+    pub(super) fn remove(&mut self, key: &Arc<Entity>) -> bool {
         let Some(entry) = self.jobs.remove(key) else {
             return false;
         };
@@ -106,7 +106,7 @@ impl Book {
     }
 
     /// Its runs begin no more, and are not made up for. Whether it is known.
-    pub(super) fn pause(&mut self, key: &Arc<JobKey>) -> bool {
+    pub(super) fn pause(&mut self, key: &Arc<Entity>) -> bool {
         let Some(mut entry) = self.jobs.remove(key) else {
             return false;
         };
@@ -117,7 +117,7 @@ impl Book {
     }
 
     /// The next run is the first one that is planned from now on. Whether it is known.
-    pub(super) fn resume(&mut self, key: &Arc<JobKey>, now: Moment) -> bool {
+    pub(super) fn resume(&mut self, key: &Arc<Entity>, now: Moment) -> bool {
         let now = match self.jobs.get(key) {
             Some(entry) if entry.is_paused => self.time_of(&entry.series, now),
             other => return other.is_some(),
@@ -129,7 +129,7 @@ impl Book {
         true
     }
 
-    pub(super) fn state(&self, key: &Arc<JobKey>, now: Moment) -> Option<ScheduleState> {
+    pub(super) fn state(&self, key: &Arc<Entity>, now: Moment) -> Option<ScheduleState> {
         let entry = self.jobs.get(key).filter(|it| !it.job.is_cancelled())?;
         let on_wall_clock = |next: Occurrence| {
             if entry.series.goes_by_wall_clock() {
@@ -182,7 +182,7 @@ impl Book {
     }
 
     /// Does what its plan says; `now` is the time that it goes by. A job that was cancelled has none any more.
-    fn look_at(&mut self, key: &Arc<JobKey>, now: Timestamp, turn: &mut Turn) {
+    fn look_at(&mut self, key: &Arc<Entity>, now: Timestamp, turn: &mut Turn) {
         let Some(mut entry) = self.jobs.remove(key) else {
             return;
         };
@@ -259,7 +259,7 @@ impl Entry {
     }
 }
 
-fn due(queue: &Queue, now: Timestamp) -> Option<Arc<JobKey>> {
+fn due(queue: &Queue, now: Timestamp) -> Option<Arc<Entity>> {
     let ((due, _), key) = queue.first_key_value()?;
     (*due <= now).then(|| Arc::clone(key))
 }

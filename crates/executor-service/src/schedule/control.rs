@@ -44,7 +44,7 @@ impl CommandExecutor {
 
     /// How things stand with a job's schedule; `None` if it has none.
     pub fn schedule_of(&self, job: &JobHandle) -> Option<ScheduleState> {
-        self.service.scheduler.state(&job.job().registration.key)
+        self.service.scheduler.state(&job.job().registration.entity)
     }
 
     /// Has a job run by itself no more until it is resumed; what runs goes on. Its runs until then are
@@ -68,17 +68,21 @@ impl CommandExecutor {
     /// # }
     /// ```
     pub fn pause_schedule(&self, job: &JobHandle) -> bool {
-        self.service.scheduler.pause(&job.job().registration.key)
+        self.service.scheduler.pause(&job.job().registration.entity)
     }
 
     /// Has a paused job run by itself again, at the times that are planned from now on; one that is not
     /// paused goes on as it is. Whether it has a schedule.
     pub fn resume_schedule(&self, job: &JobHandle) -> bool {
-        self.service.scheduler.resume(&job.job().registration.key)
+        self.service
+            .scheduler
+            .resume(&job.job().registration.entity)
     }
 
     /// Ends a job's schedule; what runs goes on. Whether it had one.
     pub fn remove_schedule(&self, job: &JobHandle) -> bool {
-        self.service.scheduler.remove(&job.job().registration.key)
+        self.service
+            .scheduler
+            .remove(&job.job().registration.entity)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use executor_core::{Clock, JobKey};
+use executor_core::{Clock, Entity};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -75,7 +75,7 @@ impl Scheduler {
         schedule: Option<Schedule>,
     ) {
         let Some(schedule) = schedule else {
-            self.remove(&job.job().registration.key);
+            self.remove(&job.job().registration.entity);
             return;
         };
         let now = self.shared.clock.now();
@@ -93,22 +93,22 @@ impl Scheduler {
         self.shared.bell.notify_one();
     }
 
-    pub(crate) fn remove(&self, key: &Arc<JobKey>) -> bool {
+    pub(crate) fn remove(&self, key: &Arc<Entity>) -> bool {
         self.shared.book().remove(key)
     }
 
-    pub(crate) fn pause(&self, key: &Arc<JobKey>) -> bool {
+    pub(crate) fn pause(&self, key: &Arc<Entity>) -> bool {
         self.shared.book().pause(key)
     }
 
-    pub(crate) fn resume(&self, key: &Arc<JobKey>) -> bool {
+    pub(crate) fn resume(&self, key: &Arc<Entity>) -> bool {
         let now = self.shared.clock.now();
         let is_known = self.shared.book().resume(key, now);
         self.shared.bell.notify_one();
         is_known
     }
 
-    pub(crate) fn state(&self, key: &Arc<JobKey>) -> Option<ScheduleState> {
+    pub(crate) fn state(&self, key: &Arc<Entity>) -> Option<ScheduleState> {
         self.shared.book().state(key, self.shared.clock.now())
     }
 
@@ -167,7 +167,7 @@ impl Supervised for Waiting {
     }
 }
 
-fn say(missed: &[(Arc<JobKey>, u64)], begun_anew: usize) {
+fn say(missed: &[(Arc<Entity>, u64)], begun_anew: usize) {
     if begun_anew > 0 {
         tracing::warn!(
             schedules = begun_anew,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use executor_core::registration::Details;
 use executor_core::runnable::Hooks;
 use executor_core::{
-    DropReason, Event, HandlerError, InvokeHandler, Listener, ListenerKey, ListenerRegistration,
-    SourceTier, Status,
+    DropReason, Entity, Event, HandlerError, InvokeHandler, Listener, Registration, SourceTier,
+    Status,
 };
 use executor_service::{Completion, CompletionEvent, Completions, Config};
 use executor_testkit::Fault;
@@ -156,16 +156,8 @@ async fn c10_the_instance_and_a_leaked_thread_are_told_of() {
 async fn c10_an_app_without_a_key_is_warned_of_at_most_every_thirty_seconds() {
     let fixture = Fixture::new().await;
     let (logs, _listening) = Logs::listen();
-    let key = ListenerKey {
-        app_key: String::new(),
-        instance: 0,
-        name: "made by hand".into(),
-        topic: "#".into(),
-    };
-    let registration = ListenerRegistration {
-        key: Arc::new(key),
-        details: Details::new(SourceTier::App),
-    };
+    let entity = Entity::listener("", 0, "made by hand", "#");
+    let registration = Registration::new(entity, Details::new(SourceTier::App));
     let listener = Listener::new(registration, Arc::new(ends), Hooks::default());
     let listener = Arc::new(listener);
     let invoke = || InvokeHandler {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use executor_core::ports::RegistrationId;
-use executor_core::{Event, Refused, Status};
+use executor_core::{Event, Refused, RegistrationId, Status};
 use executor_service::{CommandExecutor, ListenerHandle};
 use executor_testkit::Fault;
 
@@ -17,8 +16,8 @@ async fn refusal(fixture: &Fixture, listener: &ListenerHandle) -> Option<Refused
 }
 
 fn row(listener: &ListenerHandle) -> RegistrationId {
-    let id = listener.listener().row_id.get();
-    RegistrationId::Listener(*id.expect("its row is known"))
+    let id = listener.listener().row.get();
+    RegistrationId::listener(*id.expect("its row is known"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,10 +67,10 @@ async fn d01_what_is_registered_and_cancelled_while_the_store_is_away_is_written
         .listener("late", |_: Arc<Event>| async { Ok(()) })
         .await;
     before.cancel().await.unwrap();
-    assert_eq!(listener.listener().row_id.get(), None);
+    assert_eq!(listener.listener().row.get(), None);
     fixture.store.come_back();
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(listener.listener().row_id.get().is_some());
+    assert!(listener.listener().row.get().is_some());
     assert!(fixture.store.removed_at(row(&before)).is_some());
     fixture.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::{DropReason, ErrorClass, Event, HandlerError, Status, Subject};
+use executor_core::{DropReason, ErrorClass, Event, HandlerError, Status};
 use executor_service::{CommandExecutor, Config, Recording, SpoolPlace};
 use executor_testkit::{Fault, MemoryStore};
 use tokio::task::yield_now;
@@ -16,13 +16,6 @@ fn said_crowded(logs: &Logs) -> Vec<String> {
     let lines = logs.of("WARN").into_iter();
     let crowded = lines.filter(|line| line.fields["message"].contains("filling up"));
     crowded.map(|line| line.fields["waiting"].clone()).collect()
-}
-
-fn name_of(subject: &Subject) -> &str {
-    match subject {
-        Subject::Listener { key, .. } => &key.name,
-        Subject::Job { key, .. } => &key.name,
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +100,7 @@ async fn c09_an_episode_of_overflow_is_a_row_of_the_history() {
     let named: Vec<_> = gap
         .entities
         .iter()
-        .map(|(who, count)| (name_of(who), *count))
+        .map(|(who, count)| (&*who.name, *count))
         .collect();
     assert_eq!(named, [("door", 3), ("noop", 2)]);
 
@@ -226,7 +219,7 @@ async fn c09_every_reason_has_its_row_also_what_the_shutdown_gives_up() {
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert_eq!((gaps[0].reason, gaps[0].count), (reason, 2));
         let named = gaps[0].entities.iter();
-        let named: Vec<_> = named.map(|(who, count)| (name_of(who), *count)).collect();
+        let named: Vec<_> = named.map(|(who, count)| (&*who.name, *count)).collect();
         assert_eq!(named, [("noop", 2)], "{reason:?}");
     }
 }
@@ -270,7 +263,7 @@ async fn c11_anomalies_are_kept_and_what_is_left_out_is_counted() {
     yield_now().await;
     let filtered = fixture.executor.filtered();
     assert_eq!(filtered.len(), 1);
-    assert_eq!((name_of(&filtered[0].0), filtered[0].1), ("noop", 2));
+    assert_eq!((&*filtered[0].0.name, filtered[0].1), ("noop", 2));
     let records = fixture.stored().await;
     let statuses: Vec<Status> = records.iter().map(|record| record.status).collect();
     assert_eq!(statuses, [Status::Success, Status::Error, Status::Success]);

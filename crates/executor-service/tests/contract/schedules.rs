@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use executor_core::registration::Overlap;
-use executor_core::{Status, Subject, TriggerMode};
+use executor_core::{Status, TriggerMode};
 use executor_service::registration::JobBuilder;
 use executor_service::{CommandExecutor, Config, JobHandle, Schedule};
 use executor_testkit::{Fault, MemoryStore, TestClock};
@@ -44,7 +44,8 @@ async fn f06_a_job_runs_at_intervals_and_its_records_say_why() {
     let fixture = Fixture::new().await;
     let begun = Instant::now();
     let (job, mut runs) = reporting(job(&fixture, Schedule::every(secs(10)))).await;
-    assert_eq!(job.job().registration.schedule.trigger_type, "interval");
+    let of_job = job.job().registration.job.as_ref().unwrap();
+    assert_eq!(of_job.schedule.trigger_type, "interval");
     for number in 1..=5 {
         let run = runs.recv().await.unwrap();
         // None drifts: each is counted from the start.
@@ -149,9 +150,10 @@ async fn f06_when_runs_overlap_the_overlap_rule_decides() {
     fixture.executor.remove_schedule(&parallel);
     let records = fixture.stored().await;
     let of = |job: &JobHandle| {
-        let its = &job.job().registration.key;
-        let is_its = |subject: &Subject| matches!(subject, Subject::Job { key, .. } if key == its);
-        let of_job = records.iter().filter(|record| is_its(&record.subject));
+        let its = &job.job().registration.entity;
+        let of_job = records
+            .iter()
+            .filter(|record| record.subject.entity == *its);
         statuses(&of_job.cloned().collect::<Vec<_>>())
     };
     let mut by_rule = of(&single);

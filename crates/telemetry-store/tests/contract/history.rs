@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use executor_core::ports::RegistrationStore;
-use executor_core::{ExecutionRecord, Status, Subject, Timestamp};
+use executor_core::{ExecutionRecord, RegistrationId, Status, Subject, Timestamp};
 use executor_testkit as kit;
 use telemetry_store::{Filter, PageRequest, Scope, SqliteReader};
 
@@ -43,8 +43,8 @@ async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
         kit::listener("door"),
         kit::job("dim"),
     );
-    let hall_id = store.register_listener(hall.clone()).await.unwrap();
-    let dim_id = store.register_job(dim.clone()).await.unwrap();
+    let hall_id = store.register(hall.clone()).await.unwrap();
+    let dim_id = store.register(dim.clone()).await.unwrap();
     let (one, other) = (kit::session(), kit::session());
     let mut records = Vec::new();
     for number in 0..60_u64 {
@@ -52,7 +52,7 @@ async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
             0 => kit::record(&hall, Some(hall_id), number * 100),
             // Its listener has no row.
             1 => kit::record(&door, None, number * 100),
-            _ => kit::record_of_job(&dim, Some(dim_id), number * 100),
+            _ => kit::record(&dim, Some(dim_id), number * 100),
         };
         if number % 5 == 0 {
             record.status = Status::Cancelled;
@@ -78,8 +78,14 @@ async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
     let is_cancelled = |number: usize| number.is_multiple_of(5);
     let cases: [(Filter, Vec<_>); 9] = [
         (Filter::default(), expected(&|_| true)),
-        (of(Scope::Listener(hall_id)), expected(&|n| n % 3 == 0)),
-        (of(Scope::Job(dim_id)), expected(&|n| n % 3 == 2)),
+        (
+            of(Scope::Registration(RegistrationId::listener(hall_id))),
+            expected(&|n| n % 3 == 0),
+        ),
+        (
+            of(Scope::Registration(RegistrationId::job(dim_id))),
+            expected(&|n| n % 3 == 2),
+        ),
         (of(Scope::App("lights".into())), expected(&|_| true)),
         (of(Scope::App("nobody".into())), expected(&|_| false)),
         (of(Scope::Session(other.id)), expected(&|n| n >= 30)),
@@ -119,11 +125,11 @@ async fn d09_what_is_found_is_what_was_stored() {
     let database = Database::new();
     let store = database.open().await;
     let hall = kit::listener("hall");
-    let id = store.register_listener(hall.clone()).await.unwrap();
+    let id = store.register(hall.clone()).await.unwrap();
     let session = kit::session();
     let mut records = vec![kit::record(&hall, Some(id), 0)];
     records.push(kit::record(&kit::listener("gone"), None, 10));
-    records.push(kit::record_of_job(&kit::job("dim"), None, 20));
+    records.push(kit::record(&kit::job("dim"), None, 20));
     let mut failed = kit::record(&hall, Some(id), 30);
     failed.status = Status::TimedOut;
     failed.failure = Some(std::sync::Arc::new(executor_core::Failure {

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Fate, RegistrationStore};
-use executor_core::{
-    DropReason, ExecutionRecord, Failure, JobId, ListenerId, Status, Timestamp, Trigger,
-};
+use executor_core::{DropReason, ExecutionRecord, Failure, RowId, Status, Timestamp, Trigger};
 use executor_testkit as kit;
 
 use crate::support::{Database, persist};
@@ -143,10 +141,10 @@ fn bad_ones(good: &dyn Fn() -> ExecutionRecord, standing: ExecutionRecord) -> Ve
     bad.push((orphan, aside(DropReason::Unstorable, "no such orphans")));
     let (gone, never) = (kit::listener("gone"), kit::job("never"));
     let mut detached = [
-        kit::record(&gone, Some(ListenerId(9_999)), 0),
+        kit::record(&gone, Some(RowId(9_999)), 0),
         kit::record(&gone, None, 0),
-        kit::record_of_job(&never, Some(JobId(9_999)), 0),
-        kit::record_of_job(&never, None, 0),
+        kit::record(&never, Some(RowId(9_999)), 0),
+        kit::record(&never, None, 0),
     ]
     .map(|record| (record, Expected::Is(Fate::Detached)));
     detached[0].0.attempt_number = 2;
@@ -171,8 +169,8 @@ async fn c04_of_a_thousand_records_exactly_the_bad_ones_are_set_aside_each_with_
     let database = Database::new();
     let store = database.open().await;
     let listener = kit::listener("hall");
-    let id = store.register_listener(listener.clone()).await.unwrap();
-    store.register_job(kit::job("dim")).await.unwrap();
+    let id = store.register(listener.clone()).await.unwrap();
+    store.register(kit::job("dim")).await.unwrap();
     let session = kit::session();
     let good = || kit::record(&listener, Some(id), 0);
     let standing = good();

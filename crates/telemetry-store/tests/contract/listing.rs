@@ -1,12 +1,16 @@
 //! Clause D9 for what is not an execution: sessions, episodes of loss, registrations.
 
+use std::sync::Arc;
+
 use executor_core::ports::{
-    Gap, Housekeeping, RegistrationId, RegistrationStore, SessionEnd, SessionStatus, SessionStore,
+    Gap, Housekeeping, RegistrationStore, SessionEnd, SessionStatus, SessionStore,
 };
-use executor_core::registration::{Overlap, ScheduleText};
-use executor_core::{DropReason, Durability, Failure, Ledger, SessionId, Timestamp};
+use executor_core::registration::{JobDetails, Overlap, ScheduleText};
+use executor_core::{
+    DropReason, Durability, EntityKind, Failure, Ledger, RegistrationId, SessionId, Timestamp,
+};
 use executor_testkit as kit;
-use telemetry_store::{PageRequest, Registered, RegistrationState, Window};
+use telemetry_store::{PageRequest, RegistrationFilter, RegistrationState, Window};
 
 use crate::support::{Database, persist};
 
@@ -79,7 +83,7 @@ async fn d09_gaps_are_listed_with_what_they_are_about_of_all_sessions_or_of_one(
     persist(&store, &session, vec![]).await.unwrap();
     let records = [
         kit::record(&kit::listener("hall"), None, 0),
-        kit::record_of_job(&kit::job("nightly"), None, 0),
+        kit::record(&kit::job("nightly"), None, 0),
     ];
     let gap = |number: i64, reason| Gap {
         session: session.id,
@@ -89,7 +93,7 @@ async fn d09_gaps_are_listed_with_what_they_are_about_of_all_sessions_or_of_one(
         last_at: Timestamp::from_micros(number + 1),
         entities: records
             .iter()
-            .map(|record| (record.subject.clone(), 2))
+            .map(|record| (Arc::clone(&record.subject.entity), 2))
             .collect(),
     };
     let gaps = [gap(1, DropReason::Overflow), gap(2, DropReason::Shutdown)];
@@ -125,46 +129,56 @@ async fn d09_registrations_are_listed_as_they_were_made_last() {
     hall.details.overlap = Some(Overlap::Queued);
     hall.details.overlap_limit = Some(3);
     hall.details.description = Some("motion".into());
-    let mut nightly = kit::job("nightly");
-    nightly.schedule = ScheduleText {
-        trigger_type: "cron".into(),
-        label: Some("at night".into()),
-        detail: Some("0 3 * * *".into()),
-    };
-    nightly.group = Some("night".into());
-    let listener = store.register_listener(hall.clone()).await.unwrap();
-    let job = store.register_job(nightly.clone()).await.unwrap();
+    let nightly = kit::job("nightly").with_job(JobDetails {
+        schedule: ScheduleText {
+            trigger_type: "cron".into(),
+            label: Some("at night".into()),
+            detail: Some("0 3 * * *".into()),
+        },
+        group: Some("night".into()),
+        ..JobDetails::default()
+    });
+    let listener = store.register(hall.clone()).await.unwrap();
+    let job = store.register(nightly.clone()).await.unwrap();
     let at = Timestamp::from_micros(9);
     store
-        .mark_cancelled(RegistrationId::Job(job), at)
+        .mark_cancelled(RegistrationId::job(job), at)
         .await
         .unwrap();
 
     let reader = database.reader();
-    let of_hall = Registered {
-        app_key: Some(hall.key.app_key.clone()),
-        ..Registered::default()
+    let of_listeners = RegistrationFilter::of(EntityKind::Listener);
+    let of_hall = RegistrationFilter {
+        app_key: Some(hall.entity.app_key.clone()),
+        ..of_listeners.clone()
     };
-    let listeners = reader.listeners(of_hall, two()).await.unwrap().items;
+    let listeners = reader.registrations(of_hall, two()).await.unwrap().items;
     assert_eq!(
         (listeners[0].id, &listeners[0].registration),
-        (listener, &hall)
+        (RegistrationId::listener(listener), &hall)
     );
     assert_eq!(listeners[0].removed_at, None);
-    let jobs = reader.jobs(Registered::default(), two()).await.unwrap();
+    let of_jobs = RegistrationFilter::of(EntityKind::Job);
+    let jobs = reader.registrations(of_jobs.clone(), two()).await.unwrap();
     let jobs = jobs.items;
-    assert_eq!((jobs[0].id, &jobs[0].registration), (job, &nightly));
+    assert_eq!(
+        (jobs[0].id, &jobs[0].registration),
+        (RegistrationId::job(job), &nightly)
+    );
     assert_eq!(jobs[0].removed_at, Some(at));
-    let of_nobody = Registered {
+    let of_nobody = RegistrationFilter {
         app_key: Some("nobody".into()),
-        ..Registered::default()
+        ..of_jobs
     };
-    assert_eq!(reader.jobs(of_nobody, two()).await.unwrap().items, []);
+    assert_eq!(
+        reader.registrations(of_nobody, two()).await.unwrap().items,
+        []
+    );
     // Clause D10 holds here too.
     let overlap = "UPDATE listeners SET overlap = 'sometimes'";
     database.outside().execute(overlap, []).unwrap();
     let error = reader
-        .listeners(Registered::default(), two())
+        .registrations(of_listeners, two())
         .await
         .unwrap_err()
         .to_string();
@@ -180,10 +194,10 @@ async fn d09_only_live_registrations_are_listed_if_no_others_are_asked_for() {
     let store = database.open().await;
     let at = Timestamp::from_micros(9);
     for name in ["live", "removed", "retired"] {
-        let listener = store.register_listener(kit::listener(name)).await.unwrap();
-        let job = store.register_job(kit::job(name)).await.unwrap();
+        let listener = store.register(kit::listener(name)).await.unwrap();
+        let job = store.register(kit::job(name)).await.unwrap();
         if name == "removed" {
-            for id in [RegistrationId::Listener(listener), RegistrationId::Job(job)] {
+            for id in [RegistrationId::listener(listener), RegistrationId::job(job)] {
                 store.mark_cancelled(id, at).await.unwrap();
             }
         }
@@ -194,27 +208,19 @@ async fn d09_only_live_registrations_are_listed_if_no_others_are_asked_for() {
 
     let reader = database.reader();
     let names = async |state| {
-        let which = Registered {
-            app_key: None,
-            state,
-        };
-        let listeners = reader.listeners(which.clone(), PageRequest::default());
-        let listeners = listeners.await.unwrap().items.into_iter();
-        let jobs = reader
-            .jobs(which, PageRequest::default())
-            .await
-            .unwrap()
-            .items;
-        let names: (Vec<_>, Vec<_>) = (
-            listeners
-                .map(|it| it.registration.key.name.clone())
-                .collect(),
-            jobs.into_iter()
-                .map(|it| it.registration.key.name.clone())
-                .collect(),
-        );
-        assert_eq!(names.0, names.1, "of both alike");
-        names.0
+        let mut of_kinds = Vec::new();
+        for kind in EntityKind::ALL {
+            let filter = RegistrationFilter {
+                state,
+                ..RegistrationFilter::of(kind)
+            };
+            let listed = reader.registrations(filter, PageRequest::default()).await;
+            let listed = listed.unwrap().items.into_iter();
+            let names = listed.map(|it| it.registration.entity.name.clone());
+            of_kinds.push(names.collect::<Vec<_>>());
+        }
+        assert_eq!(of_kinds[0], of_kinds[1], "of both alike");
+        of_kinds.remove(0)
     };
     assert_eq!(names(RegistrationState::Live).await, ["live"]);
     assert_eq!(

@@ -161,7 +161,7 @@ async fn sessions_and_gaps_can_be_read_by_people() {
         last_at: session
             .started_at
             .saturating_add(Duration::from_millis(1_500)),
-        entities: vec![(kit::record(&kit::listener("hall"), None, 0).subject, 2)],
+        entities: vec![(kit::listener("hall").entity, 2)],
     };
     store.record_gaps(vec![gap]).await.unwrap();
     let row = "SELECT concat_ws('|', session_id, host, pid, status, started, heartbeat, \

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use executor_core::ports::{
-    ClockTrust, Housekeeping, PruneRule, PruneSlice, RegistrationId, RegistrationStore,
-};
-use executor_core::{ExecutionRecord, Status};
+use executor_core::ports::{ClockTrust, Housekeeping, PruneRule, PruneSlice, RegistrationStore};
+use executor_core::{ExecutionRecord, RegistrationId, Status};
 use executor_testkit as kit;
 use telemetry_store::{SqliteStore, StoredExecution, Window};
 
@@ -86,7 +84,7 @@ async fn d08_of_each_whose_registration_is_gone_only_the_newest_stay_too() {
     for number in 0..50 {
         records.push(kit::record(&kit::listener("hall"), None, number * 10));
         if number < 5 {
-            records.push(kit::record_of_job(&kit::job("hall"), None, number * 10));
+            records.push(kit::record(&kit::job("hall"), None, number * 10));
         }
     }
     persist(&store, &kit::session(), records).await.unwrap();
@@ -102,13 +100,13 @@ async fn d08_of_each_listener_and_job_only_the_newest_stay() {
     let database = Database::new();
     let store = database.open().await;
     let (hall, dim) = (kit::listener("hall"), kit::job("dim"));
-    let hall_id = store.register_listener(hall.clone()).await.unwrap();
-    let dim_id = store.register_job(dim.clone()).await.unwrap();
+    let hall_id = store.register(hall.clone()).await.unwrap();
+    let dim_id = store.register(dim.clone()).await.unwrap();
     let mut records = Vec::new();
     for number in 0..50 {
         records.push(kit::record(&hall, Some(hall_id), number * 10));
         if number < 5 {
-            records.push(kit::record_of_job(&dim, Some(dim_id), number * 10));
+            records.push(kit::record(&dim, Some(dim_id), number * 10));
         }
     }
     persist(&store, &kit::session(), records.clone())
@@ -226,8 +224,8 @@ async fn d08_each_job_keeps_its_newest_whatever_others_have() {
     let mut records = Vec::new();
     for (name, count) in [("often", 30_u64), ("seldom", 3)] {
         let job = kit::job(name);
-        let id = store.register_job(job.clone()).await.unwrap();
-        let record = |number| kit::record_of_job(&job, Some(id), number * 10);
+        let id = store.register(job.clone()).await.unwrap();
+        let record = |number| kit::record(&job, Some(id), number * 10);
         records.extend((0..count).map(record));
     }
     let newest = records[29].started_at.as_micros();
@@ -325,7 +323,7 @@ async fn d08_rows_dated_beyond_now_go_first_by_size_and_make_no_others_go_by_num
     let database = Database::new();
     let store = database.open().await;
     let listener = kit::listener("hall");
-    let id = store.register_listener(listener.clone()).await.unwrap();
+    let id = store.register(listener.clone()).await.unwrap();
     let record = |number: u64, seconds: u64| {
         let mut record = kit::record(&listener, Some(id), number);
         record.started_at = record
@@ -404,19 +402,19 @@ async fn d08_registrations_that_are_gone_for_long_go_when_they_have_no_rows() {
     let at = |second: i64| executor_core::Timestamp::from_micros(second * 1_000_000);
     let mut ids = Vec::new();
     for name in ["gone", "with rows", "lately", "alive"] {
-        ids.push(store.register_listener(kit::listener(name)).await.unwrap());
+        ids.push(store.register(kit::listener(name)).await.unwrap());
     }
-    let job = store.register_job(kit::job("gone")).await.unwrap();
+    let job = store.register(kit::job("gone")).await.unwrap();
     let row = kit::record(&kit::listener("with rows"), Some(ids[1]), 0);
     persist(&store, &kit::session(), vec![row]).await.unwrap();
     for (id, second) in [(ids[0], 9), (ids[1], 9), (ids[2], 10)] {
         store
-            .mark_cancelled(RegistrationId::Listener(id), at(second))
+            .mark_cancelled(RegistrationId::listener(id), at(second))
             .await
             .unwrap();
     }
     store
-        .mark_cancelled(RegistrationId::Job(job), at(1))
+        .mark_cancelled(RegistrationId::job(job), at(1))
         .await
         .unwrap();
     // Retired later than it was removed: the later mark counts.

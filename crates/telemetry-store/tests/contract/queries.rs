@@ -15,7 +15,7 @@ async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
     let database = Database::new();
     let store = database.open().await;
     let listener = kit::listener("hall");
-    store.register_listener(listener.clone()).await.unwrap();
+    store.register(listener.clone()).await.unwrap();
     let session = kit::session();
     let mut records: Vec<_> = (0..100)
         .map(|at| kit::record(&listener, None, at * 10))
@@ -68,8 +68,8 @@ async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
     let last_error = hall.stats.last_error.as_deref();
     assert_eq!(last_error, Some("TimeoutError: number 99"));
     assert_eq!(
-        (hall.name.as_str(), hall.topic.as_deref()),
-        ("hall", Some("motion.hall"))
+        (&*hall.entity.name, &*hall.entity.topic),
+        ("hall", "motion.hall")
     );
     assert_eq!(
         database
@@ -89,7 +89,7 @@ async fn d09_rows_from_before_and_after_a_deletion_stand_together() {
     let store = database.open().await;
     let listener = kit::listener("hall");
     for at in 0..2 {
-        store.register_listener(listener.clone()).await.unwrap();
+        store.register(listener.clone()).await.unwrap();
         persist(
             &store,
             &kit::session(),
@@ -182,7 +182,7 @@ async fn d10_a_row_that_nobody_knows_is_not_rolled_up_as_something_else() {
 async fn d10_a_trigger_mode_that_nobody_knows_is_an_error() {
     let database = Database::new();
     let store = database.open().await;
-    let record = kit::record_of_job(&kit::job("nightly"), None, 0);
+    let record = kit::record(&kit::job("nightly"), None, 0);
     let id = record.execution_id;
     persist(&store, &kit::session(), vec![record])
         .await

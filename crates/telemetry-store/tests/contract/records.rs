@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Fate, RegistrationStore};
-use executor_core::{Failure, ListenerId, SourceTier, Status, TimeoutOrigin, Timestamp};
+use executor_core::{Failure, RowId, SourceTier, Status, TimeoutOrigin, Timestamp};
 use executor_testkit as kit;
 
 use crate::support::{Database, persist};
@@ -48,8 +48,8 @@ async fn d06_a_row_whose_listener_is_missing_says_what_it_belonged_to() {
     let database = Database::new();
     let store = database.open().await;
     let records = vec![
-        kit::record(&kit::listener("gone"), Some(ListenerId(7)), 0),
-        kit::record_of_job(&kit::job("never"), None, 1),
+        kit::record(&kit::listener("gone"), Some(RowId(7)), 0),
+        kit::record(&kit::job("never"), None, 1),
     ];
     let fates = persist(&store, &kit::session(), records).await.unwrap();
     assert_eq!(fates, [Fate::Detached, Fate::Detached]);
@@ -67,11 +67,11 @@ async fn d06_whoever_deletes_a_registration_its_rows_go_on_saying_the_same() {
     let store = database.open().await;
     let listener = kit::listener("hall");
     let job = kit::job("nightly");
-    let id = store.register_listener(listener.clone()).await.unwrap();
-    let job_id = store.register_job(job.clone()).await.unwrap();
+    let id = store.register(listener.clone()).await.unwrap();
+    let job_id = store.register(job.clone()).await.unwrap();
     let records = vec![
         kit::record(&listener, Some(id), 0),
-        kit::record_of_job(&job, Some(job_id), 1),
+        kit::record(&job, Some(job_id), 1),
     ];
     persist(&store, &kit::session(), records).await.unwrap();
     let names = "SELECT group_concat(name || coalesce(topic, ''), ' ') FROM executions_v";
@@ -87,7 +87,7 @@ async fn d06_whoever_deletes_a_registration_its_rows_go_on_saying_the_same() {
         0
     );
     // Its id is nobody else's: a late record of the old one is not taken for the newcomer's.
-    let newcomer = store.register_listener(kit::listener("new")).await.unwrap();
+    let newcomer = store.register(kit::listener("new")).await.unwrap();
     assert_ne!(newcomer, id);
 }
 
@@ -108,7 +108,7 @@ async fn every_field_of_a_record_is_in_its_row() {
     record.flags.blocked = Some(Duration::from_millis(150));
     record.arguments_json = Some("[1]".into());
     let name = record.execution_id.to_string();
-    store.register_listener(listener).await.unwrap();
+    store.register(listener).await.unwrap();
     persist(&store, &kit::session(), vec![record])
         .await
         .unwrap();

@@ -1,20 +1,18 @@
 //! Clauses D1 to D3: listeners and jobs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{Apply, Fate, Reconcile, Reconciled, RegistrationId, RegistrationStore};
-use executor_core::registration::Overlap;
-use executor_core::{JobId, JobKey, ListenerId, ListenerKey, SourceTier, Timestamp};
+use executor_core::ports::{Apply, Fate, Reconcile, Reconciled, RegistrationStore};
+use executor_core::registration::{JobDetails, Overlap, ScheduleText};
+use executor_core::{Entity, RegistrationId, RowId, SourceTier, Timestamp};
 use executor_testkit as kit;
 
 use crate::support::{Database, persist};
 
-fn wanted(live: &[ListenerId]) -> Reconcile {
+fn wanted(live: &[RowId]) -> Reconcile {
     Reconcile {
         app_key: "lights".into(),
-        live_listeners: live.to_vec(),
-        live_jobs: Vec::new(),
+        live: live.iter().copied().map(RegistrationId::listener).collect(),
         session: None,
         at: Timestamp::from_micros(77),
         apply: Apply::Now,
@@ -28,12 +26,12 @@ async fn d01_registering_again_keeps_the_id_and_updates_every_column() {
     let mut listener = kit::listener("hall");
     listener.details.description = Some("old".into());
     listener.details.entity = Some("lamp".into());
-    let id = store.register_listener(listener.clone()).await.unwrap();
+    let id = store.register(listener.clone()).await.unwrap();
     let used = kit::record(&listener, Some(id), 0);
     persist(&store, &kit::session(), vec![used]).await.unwrap();
     store.reconcile(wanted(&[])).await.unwrap();
     store
-        .mark_cancelled(RegistrationId::Listener(id), Timestamp::from_micros(5))
+        .mark_cancelled(RegistrationId::listener(id), Timestamp::from_micros(5))
         .await
         .unwrap();
     let marks = "SELECT count(*) FROM listeners WHERE retired_us = 77 AND removed_us = 5";
@@ -46,7 +44,7 @@ async fn d01_registering_again_keeps_the_id_and_updates_every_column() {
     listener.details.overlap = Some(Overlap::Queued);
     listener.details.priority = -4;
     listener.details.once = true;
-    assert_eq!(store.register_listener(listener).await.unwrap(), id);
+    assert_eq!(store.register(listener).await.unwrap(), id);
     let row = "SELECT concat_ws('|', description, coalesce(entity, '-'), timeout_us, source_tier, \
                overlap, priority, once, coalesce(retired_us, '-'), coalesce(removed_us, '-')) \
                FROM listeners";
@@ -57,29 +55,36 @@ async fn d01_registering_again_keeps_the_id_and_updates_every_column() {
 async fn d01_a_job_that_is_registered_again_is_updated_and_live_too() {
     let database = Database::new();
     let store = database.open().await;
-    let mut job = kit::job("nightly");
-    job.handler_name = Some("old".into());
-    job.group = Some("night".into());
-    job.arguments_json = Some("[1]".into());
-    let id = store.register_job(job.clone()).await.unwrap();
-    let used = kit::record_of_job(&job, Some(id), 0);
+    let job = kit::job("nightly").with_job(JobDetails {
+        handler_name: Some("old".into()),
+        group: Some("night".into()),
+        arguments_json: Some("[1]".into()),
+        ..JobDetails::default()
+    });
+    let id = store.register(job.clone()).await.unwrap();
+    let used = kit::record(&job, Some(id), 0);
     persist(&store, &kit::session(), vec![used]).await.unwrap();
     store.reconcile(wanted(&[])).await.unwrap();
     let at = Timestamp::from_micros(5);
     store
-        .mark_cancelled(RegistrationId::Job(id), at)
+        .mark_cancelled(RegistrationId::job(id), at)
         .await
         .unwrap();
     let marks = "SELECT count(*) FROM scheduled_jobs WHERE retired_us = 77 AND removed_us = 5";
     assert_eq!(database.number(marks), 1);
 
-    job.handler_name = Some("new".into());
-    job.group = None;
-    job.arguments_json = Some("[2]".into());
-    job.schedule.trigger_type = "cron".into();
-    job.schedule.label = Some("at two".into());
+    let mut job = job.with_job(JobDetails {
+        handler_name: Some("new".into()),
+        group: None,
+        arguments_json: Some("[2]".into()),
+        schedule: ScheduleText {
+            trigger_type: "cron".into(),
+            label: Some("at two".into()),
+            detail: None,
+        },
+    });
     job.details.timeout = None;
-    assert_eq!(store.register_job(job).await.unwrap(), id);
+    assert_eq!(store.register(job).await.unwrap(), id);
     let row = "SELECT concat_ws('|', handler_name, coalesce(job_group, '-'), arguments_json, \
                trigger_type, trigger_label, coalesce(timeout_us, '-'), coalesce(retired_us, '-'), \
                coalesce(removed_us, '-')) FROM scheduled_jobs";
@@ -87,7 +92,7 @@ async fn d01_a_job_that_is_registered_again_is_updated_and_live_too() {
 }
 
 #[tokio::test]
-async fn d01_every_part_of_a_key_tells_registrations_apart() {
+async fn d01_every_part_of_an_entity_tells_registrations_apart() {
     let database = Database::new();
     let store = database.open().await;
     let (listener, job) = (kit::listener("hall"), kit::job("nightly"));
@@ -100,13 +105,8 @@ async fn d01_every_part_of_a_key_tells_registrations_apart() {
         ("lights", 0, "hall", "motion.door"),
     ] {
         let mut other = listener.clone();
-        other.key = Arc::new(ListenerKey {
-            app_key: app_key.into(),
-            instance,
-            name: name.into(),
-            topic: topic.into(),
-        });
-        store.register_listener(other.clone()).await.unwrap();
+        other.entity = Entity::listener(app_key, instance, name, topic).into();
+        store.register(other.clone()).await.unwrap();
         // Matched by its key when it is stored.
         records.push(kit::record(&other, None, 0));
     }
@@ -117,13 +117,9 @@ async fn d01_every_part_of_a_key_tells_registrations_apart() {
         ("lights", 0, "daily"),
     ] {
         let mut other = job.clone();
-        other.key = Arc::new(JobKey {
-            app_key: app_key.into(),
-            instance,
-            name: name.into(),
-        });
-        store.register_job(other.clone()).await.unwrap();
-        records.push(kit::record_of_job(&other, None, 0));
+        other.entity = Entity::job(app_key, instance, name).into();
+        store.register(other.clone()).await.unwrap();
+        records.push(kit::record(&other, None, 0));
     }
     let fates = persist(&store, &kit::session(), records).await.unwrap();
     assert_eq!(fates, vec![Fate::Stored; 9]);
@@ -136,26 +132,17 @@ async fn d01_every_part_of_a_key_tells_registrations_apart() {
 async fn d02_reconciling_touches_only_what_is_stale_of_this_app() {
     let database = Database::new();
     let store = database.open().await;
-    let live = store
-        .register_listener(kit::listener("live"))
-        .await
-        .unwrap();
-    let stale = store
-        .register_listener(kit::listener("stale"))
-        .await
-        .unwrap();
+    let live = store.register(kit::listener("live")).await.unwrap();
+    let stale = store.register(kit::listener("stale")).await.unwrap();
     let mut framework = kit::listener("framework");
     framework.details.source_tier = SourceTier::Framework;
-    store.register_listener(framework).await.unwrap();
+    store.register(framework).await.unwrap();
     let mut other = kit::job("other");
-    other.key = Arc::new(JobKey {
-        app_key: "heating".into(),
-        ..(*other.key).clone()
-    });
-    store.register_job(other).await.unwrap();
-    let job: JobId = store.register_job(kit::job("nightly")).await.unwrap();
+    other.entity = Entity::job("heating", 0, "other").into();
+    store.register(other).await.unwrap();
+    let job = store.register(kit::job("nightly")).await.unwrap();
     let done = store.reconcile(wanted(&[live])).await.unwrap();
-    let expected = vec![RegistrationId::Listener(stale), RegistrationId::Job(job)];
+    let expected = vec![RegistrationId::listener(stale), RegistrationId::job(job)];
     assert_eq!(
         done,
         Reconciled {
@@ -176,7 +163,7 @@ async fn d02_a_once_listener_that_has_run_in_this_session_is_left_alone() {
     let store = database.open().await;
     let mut once = kit::listener("once");
     once.details.once = true;
-    let id = store.register_listener(once.clone()).await.unwrap();
+    let id = store.register(once.clone()).await.unwrap();
     let (this, another) = (kit::session(), kit::session());
     persist(&store, &this, vec![kit::record(&once, Some(id), 0)])
         .await
@@ -192,7 +179,7 @@ async fn d02_a_once_listener_that_has_run_in_this_session_is_left_alone() {
         nothing
     );
     let later = store.reconcile(in_session(Some(another.id))).await.unwrap();
-    assert_eq!(later.retired, [RegistrationId::Listener(id)]);
+    assert_eq!(later.retired, [RegistrationId::listener(id)]);
 }
 
 #[tokio::test]
@@ -200,7 +187,7 @@ async fn d02_the_first_time_of_retirement_stands() {
     let database = Database::new();
     let store = database.open().await;
     let listener = kit::listener("hall");
-    let id = store.register_listener(listener.clone()).await.unwrap();
+    let id = store.register(listener.clone()).await.unwrap();
     persist(
         &store,
         &kit::session(),
@@ -223,22 +210,22 @@ async fn d02_jobs_are_reconciled_by_the_same_rules() {
     let store = database.open().await;
     let mut framework = kit::job("framework");
     framework.details.source_tier = SourceTier::Framework;
-    store.register_job(framework).await.unwrap();
-    let live = store.register_job(kit::job("live")).await.unwrap();
-    let also_live = store.register_job(kit::job("also live")).await.unwrap();
-    let unused = store.register_job(kit::job("unused")).await.unwrap();
-    let used = store.register_job(kit::job("used")).await.unwrap();
-    let record = kit::record_of_job(&kit::job("used"), Some(used), 0);
+    store.register(framework).await.unwrap();
+    let live = store.register(kit::job("live")).await.unwrap();
+    let also_live = store.register(kit::job("also live")).await.unwrap();
+    let unused = store.register(kit::job("unused")).await.unwrap();
+    let used = store.register(kit::job("used")).await.unwrap();
+    let record = kit::record(&kit::job("used"), Some(used), 0);
     persist(&store, &kit::session(), vec![record])
         .await
         .unwrap();
     let wanted = Reconcile {
-        live_jobs: vec![live, also_live],
+        live: vec![RegistrationId::job(live), RegistrationId::job(also_live)],
         ..wanted(&[])
     };
     let expected = Reconciled {
-        deleted: vec![RegistrationId::Job(unused)],
-        retired: vec![RegistrationId::Job(used)],
+        deleted: vec![RegistrationId::job(unused)],
+        retired: vec![RegistrationId::job(used)],
     };
     let dry = Reconcile {
         apply: Apply::DryRun,
@@ -263,11 +250,8 @@ async fn d02_listeners_of_another_app_are_left_alone() {
     let database = Database::new();
     let store = database.open().await;
     let mut other = kit::listener("hall");
-    other.key = Arc::new(ListenerKey {
-        app_key: "heating".into(),
-        ..(*other.key).clone()
-    });
-    store.register_listener(other).await.unwrap();
+    other.entity = Entity::listener("heating", 0, "hall", "motion.hall").into();
+    store.register(other).await.unwrap();
     let done = store.reconcile(wanted(&[])).await.unwrap();
     assert_eq!(done, Reconciled::default());
     assert_eq!(database.number("SELECT count(*) FROM listeners"), 1);
@@ -277,13 +261,10 @@ async fn d02_listeners_of_another_app_are_left_alone() {
 async fn d03_the_first_time_of_removal_of_a_listener_stands() {
     let database = Database::new();
     let store = database.open().await;
-    let id = store
-        .register_listener(kit::listener("hall"))
-        .await
-        .unwrap();
+    let id = store.register(kit::listener("hall")).await.unwrap();
     for at in [5, 6] {
         let at = Timestamp::from_micros(at);
-        let known = store.mark_cancelled(RegistrationId::Listener(id), at).await;
+        let known = store.mark_cancelled(RegistrationId::listener(id), at).await;
         assert!(known.unwrap());
     }
     assert_eq!(database.number("SELECT removed_us FROM listeners"), 5);
@@ -293,29 +274,29 @@ async fn d03_the_first_time_of_removal_of_a_listener_stands() {
 async fn d03_cancelling_is_durable_and_an_unknown_id_is_reported() {
     let database = Database::new();
     let store = database.open().await;
-    let job = store.register_job(kit::job("nightly")).await.unwrap();
+    let job = store.register(kit::job("nightly")).await.unwrap();
     let at = Timestamp::from_micros;
     assert!(
         store
-            .mark_cancelled(RegistrationId::Job(job), at(5))
+            .mark_cancelled(RegistrationId::job(job), at(5))
             .await
             .unwrap()
     );
     assert!(
         store
-            .mark_cancelled(RegistrationId::Job(job), at(6))
+            .mark_cancelled(RegistrationId::job(job), at(6))
             .await
             .unwrap()
     );
     assert!(
         !store
-            .mark_cancelled(RegistrationId::Job(JobId(99)), at(5))
+            .mark_cancelled(RegistrationId::job(RowId(99)), at(5))
             .await
             .unwrap()
     );
     assert!(
         !store
-            .mark_cancelled(RegistrationId::Listener(ListenerId(1)), at(5))
+            .mark_cancelled(RegistrationId::listener(RowId(1)), at(5))
             .await
             .unwrap()
     );
@@ -330,7 +311,7 @@ async fn d02_ten_thousand_registrations_are_all_there_and_reconciled_dry_and_for
     let mut ids = Vec::new();
     for number in 0..10_000 {
         let listener = kit::listener(&format!("l{number}"));
-        ids.push(store.register_listener(listener).await.unwrap());
+        ids.push(store.register(listener).await.unwrap());
     }
     let count = "SELECT count(DISTINCT name) FROM listeners WHERE retired_us IS NULL";
     assert_eq!(database.number(count), 10_000);
@@ -341,7 +322,7 @@ async fn d02_ten_thousand_registrations_are_all_there_and_reconciled_dry_and_for
     persist(&store, &kit::session(), records.collect())
         .await
         .unwrap();
-    let live: Vec<ListenerId> = ids.iter().copied().skip(1).step_by(2).collect();
+    let live: Vec<RowId> = ids.iter().copied().skip(1).step_by(2).collect();
     let dry = Reconcile {
         apply: Apply::DryRun,
         ..wanted(&live)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RegistrationStore};
-use executor_core::{ExecutionRecord, Failure, Status, Subject, Timestamp};
+use executor_core::{ExecutionRecord, Failure, Status, Timestamp};
 use executor_testkit as kit;
 use proptest::prelude::*;
 use telemetry_store::{RELATIVE_ERROR, SqliteStore, Stats, StoredExecution, Window};
@@ -104,7 +104,7 @@ async fn play(database: &Database, steps: Vec<Step>) -> Played {
                 let records: Vec<_> = records.into_iter().map(record).collect();
                 for listener in 0..LISTENERS / 2 {
                     let listener = kit::listener(&format!("l{listener}"));
-                    store.register_listener(listener).await.unwrap();
+                    store.register(listener).await.unwrap();
                 }
                 persist(&store, &session, records.clone()).await.unwrap();
                 written.extend(records);
@@ -200,10 +200,7 @@ fn between(from: u64, to: u64) -> Window {
 }
 
 fn name_of(record: &ExecutionRecord) -> String {
-    match &record.subject {
-        Subject::Listener { key, .. } => key.name.clone(),
-        Subject::Job { key, .. } => key.name.clone(),
-    }
+    record.subject.entity.name.clone()
 }
 
 proptest! {
@@ -234,7 +231,7 @@ proptest! {
                 let summaries = database.reader().summaries(window).await.unwrap();
                 prop_assert_eq!(summaries.len(), of_each.len());
                 for summary in summaries {
-                    check(&summary.stats, &of_each[&summary.name])?;
+                    check(&summary.stats, &of_each[&summary.entity.name])?;
                 }
             }
             Ok(())

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
 use executor_core::ports::{Fate, RecordStore, Session};
-use executor_core::{DropReason, ExecutionId, ExecutionRecord, ListenerId, StoreError, Trigger};
+use executor_core::{DropReason, ExecutionId, ExecutionRecord, RowId, StoreError, Trigger};
 use executor_testkit as kit;
 use rusqlite::Connection;
 use telemetry_store::{SqliteReader, SqliteStore, Window};
@@ -128,7 +128,7 @@ impl<'t> Play<'t> {
         for _ in 0..self.dice.roll(60) {
             let (at, id) = (self.dice.roll(100_000), self.dice.roll(4));
             let listener = kit::listener("hall");
-            let id = (id == 0).then_some(ListenerId(999));
+            let id = (id == 0).then_some(RowId(999));
             let mut record = kit::record(&listener, id, at);
             if self.dice.roll(30) == 0 {
                 record.trigger = Trigger::Event {

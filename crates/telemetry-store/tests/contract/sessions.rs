@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use executor_core::ports::{Gap, Housekeeping, SessionEnd, SessionStatus, SessionStore};
-use executor_core::{DropReason, Durability, Failure, Ledger, Subject, Timestamp};
+use executor_core::{DropReason, Durability, Failure, Ledger, Timestamp};
 use executor_testkit as kit;
 
 use telemetry_store::SqliteStore;
@@ -140,17 +140,14 @@ async fn c09_an_episode_of_loss_is_a_row_and_writing_it_again_replaces_it() {
     let store = database.open().await;
     let session = kit::session();
     store.open_session(Arc::clone(&session)).await.unwrap();
-    let subject = Subject::Listener {
-        key: kit::listener("hall").key,
-        id: None,
-    };
+    let entity = kit::listener("hall").entity;
     let gap = |count| Gap {
         session: session.id,
         reason: DropReason::Overflow,
         count,
         first_at: Timestamp::from_micros(1),
         last_at: Timestamp::from_micros(2),
-        entities: vec![(subject.clone(), count)],
+        entities: vec![(Arc::clone(&entity), count)],
     };
     store.record_gaps(vec![gap(3)]).await.unwrap();
     store.record_gaps(vec![gap(5)]).await.unwrap();
