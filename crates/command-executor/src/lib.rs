@@ -32,6 +32,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub use executor_core::ports::{
+    Filter, History, HistoryError, HistoryErrorClass, Order, PageOf, PageRequest, PageToken,
+    RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution, StoredRegistration,
+    StoredSession, Summary, Window,
+};
 #[cfg(all(unix, feature = "process"))]
 pub use executor_core::process;
 pub use executor_core::registration::Overlap;
@@ -51,8 +56,4 @@ pub use executor_service::{
     survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]
-pub use telemetry_store::{
-    Filter, OpenError, PageOf, PageRequest, QueryError, RegistrationFilter, RegistrationState,
-    Scope, SqliteOptions, SqliteReader, SqliteStore, Stats, StoredExecution, StoredRegistration,
-    StoredSession, Summary, Window,
-};
+pub use telemetry_store::{OpenError, SqliteHistory, SqliteOptions, SqliteStore};

@@ -8,13 +8,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use command_executor::registration::Overlap;
-use command_executor::{OpenError, Retention, Schedule, SqliteReader};
+use command_executor::{OpenError, Retention, Schedule};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::duration::{Span, Timeout};
 use crate::events::Shape;
 use crate::topic::TopicPattern;
+use crate::wire;
 
 /// What is wrong, and the place of it in the file.
 pub(crate) type Mistake = (Range<usize>, String);
@@ -94,7 +95,7 @@ impl TryFrom<String> for Url {
     type Error = OpenError;
 
     fn try_from(text: String) -> Result<Self, OpenError> {
-        SqliteReader::new(&text)?;
+        wire::check(&text)?;
         Ok(Self(text))
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use command_executor::inspect::ReplayError;
-use command_executor::{OpenError, QueryError, RegisterError, StartError};
+use command_executor::{HistoryError, OpenError, RegisterError, StartError};
 use thiserror::Error;
 
 use crate::console::say;
@@ -51,7 +51,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Register(#[from] RegisterError),
     #[error(transparent)]
-    Query(#[from] QueryError),
+    Query(#[from] HistoryError),
     #[error("cannot read the spools in `{}`", dir.display())]
     SpoolDirectory {
         dir: PathBuf,

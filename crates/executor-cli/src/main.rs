@@ -26,6 +26,8 @@ mod report;
 
 mod spool;
 
+mod wire;
+
 use std::io;
 use std::panic;
 use std::process::{self, ExitCode};
@@ -65,8 +67,11 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
 fn runtime() -> io::Result<Runtime> {
     let of_bugs = panic::take_hook();
     panic::set_hook(Box::new(|panic| {
-        let why = panic.payload_as_str().unwrap_or("it panicked");
-        let failure = Failure::Runtime(io::Error::other(why.to_owned()));
+        let payload = panic.payload();
+        let why = payload.downcast_ref::<String>().map(String::as_str);
+        let why = why.or_else(|| payload.downcast_ref::<&str>().copied());
+        let why = why.unwrap_or("it panicked").to_owned();
+        let failure = Failure::Runtime(io::Error::other(why));
         let _ = describe(&failure);
         console::settle();
         process::exit(1);

@@ -32,7 +32,7 @@ impl Counts {
 /// Shows how things stand until it is dropped; on a terminal only.
 pub(crate) async fn keep_showing(executor: &CommandExecutor, counts: &Counts) {
     if !io::stderr().is_terminal() {
-        pending().await
+        pending::<()>().await;
     }
     loop {
         let ledger = executor.ledger();

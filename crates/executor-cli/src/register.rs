@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use command_executor::process::CommandLine;
 use command_executor::registration::{Details, Overlap};
-use command_executor::{CommandExecutor, Event, ListenerHandle, Schedule, SqliteReader};
+use command_executor::{CommandExecutor, Event, ListenerHandle, Schedule};
 
 use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings};
 use crate::duration::Timeout;
 use crate::exit::Failure;
 use crate::lines::Text;
 use crate::topic::TopicPattern;
+use crate::wire;
 
 /// How many records may wait in memory.
 pub(crate) const QUEUE_MAX: usize = 100_000;
@@ -32,7 +33,7 @@ pub(crate) fn settings(config: &Config, url: &str) -> Result<Settings, Failure> 
     if let Some(Mode(mode)) = config.store.file_mode {
         settings.file_mode = mode;
     }
-    if SqliteReader::new(url)?.is_in_memory() {
+    if wire::is_in_memory(url)? {
         // Without a file there is no spool. Whoever reads a stream to its end wants its records,
         // however long that takes.
         settings.queue_max = settings.queue_max.max(QUEUE_MAX);

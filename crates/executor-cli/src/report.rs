@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
-use command_executor::{SqliteReader, Status, Summary, Window};
+use command_executor::{Status, Summary, Window};
 use serde_json::{Value, json};
 
 use crate::args::ReportArgs;
 use crate::console;
 use crate::exit::Failure;
 use crate::plain::{self, plain};
+use crate::wire;
 
 /// How much of the last error stands in the table; the rest is in `errors_v`.
 const ERROR_MAX_CHARS: usize = 48;
 
 /// `executor report`.
 pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
-    let summaries = SqliteReader::new(&args.db)?
+    let summaries = wire::history(&args.db)?
         .summaries(Window::default())
         .await?;
     print(&summaries, args.json).await?;

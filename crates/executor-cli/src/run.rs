@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use command_executor::{
-    CommandExecutor, Degradation, Event, Health, Refused, ShutdownReport, SqliteOptions,
-    SqliteReader, SqliteStore, StoreFault, Submitted, Window,
+    CommandExecutor, Degradation, Event, Health, Refused, ShutdownReport, StoreFault, Submitted,
+    Window,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -29,6 +29,7 @@ use crate::reaping;
 use crate::register::{self, Listening, QUEUE_MAX};
 use crate::report;
 use crate::signals::Signals;
+use crate::wire;
 
 /// How often the store is asked after while it has not answered.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -115,9 +116,7 @@ struct Running {
 impl Running {
     async fn start(config: &Config, url: &str) -> Result<Self, Failure> {
         let settings = register::settings(config, url)?;
-        let mut options = SqliteOptions::default();
-        options.file_mode = settings.file_mode;
-        let store = SqliteStore::open_with(url, options).await?;
+        let store = wire::store(url, settings.file_mode).await?;
         let patience = settings.startup_timeout;
         let executor = CommandExecutor::builder(store)
             .config(settings)
@@ -304,11 +303,11 @@ impl Running {
             });
         }
         let session = Window::of_session(self.executor.session_id());
-        let reader = SqliteReader::new(url)?;
-        if reader.is_in_memory() {
+        if wire::is_in_memory(url)? {
             say("executor: the history was in memory and is gone");
         } else {
-            report::print(&reader.summaries(session).await?, json).await?;
+            let summaries = wire::history(url)?.summaries(session).await?;
+            report::print(&summaries, json).await?;
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (events, bad_lines) = (count(&self.counts.events), count(&self.counts.bad_lines));

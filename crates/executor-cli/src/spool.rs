@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use command_executor::inspect::{self, Content, Entry};
-use command_executor::{ExecutionRecord, SpoolError, SqliteReader, SqliteStore};
+use command_executor::{ExecutionRecord, SpoolError};
 use serde_json::{Value, json};
 
 use crate::args::{SpoolArgs, SpoolCommand};
@@ -15,6 +15,7 @@ use crate::config::Settings;
 use crate::console::{self, say};
 use crate::exit::{Failure, LOST, UNREADABLE, with_causes};
 use crate::plain;
+use crate::wire;
 
 pub(crate) async fn spool(args: SpoolArgs) -> Result<ExitCode, Failure> {
     let dir = match &args.command {
@@ -218,13 +219,12 @@ async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
     let db = db.ok_or_else(|| Failure::WhichDatabase {
         dir: dir.to_owned(),
     })?;
-    let reader = SqliteReader::new(&db)?;
-    if reader.path().is_none_or(|path| !path.exists()) {
+    if !wire::is_there(&db)? {
         return Err(Failure::NoDatabase { url: db });
     }
-    let store = SqliteStore::open(&db).await?;
-    let patience = Settings::default().startup_timeout;
-    let replayed = inspect::replay(store, dir, patience).await?;
+    let settings = Settings::default();
+    let store = wire::store(&db, settings.file_mode).await?;
+    let replayed = inspect::replay(store, dir, settings.startup_timeout).await?;
     let ledger = replayed.ledger;
     print(&json!({
         "spools": replayed.spools,

@@ -17,6 +17,14 @@ use crate::record::ExecutionRecord;
 use crate::registration::Registration;
 use crate::time::Timestamp;
 
+mod history;
+mod shared;
+
+pub use self::history::{
+    Filter, History, HistoryError, HistoryErrorClass, HistoryFuture, Order, PageOf, PageRequest,
+    PageToken, RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution,
+    StoredRegistration, StoredSession, Summary, Window,
+};
 pub use crate::housekeeping::{ClockTrust, Gap, Lifetime, PruneRule, PruneSlice};
 pub use crate::record::{SubjectRef, TriggerRef};
 pub use crate::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};

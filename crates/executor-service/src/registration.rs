@@ -253,7 +253,8 @@ impl ListenerToRegister {
 /// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
 /// let dim = executor.job("lights", "dim").group("evening").timeout(std::time::Duration::from_secs(5));
 /// let dim = dim.handler_fn(|| async { println!("dimmed") }).register().await?;
-/// assert_eq!(dim.job().registration.group.as_deref(), Some("evening"));
+/// let of_job = dim.job().registration.job.as_ref().expect("it is one");
+/// assert_eq!(of_job.group.as_deref(), Some("evening"));
 /// # Ok(()) }
 /// ```
 #[must_use = "nothing is registered before `register` is awaited"]

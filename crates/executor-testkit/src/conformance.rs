@@ -21,6 +21,10 @@ use executor_core::{
 
 use crate::samples;
 
+mod reading;
+
+pub use reading::reading;
+
 /// Runs every check, each on a fresh store.
 ///
 /// # Panics

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
-    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+    Batch, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, Lifetime, PageOf, PageRequest,
+    PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationFilter, RegistrationStore, Session,
+    SessionEnd, SessionStore, Stats, StoreFuture, StoredExecution, StoredRegistration,
+    StoredSession, Summary, Window,
 };
-use executor_core::{Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp};
+use executor_core::{
+    ExecutionId, Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp,
+};
 
 /// Counts records by status and lets go of them. Clones count together.
 ///
@@ -107,5 +111,72 @@ impl Housekeeping for DiscardStore {
 
     fn spool_dir(&self) -> Option<PathBuf> {
         None
+    }
+}
+
+/// An empty history.
+impl History for DiscardStore {
+    fn executions(&self, _: Filter, _: PageRequest) -> HistoryFuture<'_, PageOf<StoredExecution>> {
+        nothing()
+    }
+
+    fn execution(&self, _: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>> {
+        answer(None)
+    }
+
+    fn count(&self, _: Option<SessionId>) -> HistoryFuture<'_, u64> {
+        answer(0)
+    }
+
+    fn summaries(&self, _: Window) -> HistoryFuture<'_, Vec<Summary>> {
+        answer(Vec::new())
+    }
+
+    fn overall(&self, _: Window) -> HistoryFuture<'_, Stats> {
+        answer(Stats::default())
+    }
+
+    fn sessions(&self, _: PageRequest) -> HistoryFuture<'_, PageOf<StoredSession>> {
+        nothing()
+    }
+
+    fn gaps(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
+        nothing()
+    }
+
+    fn registrations(
+        &self,
+        _: RegistrationFilter,
+        _: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<StoredRegistration>> {
+        nothing()
+    }
+}
+
+fn answer<'a, T: Send + 'a>(value: T) -> HistoryFuture<'a, T> {
+    Box::pin(std::future::ready(Ok(value)))
+}
+
+fn nothing<'a, T: Send + 'a>() -> HistoryFuture<'a, PageOf<T>> {
+    answer(PageOf {
+        items: Vec::new(),
+        next: None,
+        searched_to: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance;
+
+    #[tokio::test]
+    #[should_panic(expected = "it was stored")]
+    async fn g01_a_store_that_keeps_nothing_does_not_conform() {
+        conformance::reading(async || {
+            let store = DiscardStore::default();
+            (store.clone(), store)
+        })
+        .await;
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
     Apply, Batch, Fate, Gap, Lifetime, Reconcile, Reconciled, RecordStore, RegistrationStore,
-    Session, SessionEnd, SessionStatus, SessionStore, StoreFuture,
+    Session, SessionEnd, SessionStatus, SessionStore, StoreFuture, StoredRegistration,
+    StoredSession,
 };
 use executor_core::{
     Entity, EntityKind, ErrorClass, ExecutionId, ExecutionRecord, Ledger, Registration,
@@ -15,6 +16,7 @@ use executor_core::{
 
 use crate::faults::Faults;
 
+mod history;
 mod housekeeping;
 
 /// A store in memory. Clones are the same store, so a test keeps one and gives one away.
@@ -45,7 +47,7 @@ pub struct MemoryStore {
 pub(crate) struct Tables {
     pub(crate) rows: Vec<Row>,
     by_execution: HashMap<ExecutionId, usize>,
-    registrations: BTreeMap<RegistrationId, RegistrationRow>,
+    registrations: BTreeMap<RegistrationId, StoredRegistration>,
     /// The row that was given last, of each kind.
     last_rows: HashMap<EntityKind, i64>,
     pub(crate) sessions: HashMap<SessionId, SessionRow>,
@@ -66,16 +68,11 @@ pub(crate) struct Row {
 }
 
 pub(crate) struct SessionRow {
-    pub(crate) status: SessionStatus,
-    pub(crate) ledger: Ledger,
+    /// In the order in which they came.
+    number: i64,
+    pub(crate) stored: StoredSession,
     /// By its process, not by a batch that brought it along.
     was_opened: bool,
-}
-
-pub(crate) struct RegistrationRow {
-    registration: Registration,
-    pub(crate) removed: Option<Timestamp>,
-    retired: Option<Timestamp>,
 }
 
 impl MemoryStore {
@@ -147,9 +144,17 @@ impl Tables {
                 last_sign_at: session.started_at,
             });
         }
+        let number = self.sessions.len() as i64;
         self.sessions.entry(session.id).or_insert(SessionRow {
-            status: SessionStatus::Running,
-            ledger: Ledger::default(),
+            number,
+            stored: StoredSession {
+                session: session.clone(),
+                heartbeat_at: session.started_at,
+                stopped_at: None,
+                status: SessionStatus::Running,
+                failure: None,
+                ledger: Ledger::default(),
+            },
             was_opened: false,
         });
     }
@@ -158,6 +163,9 @@ impl Tables {
         let its = self.lifetimes.iter_mut();
         for lifetime in its.filter(|lifetime| lifetime.session == id) {
             lifetime.last_sign_at = at;
+        }
+        if let Some(row) = self.sessions.get_mut(&id) {
+            row.stored.heartbeat_at = at;
         }
     }
 
@@ -183,10 +191,11 @@ impl Tables {
             let row = RowId(*last);
             RegistrationId { kind, row }
         });
-        let row = RegistrationRow {
+        let row = StoredRegistration {
+            id,
             registration,
-            removed: None,
-            retired: None,
+            retired_at: None,
+            removed_at: None,
         };
         self.registrations.insert(id, row);
         id
@@ -206,7 +215,7 @@ impl Tables {
             if !ours || wanted.live.contains(id) || self.is_spent(*id, row, wanted.session) {
                 continue;
             }
-            match (self.history_of(*id).next(), row.retired) {
+            match (self.history_of(*id).next(), row.retired_at) {
                 (None, _) => plan.deleted.push(*id),
                 (Some(_), None) => plan.retired.push(*id),
                 (Some(_), Some(_)) => {}
@@ -219,7 +228,7 @@ impl Tables {
     fn is_spent(
         &self,
         id: RegistrationId,
-        row: &RegistrationRow,
+        row: &StoredRegistration,
         session: Option<SessionId>,
     ) -> bool {
         let is_once = id.kind == EntityKind::Listener && row.registration.details.once;
@@ -236,15 +245,17 @@ impl Tables {
         }
         for id in &plan.retired {
             if let Some(row) = self.registrations.get_mut(id) {
-                row.retired = Some(at);
+                row.retired_at = Some(at);
             }
         }
     }
 
     /// Registrations that were retired or removed before this and have no rows.
     fn forget_gone(&mut self, before: Timestamp, max: u32) -> u64 {
-        let is_gone = |(id, row): &(&RegistrationId, &RegistrationRow)| {
-            row.retired.max(row.removed).is_some_and(|at| at < before)
+        let is_gone = |(id, row): &(&RegistrationId, &StoredRegistration)| {
+            row.retired_at
+                .max(row.removed_at)
+                .is_some_and(|at| at < before)
                 && self.history_of(**id).next().is_none()
         };
         let gone = self.registrations.iter().filter(is_gone);
@@ -255,7 +266,7 @@ impl Tables {
         gone.len() as u64
     }
 
-    pub(crate) fn registration(&mut self, id: RegistrationId) -> Option<&mut RegistrationRow> {
+    pub(crate) fn registration(&mut self, id: RegistrationId) -> Option<&mut StoredRegistration> {
         self.registrations.get_mut(&id)
     }
 }
@@ -303,7 +314,7 @@ impl RegistrationStore for MemoryStore {
         Box::pin(async move {
             self.with("marking a registration as removed", |tables| {
                 let row = tables.registration(id);
-                row.map(|row| row.removed.get_or_insert(at)).is_some()
+                row.map(|row| row.removed_at.get_or_insert(at)).is_some()
             })
         })
     }
@@ -337,8 +348,8 @@ impl SessionStore for MemoryStore {
         Box::pin(async move {
             self.with("writing the heartbeat", |tables| {
                 let row = tables.sessions.get_mut(&id);
-                if let Some(row) = row.filter(|row| row.status == SessionStatus::Running) {
-                    row.ledger = ledger;
+                if let Some(row) = row.filter(|row| row.stored.status == SessionStatus::Running) {
+                    row.stored.ledger = ledger;
                     tables.beat(id, at);
                 }
             })
@@ -349,8 +360,10 @@ impl SessionStore for MemoryStore {
         Box::pin(async move {
             let closed = self.with("closing the session", |tables| {
                 let row = tables.sessions.get_mut(&id)?;
-                row.status = end.status;
-                row.ledger = end.ledger;
+                row.stored.status = end.status;
+                row.stored.failure = end.failure;
+                row.stored.stopped_at = Some(end.at);
+                row.stored.ledger = end.ledger;
                 tables.beat(id, end.at);
                 Some(())
             })?;
@@ -362,7 +375,7 @@ impl SessionStore for MemoryStore {
         Box::pin(async move {
             self.with("amending a session's ledger", |tables| {
                 if let Some(row) = tables.sessions.get_mut(&id) {
-                    row.ledger = ledger;
+                    row.stored.ledger = ledger;
                 }
             })
         })
@@ -372,7 +385,7 @@ impl SessionStore for MemoryStore {
         Box::pin(async move {
             self.with("counting a session's records", |tables| {
                 let rows = tables.rows.iter().filter(|row| row.session == id).count() as u64;
-                let ledger = tables.sessions.get(&id).map(|row| row.ledger);
+                let ledger = tables.sessions.get(&id).map(|row| row.stored.ledger);
                 rows.max(ledger.map_or(0, |it| it.stored.saturating_sub(it.recovered)))
             })
         })
@@ -383,12 +396,11 @@ impl SessionStore for MemoryStore {
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         Box::pin(async move {
             self.with("marking crashed sessions", |tables| {
-                let open = tables
-                    .sessions
-                    .iter_mut()
-                    .filter(|(_, row)| row.status == SessionStatus::Running && !row.was_opened);
+                let open = tables.sessions.iter_mut().filter(|(_, row)| {
+                    row.stored.status == SessionStatus::Running && !row.was_opened
+                });
                 let gone = open.map(|(id, row)| {
-                    row.status = SessionStatus::Crashed;
+                    row.stored.status = SessionStatus::Crashed;
                     *id
                 });
                 gone.collect()

@@ -49,7 +49,7 @@ impl MemoryStore {
 
     /// When a registration was marked as removed; `None` if it lives or is not there.
     pub fn removed_at(&self, id: RegistrationId) -> Option<Timestamp> {
-        self.tables().registration(id)?.removed
+        self.tables().registration(id)?.removed_at
     }
 
     /// Every stored record, in the order in which they were stored.
@@ -76,7 +76,8 @@ impl MemoryStore {
     /// The session's status and the ledger it was last seen with.
     pub fn session(&self, id: SessionId) -> Option<(SessionStatus, Ledger)> {
         let tables = self.tables();
-        tables.sessions.get(&id).map(|row| (row.status, row.ledger))
+        let row = &tables.sessions.get(&id)?.stored;
+        Some((row.status, row.ledger))
     }
 
     /// Every episode of loss that was recorded.

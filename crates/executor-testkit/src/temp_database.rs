@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use executor_core::ExecutionRecord;
+use executor_core::ports::{Filter, History, HistoryError, Order, PageRequest};
 use telemetry_store::migrate::Migrator;
-use telemetry_store::{Filter, PageRequest, QueryError};
-use telemetry_store::{OpenError, SqliteReader, SqliteStore};
+use telemetry_store::{OpenError, SqliteHistory, SqliteStore};
 use tempfile::TempDir;
 
 /// A directory of its own with a database in it; removed when it is dropped.
@@ -77,32 +77,39 @@ impl TempDatabase {
         SqliteStore::open(&self.url()).await
     }
 
-    /// A reader of the database.
+    /// The history in the database.
     ///
     /// # Panics
     ///
     /// Never: the path is known to be one.
-    pub fn reader(&self) -> SqliteReader {
-        SqliteReader::new(&self.url()).expect("a path names a database")
+    pub fn history(&self) -> SqliteHistory {
+        SqliteHistory::new(&self.url()).expect("a path names a database")
     }
 
-    /// The executions that are stored, in the order in which they ended; the latest thousand of them.
+    /// All executions that are stored, in the order in which they ended.
     ///
     /// # Errors
     ///
-    /// Those of [`SqliteReader::executions`].
+    /// Those of [`History::executions`].
     ///
     /// # Cancel safety
     ///
-    /// That of [`SqliteReader::executions`].
-    pub async fn records(&self) -> Result<Vec<ExecutionRecord>, QueryError> {
-        let page = PageRequest {
-            limit: 1_000,
-            before: None,
+    /// Dropping the future gives up the answer.
+    pub async fn records(&self) -> Result<Vec<ExecutionRecord>, HistoryError> {
+        let history = self.history();
+        let mut page = PageRequest {
+            order: Order::OldestFirst,
+            ..PageRequest::first(1_000)
         };
-        let found = self.reader().executions(Filter::default(), page).await?;
-        let oldest_first = found.items.into_iter().rev();
-        Ok(oldest_first.map(|stored| stored.record).collect())
+        let mut records = Vec::new();
+        loop {
+            let found = history.executions(Filter::default(), page.clone()).await?;
+            records.extend(found.items.into_iter().map(|stored| stored.record));
+            let Some(next) = found.next else {
+                return Ok(records);
+            };
+            page = page.following(next);
+        }
     }
 }
 

@@ -1,137 +1,64 @@
 //! Single executions out of the history: by whose they are, how and when they ended; page by page.
 //!
-//! A page is found in two steps: first the ids, from an index or the primary key, then the rows.
+//! A page is found in two steps: first the ids, from an index or the primary key, then the rows. What no index serves
+//! is looked for among those ids, slice by slice, for a short while.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{Filter, Order, PageOf, PageRequest, StoredExecution};
 use executor_core::record::{RecordFlags, SYNTHETIC_ORIGIN, TriggerMode};
 use executor_core::{
-    Entity, EntityKind, ExecutionId, ExecutionRecord, Failure, RegistrationId, RowId, SessionId,
-    SourceTier, Status, Subject, Timestamp, Trigger,
+    Entity, EntityKind, ExecutionId, ExecutionRecord, Failure, RowId, SessionId, SourceTier,
+    Status, Subject, Timestamp, Trigger,
 };
 
-use crate::query::QueryError;
-use crate::registration::Table;
+use self::ids::ids;
+use self::search::{PageIds, Residue, direction, listed, search};
+use crate::paging::Cursor;
+use crate::query::{Asked, QueryError};
 use crate::rollup::damaged;
-use crate::row_ids::displacement;
 use crate::rows::{TIMEOUT_ORIGINS, flag, kind_of};
-use crate::schema::{listeners, scheduled_jobs};
-use crate::session;
 
-/// Whose executions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Scope {
-    /// Everybody's.
-    #[default]
-    All,
-    /// One listener's or job's.
-    Registration(RegistrationId),
-    /// One app's, also of listeners and jobs that are gone.
-    App(String),
-    /// One session's.
-    Session(SessionId),
-}
+mod ids;
+mod search;
 
-/// Which executions. Default: all.
-///
-/// ```
-/// use executor_core::Status;
-/// use telemetry_store::{Filter, Scope};
-///
-/// let filter = Filter {
-///     scope: Scope::App("lights".into()),
-///     status: Some(Status::TimedOut),
-///     ..Filter::default()
-/// };
-/// assert_ne!(filter, Filter::default());
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Whose they are.
-    pub scope: Scope,
-    /// How they ended.
-    pub status: Option<Status>,
-    /// Those that ended at or after this.
-    pub from: Option<Timestamp>,
-    /// Those that ended before this.
-    pub to: Option<Timestamp>,
-}
+#[cfg(test)]
+mod tests;
 
-/// Which page. Default: the first, of 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageRequest {
-    /// How many at most.
-    pub limit: u32,
-    /// Those before this one: [`PageOf::next`] of the page before.
-    pub before: Option<i64>,
-}
-
-impl Default for PageRequest {
-    fn default() -> Self {
-        Self {
-            limit: 100,
-            before: None,
-        }
-    }
-}
-
-/// A page of something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PageOf<T> {
-    /// The latest first.
-    pub items: Vec<T>,
-    /// Where the next page begins, for [`PageRequest::before`]; `None` if there is none.
-    pub next: Option<i64>,
-}
-
-impl<T> PageOf<T> {
-    /// Of rows in the order of their ids, the greatest first.
-    pub(crate) fn new<R>(
-        rows: Vec<R>,
-        page: PageRequest,
-        id: impl Fn(&R) -> i64,
-        item: impl FnMut(R) -> Result<T, QueryError>,
-    ) -> Result<Self, QueryError> {
-        let is_full = rows.len() == page.limit as usize;
-        let next = rows.last().filter(|_| is_full).map(id);
-        let items = rows.into_iter().map(item).collect::<Result<_, _>>()?;
-        Ok(Self { items, next })
-    }
-}
-
-/// One execution as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct StoredExecution {
-    /// Its row in `executions`.
-    pub row: i64,
-    /// Its session.
-    pub session: SessionId,
-    /// What was recorded. Its failure's strings are those of the row, its generation is not kept.
-    pub record: ExecutionRecord,
-}
+/// How long what no index serves is searched for, in one page.
+const SEARCH_FOR: Duration = Duration::from_millis(200);
 
 pub(crate) fn executions(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     filter: &Filter,
-    page: PageRequest,
+    page: &PageRequest,
 ) -> Result<PageOf<StoredExecution>, QueryError> {
+    let Asked {
+        connection,
+        deadline,
+    } = asked;
+    let cursor = Cursor::of(page)?;
     connection.transaction(|connection| {
-        let ids = ids(connection, filter, page)?;
-        let next = (ids.len() == page.limit as usize).then(|| ids.last().copied());
-        let mut items = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(ROWS_AT_ONCE) {
-            items.extend(by_rows(connection, ids)?);
+        let found = match Residue::of(filter) {
+            None => PageIds::of(ids(connection, filter, cursor, page.limit)?, page.limit),
+            Some(residue) => {
+                let until = Instant::now() + SEARCH_FOR;
+                search(connection, filter, &residue, cursor, page.limit, until)?
+            }
+        };
+        let mut items = Vec::with_capacity(found.ids.len());
+        for ids in found.ids.chunks(ROWS_AT_ONCE) {
+            deadline.check()?;
+            items.extend(by_rows(connection, ids, page.order)?);
         }
         Ok(PageOf {
             items,
-            next: next.flatten(),
+            next: found.next.map(|id| Cursor::token(page.order, id)),
+            searched_to: found.searched_to,
         })
     })
 }
@@ -149,115 +76,16 @@ pub(crate) fn execution(
 /// How many rows one question is asked for: its text has a limit.
 const ROWS_AT_ONCE: usize = 1_000;
 
-/// Those of these ids that are there, the greatest id first.
+/// Those of these ids that are there, in this order.
 fn by_rows(
     connection: &mut SqliteConnection,
     ids: &[i64],
+    order: Order,
 ) -> Result<Vec<StoredExecution>, QueryError> {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let question = format!("{STORED} e.id IN ({}) ORDER BY e.id DESC", ids.join(", "));
+    let (ids, direction) = (listed(ids), direction(order));
+    let question = format!("{STORED} e.id IN ({ids}) ORDER BY e.id {direction}");
     let rows: Vec<Row> = diesel::sql_query(question).load(connection)?;
     rows.into_iter().map(Row::into_execution).collect()
-}
-
-/// The ids of a page, the greatest first.
-fn ids(
-    connection: &mut SqliteConnection,
-    filter: &Filter,
-    page: PageRequest,
-) -> QueryResult<Vec<i64>> {
-    let wanted = Wanted::new(filter, page, displacement(connection)?);
-    let mut found = match &filter.scope {
-        Scope::All => wanted.load(connection, "1")?,
-        Scope::Registration(id) => {
-            let column = Table::of(id.kind).column;
-            wanted.load(connection, &format!("e.{column} = {}", id.row.0))?
-        }
-        Scope::Session(session) => match session::ids_of(connection, *session)? {
-            None => Vec::new(),
-            // A session is a stretch of the primary key.
-            Some((row, ids)) => {
-                let (first, last) = (ids.start, ids.end);
-                let stretch = format!("e.id BETWEEN {first} AND {last} AND +e.session_id = {row}");
-                wanted.load(connection, &stretch)?
-            }
-        },
-        Scope::App(app) => of_app(connection, app, &wanted)?,
-    };
-    found.sort_unstable_by(|one, other| other.cmp(one));
-    found.truncate(page.limit as usize);
-    Ok(found)
-}
-
-/// Each of an app's registrations has an index of its own executions: a page of each holds the page of
-/// all of them.
-fn of_app(connection: &mut SqliteConnection, app: &str, wanted: &Wanted) -> QueryResult<Vec<i64>> {
-    let of_listeners = listeners::table.filter(listeners::app_key.eq(app));
-    let of_jobs = scheduled_jobs::table.filter(scheduled_jobs::app_key.eq(app));
-    let listeners: Vec<i64> = of_listeners.select(listeners::id).load(connection)?;
-    let jobs: Vec<i64> = of_jobs.select(scheduled_jobs::id).load(connection)?;
-    let mut found = Vec::new();
-    for (column, rows) in [("listener_id", listeners), ("job_id", jobs)] {
-        for row in rows {
-            found.extend(wanted.load(connection, &format!("e.{column} = {row}"))?);
-        }
-    }
-    let question = wanted.question(
-        "execution_orphans o CROSS JOIN executions e ON e.id = o.id",
-        "o.app_key = ?1",
-    );
-    let orphans = diesel::sql_query(question).bind::<Text, _>(app);
-    let orphans: Vec<Id> = orphans.load(connection)?;
-    found.extend(orphans.into_iter().map(|found| found.id));
-    Ok(found)
-}
-
-#[derive(QueryableByName)]
-struct Id {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-}
-
-/// The conditions that are the same whoever they belong to. All of them are numbers, so they stand in the
-/// question as they are.
-struct Wanted {
-    conditions: String,
-}
-
-impl Wanted {
-    /// The id of a row lies at most so far above the time at which its execution ended.
-    fn new(filter: &Filter, page: PageRequest, displacement: i64) -> Self {
-        let mut conditions = match filter.status {
-            None => String::new(),
-            Some(Status::Success) => " AND e.status = 0".into(),
-            // Said twice, so that the index of what did not succeed is found.
-            Some(status) => format!(" AND e.status = {} AND e.status <> 0", status.code()),
-        };
-        if let Some(from) = filter.from.map(Timestamp::as_micros) {
-            let ended = format!(" AND e.id >= {from} AND e.start_us + e.duration_us >= {from}");
-            conditions.push_str(&ended);
-        }
-        if let Some(to) = filter.to.map(Timestamp::as_micros) {
-            let last = to.saturating_add(displacement);
-            let ended = format!(" AND e.id <= {last} AND e.start_us + e.duration_us < {to}");
-            conditions.push_str(&ended);
-        }
-        if let Some(before) = page.before {
-            conditions.push_str(&format!(" AND e.id < {before}"));
-        }
-        conditions.push_str(&format!(" ORDER BY e.id DESC LIMIT {}", page.limit));
-        Self { conditions }
-    }
-
-    fn question(&self, tables: &str, whose: &str) -> String {
-        format!("SELECT e.id FROM {tables} WHERE {whose}{}", self.conditions)
-    }
-
-    fn load(&self, connection: &mut SqliteConnection, whose: &str) -> QueryResult<Vec<i64>> {
-        let found: Vec<Id> =
-            diesel::sql_query(self.question("executions e", whose)).load(connection)?;
-        Ok(found.into_iter().map(|found| found.id).collect())
-    }
 }
 
 /// A cross join, so that SQLite begins with the rows that are asked for, however many sessions there are.
@@ -364,7 +192,6 @@ impl Row {
             arguments_json: self.args_json.map(Box::from),
         };
         Ok(StoredExecution {
-            row: self.id,
             session: SessionId(session),
             record,
         })

@@ -61,6 +61,8 @@ mod listing;
 
 mod registered;
 
+mod paging;
+
 mod query;
 
 mod prune;
@@ -75,11 +77,7 @@ mod shared_writer;
 
 mod store;
 
-pub use history::{Filter, PageOf, PageRequest, Scope, StoredExecution};
-pub use listing::StoredSession;
 pub use open::OpenError;
-pub use query::{QueryError, SqliteReader};
-pub use registered::{RegistrationFilter, RegistrationState, StoredRegistration};
+pub use query::SqliteHistory;
 pub use sketch::RELATIVE_ERROR;
 pub use store::{HookAlreadySet, SqliteOptions, SqliteStore};
-pub use summary::{Stats, Summary, Window};

@@ -4,46 +4,28 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::{Gap, Session, SessionStatus};
+use executor_core::ports::{
+    Gap, PageOf, PageRequest, Session, SessionStatus, StoredSession, Window,
+};
 use executor_core::{DropReason, Durability, Entity, Failure, Ledger, SessionId, Timestamp};
 
-use crate::history::{PageOf, PageRequest, uuid_of};
+use crate::history::uuid_of;
+use crate::paging::{Cursor, page_of};
 use crate::query::QueryError;
 use crate::rows::kind_of;
 use crate::schema::{gap_entities, gaps, sessions};
-use crate::summary::Window;
-
-/// One session as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoredSession {
-    /// Its row in `sessions`.
-    pub row: i64,
-    /// What its process said of itself.
-    pub session: Session,
-    /// When it gave its last sign of life.
-    pub heartbeat_at: Timestamp,
-    /// When it ended; `None` while it goes on.
-    pub stopped_at: Option<Timestamp>,
-    /// How it stands.
-    pub status: SessionStatus,
-    /// Why it ended, where a service died.
-    pub failure: Option<Failure>,
-    /// Where its records went, as of its last sign of life.
-    pub ledger: Ledger,
-}
 
 pub(crate) fn sessions(
     connection: &mut SqliteConnection,
-    page: PageRequest,
+    page: &PageRequest,
 ) -> Result<PageOf<StoredSession>, QueryError> {
     let rows: Vec<SessionRow> = sessions::table
-        .filter(sessions::id.lt(page.before.unwrap_or(i64::MAX)))
+        .filter(sessions::id.lt(Cursor::latest_first(page)?))
         .order(sessions::id.desc())
         .limit(i64::from(page.limit))
         .select(SessionRow::as_select())
         .load(connection)?;
-    PageOf::new(rows, page, |row| row.id, SessionRow::into_session)
+    page_of(rows, page, |row| row.id, SessionRow::into_session)
 }
 
 #[derive(Queryable, Selectable)]
@@ -94,7 +76,6 @@ impl SessionRow {
             ..self.ledger()
         };
         Ok(StoredSession {
-            row: self.id,
             session: Session {
                 id: SessionId(uuid_of(
                     &self.session_uuid,
@@ -143,12 +124,13 @@ impl SessionRow {
 pub(crate) fn gaps(
     connection: &mut SqliteConnection,
     window: &Window,
-    page: PageRequest,
+    page: &PageRequest,
 ) -> Result<PageOf<Gap>, QueryError> {
+    let before = Cursor::latest_first(page)?;
     connection.transaction(|connection| {
         let mut question = gaps::table
             .inner_join(sessions::table)
-            .filter(gaps::id.lt(page.before.unwrap_or(i64::MAX)))
+            .filter(gaps::id.lt(before))
             .order(gaps::id.desc())
             .limit(i64::from(page.limit))
             .select((GapRow::as_select(), sessions::session_uuid))
@@ -163,7 +145,7 @@ pub(crate) fn gaps(
             question = question.filter(gaps::first_us.lt(to.as_micros()));
         }
         let rows: Vec<(GapRow, Vec<u8>)> = question.load(connection)?;
-        PageOf::new(
+        page_of(
             rows,
             page,
             |(row, _)| row.id,

@@ -126,7 +126,8 @@ fn refuse_read_only(connection: &mut SqliteConnection) -> QueryResult<()> {
 }
 
 /// Opens for reading what must be there already, at the schema that this program knows.
-pub(crate) fn open_reader(target: &Target) -> Result<SqliteConnection, OpenError> {
+/// With it comes whether it sees what is written from now on.
+pub(crate) fn open_reader(target: &Target) -> Result<(SqliteConnection, bool), OpenError> {
     let Target::File(path) = target else {
         return Err(OpenError::Address {
             url: ":memory:".into(),
@@ -138,31 +139,34 @@ pub(crate) fn open_reader(target: &Target) -> Result<SqliteConnection, OpenError
         Probed::Refused(error) => return Err(error),
         Probed::Ours => {}
     }
-    let mut connection = connect_reader(path).map_err(|error| error.of(target))?;
+    let (mut connection, follows) = connect_reader(path).map_err(|error| error.of(target))?;
     refuse_newer(&mut connection)?;
     refuse_older(&mut connection)?;
-    Ok(connection)
+    Ok((connection, follows))
 }
 
 /// Able to write if it may: the last connection to go then takes the WAL's files along. Who may not makes none
 /// either, which would be its own and lock the recorder out: where there is no WAL, nobody changes the file.
-fn connect_reader(path: &Path) -> Result<SqliteConnection, OpenError> {
+fn connect_reader(path: &Path) -> Result<(SqliteConnection, bool), OpenError> {
     let with = |query| {
         let mut connection = SqliteConnection::establish(&uri(path, query)?)?;
         connection.batch_execute(
             "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -8192; PRAGMA query_only = ON;",
         )?;
         tables(&mut connection)?;
-        Ok(connection)
+        Ok::<_, OpenError>(connection)
     };
     let without_a_trace = || match beside(path, "-wal").exists() {
-        true => with("mode=ro&readonly_shm=1"),
-        false => with("mode=ro&immutable=1"),
+        true => Ok((with("mode=ro&readonly_shm=1")?, true)),
+        false => Ok((with("mode=ro&immutable=1")?, false)),
     };
     if access(path, Access::WRITE_OK).is_err() {
         return without_a_trace();
     }
-    with("mode=rw").or_else(|_| without_a_trace())
+    match with("mode=rw") {
+        Ok(connection) => Ok((connection, true)),
+        Err(_) => without_a_trace(),
+    }
 }
 
 /// A connection to a database of ours, made ours if nothing was there; not migrated.

@@ -32,7 +32,8 @@ impl<'a> Parents<'a> {
         let named: HashSet<RegistrationId> = records.iter().filter_map(named_by).collect();
         for kind in EntityKind::ALL {
             let named = named.iter().filter(|id| id.kind == kind);
-            let rows = existing(connection, kind, named.map(|id| id.row.0).collect())?;
+            let named: Vec<i64> = named.map(|id| id.row.0).collect();
+            let rows = existing(connection, kind, &named)?;
             let known = rows.into_iter().map(|row| RegistrationId {
                 kind,
                 row: RowId(row),
@@ -84,11 +85,11 @@ fn named_by(record: &ExecutionRecord) -> Option<RegistrationId> {
 fn existing(
     connection: &mut SqliteConnection,
     kind: EntityKind,
-    rows: Vec<i64>,
+    rows: &[i64],
 ) -> QueryResult<Vec<i64>> {
     match kind {
-        EntityKind::Listener => existing_in::<Listeners>(connection, &rows),
-        EntityKind::Job => existing_in::<Jobs>(connection, &rows),
+        EntityKind::Listener => existing_in::<Listeners>(connection, rows),
+        EntityKind::Job => existing_in::<Jobs>(connection, rows),
     }
 }
 

@@ -6,9 +6,9 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 use executor_core::Status;
-use executor_core::ports::{ClockTrust, PruneRule, PruneSlice};
+use executor_core::ports::{ClockTrust, PruneRule, PruneSlice, StoredExecution};
 
-use crate::history::{StoredExecution, by_row};
+use crate::history::by_row;
 use crate::query::QueryError;
 use crate::registration;
 use crate::rollup::roll_up_before_deleting;

@@ -1,47 +1,57 @@
-//! Questions to the history. Each opens a connection of its own, so no reader stands in the
-//! writer's way.
+//! The history of one SQLite database, as the port `History`.
+//!
+//! A connection is kept from one question to the next, as long as the file is still the one at its path; each question
+//! has one to itself, so that no reader stands in another's or in the writer's way.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::Gap;
+use executor_core::ports::{
+    Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, PageOf, PageRequest,
+    PageToken, RegistrationFilter, Stats, StoredExecution, StoredRegistration, StoredSession,
+    Summary, Window,
+};
 use executor_core::{ExecutionId, SessionId};
 use thiserror::Error;
 
 use crate::address::Target;
-use crate::history::{self, Filter, PageOf, PageRequest, StoredExecution};
-use crate::listing::{self, StoredSession};
+use crate::classify::is_damage;
+use crate::file_identity::{FileIdentity, FileState};
+use crate::history;
+use crate::listing;
 use crate::open::{OpenError, open_reader};
-use crate::registered::{self, RegistrationFilter, StoredRegistration};
+use crate::registered;
 use crate::schema::{executions, sessions};
-use crate::summary::{self, Stats, Summary, Window};
+use crate::summary;
 
-/// Why a question was not answered.
+/// How long one question may take, where nothing else is asked for.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many connections wait for the next question.
+const KEPT_MAX: usize = 4;
+
+/// Why a question was not answered, in this store's words.
 #[derive(Debug, Error)]
-pub enum QueryError {
-    /// The database could not be opened for reading.
+pub(crate) enum QueryError {
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The database could not be read.
     #[error("cannot read the history")]
     Read(#[from] diesel::result::Error),
-    /// A row holds what no version of this program up to this one writes.
     #[error("row {row} of {table} has the {what} {value}, which this program does not know")]
     Unknown {
-        /// The table.
         table: &'static str,
-        /// The row's id in it.
         row: i64,
-        /// Which column.
         what: &'static str,
-        /// Its value, as text.
         value: String,
     },
-    /// The task that read was ended with its runtime.
-    #[error("reading the history was cut off")]
-    CutOff(#[from] tokio::task::JoinError),
+    #[error("it took longer than {0:?}: ask for less, or allow more time")]
+    TimedOut(Duration),
+    #[error("`{0}` does not say where a page of this begins")]
+    Token(PageToken),
 }
 
 impl QueryError {
@@ -59,17 +69,69 @@ impl QueryError {
             value,
         }
     }
+
+    fn class(&self) -> HistoryErrorClass {
+        match self {
+            Self::Open(OpenError::Absent { .. }) => HistoryErrorClass::Absent,
+            Self::Open(OpenError::Damaged { .. }) | Self::Unknown { .. } => {
+                HistoryErrorClass::Damaged
+            }
+            Self::Open(error) if error.is_lasting() => HistoryErrorClass::Unsupported,
+            Self::Read(error) if is_damage(error) => HistoryErrorClass::Damaged,
+            Self::Open(_) | Self::Read(_) => HistoryErrorClass::Unavailable,
+            Self::TimedOut(_) => HistoryErrorClass::TimedOut,
+            Self::Token(_) => HistoryErrorClass::Invalid,
+        }
+    }
 }
 
-/// Reads the history of one database. Cheap: it holds an address, not a connection.
+/// Until when a question may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        let at = Instant::now() + limit;
+        Self { at, limit }
+    }
+
+    /// To be asked between two pieces of work.
+    pub(crate) fn check(&self) -> Result<(), QueryError> {
+        if Instant::now() < self.at {
+            Ok(())
+        } else {
+            Err(QueryError::TimedOut(self.limit))
+        }
+    }
+}
+
+/// Reads the history of one database. Clones share their connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use executor_core::ports::{History, Window};
+/// use telemetry_store::SqliteHistory;
+///
+/// let history = SqliteHistory::new("telemetry.db")?;
+/// for summary in history.summaries(Window::default()).await? {
+///     println!("{}: {} runs", summary.entity, summary.stats.runs());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
-pub struct SqliteReader {
+pub struct SqliteHistory {
     target: Target,
+    time_limit: Duration,
+    kept: Arc<Mutex<Vec<Reader>>>,
 }
 
-impl SqliteReader {
-    /// A reader for the database at this address, which is understood as by
-    /// [`SqliteStore::open`](crate::SqliteStore::open). Nothing is opened yet.
+impl SqliteHistory {
+    /// The history at this address, which is understood as by [`SqliteStore::open`](crate::SqliteStore::open).
+    /// Nothing is opened yet.
     ///
     /// # Errors
     ///
@@ -77,7 +139,16 @@ impl SqliteReader {
     pub fn new(url: &str) -> Result<Self, OpenError> {
         Ok(Self {
             target: Target::parse(url)?,
+            time_limit: TIME_LIMIT,
+            kept: Arc::default(),
         })
+    }
+
+    /// Gives one question so much time, instead of 30 seconds.
+    #[must_use]
+    pub fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
     }
 
     /// Whether the database is in memory, where no second connection reaches it.
@@ -90,148 +161,155 @@ impl SqliteReader {
         self.target.path()
     }
 
-    /// A summary per listener and job, in order of kind, app, instance and name.
-    ///
-    /// Whole hours and days come from the rollups, which outlive the rows; what is left at the edges
-    /// comes from the rows, or where those are gone, from their whole hour.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn summaries(&self, window: Window) -> Result<Vec<Summary>, QueryError> {
-        self.ask(move |connection| summary::summaries(connection, &window))
-            .await
+    fn kept(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same over all listeners and jobs together.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn overall(&self, window: Window) -> Result<Stats, QueryError> {
-        self.ask(move |connection| summary::overall(connection, &window))
-            .await
+    /// A connection to the file that is there now.
+    fn reader(&self) -> Result<Reader, QueryError> {
+        while let Some(reader) = self.kept().pop() {
+            if reader.identity.file_state() == FileState::Same {
+                return Ok(reader);
+            }
+        }
+        Ok(Reader::open(&self.target)?)
     }
 
-    /// One page of executions, the latest first.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn executions(
+    /// One with which something went wrong is not kept.
+    fn answer<T>(
+        &self,
+        question: impl FnOnce(&mut Asked<'_>) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let mut reader = self.reader()?;
+        let answer = question(&mut Asked {
+            connection: &mut reader.connection,
+            deadline: Deadline::after(self.time_limit),
+        })?;
+        let mut kept = self.kept();
+        if reader.follows_the_file && kept.len() < KEPT_MAX {
+            kept.push(reader);
+        }
+        Ok(answer)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        question: impl FnOnce(&mut Asked<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> HistoryFuture<'_, T> {
+        let this = self.clone();
+        Box::pin(async move {
+            let asked = tokio::task::spawn_blocking(move || this.answer(question));
+            match asked.await {
+                Ok(answer) => {
+                    answer.map_err(|error| HistoryError::new(error.class(), operation, error))
+                }
+                // The task ended with its runtime.
+                Err(ended) => {
+                    let class = HistoryErrorClass::Unavailable;
+                    Err(HistoryError::new(class, operation, ended))
+                }
+            }
+        })
+    }
+}
+
+/// What a question has.
+pub(crate) struct Asked<'c> {
+    pub(crate) connection: &'c mut SqliteConnection,
+    pub(crate) deadline: Deadline,
+}
+
+/// A connection, and the file that it reads.
+struct Reader {
+    connection: SqliteConnection,
+    identity: FileIdentity,
+    /// Whether it sees what is written from now on.
+    follows_the_file: bool,
+}
+
+impl Reader {
+    fn open(target: &Target) -> Result<Self, OpenError> {
+        let (connection, follows_the_file) = open_reader(target)?;
+        Ok(Self {
+            connection,
+            identity: FileIdentity::new(target.clone().canonical().path()),
+            follows_the_file,
+        })
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl History for SqliteHistory {
+    fn executions(
         &self,
         filter: Filter,
         page: PageRequest,
-    ) -> Result<PageOf<StoredExecution>, QueryError> {
-        self.ask(move |connection| history::executions(connection, &filter, page))
-            .await
+    ) -> HistoryFuture<'_, PageOf<StoredExecution>> {
+        self.ask("reading executions", move |asked| {
+            history::executions(asked, &filter, &page)
+        })
     }
 
-    /// One execution; `None` if it is not there.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn execution(&self, id: ExecutionId) -> Result<Option<StoredExecution>, QueryError> {
-        self.ask(move |connection| history::execution(connection, id))
-            .await
+    fn execution(&self, id: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>> {
+        self.ask("reading an execution", move |asked| {
+            history::execution(asked.connection, id)
+        })
     }
 
-    /// How many executions are stored, of one session or of all.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn count(&self, session: Option<SessionId>) -> Result<u64, QueryError> {
-        self.ask(move |connection| {
+    fn count(&self, session: Option<SessionId>) -> HistoryFuture<'_, u64> {
+        self.ask("counting executions", move |asked| {
             let all = executions::table
                 .inner_join(sessions::table)
                 .select(count_star());
             let counted: i64 = match session {
                 None => executions::table
                     .select(count_star())
-                    .get_result(connection)?,
+                    .get_result(asked.connection)?,
                 Some(id) => all
                     .filter(sessions::session_uuid.eq(id.0.as_bytes().to_vec()))
-                    .get_result(connection)?,
+                    .get_result(asked.connection)?,
             };
             Ok(counted.unsigned_abs())
         })
-        .await
     }
 
-    /// One page of sessions, the latest first, each with its ledger.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn sessions(&self, page: PageRequest) -> Result<PageOf<StoredSession>, QueryError> {
-        self.ask(move |connection| listing::sessions(connection, page))
-            .await
+    fn summaries(&self, window: Window) -> HistoryFuture<'_, Vec<Summary>> {
+        self.ask("summarizing executions", move |asked| {
+            summary::summaries(asked, &window)
+        })
     }
 
-    /// One page of episodes of loss, the latest first: those that ended at or after the beginning of the
-    /// window and began before its end.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn gaps(&self, window: Window, page: PageRequest) -> Result<PageOf<Gap>, QueryError> {
-        self.ask(move |connection| listing::gaps(connection, &window, page))
-            .await
+    fn overall(&self, window: Window) -> HistoryFuture<'_, Stats> {
+        self.ask("summarizing executions", move |asked| {
+            summary::overall(asked, &window)
+        })
     }
 
-    /// One page of listeners or jobs, the latest registered first.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueryError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up the answer; nothing was changed by the question.
-    pub async fn registrations(
+    fn sessions(&self, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredSession>> {
+        self.ask("reading sessions", move |asked| {
+            listing::sessions(asked.connection, &page)
+        })
+    }
+
+    fn gaps(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
+        self.ask("reading gaps", move |asked| {
+            listing::gaps(asked.connection, &window, &page)
+        })
+    }
+
+    fn registrations(
         &self,
         filter: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<PageOf<StoredRegistration>, QueryError> {
-        self.ask(move |connection| registered::registrations(connection, &filter, page))
-            .await
-    }
-
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&mut SqliteConnection) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, QueryError> {
-        let target = self.target.clone();
-        tokio::task::spawn_blocking(move || question(&mut open_reader(&target)?)).await?
+    ) -> HistoryFuture<'_, PageOf<StoredRegistration>> {
+        self.ask("reading registrations", move |asked| {
+            registered::registrations(asked.connection, &filter, &page)
+        })
     }
 }

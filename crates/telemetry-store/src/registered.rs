@@ -6,73 +6,17 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{
+    PageOf, PageRequest, RegistrationFilter, RegistrationState, StoredRegistration,
+};
 use executor_core::registration::{
     Annotations, Details, JobDetails, Overlap, Registration, ScheduleText,
 };
 use executor_core::{Entity, EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
-use crate::history::{PageOf, PageRequest};
+use crate::paging::{Cursor, page_of};
 use crate::query::QueryError;
 use crate::registration::Table;
-
-/// Which registrations.
-///
-/// ```
-/// use executor_core::EntityKind;
-/// use telemetry_store::{RegistrationFilter, RegistrationState};
-///
-/// let live = RegistrationFilter {
-///     app_key: Some("lights".into()),
-///     state: RegistrationState::Live,
-///     ..RegistrationFilter::of(EntityKind::Listener)
-/// };
-/// assert_eq!(live.kind, EntityKind::Listener);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegistrationFilter {
-    /// Those of this kind.
-    pub kind: EntityKind,
-    /// Those of this app.
-    pub app_key: Option<String>,
-    /// Those that stand like this.
-    pub state: RegistrationState,
-}
-
-impl RegistrationFilter {
-    /// All of a kind.
-    pub const fn of(kind: EntityKind) -> Self {
-        Self {
-            kind,
-            app_key: None,
-            state: RegistrationState::Any,
-        }
-    }
-}
-
-/// How a registration stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RegistrationState {
-    /// Whichever way.
-    #[default]
-    Any,
-    /// Neither retired nor removed.
-    Live,
-}
-
-/// A listener or a job as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoredRegistration {
-    /// Its row.
-    pub id: RegistrationId,
-    /// What was registered last.
-    pub registration: Registration,
-    /// Since when its app does not register it any more.
-    pub retired_at: Option<Timestamp>,
-    /// Since when it is cancelled.
-    pub removed_at: Option<Timestamp>,
-}
 
 /// What only one of the two tables has.
 const fn columns_of(kind: EntityKind) -> &'static str {
@@ -91,7 +35,7 @@ const fn columns_of(kind: EntityKind) -> &'static str {
 pub(crate) fn registrations(
     connection: &mut SqliteConnection,
     filter: &RegistrationFilter,
-    page: PageRequest,
+    page: &PageRequest,
 ) -> Result<PageOf<StoredRegistration>, QueryError> {
     let (table, columns) = (Table::of(filter.kind).name, columns_of(filter.kind));
     let live = match filter.state {
@@ -104,11 +48,11 @@ pub(crate) fn registrations(
          priority, once, immediate, debounce_us, throttle_us, hold_us, retired_us, removed_us, {columns} \
          FROM {table} WHERE id < ?1 AND (?2 IS NULL OR app_key = ?2) {live} ORDER BY id DESC LIMIT ?3"
     ))
-    .bind::<BigInt, _>(page.before.unwrap_or(i64::MAX))
+    .bind::<BigInt, _>(Cursor::latest_first(page)?)
     .bind::<Nullable<Text>, _>(filter.app_key.as_deref())
     .bind::<BigInt, _>(i64::from(page.limit))
     .load(connection)?;
-    PageOf::new(
+    page_of(
         rows,
         page,
         |row| row.id,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture, StoredExecution,
 };
 use executor_core::{
     EntityKind, ErrorClass, Ledger, Registration, RegistrationId, RowId, SessionId, StoreError,
@@ -19,7 +19,6 @@ use executor_core::{
 use crate::address::Target;
 use crate::alive::{self, Proof};
 use crate::create::FILE_MODE;
-use crate::history::StoredExecution;
 use crate::open::OpenError;
 use crate::prune::{self, Hook};
 use crate::row_ids::Measuring;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{Stats, Summary, Window};
 use executor_core::{Entity, SessionId, Status, Timestamp};
 
-use crate::query::QueryError;
+use crate::query::{Asked, Deadline, QueryError};
 use crate::rollup::{
     DAY_US, Entities, EntityKey, HOUR_US, LINES, Line, SLICE, Tally, damaged, rolled_up_to,
 };
@@ -18,112 +19,32 @@ use crate::row_ids::displacement;
 use crate::rows::kind_of;
 use crate::session;
 
-/// Which executions are summed up, or which episodes of loss are listed. Default: all.
-///
-/// ```
-/// use executor_core::Timestamp;
-/// use telemetry_store::Window;
-///
-/// let since = Window::since(Timestamp::from_micros(1_767_225_600_000_000));
-/// assert_ne!(since, Window::default());
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Window {
-    /// Those that ended at or after this.
-    pub from: Option<Timestamp>,
-    /// Those that ended before this.
-    pub to: Option<Timestamp>,
-    /// Those of this session. Read from the rows alone: what was pruned is not in it.
-    pub session: Option<SessionId>,
-}
-
-impl Window {
-    /// All that ended at or after a time.
-    pub fn since(from: Timestamp) -> Self {
-        Self {
-            from: Some(from),
-            ..Self::default()
-        }
+/// The percentiles are within [`RELATIVE_ERROR`](crate::RELATIVE_ERROR) of the true ones.
+fn stats_of(tally: &Tally) -> Stats {
+    let ran = tally.sketch.total();
+    let micros = |us: u64| Duration::from_micros(us);
+    // A bucket's middle may lie beyond the longest that was seen.
+    let longest = tally.max_us.unsigned_abs();
+    let percentile = |per_mille| micros(tally.sketch.per_mille(per_mille).min(longest));
+    Stats {
+        by_status: tally.by_status.map(i64::unsigned_abs),
+        average: micros(tally.sum_us.unsigned_abs().checked_div(ran).unwrap_or(0)),
+        p50: percentile(500),
+        p95: percentile(950),
+        p99: percentile(990),
+        max: micros(tally.max_us.unsigned_abs()),
+        last_error: tally.last_error.as_ref().map(|(_, text)| text.clone()),
     }
-
-    /// All of one session.
-    pub fn of_session(session: SessionId) -> Self {
-        Self {
-            session: Some(session),
-            ..Self::default()
-        }
-    }
-}
-
-/// Counts and durations of some executions.
-///
-/// Durations are those of executions whose handler ran to its end: what was skipped or interrupted is not
-/// among them. The
-/// percentiles are within [`RELATIVE_ERROR`](crate::RELATIVE_ERROR) of the true ones.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stats {
-    /// How many executions ended in each status, in the order of [`Status::ALL`].
-    pub by_status: [u64; Status::ALL.len()],
-    /// The average duration; zero without executions.
-    pub average: Duration,
-    /// Half of them took no longer than this.
-    pub p50: Duration,
-    /// 95 of 100 took no longer than this.
-    pub p95: Duration,
-    /// 99 of 100 took no longer than this.
-    pub p99: Duration,
-    /// The longest.
-    pub max: Duration,
-    /// What went wrong last, `type: message`.
-    pub last_error: Option<String>,
-}
-
-impl Stats {
-    /// How many executions there were.
-    pub fn runs(&self) -> u64 {
-        self.by_status.iter().sum()
-    }
-
-    /// How many ended in this status.
-    pub fn count(&self, status: Status) -> u64 {
-        self.by_status[usize::from(status.code())]
-    }
-
-    fn of(tally: &Tally) -> Self {
-        let ran = tally.sketch.total();
-        let micros = |us: u64| Duration::from_micros(us);
-        // A bucket's middle may lie beyond the longest that was seen.
-        let longest = tally.max_us.unsigned_abs();
-        let percentile = |per_mille| micros(tally.sketch.per_mille(per_mille).min(longest));
-        Self {
-            by_status: tally.by_status.map(i64::unsigned_abs),
-            average: micros(tally.sum_us.unsigned_abs().checked_div(ran).unwrap_or(0)),
-            p50: percentile(500),
-            p95: percentile(950),
-            p99: percentile(990),
-            max: micros(tally.max_us.unsigned_abs()),
-            last_error: tally.last_error.as_ref().map(|(_, text)| text.clone()),
-        }
-    }
-}
-
-/// How one listener or job fared.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
-    /// The listener or job.
-    pub entity: Entity,
-    /// How it fared.
-    pub stats: Stats,
 }
 
 type Tallies = BTreeMap<EntityKey, Tally>;
 
 /// A summary per listener and job.
 pub(crate) fn summaries(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     window: &Window,
 ) -> Result<Vec<Summary>, QueryError> {
-    let tallies = tallies(connection, window)?;
+    let tallies = tallies(asked, window)?;
     tallies
         .iter()
         .map(|(key, tally)| summary_of(key, tally))
@@ -131,12 +52,9 @@ pub(crate) fn summaries(
 }
 
 /// Everything as one.
-pub(crate) fn overall(
-    connection: &mut SqliteConnection,
-    window: &Window,
-) -> Result<Stats, QueryError> {
+pub(crate) fn overall(asked: &mut Asked<'_>, window: &Window) -> Result<Stats, QueryError> {
     let mut all = Tally::default();
-    for tally in tallies(connection, window)?.into_values() {
+    for tally in tallies(asked, window)?.into_values() {
         for (count, more) in all.by_status.iter_mut().zip(tally.by_status) {
             *count += more;
         }
@@ -147,7 +65,7 @@ pub(crate) fn overall(
             all.note_error(at, || text);
         }
     }
-    Ok(Stats::of(&all))
+    Ok(stats_of(&all))
 }
 
 fn summary_of(key: &EntityKey, tally: &Tally) -> Result<Summary, QueryError> {
@@ -161,15 +79,17 @@ fn summary_of(key: &EntityKey, tally: &Tally) -> Result<Summary, QueryError> {
             name: key.name.clone(),
             topic: key.topic.clone(),
         },
-        stats: Stats::of(tally),
+        stats: stats_of(tally),
     })
 }
 
 /// In one transaction, so that no row is counted twice or not at all by a rollup in between.
-fn tallies(connection: &mut SqliteConnection, window: &Window) -> Result<Tallies, QueryError> {
-    connection.transaction(|connection| {
+fn tallies(asked: &mut Asked<'_>, window: &Window) -> Result<Tallies, QueryError> {
+    let deadline = asked.deadline;
+    asked.connection.transaction(|connection| {
         let mut counting = Counting {
             connection,
+            deadline,
             entities: Entities::default(),
             tallies: Tallies::new(),
         };
@@ -183,6 +103,7 @@ fn tallies(connection: &mut SqliteConnection, window: &Window) -> Result<Tallies
 
 struct Counting<'c> {
     connection: &'c mut SqliteConnection,
+    deadline: Deadline,
     entities: Entities,
     tallies: Tallies,
 }
@@ -252,6 +173,7 @@ impl Counting<'_> {
     ) -> Result<(), QueryError> {
         let mut from = ids.start;
         loop {
+            self.deadline.check()?;
             let lines: Vec<Line> = diesel::sql_query(format!(
                 "{LINES} WHERE e.id BETWEEN ?1 AND ?2 AND e.start_us + e.duration_us >= ?3 \
                  AND e.start_us + e.duration_us < ?4 AND (?5 IS NULL OR e.session_id = ?5) \

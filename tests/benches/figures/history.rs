@@ -4,10 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use executor_core::ports::{Batch, RecordStore, RegistrationStore, SessionStore};
+use executor_core::ports::{
+    Batch, Filter, History, PageRequest, RecordStore, RegistrationStore, Scope, SessionStore,
+    Window,
+};
 use executor_core::{Entity, ExecutionRecord, RegistrationId, RowId, Status, Subject, Timestamp};
 use executor_testkit::{TempDatabase, listener, record, session};
-use telemetry_store::{Filter, PageRequest, Scope, SqliteReader, SqliteStore, Window};
+use telemetry_store::{SqliteHistory, SqliteStore};
 
 use crate::{Samples, rows};
 
@@ -24,13 +27,13 @@ fn rows() -> usize {
     asked.unwrap_or(1_000_000)
 }
 
-struct History {
+struct Stored {
     listeners: Vec<(Arc<Entity>, RowId)>,
     start: Timestamp,
     batch: Batch,
 }
 
-impl History {
+impl Stored {
     fn record(&self, number: usize) -> ExecutionRecord {
         let (entity, row) = &self.listeners[number % LISTENERS];
         let mut record = self.batch.records[0].clone();
@@ -70,7 +73,7 @@ pub(crate) fn measure() {
             "history     {} rows written, rollups included, {rate:.0} rows/s",
             rows()
         );
-        let reader = SqliteReader::new(database.path().to_str().unwrap()).unwrap();
+        let reader = SqliteHistory::new(database.path().to_str().unwrap()).unwrap();
         ask_all(&reader, &history).await;
         let mut next = (SPAN.as_millis() + 3_600_000) as u64;
         drop(store);
@@ -82,7 +85,7 @@ pub(crate) fn measure() {
     });
 }
 
-async fn begin(store: &SqliteStore) -> History {
+async fn begin(store: &SqliteStore) -> Stored {
     let session = session();
     store.open_session(Arc::clone(&session)).await.unwrap();
     let mut listeners = Vec::new();
@@ -94,7 +97,7 @@ async fn begin(store: &SqliteStore) -> History {
         let row = store.register(listener.clone()).await.unwrap();
         listeners.push((listener.entity, row));
     }
-    History {
+    Stored {
         listeners,
         start: session.started_at,
         batch: Batch {
@@ -104,7 +107,7 @@ async fn begin(store: &SqliteStore) -> History {
     }
 }
 
-async fn ask_all(reader: &SqliteReader, history: &History) {
+async fn ask_all(reader: &SqliteHistory, history: &Stored) {
     let all = Filter::default;
     let middle = history.start.saturating_add(SPAN / 2);
     let hour = Some(middle.saturating_add(Duration::from_secs(3_600)));
@@ -122,7 +125,7 @@ async fn ask_all(reader: &SqliteReader, history: &History) {
         (
             "that timed out",
             Filter {
-                status: Some(Status::TimedOut),
+                statuses: vec![Status::TimedOut],
                 ..all()
             },
         ),
@@ -145,13 +148,7 @@ async fn ask_all(reader: &SqliteReader, history: &History) {
         .await;
     }
     let one = reader
-        .executions(
-            all(),
-            PageRequest {
-                limit: 1,
-                before: None,
-            },
-        )
+        .executions(all(), PageRequest::first(1))
         .await
         .unwrap();
     let id = one.items[0].record.execution_id;

@@ -1,11 +1,12 @@
 //! The writer is killed, again and again, in the middle of whatever it does.
 
+use executor_core::ports::{History, Window};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use executor_testkit::TempDatabase;
-use telemetry_store::{SqliteStore, Window};
+use telemetry_store::SqliteStore;
 
 use crate::support::number;
 
@@ -62,7 +63,7 @@ async fn d07_a_killed_writer_loses_no_committed_row_and_its_rollups_are_its_rows
     assert_eq!(number(&database.path(), whole), 1);
     let twice = "SELECT count(*) - count(DISTINCT execution_id) FROM executions";
     assert_eq!(number(&database.path(), twice), 0);
-    let all = database.reader().overall(Window::default()).await.unwrap();
+    let all = database.history().overall(Window::default()).await.unwrap();
     let cancelled = "SELECT count(*) FROM executions WHERE status = 3";
     let cancelled = number(&database.path(), cancelled) as u64;
     assert_eq!(

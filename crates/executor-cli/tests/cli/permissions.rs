@@ -80,8 +80,9 @@ fn d05_a_group_that_may_read_may_search_whatever_the_mask() {
         assert_eq!(mode_of(directory), 0o2750, "{}", directory.display());
     }
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    // It may not even have started.
     let said = ended(child);
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(matches!(said.code, Some(0 | 130)), "{}", said.err);
 }
 
 /// The program as somebody whom permissions hold back.

@@ -215,6 +215,19 @@ impl OpenError {
         matches!(self, Self::NoSpace { .. }) && target.path().is_some_and(is_ours)
     }
 
+    /// Whether what is there is not for this program, however often it looks.
+    pub(crate) const fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::Address { .. }
+                | Self::NotAFile { .. }
+                | Self::NotADatabase { .. }
+                | Self::Foreign { .. }
+                | Self::Newer { .. }
+                | Self::Older { .. }
+        )
+    }
+
     /// What the store says of it whose writer cannot connect.
     pub(crate) const fn fault(&self) -> StoreFault {
         match self {

@@ -34,7 +34,8 @@ fn d07_every_pragma_of_a_writer_and_of_a_reader_has_taken() {
             .unwrap();
         assert_eq!(row.wal_autocheckpoint, 4_000);
     }
-    let mut reader = open_reader(&target).unwrap();
+    let (mut reader, follows) = open_reader(&target).unwrap();
+    assert!(follows);
     for (name, value) in [("query_only", "1"), ("cache_size", "-8192")] {
         assert_eq!(pragma(&mut reader, name).unwrap(), value, "{name}");
     }

@@ -3,26 +3,28 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use executor_core::ports::RegistrationStore;
+use executor_core::ports::{
+    Filter, History, HistoryErrorClass, PageRequest, RecordStore, RegistrationStore, Scope, Window,
+};
 use executor_core::{ExecutionRecord, RegistrationId, Status, Subject, Timestamp};
 use executor_testkit as kit;
-use telemetry_store::{Filter, PageRequest, Scope, SqliteReader};
+use telemetry_store::SqliteHistory;
 
 use crate::support::{Database, persist};
 
 /// All pages of seven, in one list.
-async fn all(reader: &SqliteReader, filter: &Filter) -> Vec<ExecutionRecord> {
-    let mut page = PageRequest {
-        limit: 7,
-        before: None,
-    };
+async fn all(reader: &SqliteHistory, filter: &Filter) -> Vec<ExecutionRecord> {
+    let mut page = PageRequest::first(7);
     let mut all = Vec::new();
     loop {
-        let found = reader.executions(filter.clone(), page).await.unwrap();
+        let found = reader
+            .executions(filter.clone(), page.clone())
+            .await
+            .unwrap();
         assert!(found.items.len() <= 7);
         all.extend(found.items.into_iter().map(|stored| stored.record));
         match found.next {
-            Some(next) => page.before = Some(next),
+            Some(next) => page = page.following(next),
             None => return all,
         }
     }
@@ -63,7 +65,7 @@ async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
     persist(&store, &other, records[30..].to_vec())
         .await
         .unwrap();
-    let reader = database.reader();
+    let reader = database.history();
     let of = |scope: Scope| Filter {
         scope,
         ..Filter::default()
@@ -91,14 +93,14 @@ async fn d09_executions_are_found_by_whose_they_are_how_and_when_they_ended() {
         (of(Scope::Session(other.id)), expected(&|n| n >= 30)),
         (
             Filter {
-                status: Some(Status::Cancelled),
+                statuses: vec![Status::Cancelled],
                 ..of(Scope::App("lights".into()))
             },
             expected(&is_cancelled),
         ),
         (
             Filter {
-                status: Some(Status::Success),
+                statuses: vec![Status::Success],
                 ..of(Scope::Session(one.id))
             },
             expected(&|n| n < 30 && !is_cancelled(n)),
@@ -142,7 +144,7 @@ async fn d09_what_is_found_is_what_was_stored() {
     failed.arguments_json = Some("[1]".into());
     records.push(failed);
     persist(&store, &session, records.clone()).await.unwrap();
-    let reader = database.reader();
+    let reader = database.history();
     for record in &records {
         let found = reader.execution(record.execution_id).await.unwrap();
         let found = found.unwrap();
@@ -171,13 +173,13 @@ async fn d09_executions_that_end_at_the_same_moment_are_all_found_by_it() {
         to: Some(ended.saturating_add(Duration::from_micros(1))),
         ..Filter::default()
     };
-    assert_eq!(all(&database.reader(), &filter).await.len(), 20);
+    assert_eq!(all(&database.history(), &filter).await.len(), 20);
     let before = Filter {
         from: None,
         to: Some(ended),
         ..filter
     };
-    assert_eq!(all(&database.reader(), &before).await, []);
+    assert_eq!(all(&database.history(), &before).await, []);
 }
 
 #[tokio::test]
@@ -191,9 +193,58 @@ async fn d09_the_executions_of_one_session_are_counted() {
             .collect();
         persist(&store, session, records).await.unwrap();
     }
-    let reader = database.reader();
+    let reader = database.history();
     for (session, count) in sessions.iter().zip([3, 5]) {
         assert_eq!(reader.count(Some(session.id)).await.unwrap(), count);
     }
     assert_eq!(reader.count(None).await.unwrap(), 8);
+}
+
+#[tokio::test]
+async fn g02_a_question_that_takes_too_long_says_so() {
+    let database = Database::new();
+    let store = database.open().await;
+    let record = kit::record(&kit::listener("hall"), None, 0);
+    persist(&store, &kit::session(), vec![record])
+        .await
+        .unwrap();
+    let history = database.history().with_time_limit(Duration::ZERO);
+    let asked = history.executions(Filter::default(), PageRequest::default());
+    let error = asked.await.unwrap_err();
+    assert_eq!(error.class, HistoryErrorClass::TimedOut);
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("ask for less"), "{why}");
+    let asked = history.overall(Window::default()).await.unwrap_err();
+    assert_eq!(asked.class, HistoryErrorClass::TimedOut);
+}
+
+#[tokio::test]
+async fn g02_a_kept_connection_sees_what_is_written_and_that_its_file_was_replaced() {
+    let database = Database::new();
+    let store = database.open().await;
+    let history = database.history();
+    let record = |at| vec![kit::record(&kit::listener("hall"), None, at)];
+    let session = kit::session();
+    for count in 1..=3 {
+        persist(&store, &session, record(count)).await.unwrap();
+        assert_eq!(history.count(None).await.unwrap(), count);
+    }
+    store.close().await.unwrap();
+    drop(store);
+    let other = Database::new();
+    let store = other.open().await;
+    persist(&store, &session, record(9)).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    // Whoever puts another file there takes the log of the old one away.
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = database.path.clone().into_os_string();
+        beside.push(suffix);
+        let _ = std::fs::remove_file(beside);
+    }
+    std::fs::rename(&other.path, &database.path).unwrap();
+    assert_eq!(history.count(None).await.unwrap(), 1);
+    std::fs::remove_file(&database.path).unwrap();
+    let error = history.count(None).await.unwrap_err();
+    assert_eq!(error.class, HistoryErrorClass::Absent);
 }

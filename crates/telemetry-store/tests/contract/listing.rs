@@ -3,22 +3,19 @@
 use std::sync::Arc;
 
 use executor_core::ports::{
-    Gap, Housekeeping, RegistrationStore, SessionEnd, SessionStatus, SessionStore,
+    Gap, History, Housekeeping, PageRequest, RegistrationFilter, RegistrationState,
+    RegistrationStore, SessionEnd, SessionStatus, SessionStore, Window,
 };
 use executor_core::registration::{JobDetails, Overlap, ScheduleText};
 use executor_core::{
     DropReason, Durability, EntityKind, Failure, Ledger, RegistrationId, SessionId, Timestamp,
 };
 use executor_testkit as kit;
-use telemetry_store::{PageRequest, RegistrationFilter, RegistrationState, Window};
 
-use crate::support::{Database, persist};
+use crate::support::{Database, cause, persist};
 
 fn two() -> PageRequest {
-    PageRequest {
-        limit: 2,
-        before: None,
-    }
+    PageRequest::first(2)
 }
 
 #[tokio::test]
@@ -54,12 +51,9 @@ async fn d09_sessions_are_listed_with_their_ledgers_the_latest_first() {
         .await
         .unwrap();
 
-    let reader = database.reader();
+    let reader = database.history();
     let first = reader.sessions(two()).await.unwrap();
-    let next = PageRequest {
-        before: first.next,
-        ..two()
-    };
+    let next = two().following(first.next.clone().unwrap());
     let second = reader.sessions(next).await.unwrap();
     assert_eq!(second.next, None);
     let listed: Vec<_> = first.items.iter().chain(&second.items).collect();
@@ -98,16 +92,12 @@ async fn d09_gaps_are_listed_with_what_they_are_about_of_all_sessions_or_of_one(
     };
     let gaps = [gap(1, DropReason::Overflow), gap(2, DropReason::Shutdown)];
     store.record_gaps(gaps.to_vec()).await.unwrap();
-    let reader = database.reader();
+    let reader = database.history();
     let [older, newer] = gaps;
     let listed = async |window, page| reader.gaps(window, page).await.unwrap().items;
     let all = listed(Window::default(), PageRequest::default()).await;
     assert_eq!(all, [newer.clone(), older.clone()]);
-    let one = PageRequest {
-        limit: 1,
-        before: None,
-    };
-    let of_one = listed(Window::of_session(session.id), one).await;
+    let of_one = listed(Window::of_session(session.id), PageRequest::first(1)).await;
     assert_eq!(of_one, all[..1]);
     let other = SessionId::new(Timestamp::from_micros(0));
     assert_eq!(listed(Window::of_session(other), two()).await, []);
@@ -146,7 +136,7 @@ async fn d09_registrations_are_listed_as_they_were_made_last() {
         .await
         .unwrap();
 
-    let reader = database.reader();
+    let reader = database.history();
     let of_listeners = RegistrationFilter::of(EntityKind::Listener);
     let of_hall = RegistrationFilter {
         app_key: Some(hall.entity.app_key.clone()),
@@ -177,11 +167,8 @@ async fn d09_registrations_are_listed_as_they_were_made_last() {
     // Clause D10 holds here too.
     let overlap = "UPDATE listeners SET overlap = 'sometimes'";
     database.outside().execute(overlap, []).unwrap();
-    let error = reader
-        .registrations(of_listeners, two())
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = reader.registrations(of_listeners, two()).await.unwrap_err();
+    let error = cause(&error);
     assert!(
         error.contains("of listeners has the overlap rule sometimes"),
         "{error}"
@@ -206,7 +193,7 @@ async fn d09_only_live_registrations_are_listed_if_no_others_are_asked_for() {
                    UPDATE scheduled_jobs SET retired_us = 9 WHERE name = 'retired'";
     database.outside().execute_batch(retired).unwrap();
 
-    let reader = database.reader();
+    let reader = database.history();
     let names = async |state| {
         let mut of_kinds = Vec::new();
         for kind in EntityKind::ALL {

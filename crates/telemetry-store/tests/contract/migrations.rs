@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use executor_core::DropReason;
-use executor_core::ports::{Gap, Housekeeping, SessionStore};
+use executor_core::ports::{Gap, History, Housekeeping, SessionStore, Window};
 use executor_testkit as kit;
-use telemetry_store::Window;
+
 use telemetry_store::migrate::Migrator;
 
-use crate::support::{Database, persist};
+use crate::support::{Database, cause, persist};
 
 /// Every table, view, index and trigger as SQL.
 fn schema(database: &Database) -> BTreeMap<String, String> {
@@ -77,11 +77,11 @@ async fn an_older_database_is_not_read_before_it_is_migrated() {
     Migrator::open(database.url()).unwrap().up().unwrap();
     Migrator::open(database.url()).unwrap().down().unwrap();
     let error = database
-        .reader()
+        .history()
         .summaries(Window::default())
         .await
-        .unwrap_err()
-        .to_string();
+        .unwrap_err();
+    let error = cause(&error);
     assert!(
         error.contains("lacks the migration") && error.contains("_durability"),
         "{error}"

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use executor_core::ports::{Fate, RecordStore};
+use executor_core::ports::{Fate, Filter, History, PageRequest, RecordStore, Window};
 use executor_testkit as kit;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use telemetry_store::{Filter, PageRequest, SqliteStore, Window};
+use telemetry_store::SqliteStore;
 use tokio::time::timeout;
 
 use crate::faults::records;
@@ -86,7 +86,7 @@ async fn use_it(database: &Database) {
     let batch = records(20);
     let names: Vec<_> = batch.iter().map(|record| record.execution_id).collect();
     let stored = persist(&store, &kit::session(), batch.clone()).await;
-    let reader = database.reader();
+    let reader = database.history();
     let _ = reader.overall(Window::default()).await;
     let _ = reader.summaries(Window::default()).await;
     let _ = reader.sessions(PageRequest::default()).await;

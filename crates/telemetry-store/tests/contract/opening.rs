@@ -5,13 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use executor_core::ports::{Housekeeping, RecordStore, SessionStore};
+use executor_core::ports::{
+    History, HistoryErrorClass, Housekeeping, RecordStore, SessionStore, Window,
+};
 use executor_testkit as kit;
 use telemetry_store::migrate::Migrator;
-use telemetry_store::{OpenError, SqliteOptions, SqliteReader, SqliteStore, Window};
+use telemetry_store::{OpenError, SqliteHistory, SqliteOptions, SqliteStore};
 
 use crate::faults::records;
-use crate::support::{Database, persist};
+use crate::support::{Database, cause, persist};
 
 /// Everything in a directory: names, bytes and times.
 fn everything_in(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
@@ -68,11 +70,11 @@ async fn d05_what_is_not_ours_is_refused_and_not_one_byte_changes() {
             other => panic!("{other}"),
         }
         let unread = database
-            .reader()
+            .history()
             .summaries(Window::default())
             .await
             .unwrap_err();
-        assert!(unread.to_string().contains("left untouched"), "{unread}");
+        assert!(cause(&unread).contains("left untouched"), "{unread:?}");
         assert_eq!(everything_in(database.directory.path()), before);
     }
 }
@@ -148,8 +150,8 @@ async fn d05_a_newer_database_is_not_read_either() {
     drop(database.open().await);
     let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000001')";
     database.outside().execute(newer, []).unwrap();
-    let unread = database.reader().summaries(Window::default()).await;
-    let text = unread.unwrap_err().to_string();
+    let unread = database.history().summaries(Window::default()).await;
+    let text = cause(&unread.unwrap_err());
     assert!(
         text.contains("29991231000001") && text.contains("_durability"),
         "{text}"
@@ -175,7 +177,7 @@ async fn d05_an_older_database_is_migrated_and_keeps_its_rows() {
     let store = database.open().await;
     store.health().await.unwrap();
     assert_eq!(database.number(migrations), all);
-    let summed = database.reader().overall(Window::default()).await.unwrap();
+    let summed = database.history().overall(Window::default()).await.unwrap();
     assert_eq!(summed.runs(), 50);
     let one_more = vec![kit::record(&kit::listener("hall"), None, 100)];
     persist(&store, &kit::session(), one_more).await.unwrap();
@@ -230,13 +232,10 @@ async fn d05_what_cannot_be_a_database_says_why() {
     assert!(why("").await.contains("names no file"));
     assert!(why("postgres://localhost/x").await.contains("SQLite only"));
     assert!(why("mysql://localhost/x").await.contains("only sqlite:"));
-    let absent = SqliteReader::new(&inside("absent.db")).unwrap();
-    let unread = absent
-        .summaries(Window::default())
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(unread.starts_with("no database at"), "{unread}");
+    let absent = SqliteHistory::new(&inside("absent.db")).unwrap();
+    let unread = absent.summaries(Window::default()).await.unwrap_err();
+    assert_eq!(unread.class, HistoryErrorClass::Absent);
+    assert!(cause(&unread).starts_with("no database at"), "{unread:?}");
     assert!(!directory.path().join("absent.db").exists());
 }
 
@@ -334,11 +333,11 @@ async fn d05_what_is_no_file_is_refused_unopened() {
             "{refused}"
         );
         let unread = database
-            .reader()
+            .history()
             .summaries(Window::default())
             .await
             .unwrap_err();
-        assert!(unread.to_string().contains(what), "{unread}");
+        assert!(cause(&unread).contains(what), "{unread:?}");
         assert_eq!(fs::read_dir(database.directory.path()).unwrap().count(), 1);
     }
     for suffix in ["-wal", "-shm", "-journal"] {
@@ -422,7 +421,7 @@ async fn d05_an_empty_database_that_says_not_whose_it_is_is_opened_and_one_that_
         // As a kill leaves it: what was written stands in the log alone.
         std::mem::forget(store);
     }
-    let reader = SqliteReader::new(database.url()).unwrap();
+    let reader = SqliteHistory::new(database.url()).unwrap();
     assert_eq!(reader.count(None).await.unwrap(), 7);
     for theirs in [
         "PRAGMA application_id = 7",

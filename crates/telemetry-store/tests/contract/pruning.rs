@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use executor_core::ports::{ClockTrust, Housekeeping, PruneRule, PruneSlice, RegistrationStore};
+use executor_core::ports::{
+    ClockTrust, History, Housekeeping, PruneRule, PruneSlice, RegistrationStore, StoredExecution,
+    Window,
+};
 use executor_core::{ExecutionRecord, RegistrationId, Status};
 use executor_testkit as kit;
-use telemetry_store::{SqliteStore, StoredExecution, Window};
+use telemetry_store::SqliteStore;
 
 use crate::support::{Database, persist};
 
@@ -44,7 +47,7 @@ async fn d08_by_age_and_by_outcome_the_old_ones_go_and_the_rollups_stay() {
     persist(&store, &kit::session(), records.clone())
         .await
         .unwrap();
-    let before = database.reader().overall(Window::default()).await.unwrap();
+    let before = database.history().overall(Window::default()).await.unwrap();
 
     assert_eq!(prune(&store, PruneRule::WentWellBefore(at(150))).await, 100);
     let left = "SELECT count(*) FROM executions WHERE status = 0 AND id < (SELECT max(id) FROM executions) - 150000000";
@@ -56,7 +59,7 @@ async fn d08_by_age_and_by_outcome_the_old_ones_go_and_the_rollups_stay() {
         database.number("SELECT count(*) FROM execution_orphans"),
         170
     );
-    let after = database.reader().overall(Window::default()).await.unwrap();
+    let after = database.history().overall(Window::default()).await.unwrap();
     assert_eq!(after, before, "what was counted stays counted");
 }
 
@@ -72,7 +75,7 @@ async fn d08_what_stands_behind_a_row_that_nobody_knows_is_counted_before_it_goe
     database.outside().execute(unknown, []).unwrap();
     let gone = prune(&store, PruneRule::EndedBefore(records[20].ended_at()));
     assert_eq!(gone.await, 20);
-    let all = database.reader().overall(Window::default()).await.unwrap();
+    let all = database.history().overall(Window::default()).await.unwrap();
     assert_eq!(all.runs(), 29, "all but the one that nobody knows");
 }
 
@@ -175,7 +178,7 @@ async fn d08_80_mb_and_a_cap_5_mb_lower_the_oldest_go_and_the_file_shrinks() {
         database.number("SELECT min(start_us) FROM executions"),
         oldest
     );
-    let all = database.reader().overall(Window::default()).await.unwrap();
+    let all = database.history().overall(Window::default()).await.unwrap();
     assert_eq!(all.runs(), total);
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{RecordStore, RegistrationStore};
+use executor_core::ports::{History, HistoryErrorClass, RecordStore, RegistrationStore, Window};
 use executor_core::{Failure, Status};
 use executor_testkit as kit;
-use telemetry_store::{RELATIVE_ERROR, Window};
+use telemetry_store::RELATIVE_ERROR;
 
-use crate::support::{Database, persist};
+use crate::support::{Database, cause, persist};
 
 #[tokio::test]
 async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
@@ -37,7 +37,7 @@ async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
         .unwrap();
 
     let summaries = database
-        .reader()
+        .history()
         .summaries(Window::of_session(session.id))
         .await
         .unwrap();
@@ -73,14 +73,14 @@ async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
     );
     assert_eq!(
         database
-            .reader()
+            .history()
             .summaries(Window::default())
             .await
             .unwrap()
             .len(),
         2
     );
-    assert_eq!(database.reader().count(None).await.unwrap(), 101);
+    assert_eq!(database.history().count(None).await.unwrap(), 101);
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn d09_rows_from_before_and_after_a_deletion_stand_together() {
             .unwrap();
     }
     let summaries = database
-        .reader()
+        .history()
         .summaries(Window::default())
         .await
         .unwrap();
@@ -124,16 +124,16 @@ async fn d10_a_value_that_no_enum_knows_is_an_error_that_names_the_row() {
         .unwrap();
     let row = database.number("SELECT id FROM executions");
     let error = database
-        .reader()
+        .history()
         .summaries(Window::of_session(session.id))
         .await
-        .unwrap_err()
-        .to_string();
+        .unwrap_err();
+    assert_eq!(error.class, HistoryErrorClass::Damaged);
     let expected =
         format!("row {row} of executions has the status 42, which this program does not know");
-    assert_eq!(error, expected);
-    let one = database.reader().execution(id).await.unwrap_err();
-    assert_eq!(one.to_string(), expected);
+    assert_eq!(cause(&error), expected);
+    let one = database.history().execution(id).await.unwrap_err();
+    assert_eq!(cause(&one), expected);
 }
 
 #[tokio::test]
@@ -152,11 +152,11 @@ async fn d10_a_kind_that_nobody_knows_is_an_error_that_names_the_row() {
     let row = database.number("SELECT id FROM executions");
     let expected =
         format!("row {row} of executions has the kind 7, which this program does not know");
-    let reader = database.reader();
+    let reader = database.history();
     let one = reader.execution(id).await.unwrap_err();
-    assert_eq!(one.to_string(), expected);
+    assert_eq!(cause(&one), expected);
     let all = reader.overall(Window::default()).await.unwrap_err();
-    assert_eq!(all.to_string(), expected);
+    assert_eq!(cause(&all), expected);
 }
 
 #[tokio::test]
@@ -174,8 +174,8 @@ async fn d10_a_row_that_nobody_knows_is_not_rolled_up_as_something_else() {
     RecordStore::close(&database.open().await).await.unwrap();
     let counted = "SELECT sum(success) FROM rollups WHERE span_us = 3600000000";
     assert_eq!(database.number(counted), 9);
-    let all = database.reader().overall(Window::default()).await;
-    assert!(all.unwrap_err().to_string().contains("the status 42"));
+    let all = database.history().overall(Window::default()).await;
+    assert!(cause(&all.unwrap_err()).contains("the status 42"));
 }
 
 #[tokio::test]
@@ -192,9 +192,9 @@ async fn d10_a_trigger_mode_that_nobody_knows_is_an_error() {
         .execute("UPDATE executions SET trigger_mode = 'whim'", [])
         .unwrap();
     let row = database.number("SELECT id FROM executions");
-    let error = database.reader().execution(id).await.unwrap_err();
+    let error = database.history().execution(id).await.unwrap_err();
     let expected = format!(
         "row {row} of executions has the trigger mode whim, which this program does not know"
     );
-    assert_eq!(error.to_string(), expected);
+    assert_eq!(cause(&error), expected);
 }

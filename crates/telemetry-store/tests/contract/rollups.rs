@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use executor_core::ports::{Housekeeping, PruneRule, PruneSlice, RegistrationStore};
+use executor_core::ports::{
+    History, Housekeeping, PruneRule, PruneSlice, RegistrationStore, Stats, StoredExecution, Window,
+};
 use executor_core::{ExecutionRecord, Failure, Status, Timestamp};
 use executor_testkit as kit;
 use proptest::prelude::*;
-use telemetry_store::{RELATIVE_ERROR, SqliteStore, Stats, StoredExecution, Window};
+use telemetry_store::{RELATIVE_ERROR, SqliteStore};
 
 use crate::support::{Database, persist};
 
@@ -223,12 +225,12 @@ proptest! {
                         && wide.to.is_none_or(|to| record.ended_at() < to)
                 };
                 let inside: Vec<_> = written.iter().filter(is_inside).collect();
-                check(&database.reader().overall(window.clone()).await.unwrap(), &inside)?;
+                check(&database.history().overall(window.clone()).await.unwrap(), &inside)?;
                 let mut of_each: BTreeMap<String, Vec<&ExecutionRecord>> = BTreeMap::new();
                 for record in inside {
                     of_each.entry(name_of(record)).or_default().push(record);
                 }
-                let summaries = database.reader().summaries(window).await.unwrap();
+                let summaries = database.history().summaries(window).await.unwrap();
                 prop_assert_eq!(summaries.len(), of_each.len());
                 for summary in summaries {
                     check(&summary.stats, &of_each[&summary.entity.name])?;
@@ -255,7 +257,7 @@ async fn d09_an_hour_whose_rows_are_partly_gone_is_taken_as_a_whole_and_no_other
     prune(&store, PruneRule::WentWellBefore(at(3 * HOUR))).await;
     assert_eq!(database.number("SELECT count(*) FROM executions"), 24);
     let count = async |from: u64, to: u64| {
-        let reader = database.reader();
+        let reader = database.history();
         reader.overall(between(from, to)).await.unwrap().runs()
     };
     assert_eq!(count(HOUR, 3 * HOUR).await, 24, "whole hours");
@@ -291,12 +293,12 @@ async fn d09_the_last_error_is_the_latest_one_wherever_it_is_kept() {
     drop(store);
     let store = database.open().await;
     persist(&store, &kit::session(), vec![early]).await.unwrap();
-    let found = database.reader().overall(Window::default()).await.unwrap();
+    let found = database.history().overall(Window::default()).await.unwrap();
     assert_eq!(found.last_error.as_deref(), Some("TimeoutError: at 90000"));
     assert_eq!(found.runs(), 2);
     // Over all of them it is the latest of theirs, whoever is looked at last.
     let others = vec![record((1, 95_000, 1, 1)), record((2, 80_000, 1, 1))];
     persist(&store, &kit::session(), others).await.unwrap();
-    let found = database.reader().overall(Window::default()).await.unwrap();
+    let found = database.history().overall(Window::default()).await.unwrap();
     assert_eq!(found.last_error.as_deref(), Some("TimeoutError: at 95000"));
 }

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
-use executor_core::ports::{Fate, RecordStore, Session};
+use executor_core::ports::{Fate, History, RecordStore, Session, Window};
 use executor_core::{DropReason, ExecutionId, ExecutionRecord, RowId, StoreError, Trigger};
 use executor_testkit as kit;
 use rusqlite::Connection;
-use telemetry_store::{SqliteReader, SqliteStore, Window};
+use telemetry_store::{SqliteHistory, SqliteStore};
 
 use crate::faults::prune_all;
 use crate::support::{Tmpfs, persist, template};
@@ -311,7 +311,7 @@ impl<'t> Play<'t> {
         let distinct: HashSet<_> = standing.iter().copied().collect();
         assert_eq!(standing.len(), distinct.len(), "a row stands there twice");
         assert_eq!(distinct, self.said, "what stands there is what was said");
-        let reader = SqliteReader::new(self.path.to_str().unwrap()).unwrap();
+        let reader = SqliteHistory::new(self.path.to_str().unwrap()).unwrap();
         let all = reader.overall(Window::default()).await.unwrap();
         assert_eq!(all.runs(), standing.len() as u64);
         let whole: String = self

@@ -5,11 +5,11 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use executor_core::ports::{
-    Batch, Fate, Housekeeping, PruneRule, PruneSlice, RecordStore, Session,
+    Batch, Fate, HistoryError, Housekeeping, PruneRule, PruneSlice, RecordStore, Session,
 };
 use executor_core::{ExecutionRecord, StoreError, Timestamp};
 use rusqlite::Connection;
-use telemetry_store::{SqliteReader, SqliteStore};
+use telemetry_store::{SqliteHistory, SqliteStore};
 use tempfile::TempDir;
 
 pub(crate) struct Database {
@@ -45,8 +45,8 @@ impl Database {
         store
     }
 
-    pub(crate) fn reader(&self) -> SqliteReader {
-        SqliteReader::new(self.url()).unwrap()
+    pub(crate) fn history(&self) -> SqliteHistory {
+        SqliteHistory::new(self.url()).unwrap()
     }
 
     /// A connection that knows nothing of this project.
@@ -150,4 +150,9 @@ impl Drop for Tmpfs {
 /// Runs a command in a process of its own: files that it closes keep this process's locks.
 pub(crate) fn run(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
+}
+
+/// What a history says of a question that it does not answer, below what was asked of it.
+pub(crate) fn cause(error: &HistoryError) -> String {
+    error.source.to_string()
 }

@@ -1,0 +1,34 @@
+//! From the address of a database to its store and its history. The only file that names a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use command_executor::ports::Store;
+use command_executor::{History, OpenError, SqliteHistory, SqliteOptions, SqliteStore};
+
+/// Refuses an address that names no database.
+pub(crate) fn check(url: &str) -> Result<(), OpenError> {
+    SqliteHistory::new(url).map(drop)
+}
+
+/// Whether what is recorded there is gone with the process.
+pub(crate) fn is_in_memory(url: &str) -> Result<bool, OpenError> {
+    Ok(SqliteHistory::new(url)?.is_in_memory())
+}
+
+/// Whether something is there already.
+pub(crate) fn is_there(url: &str) -> Result<bool, OpenError> {
+    Ok(SqliteHistory::new(url)?.path().is_some_and(Path::exists))
+}
+
+/// Opens nothing yet.
+pub(crate) fn history(url: &str) -> Result<Arc<dyn History>, OpenError> {
+    Ok(Arc::new(SqliteHistory::new(url)?))
+}
+
+/// Opens it for recording, and makes it where nothing is, with this mode.
+pub(crate) async fn store(url: &str, file_mode: u32) -> Result<Arc<dyn Store>, OpenError> {
+    let mut options = SqliteOptions::default();
+    options.file_mode = file_mode;
+    Ok(Arc::new(SqliteStore::open_with(url, options).await?))
+}

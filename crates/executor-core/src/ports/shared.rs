@@ -1,0 +1,89 @@
+//! A store that is shared is a store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{
+    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
+    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+};
+use crate::identity::{RegistrationId, RowId, SessionId};
+use crate::ledger::Ledger;
+use crate::registration::Registration;
+use crate::time::Timestamp;
+
+impl<S: ?Sized + RecordStore> RecordStore for Arc<S> {
+    fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
+        (**self).persist(batch)
+    }
+
+    fn sync_commits(&self) {
+        (**self).sync_commits();
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        (**self).close()
+    }
+}
+
+impl<S: ?Sized + RegistrationStore> RegistrationStore for Arc<S> {
+    fn register(&self, registration: Registration) -> StoreFuture<'_, RowId> {
+        (**self).register(registration)
+    }
+
+    fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool> {
+        (**self).mark_cancelled(id, at)
+    }
+
+    fn reconcile(&self, wanted: Reconcile) -> StoreFuture<'_, Reconciled> {
+        (**self).reconcile(wanted)
+    }
+}
+
+impl<S: ?Sized + SessionStore> SessionStore for Arc<S> {
+    fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
+        (**self).open_session(session)
+    }
+
+    fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
+        (**self).heartbeat(id, at, ledger)
+    }
+
+    fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {
+        (**self).close_session(id, end)
+    }
+
+    fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()> {
+        (**self).amend_ledger(id, ledger)
+    }
+
+    fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {
+        (**self).stored_count(id)
+    }
+
+    fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
+        (**self).mark_crashed()
+    }
+}
+
+impl<S: ?Sized + Housekeeping> Housekeeping for Arc<S> {
+    fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
+        (**self).prune(slice)
+    }
+
+    fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
+        (**self).lifetimes(max)
+    }
+
+    fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
+        (**self).record_gaps(gaps)
+    }
+
+    fn health(&self) -> StoreFuture<'_, ()> {
+        (**self).health()
+    }
+
+    fn spool_dir(&self) -> Option<PathBuf> {
+        (**self).spool_dir()
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading back what is kept beside executions: sessions, gaps and registrations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::{
+    Gap, History, PageRequest, RegistrationFilter, RegistrationState, SessionEnd, SessionStatus,
+    Store, Window,
+};
+use executor_core::registration::{JobDetails, Overlap, ScheduleText};
+use executor_core::{
+    DropReason, Durability, EntityKind, Failure, Ledger, RegistrationId, Timestamp,
+};
+
+use crate::samples;
+
+pub(super) async fn sessions_are_read_back_with_their_ledgers<S: Store, H: History>(
+    store: &S,
+    history: &H,
+) {
+    let mut sessions = Vec::new();
+    for number in 0..3 {
+        let mut session = (*samples::session()).clone();
+        session.host = format!("host {number}");
+        let session = Arc::new(session);
+        store
+            .open_session(Arc::clone(&session))
+            .await
+            .expect("opens");
+        sessions.push(session);
+    }
+    let mut ledger = Ledger {
+        offered: 7,
+        stored: 4,
+        durability: Some(Durability::Process),
+        ..Ledger::default()
+    };
+    let later = sessions[0]
+        .started_at
+        .saturating_add(Duration::from_secs(9));
+    let beat = store.heartbeat(sessions[1].id, later, ledger);
+    beat.await.expect("takes a heartbeat");
+    ledger.add_dropped(DropReason::Damaged, 3);
+    let end = SessionEnd {
+        at: later,
+        status: SessionStatus::Failure,
+        failure: Some(Failure {
+            report: None,
+            ..Failure::deadline()
+        }),
+        ledger,
+    };
+    let closed = store.close_session(sessions[2].id, end.clone()).await;
+    closed.expect("closes");
+
+    let first = history
+        .sessions(PageRequest::first(2))
+        .await
+        .expect("answers");
+    let next = first.next.clone().expect("there is one more");
+    let second = history
+        .sessions(PageRequest::first(2).following(next))
+        .await;
+    let second = second.expect("answers");
+    assert_eq!(second.next, None);
+    let found: Vec<_> = first.items.iter().chain(&second.items).collect();
+    let names: Vec<_> = found.iter().map(|it| &it.session).collect();
+    let expected: Vec<_> = sessions.iter().rev().map(Arc::as_ref).collect();
+    assert_eq!(names, expected, "the latest first");
+    let [ended, beating, begun] = found[..] else {
+        panic!("three sessions: {found:?}");
+    };
+    assert_eq!((ended.status, ended.stopped_at), (end.status, Some(end.at)));
+    assert_eq!((&ended.failure, ended.ledger), (&end.failure, end.ledger));
+    assert_eq!(
+        (beating.status, beating.heartbeat_at),
+        (SessionStatus::Running, later)
+    );
+    assert_eq!((beating.ledger.stored, beating.stopped_at), (4, None));
+    assert_eq!(
+        (begun.heartbeat_at, begun.ledger.offered),
+        (begun.session.started_at, 0)
+    );
+}
+
+pub(super) async fn gaps_are_read_back_by_window<S: Store, H: History>(store: &S, history: &H) {
+    let session = samples::session();
+    store
+        .open_session(Arc::clone(&session))
+        .await
+        .expect("opens");
+    let entities = [samples::listener("hall").entity, samples::job("dim").entity];
+    let gap = |number: i64, reason| Gap {
+        session: session.id,
+        reason,
+        count: 5,
+        first_at: Timestamp::from_micros(number),
+        last_at: Timestamp::from_micros(number + 1),
+        entities: entities.iter().cloned().zip([3, 2]).collect(),
+    };
+    let gaps = [gap(1, DropReason::Overflow), gap(2, DropReason::Shutdown)];
+    store.record_gaps(gaps.to_vec()).await.expect("takes gaps");
+    let [older, newer] = gaps;
+    let found = async |window| {
+        let page = history.gaps(window, PageRequest::default()).await;
+        page.expect("answers").items
+    };
+    let both = [newer.clone(), older.clone()];
+    assert_eq!(found(Window::default()).await, both);
+    assert_eq!(found(Window::of_session(session.id)).await, both);
+    assert_eq!(found(Window::of_session(samples::session().id)).await, []);
+    // The older one went on until the newer one began.
+    assert_eq!(found(Window::since(older.last_at)).await, both);
+    assert_eq!(found(Window::since(newer.last_at)).await, [newer]);
+    let before = Window {
+        to: Some(older.last_at),
+        ..Window::default()
+    };
+    assert_eq!(found(before).await, [older]);
+    let one = history.gaps(Window::default(), PageRequest::first(1)).await;
+    let one = one.expect("answers");
+    let rest = PageRequest::first(1).following(one.next.expect("there is one more"));
+    let rest = history
+        .gaps(Window::default(), rest)
+        .await
+        .expect("answers");
+    assert_eq!((&one.items[0], &rest.items[0]), (&both[0], &both[1]));
+}
+
+pub(super) async fn registrations_are_read_back_as_they_were_made_last<S: Store, H: History>(
+    store: &S,
+    history: &H,
+) {
+    let mut hall = samples::listener("hall");
+    store.register(hall.clone()).await.expect("registers");
+    hall.details.overlap = Some(Overlap::Queued);
+    hall.details.overlap_limit = Some(3);
+    hall.details.description = Some("motion".into());
+    hall.details.annotations.debounce = Some(Duration::from_millis(20));
+    let nightly = samples::job("nightly").with_job(JobDetails {
+        handler_name: Some("nightly_run".into()),
+        schedule: ScheduleText {
+            trigger_type: "cron".into(),
+            label: Some("at night".into()),
+            detail: Some("0 3 * * *".into()),
+        },
+        group: Some("night".into()),
+        arguments_json: Some("[1]".into()),
+    });
+    let hall_row = store.register(hall.clone()).await.expect("registers");
+    let job_row = store.register(nightly.clone()).await.expect("registers");
+    let door = samples::listener("door");
+    store.register(door.clone()).await.expect("registers");
+    let at = Timestamp::from_micros(9);
+    let marked = store.mark_cancelled(RegistrationId::job(job_row), at).await;
+    assert!(marked.expect("answers"));
+
+    let found = async |filter: RegistrationFilter| {
+        let page = history.registrations(filter, PageRequest::default()).await;
+        page.expect("answers").items
+    };
+    let listeners = found(RegistrationFilter::of(EntityKind::Listener)).await;
+    let names: Vec<_> = listeners.iter().map(|it| &it.registration).collect();
+    assert_eq!(names, [&door, &hall], "the latest first");
+    assert_eq!(listeners[1].id, RegistrationId::listener(hall_row));
+    let jobs = found(RegistrationFilter::of(EntityKind::Job)).await;
+    assert_eq!(
+        (&jobs[0].registration, jobs[0].removed_at),
+        (&nightly, Some(at))
+    );
+    let live = RegistrationFilter {
+        state: RegistrationState::Live,
+        ..RegistrationFilter::of(EntityKind::Job)
+    };
+    assert_eq!(found(live).await, []);
+    let of_nobody = RegistrationFilter {
+        app_key: Some("nobody".into()),
+        ..RegistrationFilter::of(EntityKind::Listener)
+    };
+    assert_eq!(found(of_nobody).await, []);
+}

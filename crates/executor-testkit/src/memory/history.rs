@@ -1,0 +1,249 @@
+//! Reading a store in memory: the port `History` as plainly as it can be said.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use executor_core::ports::{
+    Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, Order, PageOf,
+    PageRequest, PageToken, RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution,
+    StoredRegistration, StoredSession, Summary, Window,
+};
+use executor_core::{Entity, ExecutionId, ExecutionRecord, SessionId, Status};
+
+use super::{MemoryStore, Row, Tables};
+
+/// The place of an item in the order of its list.
+type Place = (i64, i64);
+
+impl MemoryStore {
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        look: impl FnOnce(&Tables) -> Result<T, HistoryError> + Send + 'a,
+    ) -> HistoryFuture<'a, T> {
+        Box::pin(async move {
+            let tables = self.tables();
+            if tables.is_away {
+                let class = HistoryErrorClass::Unavailable;
+                return Err(HistoryError::new(class, operation, "the store is away"));
+            }
+            look(&tables)
+        })
+    }
+}
+
+/// The page of all that fit.
+fn page_of<T>(
+    operation: &'static str,
+    mut all: Vec<(Place, T)>,
+    page: &PageRequest,
+) -> Result<PageOf<T>, HistoryError> {
+    all.sort_by_key(|(place, _)| *place);
+    if page.order == Order::LatestFirst {
+        all.reverse();
+    }
+    if let Some(token) = &page.after {
+        let after = place_of(token).ok_or_else(|| {
+            let why = format!("`{token}` does not say where a page of this begins");
+            HistoryError::new(HistoryErrorClass::Invalid, operation, why)
+        })?;
+        all.retain(|(place, _)| match page.order {
+            Order::LatestFirst => *place < after,
+            Order::OldestFirst => *place > after,
+        });
+    }
+    let has_more = all.len() > page.limit as usize;
+    all.truncate(page.limit as usize);
+    let next = all
+        .last()
+        .filter(|_| has_more)
+        .map(|(place, _)| token_of(*place));
+    Ok(PageOf {
+        items: all.into_iter().map(|(_, item)| item).collect(),
+        next,
+        searched_to: None,
+    })
+}
+
+fn token_of((time, number): Place) -> PageToken {
+    PageToken::from(format!("{time}.{number}"))
+}
+
+fn place_of(token: &PageToken) -> Option<Place> {
+    let (time, number) = token.as_str().split_once('.')?;
+    Some((time.parse().ok()?, number.parse().ok()?))
+}
+
+impl Tables {
+    fn is_in(&self, scope: &Scope, row: &Row) -> bool {
+        match scope {
+            Scope::All => true,
+            Scope::Registration(id) => row.parent == Some(*id),
+            Scope::App(app_key) => row.record.subject.entity.app_key == *app_key,
+            Scope::Session(session) => row.session == *session,
+        }
+    }
+
+    fn within(&self, window: &Window) -> impl Iterator<Item = &ExecutionRecord> {
+        let filter = Filter {
+            from: window.from,
+            to: window.to,
+            ..Filter::default()
+        };
+        let session = window.session;
+        let of_session = move |row: &&Row| session.is_none_or(|session| row.session == session);
+        let rows = self.rows.iter().filter(of_session);
+        rows.map(|row| &row.record)
+            .filter(move |record| filter.matches(record))
+    }
+}
+
+fn stored(row: &Row) -> StoredExecution {
+    StoredExecution {
+        session: row.session,
+        record: row.record.clone(),
+    }
+}
+
+/// What never ran, or nobody knows how long, has no duration.
+fn has_run(record: &ExecutionRecord) -> bool {
+    !matches!(record.status, Status::Skipped | Status::Interrupted)
+}
+
+fn stats_of(records: &[&ExecutionRecord]) -> Stats {
+    let mut stats = Stats::default();
+    for record in records {
+        stats.by_status[usize::from(record.status.code())] += 1;
+    }
+    let ran = records.iter().filter(|record| has_run(record));
+    let mut durations: Vec<Duration> = ran.map(|record| record.duration).collect();
+    durations.sort_unstable();
+    let rank = |per_mille: usize| (durations.len() * per_mille).div_ceil(1_000).max(1) - 1;
+    let percentile = |per_mille| durations.get(rank(per_mille)).copied().unwrap_or_default();
+    let count = u32::try_from(durations.len()).unwrap_or(u32::MAX).max(1);
+    stats.average = durations.iter().sum::<Duration>() / count;
+    stats.p50 = percentile(500);
+    stats.p95 = percentile(950);
+    stats.p99 = percentile(990);
+    stats.max = durations.last().copied().unwrap_or_default();
+    let is_error =
+        |record: &&&ExecutionRecord| record.failure.is_some() && record.status != Status::Skipped;
+    let went_wrong = records.iter().filter(is_error);
+    let last = went_wrong.max_by_key(|record| record.ended_at());
+    let failure = last.and_then(|record| record.failure.as_deref());
+    stats.last_error = failure.map(|it| format!("{}: {}", it.error_type, it.message));
+    stats
+}
+
+impl History for MemoryStore {
+    fn executions(
+        &self,
+        filter: Filter,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<StoredExecution>> {
+        const READING: &str = "reading executions";
+        self.read(READING, move |tables| {
+            let fits = |row: &Row| tables.is_in(&filter.scope, row) && filter.matches(&row.record);
+            let rows = tables.rows.iter().enumerate().filter(|(_, row)| fits(row));
+            let placed = rows.map(|(number, row)| {
+                let place = (row.record.ended_at().as_micros(), number as i64);
+                (place, stored(row))
+            });
+            page_of(READING, placed.collect(), &page)
+        })
+    }
+
+    fn execution(&self, id: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>> {
+        self.read("reading an execution", move |tables| {
+            let place = tables.by_execution.get(&id);
+            Ok(place.map(|place| stored(&tables.rows[*place])))
+        })
+    }
+
+    fn count(&self, session: Option<SessionId>) -> HistoryFuture<'_, u64> {
+        self.read("counting executions", move |tables| {
+            let is_its = |row: &&Row| session.is_none_or(|session| row.session == session);
+            Ok(tables.rows.iter().filter(is_its).count() as u64)
+        })
+    }
+
+    fn summaries(&self, window: Window) -> HistoryFuture<'_, Vec<Summary>> {
+        self.read("summarizing executions", move |tables| {
+            let mut of_each: BTreeMap<&Entity, Vec<&ExecutionRecord>> = BTreeMap::new();
+            for record in tables.within(&window) {
+                of_each
+                    .entry(&record.subject.entity)
+                    .or_default()
+                    .push(record);
+            }
+            let summaries = of_each.into_iter().map(|(entity, records)| Summary {
+                entity: entity.clone(),
+                stats: stats_of(&records),
+            });
+            Ok(summaries.collect())
+        })
+    }
+
+    fn overall(&self, window: Window) -> HistoryFuture<'_, Stats> {
+        self.read("summarizing executions", move |tables| {
+            let records: Vec<_> = tables.within(&window).collect();
+            Ok(stats_of(&records))
+        })
+    }
+
+    fn sessions(&self, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredSession>> {
+        const READING: &str = "reading sessions";
+        let page = latest_first(page);
+        self.read(READING, move |tables| {
+            let rows = tables.sessions.values();
+            let placed = rows.map(|row| ((0, row.number), row.stored.clone()));
+            page_of(READING, placed.collect(), &page)
+        })
+    }
+
+    fn gaps(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
+        const READING: &str = "reading gaps";
+        let page = latest_first(page);
+        self.read(READING, move |tables| {
+            let is_in = |gap: &Gap| {
+                window.session.is_none_or(|session| session == gap.session)
+                    && window.from.is_none_or(|from| gap.last_at >= from)
+                    && window.to.is_none_or(|to| gap.first_at < to)
+            };
+            let gaps = tables.gaps.iter().enumerate().filter(|(_, gap)| is_in(gap));
+            let placed = gaps.map(|(number, gap)| ((0, number as i64), gap.clone()));
+            page_of(READING, placed.collect(), &page)
+        })
+    }
+
+    fn registrations(
+        &self,
+        filter: RegistrationFilter,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<StoredRegistration>> {
+        const READING: &str = "reading registrations";
+        let page = latest_first(page);
+        self.read(READING, move |tables| {
+            let is_one = |it: &StoredRegistration| {
+                let app_key = &it.registration.entity.app_key;
+                it.id.kind == filter.kind
+                    && filter
+                        .app_key
+                        .as_ref()
+                        .is_none_or(|wanted| wanted == app_key)
+                    && (filter.state == RegistrationState::Any
+                        || it.retired_at.or(it.removed_at).is_none())
+            };
+            let rows = tables.registrations.values().filter(|it| is_one(it));
+            let placed = rows.map(|it| ((0, it.id.row.0), it.clone()));
+            page_of(READING, placed.collect(), &page)
+        })
+    }
+}
+
+fn latest_first(page: PageRequest) -> PageRequest {
+    PageRequest {
+        order: Order::LatestFirst,
+        ..page
+    }
+}
