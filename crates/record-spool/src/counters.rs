@@ -285,6 +285,45 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_note_has_a_greatest_length_and_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("page");
+        let longest = [7; NOTE_BYTES_MAX];
+        drop(Counters::create(&path, &longest).unwrap());
+        let (note, _) = Counters::read(&path).unwrap().unwrap();
+        assert_eq!(note, longest);
+        // A length that no page has, whatever stands there.
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[8..12].fill(0xFF);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(Counters::read(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_file_is_an_error_and_not_an_absence() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            Counters::read(root.path()),
+            Err(SpoolError::Io { .. })
+        ));
+    }
+
+    #[test]
+    fn a_check_is_the_lower_half_of_the_crc_of_value_and_place() {
+        for (counter, value) in [
+            (0, 0),
+            (1, 0),
+            (0, 1),
+            (17, 0x1234_5678_9ABC),
+            (31, COUNTER_MAX),
+        ] {
+            let bytes = (value << 8 | counter as u64).to_le_bytes();
+            let crc = crc32c::crc32c(&bytes) as u16;
+            assert_eq!(check(counter, value), u64::from(crc) ^ SEAL);
+        }
+    }
+
+    #[test]
     fn a_damaged_note_is_none_and_a_second_page_does_not_replace_the_first() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("page");

@@ -13,7 +13,7 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::{SessionId, Timestamp};
 
 use crate::address::{beside, uri};
-use crate::open::{OpenError, PROBE_AGAIN_MS, set_up_new};
+use crate::open::{OpenError, Opening, PROBE_AGAIN_MS, set_up_new};
 use crate::probe::is_blank;
 
 /// Who may read and write what is made, where nothing else is asked for: its owner.
@@ -71,7 +71,7 @@ fn make(path: &Path, unfinished: &Path, mode: u32) -> Result<Made, OpenError> {
     if !unfinished.exists() {
         return Ok(Made::TakenAway);
     }
-    let mut connection = SqliteConnection::establish(&uri(unfinished, "mode=rw")?)?;
+    let mut connection = SqliteConnection::establish(&uri(unfinished, "mode=rw")?).opening()?;
     set_up_new(&mut connection)?;
     drop(connection);
     // Before it has its name: closing a file drops the locks that SQLite holds on it in this process.

@@ -77,7 +77,7 @@ mod shared_writer;
 
 mod store;
 
-pub use open::OpenError;
+pub use open::{OpenError, SqliteError};
 pub use query::SqliteHistory;
 pub use sketch::RELATIVE_ERROR;
 pub use store::{HookAlreadySet, SqliteOptions, SqliteStore};

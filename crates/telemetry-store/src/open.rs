@@ -24,7 +24,8 @@ use crate::transaction::immediate;
 
 mod error;
 
-pub use error::OpenError;
+pub(crate) use error::Opening;
+pub use error::{OpenError, SqliteError};
 
 /// "cxrc" in ASCII: what `file` and other programs may know our databases by.
 pub(crate) const APPLICATION_ID: i64 = 0x6378_7263;
@@ -110,7 +111,7 @@ fn try_open_writer(
     if first_pending(&mut connection)?.is_some() {
         migrate::up(&mut connection).map_err(OpenError::Migrate)?;
     }
-    refuse_read_only(&mut connection)?;
+    refuse_read_only(&mut connection).opening()?;
     set_up_writer(&mut connection, target, commits)?;
     Ok(connection)
 }
@@ -148,14 +149,15 @@ pub(crate) fn open_reader(target: &Target) -> Result<(SqliteConnection, bool), O
 /// Able to write if it may: the last connection to go then takes the WAL's files along. Who may not makes none
 /// either, which would be its own and lock the recorder out: where there is no WAL, nobody changes the file.
 fn connect_reader(path: &Path) -> Result<(SqliteConnection, bool), OpenError> {
-    let with = |query| {
-        let mut connection = SqliteConnection::establish(&uri(path, query)?)?;
-        connection.batch_execute(
+    let with =
+        |query| {
+            let mut connection = SqliteConnection::establish(&uri(path, query)?).opening()?;
+            connection.batch_execute(
             "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -8192; PRAGMA query_only = ON;",
-        )?;
-        tables(&mut connection)?;
-        Ok::<_, OpenError>(connection)
-    };
+        ).opening()?;
+            tables(&mut connection).opening()?;
+            Ok::<_, OpenError>(connection)
+        };
     let without_a_trace = || match beside(path, "-wal").exists() {
         true => Ok((with("mode=ro&readonly_shm=1")?, true)),
         false => Ok((with("mode=ro&immutable=1")?, false)),
@@ -176,16 +178,20 @@ pub(crate) fn connect(
     mode: u32,
 ) -> Result<SqliteConnection, OpenError> {
     let mut connection = match target {
-        Target::Memory => SqliteConnection::establish(":memory:")?,
+        Target::Memory => SqliteConnection::establish(":memory:").opening()?,
         Target::File(path) => open_or_create(path, mode)?,
     };
-    connection.batch_execute(&format!(
-        "PRAGMA busy_timeout = {}; {LAYOUT}",
-        patience.ms()
-    ))?;
+    connection
+        .batch_execute(&format!(
+            "PRAGMA busy_timeout = {}; {LAYOUT}",
+            patience.ms()
+        ))
+        .opening()?;
     claim(&mut connection, target)?;
     switch_to_wal(&mut connection, patience)?;
-    connection.batch_execute("PRAGMA foreign_keys = ON")?;
+    connection
+        .batch_execute("PRAGMA foreign_keys = ON")
+        .opening()?;
     Ok(connection)
 }
 
@@ -196,7 +202,9 @@ fn open_or_create(path: &Path, mode: u32) -> Result<SqliteConnection, OpenError>
     for _ in 0..CREATIONS_MAX {
         match probe(path) {
             Probed::Refused(error) => return Err(error),
-            Probed::Ours => return Ok(SqliteConnection::establish(&uri(path, "mode=rw")?)?),
+            Probed::Ours => {
+                return SqliteConnection::establish(&uri(path, "mode=rw")?).opening();
+            }
             Probed::Nothing => create::create(path, mode)?,
         }
     }
@@ -212,7 +220,7 @@ const LAYOUT: &str = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;
 /// Makes an empty database ours that nobody else knows. The order matters: the application id must be in the file
 /// itself before the WAL hides it from a look at the file.
 pub(crate) fn set_up_new(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    connection.batch_execute(LAYOUT)?;
+    connection.batch_execute(LAYOUT).opening()?;
     claim(connection, &Target::Memory)?;
     switch_to_wal(connection, Patience::None)
 }
@@ -220,7 +228,7 @@ pub(crate) fn set_up_new(connection: &mut SqliteConnection) -> Result<(), OpenEr
 /// Makes an empty database ours. What another program has put there since we looked stays its own.
 fn claim(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenError> {
     // Without the lock first: another process may be holding it.
-    if application_id(connection)? == APPLICATION_ID {
+    if application_id(connection).opening()? == APPLICATION_ID {
         return Ok(());
     }
     let is_foreign = immediate(connection, |connection| {
@@ -233,7 +241,8 @@ fn claim(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenE
         connection.batch_execute(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
         row_ids::displaces_nothing_yet(connection)?;
         Ok(false)
-    })?;
+    })
+    .opening()?;
     match target.path() {
         Some(path) if is_foreign => Err(OpenError::Foreign {
             path: path.to_owned(),
@@ -252,7 +261,7 @@ fn switch_to_wal(connection: &mut SqliteConnection, patience: Patience) -> Resul
                 patience -= 1;
                 thread::sleep(Duration::from_millis(u64::from(PROBE_AGAIN_MS)));
             }
-            result => return Ok(result?),
+            result => return result.opening(),
         }
     }
 }
@@ -263,10 +272,12 @@ fn set_up_writer(
     commits: Commits,
 ) -> Result<(), OpenError> {
     let level = commits.level();
-    connection.batch_execute(&format!(
-        "PRAGMA busy_timeout = {WRITER_BUSY_TIMEOUT_MS}; PRAGMA synchronous = {level}; \
+    connection
+        .batch_execute(&format!(
+            "PRAGMA busy_timeout = {WRITER_BUSY_TIMEOUT_MS}; PRAGMA synchronous = {level}; \
          PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;"
-    ))?;
+        ))
+        .opening()?;
     if target.path().is_some() {
         assert_pragma(connection, "journal_mode", "wal")?;
     }
@@ -279,7 +290,7 @@ fn assert_pragma(
     name: &'static str,
     wanted: &str,
 ) -> Result<(), OpenError> {
-    let found = pragma(connection, name)?;
+    let found = pragma(connection, name).opening()?;
     if found == wanted {
         return Ok(());
     }

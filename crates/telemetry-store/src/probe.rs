@@ -14,7 +14,7 @@ use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use crate::address::{beside, uri};
 use crate::create::SUFFIXES;
-use crate::open::{APPLICATION_ID, OpenError, PROBE_AGAIN_MS, application_id, tables};
+use crate::open::{APPLICATION_ID, OpenError, Opening, PROBE_AGAIN_MS, application_id, tables};
 use crate::row_ids::has_version;
 
 /// What a look has found.
@@ -153,17 +153,22 @@ fn is_locked(path: &Path) -> bool {
 
 /// Immutable and read-only: no lock, no journal, no shared memory, no recovery.
 fn owner_without_touching(path: &Path) -> Result<Owner, OpenError> {
-    let mut connection = SqliteConnection::establish(&uri(path, "mode=ro&immutable=1")?)?;
+    let mut connection =
+        SqliteConnection::establish(&uri(path, "mode=ro&immutable=1")?).opening()?;
     // Without the WAL the file may be shorter than its first page says: a checkpoint writes that
     // page before it has grown the file, and a kill may leave it so. This makes SQLite read it
     // all the same.
-    connection.batch_execute("PRAGMA writable_schema = ON")?;
-    let id = application_id(&mut connection)?;
+    connection
+        .batch_execute("PRAGMA writable_schema = ON")
+        .opening()?;
+    let id = application_id(&mut connection).opening()?;
     if id == APPLICATION_ID {
         return Ok(Owner::Ours);
     }
     // Tells another program's database from a file that is none.
-    let is_empty = tables(&mut connection)? == 0 && id == 0 && !has_version(&mut connection)?;
+    let is_empty = tables(&mut connection).opening()? == 0
+        && id == 0
+        && !has_version(&mut connection).opening()?;
     // What another program has put into a log or a journal is not to be seen here.
     let is_empty = is_empty
         && !SUFFIXES

@@ -202,3 +202,105 @@ fn c08_without_any_counter_the_segments_and_the_store_tell() {
         assert_eq!(reckoned.damaged, damaged);
     }
 }
+
+/// Ten were offered and two taken over; three of them are stored, one was left out and one refused.
+fn some() -> Noted {
+    let mut ledger = Ledger {
+        offered: 10,
+        recovered: 2,
+        stored: 3,
+        filtered: 1,
+        ..Ledger::default()
+    };
+    ledger.add_dropped(DropReason::Overflow, 1);
+    Noted {
+        durability: Some(Durability::Power),
+        ..noted(&ledger)
+    }
+}
+
+#[test]
+fn c08_whole_counters_are_a_ledger_whose_rest_is_spooled() {
+    let noted = some();
+    assert!(noted.is_whole() && !noted.needs_stored());
+    let ledger = noted.ledger();
+    assert_eq!(
+        (ledger.offered, ledger.recovered, ledger.stored),
+        (10, 2, 3)
+    );
+    assert_eq!(
+        (ledger.filtered, ledger.dropped(DropReason::Overflow)),
+        (1, 1)
+    );
+    assert_eq!(
+        (ledger.spooled, ledger.durability),
+        (7, Some(Durability::Power))
+    );
+    assert!(ledger.is_balanced());
+}
+
+#[test]
+fn c08_the_store_is_asked_where_only_it_knows() {
+    let whole = some();
+    for (noted, is_needed) in [
+        (
+            Noted {
+                stored: None,
+                ..whole
+            },
+            true,
+        ),
+        (
+            Noted {
+                recovered: None,
+                ..whole
+            },
+            true,
+        ),
+        (
+            Noted {
+                offered: None,
+                ..whole
+            },
+            false,
+        ),
+        (
+            Noted {
+                filtered: None,
+                ..whole
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(noted.needs_stored(), is_needed, "{noted:?}");
+        assert!(!noted.is_whole());
+    }
+}
+
+#[test]
+fn c08_losses_of_which_the_store_knows_are_told_apart_from_the_others() {
+    let mut noted = some();
+    let place = DropReason::Overflow as usize;
+    (noted.dropped[place], noted.told[place]) = (Some(9), Some(4));
+    assert_eq!(noted.told()[place], 4);
+    assert_eq!(noted.ledger().dropped(DropReason::Overflow), 9);
+    noted.told[place] = None;
+    assert_eq!(noted.told()[place], 9);
+    (noted.dropped[place], noted.told[place]) = (None, Some(4));
+    assert_eq!(noted.ledger().dropped(DropReason::Overflow), 4);
+}
+
+/// More ends were counted than there are records, and none of them is `stored`: then they were taken over.
+#[test]
+fn c08_ends_that_are_not_of_this_session_were_taken_over() {
+    let mut ledger = Ledger {
+        offered: 1,
+        ..Ledger::default()
+    };
+    ledger.add_dropped(DropReason::Constraint, 5);
+    let noted = noted(&ledger);
+    let reckoned = reckon(&noted, told(1), noted.ledger());
+    let ledger = reckoned.ledger;
+    assert_eq!((ledger.offered, ledger.recovered, ledger.stored), (1, 4, 0));
+    assert!(ledger.is_balanced() && reckoned.damaged == 0);
+}

@@ -1,5 +1,7 @@
 //! Why a database was not opened, and what to do about it.
 
+use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -127,7 +129,7 @@ pub enum OpenError {
         database: String,
         /// What SQLite said.
         #[source]
-        source: diesel::result::Error,
+        source: SqliteError,
     },
     /// The database's file system has no space left.
     #[error("cannot use the database `{database}`: its disk is full; make room on it")]
@@ -140,10 +142,10 @@ pub enum OpenError {
     },
     /// SQLite refused the connection.
     #[error("cannot connect")]
-    Connect(#[from] ConnectionError),
+    Connect(#[source] SqliteError),
     /// SQLite refused to set the connection up.
     #[error("cannot set up the connection")]
-    SetUp(#[from] diesel::result::Error),
+    SetUp(#[source] SqliteError),
     /// A pragma did not take.
     #[error(
         "the database has {name} = {found} where {wanted} is needed: is its file system able to hold a WAL?"
@@ -164,6 +166,60 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
+/// What SQLite said, in its words.
+#[derive(Debug)]
+pub struct SqliteError(Cause);
+
+#[derive(Debug)]
+enum Cause {
+    Connection(ConnectionError),
+    Statement(diesel::result::Error),
+}
+
+impl SqliteError {
+    fn cause(&self) -> &(dyn Error + 'static) {
+        match &self.0 {
+            Cause::Connection(error) => error,
+            Cause::Statement(error) => error,
+        }
+    }
+
+    /// Whether a statement failed, and like this.
+    fn is(&self, like: impl FnOnce(&diesel::result::Error) -> bool) -> bool {
+        matches!(&self.0, Cause::Statement(error) if like(error))
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.cause(), f)
+    }
+}
+
+impl Error for SqliteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause().source()
+    }
+}
+
+/// What diesel returns while a database is opened. Its errors stand in no public signature, so nothing converts them
+/// by itself.
+pub(crate) trait Opening<T> {
+    fn opening(self) -> Result<T, OpenError>;
+}
+
+impl<T> Opening<T> for Result<T, ConnectionError> {
+    fn opening(self) -> Result<T, OpenError> {
+        self.map_err(|error| OpenError::Connect(SqliteError(Cause::Connection(error))))
+    }
+}
+
+impl<T> Opening<T> for QueryResult<T> {
+    fn opening(self) -> Result<T, OpenError> {
+        self.map_err(|error| OpenError::SetUp(SqliteError(Cause::Statement(error))))
+    }
+}
+
 impl OpenError {
     /// Says of which database SQLite speaks.
     pub(crate) fn of(self, target: &Target) -> Self {
@@ -173,7 +229,7 @@ impl OpenError {
         };
         let error = self.bare();
         match error {
-            Self::SetUp(source) if is_damage(&source) => Self::Damaged {
+            Self::SetUp(source) if source.is(is_damage) => Self::Damaged {
                 database: database(),
                 source,
             },
@@ -193,7 +249,9 @@ impl OpenError {
     fn bare(self) -> Self {
         match self {
             Self::Migrate(source) => match source.downcast::<diesel::result::Error>() {
-                Ok(source) if is_damage(&source) => Self::SetUp(*source),
+                Ok(source) if is_damage(&source) => {
+                    Self::SetUp(SqliteError(Cause::Statement(*source)))
+                }
                 Ok(source) => Self::Migrate(source),
                 Err(source) => Self::Migrate(source),
             },
@@ -204,7 +262,7 @@ impl OpenError {
     /// Where SQLite cannot make the files beside a database it speaks of input and output.
     fn is_of_space(&self, target: &Target) -> bool {
         match self {
-            Self::SetUp(error) => is_full(error) || is_absence(error) && lacks_space(target),
+            Self::SetUp(error) => error.is(is_full) || error.is(is_absence) && lacks_space(target),
             _ => lacks_space(target),
         }
     }
