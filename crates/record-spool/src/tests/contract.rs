@@ -127,17 +127,19 @@ fn e02_one_execution_of_days_keeps_no_later_segment_alive() {
 
 #[test]
 fn e06_a_pin_that_finds_no_room_for_what_replaces_it_still_holds() {
-    let root = root();
-    let spool = open(&root, small());
-    let pin = spool.pin(1, b"begun").expect("room");
-    while spool.append(0, &[1; 1_000]).is_ok() {}
-    let (full, pin) = spool.replace(pin, 2, &[1; 1_000]).expect_err("full");
-    assert_eq!((full, spool.usage().pinned), (Full::Limit, 1));
-    let frames = spool.read(usize::MAX, usize::MAX);
-    spool.settle(&positions(&frames));
-    spool.replace(pin, 2, b"ended").expect("room again");
-    assert_eq!((spool.usage().pinned, spool.usage().unsettled), (0, 1));
-    assert_eq!(spool.read(9, 1_000)[0].payload, b"ended");
+    // Without the thread that makes room while nobody looks.
+    let shared: Arc<dyn Fs> = Arc::new(SimFs::default());
+    let (core, _lock) = open_core(&shared, Path::new("/root/own"), small()).expect("started");
+    let pin = core.append(1, true, b"begun").expect("room");
+    while core.append(0, false, &[1; 1_000]).is_ok() {}
+    let full = core.replace(pin, 2, &[1; 1_000]).expect_err("full");
+    assert_eq!((full, core.usage().pinned), (Full::Limit, 1));
+    let frames = core.read(usize::MAX, usize::MAX);
+    core.settle(&positions(&frames));
+    core.replace(pin, 2, b"ended").expect("room again");
+    assert_eq!((core.usage().pinned, core.usage().unsettled), (0, 1));
+    assert_eq!(core.read(9, 1_000)[0].payload, b"ended");
+    core.stop();
 }
 
 /// More of them than there are segments, each in another one.
