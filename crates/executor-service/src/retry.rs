@@ -152,8 +152,8 @@ mod tests {
         let (mut heap, now) = (RetryHeap::default(), Instant::now());
         let past = now.checked_sub(Duration::from_secs(1)).unwrap();
         for (first, due) in [
-            (3, now + Duration::from_secs(9)),
-            (1, now + Duration::from_secs(5)),
+            (1, now + Duration::from_secs(9)),
+            (3, now + Duration::from_secs(5)),
             (2, past),
         ] {
             heap.push(lease(first, 1), due);
