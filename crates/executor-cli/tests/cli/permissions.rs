@@ -73,7 +73,7 @@ fn d05_a_group_that_may_read_may_search_whatever_the_mask() {
         fs::read_dir(&sessions).ok()?.next()?.ok()?;
         let mut entries = fs::read_dir(&spools).ok()?.flatten();
         entries.find(|entry| {
-            entry.path().is_dir() && !entry.path().with_extension("").ends_with(".new")
+            entry.path().is_dir() && !entry.file_name().as_encoded_bytes().starts_with(b".")
         })
     });
     for directory in [&spools, &spool.path(), &sessions] {

@@ -54,37 +54,25 @@ pub(super) fn search(
         let is_full = hits.len() >= missing;
         hits.truncate(missing);
         found.extend(hits);
-        let Some(last) = candidates.last().copied() else {
-            return Ok(PageIds {
-                ids: found,
-                next: None,
-                searched_to: None,
-            });
+        let last = candidates.last().copied();
+        let has_more = candidates.len() == SLICE as usize;
+        let (next, searched_to) = if is_full {
+            (found.last().copied(), None)
+        } else if let Some(last) = last.filter(|_| has_more) {
+            cursor.after = Some(last);
+            if Instant::now() < until {
+                continue;
+            }
+            let last_seen = by_row(connection, last)?;
+            (Some(last), last_seen.map(|seen| seen.record.ended_at()))
+        } else {
+            (None, None)
         };
-        if is_full {
-            let next = found.last().copied().or(Some(last));
-            return Ok(PageIds {
-                ids: found,
-                next,
-                searched_to: None,
-            });
-        }
-        if candidates.len() < SLICE as usize {
-            return Ok(PageIds {
-                ids: found,
-                next: None,
-                searched_to: None,
-            });
-        }
-        cursor.after = Some(last);
-        if Instant::now() >= until {
-            let searched_to = by_row(connection, last)?.map(|last| last.record.ended_at());
-            return Ok(PageIds {
-                ids: found,
-                next: Some(last),
-                searched_to,
-            });
-        }
+        return Ok(PageIds {
+            ids: found,
+            next,
+            searched_to,
+        });
     }
 }
 
