@@ -1,8 +1,10 @@
 //! What no compiler checks. Each rule returns what breaks it; all of them are printed.
 
+mod circles;
 mod clauses;
 mod files;
 mod layers;
+mod rooms;
 mod words;
 
 use anyhow::{Context, bail};
@@ -25,7 +27,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if !broken.is_empty() {
         bail!("{} rules are broken", broken.len());
     }
-    eprintln!("tidy: layers, files, clauses and words are in order");
+    eprintln!("tidy: layers, rooms, circles, files, clauses and words are in order");
     Ok(())
 }
 
@@ -33,6 +35,8 @@ fn all(metadata: &Metadata) -> anyhow::Result<Broken> {
     let mut broken = layers::check(metadata);
     broken.extend(files::check(metadata)?);
     broken.extend(clauses::check()?);
+    broken.extend(rooms::check()?);
+    broken.extend(circles::check()?);
     broken.extend(words::check()?);
     Ok(broken)
 }

@@ -32,7 +32,7 @@ struct Once {
 const ONCE: [Once; 4] = [
     Once {
         package: "integration-tests",
-        test: "house",
+        test: "end_to_end",
         what: "creation::",
         told: &[("CALL_STEP", "1"), ("CREATIONS", "2000")],
     },
@@ -72,7 +72,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let kills = ("KILLS", KILLS.to_owned());
         let told = seed.map(|seed| ("SEED", seed.to_string()));
         let told = std::iter::once(kills).chain(told);
-        torture("integration-tests", "house", "torture::e01_a_process", told)?;
+        torture(
+            "integration-tests",
+            "end_to_end",
+            "torture::e01_a_process",
+            told,
+        )?;
         seed = seed.map(|seed| seed + 1);
         rounds += 1;
         if Instant::now() >= until {

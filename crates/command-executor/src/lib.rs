@@ -44,16 +44,19 @@ pub use executor_core::{
     BlockingPool, Clock, Command, DropReason, Entity, EntityKind, ErrorHandler, ErrorKind, Event,
     ExecuteJob, ExecutionId, ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError,
     HandlerFailure, HandlerFn, HandlerFuture, HandlerOutput, InvokeHandler, JobHandler,
-    LeakedThread, Ledger, Outcome, Redact, Refused, SessionId, SourceTier, Status, StoreFault,
-    Subject, TimeoutOrigin, context, current_execution_id, event, failure, guard, handler,
-    identity, ledger, outcome, ports, record, redact, registration, time,
+    LeakedThread, Ledger, Outcome, Redact, Refused, SessionId, SourceTier, Status, StoreError,
+    StoreFault, Subject, TimeoutOrigin, Timestamp, TopicPattern, context, current_execution_id,
+    event, failure, guard, handler, identity, ledger, outcome, ports, record, redact, registration,
+    time, topic,
+};
+pub use executor_service::registration::{
+    JobBuilder, JobToRegister, ListenerBuilder, ListenerToRegister,
 };
 pub use executor_service::{
     Builder, CommandExecutor, Completion, CompletionEvent, Completions, Config, Degradation,
     Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Recording,
     RegisterError, Retention, Schedule, ScheduleError, ScheduleState, ShutdownReport, SpoolError,
-    SpoolPlace, StartError, Submitted, config, inspect, lifecycle, schedule, service,
-    survive_file_size_limit,
+    SpoolPlace, StartError, Submitted, config, inspect, schedule, survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{OpenError, SqliteHistory, SqliteOptions, SqliteStore};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::duration::Span;
+use crate::config::duration::Span;
 
 /// Where records go when neither the command line nor the configuration says.
 pub(crate) const DEFAULT_DB: &str = "telemetry.db";
@@ -105,12 +105,4 @@ pub(crate) enum SpoolCommand {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
-    }
-}
+mod tests;

@@ -1,5 +1,9 @@
 //! The configuration file. Every mistake in it is one line with file, line and column.
 
+pub(crate) mod duration;
+
+mod jobs;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
@@ -8,13 +12,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use command_executor::registration::Overlap;
-use command_executor::{OpenError, Retention, Schedule};
-use serde::Deserialize;
+use command_executor::{OpenError, Retention, Schedule, TopicPattern};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::duration::{Span, Timeout};
-use crate::events::Shape;
-use crate::topic::TopicPattern;
+use crate::config::duration::{Span, Timeout};
+use crate::input::events::Shape;
 use crate::wire;
 
 /// What is wrong, and the place of it in the file.
@@ -139,12 +143,19 @@ impl TryFrom<i64> for Limit {
 pub(crate) struct ListenerConfig {
     pub(crate) app: Word,
     pub(crate) name: Spanned<Word>,
+    #[serde(deserialize_with = "pattern")]
     pub(crate) topic: TopicPattern,
     pub(crate) run: Run,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,
     pub(crate) overlap_limit: Option<Limit>,
     pub(crate) description: Option<String>,
+}
+
+fn pattern<'de, D: Deserializer<'de>>(value: D) -> Result<TopicPattern, D::Error> {
+    String::deserialize(value)?
+        .parse()
+        .map_err(D::Error::custom)
 }
 
 /// What happens to missed runs.
@@ -363,101 +374,4 @@ fn place_of(text: &str, offset: usize) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &str) -> String {
-        let parsed = Config::parse(Path::new("c.toml"), text);
-        parsed.expect_err("a mistake").to_string()
-    }
-
-    const JOB: &str = "[[job]]\napp = \"a\"\nname = \"j\"\nevery = \"1s\"\nrun = [\"true\"]\n";
-
-    #[test]
-    fn every_mistake_is_one_line_with_its_place() {
-        let mistakes = [
-            format!("{JOB}tiemout = \"1s\"\n"),
-            JOB.replace("\"1s\"", "\"soon\""),
-            JOB.replace("[\"true\"]", "[]"),
-            JOB.replace("[\"true\"]", "[\"@nop\"]"),
-            JOB.replace("\"a\"", "\" \""),
-            format!("{JOB}{JOB}"),
-            format!(
-                "{JOB}[[listener]]\napp = \"a\"\nname = \"l\"\ntopic = \"a..b\"\nrun = [\"true\"]\n"
-            ),
-            format!("[run]\nmax_concurrent = 0\n{JOB}"),
-            format!("{JOB}overlap = \"sometimes\"\n"),
-            format!("{JOB}overlap = \"queued\"\noverlap_limit = 0\n"),
-            format!("[events]\ntopic = \"type\"\n{JOB}"),
-            format!("[store]\nurl = \"mysql://x\"\n{JOB}"),
-            "[[job]\n".to_owned(),
-            "app = 1\n".to_owned(),
-            String::new(),
-        ];
-        let errors: Vec<String> = mistakes.iter().map(|text| error(text)).collect();
-        assert!(
-            errors.iter().all(|error| !error.contains('\n')),
-            "{errors:#?}"
-        );
-        insta::assert_snapshot!(errors.join("\n"));
-    }
-
-    #[test]
-    fn every_mistake_in_a_schedule_is_one_line_with_its_place() {
-        let job = |schedule: &str| JOB.replace("every = \"1s\"", schedule);
-        let mistakes = [
-            job(""),
-            job("every = \"1s\"\ncron = \"@daily\""),
-            job("after = \"1s\"\nat = \"2026-12-24T18:00:00Z\""),
-            job("cron = \"0 7 * * *\""),
-            job("cron = \"0 25 * * *\"\ntime_zone = \"UTC\""),
-            job("cron = \"0 7 * *\"\ntime_zone = \"UTC\""),
-            job("cron = \"@often\"\ntime_zone = \"UTC\""),
-            job("cron = \"0 0 30 2 *\"\ntime_zone = \"UTC\""),
-            job("cron = \"0 7 * * *\"\ntime_zone = \"Europe/Berln\""),
-            job("every = \"1s\"\ntime_zone = \"UTC\""),
-            job("at = \"tomorrow\""),
-            job("at = \"2026-12-24T18:00:00\""),
-            job("at = \"2026-12-24T18:00:00\"\ntime_zone = \"Mars\""),
-            job("at = \"2026-12-24T18:00:00Z\"\ntime_zone = \"UTC\""),
-            job("every = \"1s\"\njitter = \"some\""),
-            job("every = \"1s\"\nmissed = \"yes\""),
-            job("every = \"1s\"\nmissed = \"run_once\"\nmissed_limit = 3"),
-            job("every = \"1s\"\nmissed = \"run_all\"\nmissed_limit = 0"),
-        ];
-        let errors: Vec<String> = mistakes.iter().map(|text| error(text)).collect();
-        assert!(
-            errors.iter().all(|error| !error.contains('\n')),
-            "{errors:#?}"
-        );
-        insta::assert_snapshot!(errors.join("\n"));
-    }
-
-    #[test]
-    fn every_kind_of_schedule_is_understood() {
-        let schedules = [
-            "every = \"10s\"\njitter = \"1s\"",
-            "cron = \"30 2 * * *\"\ntime_zone = \"Europe/Berlin\"\nmissed = \"run_once\"",
-            "at = \"2026-12-24T18:00:00+01:00\"",
-            "at = \"2026-12-24 18:00\"\ntime_zone = \"Europe/Berlin\"\nmissed = \"run_all\"",
-            "after = \"5m\"\nmissed = \"run_all\"\nmissed_limit = 3",
-        ];
-        let texts = schedules.map(|schedule| {
-            let text = JOB.replace("every = \"1s\"", schedule);
-            let config = Config::parse(Path::new("c.toml"), &text).unwrap();
-            config.schedules[0].text().detail.unwrap()
-        });
-        insta::assert_snapshot!(texts.join("\n"));
-    }
-
-    #[test]
-    fn a_whole_configuration_is_understood() {
-        let text = format!(
-            "[store]\nurl = \"x.db\"\n[run]\nshutdown_timeout = \"2s\"\n{JOB}timeout = \"none\"\n"
-        );
-        let config = Config::parse(Path::new("c.toml"), &text).unwrap();
-        assert_eq!(config.jobs[0].timeout, Some(Timeout(None)));
-        assert_eq!(config.run.shutdown_timeout.0.as_secs(), 2);
-        assert_eq!(config.store.url.map(|url| url.0).as_deref(), Some("x.db"));
-    }
-}
+mod tests;

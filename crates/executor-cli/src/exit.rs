@@ -3,14 +3,12 @@
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use command_executor::inspect::ReplayError;
 use command_executor::{HistoryError, OpenError, RegisterError, StartError};
 use thiserror::Error;
 
-use crate::console::say;
-use crate::plain::plain;
+use crate::output::plain::plain;
 
 /// Done, but records were lost or executions did not end.
 pub(crate) const LOST: u8 = 6;
@@ -67,7 +65,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Runtime(_) | Self::Signals(_) | Self::Output(_) => 1,
             Self::Config(_) | Self::Register(_) => 3,
@@ -79,12 +77,6 @@ impl Failure {
             Self::SpoolDirectory { .. } | Self::Replay(_) => UNREADABLE,
         }
     }
-}
-
-/// Prints the failure with its causes on one line, and returns its code.
-pub(crate) fn describe(failure: &Failure) -> ExitCode {
-    say(&format!("executor: {}", with_causes(failure)));
-    ExitCode::from(failure.code())
 }
 
 /// An error with its causes on one line.

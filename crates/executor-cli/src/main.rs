@@ -6,27 +6,14 @@ mod args;
 mod exit;
 
 mod config;
-mod duration;
-mod topic;
 
-mod events;
-mod lines;
-mod scan;
+mod input;
 
-mod console;
-mod jobs;
-mod progress;
-mod reaping;
-mod register;
-mod run;
-mod signals;
-
-mod plain;
-mod report;
-
-mod spool;
+mod output;
 
 mod wire;
+
+mod cmd;
 
 use std::io;
 use std::panic;
@@ -37,7 +24,9 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crate::args::{Args, Command};
-use crate::exit::{Failure, describe};
+use crate::cmd::{report, run, spool};
+use crate::exit::Failure;
+use crate::output::console::{self, describe};
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::gate::Gate;
 use crate::handler::{HandlerFuture, JobHandler};
 use crate::identity::{Entity, SourceTier};
 use crate::outcome::Refused;
+use crate::overlap::Gate;
 use crate::record::{Subject, SubjectRef, Trigger, TriggerMode, TriggerRef};
 use crate::registration::{Details, Registration};
 use crate::runnable::{Hooks, Job, Listener};

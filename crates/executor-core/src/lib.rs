@@ -14,6 +14,8 @@ pub mod identity;
 
 pub mod event;
 
+pub mod topic;
+
 pub mod redact;
 
 pub mod failure;
@@ -25,7 +27,7 @@ pub mod process;
 
 pub mod guard;
 
-mod gate;
+mod overlap;
 
 pub mod handler_slot;
 
@@ -51,15 +53,7 @@ pub mod limiter;
 
 pub mod error_handler;
 
-mod housekeeping;
-
-mod sink;
-
 pub mod ports;
-
-mod watch;
-
-mod verdict;
 
 pub mod run;
 
@@ -85,3 +79,4 @@ pub use registration::Registration;
 pub use run::{Ended, RunOptions, Runner};
 pub use runnable::{Job, Listener};
 pub use time::{Clock, SystemClock, Timestamp};
+pub use topic::TopicPattern;

@@ -5,6 +5,8 @@
 mod aftermath;
 mod execution;
 mod log;
+mod poll;
+mod verdict;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -21,8 +23,8 @@ use crate::panics;
 use crate::ports::RecordSink;
 use crate::redact::Redactor;
 use crate::run::log::RunLog;
+use crate::run::poll::Stop;
 use crate::time::{Clock, Timestamp};
-use crate::watch::Stop;
 
 use aftermath::Aftermath;
 use execution::Execution;

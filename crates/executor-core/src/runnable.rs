@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::error_handler::ErrorHandler;
-use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::handler::{Handler, JobHandler};
 use crate::handler_slot::HandlerSlot;
 use crate::identity::RowId;
+use crate::overlap::Gate;
 use crate::record::SubjectRef;
 use crate::registration::Registration;
 

@@ -1,5 +1,5 @@
 //! The loop that carries records from the intake to the store. It only receives and does: what
-//! to do is decided in [`crate::plan`].
+//! to do is decided in [`crate::drain::plan`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::completions::Publisher;
 use crate::config::Config;
-use crate::guarded::guarded;
-use crate::health::HealthState;
+use crate::drain::guarded::guarded;
+use crate::drain::plan::{Action, Limits, View, plan};
+use crate::drain::retry::{RetryHeap, delay_after, with_jitter};
 use crate::intake::Intake;
-use crate::lease::Lease;
-use crate::plan::{Action, Limits, View, plan};
-use crate::registrar::Registrar;
-use crate::retry::{RetryHeap, delay_after, with_jitter};
-use crate::supervise::{Fault, Supervised};
+use crate::intake::lease::Lease;
+use crate::lifecycle::health::HealthState;
+use crate::lifecycle::supervise::{Fault, Supervised};
+use crate::registration::registrar::Registrar;
+
+pub(crate) mod guarded;
+
+pub(crate) mod plan;
+
+pub(crate) mod retry;
 
 /// What others may ask of the drain.
 pub(crate) enum Request {
@@ -130,18 +136,11 @@ impl Drain {
             flushing: self.flushes.iter().any(|(mark, _)| *mark > oldest),
             stopping: self.stopping,
             retried: self.retried,
-            held: self.is_held(),
+            may_take: self
+                .tools
+                .intake
+                .may_take(self.retries.records(), self.is_recovering()),
         }
-    }
-
-    /// With a spool the queue can wait: for what an earlier process left, and for room in memory. Its
-    /// records are safe where they are.
-    fn is_held(&self) -> bool {
-        let Tools { intake, config, .. } = &self.tools;
-        let deferred = self.retries.records();
-        // One batch is always taken, however large it is: else nothing ever would be.
-        let is_crowded = || deferred > 0 && deferred + config.batch_max > config.retry_max_records;
-        intake.spooling().is_some() && (self.is_recovering() || is_crowded())
     }
 
     fn is_recovering(&self) -> bool {
@@ -249,8 +248,9 @@ impl Drain {
         self.tools.health.store_failed(now.wall, error);
         self.tools.intake.mind_space(Some(error));
         let records = lease.batch().records.len();
-        let given_up = self.reason_to_give_up(&lease, error);
-        let deferred = given_up.is_none() && lease.defer(self.deferred_max());
+        let intake = &self.tools.intake;
+        let given_up = intake.on_failure(error, lease.leased().refusals, self.stopping);
+        let deferred = given_up.is_none() && lease.defer(intake.retry_limit());
         if deferred {
             let delay = self.delay_after(lease.leased().failures);
             self.retries.push(lease, now.monotonic + delay);
@@ -268,29 +268,6 @@ impl Drain {
                 reason,
                 "{regression}records given up"
             );
-        }
-    }
-
-    /// With a spool the queue is held back instead.
-    fn deferred_max(&self) -> usize {
-        match self.tools.intake.spooling() {
-            Some(_) => usize::MAX,
-            None => self.tools.config.retry_max_records,
-        }
-    }
-
-    /// While stopping, the deadline is the only bound on tries. With a spool there is none.
-    fn reason_to_give_up(&self, lease: &Lease, error: &StoreError) -> Option<DropReason> {
-        let most = self.tools.config.retry_max_attempts;
-        let is_exhausted = lease.leased().refusals >= most;
-        let has_spool = self.tools.intake.spooling().is_some();
-        match error.class {
-            ErrorClass::Transient if self.stopping || !error.answered || has_spool => None,
-            ErrorClass::Transient => is_exhausted.then_some(DropReason::Exhausted),
-            ErrorClass::Closed if has_spool => None,
-            ErrorClass::Closed => Some(DropReason::Shutdown),
-            ErrorClass::Dangling | ErrorClass::Constraint => Some(DropReason::Constraint),
-            ErrorClass::Unstorable => Some(DropReason::Unstorable),
         }
     }
 

@@ -9,17 +9,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::Gap;
 use executor_core::time::Moment;
-use executor_core::{Clock, DropReason, Entity, Fate, Ledger, SessionId, StoreError, StoreFault};
+use executor_core::{Clock, DropReason, Entity, Fate, Ledger, SessionId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::lease::LeasedBatch;
-use crate::losses::Losses;
-use crate::queue::Queue;
+use crate::intake::losses::Losses;
+use crate::intake::queue::{LeasedBatch, Queue};
 use crate::recording::Policy;
-use crate::spooling::Spooling;
+use crate::spool::session_spool::SessionSpool;
+
+pub(crate) mod losses;
+
+pub(crate) mod queue;
 
 mod state;
+
+pub(crate) mod lease;
+
+mod offer;
+
+mod take;
+
+mod place;
+
+pub(crate) mod loss_reporter;
 
 /// Takes in records, and gives them out in leases.
 pub(crate) struct Intake {
@@ -29,10 +42,10 @@ pub(crate) struct Intake {
     pub(crate) bell: Notify,
     /// Rung when there is something to say.
     pub(crate) alarm: Notify,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limits: Limits,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
     /// Where records survive the process; without it they wait in memory.
-    spooling: Option<Arc<Spooling>>,
+    spool: Option<Arc<SessionSpool>>,
 }
 
 /// What never changes while it runs.
@@ -42,6 +55,10 @@ pub(crate) struct Limits {
     /// How many are taken at once.
     pub(crate) batch_max: usize,
     pub(crate) ripe_at: usize,
+    /// How many records may wait for another try.
+    pub(crate) retry_max_records: usize,
+    /// How many retries the store may refuse.
+    pub(crate) retry_max_attempts: u32,
     pub(crate) policy: Policy,
 }
 
@@ -53,16 +70,16 @@ impl Limits {
 }
 
 #[derive(Default)]
-pub(crate) struct State {
-    pub(crate) queue: Queue,
+struct State {
+    queue: Queue,
     /// Taken from the queue and not settled: counts against the queue's bound.
-    pub(crate) in_hand: usize,
+    in_hand: usize,
     /// Deferred for another try, and not settled: has a bound of its own, also while it is tried.
     deferred: usize,
     /// Loads whose holder died.
-    pub(crate) returned: Vec<LeasedBatch>,
+    returned: Vec<LeasedBatch>,
     /// `waiting` stays 0 in here: it is measured when somebody asks.
-    pub(crate) counts: Ledger,
+    counts: Ledger,
     /// Left out by the recording policy.
     filtered: HashMap<Arc<Entity>, u64>,
     /// How many records the queue has accepted, ever. Numbers them from 0.
@@ -77,7 +94,7 @@ pub(crate) struct State {
     waits_since: Option<Instant>,
     /// The loss reporter was woken and has not come yet.
     alarmed: bool,
-    pub(crate) closed: bool,
+    closed: bool,
 }
 
 /// What the loss reporter is to say.
@@ -95,7 +112,7 @@ pub(crate) struct News {
 
 /// Whom to wake after the lock is released.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Wake {
+struct Wake {
     drain: bool,
     loss_reporter: bool,
 }
@@ -104,14 +121,14 @@ impl Intake {
     pub(crate) fn new(
         limits: Limits,
         clock: Arc<dyn Clock>,
-        spooling: Option<Arc<Spooling>>,
+        spool: Option<Arc<SessionSpool>>,
     ) -> Self {
-        let queue = match &spooling {
+        let queue = match &spool {
             Some(_) => Queue::default(),
             None => Queue::in_memory(limits.batch_max),
         };
         let counts = Ledger {
-            durability: spooling.as_ref().map(|spooling| spooling.durability()),
+            durability: spool.as_ref().map(|spool| spool.durability()),
             ..Ledger::default()
         };
         Self {
@@ -124,11 +141,11 @@ impl Intake {
             alarm: Notify::new(),
             clock,
             limits,
-            spooling,
+            spool,
         }
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // No code under this lock leaves a count half-changed, so poison means nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,7 +184,7 @@ impl Intake {
     /// An episode of overflow is over at half of what was full. A spool is full of all that waits, the
     /// queue in memory of what waits for its first try.
     fn look_for_room(&self, state: &mut State) -> Wake {
-        let (waiting, full_at) = match self.spooling {
+        let (waiting, full_at) = match self.spool {
             Some(_) => (state.waiting(), state.full_at),
             None => (state.queue.len(), self.limits.queue_max),
         };
@@ -206,15 +223,15 @@ impl Intake {
 
     /// Counted first: a process that dies in between repeats what the store knows already.
     fn settle_slots(&self, leased: &LeasedBatch) {
-        if let Some(spooling) = &self.spooling {
-            leased.slots.settle(spooling);
+        if let Some(spool) = &self.spool {
+            leased.slots.settle(spool);
         }
     }
 
     /// Puts the counts where they outlive the process.
-    pub(crate) fn note(&self, state: &State) {
-        if let Some(spooling) = &self.spooling {
-            spooling.note(&state.counts, state.losses.told());
+    fn note(&self, state: &State) {
+        if let Some(spool) = &self.spool {
+            spool.note(&state.counts, state.losses.told());
         }
     }
 
@@ -223,12 +240,9 @@ impl Intake {
     pub(crate) fn recovered(&self, stored: u64, dropped: &[(DropReason, u64)]) {
         let mut state = self.state();
         state.has_moved(self.clock.as_ref());
-        state.counts.stored += stored;
-        state.counts.recovered += stored;
+        state.counts.add_recovered(stored, dropped);
         for (reason, count) in dropped {
-            state.counts.add_dropped(*reason, *count);
             state.losses.told_elsewhere(*reason, *count);
-            state.counts.recovered += count;
         }
         self.note(&state);
     }
@@ -263,7 +277,7 @@ impl Intake {
     /// now on. Idempotent.
     pub(crate) fn close(&self) {
         let now = self.clock.now();
-        let deleted = self.spooling.as_deref().map(Spooling::deleted);
+        let deleted = self.spool.as_deref().map(SessionSpool::deleted);
         let mut state = self.state();
         state.closed = true;
         let left = state.waiting() as u64;
@@ -327,23 +341,6 @@ impl Intake {
         self.state().losses.unwritten(session)
     }
 
-    /// A store whose disk is full gets the space of the spool's spares, until it answers again.
-    pub(crate) fn mind_space(&self, failed: Option<&StoreError>) {
-        let Some(spooling) = &self.spooling else {
-            return;
-        };
-        match failed.map(|error| error.fault) {
-            None => spooling.keep_spares(),
-            Some(StoreFault::NoSpace) => spooling.release_spares(),
-            Some(StoreFault::Other | StoreFault::Damaged) => {}
-        }
-    }
-
-    /// Where records survive the process, if anywhere.
-    pub(crate) fn spooling(&self) -> Option<&Arc<Spooling>> {
-        self.spooling.as_ref()
-    }
-
     /// How many wait, and how many the store has in hand.
     pub(crate) fn unsettled(&self) -> (u64, u64) {
         let state = self.state();
@@ -358,7 +355,7 @@ impl Intake {
 
     /// How full the queue is: records that count against its bound, and the bound. A spool has another.
     pub(crate) fn fill(&self) -> (usize, usize) {
-        if self.spooling.is_some() {
+        if self.spool.is_some() {
             return (0, self.limits.queue_max);
         }
         let state = self.state();
@@ -371,11 +368,11 @@ impl Intake {
     }
 
     /// Both clocks, where they are needed: most batches lose nothing.
-    pub(crate) fn now_if(&self, needed: bool) -> Option<Moment> {
+    fn now_if(&self, needed: bool) -> Option<Moment> {
         needed.then(|| self.clock.now())
     }
 
-    pub(crate) fn wake(&self, wake: Wake) {
+    fn wake(&self, wake: Wake) {
         if wake.drain {
             self.bell.notify_one();
         }
@@ -385,12 +382,7 @@ impl Intake {
     }
 
     /// A record that finds no room.
-    pub(crate) fn refuse(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        reason: DropReason,
-        entity: &Arc<Entity>,
-    ) {
+    fn refuse(&self, mut state: MutexGuard<'_, State>, reason: DropReason, entity: &Arc<Entity>) {
         let now = self.clock.now();
         state.full_at = state.waiting();
         state.lose(reason, Some(entity), 1, now);

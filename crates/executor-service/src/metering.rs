@@ -22,9 +22,9 @@ use std::time::Duration;
 use executor_core::{DropReason, Ledger};
 use metrics::{counter, gauge};
 
-use crate::health::HealthState;
 use crate::intake::Intake;
-use crate::supervise::{Fault, Supervised};
+use crate::lifecycle::health::HealthState;
+use crate::lifecycle::supervise::{Fault, Supervised};
 
 const EVERY: Duration = Duration::from_secs(5);
 

@@ -2,26 +2,31 @@
 //! sessions it belongs to. Every step may be repeated, so a process that dies in the middle of it leaves
 //! the rest to the next one.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Batch, Fate, Store, StoreError, StoreFuture};
-use executor_core::{Clock, DropReason, ErrorClass};
-use record_spool::{Counters, SpoolError, is_spool};
+use executor_core::{Clock, DropReason, ErrorClass, Timestamp};
+use record_spool::SpoolError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::abandoned::{AbandonedSession, Piece};
+use crate::drain::guarded::guarded;
+use crate::drain::retry::{delay_after, with_jitter};
 use crate::drain::say_what_was_set_aside;
-use crate::guarded::guarded;
-use crate::health::HealthState;
-use crate::intake::Intake;
-use crate::reckoning::{Noted, Reckoned, Segments, reckon};
-use crate::retry::{delay_after, with_jitter};
-use crate::spooling::{noted_of, page_of};
-use crate::supervise::{Fault, Supervised};
+use crate::lifecycle::supervise::{Fault, Supervised};
+use crate::recovery::abandoned::{AbandonedSession, Piece};
+use crate::recovery::directories::{directories, remove_orphaned_pages, restore_missing};
+use crate::recovery::reckoning::Reckoned;
+
+pub(crate) mod directories;
+
+pub(crate) mod reckoning;
+
+mod abandoned;
+
+pub mod inspect;
 
 /// Why a spool was not taken over to its end. What is left of it is there for the next start.
 #[derive(Debug, thiserror::Error)]
@@ -47,18 +52,31 @@ pub(crate) struct TakenOver {
     pub(crate) damaged_files: usize,
 }
 
+/// Who is told what a takeover does: a service that goes on, or whoever adds it up.
+pub(crate) trait Account: Send + Sync {
+    /// Counts what an earlier process left, and what has come to an end at once.
+    fn recovered(&self, stored: u64, dropped: &[(DropReason, u64)]);
+    /// The store does not answer, or not as it should.
+    fn store_failed(&self, at: Timestamp, error: &StoreError);
+    fn store_answered(&self);
+}
+
+/// Hands what one dead process left to a store.
+pub(crate) struct Takeover {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) account: Arc<dyn Account>,
+    pub(crate) batch_max: usize,
+    /// How long a store that is away is waited for; `None` for as long as it takes.
+    pub(crate) patience: Option<Duration>,
+}
+
 /// Takes over what is below `root`, then ends.
 pub(crate) struct Recovery {
     pub(crate) root: PathBuf,
     /// The directory of this process.
     pub(crate) own: PathBuf,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) intake: Arc<Intake>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) health: Arc<HealthState>,
-    pub(crate) batch_max: usize,
-    /// How long a store that is away is waited for; `None` for as long as it takes.
-    pub(crate) patience: Option<Duration>,
+    pub(crate) takeover: Takeover,
     /// Holds the drain back while it is true.
     pub(crate) recovering: watch::Sender<bool>,
 }
@@ -81,43 +99,12 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Directories of sessions below `root`, oldest first. A name that begins with a dot is a directory that
-/// was never finished.
-pub(crate) fn directories(root: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(root) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if is_named_as_session(&entry.file_name()) && is_ours(&entry.path()) {
-            found.push(entry.path());
-        }
-    }
-    // Sessions are named in the order of their starts.
-    found.sort();
-    Ok(found)
-}
-
-fn is_named_as_session(name: &OsStr) -> bool {
-    name.to_str()
-        .is_some_and(|name| uuid::Uuid::try_parse(name).is_ok())
-}
-
-/// Whether something in a directory, or the page beside it, bears our mark. What does not is somebody else's.
-pub(crate) fn is_ours(dir: &Path) -> bool {
-    let is_directory = std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
-    let has_page = || matches!(Counters::read(&page_of(dir)), Ok(Some(_)));
-    is_directory && (is_spool(dir) || has_page())
-}
-
 impl Recovery {
     async fn take_over_all(&self) -> Result<(), Fault> {
         restore_missing(&self.root);
         let found = directories(&self.root).map_err(|error| Fault(error.to_string()))?;
         for dir in found.into_iter().filter(|dir| *dir != self.own) {
-            match self.take_over(dir.clone()).await {
+            match self.takeover.take_over(dir.clone()).await {
                 Ok(_) => {}
                 Err(Unfinished::Closed) => return Ok(()),
                 Err(error) => {
@@ -130,7 +117,9 @@ impl Recovery {
         remove_orphaned_pages(&self.root);
         Ok(())
     }
+}
 
+impl Takeover {
     /// `None` if its process is alive.
     pub(crate) async fn take_over(&self, dir: PathBuf) -> Result<Option<TakenOver>, Unfinished> {
         let max = self.batch_max;
@@ -160,7 +149,7 @@ impl Recovery {
         let is_rebuilt = abandoned.is_rebuilt();
         let Reckoned { damaged, .. } = abandoned.reckon();
         if damaged > 0 {
-            self.intake.recovered(0, &[(DropReason::Damaged, damaged)]);
+            self.account.recovered(0, &[(DropReason::Damaged, damaged)]);
         }
         tracing::warn!(session.id = %session, found, damaged, "took over the records of an earlier process");
         let damaged_files = blocking(move || abandoned.finish()).await?;
@@ -200,7 +189,7 @@ impl Recovery {
         let (stored, dropped) = abandoned.count(&batch.records, &fates, self.clock.now());
         self.write_gaps(abandoned).await?;
         abandoned.settle(&piece.positions)?;
-        self.intake.recovered(stored, &dropped);
+        self.account.recovered(stored, &dropped);
         say_what_was_set_aside(&batch.records, &fates);
         Ok(())
     }
@@ -282,16 +271,14 @@ impl Recovery {
                 Err(error) if error.class == ErrorClass::Transient => {
                     failures += 1;
                     let now = self.clock.now().wall;
-                    self.health.store_failed(now, &error);
-                    self.intake.mind_space(Some(&error));
+                    self.account.store_failed(now, &error);
                     if self.clock.monotonic() >= give_up_at {
                         return Err(Unfinished::Away(error));
                     }
                     tokio::time::sleep(with_jitter(delay_after(failures))).await;
                 }
                 answer => {
-                    self.health.store_answered();
-                    self.intake.mind_space(None);
+                    self.account.store_answered();
                     return Ok(answer);
                 }
             }
@@ -316,48 +303,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
             // Only a runtime that ends cancels such a task, and then nobody waits for this one.
             Err(_) => std::future::pending().await,
         },
-    }
-}
-
-/// Pages whose directories are gone, with what they say. Opened only if it may be one: something else is not even
-/// read.
-fn orphaned_pages(root: &Path) -> impl Iterator<Item = (PathBuf, Noted)> {
-    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-    entries.filter_map(|entry| {
-        let dir = entry.path().with_extension("");
-        let is_named = dir.file_name().is_some_and(is_named_as_session);
-        if !is_named || page_of(&dir) != entry.path() || dir.exists() {
-            return None;
-        }
-        let (_, counters) = Counters::read(&page_of(&dir)).ok()??;
-        Some((dir, noted_of(&counters)))
-    })
-}
-
-/// Whether records lay in it, as far as its page tells; one with damaged counters is asked about in the store.
-fn may_be_missing(noted: &Noted) -> bool {
-    !noted.is_whole() || reckon(noted, Segments::default(), noted.ledger()).damaged > 0
-}
-
-/// Directories that somebody has deleted with records in them.
-pub(crate) fn deleted_spools(root: &Path) -> impl Iterator<Item = PathBuf> {
-    let orphaned = orphaned_pages(root).filter(|(_, noted)| may_be_missing(noted));
-    orphaned.map(|(dir, _)| dir)
-}
-
-/// Such a directory comes back without any records: so their loss is told of like that of every other segment.
-pub(crate) fn restore_missing(root: &Path) {
-    for dir in deleted_spools(root) {
-        // Where it cannot be made the page stays, for the next start.
-        let _ = std::fs::create_dir(dir);
-    }
-}
-
-/// One whose records have all come to their ends was left between the removals of the two.
-fn remove_orphaned_pages(root: &Path) {
-    for (dir, noted) in orphaned_pages(root) {
-        if !may_be_missing(&noted) {
-            let _ = std::fs::remove_file(page_of(&dir));
-        }
     }
 }

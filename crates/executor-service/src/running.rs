@@ -1,13 +1,10 @@
 //! Counts what runs, and refuses what comes while it is paused or after it was closed. Every execution
 //! passes here twice, so it is one atomic addition each way: a task tracker's token costs twice that.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use executor_core::{Command, Refused};
 use tokio::sync::Notify;
-
-use crate::service::Service;
 
 /// The two lowest bits say that it is closed, or paused; the others count.
 const CLOSED: usize = 1;
@@ -51,18 +48,8 @@ impl Running {
         }
     }
 
-    /// The same for as long as the service is held.
-    pub(crate) fn enter_with(
-        service: &Arc<Service>,
-        command: &Command,
-    ) -> Result<InsideOwned, Refused> {
-        let inside = service.running.enter_for(command)?;
-        // It is counted out by what is returned instead.
-        std::mem::forget(inside);
-        Ok(InsideOwned(Arc::clone(service)))
-    }
-
-    fn leave(&self) {
+    /// Counts one out; [`Inside`] does it by itself.
+    pub(crate) fn leave(&self) {
         let before = self.state.fetch_sub(ONE, Ordering::AcqRel);
         if before & CLOSED != 0 {
             self.one_ended.notify_waiters();
@@ -123,60 +110,5 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// One that runs, until this is dropped, and holds the service.
-pub(crate) struct InsideOwned(Arc<Service>);
-
-impl InsideOwned {
-    pub(crate) const fn service(&self) -> &Arc<Service> {
-        &self.0
-    }
-}
-
-impl Drop for InsideOwned {
-    fn drop(&mut self) {
-        self.0.running.leave();
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn whoever_closes_it_waits_for_all_that_entered_and_for_nobody_else() {
-        for _ in 0..200 {
-            let running = Arc::new(Running::default());
-            let mut tasks = Vec::new();
-            for _ in 0..8 {
-                let running = Arc::clone(&running);
-                tasks.push(tokio::spawn(async move {
-                    let mut entered = 0;
-                    while let Ok(_inside) = running.enter() {
-                        entered += 1;
-                        tokio::task::yield_now().await;
-                    }
-                    entered
-                }));
-            }
-            tokio::task::yield_now().await;
-            running.close();
-            running.wait(0).await;
-            assert_eq!(running.enter().err(), Some(Refused::Stopping));
-            for task in tasks {
-                task.await.unwrap();
-            }
-            assert_eq!((running.len(), running.refused()), (0, 9));
-        }
-    }
-
-    #[test]
-    fn what_is_paused_refuses_until_it_is_resumed() {
-        let running = Running::default();
-        running.pause();
-        assert_eq!(running.enter().err(), Some(Refused::Paused));
-        running.resume();
-        assert!(running.enter().is_ok());
-        assert_eq!((running.len(), running.refused()), (0, 1));
-    }
-}
+mod tests;

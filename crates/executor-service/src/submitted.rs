@@ -16,8 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::error_handlers::AppErrorHandlers;
-use crate::running::{InsideOwned, Running};
-use crate::service::{CommandExecutor, Service};
+use crate::executor::CommandExecutor;
+use crate::lifecycle::shared::{Inside, Service};
 
 /// A command that was submitted. Awaiting it waits for its result; dropping it neither ends nor hides it.
 ///
@@ -104,7 +104,7 @@ struct Work {
     cancel: CancellationToken,
     tell: oneshot::Sender<ExecutionResult>,
     room: OwnedSemaphorePermit,
-    inside: InsideOwned,
+    inside: Inside,
 }
 
 impl Work {
@@ -138,7 +138,7 @@ impl CommandExecutor {
     pub fn submit(&self, command: impl Into<Command>) -> Result<Submitted, Refused> {
         let service = &self.service;
         let command = command.into();
-        let inside = Running::enter_with(service, &command)?;
+        let inside = service.enter(&command)?;
         let Ok(room) = Arc::clone(&service.room).try_acquire_owned() else {
             return Err(service.running.refuse(Refused::Busy));
         };

@@ -425,16 +425,4 @@ async fn a_closed_store_says_so<S: Store>(store: &S) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_store_in_memory_conforms() {
-        all(async || crate::MemoryStore::new()).await;
-    }
-
-    #[tokio::test]
-    async fn a_store_behind_faults_that_do_not_happen_conforms() {
-        all(async || crate::FaultyStore::new(crate::MemoryStore::new())).await;
-    }
-}
+mod tests;

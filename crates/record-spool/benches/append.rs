@@ -48,7 +48,7 @@ fn write(mut file: &File) {
 
 fn drain(spool: &Spool) {
     loop {
-        let frames = spool.read(1_000, 1 << 20);
+        let frames = spool.read(1_000, 1 << 20).frames;
         if frames.is_empty() {
             return;
         }

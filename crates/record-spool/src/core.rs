@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::frame::{HEADER_BYTES, PayloadSum, frame_bytes};
 use crate::fs::Fs;
 use crate::options::{Full, SpoolError, SpoolOptions};
-use crate::position::{Frame, Position, Usage};
+use crate::position::{Frame, FrameBatch, Position, Usage};
 use crate::segment::Segment;
 use crate::segments::{Role, Segments};
 use crate::synced::Synced;
@@ -34,8 +34,6 @@ pub(crate) struct Core {
 struct Cursor {
     segment: u64,
     offset: u32,
-    /// The sequence of the next frame that is no copy.
-    expected: u64,
 }
 
 /// What the reader may look at without the lock: frames below `end` do not change any more.
@@ -71,7 +69,6 @@ impl Core {
             reader: Mutex::new(Cursor {
                 segment: first_number,
                 offset: HEADER_BYTES,
-                expected: 1,
             }),
             synced: Synced::default(),
             wake: Condvar::new(),
@@ -155,11 +152,11 @@ impl Core {
         self.wake_if_needed(segments);
     }
 
-    pub(crate) fn read(&self, max_frames: usize, max_bytes: usize) -> Vec<Frame> {
+    pub(crate) fn read(&self, max_frames: usize, max_bytes: usize) -> FrameBatch {
         let mut cursor = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = Batch {
             frames: Vec::new(),
-            missing: 0,
+            passed: 0,
             room: max_bytes,
             max_frames,
         };
@@ -182,15 +179,11 @@ impl Core {
             segments.advance_reader(cursor.segment);
             self.wake_if_needed(segments);
         }
-        let mut segments = self.segments();
-        let counts = &mut segments.counts;
-        let gone = batch.frames.len() as u64 + batch.missing;
-        // What is missing may have been pins, which do not count here.
-        counts.unread = counts.unread.saturating_sub(gone);
-        counts.unsettled = counts.unsettled.saturating_sub(batch.missing);
-        counts.damaged += batch.missing;
-        drop(segments);
-        batch.frames
+        let missing = self.segments().count_read(&cursor, batch.passed);
+        FrameBatch {
+            frames: batch.frames,
+            missing,
+        }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -223,6 +216,24 @@ impl Segments {
         }
     }
 
+    /// Counts what the reader has passed. Returns how many frames are missing, which is known where it has come to
+    /// the end of all that was appended: it will never see them.
+    fn count_read(&mut self, cursor: &Cursor, passed: u64) -> u64 {
+        let is_at_end = self.view(cursor).is_none_or(|view| {
+            view.segment.number == cursor.segment && cursor.offset >= view.end && !view.sealed
+        });
+        let counts = &mut self.counts;
+        counts.unread = counts.unread.saturating_sub(passed);
+        let missing = if is_at_end {
+            std::mem::take(&mut counts.unread)
+        } else {
+            0
+        };
+        counts.unsettled = counts.unsettled.saturating_sub(missing);
+        counts.damaged += missing;
+        missing
+    }
+
     fn view(&self, cursor: &Cursor) -> Option<View> {
         let mut held = self.held.iter();
         let held = held.find(|held| held.segment.number >= cursor.segment)?;
@@ -237,8 +248,8 @@ impl Segments {
 /// What one read collects.
 struct Batch {
     frames: Vec<Frame>,
-    /// Frames that could not be read back.
-    missing: u64,
+    /// Frames that were seen for the first time, those included that were settled without being read.
+    passed: u64,
     room: usize,
     max_frames: usize,
 }
@@ -261,11 +272,8 @@ impl Batch {
                 continue;
             };
             let head = sealed.head;
-            if !head.copied {
-                self.missing += head.sequence.saturating_sub(cursor.expected);
-                cursor.expected = head.sequence;
-            }
-            let is_wanted = !head.pinned && !head.copied && !sealed.settled;
+            let is_new = !head.pinned && !head.copied;
+            let is_wanted = is_new && !sealed.settled;
             if is_wanted && payload.len() > self.room && !self.frames.is_empty() {
                 // The next read begins with it.
                 self.max_frames = 0;
@@ -285,10 +293,8 @@ impl Batch {
                     payload,
                 });
             }
+            self.passed += u64::from(is_new);
             cursor.offset += frame_bytes(head.length);
-            if !head.copied {
-                cursor.expected = head.sequence + 1;
-            }
         }
         condition
     }

@@ -132,5 +132,5 @@ pub use frame::{FORMAT_VERSION, MAX_PAYLOAD};
 pub use inspect::{Entry, SegmentReport, dump, dump_bytes, fsck};
 pub use mark::{is_spool, survive_file_size_limit};
 pub use options::{Durability, Full, NotSynced, SYNC_EVERY_MAX, SpoolError, SpoolOptions};
-pub use position::{Frame, Pin, Position, Usage};
+pub use position::{Frame, FrameBatch, Pin, Position, Usage};
 pub use spool::{Closed, Spool};

@@ -78,6 +78,16 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
+/// What one read returns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrameBatch {
+    /// The frames, oldest first.
+    pub frames: Vec<Frame>,
+    /// How many frames were appended and cannot be read back. Told once, by the read that comes to the end of what
+    /// was appended.
+    pub missing: u64,
+}
+
 /// How much of it there is and in which state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -95,7 +105,7 @@ pub struct Usage {
     pub pinned: u64,
     /// How often a frame was copied forward.
     pub moved: u64,
-    /// Frames that could not be read back. They count as neither unread nor unsettled, and their
+    /// Frames, pinned ones aside, that could not be read back. They count as neither unread nor unsettled, and their
     /// segment is left for a later process.
     pub damaged: u64,
     /// Files whose sync failed. What was in them and not settled was written anew.

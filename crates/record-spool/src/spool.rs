@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::fs::{Fs, Lock, RealFs, survive_file_size_limit};
 use crate::maintenance::Maintenance;
 use crate::options::{Full, NotSynced, SpoolError, SpoolOptions};
-use crate::position::{Frame, Pin, Position, Usage};
+use crate::position::{FrameBatch, Pin, Position, Usage};
 use crate::segment::{Segment, number_in};
 
 /// The file in a spool's directory that is locked while its process lives.
@@ -27,7 +27,7 @@ pub(crate) const LOCK_NAME: &str = "lock";
 /// let spool = Spool::create(&dir.path().join("own"), SpoolOptions::default())?;
 /// spool.append(7, b"a record")?;
 ///
-/// let batch = spool.read(1_000, 1 << 20);
+/// let batch = spool.read(1_000, 1 << 20).frames;
 /// assert_eq!((batch[0].kind, &batch[0].payload[..]), (7, &b"a record"[..]));
 /// // … it is stored elsewhere, and not needed here any more:
 /// spool.settle(&[batch[0].position]);
@@ -134,7 +134,7 @@ impl Spool {
     /// no more than fit into `max_bytes` of payloads, but one at least if there is any.
     ///
     /// Meant for one reader; of several, each frame goes to one.
-    pub fn read(&self, max_frames: usize, max_bytes: usize) -> Vec<Frame> {
+    pub fn read(&self, max_frames: usize, max_bytes: usize) -> FrameBatch {
         self.core.read(max_frames, max_bytes)
     }
 

@@ -86,7 +86,7 @@ fn append_for_ever(spool: &Spool, next: &AtomicU64, root: &Path) {
 fn store_for_ever(spool: &Spool, root: &Path) {
     let mut stored = oracle(root, "stored");
     loop {
-        let frames = spool.read(100, 1 << 20);
+        let frames = spool.read(100, 1 << 20).frames;
         let values = frames.iter().flat_map(|frame| frame.payload[..8].to_vec());
         stored
             .write_all(&values.collect::<Vec<u8>>())

@@ -11,73 +11,12 @@ compile_error!("telemetry-store needs a Unix: modes, links and locks of files");
 // Named so that SQLite is bundled; diesel is what calls it.
 use libsqlite3_sys as _;
 
-mod schema;
-
-mod upsert;
-
-mod rows;
-
-mod classify;
-
-mod address;
-
-mod create;
-
-mod probe;
-
-mod open;
-
-mod file_identity;
-
-pub mod migrate;
-
-mod transaction;
-
-mod insert;
-
-mod parents;
-
-mod row_ids;
-
-mod persist;
-
-mod session;
-
-mod alive;
-
-mod registration;
-
-mod housekeeping;
-
-mod sketch;
-
 mod rollup;
 
-mod summary;
+mod sqlite;
 
-mod history;
-
-mod listing;
-
-mod registered;
-
-mod paging;
-
-mod query;
-
-mod prune;
-
-mod inbox;
-
-mod restarts;
-
-mod writer;
-
-mod shared_writer;
-
-mod store;
-
-pub use open::{OpenError, SqliteError};
-pub use query::SqliteHistory;
-pub use sketch::RELATIVE_ERROR;
-pub use store::{HookAlreadySet, SqliteOptions, SqliteStore};
+pub use rollup::sketch::RELATIVE_ERROR;
+pub use sqlite::migrator as migrate;
+pub use sqlite::open::error::{OpenError, SqliteError};
+pub use sqlite::read::history::SqliteHistory;
+pub use sqlite::store::{HookAlreadySet, SqliteOptions, SqliteStore};

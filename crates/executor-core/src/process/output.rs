@@ -98,19 +98,4 @@ impl fmt::Display for Output {
 impl std::error::Error for Output {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_last_bytes_are_kept_and_the_rest_counted() {
-        let tail = Tail::new(4);
-        assert_eq!(tail.text(), None);
-        tail.push(b"ab");
-        assert_eq!(tail.text().as_deref(), Some("ab"));
-        tail.push(b"cdefg");
-        assert_eq!(
-            tail.text().as_deref(),
-            Some("… 3 bytes before this …\ndefg")
-        );
-    }
-}
+mod tests;

@@ -17,17 +17,17 @@ use crate::event::EVENT_ID_MAX_CHARS;
 use crate::failure::{
     ARGUMENTS_MAX_CHARS, Failure, MESSAGE_MAX_CHARS, is_storable, storable, storable_shared,
 };
-use crate::gate::{self, Admission, Entry};
 use crate::guard::Guard;
 use crate::identity::{EntityKind, ExecutionId};
 use crate::outcome::{ExecutionResult, Outcome};
+use crate::overlap::{self, Admission, Entry};
 use crate::panics;
 use crate::ports::{ExecutionEnd, ExecutionStart, Ticket, TriggerRef};
 use crate::record::{RecordFlags, SubjectRef, Trigger, TriggerMode};
 use crate::redact::{Redactor, TextKind};
+use crate::run::poll::{Ending, Limits, Stop, Stopwatch, Watched};
+use crate::run::verdict::{Terms, Times, Verdict, judge};
 use crate::time::{Moment, Timestamp};
-use crate::verdict::{Terms, Times, Verdict, judge};
-use crate::watch::{Ending, Limits, Stop, Stopwatch, Watched};
 
 use super::aftermath::HeldPlace;
 use super::{Ended, Runner};
@@ -43,7 +43,7 @@ pub(super) struct Execution<R: Deref<Target = Runner>> {
     /// What may be kept of its trigger, where that is not all of it.
     kept_trigger: Option<Trigger>,
     /// Its place in line under its overlap rule, while it waits there.
-    in_line: Option<gate::Ticket>,
+    in_line: Option<overlap::Ticket>,
     /// It has a place inside, which it must give back.
     is_inside: bool,
     watched: Watched,

@@ -12,7 +12,7 @@ use crate::identity::{Entity, ExecutionId};
 use crate::limiter::RateLimiter;
 use crate::outcome::{Outcome, TimeoutOrigin};
 use crate::redact::{Redactor, TextKind};
-use crate::verdict::Verdict;
+use crate::run::verdict::Verdict;
 
 /// How often one entity may warn about the same thing.
 const PERIOD: Duration = Duration::from_secs(60);

@@ -9,15 +9,14 @@ use executor_core::{Clock, DropReason, Entity, ExecutionRecord};
 use tokio::time::Instant;
 
 use super::{Limits, State, Wake};
-use crate::lease::{LeaseState, LeasedBatch};
-use crate::queue::Queue;
+use crate::intake::queue::{LeaseState, LeasedBatch, Queue};
 
 /// How often it is said that the queue is crowded.
 const CROWDED_EVERY: Duration = Duration::from_secs(30);
 
 impl State {
     /// Counts what lies in the spool and was not taken yet.
-    pub(crate) fn unread(&mut self, change: isize) {
+    pub(super) fn unread(&mut self, change: isize) {
         if let Queue::Spool { unread, .. } = &mut self.queue {
             *unread = unread.saturating_add_signed(change);
         }
@@ -56,12 +55,12 @@ impl State {
         true
     }
 
-    pub(crate) fn filter(&mut self, entity: &Arc<Entity>) {
+    pub(super) fn filter(&mut self, entity: &Arc<Entity>) {
         self.counts.filtered += 1;
         *self.filtered.entry(Arc::clone(entity)).or_default() += 1;
     }
 
-    pub(crate) fn lose(
+    pub(super) fn lose(
         &mut self,
         reason: DropReason,
         entity: Option<&Arc<Entity>>,
@@ -81,7 +80,7 @@ impl State {
     }
 
     /// Wakes the loss reporter once until it comes.
-    pub(crate) fn wants_reporter(&mut self) -> Wake {
+    pub(super) fn wants_reporter(&mut self) -> Wake {
         let news = &self.news;
         let is_news = news.lost
             || news.crowded.is_some()
@@ -97,7 +96,7 @@ impl State {
 
     /// A record was taken in. The clock is read only where it is the only one.
     #[inline]
-    pub(crate) fn accepted(
+    pub(super) fn accepted(
         &mut self,
         loss_reporter: Wake,
         limits: &Limits,
@@ -115,7 +114,7 @@ impl State {
     }
 
     #[inline]
-    pub(crate) fn push(
+    pub(super) fn push(
         &mut self,
         record: ExecutionRecord,
         limits: &Limits,

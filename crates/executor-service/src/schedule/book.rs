@@ -10,15 +10,15 @@ use executor_core::{Entity, Timestamp};
 
 use super::plan::{Occurrence, SET_BACK, Series};
 use super::{Schedule, ScheduleState};
-use crate::handle::JobHandle;
+use crate::registration::handle::JobHandle;
 
 /// So often at most a job's missed runs are logged.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs of a job that are to begin now, one after the other.
-pub(super) struct Due {
-    pub(super) job: JobHandle,
-    pub(super) runs: usize,
+pub(crate) struct Due {
+    pub(crate) job: JobHandle,
+    pub(crate) runs: usize,
 }
 
 /// What a look at the clock brings.

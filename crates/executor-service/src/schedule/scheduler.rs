@@ -1,8 +1,9 @@
 //! Waits for the times at which runs are due, and has them begin. One task waits for all schedules of a
 //! service; every run has a task of its own, so none delays another.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::{Clock, Entity};
@@ -12,14 +13,21 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::book::{Book, Due};
+use super::book::Book;
+pub(crate) use super::book::Due;
 use super::{Schedule, ScheduleState};
-use crate::handle::JobHandle;
-use crate::service::{CommandExecutor, Service};
-use crate::supervise::{Fault, Supervised, supervise};
+use crate::lifecycle::health::HealthState;
+use crate::lifecycle::supervise::{Fault, Supervised, supervise};
+use crate::registration::handle::JobHandle;
 
 /// A wall clock that is set, or went on while the machine slept, is noticed within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Runs what is due, in a task of its own; `None` if the service is gone.
+pub(crate) type Begin = Box<dyn Fn(Due) -> Option<Run> + Send + Sync>;
+
+/// Runs that are due, until the last of them has ended.
+pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The schedules of a service, and the tasks that keep them. Nothing begins any more when it is dropped.
 pub(crate) struct Scheduler {
@@ -67,27 +75,25 @@ impl Scheduler {
         }
     }
 
-    /// A job begins to run on a schedule, or no longer does: what an earlier job with its key had is over.
+    /// A job begins to run on a schedule; what an earlier job with its key had is over. The first one starts the
+    /// task, which has runs begin by `begin`.
     pub(crate) fn enter(
         &self,
-        service: &Arc<Service>,
         job: &JobHandle,
-        schedule: Option<Schedule>,
+        schedule: Schedule,
+        health: &Arc<HealthState>,
+        begin: impl FnOnce() -> Begin,
     ) {
-        let Some(schedule) = schedule else {
-            self.remove(&job.job().registration.entity);
-            return;
-        };
         let now = self.shared.clock.now();
         self.shared.book().enter(job.clone(), schedule, now);
         if !self.is_started.swap(true, Ordering::SeqCst) {
             let waiting = Waiting {
                 shared: Arc::clone(&self.shared),
-                service: Arc::downgrade(service),
+                begin: begin(),
                 tasks: self.tasks.clone(),
             };
-            let (health, clock) = (Arc::clone(&service.health), Arc::clone(&service.clock));
-            let waiting = supervise(waiting, health, clock);
+            let clock = Arc::clone(&self.shared.clock);
+            let waiting = supervise(waiting, Arc::clone(health), clock);
             self.tasks.spawn_on(waiting, &self.runtime);
         }
         self.shared.bell.notify_one();
@@ -133,7 +139,7 @@ impl Drop for Scheduler {
 /// Has runs begin when they are due, until it is stopped or the service is gone.
 struct Waiting {
     shared: Arc<Shared>,
-    service: Weak<Service>,
+    begin: Begin,
     tasks: TaskTracker,
 }
 
@@ -150,10 +156,10 @@ impl Supervised for Waiting {
                 if shared.stop.is_cancelled() {
                     return Ok(());
                 }
-                let Some(service) = self.service.upgrade() else {
+                let Some(run) = (self.begin)(due) else {
                     return Ok(());
                 };
-                self.tasks.spawn(run(CommandExecutor { service }, due));
+                self.tasks.spawn(run);
             }
             // After that: whoever listens to the log may panic.
             say(&turn.missed, turn.begun_anew);
@@ -183,13 +189,5 @@ async fn wait_for(now: Instant, wait: Option<Duration>) {
     match wait.and_then(|wait| now.checked_add(wait)) {
         Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
-    }
-}
-
-async fn run(executor: CommandExecutor, due: Due) {
-    // More than one where missed runs are made up for: no overlap rule makes one of them skip another.
-    for _ in 0..due.runs {
-        // Refused where the service stops, and then nothing is owed.
-        let _ = executor.execute(due.job.run_scheduled()).await;
     }
 }

@@ -79,7 +79,7 @@ fn e02_a_spool_that_is_drained_goes_on_for_ever_in_bounded_space() {
         for _ in 0..100 {
             spool.append(0, &[round as u8; 100]).expect("room");
         }
-        let frames = spool.read(1_000, 1 << 20);
+        let frames = spool.read(1_000, 1 << 20).frames;
         assert_eq!(frames.len(), 100);
         assert_eq!(spool.settle(&positions(&frames)), 100);
         assert_eq!(spool.settle(&positions(&frames)), 0, "settled once");
@@ -102,7 +102,7 @@ fn e02_past_its_limit_it_refuses_and_settling_makes_room() {
     };
     assert_eq!(refused, Full::Limit);
     assert!(spool.usage().bytes <= small().max_bytes);
-    let frames = spool.read(usize::MAX, usize::MAX);
+    let frames = spool.read(usize::MAX, usize::MAX).frames;
     assert_eq!(frames.len(), taken);
     spool.settle(&positions(&frames));
     spool.append(0, &[1; 1_000]).expect("room again");
@@ -117,7 +117,7 @@ fn e02_one_execution_of_days_keeps_no_later_segment_alive() {
         spool
             .append(0, &[0; 200])
             .expect("room: it is made by copying the pin forward");
-        let frames = spool.read(10, 1 << 20);
+        let frames = spool.read(10, 1 << 20).frames;
         spool.settle(&positions(&frames));
     }
     assert_eq!(spool.usage().pinned, 1);
@@ -134,11 +134,11 @@ fn e06_a_pin_that_finds_no_room_for_what_replaces_it_still_holds() {
     while core.append(0, false, &[1; 1_000]).is_ok() {}
     let full = core.replace(pin, 2, &[1; 1_000]).expect_err("full");
     assert_eq!((full, core.usage().pinned), (Full::Limit, 1));
-    let frames = core.read(usize::MAX, usize::MAX);
+    let frames = core.read(usize::MAX, usize::MAX).frames;
     core.settle(&positions(&frames));
     core.replace(pin, 2, b"ended").expect("room again");
     assert_eq!((core.usage().pinned, core.usage().unsettled), (0, 1));
-    assert_eq!(core.read(9, 1_000)[0].payload, b"ended");
+    assert_eq!(core.read(9, 1_000).frames[0].payload, b"ended");
     core.stop();
 }
 
@@ -155,7 +155,7 @@ fn e02_many_executions_of_days_keep_no_segment_each_alive() {
         // A segment and a half.
         for _ in 0..100 {
             core.append(0, false, &[0; 200]).expect("room");
-            let frames = core.read(10, 1 << 20);
+            let frames = core.read(10, 1 << 20).frames;
             core.settle(&positions(&frames));
         }
         now += SETTLE_GRACE;
@@ -177,7 +177,7 @@ fn e06_a_pin_is_read_by_the_next_process_only_and_not_once_released() {
     let spool = open(&root, small());
     let released = spool.pin(1, b"ended").expect("room");
     let kept = spool.pin(1, b"interrupted").expect("room");
-    assert!(spool.read(10, 1_000).is_empty());
+    assert!(spool.read(10, 1_000).frames.is_empty());
     spool.release(released);
     drop(kept);
     assert_eq!(spool.close().expect("closed"), Closed::Left { frames: 1 });
@@ -306,7 +306,7 @@ fn appenders_of_many_threads_and_one_reader_see_each_frame_once() {
             let mut sequence = 0;
             loop {
                 let ended = done.load(Ordering::Acquire);
-                let frames = spool.read(1_000, 1 << 20);
+                let frames = spool.read(1_000, 1 << 20).frames;
                 for frame in &frames {
                     assert!(frame.position.sequence() > sequence);
                     sequence = frame.position.sequence();
@@ -347,7 +347,7 @@ fn e04_what_is_damaged_while_its_process_lives_is_not_served_and_its_file_is_kep
     for offset in [64 + 128 + 50, 64 + 3 * 128] {
         file.write_all_at(&[0xEE], offset).expect("written");
     }
-    let frames = spool.read(1_000, 1 << 20);
+    let frames = spool.read(1_000, 1 << 20).frames;
     let values: Vec<u8> = frames.iter().map(|frame| frame.payload[0]).collect();
     assert_eq!(
         values,

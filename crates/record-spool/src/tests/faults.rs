@@ -89,7 +89,7 @@ fn run(fs: &SimFs, durability: Durability) -> Option<Account> {
 }
 
 fn drain(core: &Core, account: &mut Account, max: usize) {
-    let frames = core.read(max, 1 << 20);
+    let frames = core.read(max, 1 << 20).frames;
     let positions: Vec<_> = frames.iter().map(|frame| frame.position).collect();
     assert_eq!(core.settle(&positions), positions.len());
     for frame in frames {
@@ -189,7 +189,7 @@ fn e01_a_file_whose_sync_failed_is_given_up_and_its_frames_are_written_anew() {
     let begun = core.append(1, true, b"begun").expect("room");
     let settled = core.append(2, false, b"settled").expect("room");
     let last = core.append(2, false, b"kept").expect("room");
-    assert_eq!(core.read(1, 1_000).len(), 1);
+    assert_eq!(core.read(1, 1_000).frames.len(), 1);
     core.settle(&[settled]);
     fs.fail_syncs(1, 1);
     core.sync_round();
@@ -210,7 +210,7 @@ fn e01_a_file_whose_sync_failed_is_given_up_and_its_frames_are_written_anew() {
     let found: Vec<_> = found.iter().map(|frame| &frame.payload[..]).collect();
     assert_eq!(found, [&b"begun"[..], b"kept"]);
     // This process goes on reading where it was, and settles both wherever they are now.
-    let frames = core.read(10, 1_000);
+    let frames = core.read(10, 1_000).frames;
     assert_eq!(frames.len(), 1);
     assert_eq!(core.settle(&[frames[0].position]), 1);
     core.release(begun);
@@ -231,7 +231,7 @@ fn e01_an_append_asks_the_file_system_for_nothing_while_there_are_spares() {
         let pin = core.append(1, true, &[1; 50]).expect("room");
         core.append(0, false, &[2; 300]).expect("room");
         core.release(pin);
-        let frames = core.read(10, 1 << 20);
+        let frames = core.read(10, 1 << 20).frames;
         core.settle(&[frames[0].position]);
     }
     assert_eq!(core.usage().segments, 3);

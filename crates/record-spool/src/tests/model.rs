@@ -157,7 +157,7 @@ impl Model {
     }
 
     fn read(&mut self, max_frames: usize, max_bytes: usize) {
-        let frames = self.core.read(max_frames, max_bytes);
+        let frames = self.core.read(max_frames, max_bytes).frames;
         let bytes: usize = frames.iter().map(|frame| frame.payload.len()).sum();
         let longest = frames
             .first()

@@ -52,7 +52,7 @@ fn build(dir: &Path, rng: &mut Rng) {
                 spool.append(rng.next() as u8, &payload).expect("room");
             }
         }
-        let frames = spool.read(1_000, 1 << 20);
+        let frames = spool.read(1_000, 1 << 20).frames;
         let settled = frames.iter().filter(|_| round < 9 || rng.one_in(3));
         let settled: Vec<_> = settled.map(|frame| frame.position).collect();
         spool.settle(&settled);

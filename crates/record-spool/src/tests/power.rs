@@ -170,7 +170,7 @@ impl Run {
     }
 
     fn read(&mut self) {
-        let frames = self.core.read(self.rng.below(12) as usize, 4_000);
+        let frames = self.core.read(self.rng.below(12) as usize, 4_000).frames;
         for frame in &frames {
             assert!(self.matches(frame), "read what was never appended");
             self.read.push(frame.position);

@@ -90,7 +90,7 @@ async fn an_older_database_is_not_read_before_it_is_migrated() {
 
 /// The columns that `schema.rs` declares, by table.
 fn declared() -> BTreeMap<String, Vec<(String, String)>> {
-    let source = include_str!("../../src/schema.rs");
+    let source = include_str!("../../src/sqlite/schema.rs");
     let mut tables: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     let mut table = String::new();
     let lines = source.lines().map(str::trim);

@@ -1,0 +1,115 @@
+//! What a configuration names, put on a service.
+
+use std::sync::Arc;
+
+use command_executor::process::CommandLine;
+use command_executor::registration::{Details, Overlap};
+use command_executor::{CommandExecutor, Event, ListenerHandle, Schedule, TopicPattern};
+
+use crate::config::duration::Timeout;
+use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings};
+use crate::exit::Failure;
+use crate::input::source::Text;
+use crate::wire;
+
+/// How many records may wait in memory.
+pub(crate) const QUEUE_MAX: usize = 100_000;
+
+/// A listener of the configuration, on the service.
+pub(crate) struct Listening {
+    pub(crate) topic: TopicPattern,
+    pub(crate) handle: ListenerHandle,
+    /// Whether an event waits until fewer run than may side by side. Under the other rules it must not: what it has
+    /// to come between or to skip is running.
+    pub(crate) waits_for_room: bool,
+}
+
+/// The configuration's settings, with what its other tables say.
+pub(crate) fn settings(config: &Config, url: &str) -> Result<Settings, Failure> {
+    let service = config.service.as_ref();
+    let mut settings = service.map_or_else(Settings::default, |service| service.get_ref().clone());
+    config.store.keep(&mut settings.retention);
+    if let Some(Mode(mode)) = config.store.file_mode {
+        settings.file_mode = mode;
+    }
+    if wire::is_in_memory(url)? {
+        // Without a file there is no spool. Whoever reads a stream to its end wants its records,
+        // however long that takes.
+        settings.queue_max = settings.queue_max.max(QUEUE_MAX);
+        settings.retry_max_records = settings.retry_max_records.max(QUEUE_MAX);
+        settings.retry_max_attempts = u32::MAX;
+    }
+    Ok(settings)
+}
+
+pub(crate) async fn listener(
+    executor: &CommandExecutor,
+    config: &ListenerConfig,
+) -> Result<Listening, Failure> {
+    let name = config.name.get_ref().0.clone();
+    // Every event of the stream is to be handled, unless the configuration says otherwise.
+    let overlap = config.overlap.map_or(Overlap::Parallel, |rule| rule.0);
+    let listener = executor
+        .listener(config.app.0.clone(), name)
+        .topic(config.topic.as_str())
+        .details(|details| {
+            describe_in(details, config.timeout, config.description.as_ref());
+            details.overlap = Some(overlap);
+            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
+        });
+    let listener = match &config.run {
+        Run::Noop => listener.handler_fn(|| async {}),
+        Run::Panic => listener.handler(|_: Arc<Event>| async { panic!("asked to by @panic") }),
+        Run::Program(argv) => listener.handler(program(argv)),
+    };
+    Ok(Listening {
+        topic: config.topic.clone(),
+        handle: listener.register().await?,
+        waits_for_room: matches!(overlap, Overlap::Parallel | Overlap::Queued),
+    })
+}
+
+pub(crate) async fn job(
+    executor: &CommandExecutor,
+    config: &JobConfig,
+    schedule: Schedule,
+) -> Result<(), Failure> {
+    let name = config.name.get_ref().0.clone();
+    let job = executor
+        .job(config.app.0.clone(), name)
+        .schedule(schedule)
+        .details(|details| {
+            describe_in(details, config.timeout, config.description.as_ref());
+            details.overlap = config.overlap.map(|rule| rule.0);
+            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
+        });
+    let job = match &config.run {
+        Run::Noop => job.handler_fn(|| async {}),
+        Run::Panic => job.handler(|| async { panic!("asked to by @panic") }),
+        Run::Program(argv) => job.handler(program(argv)),
+    };
+    let job = job.register().await?;
+    let next_run = executor.schedule_of(&job).and_then(|state| state.next_run);
+    if next_run.is_none() {
+        let key = &job.job().registration.entity;
+        tracing::warn!("the time of job {key} has passed; it will not run");
+    }
+    Ok(())
+}
+
+fn describe_in(details: &mut Details, timeout: Option<Timeout>, description: Option<&String>) {
+    if let Some(Timeout(timeout)) = timeout {
+        details.timeout = timeout;
+    }
+    details.description = description.cloned();
+    details.registration_source = Some("configuration".into());
+}
+
+fn program(argv: &[String]) -> CommandLine {
+    let line = CommandLine::new(&argv[0]).args(&argv[1..]);
+    line.input(|event| {
+        event
+            .payload::<Text>()
+            .map_or_else(Vec::new, |line| line.bytes().to_vec())
+    })
+}

@@ -1,0 +1,139 @@
+//! What a job's keys say of when it runs. Each mistake in them is one sentence with its place.
+
+use command_executor::{Missed, Schedule, ScheduleError};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use toml::Spanned;
+
+use crate::config::duration::Span;
+use crate::config::{JobConfig, MissedRule, Mistake};
+
+/// How many missed runs are made up for under `run_all`, unless it is said.
+const MISSED_AT_MOST: u32 = 10;
+
+impl JobConfig {
+    /// When it runs.
+    pub(crate) fn schedule(&self) -> Result<Schedule, Mistake> {
+        let schedule = self.kind()?.missed(self.missed()?);
+        Ok(match self.jitter {
+            Some(Span(jitter)) => schedule.jitter(jitter),
+            None => schedule,
+        })
+    }
+
+    fn kind(&self) -> Result<Schedule, Mistake> {
+        self.refuse_two_kinds()?;
+        if let Some(line) = &self.cron {
+            return self.cron(line);
+        }
+        if let Some(at) = &self.at {
+            return self.at(at);
+        }
+        if let Some(zone) = &self.time_zone {
+            let what =
+                "`time_zone` belongs to `cron` and `at`; elapsed time is the same everywhere";
+            return Err((zone.span(), what.into()));
+        }
+        match (&self.every, &self.after) {
+            (Some(every), _) => Ok(Schedule::every(every.get_ref().0)),
+            (None, Some(after)) => Ok(Schedule::after(after.get_ref().0)),
+            (None, None) => {
+                let what =
+                    "this job has no schedule: write one of `every`, `cron`, `at` and `after`";
+                Err((self.name.span(), what.into()))
+            }
+        }
+    }
+
+    fn refuse_two_kinds(&self) -> Result<(), Mistake> {
+        let kinds = [
+            ("every", self.every.as_ref().map(Spanned::span)),
+            ("cron", self.cron.as_ref().map(Spanned::span)),
+            ("at", self.at.as_ref().map(Spanned::span)),
+            ("after", self.after.as_ref().map(Spanned::span)),
+        ];
+        let mut given = kinds
+            .into_iter()
+            .filter_map(|(key, span)| Some((key, span?)));
+        match (given.next(), given.next()) {
+            (Some((first, _)), Some((second, span))) => {
+                let what =
+                    format!("`{second}` besides `{first}`: a job has one schedule; leave one out");
+                Err((span, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn cron(&self, line: &Spanned<String>) -> Result<Schedule, Mistake> {
+        let Some(zone) = &self.time_zone else {
+            let what = "`cron` needs a `time_zone`, such as \"Europe/Berlin\" or \"UTC\"";
+            return Err((line.span(), what.into()));
+        };
+        Schedule::cron(line.get_ref(), zone.get_ref()).map_err(|error| {
+            let place = match &error {
+                ScheduleError::TimeZone { .. } => zone.span(),
+                _ => line.span(),
+            };
+            (place, error.to_string())
+        })
+    }
+
+    /// A time with an offset, or one of the wall clock in a time zone.
+    fn at(&self, at: &Spanned<String>) -> Result<Schedule, Mistake> {
+        let text = at.get_ref();
+        let refuse = |what: String| (at.span(), what);
+        let instant = match (&self.time_zone, text.parse::<Timestamp>()) {
+            (None, Ok(instant)) => instant,
+            (Some(zone), Ok(_)) => {
+                let what = format!("`{text}` has an offset already: leave the time zone out");
+                return Err((zone.span(), what));
+            }
+            (zone, Err(_)) => {
+                let civil: DateTime = text.parse().map_err(|_| {
+                    refuse(format!(
+                        "`{text}` is no time: write it like 2026-12-24T18:00:00"
+                    ))
+                })?;
+                let Some(zone) = zone else {
+                    let what = format!("`{text}` needs a `time_zone`, such as \"Europe/Berlin\"");
+                    return Err(refuse(what));
+                };
+                let found = TimeZone::get(zone.get_ref()).map_err(|_| {
+                    let name = zone.get_ref().clone();
+                    (zone.span(), ScheduleError::TimeZone { name }.to_string())
+                })?;
+                let ambiguous = found.to_ambiguous_timestamp(civil);
+                ambiguous
+                    .compatible()
+                    .map_err(|_| refuse(format!("`{text}` is out of reach")))?
+            }
+        };
+        let since_epoch = instant.duration_since(Timestamp::UNIX_EPOCH);
+        let micros = SignedDuration::as_micros(&since_epoch);
+        let micros =
+            i64::try_from(micros).map_err(|_| refuse(format!("`{text}` is out of reach")))?;
+        Ok(Schedule::once(
+            command_executor::time::Timestamp::from_micros(micros),
+        ))
+    }
+
+    fn missed(&self) -> Result<Missed, Mistake> {
+        let rule = self.missed.unwrap_or(MissedRule::Skip);
+        match (rule, &self.missed_limit) {
+            (MissedRule::RunAll, limit) => {
+                let limit = limit
+                    .as_ref()
+                    .map_or(MISSED_AT_MOST, |limit| limit.get_ref().0.into());
+                Ok(Missed::RunAll { at_most: limit })
+            }
+            (_, Some(limit)) => {
+                let what = "`missed_limit` belongs to `missed = \"run_all\"`";
+                Err((limit.span(), what.into()))
+            }
+            (MissedRule::Skip, None) => Ok(Missed::Skip),
+            (MissedRule::RunOnce, None) => Ok(Missed::RunOnce),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What the program says and prints. Standard error is written by a thread of its own: a terminal that is held, or
+//! a pipe that nobody empties, holds up no execution and no signal.
+
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+use std::mem;
+use std::process::ExitCode;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::oneshot;
+
+use crate::exit::{Failure, with_causes};
+use crate::output::plain::plain;
+
+/// So much waits to be written; lines beyond it are left out, and counted.
+const WAITING_MAX_BYTES: usize = 1 << 20;
+/// Who takes nothing for so long is not waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+static CONSOLE: Console = Console {
+    state: Mutex::new(State::new()),
+    changed: Condvar::new(),
+};
+
+/// Writes a line. That standard error is closed or full changes nothing.
+pub(crate) fn say(line: &str) {
+    write(format!("{}\n", plain(line)).into_bytes());
+}
+
+/// Writes lines that are fit for a terminal already.
+pub(crate) fn write(lines: Vec<u8>) {
+    CONSOLE.add(Work::Lines(lines));
+}
+
+/// Shows a line of progress instead of the last one, if this is a terminal.
+pub(crate) fn show(progress: String) {
+    CONSOLE.add(Work::Progress(Some(progress)));
+}
+
+/// Takes the line of progress away, and waits until all that was said is written or nobody takes it.
+pub(crate) fn settle() {
+    CONSOLE.settle();
+}
+
+/// Prints a result on standard output, after all that was said. However long nobody reads it, signals are heard:
+/// dropped, the printing goes on until the process ends.
+pub(crate) async fn print(text: String) -> Result<(), Failure> {
+    let (sender, printed) = oneshot::channel();
+    let text: Arc<str> = text.into();
+    let of_thread = Arc::clone(&text);
+    let thread = thread::Builder::new().name("output".into());
+    let thread = thread.spawn(move || {
+        settle();
+        let _ = sender.send(put(&of_thread));
+    });
+    match thread {
+        Ok(_) => printed.await.unwrap_or(Ok(())),
+        Err(_) => put(&text),
+    }
+}
+
+/// Puts a result on standard output. That a reader has seen enough is success.
+pub(crate) fn put(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// What the writer is given to do.
+enum Work {
+    Lines(Vec<u8>),
+    Progress(Option<String>),
+}
+
+struct Console {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Console {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&'static self, work: Work) {
+        let mut state = self.lock();
+        if !state.has_writer {
+            let writer = thread::Builder::new().name("console".into());
+            state.has_writer = writer.spawn(|| self.write_out()).is_ok();
+        }
+        if state.has_writer {
+            state.add(work);
+            self.changed.notify_all();
+        } else if let Work::Lines(lines) = work {
+            let _ = io::stderr().write_all(&lines);
+        }
+    }
+
+    fn settle(&self) {
+        let mut state = self.lock();
+        if !state.has_writer {
+            return;
+        }
+        state.add(Work::Progress(None));
+        self.changed.notify_all();
+        while state.is_busy() {
+            let before = state.done;
+            let waited = self.changed.wait_timeout(state, PATIENCE);
+            let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() && now.done == before {
+                return;
+            }
+            state = now;
+        }
+    }
+
+    /// The writer's life.
+    fn write_out(&self) {
+        let bar = bar();
+        let mut state = self.lock();
+        loop {
+            let Some(work) = state.take() else {
+                self.changed.notify_all();
+                let woken = self.changed.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            work.be_done(&bar);
+            state = self.lock();
+            state.is_writing = false;
+            state.done += 1;
+        }
+    }
+}
+
+impl Work {
+    fn be_done(self, bar: &ProgressBar) {
+        match self {
+            Self::Lines(lines) => bar.suspend(|| {
+                let _ = io::stderr().write_all(&lines);
+            }),
+            Self::Progress(Some(progress)) => {
+                bar.set_message(progress);
+                bar.tick();
+            }
+            Self::Progress(None) => bar.finish_and_clear(),
+        }
+    }
+}
+
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    left_out: u64,
+    /// Only the newest is of interest.
+    progress: Option<Option<String>>,
+    has_writer: bool,
+    is_writing: bool,
+    done: u64,
+}
+
+impl State {
+    const fn new() -> Self {
+        Self {
+            lines: VecDeque::new(),
+            bytes: 0,
+            left_out: 0,
+            progress: None,
+            has_writer: false,
+            is_writing: false,
+            done: 0,
+        }
+    }
+
+    fn add(&mut self, work: Work) {
+        match work {
+            Work::Progress(progress) => self.progress = Some(progress),
+            Work::Lines(lines) if self.bytes + lines.len() <= WAITING_MAX_BYTES => {
+                self.bytes += lines.len();
+                self.lines.push_back(lines);
+            }
+            Work::Lines(_) => self.left_out += 1,
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_writing || !self.lines.is_empty() || self.left_out > 0 || self.progress.is_some()
+    }
+
+    fn take(&mut self) -> Option<Work> {
+        let work = self.next();
+        self.is_writing = work.is_some();
+        work
+    }
+
+    fn next(&mut self) -> Option<Work> {
+        if let Some(lines) = self.lines.pop_front() {
+            self.bytes -= lines.len();
+            return Some(Work::Lines(lines));
+        }
+        if self.left_out > 0 {
+            let count = mem::take(&mut self.left_out);
+            let line = format!("executor: {count} log lines were left out: nobody read them\n");
+            return Some(Work::Lines(line.into_bytes()));
+        }
+        self.progress.take().map(Work::Progress)
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    match ProgressStyle::with_template("{spinner} {elapsed_precise}  {wide_msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Prints the failure with its causes on one line, and returns its code.
+pub(crate) fn describe(failure: &Failure) -> ExitCode {
+    say(&format!("executor: {}", with_causes(failure)));
+    ExitCode::from(failure.code())
+}

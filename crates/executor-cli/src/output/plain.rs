@@ -1,0 +1,45 @@
+//! Text from events, names and errors on its way to a terminal: what would move the cursor, change colours or turn
+//! the reading direction is shown as U+FFFD.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// Whether a terminal would obey the character instead of showing it.
+pub(crate) fn is_obeyed(c: char) -> bool {
+    let turns = matches!(c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// One line without such characters.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if is_obeyed(c) => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The same value for whoever parses it; such characters are escaped.
+pub(crate) fn json(value: &Value, is_pretty: bool) -> String {
+    let text = if is_pretty {
+        format!("{value:#}")
+    } else {
+        value.to_string()
+    };
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Line feeds stand between the values; within them they are escaped already.
+        if is_obeyed(c) && c != '\n' {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! How a run goes on: the line of progress on a terminal, and the log.
+
+use std::future::pending;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use command_executor::CommandExecutor;
+use indicatif::HumanCount;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::output::console;
+use crate::output::plain::is_obeyed;
+
+/// What has been counted of the stream.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Events that were understood.
+    pub(crate) events: AtomicU64,
+    /// Lines that were not.
+    pub(crate) bad_lines: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn add(counter: &AtomicU64) -> u64 {
+        counter.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// Shows how things stand until it is dropped; on a terminal only.
+pub(crate) async fn keep_showing(executor: &CommandExecutor, counts: &Counts) {
+    if !io::stderr().is_terminal() {
+        pending::<()>().await;
+    }
+    loop {
+        let ledger = executor.ledger();
+        let count = |counter: &AtomicU64| HumanCount(counter.load(Ordering::Relaxed));
+        console::show(format!(
+            "events {}  executions {}  running {}  stored {}  waiting {}  bad lines {}",
+            count(&counts.events),
+            HumanCount(ledger.offered),
+            executor.running(),
+            HumanCount(ledger.stored),
+            HumanCount(ledger.waiting),
+            count(&counts.bad_lines),
+        ));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Sends log lines to standard error, above the line of progress. The failures of handlers are in
+/// the table and in the database, so they are logged only when somebody asks for them.
+pub(crate) fn log(verbose: bool) {
+    let handlers = if verbose {
+        LevelFilter::INFO
+    } else {
+        LevelFilter::OFF
+    };
+    let targets = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("executor_core", handlers);
+    let is_terminal = io::stderr().is_terminal();
+    let format = tracing_subscriber::fmt::layer()
+        .with_ansi(is_terminal)
+        .log_internal_errors(false)
+        .with_writer(move || Lines { is_terminal });
+    tracing_subscriber::registry()
+        .with(format)
+        .with(targets)
+        .init();
+}
+
+/// Where the formatter writes each line.
+struct Lines {
+    is_terminal: bool,
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = shown(&String::from_utf8_lossy(bytes), self.is_terminal);
+        console::write(line.into_bytes());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A formatted line. Of the escapes in it, on a terminal, those that set a colour are left: the formatter makes
+/// harmless what stands in texts, but not in values that are displayed.
+fn shown(line: &str, is_coloured: bool) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some(c) = rest.chars().next() {
+        let colour = is_coloured.then(|| colour_of(rest)).flatten();
+        let (kept, length) = match colour {
+            Some(colour) => (colour, colour.len()),
+            None if c == '\n' || !is_obeyed(c) => (&rest[..c.len_utf8()], c.len_utf8()),
+            None => ("\u{fffd}", c.len_utf8()),
+        };
+        shown.push_str(kept);
+        rest = &rest[length..];
+    }
+    shown
+}
+
+/// The escape that a text begins with, if it only sets colours.
+fn colour_of(text: &str) -> Option<&str> {
+    let parameters = text.strip_prefix("\x1b[")?;
+    let length = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    parameters[length..]
+        .starts_with('m')
+        .then(|| &text[..length + 3])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Keeping records.
+
+use std::sync::Arc;
+
+use crate::ledger::DropReason;
+use crate::ports::error::StoreFuture;
+use crate::ports::sessions::Session;
+use crate::record::ExecutionRecord;
+
+/// Records that travel together, all of one session.
+///
+/// ```
+/// use executor_core::{Batch, SessionId, Timestamp, ports::Session};
+///
+/// let started_at = Timestamp::from_micros(1_767_225_600_000_000);
+/// let (id, host) = (SessionId::new(started_at), "attic".into());
+/// let session = Session { id, host, pid: std::process::id(), started_at };
+/// let batch = Batch { session: session.into(), records: Vec::new() };
+/// assert_eq!(batch.session.host, "attic");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Their session; the batch brings its row along if it is not there yet.
+    pub session: Arc<Session>,
+    /// The records, in the order in which they were offered.
+    pub records: Vec<ExecutionRecord>,
+}
+
+/// What became of one record of a batch.
+///
+/// ```
+/// use executor_core::Fate;
+/// let has_row = |fate: &Fate| !matches!(fate, Fate::SetAside { .. });
+/// assert!(has_row(&Fate::AlreadyThere));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A new row.
+    Stored,
+    /// A row with this execution id stood there already; nothing was changed.
+    AlreadyThere,
+    /// A new row whose listener or job does not exist: it says what that was instead.
+    Detached,
+    /// No row, and none to be expected: the reason is in the record itself.
+    SetAside {
+        /// [`DropReason::Constraint`] or [`DropReason::Unstorable`].
+        reason: DropReason,
+        /// What the store said.
+        detail: String,
+    },
+}
+
+/// Keeps records.
+///
+/// ```
+/// use std::sync::Arc;
+/// use executor_core::{Batch, Fate, RecordStore, ports::StoreFuture};
+///
+/// /// Prints records and keeps none.
+/// struct Print;
+/// impl RecordStore for Print {
+///     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
+///         batch.records.iter().for_each(|record| println!("{record:?}"));
+///         Box::pin(async move { Ok(vec![Fate::Stored; batch.records.len()]) })
+///     }
+///     fn close(&self) -> StoreFuture<'_, ()> {
+///         Box::pin(async { Ok(()) })
+///     }
+/// }
+/// ```
+pub trait RecordStore: Send + Sync + 'static {
+    /// Stores a batch in one transaction and says what became of each record, in order.
+    ///
+    /// On return with fates, all rows they speak of are committed. Idempotent by execution id.
+    /// A dangling reference is the store's to resolve, and a bad record costs no other one.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of the batch is known to be stored. The store does not retry; the caller does,
+    /// if the class is [`ErrorClass::Transient`].
+    fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>>;
+
+    /// From now on nothing is said to be stored before it is on the medium, where it survives the loss of
+    /// power. Asked for once, before the first batch, by a service whose records are to survive
+    /// that. The default does nothing: for stores that do so anyway, or keep nothing.
+    fn sync_commits(&self) {}
+
+    /// Finishes what was asked before and lets go of everything. Later requests fail with
+    /// [`ErrorClass::Closed`]. Idempotent; nobody retries.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be closed cleanly; what was committed is safe all the same.
+    fn close(&self) -> StoreFuture<'_, ()>;
+}

@@ -1,0 +1,332 @@
+//! The handle: what a program holds in its hands.
+
+use std::sync::Arc;
+
+use executor_core::ports::{Apply, Reconciled, Store};
+use executor_core::{
+    Command, Entity, ErrorHandler, ExecutionResult, LeakedThread, Ledger, Refused, SessionId,
+    SourceTier, StoreError,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::completions::{CompletionBuffer, Completions};
+use crate::lifecycle::builder::Builder;
+use crate::lifecycle::health::{Health, Measured};
+use crate::lifecycle::shared::{Service, run};
+use crate::registration::builders::{JobBuilder, ListenerBuilder};
+
+mod draining;
+
+mod schedules;
+
+pub use draining::{NotDrained, NotSynced};
+
+/// Runs commands and records every execution. Cheap to clone; all clones are the same service.
+///
+/// ```
+/// use std::time::Duration;
+/// use executor_service::CommandExecutor;
+/// use executor_testkit::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let executor = CommandExecutor::builder(store.clone()).start().await?;
+/// let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
+/// let result = executor.execute(job.run_now()).await?;
+/// executor.shutdown(Duration::from_secs(5)).await;
+/// assert_eq!(store.records()[0].execution_id, result.execution_id);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CommandExecutor {
+    pub(crate) service: Arc<Service>,
+}
+
+impl CommandExecutor {
+    pub(crate) fn new(service: Service) -> Self {
+        let service = Arc::new(service);
+        Self { service }
+    }
+
+    /// Begins to set up a service that records into `store`.
+    pub fn builder(store: impl Store) -> Builder {
+        Builder::new(store)
+    }
+
+    /// Runs a command. Errors, panics and timeouts are outcomes inside `Ok`. The command is converted at
+    /// once; everything else begins at the future's first poll.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]: the service is stopping or paused, or what is to run is. Nothing ran, nothing is
+    /// recorded, and the refusal is counted ([`refused`](Self::refused)).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before its first poll does nothing; after it, the handler is dropped
+    /// and the execution recorded as `cancelled`. A future passed to [`std::mem::forget`] records
+    /// nothing.
+    pub fn execute<C: Into<Command>>(
+        &self,
+        command: C,
+    ) -> impl Future<Output = Result<ExecutionResult, Refused>> + Send + use<C> {
+        run(Arc::clone(&self.service), command.into(), None)
+    }
+
+    /// Runs a command until it ends or `cancel` is cancelled. The handler sees that as
+    /// [`cancellation`](executor_core::context::cancellation) and has `cancel_grace` to return; if it
+    /// does, its own result is the outcome, else the execution is `cancelled`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// use executor_core::Status;
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let job = executor.job("lights", "wait").handler_fn(std::future::pending::<()>);
+    /// let (job, cancel) = (job.register().await?, CancellationToken::new());
+    /// cancel.cancel(); // as the caller's own shutdown would
+    /// let result = executor.execute_until(job.run_now(), &cancel).await?;
+    /// assert_eq!(result.status(), Status::Cancelled);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Like [`execute`](Self::execute).
+    ///
+    /// # Cancel safety
+    ///
+    /// Like [`execute`](Self::execute).
+    pub fn execute_until<C: Into<Command>>(
+        &self,
+        command: C,
+        cancel: &CancellationToken,
+    ) -> impl Future<Output = Result<ExecutionResult, Refused>> + Send + use<C> {
+        run(
+            Arc::clone(&self.service),
+            command.into(),
+            Some(cancel.clone()),
+        )
+    }
+
+    /// Begins to register a listener of the app tier.
+    pub fn listener(&self, app: impl Into<String>, name: impl Into<String>) -> ListenerBuilder {
+        ListenerBuilder::new(
+            Arc::clone(&self.service),
+            app.into(),
+            name.into(),
+            SourceTier::App,
+        )
+    }
+
+    /// Begins to register a listener of the framework tier.
+    pub fn framework_listener(
+        &self,
+        app: impl Into<String>,
+        name: impl Into<String>,
+    ) -> ListenerBuilder {
+        ListenerBuilder::new(
+            Arc::clone(&self.service),
+            app.into(),
+            name.into(),
+            SourceTier::Framework,
+        )
+    }
+
+    /// Begins to register a job of the app tier.
+    pub fn job(&self, app: impl Into<String>, name: impl Into<String>) -> JobBuilder {
+        JobBuilder::new(
+            Arc::clone(&self.service),
+            app.into(),
+            name.into(),
+            SourceTier::App,
+        )
+    }
+
+    /// Begins to register a job of the framework tier.
+    pub fn framework_job(&self, app: impl Into<String>, name: impl Into<String>) -> JobBuilder {
+        JobBuilder::new(
+            Arc::clone(&self.service),
+            app.into(),
+            name.into(),
+            SourceTier::Framework,
+        )
+    }
+
+    /// Sets what is told when an execution of this app fails whose registration has no error
+    /// handler of its own. Executions that are running already keep the one they began with.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// executor.on_app_error("lights", |failure: executor_core::HandlerFailure| async move {
+    ///     eprintln!("{} ended as {}", failure.name(), failure.status.as_str());
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_app_error(&self, app: impl Into<String>, handler: impl ErrorHandler) {
+        self.service
+            .error_handlers
+            .set(app.into(), Arc::new(handler));
+    }
+
+    /// How many error handlers failed, panicked or ran out of time.
+    pub fn error_handler_failures(&self) -> u64 {
+        self.service.error_handlers.failures()
+    }
+
+    /// How many failures no error handler was told of, because the one of the same listener or
+    /// job was running and another failure was waiting for it.
+    pub fn error_handlers_suppressed(&self) -> u64 {
+        self.service.error_handlers.suppressed()
+    }
+
+    /// Threads of blocking handlers that still run though their executions have ended. Their
+    /// number is bounded, so this is short.
+    pub fn leaked_threads(&self) -> Vec<LeakedThread> {
+        self.service.blocking.leaked()
+    }
+
+    /// Where every record of this session is now.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// let ledger = executor.ledger();
+    /// assert!(ledger.is_balanced());
+    /// println!("{ledger}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ledger(&self) -> Ledger {
+        self.service.intake.ledger()
+    }
+
+    /// The session under which this service records.
+    pub fn session_id(&self) -> SessionId {
+        self.service.session.id
+    }
+
+    /// How many commands were refused, because the executor was stopping or paused. They are beside
+    /// the ledger: nothing ran.
+    pub fn refused(&self) -> u64 {
+        self.service.running.refused()
+    }
+
+    /// Refuses new commands until [`resume`](Self::resume). What runs goes on. Idempotent.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// # let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
+    /// use executor_core::Refused;
+    ///
+    /// executor.pause();
+    /// assert_eq!(executor.execute(job.run_now()).await.unwrap_err(), Refused::Paused);
+    /// executor.resume();
+    /// assert!(executor.execute(job.run_now()).await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pause(&self) {
+        self.service.running.pause();
+    }
+
+    /// Ends a pause. Idempotent.
+    pub fn resume(&self) {
+        self.service.running.resume();
+    }
+
+    /// What the recording policy left out, by listener and job. The ledger has the sum as `filtered`.
+    pub fn filtered(&self) -> Vec<(Arc<Entity>, u64)> {
+        self.service.intake.filtered()
+    }
+
+    /// Subscribes to completion events: one for each record of the app tier that is stored from now on.
+    /// A subscriber that falls behind by more than `completions_max` events misses the oldest; the
+    /// executor never waits for it.
+    pub fn completions(&self) -> Completions {
+        match self.service.completions().as_ref() {
+            Some(completions) => completions.subscribe(),
+            // Nothing is stored any more.
+            None => CompletionBuffer::new(1).subscribe(),
+        }
+    }
+
+    /// How the executor is, now.
+    pub fn health(&self) -> Health {
+        let service = &self.service;
+        let (waiting, queue_max) = service.intake.fill();
+        let usage = service.intake.usage();
+        service.health.assess(Measured {
+            waiting,
+            queue_max,
+            lost_lately: service.intake.lost_lately(service.clock.monotonic()),
+            stalled: service.stalled_since(),
+            leaked: service.blocking.leaked().len(),
+            spool: usage.as_ref().map(|usage| (usage.bytes, usage.max_bytes)),
+            sync_error: usage.and_then(|usage| usage.sync_error),
+        })
+    }
+
+    /// How often a part of the executor failed and was started again.
+    pub fn restarts(&self) -> u64 {
+        self.service.health.restarts()
+    }
+
+    /// How many executions are running.
+    pub fn running(&self) -> usize {
+        self.service.running.len()
+    }
+
+    /// Compares what an app has registered, and not cancelled, with what is stored: what is stale is
+    /// deleted where it has no history and retired where it has. To be called once the app has
+    /// registered everything. Returns what was done.
+    ///
+    /// # Errors
+    ///
+    /// The store is away or refuses; nothing was changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave it done or not done, nothing in between.
+    pub async fn reconcile(&self, app: &str) -> Result<Reconciled, StoreError> {
+        let Service {
+            registrar, session, ..
+        } = self.service.as_ref();
+        registrar.reconcile(app, session.id, Apply::Now).await
+    }
+
+    /// What [`reconcile`](Self::reconcile) would do. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store is away or refuses.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn would_reconcile(&self, app: &str) -> Result<Reconciled, StoreError> {
+        let Service {
+            registrar, session, ..
+        } = self.service.as_ref();
+        registrar.reconcile(app, session.id, Apply::DryRun).await
+    }
+}

@@ -1,0 +1,125 @@
+//! Says what the intake has noticed, and has the store write down what was lost. A service of its own:
+//! neither whoever offers a record nor the drain waits for a log, and the drain may be stuck in the
+//! store while there is something to say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::Store;
+use executor_core::{Clock, SessionId, StoreError};
+use tokio::time::{Instant, sleep_until};
+
+use crate::drain::guarded::guarded;
+use crate::intake::{Intake, News};
+use crate::lifecycle::supervise::{Fault, Supervised};
+
+/// It looks no more often than this, however much is lost.
+const PACE: Duration = Duration::from_secs(1);
+
+/// How long a store that does not take the gaps is left alone.
+const RETRY: Duration = Duration::from_secs(5);
+
+pub(crate) struct LossReporter {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) session: SessionId,
+    pub(crate) clock: Arc<dyn Clock>,
+    retry_at: Option<Instant>,
+    looked_at: Option<Instant>,
+}
+
+impl Supervised for LossReporter {
+    const NAME: &'static str = "loss_reporter";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        loop {
+            // Looking first: what an earlier run was called for rings no alarm any more.
+            self.look().await;
+            let next = self.next_look();
+            tokio::select! {
+                () = self.intake.alarm.notified() => {}
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+            self.pace().await;
+        }
+    }
+}
+
+impl LossReporter {
+    pub(crate) fn new(
+        intake: Arc<Intake>,
+        store: Arc<dyn Store>,
+        session: SessionId,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            intake,
+            store,
+            session,
+            clock,
+            retry_at: None,
+            looked_at: None,
+        }
+    }
+
+    /// Waits until it may look again.
+    async fn pace(&mut self) {
+        let now = self.clock.monotonic();
+        if let Some(last) = self.looked_at.replace(now)
+            && now.saturating_duration_since(last) < PACE
+        {
+            sleep_until(last + PACE).await;
+            self.looked_at = Some(last + PACE);
+        }
+    }
+
+    /// When to look without being called; `None`: only when called.
+    fn next_look(&self) -> Option<Instant> {
+        let quiet = self.intake.losses(|losses| losses.next_quiet());
+        [quiet, self.retry_at].into_iter().flatten().min()
+    }
+
+    async fn look(&mut self) {
+        let now = self.clock.monotonic();
+        let news = self.intake.news();
+        self.say(news);
+        self.intake.losses(|losses| losses.end_quiet(now));
+        self.retry_at = None;
+        if write_gaps(&self.intake, self.store.as_ref(), self.session)
+            .await
+            .is_err()
+        {
+            self.retry_at = Some(self.clock.monotonic() + RETRY);
+        }
+    }
+
+    fn say(&self, news: News) {
+        if let Some(waiting) = news.crowded {
+            let (_, queue_max) = self.intake.fill();
+            tracing::warn!(waiting, queue_max, "record queue is filling up");
+        }
+        if news.overflow_began {
+            tracing::warn!(
+                "record queue is full; new records are dropped and counted until there is room"
+            );
+        }
+        if let Some(lost) = news.overflow_ended {
+            tracing::warn!(lost, "record queue recovered");
+        }
+    }
+}
+
+/// Has the store write what it does not know yet. Idempotent.
+pub(crate) async fn write_gaps(
+    intake: &Intake,
+    store: &dyn Store,
+    session: SessionId,
+) -> Result<(), StoreError> {
+    let gaps = intake.unwritten_gaps(session);
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    guarded("recording gaps", || store.record_gaps(gaps.clone())).await?;
+    intake.losses(|losses| losses.written(&gaps));
+    Ok(())
+}

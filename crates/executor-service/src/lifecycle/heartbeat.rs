@@ -1,0 +1,109 @@
+//! This process's session: naming it, opening it, and saying that it lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::{Session, Store, StoreError};
+use executor_core::{Clock, ErrorClass, SessionId};
+
+use crate::drain::guarded::guarded;
+use crate::intake::Intake;
+use crate::lifecycle::health::HealthState;
+use crate::lifecycle::supervise::{Fault, Supervised};
+
+/// How often an absent store is asked again while the service starts.
+const START_RETRY: Duration = Duration::from_millis(250);
+
+/// A session of this process that begins now.
+pub(crate) fn new_session(clock: &dyn Clock) -> Session {
+    let started_at = clock.now().wall;
+    Session {
+        id: SessionId::new(started_at),
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        started_at,
+    }
+}
+
+/// Opens the session, asking again while the store is away, and ends those of dead processes.
+/// Returns only when it is open, can never be, or need not be by what `may_wait` says of a failure; the caller sets
+/// the time limit and finds in `last` why it was not open until then.
+pub(crate) async fn open_session(
+    store: &dyn Store,
+    session: &Arc<Session>,
+    last: &mut Option<StoreError>,
+    may_wait: impl Fn(&StoreError) -> bool,
+) -> Result<(), StoreError> {
+    loop {
+        match open_once(store, session).await {
+            Err(error) if error.class == ErrorClass::Transient => {
+                if may_wait(&error) {
+                    return Err(error);
+                }
+                *last = Some(error);
+                tokio::time::sleep(START_RETRY).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn open_once(store: &dyn Store, session: &Arc<Session>) -> Result<(), StoreError> {
+    store.open_session(Arc::clone(session)).await?;
+    for id in store.mark_crashed().await? {
+        tracing::warn!(session.id = %id, "marked a crashed session");
+    }
+    Ok(())
+}
+
+/// Writes heartbeats. One that fails is followed by the next.
+pub(crate) struct Heartbeat {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) health: Arc<HealthState>,
+    pub(crate) every: Duration,
+}
+
+impl Supervised for Heartbeat {
+    const NAME: &'static str = "heartbeat";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        loop {
+            tokio::time::sleep(self.every).await;
+            self.beat().await;
+        }
+    }
+}
+
+impl Heartbeat {
+    async fn beat(&self) {
+        let (at, ledger) = (self.clock.now().wall, self.intake.ledger());
+        if let Some(is_deleted) = self.intake.sign_of_life(at) {
+            self.health.spool_was_seen(is_deleted);
+        }
+        let beat = guarded("writing the heartbeat", || {
+            self.store.heartbeat(self.session.id, at, ledger)
+        });
+        match beat.await {
+            Ok(()) => self.health.heartbeat_written(),
+            Err(error) => self.health.store_failed(at, &error),
+        }
+    }
+}
+
+/// Opens the session while the service works already, its records safe in the spool.
+pub(crate) struct Opening {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) session: Arc<Session>,
+}
+
+impl Supervised for Opening {
+    const NAME: &'static str = "opening";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        let opened = open_session(self.store.as_ref(), &self.session, &mut None, |_| false).await;
+        opened.map_err(|error| Fault(error.source.to_string()))
+    }
+}

@@ -1,0 +1,320 @@
+//! One spool that a dead process left: its records, then what it had begun and not ended, then how its
+//! session stood.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::ports::{Fate, Gap, Session, SessionEnd};
+use executor_core::time::Moment;
+use executor_core::{DropReason, ExecutionId, ExecutionRecord, Ledger, Status, Timestamp};
+use record_spool::{Abandoned, Blank, Counters, Frame, Position, SpoolError};
+
+use crate::intake::losses::Losses;
+use crate::recovery::reckoning::{Counts, Noted, Reckoned, Segments, reckon};
+use crate::spool::codec::{self, Start};
+use crate::spool::counters::{note_on, noted_of};
+use crate::spool::session_spool::{kind, page_of};
+
+/// So many bytes of payloads are read at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// A clock may have been set back so far since a sign of life.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(86_400);
+
+pub(crate) struct AbandonedSession {
+    abandoned: Abandoned,
+    page_path: PathBuf,
+    page: Option<Counters>,
+    session: Arc<Session>,
+    noted: Noted,
+    /// Counters were damaged when it was opened.
+    is_rebuilt: bool,
+    /// What is there already was counted by the store.
+    store_has_counted: bool,
+    /// As the process left it, and with the ends that were counted since.
+    ledger: Ledger,
+    /// What had begun and was not ended, as far as it was read.
+    starts: HashMap<ExecutionId, (Position, Start)>,
+    end: Option<(Position, SessionEnd)>,
+    losses: Losses,
+    /// What the dead process gave up, and how much of that the store knew of, by reason.
+    dropped_then: Counts,
+    told_then: Counts,
+    to_settle: Vec<Position>,
+    is_at_end: bool,
+    /// The process was alive then: it beat, or something began or ended.
+    alive_at: Timestamp,
+}
+
+/// Records to be stored, and what settles them, one each.
+#[derive(Default)]
+pub(crate) struct Piece {
+    pub(crate) records: Vec<ExecutionRecord>,
+    pub(crate) positions: Vec<Position>,
+}
+
+impl AbandonedSession {
+    /// Takes a directory over; `None` if its process is alive, or if it never came to its first record.
+    pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Option<Self>, SpoolError> {
+        let Some(abandoned) = Abandoned::open(dir)? else {
+            return Ok(None);
+        };
+        let page_path = page_of(dir);
+        let noted = Counters::read(&page_path)?;
+        let noted = noted.and_then(|(note, counters)| {
+            let session = codec::read_session(&note).ok()?;
+            Some((session, counters))
+        });
+        let (session, noted) = match noted {
+            Some((session, counters)) => (session, noted_of(&counters)),
+            None => (unknown_session(dir), Noted::default()),
+        };
+        Ok(Some(Self {
+            abandoned,
+            page: Counters::open(&page_path)?,
+            page_path,
+            session: Arc::new(session),
+            ledger: noted.ledger(),
+            dropped_then: noted.ledger().dropped,
+            told_then: noted.told(),
+            // One that is far ahead was damaged, in a format that does not notice that.
+            alive_at: noted
+                .heartbeat
+                .filter(|at| *at <= now.saturating_add(CLOCKS_DIFFER))
+                .unwrap_or(Timestamp::from_micros(0)),
+            is_rebuilt: !noted.is_whole(),
+            store_has_counted: false,
+            noted,
+            starts: HashMap::new(),
+            end: None,
+            losses: Losses::default(),
+            to_settle: Vec::new(),
+            is_at_end: false,
+        }))
+    }
+
+    pub(crate) const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Whether counters were damaged when it was opened.
+    pub(crate) const fn is_rebuilt(&self) -> bool {
+        self.is_rebuilt
+    }
+
+    /// Whether how many records were stored is known only to the store.
+    pub(crate) const fn needs_stored(&self) -> bool {
+        self.noted.needs_stored()
+    }
+
+    /// So many of the session's own records are in the store.
+    pub(crate) fn store_says(&mut self, own: u64) {
+        self.noted = self.noted.with_stored(own);
+        self.ledger = self.noted.ledger();
+        self.store_has_counted = true;
+    }
+
+    /// The next records, `max` at most; at last those that were interrupted. Empty: there are no more.
+    pub(crate) fn next(&mut self, max: usize) -> Result<Piece, SpoolError> {
+        let mut piece = Piece::default();
+        while !self.is_at_end && piece.records.is_empty() {
+            let frames = self.abandoned.read(max, READ_BYTES)?;
+            self.is_at_end = frames.is_empty();
+            for frame in frames {
+                self.sort_in(&frame, &mut piece)?;
+            }
+        }
+        if piece.records.is_empty() {
+            self.interrupted(max, &mut piece);
+        }
+        Ok(piece)
+    }
+
+    fn sort_in(&mut self, frame: &Frame, piece: &mut Piece) -> Result<(), SpoolError> {
+        let position = frame.position;
+        let read = match frame.kind {
+            kind::RECORD => codec::read_record(&frame.payload).map(|record| {
+                // It had ended, and only its start was not released yet.
+                if let Some((start, _)) = self.starts.remove(&record.execution_id) {
+                    self.to_settle.push(start);
+                }
+                self.alive_at = self.alive_at.max(record.ended_at());
+                piece.records.push(record);
+                piece.positions.push(position);
+            }),
+            kind::START => codec::read_start(&frame.payload).map(|start| {
+                self.alive_at = self.alive_at.max(start.started_at);
+                self.starts.insert(start.execution_id, (position, start));
+            }),
+            kind::END => codec::read_end(&frame.payload).map(|end| {
+                self.end = Some((position, end));
+            }),
+            kind::SESSION => {
+                self.to_settle.push(position);
+                Ok(())
+            }
+            _ => Err(codec::Malformed::Value("kind")),
+        };
+        match read {
+            Ok(()) => Ok(()),
+            // Written by a newer version, which knows what to do with it.
+            Err(codec::Malformed::Version(found)) => Err(SpoolError::Version {
+                path: self.page_path.with_extension(""),
+                found: found.into(),
+            }),
+            Err(error) => {
+                tracing::error!(%error, "REGRESSION: something spooled cannot be read");
+                self.abandoned.settle(&[position])
+            }
+        }
+    }
+
+    /// What ran then: until the last sign of life at least, or one that ran for days would be a row that
+    /// retention takes at once.
+    fn interrupted(&mut self, max: usize, piece: &mut Piece) {
+        let mut ids: Vec<ExecutionId> = self.starts.keys().copied().collect();
+        ids.sort();
+        for id in ids.into_iter().take(max) {
+            if let Some((position, start)) = self.starts.remove(&id) {
+                let mut record = start.interrupted();
+                record.duration = self.alive_at.saturating_duration_since(record.started_at);
+                piece.records.push(record);
+                piece.positions.push(position);
+            }
+        }
+    }
+
+    /// These have come to their ends. Marked in their files: the next process does not see them.
+    pub(crate) fn settle(&mut self, positions: &[Position]) -> Result<(), SpoolError> {
+        self.abandoned.settle(positions)
+    }
+
+    /// Counts a piece's ends in the session's ledger, and notes them before any of them is marked: see
+    /// [`reckoning`](crate::recovery::reckoning). Returns how many rows there are now that this
+    /// process took over, and what was dropped.
+    pub(crate) fn count(
+        &mut self,
+        records: &[ExecutionRecord],
+        fates: &[Fate],
+        now: Moment,
+    ) -> (u64, Vec<(DropReason, u64)>) {
+        let (mut stored, mut new) = (0, 0);
+        let mut dropped = Vec::new();
+        for (record, fate) in records.iter().zip(fates) {
+            let was_offered = record.status != Status::Interrupted;
+            match fate {
+                // It had ended: its record was stored, and nothing was made of its start.
+                Fate::AlreadyThere if !was_offered => continue,
+                Fate::AlreadyThere if self.store_has_counted => stored += 1,
+                Fate::Stored | Fate::AlreadyThere | Fate::Detached => {
+                    stored += 1;
+                    new += 1;
+                }
+                Fate::SetAside { reason, .. } => {
+                    self.losses
+                        .note(*reason, Some(&record.subject.entity), 1, now);
+                    self.ledger.add_dropped(*reason, 1);
+                    dropped.push((*reason, 1));
+                }
+            }
+            self.ledger.recovered += u64::from(!was_offered);
+        }
+        self.ledger.stored += new;
+        self.note();
+        (stored, dropped)
+    }
+
+    /// How the session's ledger comes out, now that everything was read.
+    pub(crate) fn reckon(&self) -> Reckoned {
+        let segments = Segments {
+            appended: self.abandoned.records_appended(),
+            damaged: self.abandoned.damage().frames,
+        };
+        reckon(&self.noted, segments, self.ledger)
+    }
+
+    /// Rows of the losses that the store does not know of yet.
+    pub(crate) fn unwritten_gaps(&self) -> Vec<Gap> {
+        self.losses.unwritten(self.session.id)
+    }
+
+    /// The store knows of these now.
+    pub(crate) fn gaps_written(&mut self, gaps: &[Gap]) {
+        self.losses.written(gaps);
+        self.note();
+    }
+
+    /// Puts the counts where the next process finds them, should this one die.
+    fn note(&self) {
+        if let Some(page) = &self.page {
+            let mut told = self.told_then;
+            for (told, now) in told.iter_mut().zip(self.losses.told()) {
+                *told += now;
+            }
+            note_on(page, &self.ledger, told);
+        }
+    }
+
+    /// Notes what is missing in the end.
+    pub(crate) fn note_missing(&mut self, now: Moment) {
+        let damaged = self.reckon().damaged;
+        for reason in DropReason::ALL {
+            let mut dropped = self.dropped_then[reason as usize];
+            if reason == DropReason::Damaged {
+                dropped += damaged;
+            }
+            // A takeover that died before its end may have told of them.
+            let told = self.told_then[reason as usize];
+            self.losses
+                .note_some(reason, dropped.saturating_sub(told), now);
+        }
+    }
+
+    /// The last words of the session, if its process came to say them.
+    pub(crate) fn end(&self) -> Option<SessionEnd> {
+        self.end.as_ref().map(|(_, end)| end.clone())
+    }
+
+    /// Removes what is settled, and with it the page. Returns how many damaged files were moved aside.
+    pub(crate) fn finish(mut self) -> Result<usize, SpoolError> {
+        let ends = self.end.take().map(|(position, _)| position);
+        let rest: Vec<Position> = self.to_settle.drain(..).chain(ends).collect();
+        self.abandoned.settle(&rest)?;
+        let damage = self.abandoned.damage();
+        // More is missing than what is damaged to be seen: then it stood where nothing stands any more.
+        let blank = if self.reckon().damaged > damage.frames {
+            Blank::Damaged
+        } else {
+            Blank::Unused
+        };
+        let finished = self.abandoned.finish(blank)?;
+        for path in &finished.moved_aside {
+            let (frames, path) = (damage.frames, path.display());
+            tracing::error!(frames, %path, "moved a damaged spool file aside");
+        }
+        if finished.unsettled == 0 {
+            // What stays behind is removed by the next start.
+            let _ = std::fs::remove_file(&self.page_path);
+        }
+        Ok(finished.moved_aside.len())
+    }
+}
+
+/// The session of a directory whose page is gone: its name is the session's.
+fn unknown_session(dir: &Path) -> Session {
+    let name = dir.file_name().and_then(|name| name.to_str());
+    let id = name.and_then(|name| uuid::Uuid::try_parse(name).ok());
+    let id = id.unwrap_or_default();
+    let started = id.get_timestamp().map(|time| time.to_unix());
+    let micros = started.map_or(0, |(secs, nanos)| {
+        secs * 1_000_000 + u64::from(nanos / 1_000)
+    });
+    Session {
+        id: executor_core::SessionId(id),
+        host: "unknown".into(),
+        pid: 0,
+        started_at: Timestamp::from_micros(i64::try_from(micros).unwrap_or(0)),
+    }
+}

@@ -1,0 +1,170 @@
+//! The start and the record of an execution as bytes: what is written for each of them, so it is to cost
+//! little.
+
+use executor_core::ports::{ExecutionEnd, ExecutionStart, SubjectRef, TriggerRef};
+use executor_core::{EntityKind, ExecutionId, RowId, TimeoutOrigin, TriggerMode};
+use record_spool::MAX_PAYLOAD;
+
+use crate::spool::codec::{
+    ARGUMENTS, BLOCKED, BY_DEADLINE, BY_HANDLER, DI_FAILURE, FAILURE, LEAKED, OVERRAN, VERSION,
+    nanos, put_duration, put_failure, put_text, tier_code,
+};
+
+const START_HEAD: usize = 26;
+const RECORD_HEAD: usize = 45;
+
+/// Where they are put together, used again and again. Subject and trigger stand in both, behind heads of
+/// different lengths: a record that follows its own start puts its head in front of what is there.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    /// Room for the longer head, then subject and trigger, then what only a record has.
+    bytes: Vec<u8>,
+    /// Whose subject and trigger these are, its row if it is known, and where they end.
+    common: Option<(ExecutionId, i64, usize)>,
+}
+
+impl Encoder {
+    pub(crate) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            common: None,
+        }
+    }
+
+    /// A start as bytes.
+    pub(crate) fn start(&mut self, start: &ExecutionStart<'_>) -> &[u8] {
+        self.put_common(start);
+        let bytes = &mut self.bytes[RECORD_HEAD - START_HEAD..];
+        bytes[..START_HEAD].copy_from_slice(&join::<START_HEAD, _>([
+            &[VERSION],
+            start.execution_id.0.as_bytes(),
+            &[tier_code(start.source_tier)],
+            &start.started_at.as_micros().to_le_bytes(),
+        ]));
+        bytes
+    }
+
+    /// A record as bytes; one whose arguments make it longer than a frame may be goes without them. What is
+    /// common is taken over from the execution's start, if that was written last and knew the same row.
+    pub(crate) fn record(&mut self, end: &ExecutionEnd<'_>) -> &[u8] {
+        self.put_record(end);
+        if self.bytes.len() > MAX_PAYLOAD {
+            self.put_record(&ExecutionEnd {
+                arguments_json: None,
+                ..*end
+            });
+        }
+        &self.bytes
+    }
+
+    fn put_record(&mut self, end: &ExecutionEnd<'_>) {
+        let (id, row) = (end.start.execution_id, number_of(end.start.subject.row));
+        match self.common {
+            Some((known, known_row, common_end)) if (known, known_row) == (id, row) => {
+                self.bytes.truncate(common_end);
+            }
+            _ => self.put_common(&end.start),
+        }
+        let tier = tier_code(end.start.source_tier);
+        self.bytes[..RECORD_HEAD].copy_from_slice(&join::<RECORD_HEAD, _>([
+            &[VERSION],
+            end.start.execution_id.0.as_bytes(),
+            &[tier, end.status.code(), flags_of(end), end.generation],
+            &end.start.started_at.as_micros().to_le_bytes(),
+            &nanos(end.duration).to_le_bytes(),
+            &end.retry_count.to_le_bytes(),
+            &end.attempt_number.to_le_bytes(),
+        ]));
+        self.put_rest(end);
+    }
+
+    fn put_common(&mut self, start: &ExecutionStart<'_>) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&[0; RECORD_HEAD]);
+        put_subject(&mut self.bytes, start.subject);
+        put_trigger(&mut self.bytes, start.trigger);
+        let row = number_of(start.subject.row);
+        self.common = Some((start.execution_id, row, self.bytes.len()));
+    }
+
+    fn put_rest(&mut self, end: &ExecutionEnd<'_>) {
+        if let Some(blocked) = end.flags.blocked {
+            put_duration(&mut self.bytes, blocked);
+        }
+        if let Some(failure) = end.failure {
+            put_failure(&mut self.bytes, failure);
+        }
+        if let Some(arguments) = end.arguments_json {
+            put_text(&mut self.bytes, arguments);
+        }
+    }
+}
+
+fn flags_of(end: &ExecutionEnd<'_>) -> u8 {
+    let flags = &end.flags;
+    let origin = match flags.timeout_origin {
+        None => 0,
+        Some(TimeoutOrigin::Deadline) => BY_DEADLINE,
+        Some(TimeoutOrigin::Handler) => BY_HANDLER,
+        Some(TimeoutOrigin::Queue) => BY_DEADLINE | BY_HANDLER,
+    };
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    origin
+        | flag(flags.is_di_failure, DI_FAILURE)
+        | flag(flags.thread_leaked, LEAKED)
+        | flag(flags.overran, OVERRAN)
+        | flag(flags.blocked.is_some(), BLOCKED)
+        | flag(end.failure.is_some(), FAILURE)
+        | flag(end.arguments_json.is_some(), ARGUMENTS)
+}
+
+/// Fields of `N` bytes together: a buffer is asked for room once.
+#[inline]
+fn join<const N: usize, const FIELDS: usize>(fields: [&[u8]; FIELDS]) -> [u8; N] {
+    let (mut bytes, mut end) = ([0; N], 0);
+    for field in fields {
+        bytes[end..end + field.len()].copy_from_slice(field);
+        end += field.len();
+    }
+    debug_assert_eq!(end, N, "the fields are not so long");
+    bytes
+}
+
+/// A row of 0 says that it is not known: no store gives that one out.
+fn number_of(row: Option<RowId>) -> i64 {
+    row.map_or(0, |row| row.0)
+}
+
+fn put_subject(out: &mut Vec<u8>, SubjectRef { entity, row }: SubjectRef<'_>) {
+    let kind = match entity.kind {
+        EntityKind::Listener => 0,
+        EntityKind::Job => 1,
+    };
+    let (row, instance) = (number_of(row).to_le_bytes(), entity.instance.to_le_bytes());
+    out.extend_from_slice(&join::<13, _>([&[kind], &row, &instance]));
+    put_text(out, &entity.app_key);
+    put_text(out, &entity.name);
+    if entity.kind == EntityKind::Listener {
+        put_text(out, &entity.topic);
+    }
+}
+
+fn put_trigger(out: &mut Vec<u8>, trigger: TriggerRef<'_>) {
+    match trigger {
+        TriggerRef::Event { id: None, origin } => {
+            out.push(0);
+            put_text(out, origin);
+        }
+        TriggerRef::Event {
+            id: Some(id),
+            origin,
+        } => {
+            out.push(1);
+            put_text(out, origin);
+            put_text(out, id);
+        }
+        TriggerRef::Synthetic => out.push(2),
+        TriggerRef::Job(TriggerMode::Schedule) => out.push(3),
+        TriggerRef::Job(TriggerMode::Manual) => out.push(4),
+    }
+}

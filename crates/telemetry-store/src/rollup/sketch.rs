@@ -1,0 +1,133 @@
+//! Durations in little space: how many lay in each of a row of buckets that grow by a constant factor,
+//! so that any percentile is known within 2 %. Two sketches are merged by adding them up.
+
+/// How far a percentile may be off, relative to the true one (and half a microsecond).
+pub const RELATIVE_ERROR: f64 = 0.02;
+
+/// The first byte of an encoded sketch.
+const VERSION: u8 = 1;
+
+/// Bucket 0 is zero microseconds; bucket `n` is what lies above `GAMMA^(n - 2)` and not above
+/// `GAMMA^(n - 1)`.
+const GAMMA: f64 = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR);
+
+/// Counts of durations. Dense, because merging thousands of them is what it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sketch {
+    counts: Vec<u64>,
+}
+
+/// The bytes are no sketch that this program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotASketch;
+
+impl Sketch {
+    pub(crate) fn add(&mut self, micros: u64) {
+        self.add_to(bucket_of(micros), 1);
+    }
+
+    fn add_to(&mut self, bucket: usize, count: u64) {
+        if bucket >= self.counts.len() {
+            self.counts.resize(bucket + 1, 0);
+        }
+        self.counts[bucket] += count;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (bucket, count) in other.counts.iter().enumerate() {
+            self.add_to(bucket, *count);
+        }
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The duration in microseconds that so many of a thousand did not exceed; 0 without any.
+    pub(crate) fn per_mille(&self, per_mille: u64) -> u64 {
+        // The same rank as the rows have: the smallest that covers so many.
+        let rank = (self.total() * per_mille).div_ceil(1_000).max(1);
+        let mut seen = 0;
+        for (bucket, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= rank {
+                return value_of(bucket);
+            }
+        }
+        0
+    }
+
+    /// Version, then pairs of varints: how many empty buckets to leave out, and a count.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        let mut next = 0;
+        for (bucket, count) in self.counts.iter().enumerate() {
+            if *count > 0 {
+                push_varint(&mut bytes, (bucket - next) as u64);
+                push_varint(&mut bytes, *count);
+                next = bucket + 1;
+            }
+        }
+        bytes
+    }
+
+    /// Adds an encoded sketch to this one.
+    pub(crate) fn merge_encoded(&mut self, bytes: &[u8]) -> Result<(), NotASketch> {
+        let (VERSION, mut rest) = bytes.split_first().map_or((0, bytes), |(v, r)| (*v, r)) else {
+            return Err(NotASketch);
+        };
+        let mut bucket = 0_u64;
+        while !rest.is_empty() {
+            bucket += take_varint(&mut rest)?;
+            let count = take_varint(&mut rest)?;
+            if bucket > bucket_of(u64::MAX) as u64 {
+                return Err(NotASketch);
+            }
+            self.add_to(bucket as usize, count);
+            bucket += 1;
+        }
+        Ok(())
+    }
+}
+
+fn bucket_of(micros: u64) -> usize {
+    match micros {
+        0 => 0,
+        micros => (micros as f64).log(GAMMA).ceil() as usize + 1,
+    }
+}
+
+/// What is as far from either end of the bucket, relatively.
+fn value_of(bucket: usize) -> u64 {
+    match bucket {
+        0 => 0,
+        bucket => {
+            let upper = GAMMA.powi(i32::try_from(bucket - 1).unwrap_or(i32::MAX));
+            (2.0 * upper / (GAMMA + 1.0)).round() as u64
+        }
+    }
+}
+
+fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push((number as u8) | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Result<u64, NotASketch> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first().ok_or(NotASketch)?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(number);
+        }
+    }
+    Err(NotASketch)
+}
+
+#[cfg(test)]
+mod tests;

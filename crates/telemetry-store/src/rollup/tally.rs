@@ -1,0 +1,56 @@
+//! What is counted of some executions, and over which spans of time.
+
+use executor_core::Status;
+
+use crate::rollup::sketch::Sketch;
+
+pub(crate) const HOUR_US: i64 = 3_600_000_000;
+pub(crate) const DAY_US: i64 = 24 * HOUR_US;
+pub(crate) const SPANS_US: [i64; 2] = [HOUR_US, DAY_US];
+
+/// What one execution adds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'r> {
+    pub(crate) status: Status,
+    pub(crate) ended_us: i64,
+    pub(crate) duration_us: i64,
+    /// As type and message, if it failed.
+    pub(crate) error: Option<&'r str>,
+}
+
+/// Everything that is counted of some executions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(crate) by_status: [i64; Status::ALL.len()],
+    pub(crate) sum_us: i64,
+    pub(crate) max_us: i64,
+    pub(crate) sketch: Sketch,
+    pub(crate) last_error: Option<(i64, String)>,
+}
+
+impl Tally {
+    /// Counts one execution.
+    pub(crate) fn add(&mut self, run: &Run<'_>) {
+        let Run {
+            status,
+            duration_us,
+            ..
+        } = *run;
+        self.by_status[usize::from(status.code())] += 1;
+        // What was skipped did not run, and how long ran what was interrupted nobody knows.
+        if !matches!(status, Status::Skipped | Status::Interrupted) {
+            self.sum_us = self.sum_us.saturating_add(duration_us);
+            self.max_us = self.max_us.max(duration_us);
+            self.sketch.add(duration_us.unsigned_abs());
+        }
+        if let Some(text) = run.error {
+            self.note_error(run.ended_us, || text.to_owned());
+        }
+    }
+
+    pub(crate) fn note_error(&mut self, at: i64, text: impl FnOnce() -> String) {
+        if self.last_error.as_ref().is_none_or(|(last, _)| *last <= at) {
+            self.last_error = Some((at, text()));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The backend SQLite. Every statement of it, and every word of diesel's, stands in this folder.
+
+pub(crate) mod schema;
+
+pub(crate) mod classify;
+
+pub(crate) mod transaction;
+
+pub(crate) mod migrations;
+
+pub(crate) mod open;
+
+pub mod migrator;
+
+pub(crate) mod write;
+
+pub(crate) mod read;
+
+pub(crate) mod writer;
+
+pub(crate) mod store;

@@ -1,0 +1,194 @@
+//! Opening a database: what is there, is it ours, and how must a connection be set up?
+//!
+//! A file that is not ours is looked at in a way that changes nothing, and refused.
+
+use std::io;
+use std::path::Path;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use rustix::fs::{Access, access};
+
+use crate::sqlite::classify::is_lock;
+use crate::sqlite::migrations;
+use crate::sqlite::open::address::{Target, Unaddressable, beside, uri};
+use crate::sqlite::open::create::create;
+use crate::sqlite::open::error::{OpenError, Opening};
+use crate::sqlite::open::pragma::{
+    Commits, LAYOUT, Patience, claim, set_up_writer, switch_to_wal, tables,
+};
+use crate::sqlite::open::probe::{Probed, probe};
+
+pub(crate) mod address;
+
+pub(crate) mod error;
+
+pub(crate) mod pragma;
+
+pub(crate) mod probe;
+
+pub(crate) mod create;
+
+pub(crate) mod file_identity;
+
+pub(crate) mod liveness;
+
+/// Opens for writing: creates and migrates where needed, and sets the connection up. `mode` is that of a file that
+/// is created.
+pub(crate) fn open_writer(
+    target: &Target,
+    patience: Patience,
+    commits: Commits,
+    mode: u32,
+) -> Result<SqliteConnection, OpenError> {
+    try_open_writer(target, patience, commits, mode).map_err(|error| error.of(target))
+}
+
+fn try_open_writer(
+    target: &Target,
+    patience: Patience,
+    commits: Commits,
+    mode: u32,
+) -> Result<SqliteConnection, OpenError> {
+    let mut connection = connect(target, patience, mode)?;
+    refuse_newer(&mut connection)?;
+    // Looked at first: migrating takes the write lock, which another process may be holding.
+    if first_pending(&mut connection)?.is_some() {
+        migrations::up(&mut connection).map_err(OpenError::Migrate)?;
+    }
+    refuse_read_only(&mut connection).opening()?;
+    set_up_writer(&mut connection, target, commits)?;
+    Ok(connection)
+}
+
+/// SQLite opens a file that it may not write to all the same, for reading. A lock that somebody holds
+/// is no reason to refuse, so it is not waited for.
+fn refuse_read_only(connection: &mut SqliteConnection) -> QueryResult<()> {
+    connection.batch_execute("PRAGMA busy_timeout = 0")?;
+    match connection.batch_execute("BEGIN IMMEDIATE; COMMIT") {
+        Err(error) if is_lock(&error) => Ok(()),
+        result => result,
+    }
+}
+
+/// Opens for reading what must be there already, at the schema that this program knows.
+/// With it comes whether it sees what is written from now on.
+pub(crate) fn open_reader(target: &Target) -> Result<(SqliteConnection, bool), OpenError> {
+    let Target::File(path) = target else {
+        return Err(OpenError::Address(Unaddressable {
+            url: ":memory:".into(),
+            why: "a database in memory has no second connection; give a path",
+        }));
+    };
+    match probe(path) {
+        Probed::Nothing => return Err(OpenError::Absent { path: path.clone() }),
+        Probed::Refused(error) => return Err(error),
+        Probed::Ours => {}
+    }
+    let (mut connection, follows) = connect_reader(path).map_err(|error| error.of(target))?;
+    refuse_newer(&mut connection)?;
+    refuse_older(&mut connection)?;
+    Ok((connection, follows))
+}
+
+/// Able to write if it may: the last connection to go then takes the WAL's files along. Who may not makes none
+/// either, which would be its own and lock the recorder out: where there is no WAL, nobody changes the file.
+fn connect_reader(path: &Path) -> Result<(SqliteConnection, bool), OpenError> {
+    let with =
+        |query| {
+            let mut connection = SqliteConnection::establish(&uri(path, query)?).opening()?;
+            connection.batch_execute(
+            "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -8192; PRAGMA query_only = ON;",
+        ).opening()?;
+            tables(&mut connection).opening()?;
+            Ok::<_, OpenError>(connection)
+        };
+    let without_a_trace = || match beside(path, "-wal").exists() {
+        true => Ok((with("mode=ro&readonly_shm=1")?, true)),
+        false => Ok((with("mode=ro&immutable=1")?, false)),
+    };
+    if access(path, Access::WRITE_OK).is_err() {
+        return without_a_trace();
+    }
+    match with("mode=rw") {
+        Ok(connection) => Ok((connection, true)),
+        Err(_) => without_a_trace(),
+    }
+}
+
+/// A connection to a database of ours, made ours if nothing was there; not migrated.
+pub(crate) fn connect(
+    target: &Target,
+    patience: Patience,
+    mode: u32,
+) -> Result<SqliteConnection, OpenError> {
+    let mut connection = match target {
+        Target::Memory => SqliteConnection::establish(":memory:").opening()?,
+        Target::File(path) => open_or_create(path, mode)?,
+    };
+    connection
+        .batch_execute(&format!(
+            "PRAGMA busy_timeout = {}; {LAYOUT}",
+            patience.ms()
+        ))
+        .opening()?;
+    claim(&mut connection, target)?;
+    switch_to_wal(&mut connection, patience)?;
+    connection
+        .batch_execute("PRAGMA foreign_keys = ON")
+        .opening()?;
+    Ok(connection)
+}
+
+/// How many times what was there when we looked may be something else when we come.
+const CREATIONS_MAX: u32 = 100;
+
+fn open_or_create(path: &Path, mode: u32) -> Result<SqliteConnection, OpenError> {
+    for _ in 0..CREATIONS_MAX {
+        match probe(path) {
+            Probed::Refused(error) => return Err(error),
+            Probed::Ours => {
+                return SqliteConnection::establish(&uri(path, "mode=rw")?).opening();
+            }
+            Probed::Nothing => create(path, mode)?,
+        }
+    }
+    Err(OpenError::Unreachable {
+        path: path.to_owned(),
+        source: io::Error::other("it comes and goes"),
+    })
+}
+
+/// Whether a database that is there can be used as soon as there is space.
+pub(crate) fn may_pass(error: &OpenError, target: &Target) -> bool {
+    let is_ours = |path| matches!(probe(path), Probed::Ours);
+    matches!(error, OpenError::NoSpace { .. }) && target.path().is_some_and(is_ours)
+}
+
+fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let all = migrations::status(connection).map_err(OpenError::Migrate)?;
+    match all.into_iter().rfind(|migration| !migration.known) {
+        None => Ok(()),
+        Some(unknown) => Err(OpenError::Newer {
+            found: unknown.name,
+            known: migrations::newest(),
+        }),
+    }
+}
+
+fn refuse_older(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    match first_pending(connection)? {
+        None => Ok(()),
+        Some(missing) => Err(OpenError::Older { missing }),
+    }
+}
+
+fn first_pending(connection: &mut SqliteConnection) -> Result<Option<String>, OpenError> {
+    let all = migrations::status(connection).map_err(OpenError::Migrate)?;
+    let pending = all.into_iter().find(|migration| !migration.applied);
+    Ok(pending.map(|migration| migration.name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Whether a session's process lives: each holds a lock on a file of its own beside the database,
+//! and the system lets go of it when the process dies, however it dies.
+
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use executor_core::SessionId;
+
+use crate::sqlite::open::create::new_file;
+
+/// The directory of the lock files, `DATABASE.sessions`.
+pub(crate) fn directory_of(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".sessions");
+    PathBuf::from(name)
+}
+
+/// Proof that a session lives, for as long as this value does.
+pub(crate) struct Proof {
+    directory: PathBuf,
+    path: PathBuf,
+    /// Held, not read: closing it is what lets go of the lock.
+    _file: File,
+}
+
+impl Proof {
+    pub(crate) fn new(directory: &Path, id: SessionId, file_mode: u32) -> io::Result<Self> {
+        make_directory(directory, file_mode)?;
+        let path = directory.join(id.to_string());
+        let file = match new_file(&path, file_mode) {
+            // An earlier try of this session's.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_lock(&path)?,
+            made => made?,
+        };
+        file.lock()?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            path,
+            _file: file,
+        })
+    }
+}
+
+/// Whoever may read its files may search it. A group that it has of its parent stays.
+fn make_directory(directory: &Path, file_mode: u32) -> io::Result<()> {
+    let mode = 0o700 | file_mode | (file_mode & 0o444) >> 2;
+    match DirBuilder::new().mode(mode).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Ok(()) if mode != 0o700 => {
+            let inherited = fs::metadata(directory)?.permissions().mode() & 0o7000;
+            fs::set_permissions(directory, Permissions::from_mode(inherited | mode))
+        }
+        made => made,
+    }
+}
+
+/// Only what is a file, and not through a link: what else may be there is not ours, and opening it does things.
+fn open_lock(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("there is something that is no file"));
+    }
+    File::open(path)
+}
+
+impl Drop for Proof {
+    fn drop(&mut self) {
+        // What stays behind is an unlocked file, which says the same as none.
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// Whether somebody holds the session's lock. An error is no proof of death.
+pub(crate) fn is_alive(directory: &Path, id: SessionId) -> bool {
+    let file = match open_lock(&directory.join(id.to_string())) {
+        Ok(file) => file,
+        Err(error) => return error.kind() != io::ErrorKind::NotFound,
+    };
+    match file.try_lock() {
+        Ok(()) => false,
+        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => true,
+    }
+}
+
+/// Removes the lock file that a dead session left.
+pub(crate) fn forget(directory: &Path, id: SessionId) {
+    let _ = fs::remove_file(directory.join(id.to_string()));
+}

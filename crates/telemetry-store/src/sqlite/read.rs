@@ -1,0 +1,17 @@
+//! What the history is asked, and how the answers are found.
+
+pub(crate) mod question;
+
+pub(crate) mod paging;
+
+pub(crate) mod stored;
+
+pub(crate) mod executions;
+
+pub(crate) mod sessions;
+
+pub(crate) mod registrations;
+
+pub(crate) mod summary;
+
+pub(crate) mod history;

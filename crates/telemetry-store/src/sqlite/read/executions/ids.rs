@@ -1,0 +1,138 @@
+//! The ids of executions, as far as an index or the primary key finds them.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{Filter, Order, Scope};
+use executor_core::{EntityKind, Status, Timestamp};
+
+use crate::sqlite::read::paging::{Cursor, direction};
+use crate::sqlite::schema::{listeners, scheduled_jobs};
+use crate::sqlite::write::registration::Table;
+use crate::sqlite::write::row_ids::displacement;
+use crate::sqlite::write::session;
+
+/// The ids that indexes find, so many at most.
+pub(crate) fn ids(
+    connection: &mut SqliteConnection,
+    filter: &Filter,
+    cursor: Cursor,
+    limit: u32,
+) -> QueryResult<Vec<i64>> {
+    let wanted = Wanted::new(filter, cursor, limit, displacement(connection)?);
+    let mut found = match &filter.scope {
+        Scope::Registration(id) => {
+            let column = Table::of(id.kind).column;
+            wanted.load(connection, &format!("e.{column} = {}", id.row.0))?
+        }
+        Scope::Session(session) => match session::ids_of(connection, *session)? {
+            None => Vec::new(),
+            // A session is a stretch of the primary key.
+            Some((row, ids)) => {
+                let (first, last) = (ids.start, ids.end);
+                let stretch = format!("e.id BETWEEN {first} AND {last} AND +e.session_id = {row}");
+                wanted.load(connection, &stretch)?
+            }
+        },
+        Scope::App(app) => of_app(connection, app, &wanted)?,
+        Scope::All => wanted.load(connection, "1")?,
+    };
+    match cursor.order {
+        Order::LatestFirst => found.sort_unstable_by(|one, other| other.cmp(one)),
+        Order::OldestFirst => found.sort_unstable(),
+    }
+    found.truncate(limit as usize);
+    Ok(found)
+}
+
+/// Each of an app's registrations has an index of its own executions: a page of each holds the page of
+/// all of them.
+fn of_app(connection: &mut SqliteConnection, app: &str, wanted: &Wanted) -> QueryResult<Vec<i64>> {
+    let of_listeners = listeners::table.filter(listeners::app_key.eq(app));
+    let of_jobs = scheduled_jobs::table.filter(scheduled_jobs::app_key.eq(app));
+    let listeners: Vec<i64> = of_listeners.select(listeners::id).load(connection)?;
+    let jobs: Vec<i64> = of_jobs.select(scheduled_jobs::id).load(connection)?;
+    let mut found = Vec::new();
+    for (kind, rows) in EntityKind::ALL.into_iter().zip([listeners, jobs]) {
+        let column = Table::of(kind).column;
+        for row in rows {
+            found.extend(wanted.load(connection, &format!("e.{column} = {row}"))?);
+        }
+    }
+    let question = wanted.question(
+        "execution_orphans o CROSS JOIN executions e ON e.id = o.id",
+        "o.app_key = ?1",
+    );
+    let orphans = diesel::sql_query(question).bind::<Text, _>(app);
+    let orphans: Vec<Id> = orphans.load(connection)?;
+    found.extend(orphans.into_iter().map(|found| found.id));
+    Ok(found)
+}
+
+#[derive(QueryableByName)]
+pub(crate) struct Id {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) id: i64,
+}
+
+/// The conditions that are the same whoever they belong to. All of them are numbers, so they stand in the
+/// question as they are.
+struct Wanted {
+    conditions: String,
+}
+
+impl Wanted {
+    /// The id of a row lies at most so far above the time at which its execution ended.
+    fn new(filter: &Filter, cursor: Cursor, limit: u32, displacement: i64) -> Self {
+        let mut conditions = of_statuses(&filter.statuses);
+        if let Some(from) = filter.from.map(Timestamp::as_micros) {
+            let ended = format!(" AND e.id >= {from} AND e.start_us + e.duration_us >= {from}");
+            conditions.push_str(&ended);
+        }
+        if let Some(to) = filter.to.map(Timestamp::as_micros) {
+            let last = to.saturating_add(displacement);
+            let ended = format!(" AND e.id <= {last} AND e.start_us + e.duration_us < {to}");
+            conditions.push_str(&ended);
+        }
+        if let Some(after) = cursor.after {
+            let side = match cursor.order {
+                Order::LatestFirst => '<',
+                Order::OldestFirst => '>',
+            };
+            conditions.push_str(&format!(" AND e.id {side} {after}"));
+        }
+        let direction = direction(cursor.order);
+        conditions.push_str(&format!(" ORDER BY e.id {direction} LIMIT {limit}"));
+        Self { conditions }
+    }
+
+    fn question(&self, tables: &str, whose: &str) -> String {
+        format!("SELECT e.id FROM {tables} WHERE {whose}{}", self.conditions)
+    }
+
+    fn load(&self, connection: &mut SqliteConnection, whose: &str) -> QueryResult<Vec<i64>> {
+        let found: Vec<Id> =
+            diesel::sql_query(self.question("executions e", whose)).load(connection)?;
+        Ok(found.into_iter().map(|found| found.id).collect())
+    }
+}
+
+fn of_statuses(statuses: &[Status]) -> String {
+    if statuses.is_empty() || Status::ALL.iter().all(|status| statuses.contains(status)) {
+        return String::new();
+    }
+    let codes: Vec<String> = statuses
+        .iter()
+        .map(|status| status.code().to_string())
+        .collect();
+    let codes = match &codes[..] {
+        [code] => format!("= {code}"),
+        codes => format!("IN ({})", codes.join(", ")),
+    };
+    if statuses.contains(&Status::Success) {
+        format!(" AND e.status {codes}")
+    } else {
+        // Said twice, so that the index of what did not succeed is found.
+        format!(" AND e.status {codes} AND e.status <> 0")
+    }
+}

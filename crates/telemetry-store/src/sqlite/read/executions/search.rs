@@ -1,0 +1,136 @@
+//! Looking for what no index serves, slice by slice.
+
+use std::time::Instant;
+
+use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text};
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{Filter, Order};
+use executor_core::time::micros;
+use executor_core::{SourceTier, Timestamp};
+
+use crate::sqlite::read::executions::ids::{Id, ids};
+
+use crate::sqlite::read::paging::{Cursor, direction};
+use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_row, listed};
+use crate::sqlite::write::rows::flag;
+
+/// How many ids a search looks at between two looks at the clock.
+pub(crate) const SLICE: u32 = 2_000;
+
+/// The ids of a page.
+pub(crate) struct PageIds {
+    pub(crate) ids: Vec<i64>,
+    /// After which id the next page begins.
+    pub(crate) next: Option<i64>,
+    pub(crate) searched_to: Option<Timestamp>,
+}
+
+impl PageIds {
+    pub(crate) fn of(ids: Vec<i64>, limit: u32) -> Self {
+        let next = ids.last().copied().filter(|_| ids.len() == limit as usize);
+        Self {
+            ids,
+            next,
+            searched_to: None,
+        }
+    }
+}
+
+/// Looks for what no index serves among the ids that the rest of the filter finds.
+pub(crate) fn search(
+    connection: &mut SqliteConnection,
+    filter: &Filter,
+    residue: &Residue,
+    mut cursor: Cursor,
+    limit: u32,
+    until: Instant,
+) -> Result<PageIds, QueryError> {
+    let mut found = Vec::new();
+    loop {
+        let candidates = ids(connection, filter, cursor, SLICE)?;
+        let missing = limit as usize - found.len();
+        let mut hits = residue.hits(connection, &candidates, cursor.order)?;
+        let is_full = hits.len() >= missing;
+        hits.truncate(missing);
+        found.extend(hits);
+        let last = candidates.last().copied();
+        let has_more = candidates.len() == SLICE as usize;
+        let (next, searched_to) = if is_full {
+            (found.last().copied(), None)
+        } else if let Some(last) = last.filter(|_| has_more) {
+            cursor.after = Some(last);
+            if Instant::now() < until {
+                continue;
+            }
+            let last_seen = by_row(connection, last)?;
+            (Some(last), last_seen.map(|seen| seen.record.ended_at()))
+        } else {
+            (None, None)
+        };
+        return Ok(PageIds {
+            ids: found,
+            next,
+            searched_to,
+        });
+    }
+}
+
+/// What no index serves of a filter.
+pub(crate) struct Residue {
+    conditions: String,
+    error_text: Option<String>,
+}
+
+impl Residue {
+    pub(crate) fn of(filter: &Filter) -> Option<Self> {
+        let mut conditions = Vec::new();
+        if let Some(tier) = filter.source_tier {
+            let framework = flag::FRAMEWORK;
+            let wanted = match tier {
+                SourceTier::App => 0,
+                SourceTier::Framework => framework,
+            };
+            conditions.push(format!("e.flags & {framework} = {wanted}"));
+        }
+        if let Some(least) = filter.min_duration {
+            conditions.push(format!("e.duration_us >= {}", micros(least)));
+        }
+        if conditions.is_empty() && filter.error_text.is_none() {
+            return None;
+        }
+        // SQLite's own lower case is that of ASCII letters too.
+        let has = |column| format!("instr(lower(x.{column}), ?1) > 0");
+        let (in_type, in_message) = (has("error_type"), has("error_message"));
+        conditions.push(format!("(?1 IS NULL OR {in_type} OR {in_message})"));
+        Some(Self {
+            conditions: conditions.join(" AND "),
+            error_text: filter.error_text.as_deref().map(str::to_ascii_lowercase),
+        })
+    }
+
+    /// Those of these ids that fit.
+    fn hits(
+        &self,
+        connection: &mut SqliteConnection,
+        candidates: &[i64],
+        order: Order,
+    ) -> QueryResult<Vec<i64>> {
+        let mut hits = Vec::new();
+        for ids in candidates.chunks(ROWS_AT_ONCE) {
+            let question = format!(
+                "SELECT e.id FROM executions e LEFT JOIN execution_errors x ON x.id = e.id \
+                 WHERE e.id IN ({}) AND {} ORDER BY e.id {}",
+                listed(ids),
+                self.conditions,
+                direction(order),
+            );
+            let question =
+                diesel::sql_query(question).bind::<Nullable<Text>, _>(self.error_text.as_deref());
+            let found: Vec<Id> = question.load(connection)?;
+            hits.extend(found.into_iter().map(|found| found.id));
+        }
+        Ok(hits)
+    }
+}

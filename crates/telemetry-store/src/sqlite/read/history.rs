@@ -1,0 +1,221 @@
+//! The history of one SQLite database, as the port `History`.
+//!
+//! A connection is kept from one question to the next, as long as the file is still the one at its path; each question
+//! has one to itself, so that no reader stands in another's or in the writer's way.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{
+    Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, PageOf, PageRequest,
+    RegistrationFilter, Stats, StoredExecution, StoredRegistration, StoredSession, Summary, Window,
+};
+use executor_core::{ExecutionId, SessionId};
+
+use crate::sqlite::open::address::Target;
+use crate::sqlite::open::error::OpenError;
+use crate::sqlite::open::file_identity::{FileIdentity, FileState};
+use crate::sqlite::open::open_reader;
+use crate::sqlite::read::executions;
+use crate::sqlite::read::question::{Asked, Deadline, QueryError};
+use crate::sqlite::read::registrations;
+use crate::sqlite::read::sessions;
+use crate::sqlite::read::stored;
+use crate::sqlite::read::summary;
+
+/// How long one question may take, where nothing else is asked for.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many connections wait for the next question.
+const KEPT_MAX: usize = 4;
+
+/// Reads the history of one database. Clones share their connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use executor_core::ports::{History, Window};
+/// use telemetry_store::SqliteHistory;
+///
+/// let history = SqliteHistory::new("telemetry.db")?;
+/// for summary in history.summaries(Window::default()).await? {
+///     println!("{}: {} runs", summary.entity, summary.stats.runs());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteHistory {
+    target: Target,
+    time_limit: Duration,
+    kept: Arc<Mutex<Vec<Reader>>>,
+}
+
+impl SqliteHistory {
+    /// The history at this address, which is understood as by [`SqliteStore::open`](crate::SqliteStore::open).
+    /// Nothing is opened yet.
+    ///
+    /// # Errors
+    ///
+    /// The address names no SQLite database.
+    pub fn new(url: &str) -> Result<Self, OpenError> {
+        Ok(Self {
+            target: Target::parse(url)?,
+            time_limit: TIME_LIMIT,
+            kept: Arc::default(),
+        })
+    }
+
+    /// Gives one question so much time, instead of 30 seconds.
+    #[must_use]
+    pub fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
+    /// Whether the database is in memory, where no second connection reaches it.
+    pub const fn is_in_memory(&self) -> bool {
+        matches!(self.target, Target::Memory)
+    }
+
+    /// Where the database is or would be; `None` in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.target.path()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to the file that is there now.
+    fn reader(&self) -> Result<Reader, QueryError> {
+        while let Some(reader) = self.kept().pop() {
+            if reader.identity.file_state() == FileState::Same {
+                return Ok(reader);
+            }
+        }
+        Ok(Reader::open(&self.target)?)
+    }
+
+    /// One with which something went wrong is not kept.
+    fn answer<T>(
+        &self,
+        question: impl FnOnce(&mut Asked<'_>) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let mut reader = self.reader()?;
+        let answer = question(&mut Asked {
+            connection: &mut reader.connection,
+            deadline: Deadline::after(self.time_limit),
+        })?;
+        let mut kept = self.kept();
+        if reader.follows_the_file && kept.len() < KEPT_MAX {
+            kept.push(reader);
+        }
+        Ok(answer)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        question: impl FnOnce(&mut Asked<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> HistoryFuture<'_, T> {
+        let this = self.clone();
+        Box::pin(async move {
+            let asked = tokio::task::spawn_blocking(move || this.answer(question));
+            match asked.await {
+                Ok(answer) => {
+                    answer.map_err(|error| HistoryError::new(error.class(), operation, error))
+                }
+                // The task ended with its runtime.
+                Err(ended) => {
+                    let class = HistoryErrorClass::Unavailable;
+                    Err(HistoryError::new(class, operation, ended))
+                }
+            }
+        })
+    }
+}
+
+/// A connection, and the file that it reads.
+struct Reader {
+    connection: SqliteConnection,
+    identity: FileIdentity,
+    /// Whether it sees what is written from now on.
+    follows_the_file: bool,
+}
+
+impl Reader {
+    fn open(target: &Target) -> Result<Self, OpenError> {
+        let (connection, follows_the_file) = open_reader(target)?;
+        Ok(Self {
+            connection,
+            identity: FileIdentity::new(target.clone().canonical().path()),
+            follows_the_file,
+        })
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl History for SqliteHistory {
+    fn executions(
+        &self,
+        filter: Filter,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<StoredExecution>> {
+        self.ask("reading executions", move |asked| {
+            executions::executions(asked, &filter, &page)
+        })
+    }
+
+    fn execution(&self, id: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>> {
+        self.ask("reading an execution", move |asked| {
+            stored::by_execution_id(asked.connection, id)
+        })
+    }
+
+    fn count(&self, session: Option<SessionId>) -> HistoryFuture<'_, u64> {
+        self.ask("counting executions", move |asked| {
+            executions::count(asked.connection, session)
+        })
+    }
+
+    fn summaries(&self, window: Window) -> HistoryFuture<'_, Vec<Summary>> {
+        self.ask("summarizing executions", move |asked| {
+            summary::summaries(asked, &window)
+        })
+    }
+
+    fn overall(&self, window: Window) -> HistoryFuture<'_, Stats> {
+        self.ask("summarizing executions", move |asked| {
+            summary::overall(asked, &window)
+        })
+    }
+
+    fn sessions(&self, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredSession>> {
+        self.ask("reading sessions", move |asked| {
+            sessions::sessions(asked.connection, &page)
+        })
+    }
+
+    fn gaps(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
+        self.ask("reading gaps", move |asked| {
+            sessions::gaps(asked.connection, &window, &page)
+        })
+    }
+
+    fn registrations(
+        &self,
+        filter: RegistrationFilter,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<StoredRegistration>> {
+        self.ask("reading registrations", move |asked| {
+            registrations::registrations(asked.connection, &filter, &page)
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! Pages of rows in the order of their ids, and the tokens that say where one begins.
+
+use executor_core::ports::{Order, PageOf, PageRequest, PageToken};
+
+use crate::sqlite::read::question::QueryError;
+
+/// The version of the tokens, their first character.
+const VERSION: char = '1';
+
+/// After which id a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) order: Order,
+    /// `None` for the first page.
+    pub(crate) after: Option<i64>,
+}
+
+impl Cursor {
+    pub(crate) fn of(page: &PageRequest) -> Result<Self, QueryError> {
+        let order = page.order;
+        let Some(token) = &page.after else {
+            return Ok(Self { order, after: None });
+        };
+        let after = id_of(token, order);
+        let after = after.ok_or_else(|| QueryError::Token(token.clone()))?;
+        Ok(Self {
+            order,
+            after: Some(after),
+        })
+    }
+
+    /// Of lists that can only be had with the latest first.
+    pub(crate) fn latest_first(page: &PageRequest) -> Result<i64, QueryError> {
+        let page = PageRequest {
+            order: Order::LatestFirst,
+            ..page.clone()
+        };
+        Ok(Self::of(&page)?.after.unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn token(order: Order, id: i64) -> PageToken {
+        PageToken::from(format!("{VERSION}{}{id}", letter_of(order)))
+    }
+}
+
+const fn letter_of(order: Order) -> char {
+    match order {
+        Order::LatestFirst => 'l',
+        Order::OldestFirst => 'o',
+    }
+}
+
+/// As SQL says it.
+pub(crate) const fn direction(order: Order) -> &'static str {
+    match order {
+        Order::LatestFirst => "DESC",
+        Order::OldestFirst => "ASC",
+    }
+}
+
+fn id_of(token: &PageToken, order: Order) -> Option<i64> {
+    let rest = token.as_str().strip_prefix(VERSION)?;
+    rest.strip_prefix(letter_of(order))?.parse().ok()
+}
+
+/// A page of rows that are in the order of their ids, the greatest first.
+pub(crate) fn page_of<R, T>(
+    rows: Vec<R>,
+    page: &PageRequest,
+    id: impl Fn(&R) -> i64,
+    item: impl FnMut(R) -> Result<T, QueryError>,
+) -> Result<PageOf<T>, QueryError> {
+    let is_full = rows.len() == page.limit as usize;
+    let last = rows.last().filter(|_| is_full).map(id);
+    Ok(PageOf {
+        items: rows.into_iter().map(item).collect::<Result<_, _>>()?,
+        next: last.map(|id| Cursor::token(Order::LatestFirst, id)),
+        searched_to: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

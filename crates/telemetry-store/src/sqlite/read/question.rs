@@ -1,0 +1,90 @@
+//! One question: with which connection and until when, and why it was not answered.
+
+use std::time::{Duration, Instant};
+
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{HistoryErrorClass, PageToken};
+use thiserror::Error;
+
+use crate::sqlite::classify::is_damage;
+use crate::sqlite::open::error::OpenError;
+
+/// Why a question was not answered, in this store's words.
+#[derive(Debug, Error)]
+pub(crate) enum QueryError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("cannot read the history")]
+    Read(#[from] diesel::result::Error),
+    #[error("row {row} of {table} has the {what} {value}, which this program does not know")]
+    Unknown {
+        table: &'static str,
+        row: i64,
+        what: &'static str,
+        value: String,
+    },
+    #[error("it took longer than {0:?}: ask for less, or allow more time")]
+    TimedOut(Duration),
+    #[error("`{0}` does not say where a page of this begins")]
+    Token(PageToken),
+}
+
+impl QueryError {
+    pub(crate) fn unknown(
+        table: &'static str,
+        row: i64,
+        what: &'static str,
+        value: &impl ToString,
+    ) -> Self {
+        let value = value.to_string();
+        Self::Unknown {
+            table,
+            row,
+            what,
+            value,
+        }
+    }
+
+    pub(crate) fn class(&self) -> HistoryErrorClass {
+        match self {
+            Self::Open(OpenError::Absent { .. }) => HistoryErrorClass::Absent,
+            Self::Open(OpenError::Damaged { .. }) | Self::Unknown { .. } => {
+                HistoryErrorClass::Damaged
+            }
+            Self::Open(error) if error.is_lasting() => HistoryErrorClass::Unsupported,
+            Self::Read(error) if is_damage(error) => HistoryErrorClass::Damaged,
+            Self::Open(_) | Self::Read(_) => HistoryErrorClass::Unavailable,
+            Self::TimedOut(_) => HistoryErrorClass::TimedOut,
+            Self::Token(_) => HistoryErrorClass::Invalid,
+        }
+    }
+}
+
+/// Until when a question may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    pub(super) fn after(limit: Duration) -> Self {
+        let at = Instant::now() + limit;
+        Self { at, limit }
+    }
+
+    /// To be asked between two pieces of work.
+    pub(crate) fn check(&self) -> Result<(), QueryError> {
+        if Instant::now() < self.at {
+            Ok(())
+        } else {
+            Err(QueryError::TimedOut(self.limit))
+        }
+    }
+}
+
+/// What a question has.
+pub(crate) struct Asked<'c> {
+    pub(crate) connection: &'c mut SqliteConnection,
+    pub(crate) deadline: Deadline,
+}

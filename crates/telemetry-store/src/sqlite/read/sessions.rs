@@ -1,0 +1,221 @@
+//! Sessions and episodes of loss, page by page, the latest first.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{
+    Gap, PageOf, PageRequest, Session, SessionStatus, StoredSession, Window,
+};
+use executor_core::{DropReason, Durability, Entity, Failure, Ledger, SessionId, Timestamp};
+
+use crate::sqlite::read::paging::{Cursor, page_of};
+use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::stored::uuid_of;
+use crate::sqlite::schema::{gap_entities, gaps, sessions};
+use crate::sqlite::write::rows::kind_of;
+
+pub(crate) fn sessions(
+    connection: &mut SqliteConnection,
+    page: &PageRequest,
+) -> Result<PageOf<StoredSession>, QueryError> {
+    let rows: Vec<SessionRow> = sessions::table
+        .filter(sessions::id.lt(Cursor::latest_first(page)?))
+        .order(sessions::id.desc())
+        .limit(i64::from(page.limit))
+        .select(SessionRow::as_select())
+        .load(connection)?;
+    page_of(rows, page, |row| row.id, SessionRow::into_session)
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+struct SessionRow {
+    id: i64,
+    session_uuid: Vec<u8>,
+    host: String,
+    pid: i64,
+    started_us: i64,
+    heartbeat_us: i64,
+    stopped_us: Option<i64>,
+    status: String,
+    error_type: Option<String>,
+    error_message: Option<String>,
+    error_report: Option<String>,
+    offered: i64,
+    recovered: i64,
+    stored: i64,
+    waiting: i64,
+    spooled: i64,
+    filtered: i64,
+    dropped_overflow: i64,
+    dropped_exhausted: i64,
+    dropped_constraint: i64,
+    dropped_unstorable: i64,
+    dropped_damaged: i64,
+    dropped_shutdown: i64,
+    durability: Option<String>,
+}
+
+impl SessionRow {
+    fn into_session(self) -> Result<StoredSession, QueryError> {
+        const STATUSES: [SessionStatus; 4] = [
+            SessionStatus::Running,
+            SessionStatus::Success,
+            SessionStatus::Failure,
+            SessionStatus::Crashed,
+        ];
+        let unknown = |what, value: String| QueryError::unknown("sessions", self.id, what, &value);
+        let status = STATUSES.into_iter().find(|it| it.as_str() == self.status);
+        let durability = self.durability.as_deref().map(|word| {
+            let known = Durability::ALL.into_iter().find(|it| it.as_str() == word);
+            known.ok_or_else(|| unknown("durability", word.to_owned()))
+        });
+        let ledger = Ledger {
+            durability: durability.transpose()?,
+            ..self.ledger()
+        };
+        Ok(StoredSession {
+            session: Session {
+                id: SessionId(uuid_of(
+                    &self.session_uuid,
+                    "a session's uuid is malformed",
+                )?),
+                host: self.host,
+                pid: u32::try_from(self.pid).map_err(|_| unknown("pid", self.pid.to_string()))?,
+                started_at: Timestamp::from_micros(self.started_us),
+            },
+            heartbeat_at: Timestamp::from_micros(self.heartbeat_us),
+            stopped_at: self.stopped_us.map(Timestamp::from_micros),
+            status: status.ok_or_else(|| unknown("status", self.status.clone()))?,
+            failure: self.error_type.map(|error_type| Failure {
+                error_type,
+                message: self.error_message.unwrap_or_default(),
+                report: self.error_report,
+            }),
+            ledger,
+        })
+    }
+
+    fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger {
+            offered: self.offered.unsigned_abs(),
+            recovered: self.recovered.unsigned_abs(),
+            stored: self.stored.unsigned_abs(),
+            waiting: self.waiting.unsigned_abs(),
+            spooled: self.spooled.unsigned_abs(),
+            filtered: self.filtered.unsigned_abs(),
+            ..Ledger::default()
+        };
+        for (reason, count) in [
+            (DropReason::Overflow, self.dropped_overflow),
+            (DropReason::Exhausted, self.dropped_exhausted),
+            (DropReason::Constraint, self.dropped_constraint),
+            (DropReason::Unstorable, self.dropped_unstorable),
+            (DropReason::Damaged, self.dropped_damaged),
+            (DropReason::Shutdown, self.dropped_shutdown),
+        ] {
+            ledger.add_dropped(reason, count.unsigned_abs());
+        }
+        ledger
+    }
+}
+
+pub(crate) fn gaps(
+    connection: &mut SqliteConnection,
+    window: &Window,
+    page: &PageRequest,
+) -> Result<PageOf<Gap>, QueryError> {
+    let before = Cursor::latest_first(page)?;
+    connection.transaction(|connection| {
+        let mut question = gaps::table
+            .inner_join(sessions::table)
+            .filter(gaps::id.lt(before))
+            .order(gaps::id.desc())
+            .limit(i64::from(page.limit))
+            .select((GapRow::as_select(), sessions::session_uuid))
+            .into_boxed();
+        if let Some(id) = window.session {
+            question = question.filter(sessions::session_uuid.eq(id.0.as_bytes().to_vec()));
+        }
+        if let Some(from) = window.from {
+            question = question.filter(gaps::last_us.ge(from.as_micros()));
+        }
+        if let Some(to) = window.to {
+            question = question.filter(gaps::first_us.lt(to.as_micros()));
+        }
+        let rows: Vec<(GapRow, Vec<u8>)> = question.load(connection)?;
+        page_of(
+            rows,
+            page,
+            |(row, _)| row.id,
+            |(row, session)| row.into_gap(connection, &session),
+        )
+    })
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = gaps)]
+struct GapRow {
+    id: i64,
+    reason: String,
+    count: i64,
+    first_us: i64,
+    last_us: i64,
+}
+
+impl GapRow {
+    fn into_gap(
+        self,
+        connection: &mut SqliteConnection,
+        session: &[u8],
+    ) -> Result<Gap, QueryError> {
+        let mut reasons = DropReason::ALL.into_iter();
+        let reason = reasons.find(|reason| reason.as_str() == self.reason);
+        let entities: Vec<EntityRow> = gap_entities::table
+            .filter(gap_entities::gap_id.eq(self.id))
+            .select(EntityRow::as_select())
+            .load(connection)?;
+        Ok(Gap {
+            session: SessionId(uuid_of(session, "a session's uuid is malformed")?),
+            reason: reason
+                .ok_or_else(|| QueryError::unknown("gaps", self.id, "reason", &self.reason))?,
+            count: self.count.unsigned_abs(),
+            first_at: Timestamp::from_micros(self.first_us),
+            last_at: Timestamp::from_micros(self.last_us),
+            entities: entities
+                .into_iter()
+                .map(EntityRow::into_entity)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = gap_entities)]
+struct EntityRow {
+    gap_id: i64,
+    kind: i64,
+    app_key: String,
+    instance: i64,
+    name: String,
+    topic: String,
+    count: i64,
+}
+
+impl EntityRow {
+    fn into_entity(self) -> Result<(Arc<Entity>, u64), QueryError> {
+        let unknown =
+            |what, value: i64| QueryError::unknown("gap_entities", self.gap_id, what, &value);
+        let instance =
+            u32::try_from(self.instance).map_err(|_| unknown("instance", self.instance))?;
+        let entity = Entity {
+            kind: kind_of(self.kind).ok_or_else(|| unknown("kind", self.kind))?,
+            app_key: self.app_key,
+            instance,
+            name: self.name,
+            topic: self.topic,
+        };
+        Ok((Arc::new(entity), self.count.unsigned_abs()))
+    }
+}

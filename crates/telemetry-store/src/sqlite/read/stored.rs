@@ -1,0 +1,231 @@
+//! Rows of executions as they are read back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{Order, StoredExecution};
+use executor_core::record::{RecordFlags, SYNTHETIC_ORIGIN, TriggerMode};
+use executor_core::{
+    Entity, EntityKind, ExecutionId, ExecutionRecord, Failure, RowId, SessionId, SourceTier,
+    Status, Subject, Timestamp, Trigger,
+};
+
+use crate::sqlite::read::paging::direction;
+use crate::sqlite::read::question::QueryError;
+use crate::sqlite::write::rollup::damaged;
+use crate::sqlite::write::rows::{TIMEOUT_ORIGINS, flag, kind_of};
+
+/// How many rows one question is asked for: its text has a limit.
+pub(crate) const ROWS_AT_ONCE: usize = 1_000;
+
+/// Those of these ids that are there, in this order.
+pub(crate) fn by_rows(
+    connection: &mut SqliteConnection,
+    ids: &[i64],
+    order: Order,
+) -> Result<Vec<StoredExecution>, QueryError> {
+    let (ids, direction) = (listed(ids), direction(order));
+    let question = format!("{STORED} e.id IN ({ids}) ORDER BY e.id {direction}");
+    let rows: Vec<Row> = diesel::sql_query(question).load(connection)?;
+    rows.into_iter().map(Row::into_execution).collect()
+}
+
+/// A cross join, so that SQLite begins with the rows that are asked for, however many sessions there are.
+const STORED: &str = "
+SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
+       e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
+       e.args_json, s.session_uuid, x.error_type, x.error_message, x.error_report,
+       coalesce(l.app_key, j.app_key, o.app_key, '?') AS app_key,
+       coalesce(l.instance, j.instance, o.instance, 0) AS instance,
+       coalesce(l.name, j.name, o.name, '?') AS name,
+       coalesce(l.topic, o.topic, '') AS topic
+FROM executions e
+CROSS JOIN sessions s ON s.id = e.session_id
+LEFT JOIN listeners l ON l.id = e.listener_id
+LEFT JOIN scheduled_jobs j ON j.id = e.job_id
+LEFT JOIN execution_orphans o ON o.id = e.id
+LEFT JOIN execution_errors x ON x.id = e.id
+WHERE ";
+
+pub(crate) fn by_execution_id(
+    connection: &mut SqliteConnection,
+    id: ExecutionId,
+) -> Result<Option<StoredExecution>, QueryError> {
+    let name = id.0.as_bytes().to_vec();
+    let row = diesel::sql_query(format!("{STORED} e.execution_id = ?1")).bind::<Binary, _>(name);
+    let row: Option<Row> = row.get_result(connection).optional()?;
+    row.map(Row::into_execution).transpose()
+}
+
+pub(crate) fn by_row(
+    connection: &mut SqliteConnection,
+    id: i64,
+) -> Result<Option<StoredExecution>, QueryError> {
+    let row = diesel::sql_query(format!("{STORED} e.id = ?1")).bind::<BigInt, _>(id);
+    let row: Option<Row> = row.get_result(connection).optional()?;
+    row.map(Row::into_execution).transpose()
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Binary)]
+    execution_id: Vec<u8>,
+    #[diesel(sql_type = BigInt)]
+    kind: i64,
+    #[diesel(sql_type = BigInt)]
+    status: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    listener_id: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    job_id: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    start_us: i64,
+    #[diesel(sql_type = BigInt)]
+    duration_us: i64,
+    #[diesel(sql_type = BigInt)]
+    flags: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    blocked_us: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    retry_count: i64,
+    #[diesel(sql_type = BigInt)]
+    attempt_number: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    trigger_id: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    trigger_origin: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    trigger_mode: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    args_json: Option<String>,
+    #[diesel(sql_type = Binary)]
+    session_uuid: Vec<u8>,
+    #[diesel(sql_type = Nullable<Text>)]
+    error_type: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    error_message: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    error_report: Option<String>,
+    #[diesel(sql_type = Text)]
+    app_key: String,
+    #[diesel(sql_type = BigInt)]
+    instance: i64,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    topic: String,
+}
+
+impl Row {
+    fn into_execution(self) -> Result<StoredExecution, QueryError> {
+        let status =
+            Status::from_code(self.status).ok_or_else(|| self.unknown("status", &self.status))?;
+        let session = uuid_of(&self.session_uuid, "a session's uuid is malformed")?;
+        let execution_id = uuid_of(&self.execution_id, "an execution's id is malformed")?;
+        let record = ExecutionRecord {
+            execution_id: ExecutionId(execution_id),
+            subject: self.subject()?,
+            source_tier: if self.flags & flag::FRAMEWORK == 0 {
+                SourceTier::App
+            } else {
+                SourceTier::Framework
+            },
+            status,
+            started_at: Timestamp::from_micros(self.start_us),
+            duration: self.duration(self.duration_us)?,
+            failure: self.failure().map(Arc::new),
+            flags: self.flags()?,
+            trigger: self.trigger()?,
+            generation: 0,
+            retry_count: self.small("retry count", self.retry_count)?,
+            attempt_number: self.small("attempt number", self.attempt_number)?,
+            arguments_json: self.args_json.map(Box::from),
+        };
+        Ok(StoredExecution {
+            session: SessionId(session),
+            record,
+        })
+    }
+
+    fn subject(&self) -> Result<Subject, QueryError> {
+        let kind = kind_of(self.kind).ok_or_else(|| self.unknown("kind", &self.kind))?;
+        let row = match kind {
+            EntityKind::Listener => self.listener_id,
+            EntityKind::Job => self.job_id,
+        };
+        Ok(Subject {
+            entity: Arc::new(Entity {
+                kind,
+                app_key: self.app_key.clone(),
+                instance: self.small("instance", self.instance)?,
+                name: self.name.clone(),
+                topic: self.topic.clone(),
+            }),
+            row: row.map(RowId),
+        })
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        Some(Failure {
+            error_type: self.error_type.clone()?,
+            message: self.error_message.clone().unwrap_or_default(),
+            report: self.error_report.clone(),
+        })
+    }
+
+    fn flags(&self) -> Result<RecordFlags, QueryError> {
+        let is_set = |bit| self.flags & bit != 0;
+        let timeout_origin = TIMEOUT_ORIGINS.into_iter().find(|(_, bit)| is_set(*bit));
+        let timeout_origin = timeout_origin.map(|(origin, _)| origin);
+        Ok(RecordFlags {
+            is_di_failure: is_set(flag::DI_FAILURE),
+            thread_leaked: is_set(flag::THREAD_LEAKED),
+            overran: is_set(flag::OVERRAN),
+            timeout_origin,
+            blocked: self.blocked_us.map(|us| self.duration(us)).transpose()?,
+        })
+    }
+
+    fn trigger(&self) -> Result<Trigger, QueryError> {
+        match (self.trigger_mode.as_deref(), &self.trigger_origin) {
+            (Some("manual"), _) => Ok(Trigger::Job(TriggerMode::Manual)),
+            (Some("schedule"), _) => Ok(Trigger::Job(TriggerMode::Schedule)),
+            (Some(mode), _) => Err(self.unknown("trigger mode", &mode)),
+            (None, Some(origin)) if origin == SYNTHETIC_ORIGIN && self.trigger_id.is_none() => {
+                Ok(Trigger::Synthetic)
+            }
+            (None, origin) => Ok(Trigger::Event {
+                id: self.trigger_id.as_deref().map(Arc::from),
+                origin: Arc::from(origin.as_deref().unwrap_or_default()),
+            }),
+        }
+    }
+
+    fn duration(&self, us: i64) -> Result<Duration, QueryError> {
+        let micros = u64::try_from(us).map_err(|_| self.unknown("duration", &us))?;
+        Ok(Duration::from_micros(micros))
+    }
+
+    fn small(&self, what: &'static str, value: i64) -> Result<u32, QueryError> {
+        u32::try_from(value).map_err(|_| self.unknown(what, &value))
+    }
+
+    fn unknown(&self, what: &'static str, value: &impl ToString) -> QueryError {
+        QueryError::unknown("executions", self.id, what, value)
+    }
+}
+
+pub(crate) fn uuid_of(bytes: &[u8], what: &'static str) -> Result<uuid::Uuid, QueryError> {
+    uuid::Uuid::from_slice(bytes).map_err(|_| damaged(what).into())
+}
+
+/// As SQL says a list.
+pub(crate) fn listed(ids: &[i64]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    ids.join(", ")
+}

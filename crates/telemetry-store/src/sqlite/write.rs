@@ -1,0 +1,23 @@
+//! What the writer does in one transaction.
+
+pub(crate) mod upsert;
+
+pub(crate) mod rows;
+
+pub(crate) mod insert;
+
+pub(crate) mod row_ids;
+
+pub(crate) mod rollup;
+
+pub(crate) mod session;
+
+pub(crate) mod registration;
+
+pub(crate) mod references;
+
+pub(crate) mod persist;
+
+pub(crate) mod gaps;
+
+pub(crate) mod prune;

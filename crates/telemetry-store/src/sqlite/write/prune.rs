@@ -1,0 +1,246 @@
+//! Letting old rows go, a slice at a time, and giving their space back. The rollups keep what they
+//! counted for.
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use diesel::sqlite::SqliteConnection;
+use executor_core::Status;
+use executor_core::ports::{ClockTrust, PruneRule, PruneSlice, StoredExecution};
+
+use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::stored::by_row;
+use crate::sqlite::schema::{executions, listeners, scheduled_jobs};
+use crate::sqlite::transaction::immediate;
+use crate::sqlite::write::registration;
+use crate::sqlite::write::rollup::roll_up_before_deleting;
+
+/// Sees the rows of a slice before they go.
+pub(crate) type Hook = dyn Fn(&[StoredExecution]) + Send + Sync;
+
+/// So many pages may one transaction free: some ten milliseconds' work. A row of many pages makes a slice one of few rows.
+const PAGES_A_SLICE: i64 = 512;
+
+/// Rows that are looked for and deleted at once, before it is asked how much that has freed.
+const ROWS_AT_ONCE: u32 = 64;
+
+/// The largest row: a message, a report and arguments as long as they may be, in characters of four bytes.
+const ROW_BYTES_MAX: u64 = 4 * (2_048 + 8_192 + 65_536);
+
+/// Deletes a slice and returns how many rows went.
+pub(crate) fn prune(
+    connection: &mut SqliteConnection,
+    slice: PruneSlice,
+    hook: Option<&Hook>,
+) -> QueryResult<u64> {
+    if let PruneRule::GoneBefore(at) = slice.rule {
+        return immediate(connection, |connection| {
+            registration::forget_gone(connection, at, slice.max_rows)
+        });
+    }
+    let (deleted, freed) = immediate(connection, |connection| {
+        delete_slice(connection, slice, hook)
+    })?;
+    if freed > 0 {
+        connection.batch_execute(&format!("PRAGMA incremental_vacuum({freed})"))?;
+    }
+    if let (0, PruneRule::LargerThan(_)) = (deleted, slice.rule) {
+        give_back(connection)?;
+    }
+    Ok(deleted)
+}
+
+/// Inside the transaction. Returns how many rows went, and how many pages that has freed.
+fn delete_slice(
+    connection: &mut SqliteConnection,
+    slice: PruneSlice,
+    hook: Option<&Hook>,
+) -> QueryResult<(u64, i64)> {
+    let free_before = number(connection, "PRAGMA freelist_count")?;
+    let mut left = slice.max_rows;
+    loop {
+        let most = left.min(rows_at_once(connection, slice.rule)?);
+        let ids = let_go_by(connection, slice, most)?;
+        delete(connection, &ids, hook)?;
+        left -= u32::try_from(ids.len()).unwrap_or(left).min(left);
+        let freed = number(connection, "PRAGMA freelist_count")? - free_before;
+        if ids.is_empty() || left == 0 || freed >= PAGES_A_SLICE {
+            return Ok((u64::from(slice.max_rows - left), freed));
+        }
+    }
+}
+
+/// By size no more may go than is too much, and a row may be a hundred times as large as the one before.
+fn rows_at_once(connection: &mut SqliteConnection, rule: PruneRule) -> QueryResult<u32> {
+    let PruneRule::LargerThan(bytes) = rule else {
+        return Ok(ROWS_AT_ONCE);
+    };
+    let surplus = bytes_used(connection)?.saturating_sub(bytes);
+    Ok(match surplus.div_ceil(ROW_BYTES_MAX) {
+        rows if surplus > 0 => u32::try_from(rows)
+            .unwrap_or(ROWS_AT_ONCE)
+            .min(ROWS_AT_ONCE),
+        _ => 0,
+    })
+}
+
+/// The database is as small as it should be; the file is to be as well. A reader that is in the way is
+/// not waited for: the next time will do.
+fn give_back(connection: &mut SqliteConnection) -> QueryResult<()> {
+    if number(connection, "PRAGMA freelist_count")? > 0 {
+        connection.batch_execute("PRAGMA incremental_vacuum")?;
+    }
+    connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
+}
+
+/// The ids of the next rows to go, `most` of them, the lowest first.
+fn let_go_by(
+    connection: &mut SqliteConnection,
+    slice: PruneSlice,
+    most: u32,
+) -> QueryResult<Vec<i64>> {
+    let limit = i64::from(most);
+    let oldest = executions::table
+        .select(executions::id)
+        .order(executions::id)
+        .limit(limit);
+    // A row's id is never before the time at which its execution ended.
+    match slice.rule {
+        PruneRule::EndedBefore(at) => oldest
+            .filter(executions::id.lt(at.as_micros()))
+            .load(connection),
+        PruneRule::WentWellBefore(at) => {
+            let well = [Status::Success, Status::Skipped].map(|status| i64::from(status.code()));
+            let well = oldest.filter(executions::status.eq_any(well));
+            well.filter(executions::id.lt(at.as_micros()))
+                .load(connection)
+        }
+        PruneRule::AllButNewest(count) => {
+            let now = slice.now.as_micros();
+            surplus(connection, i64::from(count), now, limit)
+        }
+        PruneRule::LargerThan(_) => {
+            if slice.clock == ClockTrust::Trusted {
+                let future = beyond(connection, slice.now.as_micros(), limit)?;
+                if !future.is_empty() {
+                    return Ok(future);
+                }
+            }
+            oldest.load(connection)
+        }
+        PruneRule::GoneBefore(_) => Ok(Vec::new()),
+    }
+}
+
+/// Rows that ended later than this, the lowest ids first.
+fn beyond(connection: &mut SqliteConnection, now: i64, limit: i64) -> QueryResult<Vec<i64>> {
+    let ended = executions::start_us + executions::duration_us;
+    executions::table
+        .filter(executions::id.gt(now))
+        .filter(ended.gt(now))
+        .order(executions::id)
+        .limit(limit)
+        .select(executions::id)
+        .load(connection)
+}
+
+/// What the database would take if its free pages were given back.
+fn bytes_used(connection: &mut SqliteConnection) -> QueryResult<u64> {
+    let pages = number(connection, "PRAGMA page_count")?;
+    let free = number(connection, "PRAGMA freelist_count")?;
+    let size = number(connection, "PRAGMA page_size")?;
+    Ok(((pages - free) * size).unsigned_abs())
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+fn number(connection: &mut SqliteConnection, pragma: &str) -> QueryResult<i64> {
+    let name = pragma.trim_start_matches("PRAGMA ");
+    let question = format!("SELECT {name} AS number FROM pragma_{name}");
+    let row: Number = diesel::sql_query(question).get_result(connection)?;
+    Ok(row.number)
+}
+
+/// What one of the listeners or jobs has beyond its newest; nothing if none has. What ended later than now is
+/// none of them.
+fn surplus(
+    connection: &mut SqliteConnection,
+    keep: i64,
+    now: i64,
+    limit: i64,
+) -> QueryResult<Vec<i64>> {
+    let of_listeners: Vec<i64> = listeners::table.select(listeners::id).load(connection)?;
+    let of_jobs: Vec<i64> = scheduled_jobs::table
+        .select(scheduled_jobs::id)
+        .load(connection)?;
+    for (column, rows) in [("listener_id", of_listeners), ("job_id", of_jobs)] {
+        for row in rows {
+            // An id is never before the end: so most rows are known by the index alone.
+            let present =
+                format!("{column} = {row} AND (id <= {now} OR start_us + duration_us <= {now})");
+            let surplus = format!(
+                "SELECT id AS number FROM executions WHERE {present} AND id <= \
+                 (SELECT id FROM executions WHERE {present} ORDER BY id DESC LIMIT 1 OFFSET {keep}) \
+                 ORDER BY id LIMIT {limit}"
+            );
+            let surplus: Vec<Number> = diesel::sql_query(surplus).load(connection)?;
+            if !surplus.is_empty() {
+                return Ok(surplus.into_iter().map(|row| row.number).collect());
+            }
+        }
+    }
+    surplus_of_orphans(connection, keep, now, limit)
+}
+
+/// The same of those whose registration is gone: their rows say what they belong to.
+fn surplus_of_orphans(
+    connection: &mut SqliteConnection,
+    keep: i64,
+    now: i64,
+    limit: i64,
+) -> QueryResult<Vec<i64>> {
+    let surplus = format!(
+        "WITH present AS (SELECT o.id, app_key, instance, name, topic \
+                          FROM execution_orphans o CROSS JOIN executions e ON e.id = o.id \
+                          WHERE e.start_us + e.duration_us <= {now}), \
+         one AS (SELECT app_key, instance, name, topic FROM present \
+                 GROUP BY app_key, instance, name, topic HAVING count(*) > {keep} LIMIT 1), \
+         surplus AS (SELECT p.id FROM one CROSS JOIN present p \
+                     WHERE p.app_key = one.app_key AND p.instance = one.instance \
+                     AND p.name = one.name AND p.topic IS one.topic \
+                     ORDER BY p.id DESC LIMIT -1 OFFSET {keep}) \
+         SELECT id AS number FROM surplus ORDER BY id LIMIT {limit}"
+    );
+    let surplus: Vec<Number> = diesel::sql_query(surplus).load(connection)?;
+    Ok(surplus.into_iter().map(|row| row.number).collect())
+}
+
+fn delete(connection: &mut SqliteConnection, ids: &[i64], hook: Option<&Hook>) -> QueryResult<()> {
+    if let Some(hook) = hook.filter(|_| !ids.is_empty()) {
+        show(connection, ids, hook)?;
+    }
+    roll_up_before_deleting(connection, ids)?;
+    let rows = executions::table.filter(executions::id.eq_any(ids));
+    diesel::delete(rows).execute(connection).map(drop)
+}
+
+fn show(connection: &mut SqliteConnection, ids: &[i64], hook: &Hook) -> QueryResult<()> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
+        match by_row(connection, *id) {
+            Ok(row) => rows.extend(row),
+            Err(QueryError::Read(error)) => return Err(error),
+            // A row that this program cannot read is let go unseen.
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "a row is pruned unseen");
+            }
+        }
+    }
+    hook(&rows);
+    Ok(())
+}

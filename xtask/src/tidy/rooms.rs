@@ -1,0 +1,90 @@
+//! Where files stand: each folder below a crate's `src`, and each file at its top, is a room of the plan. And who may
+//! name a store.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::Broken;
+use super::files::sources;
+use crate::shell::root;
+
+/// The rooms of each crate. A file `x.rs`, a folder `x` and what stands right in it are one room; `x/y` is one inside.
+const PLANS: [(&str, &str); 5] = [
+    (
+        "executor-core",
+        "lib blocking command context error_handler event failure guard handler handler_slot identity ledger limiter \
+         outcome overlap panics ports process record redact registration run runnable time topic",
+    ),
+    (
+        "executor-service",
+        "lib completions config drain error_handlers executor intake lifecycle metering recording recovery \
+         registration retention running schedule schedule/cron spool submitted",
+    ),
+    (
+        "telemetry-store",
+        "lib rollup sqlite sqlite/open sqlite/read sqlite/read/executions sqlite/write sqlite/writer",
+    ),
+    (
+        "record-spool",
+        "lib abandoned compaction core counters frame fs inspect maintenance map mark options position recover \
+         segment segments spool sync synced",
+    ),
+    (
+        "executor-cli",
+        "main args cmd cmd/run config exit input output wire",
+    ),
+];
+
+/// Files of the product that may name a store; crates that are one, or show one to others, may anywhere.
+const NAME_A_STORE: [&str; 4] = [
+    "telemetry-store/",
+    "command-executor/",
+    "executor-cli/src/wire.rs",
+    "executor-testkit/src/temp_database.rs",
+];
+
+const STORES: [&str; 3] = ["telemetry_store", "SqliteStore", "SqliteHistory"];
+
+pub(super) fn check() -> anyhow::Result<Broken> {
+    let crates = root().join("crates");
+    let mut broken = Broken::new();
+    for path in sources()? {
+        let inside = path.strip_prefix(&crates).ok().and_then(Path::to_str);
+        let Some((name, file)) = inside.and_then(|inside| inside.split_once("/src/")) else {
+            continue;
+        };
+        let shown = format!("{name}/src/{file}");
+        if let Some((_, rooms)) = PLANS.iter().find(|(of, _)| *of == name)
+            && !is_in_a_room(rooms, file)
+        {
+            broken.push(format!("{shown}: the plan has no such room"));
+        }
+        let text = fs::read_to_string(&path).with_context(|| shown.clone())?;
+        if !NAME_A_STORE.iter().any(|may| shown.starts_with(may)) && names_a_store(&text) {
+            broken.push(format!("{shown}: names a store; only wire.rs does"));
+        }
+    }
+    Ok(broken)
+}
+
+/// Tests stand in the folder of the file that they test, or in one of their own.
+fn is_in_a_room(rooms: &str, file: &str) -> bool {
+    let file = file.strip_suffix(".rs").unwrap_or(file);
+    let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+    let is_room = |room: &str| rooms.split_whitespace().any(|known| known == room);
+    let is_of_tests = name == "tests" || folder == "tests";
+    is_of_tests || is_room(if folder.is_empty() { name } else { folder })
+}
+
+fn names_a_store(text: &str) -> bool {
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    code.into_iter()
+        .any(|line| STORES.iter().any(|store| line.contains(store)))
+}
+
+#[cfg(test)]
+mod tests;
