@@ -2,6 +2,59 @@
 
 use std::process::Command;
 
+/// Runs an example in an empty directory and returns what it printed.
+fn run(program: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let mut example = Command::new(program);
+    // A store without files keeps its spool below the home directory.
+    example
+        .env_remove("STATE_DIRECTORY")
+        .env_remove("XDG_STATE_HOME")
+        .env("HOME", directory.path());
+    let output = example.current_dir(directory.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    text
+}
+
+#[test]
+fn every_webhook_is_an_execution_and_gets_its_answer() {
+    let text = run(env!("CARGO_BIN_EXE_webhooks"));
+    let expected = "\"passed\": HTTP/1.1 200 build passed\n\"\": HTTP/1.1 400 the body is empty\n\
+                    \"slow\": HTTP/1.1 500 timed_out\noffered 3, stored 3, durability process\n";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_bots_listeners_come_and_go() {
+    let text = run(env!("CARGO_BIN_EXE_bot"));
+    let greetings: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("room 7"))
+        .collect();
+    assert_eq!(greetings, ["room 7: hello", "room 7: welcome"]);
+    assert!(text.contains("offered 7, stored 7"), "{text}");
+    assert!(text.contains("4 runs of log: never failed"), "{text}");
+    assert!(text.contains("3 runs of greeter_7:"), "{text}");
+    assert!(text.contains("nothing was said"), "{text}");
+}
+
+#[test]
+fn a_store_of_ones_own_gets_every_record() {
+    let text = run(env!("CARGO_BIN_EXE_own_store"));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "offered 3, stored 3, durability process");
+    assert!(
+        lines[1].contains("water") && lines[1].ends_with("error the tank is empty"),
+        "{text}"
+    );
+    assert!(
+        lines[2].contains("sweep") && lines[2].contains("success"),
+        "{text}"
+    );
+}
+
 #[test]
 fn lights_records_every_execution() {
     let directory = tempfile::tempdir().unwrap();

@@ -4,7 +4,8 @@ use crate::shell;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to measure: executions, store, leaks, size, prune, registrations, history, million, offer, outage, idle, flood, starving, takeover. Default: all of it.
+    /// The figures to measure: executions, store, leaks, size, prune, registrations, history, million, offer, outage,
+    /// idle, flood, starving, takeover. Default: all of them.
     figures: Vec<String>,
 }
 

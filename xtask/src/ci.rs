@@ -1,4 +1,4 @@
-//! Everything that must hold before a change lands.
+//! Runs every check that must pass before a change lands.
 
 use std::process::Command;
 
@@ -16,11 +16,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let deny = ["deny", "check", "bans", "licenses", "sources"];
     where_installed("deny", &mut cargo(&deny))?;
     test::run()?;
-    eprintln!("\neverything holds");
+    eprintln!("\nall checks passed");
     Ok(())
 }
 
-/// Runs what a bare toolchain may lack, or says aloud that it did not.
+/// Runs a cargo command that a bare toolchain may lack, or reports that it was skipped.
 fn where_installed(name: &str, command: &mut Command) -> anyhow::Result<()> {
     if has_subcommand(name) {
         return shell::run(command);

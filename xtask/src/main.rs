@@ -27,15 +27,15 @@ enum Chore {
     Migrate(migrate::Args),
     /// Run everything that can fail: unit, integration and documentation tests, examples.
     Test,
-    /// Check what no compiler checks: layers, file sizes, clauses and their tests.
+    /// Check rules that no compiler checks: layers, file sizes, clauses and their tests.
     Tidy,
-    /// Everything that must hold before a change lands.
+    /// Run every check that must pass before a change lands.
     Ci,
     /// Build every publishable crate from its own archive.
     Package,
     /// Kill processes under load at random points and look for what is missing.
     Torture(torture::Args),
-    /// Measure, each figure beside its baseline in the same run.
+    /// Run the benchmarks, each figure beside its baseline in the same run.
     Bench(bench::Args),
 }
 

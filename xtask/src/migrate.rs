@@ -1,4 +1,4 @@
-//! Moving databases along the migrations, and making new ones.
+//! Migrates databases and creates new migrations.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ enum Action {
     Redo,
     /// Say which migrations the database has.
     Status,
-    /// Print the schema of the database as SQL; of what the migrations make, for `:memory:`.
+    /// Print the database's schema as SQL; for `:memory:`, the schema that the migrations make.
     Dump,
     /// Make an empty migration with today's date.
     New {

@@ -1,4 +1,4 @@
-//! Whether every crate that can be published builds from its own archive, without the rest of the
+//! Checks that every publishable crate builds from its own archive, without the rest of the
 //! repository beside it.
 
 use cargo_metadata::MetadataCommand;

@@ -1,4 +1,4 @@
-//! What no compiler checks. Each rule returns what breaks it; all of them are printed.
+//! Checks rules that no compiler checks. Each rule returns its violations; all of them are printed.
 
 mod circles;
 mod clauses;
@@ -12,7 +12,7 @@ use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::shell::root;
 
-/// What breaks a rule: where, and what to do.
+/// The violations of a rule: where they are, and what to do.
 type Broken = Vec<String>;
 
 pub(crate) fn run() -> anyhow::Result<()> {

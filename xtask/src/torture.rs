@@ -7,13 +7,13 @@ use crate::shell;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long processes are killed; a round that has begun is finished.
+    /// The time for which to kill processes; a round that has begun is finished.
     #[arg(long, default_value_t = 1)]
     minutes: u64,
-    /// Where to begin: a failure names the seed that replays it.
+    /// The seed to begin with: a failure names the seed that replays it.
     #[arg(long)]
     seed: Option<u64>,
-    /// Leave out what is done once, whatever the time.
+    /// Leave out the tests that run only once, whatever the time.
     #[arg(long)]
     only_kills: bool,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 /// Kills in one round.
 const KILLS: &str = "100";
 
-/// Tests that take more when they are told to.
+/// A test that runs more cases when its environment variables ask for them.
 struct Once {
     package: &'static str,
     test: &'static str,

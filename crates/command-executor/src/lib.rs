@@ -1,5 +1,5 @@
 //! A flight recorder for async Rust: runs the handlers and jobs of a long-running program and
-//! keeps a durable, queryable row of every single execution.
+//! keeps a durable, queryable row for every single execution.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -31,6 +31,7 @@
 //! # }
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use executor_core::ports::{
     Filter, History, HistoryError, HistoryErrorClass, Order, PageOf, PageRequest, PageToken,
@@ -41,22 +42,24 @@ pub use executor_core::ports::{
 pub use executor_core::process;
 pub use executor_core::registration::Overlap;
 pub use executor_core::{
-    BlockingPool, Clock, Command, DropReason, Entity, EntityKind, ErrorHandler, ErrorKind, Event,
-    ExecuteJob, ExecutionId, ExecutionRecord, ExecutionResult, Failure, Handler, HandlerError,
-    HandlerFailure, HandlerFn, HandlerFuture, HandlerOutput, InvokeHandler, JobHandler,
-    LeakedThread, Ledger, Outcome, Redact, Refused, SessionId, SourceTier, Status, StoreError,
-    StoreFault, Subject, TimeoutOrigin, Timestamp, TopicPattern, context, current_execution_id,
-    event, failure, guard, handler, identity, ledger, outcome, ports, record, redact, registration,
-    time, topic,
+    BlockingPool, BorrowingFuture, Clock, Command, DropReason, Entity, EntityKind, ErrorClass,
+    ErrorHandler, ErrorKind, Event, ExecuteJob, ExecutionId, ExecutionRecord, ExecutionResult,
+    Failure, Handler, HandlerError, HandlerFailure, HandlerFn, HandlerFuture, HandlerOutput,
+    InvokeHandler, JobHandler, LeakedThread, Ledger, Outcome, Payload, PayloadMismatch, Redact,
+    Refused, SessionId, SourceTier, Status, StoreError, StoreFault, Subject, TimeoutOrigin,
+    Timestamp, TopicPattern, context, current_execution_id, event, failure, guard, handler,
+    identity, ledger, outcome, ports, record, redact, registration, time, topic,
 };
 pub use executor_service::registration::{
     JobBuilder, JobToRegister, ListenerBuilder, ListenerToRegister,
 };
 pub use executor_service::{
     Builder, CommandExecutor, Completion, CompletionEvent, Completions, Config, Degradation,
-    Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Recording,
-    RegisterError, Retention, Schedule, ScheduleError, ScheduleState, ShutdownReport, SpoolError,
-    SpoolPlace, StartError, Submitted, config, inspect, schedule, survive_file_size_limit,
+    Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Published,
+    Recording, RegisterError, Retention, Schedule, ScheduleError, ScheduleState, ShutdownReport,
+    SpoolError, SpoolPlace, StartError, Submitted, Wrapped, config, inspect, schedule,
+    survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]
 pub use telemetry_store::{OpenError, SqliteHistory, SqliteOptions, SqliteStore};
+pub use tokio_util::sync::CancellationToken;

@@ -24,18 +24,18 @@ Exit codes:
     2  the command line is wrong
     3  the configuration is wrong
     4  the database cannot be used
-    5  the events cannot be read, or not to their end, or none of their lines is an event
+    5  the events cannot be read to their end, or none of their lines is an event
     6  done, but records were lost or executions did not end; the last line says how many and why
     7  a spool cannot be read
-  130  cut off by a signal: the second one, or one before everything had started";
+  130  cut off by a second signal, or by a signal during startup";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the listeners and jobs of a configuration.
     Run(RunArgs),
-    /// Print what a database knows: runs, outcomes, durations, last errors.
+    /// Print a summary of a database: runs, outcomes, durations, last errors.
     Report(ReportArgs),
-    /// Look into spools: what processes have recorded and a database has not taken yet.
+    /// Inspect spools: records that processes have left and a database has not taken yet.
     Spool(SpoolArgs),
 }
 
@@ -79,11 +79,11 @@ pub(crate) struct SpoolArgs {
     pub(crate) command: SpoolCommand,
 }
 
-/// The directory is that of one spool, or the one in which all of a database's are: `DATABASE.spool`.
+/// Takes the directory of one spool, or the one with all spools of a database: `DATABASE.spool`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpoolCommand {
-    /// Check every file: a line of JSON for each, and for each spool. Changes nothing; exit code 6 if something is
-    /// damaged or missing.
+    /// Check every file, and print a line of JSON for each file and each spool. Changes nothing; the exit code is 6
+    /// if something is damaged or missing.
     Fsck {
         /// A spool, or the directory of all.
         dir: PathBuf,
@@ -93,12 +93,12 @@ pub(crate) enum SpoolCommand {
         /// A spool, or the directory of all.
         dir: PathBuf,
     },
-    /// Store what dead processes left, and remove it. Those of living processes are left alone.
+    /// Store what dead processes left, then remove their spools. Spools of living processes are left alone.
     Replay {
         /// A spool, or the directory of all.
         dir: PathBuf,
-        /// The database, which has to be there. Default: the one beside the directory, whose name says so:
-        /// `house.db.spool` is that of `house.db`.
+        /// The database, which must exist. Default: the one beside the directory, by its name: `house.db.spool`
+        /// belongs to `house.db`.
         #[arg(long, value_name = "URL")]
         db: Option<String>,
     },

@@ -21,10 +21,10 @@ use crate::config::duration::{Span, Timeout};
 use crate::input::events::Shape;
 use crate::wire;
 
-/// What is wrong, and the place of it in the file.
+/// A byte range in the file, and the mistake that is there.
 pub(crate) type Mistake = (Range<usize>, String);
 
-/// What is run, and where the records of it go.
+/// The whole configuration: what runs, and where its records go.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -40,7 +40,7 @@ pub(crate) struct Config {
     pub(crate) listeners: Vec<ListenerConfig>,
     #[serde(default, rename = "job")]
     pub(crate) jobs: Vec<JobConfig>,
-    /// When each of the jobs runs.
+    /// The schedule of each job, in the order of `jobs`.
     #[serde(skip)]
     pub(crate) schedules: Vec<Schedule>,
 }
@@ -49,11 +49,11 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreConfig {
     pub(crate) url: Option<Url>,
-    /// How long the history is kept; `none` for ever.
+    /// The maximum age of executions; `none` keeps them for ever.
     pub(crate) max_age: Option<Timeout>,
-    /// How large the database may be.
+    /// The maximum size of the database, in MB.
     pub(crate) max_size_mb: Option<Limit>,
-    /// Who may read the files that are made.
+    /// The mode of new files.
     pub(crate) file_mode: Option<Mode>,
 }
 
@@ -69,14 +69,14 @@ impl TryFrom<i64> for Mode {
         match u32::try_from(number) {
             Ok(mode) if mode & !0o666 == 0 && mode & 0o600 == 0o600 => Ok(Self(mode)),
             _ => Err(format!(
-                "0o{number:o} is not the mode of a file that its owner can read and write: write it like 0o640"
+                "0o{number:o} must let the owner read and write, and nobody execute: write it like 0o640"
             )),
         }
     }
 }
 
 impl StoreConfig {
-    /// Says how long the history is kept, where this table does.
+    /// Copies the limits that this table sets into `retention`.
     pub(crate) fn keep(&self, retention: &mut Retention) {
         if let Some(Timeout(max_age)) = self.max_age {
             retention.max_age = max_age;
@@ -107,9 +107,9 @@ impl TryFrom<String> for Url {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RunConfig {
-    /// How many executions run side by side; the next event waits for room.
+    /// The maximum number of executions that run side by side; the next event waits for room.
     pub(crate) max_concurrent: Limit,
-    /// How long a stop may take: half of it to let executions end, the rest to write.
+    /// The time for a stop: half of it lets executions end, the rest writes records.
     pub(crate) shutdown_timeout: Span,
 }
 
@@ -158,7 +158,7 @@ fn pattern<'de, D: Deserializer<'de>>(value: D) -> Result<TopicPattern, D::Error
         .map_err(D::Error::custom)
 }
 
-/// What happens to missed runs.
+/// The rule for missed runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum MissedRule {
@@ -176,7 +176,7 @@ impl TryFrom<String> for MissedRule {
             "run_once" => Ok(Self::RunOnce),
             "run_all" => Ok(Self::RunAll),
             _ => Err(format!(
-                "`{word}` is no rule for missed runs: there are skip, run_once and run_all"
+                "`{word}` is not a rule for missed runs: write skip, run_once or run_all"
             )),
         }
     }
@@ -202,7 +202,7 @@ pub(crate) struct JobConfig {
     pub(crate) description: Option<String>,
 }
 
-/// What happens when a run would overlap an earlier one of the same listener or job.
+/// The rule for a run that would overlap an earlier one of the same listener or job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct OverlapRule(pub(crate) Overlap);
@@ -213,7 +213,7 @@ impl TryFrom<String> for OverlapRule {
     fn try_from(word: String) -> Result<Self, String> {
         let found = Overlap::ALL.into_iter().find(|rule| rule.as_str() == word);
         found.map(Self).ok_or_else(|| {
-            format!("`{word}` is no overlap rule: there are single, restart, queued and parallel")
+            format!("`{word}` is not an overlap rule: write single, restart, queued or parallel")
         })
     }
 }
@@ -228,14 +228,14 @@ impl TryFrom<String> for Word {
 
     fn try_from(text: String) -> Result<Self, &'static str> {
         if text.trim().is_empty() {
-            Err("this is empty; it names the entry in the history")
+            Err("this is empty: write a name, which identifies the entry in the history")
         } else {
             Ok(Self(text))
         }
     }
 }
 
-/// What to run: a program with its arguments, or something built in.
+/// A program with its arguments, or a built-in one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub(crate) enum Run {
@@ -259,10 +259,10 @@ impl TryFrom<Vec<String>> for Run {
             ["@noop"] => Ok(Self::Noop),
             ["@panic"] => Ok(Self::Panic),
             [name, ..] if name.starts_with('@') => Err(format!(
-                "`{name}` is not built in, or takes no arguments: there are @noop and @panic"
+                "`{name}` is not a built-in program: write [\"@noop\"] or [\"@panic\"], without arguments"
             )),
             _ if argv.iter().any(|word| word.contains('\0')) => {
-                Err("an argument contains a NUL character, which no program can be given".into())
+                Err("an argument contains a NUL character: remove it".into())
             }
             _ => Ok(Self::Program(argv)),
         }
@@ -288,7 +288,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// What nobody writes by hand is no configuration.
+/// The largest configuration that is read. Nobody writes a larger one by hand.
 const MAX_BYTES: u64 = 4 << 20;
 
 fn text_of(path: &Path) -> io::Result<String> {
@@ -333,7 +333,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What is wrong with the library's settings, all of it.
+    /// Returns all mistakes in the library's settings, as one.
     fn senseless(&self) -> Option<Mistake> {
         let settings = self.service.as_ref()?;
         let error = settings.get_ref().validate().err()?;

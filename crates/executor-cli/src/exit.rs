@@ -1,4 +1,4 @@
-//! How the program can fail, in one line each, and the exit code that says so.
+//! The ways in which the program can fail, each with its one-line message and exit code.
 
 use std::error::Error;
 use std::io;
@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     #[error("none of the {bad_lines} lines could be read as an event")]
     NoEvents { bad_lines: u64 },
     #[error(
-        "the database `{url}` is damaged ({error}); what it did not take waits in its spool: move the database aside, \
+        "the database `{url}` is damaged ({error}); its spool keeps the remaining records: move the database aside, \
          or repair it with `sqlite3 {url} .recover`, and start again"
     )]
     DamagedStore { url: String, error: String },

@@ -1,4 +1,4 @@
-//! Events: where their lines come from, and what is found in them.
+//! Events: reads their lines and finds the configured values in them.
 
 pub(crate) mod events;
 pub(crate) mod pointer;

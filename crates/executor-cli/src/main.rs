@@ -15,10 +15,9 @@ mod wire;
 
 mod cmd;
 
-use std::io;
-use std::panic;
 use std::process::{self, ExitCode};
 use std::time::Duration;
+use std::{io, panic};
 
 use clap::Parser;
 use tokio::runtime::Runtime;
@@ -30,7 +29,7 @@ use crate::output::console::{self, describe};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // A database is made before there is an executor.
+    // `start` calls this too, but the store may create a database before that.
     command_executor::survive_file_size_limit();
     let code = perform(args.command).unwrap_or_else(|failure| describe(&failure));
     console::settle();
@@ -46,13 +45,14 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             Command::Spool(spool) => spool::spool(spool).await,
         }
     });
-    // Not for ever: a thread that reads standard input ends only with the process. Long enough
-    // for handlers that were cut off to take their children along.
+    // The wait is bounded: a thread that reads standard input ends only with the process. It is long enough for
+    // handlers that were cut off to end their children.
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended
 }
 
-/// The runtime panics where the system has no descriptors or threads left for it, and may not come back from that.
+/// Creates the runtime. tokio panics if the system has no descriptors or threads left, and may not return from that,
+/// so a hook reports the failure and exits.
 fn runtime() -> io::Result<Runtime> {
     let of_bugs = panic::take_hook();
     panic::set_hook(Box::new(|panic| {

@@ -1,4 +1,4 @@
-//! What people and programs are shown.
+//! Output for people and programs.
 
 pub(crate) mod console;
 pub(crate) mod plain;

@@ -1,4 +1,4 @@
-//! From the address of a database to its store and its history. The only file that names a store.
+//! Turns the address of a database into its store and its history. The only file that names a store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ pub(crate) fn check(url: &str) -> Result<(), OpenError> {
     SqliteHistory::new(url).map(drop)
 }
 
-/// Whether what is recorded there is gone with the process.
+/// Returns whether the records die with the process.
 pub(crate) fn is_in_memory(url: &str) -> Result<bool, OpenError> {
     Ok(SqliteHistory::new(url)?.is_in_memory())
 }
 
-/// Whether something is there already.
+/// Returns whether the database file exists.
 pub(crate) fn is_there(url: &str) -> Result<bool, OpenError> {
     Ok(SqliteHistory::new(url)?.path().is_some_and(Path::exists))
 }
 
-/// Opens nothing yet.
+/// Returns the history at an address, without opening it yet.
 pub(crate) fn history(url: &str) -> Result<Arc<dyn History>, OpenError> {
     Ok(Arc::new(SqliteHistory::new(url)?))
 }

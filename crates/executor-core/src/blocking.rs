@@ -1,8 +1,8 @@
-//! Threads of our own for handlers that block: named, bounded, and replaced when one does not come
-//! back. Neither the runtime's threads nor a store's are ever used for user code that blocks.
+//! A pool of threads for handlers that block: named, bounded, and replaced when one does not return. User
+//! code that blocks never runs on the runtime's threads or on a store's.
 //!
-//! A run whose future is dropped while its thread is busy leaves that thread behind. It stays
-//! counted and named until it returns; so many of them are replaced, and past that the pool shrinks.
+//! Dropping a run's future while its thread is busy leaves that thread behind. It stays counted and named
+//! until it returns. Up to [`LEAKED_MAX`] of them are replaced; past that the pool shrinks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -24,11 +24,11 @@ use crate::limiter::RateLimiter;
 use crate::panics::{self, catch};
 use crate::time::HeldTime;
 
-/// How many threads that were left behind are replaced.
+/// The maximum number of threads left behind that are replaced.
 pub const LEAKED_MAX: usize = 64;
-/// How long a thread without work stays.
+/// The time after which a thread without work ends.
 const IDLE: Duration = Duration::from_secs(10);
-/// How often a busy pool says so.
+/// The interval between warnings of a busy pool.
 const SATURATION_PERIOD: Duration = Duration::from_secs(30);
 
 /// The default size of a pool: `min(32, cores + 4)`.
@@ -37,8 +37,8 @@ pub fn default_threads() -> usize {
     (cores + 4).min(32)
 }
 
-/// The threads on which blocking handlers run. Clones are the same pool; the last one that is
-/// dropped sends idle threads home.
+/// The threads on which blocking handlers run. Clones share one pool; dropping the last one ends idle
+/// threads.
 ///
 /// ```
 /// # use executor_core::blocking::BlockingPool;
@@ -65,7 +65,7 @@ impl Drop for Owner {
     }
 }
 
-/// A thread that still runs for an execution which has ended.
+/// A thread that is still running after its execution has ended.
 ///
 /// ```
 /// let pool = executor_core::BlockingPool::new(4);
@@ -76,7 +76,7 @@ impl Drop for Owner {
 pub struct LeakedThread {
     /// The thread's name, as debuggers and `/proc` show it.
     pub thread: String,
-    /// What it runs.
+    /// The name of its work.
     pub what: String,
 }
 
@@ -89,9 +89,9 @@ impl fmt::Display for LeakedThread {
 struct Shared {
     threads_max: usize,
     state: Mutex<State>,
-    /// Rung for idle threads.
+    /// Wakes idle threads.
     work_is_there: Condvar,
-    /// Rung when the last thread has ended.
+    /// Notified whenever a thread has ended.
     all_ended: Notify,
     saturated: RateLimiter<()>,
 }
@@ -100,11 +100,11 @@ struct Shared {
 struct State {
     last_run: u64,
     last_thread: u64,
-    /// By run, which is the order of arrival.
+    /// By number of the run, which is the order of arrival.
     queue: BTreeMap<u64, Task>,
-    /// By run.
+    /// By number of the run.
     running: HashMap<u64, Running>,
-    /// Threads that are there, busy or idle, those left behind not counted.
+    /// The number of threads, busy or idle, without those left behind.
     active: usize,
     idle: usize,
     leaked: usize,
@@ -129,7 +129,8 @@ struct Task {
 }
 
 impl BlockingPool {
-    /// A pool of at most so many threads, at least one. None is started before there is work.
+    /// Creates a pool of at most `threads_max` threads, and at least one. A thread starts only when there is
+    /// work.
     pub fn new(threads_max: usize) -> Self {
         let shared = Arc::new(Shared {
             threads_max: threads_max.max(1),
@@ -144,7 +145,7 @@ impl BlockingPool {
     }
 
     /// Runs `work` on a thread of the pool, inside the current execution; `what` names it while it
-    /// runs. It is queued now, and begins when a thread is free. A panic of it goes on in whoever
+    /// runs. It is queued now, and begins when a thread is free. Its panic resumes in the code that
     /// awaits the run.
     pub fn run(
         &self,
@@ -170,7 +171,7 @@ impl BlockingPool {
         }
     }
 
-    /// Threads that still run for executions which have ended, by name.
+    /// Returns the threads that still run for executions that have ended, by name.
     pub fn leaked(&self) -> Vec<LeakedThread> {
         let state = self.owner.shared.state();
         let leaked = state.running.values().filter(|running| running.is_leaked);
@@ -184,18 +185,17 @@ impl BlockingPool {
         leaked
     }
 
-    /// How many those are.
+    /// Returns the number of those threads.
     pub fn leaked_count(&self) -> usize {
         self.owner.shared.state().leaked
     }
 
-    /// Takes no more work, and waits until every thread has ended and is joined, those that were
-    /// left behind as well.
+    /// Stops taking work, and waits until every thread, including those left behind, has ended and is
+    /// joined.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting; threads end all the same when they have done their
-    /// work.
+    /// Dropping the future only stops the wait; threads still end when they have done their work.
     pub async fn close(&self) {
         let shared = &self.owner.shared;
         shared.close();
@@ -208,7 +208,7 @@ impl BlockingPool {
         }
         let handles = std::mem::take(&mut shared.state().handles);
         for (_, handle) in handles {
-            // It has let go of everything already; what it ran was caught.
+            // The thread has already released everything, and panics of its work were caught.
             let _ = handle.join();
         }
     }
@@ -219,7 +219,7 @@ impl State {
         self.active == 0 && self.leaked == 0
     }
 
-    /// How many threads there may be now, besides those left behind.
+    /// Returns how many threads there may be now, besides those left behind.
     fn active_max(&self, threads_max: usize) -> usize {
         let not_replaced = self.leaked.saturating_sub(LEAKED_MAX);
         threads_max.saturating_sub(not_replaced)
@@ -242,7 +242,7 @@ impl Shared {
         let queued = std::mem::take(&mut state.queue);
         drop(state);
         self.work_is_there.notify_all();
-        // Whoever awaits one of these is told by the dropped reply.
+        // The dropped reply tells the code that awaits one of these.
         panics::drop_quietly(queued);
     }
 
@@ -256,7 +256,7 @@ impl Shared {
             return run;
         }
         state.queue.insert(run, task);
-        // By the work, not by the threads: one that has just started holds none yet.
+        // Count work, not threads: a thread that has just started has no work yet.
         let busy = state.running.len() - state.leaked + state.queue.len();
         let started = Self::start_if_needed(shared, &mut state);
         let nobody_comes = state.active == 0;
@@ -267,7 +267,7 @@ impl Shared {
         drop(state);
         shared.work_is_there.notify_one();
         if let Err(error) = started {
-            tracing::error!(%error, "no thread for a blocking handler could be started");
+            tracing::error!(%error, "failed to start a thread for a blocking handler");
         }
         panics::drop_quietly(refused);
         shared.warn_if_saturated(busy);
@@ -295,7 +295,7 @@ impl Shared {
         let theirs = Arc::clone(shared);
         let handle = thread::Builder::new().name(name.clone()).spawn(move || {
             Self::work(&theirs, number, &Arc::from(name));
-            // Only now does it hold nothing.
+            // Only now has it released everything.
             theirs.all_ended.notify_waiters();
         })?;
         state.active += 1;
@@ -303,13 +303,13 @@ impl Shared {
         Ok(())
     }
 
-    /// A thread's life. It ends when nothing comes for a while, when the pool is closed, or when it
-    /// comes back too late to be needed.
+    /// Runs a thread of the pool. It ends when no work comes for a while, when the pool is closed, or when
+    /// it returns too late to be needed.
     fn work(shared: &Arc<Self>, number: u64, name: &Arc<str>) {
         while let Some((run, task)) = shared.next(number, name) {
             let (result, reply) = perform(task);
             shared.finished(run);
-            // Nobody waits for what came too late.
+            // Nobody waits for a result that came too late.
             if let Err(Err(caught)) = reply.send(result) {
                 panics::drop_quietly(caught.payload);
             }
@@ -320,7 +320,7 @@ impl Shared {
         let mut state = self.state();
         loop {
             let is_surplus = state.active > state.active_max(self.threads_max);
-            // A thread that is one too many must not even look into the queue.
+            // A surplus thread must not take work from the queue.
             if !is_surplus && let Some((run, task)) = state.queue.pop_first() {
                 let running = Running {
                     thread: Arc::clone(name),
@@ -342,7 +342,7 @@ impl Shared {
             if is_surplus || is_idle_for_long || (state.closed && state.queue.is_empty()) {
                 state.active -= 1;
                 if !state.closed {
-                    // Nobody will join it: it is as good as gone.
+                    // Nobody will join this thread, which is about to end.
                     state.handles.remove(&number);
                 }
                 return None;
@@ -356,7 +356,7 @@ impl Shared {
         let Some(running) = running.filter(|running| running.is_leaked) else {
             return;
         };
-        // It is one of the pool again; `next` sends it home if that has enough.
+        // It belongs to the pool again; `next` ends it if there are enough threads.
         state.leaked -= 1;
         state.active += 1;
         drop(state);
@@ -364,7 +364,7 @@ impl Shared {
         tracing::info!(thread, what, "a thread that was left behind came back");
     }
 
-    /// Nobody waits for this run any more. Says what that leaves behind.
+    /// Abandons a run for which nobody waits any more. Returns what it leaves behind.
     fn abandon(shared: &Arc<Self>, run: u64) -> Abandoned {
         let mut state = shared.state();
         if let Some(task) = state.queue.remove(&run) {
@@ -379,17 +379,17 @@ impl Shared {
         let thread = Arc::clone(&running.thread);
         state.leaked += 1;
         state.active -= 1;
-        // Those that wait get a thread in its place.
+        // Queued runs get a thread in its place.
         let started = Self::start_if_needed(shared, &mut state);
         drop(state);
         if let Err(error) = started {
-            tracing::error!(%error, "no thread for a blocking handler could be started");
+            tracing::error!(%error, "failed to start a thread for a blocking handler");
         }
         Abandoned::OnThread(thread)
     }
 }
 
-/// Where a run was when nobody waited for it any more.
+/// The state of a run when it was abandoned.
 enum Abandoned {
     Done,
     /// It had no thread yet.
@@ -423,8 +423,8 @@ fn perform(task: Task) -> (Ran, oneshot::Sender<Ran>) {
 ///
 /// # Cancel safety
 ///
-/// Dropping it before a thread has begun takes the run back. Dropping it later leaves the thread
-/// behind, and the execution's record says so.
+/// Dropping it before a thread has begun withdraws the run. Dropping it later leaves the thread behind,
+/// and the execution's record says so.
 #[must_use = "dropping a run abandons it"]
 pub struct BlockingRun {
     shared: Arc<Shared>,
@@ -444,7 +444,7 @@ impl Future for BlockingRun {
             Poll::Ready(Ok(Err(caught))) => panics::resume(*caught),
             Poll::Ready(Err(_)) => Poll::Ready(Err(HandlerError::named(
                 "BlockingPool",
-                "there is no thread for a blocking handler: the pool is closed, or the system gives no more",
+                "no thread for a blocking handler: the pool is closed, or the system cannot start another thread",
             ))),
         }
     }

@@ -12,7 +12,7 @@ use crate::record::{Subject, SubjectRef, Trigger, TriggerMode, TriggerRef};
 use crate::registration::{Details, Registration};
 use crate::runnable::{Hooks, Job, Listener};
 
-/// Runs once and is one execution.
+/// A unit of work that runs once, as one execution.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -40,8 +40,8 @@ pub enum Command {
 
 /// Invoke a listener's handler for an event.
 ///
-/// There is no default: whoever builds one by hand states tier and deadline. The registration
-/// builders resolve both.
+/// There is no default: code that builds one by hand must state tier and deadline. The registration
+/// builders fill in both.
 ///
 /// ```compile_fail
 /// # use std::sync::Arc;
@@ -72,11 +72,11 @@ pub enum Command {
 /// ```
 #[derive(Clone, Debug)]
 pub struct InvokeHandler {
-    /// Whose handler.
+    /// The listener to invoke.
     pub listener: Arc<Listener>,
-    /// For what.
+    /// The event to pass to its handler.
     pub event: Arc<Event>,
-    /// Who wrote the handler.
+    /// The author of the handler.
     pub source_tier: SourceTier,
     /// The deadline of this execution; `None` means that it has none.
     pub effective_timeout: Option<Duration>,
@@ -112,11 +112,11 @@ pub struct InvokeHandler {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ExecuteJob {
-    /// Which job.
+    /// The job to run.
     pub job: Arc<Job>,
-    /// What started this run.
+    /// The trigger of this run.
     pub trigger_mode: TriggerMode,
-    /// Who wrote the handler.
+    /// The author of the handler.
     pub source_tier: SourceTier,
     /// The deadline of this execution; `None` means that it has none.
     pub effective_timeout: Option<Duration>,
@@ -131,7 +131,7 @@ impl Command {
         }
     }
 
-    /// What it runs, as its record will name it.
+    /// Returns the listener or job, as the record will name it.
     pub fn subject(&self) -> Subject {
         self.subject_ref().to_subject()
     }
@@ -144,7 +144,7 @@ impl Command {
         }
     }
 
-    /// The registration of what it runs.
+    /// Returns the registration of its listener or job.
     pub fn registration(&self) -> &Registration {
         match self {
             Self::InvokeHandler(command) => &command.listener.registration,
@@ -165,7 +165,7 @@ impl Command {
         }
     }
 
-    /// What started it, as its record will name it.
+    /// Returns the trigger, as the record will name it.
     pub fn trigger(&self) -> Trigger {
         self.trigger_ref().to_trigger()
     }
@@ -184,7 +184,7 @@ impl Command {
         }
     }
 
-    /// How many completion events lie between it and an event from outside.
+    /// Returns the number of completion events between it and an event from outside.
     pub fn generation(&self) -> u8 {
         match self {
             Self::InvokeHandler(command) => command.event.generation,
@@ -192,7 +192,7 @@ impl Command {
         }
     }
 
-    /// What surrounds its handler.
+    /// Returns its guard and its error handler.
     pub fn hooks(&self) -> &Hooks {
         match self {
             Self::InvokeHandler(command) => &command.listener.hooks,
@@ -200,7 +200,7 @@ impl Command {
         }
     }
 
-    /// What its registration says besides what identifies it.
+    /// Returns the details of its registration.
     pub fn details(&self) -> &Details {
         &self.registration().details
     }
@@ -210,7 +210,7 @@ impl Command {
         &self.entity().app_key
     }
 
-    /// Why it would be refused: what it runs is paused, or removed.
+    /// Returns the reason to refuse it, if its listener or job is paused or removed.
     pub fn refusal(&self) -> Option<Refused> {
         match self {
             Self::InvokeHandler(command) => command.listener.slot.refusal(),

@@ -1,5 +1,5 @@
-//! Which execution is the current one. Set around every poll and every drop of user code, so
-//! that overlapping executions each see their own, whichever thread polls them.
+//! The current execution. It is set around every poll and every drop of user code, so overlapping
+//! executions each see their own, whichever thread polls them.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 use uuid::NonNilUuid;
 
 use crate::identity::ExecutionId;
@@ -17,29 +18,29 @@ thread_local! {
     static CURRENT: RefCell<Scope> = const { RefCell::new(Scope::NONE) };
 }
 
-/// What code inside an execution can see of it, and tell it. It lies in the thread's slot while
-/// that code runs, and with the execution otherwise.
+/// The state that an execution shares with the code inside it. It is in the thread's slot while that
+/// code runs, and with the execution otherwise.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    /// In a form whose absence takes no room, for the same reason as below.
+    /// Of a type for which `None` takes no room, for the same reason as below.
     id: Option<NonNilUuid>,
-    /// Made when somebody asks for it: most handlers never do.
+    /// Created on request: most handlers never ask for it.
     pub(crate) cancel: Option<CancellationToken>,
-    /// Boxed: there hardly ever is anything, and a scope is moved in and out with each poll.
+    /// Boxed, because it is almost always empty and each poll moves the scope in and out.
     left: Option<Box<LeftBehind>>,
     pub(crate) traits: Traits,
 }
 
-/// What is the same for all that an execution does, and for what that starts in turn.
+/// Properties of an execution that everything it starts inherits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traits {
-    /// How many error handlers lie between it and what no error handler has started.
+    /// The number of error handlers between it and an execution that no error handler started.
     pub(crate) generation: u8,
-    /// Errors that are made in it remember where.
+    /// Whether errors that are created in it capture a backtrace.
     pub(crate) records_backtraces: bool,
 }
 
-/// What goes on though the execution has ended, or never came about.
+/// Things that an execution leaves behind: work that goes on, or a wait for a thread that never came.
 #[derive(Debug, Default)]
 pub(crate) struct LeftBehind {
     /// The name of the blocking thread that it left behind.
@@ -53,9 +54,9 @@ pub(crate) struct LeftBehind {
 /// A program that is being ended with its group.
 #[derive(Debug)]
 pub(crate) struct EndingProgram {
-    /// Has it killed without any more grace.
+    /// Cancelling it kills the program without further grace.
     pub(crate) kill: CancellationToken,
-    /// An error, which is all that ever comes, says that the group has ended or was given up.
+    /// Closes when the group has ended or was given up; nothing is ever sent.
     pub(crate) is_over: oneshot::Receiver<()>,
 }
 
@@ -87,7 +88,7 @@ impl Scope {
         self.left.as_ref().is_some_and(|left| left.got_no_thread)
     }
 
-    /// Whatever it waited for until now it has given up by itself.
+    /// Forgets earlier waits: the execution gave those up by itself.
     pub(crate) fn forget_waits(&mut self) {
         if let Some(left) = &mut self.left {
             left.got_no_thread = false;
@@ -113,7 +114,7 @@ impl Scope {
     }
 }
 
-/// A thread that is being torn down has no slot any more, and then nothing is current.
+/// Swaps `scope` with the thread's slot. A thread that is being torn down has no slot, so nothing is current there.
 fn swap(scope: &mut Scope) {
     let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), scope));
 }
@@ -139,10 +140,10 @@ pub fn current_execution_id() -> Option<ExecutionId> {
     Some(ExecutionId(id.get()))
 }
 
-/// Is cancelled when the execution in which this code runs is to end: when its caller or the
-/// service says so, or when a later run takes its place. The handler then has `cancel_grace` to
-/// return. It is cancelled also when the deadline passes or the execution is dropped: then the
-/// handler's future is gone, but a thread that it left behind and tasks that it spawned may listen.
+/// Returns a token that is cancelled when the caller, the service or a later run ends the execution in
+/// which this code runs. The handler then has `cancel_grace` to return. The token is also cancelled when
+/// the deadline passes or the execution is dropped: the handler's future is then gone, but a thread that
+/// it left behind and tasks that it spawned may listen.
 ///
 /// Outside of an execution the token is never cancelled.
 ///
@@ -174,11 +175,11 @@ pub(crate) fn traits() -> Traits {
     traits.unwrap_or_default()
 }
 
-/// Says what the current execution leaves behind.
+/// Records something that the current execution leaves behind.
 pub(crate) fn leave_behind(what: impl FnOnce(&mut LeftBehind)) {
     let _ = CURRENT.try_with(|current| {
         let mut current = current.borrow_mut();
-        // Outside of any execution nobody would ask for it.
+        // Outside an execution nobody would read it.
         if current.id.is_some() {
             what(current.left.get_or_insert_default());
         }
@@ -196,10 +197,10 @@ pub(crate) fn shared_scope() -> Scope {
     }
 }
 
-/// Carries the current execution into a future that will be polled elsewhere, its id and its
-/// [`cancellation`]: `tokio::spawn(inherit(work()))`.
+/// Carries the id, the [`cancellation`] and the tracing span of the current execution into a future that will be
+/// polled elsewhere: `tokio::spawn(inherit(work()))`.
 ///
-/// Cancelling the future that this returns cancels the one it wraps.
+/// Cancelling the returned future cancels the wrapped one.
 ///
 /// ```
 /// use executor_core::{HandlerError, context, current_execution_id};
@@ -214,10 +215,12 @@ pub(crate) fn shared_scope() -> Scope {
 /// ```
 pub fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let mut scope = shared_scope();
+    let span = Span::current();
     async move {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| -> Poll<F::Output> {
             let _entered = scope.enter();
+            let _span = span.enter();
             future.as_mut().poll(cx)
         })
         .await

@@ -1,5 +1,5 @@
-//! What a failed execution tells its error handler, and what such a handler is. When and how many
-//! of them run is the service's business.
+//! Error handlers, and the failure that an execution passes to one. The service decides when they run,
+//! and how many.
 
 use std::fmt;
 use std::future::Future;
@@ -39,15 +39,15 @@ use crate::redact::Redactor;
 /// ```
 #[derive(Clone)]
 pub struct HandlerFailure {
-    /// Which execution.
+    /// The execution's id.
     pub execution_id: ExecutionId,
-    /// How it ended.
+    /// The status in which it ended.
     pub status: Status,
-    /// What the handler returned; `None` where it panicked or its deadline passed.
+    /// The error that the handler returned; `None` if it panicked or its deadline passed.
     pub error: Option<Arc<HandlerError>>,
-    /// Type, message and the full report, also where the record leaves that out.
+    /// Type, message and the full report, even if the record leaves that out.
     pub failure: Arc<Failure>,
-    /// What ran.
+    /// The listener or job that ran.
     pub subject: Subject,
     /// The event for which a listener was invoked.
     pub event: Option<Arc<Event>>,
@@ -55,14 +55,14 @@ pub struct HandlerFailure {
     pub group: Option<String>,
     /// The arguments of a job as JSON, where its author asked for them to be recorded.
     pub arguments_json: Option<String>,
-    /// Its registration's own error handler; without one, the app's is told.
+    /// The registration's own error handler; `None` for the app's.
     pub error_handler: Option<Arc<dyn ErrorHandler>>,
-    /// How many error handlers lie between it and what no error handler has started.
+    /// The number of error handlers between it and the execution that no error handler started.
     pub generation: u8,
 }
 
 impl HandlerFailure {
-    /// What the error says of itself.
+    /// Returns the error's message.
     pub fn message(&self) -> &str {
         &self.failure.message
     }
@@ -79,7 +79,7 @@ impl HandlerFailure {
 }
 
 impl fmt::Debug for HandlerFailure {
-    /// Without the event and the arguments, which carry the sender's data.
+    /// Leaves out the event and the arguments, which carry the sender's data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandlerFailure")
             .field("execution_id", &self.execution_id)
@@ -90,7 +90,7 @@ impl fmt::Debug for HandlerFailure {
     }
 }
 
-/// Is told of failures. Closures `|failure: HandlerFailure| async move { .. }` are error handlers;
+/// Handles failures. Closures `|failure: HandlerFailure| async move { .. }` are error handlers;
 /// structs may implement the trait.
 ///
 /// ```
@@ -104,7 +104,7 @@ impl fmt::Debug for HandlerFailure {
 /// # drop(handler);
 /// ```
 pub trait ErrorHandler: Send + Sync + 'static {
-    /// Begins to deal with a failure. It may be dropped at any await point, when its time is up.
+    /// Begins to handle a failure. The future may be dropped at any await point when its time limit passes.
     fn call(&self, failure: HandlerFailure) -> HandlerFuture;
 }
 
@@ -119,7 +119,7 @@ where
     }
 }
 
-/// How the telling went.
+/// The end of an error handler's run.
 ///
 /// ```
 /// use executor_core::error_handler::HandlerEnd;
@@ -133,12 +133,12 @@ pub enum HandlerEnd {
     Done,
     /// It returned an error or panicked.
     Failed(Failure),
-    /// Its time was up.
+    /// Its time limit passed.
     TimedOut,
 }
 
-/// Runs an error handler, for at most `within`, under the id of the execution that failed. Whatever
-/// it does ends here. What it starts is of the next generation.
+/// Runs an error handler, for at most `within`, under the id of the execution that failed. Catches its
+/// errors and panics. Executions that it starts belong to the next generation.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

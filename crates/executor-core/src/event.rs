@@ -1,14 +1,14 @@
-//! What handlers are invoked for. Matching topics to listeners is the program's business.
+//! Events, for which handlers are invoked. The program itself matches topics to listeners.
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::fmt;
 use std::sync::Arc;
 
-/// How many characters of an event's id are recorded; of a longer one the middle is left out, and how much that was
-/// is said.
+/// The maximum length of a recorded event id, in characters. A longer id is cut in the middle, and says how much is
+/// missing.
 pub const EVENT_ID_MAX_CHARS: usize = 256;
 
-/// Something that happened, with whatever it carries. Cheap to share, never changed.
+/// Something that happened, with its payload. Immutable and cheap to share.
 ///
 /// ```
 /// use executor_core::Event;
@@ -20,18 +20,65 @@ pub const EVENT_ID_MAX_CHARS: usize = 256;
 /// ```
 #[derive(Clone)]
 pub struct Event {
-    /// Which kind of thing happened, such as `motion.hall`.
+    /// The kind of thing that happened, such as `motion.hall`.
     pub topic: Arc<str>,
     /// The sender's name for this one event, if it has one; [`EVENT_ID_MAX_CHARS`] of it are recorded.
     pub id: Option<Arc<str>>,
     /// Where it came from, such as `LOCAL` or a host's name.
     pub origin: Arc<str>,
-    /// Made by the program itself, not received: recorded without id, origin `SYNTHETIC`.
+    /// Whether the program itself made it: it is recorded without an id, with the origin `SYNTHETIC`.
     pub synthetic: bool,
-    /// How many completion events lie between this event and one from outside; 0 from outside.
+    /// The number of completion events between this event and one from outside; 0 from outside.
     pub generation: u8,
-    /// The sender's data, for the handler to downcast. Never recorded or logged.
-    pub payload: Arc<dyn Any + Send + Sync>,
+    /// The sender's data. Never recorded or logged.
+    pub payload: Payload,
+}
+
+/// The payload of an event: any value, and the name of its type.
+#[derive(Clone)]
+pub struct Payload {
+    value: Arc<dyn Any + Send + Sync>,
+    type_name: &'static str,
+}
+
+impl Payload {
+    /// A payload of this value.
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
+        Self {
+            value: Arc::new(value),
+            type_name: type_name::<T>(),
+        }
+    }
+
+    /// The name of its type, for people.
+    pub const fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+}
+
+impl Default for Payload {
+    /// Nothing: a payload of the type `()`.
+    fn default() -> Self {
+        Self::new(())
+    }
+}
+
+impl fmt::Debug for Payload {
+    /// Leaves the value out: it may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({})", self.type_name)
+    }
+}
+
+/// The error for a payload of another type than the requested one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the event carries a `{carried}`, not a `{wanted}`")]
+#[non_exhaustive]
+pub struct PayloadMismatch {
+    /// The type that was asked for.
+    pub wanted: &'static str,
+    /// The type that the event carries.
+    pub carried: &'static str,
 }
 
 impl Event {
@@ -43,7 +90,7 @@ impl Event {
             origin: Arc::from("LOCAL"),
             synthetic: false,
             generation: 0,
-            payload: Arc::new(()),
+            payload: Payload::default(),
         }
     }
 
@@ -76,18 +123,38 @@ impl Event {
     /// The same event with a payload.
     #[must_use]
     pub fn with_payload(mut self, payload: impl Any + Send + Sync) -> Self {
-        self.payload = Arc::new(payload);
+        self.payload = Payload::new(payload);
         self
     }
 
     /// The payload, if it is a `T`.
     pub fn payload<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.payload.downcast_ref()
+        self.payload.value.downcast_ref()
+    }
+
+    /// Returns the payload, for a handler that requires one.
+    ///
+    /// ```
+    /// use executor_core::Event;
+    ///
+    /// let event = Event::new("light.hall").with_payload(420_u32);
+    /// let error = event.try_payload::<String>().unwrap_err();
+    /// assert_eq!(error.to_string(), "the event carries a `u32`, not a `alloc::string::String`");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// It is of another type; the error names both.
+    pub fn try_payload<T: Any + Send + Sync>(&self) -> Result<&T, PayloadMismatch> {
+        self.payload().ok_or(PayloadMismatch {
+            wanted: type_name::<T>(),
+            carried: self.payload.type_name,
+        })
     }
 }
 
 impl fmt::Debug for Event {
-    /// Leaves the payload out: it may hold secrets, and logs are read by many.
+    /// Leaves out the payload: it may hold secrets, and many people read logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("topic", &self.topic)

@@ -1,4 +1,4 @@
-//! What went wrong in user code: the error a handler returns, and what is recorded of it.
+//! Failures of user code: the error that a handler returns, and the failure that is recorded.
 
 use std::any::{Any, type_name};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -13,16 +13,16 @@ use crate::redact::{Redactor, TextKind};
 
 mod frames;
 
-/// How many characters of a message are recorded.
+/// The maximum length of a recorded message, in characters.
 pub const MESSAGE_MAX_CHARS: usize = 2_048;
-/// How many characters of a report are recorded.
+/// The maximum length of a recorded report, in characters.
 pub const REPORT_MAX_CHARS: usize = 8_192;
-/// How many characters of a job's arguments are recorded with each run.
+/// The maximum length of a job's arguments, recorded with each run, in characters.
 pub const ARGUMENTS_MAX_CHARS: usize = 65_536;
 
 type BoxedError = Box<dyn Error + Send + Sync>;
 
-/// What kind of error a handler returned.
+/// The kind of error that a handler returned.
 ///
 /// ```
 /// use executor_core::{ErrorKind, HandlerError};
@@ -33,13 +33,13 @@ type BoxedError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Nobody announced it.
+    /// Not declared by the author.
     Unexpected,
     /// Expected, and declared so by the author.
     Known,
     /// Something the handler needed could not be provided.
     Dependency,
-    /// The handler's own time was up.
+    /// A timeout that the handler itself reported.
     TimedOut,
 }
 
@@ -61,13 +61,13 @@ pub enum ErrorKind {
 /// ```
 pub struct HandlerError(Box<Described>);
 
-/// Boxed: what every handler returns would be moved around with room for it.
+/// Boxed, so that moving a handler's result does not move room for all this.
 struct Described {
     kind: ErrorKind,
     error_type: Cow<'static, str>,
-    /// There until it is dropped.
+    /// `Some` until this is dropped.
     source: Option<BoxedError>,
-    /// Taken where the error became this one, if that was inside of an execution whose errors are to have one.
+    /// Captured when this error was created, if the execution around it records backtraces.
     backtrace: Backtrace,
 }
 
@@ -77,12 +77,12 @@ impl HandlerError {
         Self::of_kind(ErrorKind::Known, source)
     }
 
-    /// Something the handler needed could not be provided.
+    /// Creates an error for something that the handler needed and could not get.
     pub fn dependency<E: Into<BoxedError>>(source: E) -> Self {
         Self::of_kind(ErrorKind::Dependency, source)
     }
 
-    /// The handler's own time was up: the execution ends as `timed_out`.
+    /// Creates a timeout of the handler's own; the execution ends as `timed_out`.
     pub fn timed_out<E: Into<BoxedError>>(source: E) -> Self {
         Self::of_kind(ErrorKind::TimedOut, source)
     }
@@ -119,8 +119,8 @@ impl HandlerError {
         &self.0.error_type
     }
 
-    /// What kind of error it is. What its author declared goes first; an error that nobody
-    /// declared is a timeout if [`tokio::time::error::Elapsed`] or an I/O error of the kind
+    /// Returns the kind of error. The kind that the author declared takes precedence; an undeclared
+    /// error is a timeout if [`tokio::time::error::Elapsed`] or an I/O error of the kind
     /// [`TimedOut`](std::io::ErrorKind::TimedOut) is anywhere in its chain.
     ///
     /// `anyhow::Error` hides the type of an error that it wraps without context; use
@@ -133,8 +133,8 @@ impl HandlerError {
     }
 }
 
-/// Rendering one takes half a second the first time, on the thread that runs the handler: whatever the environment
-/// says, it is done only for those who have asked for it here.
+/// Captures a backtrace only if `record_backtraces` is set, whatever the environment says: rendering the first one
+/// takes half a second, on the thread that runs the handler.
 fn capture() -> Backtrace {
     if context::traits().records_backtraces {
         Backtrace::force_capture()
@@ -144,7 +144,7 @@ fn capture() -> Backtrace {
 }
 
 fn speaks_of_a_timeout(error: &(dyn Error + 'static)) -> bool {
-    // What an I/O error wraps is not its source but the error itself.
+    // `source` of an I/O error skips the error that it wraps, so check that one too.
     let wrapped = |error: &'_ (dyn Error + 'static)| {
         let io = error.downcast_ref::<std::io::Error>();
         io.and_then(std::io::Error::get_ref)
@@ -187,13 +187,13 @@ impl fmt::Debug for HandlerError {
 }
 
 impl Drop for HandlerError {
-    /// The error is user code: a panic while it is dropped ends here, wherever that happens.
+    /// Catches a panic of the error's destructor, which is user code, wherever it is dropped.
     fn drop(&mut self) {
         drop_quietly(self.0.source.take());
     }
 }
 
-/// What a record says about a failure. Every string fits its cap and can be stored.
+/// The description of a failure in a record. Every string fits its cap and can be stored.
 ///
 /// ```
 /// use executor_core::{Failure, HandlerError, Redactor};
@@ -207,16 +207,16 @@ impl Drop for HandlerError {
 pub struct Failure {
     /// The error's type, `panic`, or `TimeoutError`.
     pub error_type: String,
-    /// What the error says of itself, at most [`MESSAGE_MAX_CHARS`] characters.
+    /// The error's message, at most [`MESSAGE_MAX_CHARS`] characters.
     pub message: String,
-    /// The error and the chain of its causes, a line each, below a backtrace if those are recorded; at most [`REPORT_MAX_CHARS`] characters. `None` where the contract says that none
-    /// is kept.
+    /// The error and the chain of its causes, a line each, below a backtrace if those are recorded; at most
+    /// [`REPORT_MAX_CHARS`] characters. `None` where the contract excludes a report.
     pub report: Option<String>,
 }
 
 impl Failure {
-    /// Describes what a handler returned, with the full report. Cannot fail, even if the error's
-    /// `Display` panics.
+    /// Describes an error that a handler returned, with the full report. Cannot fail, even if the
+    /// error's `Display` panics.
     pub fn from_error(error: &HandlerError, redactor: &Redactor) -> Self {
         let message = text_of(error.source());
         let report = report_of(error, &message);
@@ -264,7 +264,7 @@ impl Failure {
         }
     }
 
-    /// Describes a deadline that passed before there was a thread.
+    /// Describes a deadline that passed while waiting for a blocking thread.
     pub(crate) fn no_thread() -> Self {
         Self {
             message: "execution timed out: no thread of the blocking pool became free".into(),
@@ -272,7 +272,7 @@ impl Failure {
         }
     }
 
-    /// Describes why nothing ran.
+    /// Describes a skipped execution.
     pub(crate) fn skipped(reason: &str) -> Self {
         Self {
             error_type: "skipped".into(),
@@ -282,8 +282,7 @@ impl Failure {
     }
 }
 
-/// The text without what must not be kept, and only then cut to its cap: half a secret would slip
-/// through the hook.
+/// Redacts the text, and only then cuts it to its cap: half a secret would slip through the hook.
 fn kept(redactor: &Redactor, kind: TextKind, text: &str) -> String {
     let max_chars = match kind {
         TextKind::Report => REPORT_MAX_CHARS,
@@ -292,8 +291,8 @@ fn kept(redactor: &Redactor, kind: TextKind, text: &str) -> String {
     storable(&redactor.apply(kind, text), max_chars)
 }
 
-/// The error's own text, or a note in its place when its `Display` panics or fails: recording an
-/// error must not make another one.
+/// Returns the error's own text, with a note if its `Display` panics or fails: recording an error
+/// must not cause another one.
 fn text_of(error: &dyn Error) -> String {
     let mut text = String::new();
     let shown = catch(|| write!(text, "{error}"));
@@ -307,8 +306,8 @@ fn text_of(error: &dyn Error) -> String {
     }
 }
 
-/// The backtrace first, if there is one, and the causes last: where a long report is cut, its last
-/// line is what remains, and that is then the root cause.
+/// Puts the backtrace first, if there is one, and the causes last: cutting a long report keeps its
+/// last line, which is then the root cause.
 fn report_of(error: &HandlerError, message: &str) -> String {
     let mut report = String::new();
     if error.0.backtrace.status() == BacktraceStatus::Captured {
@@ -337,8 +336,8 @@ fn report_of(error: &HandlerError, message: &str) -> String {
     report
 }
 
-/// The text as a database can hold it: without NUL, and cut in the middle to `max_chars`
-/// characters. The cut says how much is missing and keeps the last line, where the cause stands.
+/// Makes a text storable in a database: replaces NUL, and cuts it in the middle to `max_chars`
+/// characters. The cut says how much is missing and keeps the last line, which holds the cause.
 ///
 /// ```
 /// use executor_core::failure::storable;
@@ -359,12 +358,12 @@ pub fn storable(text: &str, max_chars: usize) -> String {
     cut_in_the_middle(&clean, total, max_chars)
 }
 
-/// Whether a text is surely storable as it is. Most are.
+/// Returns `true` if a text is certainly storable as it is. Most are.
 pub(crate) fn is_storable(text: &str, max_chars: usize) -> bool {
     text.len() <= max_chars && !text.contains('\0')
 }
 
-/// The same text, at most so many characters long, shared where it is that already.
+/// Like [`storable`], but returns the same shared text if it needs no change.
 pub(crate) fn storable_shared(text: Arc<str>, max_chars: usize) -> Arc<str> {
     if is_storable(&text, max_chars) {
         return text;

@@ -1,4 +1,4 @@
-//! Guards: may this run begin at all? The program's own question, asked before anything else.
+//! Guards: the program's own check, made before anything else, of whether a run may begin.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::failure::HandlerError;
 
-/// What a guard may return: yes or no, or a result with any error. Not to be implemented outside.
+/// The return type of a guard: yes or no, or a result with any error. Sealed.
 ///
 /// ```
 /// use executor_core::guard::GuardOutput;
@@ -16,11 +16,11 @@ use crate::failure::HandlerError;
 /// assert!(cannot_tell.into_answer().is_err());
 /// ```
 pub trait GuardOutput: sealed::Sealed {
-    /// The same as every guard's answer.
+    /// Converts it into a guard's answer.
     ///
     /// # Errors
     ///
-    /// The guard could not tell.
+    /// The guard could not decide.
     fn into_answer(self) -> Result<bool, HandlerError>;
 }
 
@@ -44,9 +44,9 @@ impl<E: Into<HandlerError>> GuardOutput for Result<bool, E> {
 
 type Question = dyn Fn(Option<&Event>) -> Result<bool, HandlerError> + Send + Sync;
 
-/// A question that is asked on the caller's thread before each run. It does not wait: what a guard
-/// needs to know should be at hand. Where it says no, the execution is `skipped`; where it fails or
-/// panics, that is the execution's outcome, and the handler does not run.
+/// A check that runs on the caller's thread before each run. It must not wait, so the data that it needs
+/// should be at hand. If it says no, the execution is `skipped`; if it fails or panics, that is the
+/// execution's outcome, and the handler does not run.
 ///
 /// ```
 /// use executor_core::{Event, guard::Guard};
@@ -68,7 +68,7 @@ impl Guard {
         }))
     }
 
-    /// Asks about nothing in particular.
+    /// Asks without an event.
     ///
     /// ```
     /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};

@@ -1,6 +1,6 @@
-//! What can be run: the two handler traits and the closures that implement them.
+//! Handlers: the two handler traits and the closures that implement them.
 //!
-//! Calling a handler makes a future; when and where it is polled is the runner's business.
+//! Calling a handler makes a future; the runner decides when and where to poll it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::failure::HandlerError;
 use crate::panics::Caught;
 
-/// What every handler comes to in the end.
+/// The result of every handler.
 ///
 /// ```
 /// use executor_core::handler::HandlerResult;
@@ -25,10 +25,10 @@ use crate::panics::Caught;
 /// ```
 pub type HandlerResult = Result<(), HandlerError>;
 
-/// What became of a handler that was run: what it returned, or its panic.
+/// The end of a handler that was run: its result, or its panic.
 pub(crate) type Ran = Result<HandlerResult, Box<Caught>>;
 
-/// What a handler returns: its work, not begun until it is polled.
+/// The future that a handler returns. Its work begins when it is polled.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -39,7 +39,10 @@ pub(crate) type Ran = Result<HandlerResult, Box<Caught>>;
 /// assert!(work.await.is_ok());
 /// # }
 /// ```
-pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
+pub type HandlerFuture = BorrowingFuture<'static>;
+
+/// The same where the work may borrow from whoever awaits it; see [`Runner::run_future`](crate::Runner::run_future).
+pub type BorrowingFuture<'f> = Pin<Box<dyn Future<Output = HandlerResult> + Send + 'f>>;
 
 /// Handles an event. Closures `|event: Arc<Event>| async move { .. Ok(()) }` are handlers;
 /// structs may implement the trait.
@@ -63,6 +66,13 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 /// # assert!(Lamp("hall").call(Arc::new(Event::new("motion.hall"))).await.is_ok());
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of events",
+    label = "not a handler of events",
+    note = "a handler is `Send + Sync + 'static`: a struct that implements `Handler`, or a closure from `Arc<Event>` to a \
+            `Send` future of `Result<(), HandlerError>`",
+    note = "for a function with or without the event that returns nothing or a result with any error, use `handler_fn`"
+)]
 pub trait Handler: Send + Sync + 'static {
     /// Begins one invocation. It may be dropped at any await point, which ends the execution as
     /// `cancelled` or `timed_out`.
@@ -86,12 +96,19 @@ pub trait Handler: Send + Sync + 'static {
 /// # assert!(Sweep.call().await.is_ok());
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of a job",
+    label = "not a handler of a job",
+    note = "a job's handler is `Send + Sync + 'static`: a struct that implements `JobHandler`, or a closure that returns a \
+            `Send` future of `Result<(), HandlerError>`",
+    note = "for a function that returns nothing or a result with any error, use `handler_fn`"
+)]
 pub trait JobHandler: Send + Sync + 'static {
     /// Begins one run. It may be dropped at any await point, as in [`Handler::call`].
     fn call(&self) -> HandlerFuture;
 }
 
-/// What a handler function may return: nothing, or a result with any error.
+/// The return type of a handler function: nothing, or a result with any error.
 ///
 /// ```
 /// use executor_core::HandlerOutput;
@@ -100,19 +117,29 @@ pub trait JobHandler: Send + Sync + 'static {
 /// let parsed: Result<(), std::num::ParseIntError> = "x".parse::<u32>().map(drop);
 /// assert!(parsed.into_result().is_err());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot return `{Self}`",
+    label = "a handler returns nothing, or a `Result<(), E>`",
+    note = "drop what it returns with `;` or `.map(drop)`; to get a value back, run the future with `wrap`",
+    note = "`E` is anything that `?` turns into a boxed error: any `Error + Send + Sync`, `anyhow::Error`, `String`, `&str`"
+)]
 pub trait HandlerOutput: sealed::Output + Send {
-    /// The same as every handler's result.
+    /// Converts it into a handler's result.
     ///
     /// # Errors
     ///
-    /// What the function returned as one.
+    /// The error that the function returned.
     fn into_result(self) -> Result<(), HandlerError>;
 }
 
-/// What may be returned and what is a function is decided here; struct handlers implement [`Handler`].
+/// Seals the return types and the functions; struct handlers implement [`Handler`].
 mod sealed {
     use super::{Arc, Event, HandlerError, HandlerOutput};
 
+    #[diagnostic::on_unimplemented(
+        message = "a handler cannot return `{Self}`",
+        label = "a handler returns nothing, or a `Result<(), E>`"
+    )]
     pub trait Output {}
     impl Output for () {}
     impl<E: Into<HandlerError> + Send> Output for Result<(), E> {}
@@ -159,6 +186,13 @@ impl<E: Into<HandlerError> + Send> HandlerOutput for Result<(), E> {
 /// assert!(without_it.start(Arc::new(Event::new("motion"))).await.is_ok());
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function that handles events",
+    label = "not a function that handles events",
+    note = "it takes nothing or an `Arc<Event>`, is `Send + Sync + 'static`, and returns a `Send` future of nothing or of \
+            a `Result<(), E>`",
+    note = "inside `async` blocks with `?` name the error: `Ok::<(), HandlerError>(())`"
+)]
 pub trait HandlerFn<Args>: sealed::Function<Args> + Send + Sync + 'static {
     /// Begins one invocation, like [`Handler::call`].
     fn start(&self, event: Arc<Event>) -> HandlerFuture;

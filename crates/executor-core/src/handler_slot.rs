@@ -1,4 +1,4 @@
-//! What of a registration may change while it lives: its handler, and whether it may run.
+//! The parts of a registration that may change while it lives: its handler, and whether it may run.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +9,8 @@ const LIVE: u8 = 0;
 const PAUSED: u8 = 1;
 const REMOVED: u8 = 2;
 
-/// A handler of type `H` that can be replaced, paused and removed. Most never are, and pay nothing for
-/// it but two relaxed loads.
+/// A handler of type `H` that can be replaced, paused and removed. Most never are, and pay only two
+/// atomic loads for it.
 ///
 /// ```
 /// use executor_core::{Refused, handler_slot::HandlerSlot};
@@ -43,7 +43,7 @@ impl<H: ?Sized> HandlerSlot<H> {
         }
     }
 
-    /// Does something with the handler as it is now.
+    /// Passes the current handler to `work`.
     pub fn with<T>(&self, work: impl FnOnce(&H) -> T) -> T {
         if !self.is_replaced.load(Ordering::Acquire) {
             return work(&self.first);
@@ -53,13 +53,13 @@ impl<H: ?Sized> HandlerSlot<H> {
         work(later.as_ref().unwrap_or(&self.first))
     }
 
-    /// From now on another handler runs. What runs already goes on with the old one.
+    /// Replaces the handler. Runs that have begun continue with the old one.
     pub fn replace(&self, handler: Arc<H>) {
         *self.later() = Some(handler);
         self.is_replaced.store(true, Ordering::Release);
     }
 
-    /// Commands are refused until [`resume`](Self::resume). Idempotent.
+    /// Refuses commands until [`resume`](Self::resume). Idempotent.
     pub fn pause(&self) {
         self.change(LIVE, PAUSED);
     }
@@ -69,7 +69,7 @@ impl<H: ?Sized> HandlerSlot<H> {
         self.change(PAUSED, LIVE);
     }
 
-    /// Commands are refused for good. Idempotent.
+    /// Refuses commands for good. Idempotent.
     pub fn remove(&self) {
         self.state.store(REMOVED, Ordering::Relaxed);
     }
@@ -79,7 +79,7 @@ impl<H: ?Sized> HandlerSlot<H> {
         self.state.load(Ordering::Relaxed) == REMOVED
     }
 
-    /// Why a command is refused; `None` if it may run.
+    /// Returns the reason to refuse a command; `None` if it may run.
     pub fn refusal(&self) -> Option<Refused> {
         match self.state.load(Ordering::Relaxed) {
             LIVE => None,
@@ -88,7 +88,7 @@ impl<H: ?Sized> HandlerSlot<H> {
         }
     }
 
-    /// Nothing leads out of being removed.
+    /// Changes the state only if it is `from`, so a removed slot stays removed.
     fn change(&self, from: u8, to: u8) {
         let (ordering, state) = (Ordering::Relaxed, &self.state);
         let _ = state.compare_exchange(from, to, ordering, ordering);

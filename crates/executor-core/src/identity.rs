@@ -1,4 +1,4 @@
-//! Who is who: ids, keys and tiers. Plain data; how ids are kept is the store's business.
+//! Ids, keys and tiers. Plain data; the store decides how to keep ids.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use uuid::{NoContext, Uuid};
 
 use crate::time::Timestamp;
 
-/// The row of a registration in its table, given by the store. Listeners and jobs have a table each: a
-/// [`RegistrationId`] says which.
+/// The row of a registration in its table, assigned by the store. Listeners and jobs have separate tables; a
+/// [`RegistrationId`] says which one.
 ///
 /// ```
 /// assert_eq!(executor_core::RowId(7).to_string(), "7");
@@ -24,9 +24,9 @@ pub struct RowId(pub i64);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistrationId {
-    /// Which table.
+    /// The kind, which selects the table.
     pub kind: EntityKind,
-    /// Which row of it.
+    /// The row of that table.
     pub row: RowId,
 }
 
@@ -82,8 +82,8 @@ impl SessionId {
     }
 }
 
-/// The clock was read already, so the id takes that reading instead of a second one, and no
-/// process-wide counter: 74 random bits keep ids of one millisecond apart.
+/// Makes an id from a clock reading that the caller already has. No process-wide counter is needed: 74
+/// random bits keep ids of the same millisecond apart.
 fn uuid_v7(at: Timestamp) -> Uuid {
     let micros = u64::try_from(at.as_micros()).unwrap_or(0);
     let nanos = u32::try_from(micros % 1_000_000 * 1_000).expect("below 1,000,000,000");
@@ -105,7 +105,7 @@ macro_rules! display_inner {
 }
 display_inner!(RowId, ExecutionId, SessionId);
 
-/// Who wrote the code that runs: the application, or the framework around it.
+/// The author of the code that runs: the application, or the framework around it.
 ///
 /// ```
 /// assert_eq!(executor_core::SourceTier::Framework.as_str(), "framework");
@@ -128,7 +128,7 @@ impl SourceTier {
     }
 }
 
-/// Whether something runs for events or by itself.
+/// The kind of entity: one that runs for events, or one that runs by itself.
 ///
 /// ```
 /// assert_eq!(executor_core::EntityKind::Listener.as_str(), "handler");
@@ -137,7 +137,7 @@ impl SourceTier {
 pub enum EntityKind {
     /// A listener: its handler runs for the events of a topic.
     Listener,
-    /// A job: it runs when it is due, or when somebody says so.
+    /// A job: it runs when it is due, or on request.
     Job,
 }
 
@@ -145,7 +145,7 @@ impl EntityKind {
     /// Both of them.
     pub const ALL: [Self; 2] = [Self::Listener, Self::Job];
 
-    /// The word for its executions in logs and tables.
+    /// Returns the name of its executions in logs and tables.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Listener => "handler",
@@ -154,7 +154,7 @@ impl EntityKind {
     }
 }
 
-/// A listener or a job, by what identifies it for good: registering the same entity again is the same registration.
+/// The permanent identity of a listener or a job: registering the same entity again yields the same registration.
 ///
 /// ```
 /// use executor_core::Entity;
@@ -165,11 +165,11 @@ impl EntityKind {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entity {
-    /// Which of the two it is.
+    /// Listener or job.
     pub kind: EntityKind,
     /// The app it belongs to.
     pub app_key: String,
-    /// Which instance of the app, counted from 0.
+    /// The instance of the app, counted from 0.
     pub instance: u32,
     /// Its name, unique within kind, app, instance and topic.
     pub name: String,

@@ -1,5 +1,5 @@
-//! The ledger: where every record went. It is counted where records are moved, by the service,
-//! and kept in each session's row, by the store; here is only the type that both speak.
+//! The ledger: counts of where every record went. The service counts records as it moves them, and the
+//! store keeps the ledger in each session's row. This module holds only the types that both share.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use std::fmt;
 pub enum DropReason {
     /// The queue was full.
     Overflow,
-    /// Tried as often, or kept as long, as the bounds allow.
+    /// The record was retried as often, or kept as long, as the bounds allow.
     Exhausted,
     /// The row breaks a rule of the tables.
     Constraint,
@@ -48,7 +48,7 @@ impl DropReason {
     }
 }
 
-/// What a record survives once its execution has returned.
+/// The failures that a record survives once its execution has returned.
 ///
 /// ```
 /// assert_eq!(executor_core::Durability::Power.as_str(), "power");
@@ -58,8 +58,8 @@ pub enum Durability {
     /// The death of the process, at any instant. Costs no system call. The default.
     #[default]
     Process,
-    /// The death of the machine too, once it is synced: at most 50 ms later, and what the disk takes. The
-    /// store commits with full synchronisation as well, so that what has left the spool is not lost either.
+    /// The death of the machine too, once the record is synced: at most 50 ms later, plus the time the disk takes.
+    /// The store also commits with full synchronisation, so records that have left the spool survive as well.
     Power,
 }
 
@@ -76,7 +76,7 @@ impl Durability {
     }
 }
 
-/// Counts of records by where they are now. Balanced at every moment at which it is read.
+/// Counts of records by where they are now. It balances whenever it is read.
 ///
 /// ```
 /// use executor_core::{DropReason, Ledger};
@@ -92,9 +92,9 @@ pub struct Ledger {
     pub offered: u64,
     /// Taken over from an earlier process.
     pub recovered: u64,
-    /// Rows of the store, those that stood there already included.
+    /// Rows in the store, including those that were already there.
     pub stored: u64,
-    /// In the queue, in the batch in hand, or waiting for another try.
+    /// In the queue, in the current batch, or waiting for a retry.
     pub waiting: u64,
     /// On disk, for a later process.
     pub spooled: u64,
@@ -102,8 +102,8 @@ pub struct Ledger {
     pub filtered: u64,
     /// Given up, by reason, in the order of [`DropReason::ALL`].
     pub dropped: [u64; 6],
-    /// What records survive while they wait, as the spool was made; `None` where they wait in memory and die
-    /// with the process, and in a session's row as long as it is not known.
+    /// The durability of waiting records, fixed when the spool was made; `None` if they wait in memory and die with
+    /// the process, and in a session's row until it is known.
     pub durability: Option<Durability>,
 }
 
@@ -113,7 +113,7 @@ impl Ledger {
         self.dropped[reason as usize] += count;
     }
 
-    /// Counts records of an earlier process that were taken over and have come to their ends.
+    /// Counts records that were taken over from an earlier process and are now stored or given up.
     pub fn add_recovered(&mut self, stored: u64, dropped: &[(DropReason, u64)]) {
         self.stored += stored;
         self.recovered += stored;
@@ -123,17 +123,17 @@ impl Ledger {
         }
     }
 
-    /// How many were given up for this reason.
+    /// Returns how many records were given up for this reason.
     pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize]
     }
 
-    /// How many were given up for any reason.
+    /// Returns how many records were given up for any reason.
     pub fn total_dropped(&self) -> u64 {
         self.dropped.iter().sum()
     }
 
-    /// Whether every record that came in is accounted for.
+    /// Returns `true` if every record that came in is accounted for.
     pub fn is_balanced(&self) -> bool {
         self.offered + self.recovered
             == self.stored + self.waiting + self.spooled + self.filtered + self.total_dropped()

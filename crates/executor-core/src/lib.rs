@@ -1,12 +1,13 @@
-//! What is an execution, and how is one run?
+//! Runs commands: each becomes one execution and yields one record.
 //!
-//! A program hands a [`Command`] to the [`Runner`]; the command runs once, ends in one
-//! [`Outcome`] and owes one [`ExecutionRecord`], for which its end is offered to a [`RecordSink`]. What
-//! happens to the record afterwards is not this crate's business: it knows no queue, no database,
-//! no file and no serialised format, only the [`ports`] through which the layers above reach one.
+//! A program hands a [`Command`] to the [`Runner`]; the command runs once, ends in one [`Outcome`] and owes one
+//! [`ExecutionRecord`], so the runner offers its end to a [`RecordSink`]. The layers above decide what happens to the
+//! record: this crate knows no queue, no database, no file and no serialised format, only the [`ports`] through which
+//! they reach one.
 //!
-//! Read the modules in the order in which they are declared here and they tell the story.
+//! Read the modules in the order in which this file declares them.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod time;
 
@@ -61,10 +62,10 @@ pub use blocking::{BlockingPool, LeakedThread};
 pub use command::{Command, ExecuteJob, InvokeHandler};
 pub use context::current_execution_id;
 pub use error_handler::{ErrorHandler, HandlerFailure};
-pub use event::Event;
+pub use event::{Event, Payload, PayloadMismatch};
 pub use failure::{ErrorKind, Failure, HandlerError};
 pub use guard::Guard;
-pub use handler::{Handler, HandlerFn, HandlerFuture, HandlerOutput, JobHandler};
+pub use handler::{BorrowingFuture, Handler, HandlerFn, HandlerFuture, HandlerOutput, JobHandler};
 pub use identity::{Entity, EntityKind, ExecutionId, RegistrationId, RowId, SessionId, SourceTier};
 pub use ledger::{DropReason, Durability, Ledger};
 pub use limiter::RateLimiter;

@@ -1,4 +1,4 @@
-//! At most one warning per entity and period, in bounded memory.
+//! Limits warnings to one per entity and period, in bounded memory.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Remembers who was let through and when. Past its bound it forgets one other, drawn by lot: were it the oldest,
-/// one more than it can remember, in turn, would all be let through each time.
+/// Remembers which entities it let through, and when. When full it forgets a random one. If it forgot the oldest,
+/// entities that take turns would all pass each time, as soon as there is one more than it can remember.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct RateLimiter<K> {
 
 struct State<K> {
     places: HashMap<K, usize>,
-    /// Who was let through, and when.
+    /// The entities that were let through, and when.
     let_through: Vec<(K, Instant)>,
     lots: RandomState,
     drawn: u64,
@@ -49,8 +49,8 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         }
     }
 
-    /// Whether this entity may speak now. It may at 0 and at exactly one period later, and not in
-    /// between.
+    /// Returns `true` if this entity may warn now: the first time, and again from exactly one period
+    /// later.
     pub fn allows(&self, entity: &K, now: Instant) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = state.places.get(entity).copied() {
@@ -81,7 +81,7 @@ impl<K: Clone + Eq + Hash> State<K> {
         self.places.insert(entity.clone(), place);
     }
 
-    /// One of so many.
+    /// Draws a random number below `below`.
     fn draw(&mut self, below: usize) -> usize {
         self.drawn += 1;
         (self.lots.hash_one(self.drawn) % below as u64) as usize

@@ -1,4 +1,4 @@
-//! How an execution can end. A closed set: a caller that matches on it has thought of everything.
+//! The ways in which an execution can end. The set is closed, so a `match` on it covers every case.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::identity::ExecutionId;
 use crate::time::Timestamp;
 
-/// How an execution ended, as a row says it. The numbers are those of the tables and never change.
+/// The status in which an execution ended, as a row stores it. The tables use these numbers, which never change.
 ///
 /// ```
 /// use executor_core::Status;
@@ -33,7 +33,7 @@ pub enum Status {
     Panicked = 4,
     /// A guard or an overlap rule said no; the handler did not run.
     Skipped = 5,
-    /// Begun by a process that died before the end.
+    /// The process died before the execution ended.
     Interrupted = 6,
 }
 
@@ -75,7 +75,7 @@ impl Status {
     }
 }
 
-/// Who said that the time was up.
+/// The origin of a timeout.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -94,8 +94,8 @@ pub enum TimeoutOrigin {
     Queue,
 }
 
-/// How an execution ended, as its caller sees it. A caller never sees
-/// [`Status::Interrupted`]: it died with the execution.
+/// The outcome of an execution, as its caller sees it. A caller never sees
+/// [`Status::Interrupted`], because it died with the execution.
 ///
 /// ```
 /// use executor_core::Outcome;
@@ -118,11 +118,11 @@ pub enum Outcome {
     Error(Arc<Failure>),
     /// The handler panicked; the panic went no further.
     Panicked(Arc<Failure>),
-    /// The time was up.
+    /// The deadline passed, or the handler reported a timeout.
     TimedOut(TimeoutOrigin, Arc<Failure>),
     /// Told to stop before it was done.
     Cancelled,
-    /// Did not run, and why.
+    /// The handler did not run, for this reason.
     Skipped(Arc<str>),
 }
 
@@ -139,7 +139,7 @@ impl Outcome {
         }
     }
 
-    /// What went wrong, where something did.
+    /// Returns the failure, if there is one.
     pub const fn failure(&self) -> Option<&Arc<Failure>> {
         match self {
             Self::Error(failure) | Self::Panicked(failure) | Self::TimedOut(_, failure) => {
@@ -150,7 +150,7 @@ impl Outcome {
     }
 }
 
-/// What the caller of an execution gets back. Errors, panics and timeouts are outcomes in here.
+/// The result that the caller of an execution gets. Errors, panics and timeouts are outcomes inside it.
 ///
 /// ```
 /// # use executor_core::{ExecutionId, Timestamp};
@@ -166,13 +166,13 @@ impl Outcome {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ExecutionResult {
-    /// The execution's name; the same as in its row.
+    /// The execution's id, the same as in its row.
     pub execution_id: ExecutionId,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// When it began, by the wall clock.
+    /// The time at which it began, by the wall clock.
     pub started_at: Timestamp,
-    /// How long it took, by the monotonic clock.
+    /// The time that it took, by the monotonic clock.
     pub duration: Duration,
 }
 
@@ -183,7 +183,7 @@ impl ExecutionResult {
     }
 }
 
-/// Nothing ran and nothing is recorded.
+/// The refusal of a command: nothing ran and nothing is recorded.
 ///
 /// ```
 /// assert_eq!(executor_core::Refused::Stopping.to_string(), "refused: the executor is stopping");
@@ -194,9 +194,9 @@ pub enum Refused {
     #[error("refused: the executor is stopping")]
     Stopping,
     /// The service, or the listener or job, is paused.
-    #[error("refused: what is to run is paused")]
+    #[error("refused: the executor, listener or job is paused")]
     Paused,
-    /// As many submitted commands as may be are not finished.
+    /// The limit of unfinished submitted commands is reached.
     #[error("refused: too many submitted commands are waiting or running")]
     Busy,
     /// The listener or job was cancelled.

@@ -1,5 +1,5 @@
-//! May a run begin while an earlier one of the same registration still goes on? What the answer
-//! is decides a pure function; the gate keeps count and lets the waiting ones in, in order.
+//! Decides whether a run may begin while an earlier one of the same registration is still running. A pure
+//! function decides; the gate counts runs and admits waiters in order.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::registration::Overlap;
 
-/// How many runs wait under [`Overlap::Queued`] unless a limit is set.
+/// The default limit of waiting runs under [`Overlap::Queued`].
 pub(crate) const QUEUED_MAX: u32 = 10;
 
 /// An overlap rule with its limit.
@@ -22,12 +22,12 @@ enum Rule {
     Parallel { running_max: u32 },
 }
 
-/// What happens to a run that wants to begin.
+/// The decision on a run that wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Begin,
     Wait,
-    /// Cancel what runs, send whoever waits away, and wait in their place.
+    /// Cancel the running one, turn away those that wait, and wait in their place.
     TakeOver,
     Skip,
 }
@@ -43,7 +43,7 @@ const fn decide(rule: Rule, running: u32, waiting: u32) -> Step {
     }
 }
 
-/// What a skipped run's record gives as its reason.
+/// Returns the reason in a skipped run's record.
 fn reason(rule: Rule) -> Arc<str> {
     match rule {
         Rule::Single => Arc::from("overlap: an earlier run still goes on"),
@@ -57,13 +57,13 @@ fn reason(rule: Rule) -> Arc<str> {
     }
 }
 
-/// Lets the runs of one registration in, by its overlap rule.
+/// Admits the runs of one registration by its overlap rule.
 #[derive(Debug)]
 pub(crate) struct Gate {
     rule: Rule,
-    /// How many run, under the rules that know no waiting.
+    /// The number of running ones, under the rules without waiting.
     running: AtomicU32,
-    /// Who runs and who waits, under the others.
+    /// The running and waiting ones, under the other rules.
     state: Mutex<State>,
 }
 
@@ -75,7 +75,7 @@ struct State {
     current: Option<CancellationToken>,
 }
 
-/// What a waiting run is told.
+/// The message to a waiting run.
 #[derive(Debug)]
 enum Turn {
     Begin(Entry),
@@ -95,8 +95,7 @@ pub(crate) enum Admission {
     Skip(Arc<str>),
 }
 
-/// A place in the line: [`Gate::turn`] waits for its turn, and whoever does not want it any more says so with
-/// [`Gate::give_up`].
+/// A place in line: [`Gate::turn`] waits for its turn, and [`Gate::give_up`] gives it up.
 pub(crate) struct Ticket(oneshot::Receiver<Turn>);
 
 impl Gate {
@@ -123,7 +122,7 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nobody is counted where nobody is ever kept out.
+    /// Returns `true` if the gate never keeps a run out, and so need not count.
     const fn is_open(&self) -> bool {
         matches!(
             self.rule,
@@ -157,7 +156,7 @@ impl Gate {
 
     fn enter_or_wait(&self) -> Admission {
         let mut state = self.state();
-        // Those who went away must not be counted as waiting.
+        // Runs that have given up must not count as waiting.
         state.waiting.retain(|waiting| !waiting.is_closed());
         let waiting = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
         match decide(self.rule, state.running, waiting) {
@@ -169,7 +168,7 @@ impl Gate {
                 let sent_away = std::mem::take(&mut state.waiting);
                 let ticket = state.line_up();
                 drop(state);
-                // Wakers run here, and not under the lock.
+                // Run wakers here, not under the lock.
                 for waiting in sent_away {
                     let _ = waiting.send(Turn::Superseded);
                 }
@@ -185,16 +184,16 @@ impl Gate {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting; the place in line is the ticket's.
+    /// Dropping the future stops the wait; the ticket keeps the place in line.
     pub(crate) async fn turn(&self, ticket: &mut Ticket) -> Result<Entry, Arc<str>> {
         match (&mut ticket.0).await {
             Ok(Turn::Begin(entry)) => Ok(entry),
-            // The sender is dropped only with the gate, and that is borrowed.
+            // Only dropping the gate drops the sender, and the gate is borrowed.
             Ok(Turn::Superseded) | Err(_) => Err(reason(self.rule)),
         }
     }
 
-    /// Gives up a place in line, also one whose turn has just come.
+    /// Gives up a place in line, even if its turn has just come.
     pub(crate) fn give_up(&self, mut ticket: Ticket) {
         ticket.0.close();
         if let Ok(Turn::Begin(_)) = ticket.0.try_recv() {
@@ -202,7 +201,7 @@ impl Gate {
         }
     }
 
-    /// Gives a place back, to the first in line who is still there.
+    /// Gives a place back, and passes it to the first run still in line.
     pub(crate) fn leave(&self) {
         if self.is_open() {
             return;

@@ -1,6 +1,6 @@
-//! Where a panic happened. Only a panic hook learns that, so one is put in front of the program's
-//! own the first time a runner is made. It keeps the place of panics inside executions and is
-//! silent about them, because they end as records; every other panic goes on to the program's hook.
+//! Finds the place of a panic. Only a panic hook learns it, so the first runner installs one in front of
+//! the program's own. The hook keeps the place of panics inside executions and prints nothing, because they
+//! end as records; it passes every other panic on to the program's hook.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -8,7 +8,7 @@ use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    /// What this thread is at; without a destructor, because every poll looks at it.
+    /// The state of this thread; it has no destructor, because every poll reads it.
     static STATE: Cell<State> = const { Cell::new(State::OUTSIDE) };
     /// The place of the last panic in user code.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -29,7 +29,7 @@ impl State {
     };
 }
 
-/// A panic that went no further.
+/// A panic that was caught.
 pub(crate) struct Caught {
     pub(crate) payload: Box<dyn Any + Send>,
     /// `file:line`; `None` if somebody replaced the hook.
@@ -63,17 +63,17 @@ fn set_place(place: Option<String>) {
 
 /// Runs user code. A panic ends here.
 pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Box<Caught>> {
-    // Clean on entry: a panic that the code catches itself, or one that is resumed without the hook,
-    // must not be taken for another one's place.
+    // Start clean: a panic that the code itself catches, or one that is resumed without the hook, must not
+    // get the place of another one.
     let outer = STATE.replace(State {
         is_catching: true,
         has_place: false,
     });
     let outer_place = if outer.has_place { PLACE.take() } else { None };
-    // Nothing of the code's is looked at after a panic, except to drop it, in here again.
+    // After a panic nothing of the code's is used again; it is only dropped, again inside `catch`.
     let result = catch_unwind(AssertUnwindSafe(code));
     let inner = STATE.replace(outer);
-    // Boxed: every result of user code is moved around with room for it.
+    // Boxed, so that moving a result of user code does not move room for it.
     let result = result.map_err(|payload| {
         let place = if inner.has_place { PLACE.take() } else { None };
         Box::new(Caught { payload, place })
@@ -84,15 +84,14 @@ pub(crate) fn catch<T>(code: impl FnOnce() -> T) -> Result<T, Box<Caught>> {
     result
 }
 
-/// Lets a panic that was caught on another thread go on here, inside of another [`catch`], with its
-/// place.
+/// Resumes a panic that was caught on another thread, inside another [`catch`], and keeps its place.
 pub(crate) fn resume(caught: Caught) -> ! {
     set_place(caught.place);
     panic::resume_unwind(caught.payload)
 }
 
-/// Drops what user code made. A panic of its destructor ends here, with all that it carries:
-/// dropping that in turn might panic again.
+/// Drops a value that user code made and catches a panic of its destructor. The panic's payload is
+/// leaked, because dropping it might panic again.
 pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(caught) = catch(move || drop(value)) {
         std::mem::forget(caught.payload);

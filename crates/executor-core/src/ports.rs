@@ -1,13 +1,14 @@
-//! The ports: what this layer needs from others, and what the service needs from a store.
+//! The ports: traits through which this layer reaches others, and the service reaches a store.
 //!
-//! Every future of a port may be dropped at any time. The request it stands for is then either
-//! carried out completely or not at all; which of the two is unknown to the caller, and because
-//! every request is idempotent, asking again is always safe.
+//! Every future of a port may be dropped at any time. The request is then carried out either completely
+//! or not at all. The caller does not know which, but every request is idempotent, so repeating it is
+//! always safe.
 
 mod error;
 mod history;
 mod maintenance;
 mod records;
+mod records_only;
 mod registrations;
 mod sessions;
 mod shared;
@@ -19,8 +20,11 @@ pub use self::history::{
     PageToken, RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution,
     StoredRegistration, StoredSession, Summary, Window,
 };
-pub use self::maintenance::{ClockTrust, Gap, Housekeeping, Lifetime, PruneRule, PruneSlice};
+pub use self::maintenance::{
+    ClockTrust, Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome,
+};
 pub use self::records::{Batch, Fate, RecordStore};
+pub use self::records_only::RecordsOnly;
 pub use self::registrations::{Apply, Reconcile, Reconciled, RegistrationStore};
 pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
 pub use self::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
@@ -28,7 +32,7 @@ pub use crate::record::{SubjectRef, TriggerRef};
 
 /// Everything that the service asks of a store.
 ///
-/// A whole one is `executor_testkit::MemoryStore`; `executor_testkit::conformance` checks any.
+/// `executor_testkit::MemoryStore` is a complete one; `executor_testkit::conformance` checks any store.
 pub trait Store: RecordStore + RegistrationStore + SessionStore + Housekeeping {}
 
 impl<S: RecordStore + RegistrationStore + SessionStore + Housekeeping> Store for S {}

@@ -1,9 +1,9 @@
-//! Programs as handlers: a process group of their own, the event on standard input, an outcome from
-//! the way they end. No shell is involved, and no zombie stays.
+//! Runs programs as handlers: in a process group of their own, with the event on standard input. The way
+//! a program ends decides the outcome. No shell is involved, and no zombie remains.
 //!
 //! An execution that ends before its program does (its deadline passed, it was cancelled, its future
-//! was dropped) asks the program's group to terminate and kills it two seconds later. That goes on in
-//! a task of the runtime; [`all_ended`] waits for all such tasks.
+//! was dropped) asks the program's group to terminate and kills it two seconds later. A task of the
+//! runtime does this; [`all_ended`] waits for all such tasks.
 
 mod output;
 mod own;
@@ -25,10 +25,10 @@ pub use own::reap_adopted;
 use output::Output;
 use program::{End, Program};
 
-/// How long a program that was asked to terminate may take.
+/// The time that a program has to end after it was asked to terminate.
 pub const TERMINATION_GRACE: Duration = Duration::from_secs(2);
 
-/// How many bytes of each output are kept for the report unless set otherwise: the last ones.
+/// The default for how many bytes of each output, the last ones, are kept for the report.
 pub const CAPTURE_MAX_BYTES: usize = 4_096;
 
 /// Programs that are being terminated, of all command lines.
@@ -51,9 +51,9 @@ static TERMINATING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives up waiting, nothing else.
+/// Dropping the future only stops the wait.
 pub async fn all_ended() {
-    // A tracker has to be closed to be waited for, and takes tasks all the same.
+    // `wait` needs a closed tracker, and a closed one still takes tasks.
     TERMINATING.close();
     TERMINATING.wait().await;
 }
@@ -62,11 +62,11 @@ type Input = dyn Fn(&Event) -> Vec<u8> + Send + Sync;
 
 /// A program with its arguments, to be used as a handler of events or of a job.
 ///
-/// Each run is a fresh process in a process group of its own. On standard input it gets the event:
-/// its payload if that is text or bytes, or what [`input`](Self::input) makes of it, and a newline.
-/// It succeeds if it exits with status 0. Another status, a signal, or a program that cannot be
+/// Each run is a fresh process in a process group of its own. It gets the event on standard input: the
+/// payload if that is text or bytes, or the result of [`input`](Self::input), and a newline. The run
+/// succeeds if the process exits with status 0. Another status, a signal, or a program that cannot be
 /// started is an error of the type `exit status N`, `signal N` or `spawn`; its report ends with the
-/// last [`CAPTURE_MAX_BYTES`] of what it wrote.
+/// last [`CAPTURE_MAX_BYTES`] of the output.
 ///
 /// ```
 /// # use executor_core::Handler;
@@ -124,16 +124,16 @@ impl CommandLine {
         self
     }
 
-    /// What it gets on standard input for an event. Default: a payload that is `String`, `&'static
-    /// str`, `Vec<u8>` or `Arc<[u8]>`, and nothing otherwise.
+    /// Sets the function that turns an event into standard input. Default: the payload if it is a
+    /// `String`, `&'static str`, `Vec<u8>` or `Arc<[u8]>`, and nothing otherwise.
     #[must_use]
     pub fn input(mut self, input: impl Fn(&Event) -> Vec<u8> + Send + Sync + 'static) -> Self {
         self.input = Arc::new(input);
         self
     }
 
-    /// How many bytes of each output are kept for the report, the last ones. Default
-    /// [`CAPTURE_MAX_BYTES`]; the rest is read and let go of.
+    /// Sets how many bytes of each output, the last ones, are kept for the report. Default
+    /// [`CAPTURE_MAX_BYTES`]; the rest is read and discarded.
     #[must_use]
     pub const fn capture_max_bytes(mut self, bytes: usize) -> Self {
         self.capture_max_bytes = bytes;
@@ -207,7 +207,7 @@ impl JobHandler for CommandLine {
 }
 
 impl fmt::Debug for CommandLine {
-    /// Without arguments and environment: secrets are passed in both.
+    /// Leaves out arguments and environment: both may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommandLine")
             .field("program", &self.program)
@@ -216,7 +216,7 @@ impl fmt::Debug for CommandLine {
     }
 }
 
-/// A program that ended otherwise than well.
+/// The error of a program that did not succeed.
 #[derive(Debug)]
 struct ProgramError {
     program: String,

@@ -1,5 +1,5 @@
-//! The record of one execution: plain data, complete in itself. How it is kept is the store's
-//! business, and its session is that of the batch in which it travels.
+//! The record of one execution: plain, self-contained data. The store decides how to keep it, and the batch
+//! that carries it names its session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::time::Timestamp;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
-    /// What identifies it.
+    /// The identity of the listener or job.
     pub entity: Arc<Entity>,
-    /// The row of its registration, if the store has said.
+    /// The row of its registration, if the store has assigned one.
     pub row: Option<RowId>,
 }
 
-/// What started a run of a job.
+/// The trigger of a job's run.
 ///
 /// ```
 /// assert_eq!(executor_core::TriggerMode::Manual.as_str(), "manual");
@@ -35,7 +35,7 @@ pub struct Subject {
 pub enum TriggerMode {
     /// Its schedule.
     Schedule,
-    /// Somebody, now.
+    /// A request to run it now.
     Manual,
 }
 
@@ -49,7 +49,7 @@ impl TriggerMode {
     }
 }
 
-/// What started an execution.
+/// The trigger of an execution.
 ///
 /// ```
 /// use executor_core::{Trigger, TriggerMode};
@@ -74,7 +74,7 @@ pub enum Trigger {
     Job(TriggerMode),
 }
 
-/// What the origin of a synthetic event is recorded as.
+/// The origin that is recorded for a synthetic event.
 pub const SYNTHETIC_ORIGIN: &str = "SYNTHETIC";
 
 impl Trigger {
@@ -104,7 +104,7 @@ impl Trigger {
     }
 }
 
-/// What is remarkable about an execution besides its status.
+/// Notable facts about an execution besides its status.
 ///
 /// ```
 /// let flags = executor_core::record::RecordFlags::default(); // nothing is remarkable
@@ -118,9 +118,9 @@ pub struct RecordFlags {
     pub thread_leaked: bool,
     /// It was polled to completion only after its deadline.
     pub overran: bool,
-    /// Who said that the time was up, where the status is `timed_out`.
+    /// The origin of the timeout, if the status is `timed_out`.
     pub timeout_origin: Option<TimeoutOrigin>,
-    /// How long its longest poll held the runtime's thread, where that was too long.
+    /// The duration of its longest poll, if that held the runtime's thread for too long.
     pub blocked: Option<Duration>,
 }
 
@@ -147,42 +147,42 @@ pub struct RecordFlags {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutionRecord {
-    /// Its name; storing is idempotent by it.
+    /// The id of the execution; storing is idempotent by it.
     pub execution_id: ExecutionId,
-    /// What ran.
+    /// The listener or job that ran.
     pub subject: Subject,
-    /// Who wrote what ran.
+    /// The author of the code that ran.
     pub source_tier: SourceTier,
-    /// How it ended.
+    /// The status in which it ended.
     pub status: Status,
-    /// When it began, by the wall clock.
+    /// The time at which it began, by the wall clock.
     pub started_at: Timestamp,
-    /// How long it took, by the monotonic clock.
+    /// The time that it took, by the monotonic clock.
     pub duration: Duration,
-    /// What went wrong, shared with the caller's result.
+    /// The failure, shared with the caller's result.
     pub failure: Option<Arc<Failure>>,
-    /// What else is remarkable.
+    /// Other notable facts.
     pub flags: RecordFlags,
-    /// What started it.
+    /// The trigger.
     pub trigger: Trigger,
-    /// How many completion events lie between it and an event from outside.
+    /// The number of completion events between it and an event from outside.
     pub generation: u8,
-    /// How many runs of the same work failed before this one; 0 where nothing re-runs.
+    /// The number of failed runs of the same work before this one; 0 if nothing re-runs it.
     pub retry_count: u32,
-    /// Which run of the same work this is, from 1.
+    /// The number of this run of the same work, from 1.
     pub attempt_number: u32,
-    /// Its arguments as JSON, where the author asked for them.
+    /// Its arguments as JSON, if the author asked for them.
     pub arguments_json: Option<Box<str>>,
 }
 
 impl ExecutionRecord {
-    /// When it ended, which is the time that queries mean.
+    /// Returns the time at which it ended; queries go by this time.
     pub fn ended_at(&self) -> Timestamp {
         self.started_at.saturating_add(self.duration)
     }
 }
 
-/// A [`Subject`] that is somebody else's.
+/// A borrowed [`Subject`].
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -194,14 +194,14 @@ impl ExecutionRecord {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SubjectRef<'a> {
-    /// What identifies it.
+    /// The identity of the listener or job.
     pub entity: &'a Arc<Entity>,
-    /// The row of its registration, if the store has said.
+    /// The row of its registration, if the store has assigned one.
     pub row: Option<RowId>,
 }
 
 impl SubjectRef<'_> {
-    /// One of the caller's own, which shares the entity.
+    /// Returns an owned subject, which shares the entity.
     pub fn to_subject(self) -> Subject {
         Subject {
             entity: Arc::clone(self.entity),
@@ -219,7 +219,7 @@ impl<'a> From<&'a Subject> for SubjectRef<'a> {
     }
 }
 
-/// A [`Trigger`] that is somebody else's.
+/// A borrowed [`Trigger`].
 ///
 /// ```
 /// use executor_core::{Trigger, TriggerMode, record::TriggerRef};
@@ -243,7 +243,7 @@ pub enum TriggerRef<'a> {
 }
 
 impl TriggerRef<'_> {
-    /// One of the caller's own, which shares the texts.
+    /// Returns an owned trigger, which shares the texts.
     pub fn to_trigger(self) -> Trigger {
         match self {
             Self::Event { id, origin } => Trigger::Event {

@@ -1,6 +1,6 @@
-//! What may be kept of a text: the hook through which every string that comes from user code goes
-//! before it reaches a record or a log line. An error handler is told the same strings, and beside
-//! them has the error and the event themselves.
+//! The redaction hook. Every string that comes from user code passes it before it reaches a record or a
+//! log line. An error handler gets the same redacted strings, and also the error and the event
+//! themselves.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::panics::{catch, drop_quietly};
 
-/// Where a text comes from.
+/// The source of a text.
 ///
 /// ```
 /// use executor_core::redact::TextKind;
@@ -22,7 +22,7 @@ use crate::panics::{catch, drop_quietly};
 pub enum TextKind {
     /// The name of an error's type.
     ErrorType,
-    /// What an error or a panic says of itself.
+    /// The message of an error or a panic.
     Message,
     /// An error's report: the chain of its causes, a backtrace, the output of a program.
     Report,
@@ -36,12 +36,12 @@ pub enum TextKind {
     Topic,
 }
 
-/// Removes what must not be kept. Set once for a service; it sees every string of a record before
-/// the record is offered to anything, whole and before it is cut to its cap, and the same strings
+/// Removes text that must not be kept. Set once for a service; it sees every string of a record whole,
+/// before the string is cut to its cap and the record is offered to anything, and the same strings
 /// before they are logged.
 ///
-/// The key of what runs (app, name, topic of the registration) is not among them: it is the
-/// author's own text, and what the history is looked up by. Payloads are never recorded at all.
+/// It does not see the key of a listener or job (app, name, topic of the registration): that is the
+/// author's own text, and the history is looked up by it. Payloads are never recorded at all.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -59,8 +59,8 @@ pub enum TextKind {
 /// assert_eq!(Tokens.redact(TextKind::Message, "denied: token=abc"), "denied: token=…");
 /// ```
 pub trait Redact: Send + Sync + 'static {
-    /// What may be kept of `text`. Called on the thread that runs the handler, so it should be
-    /// quick. If it panics, nothing of the text is kept.
+    /// Returns the part of `text` that may be kept. Called on the thread that runs the handler, so it
+    /// should be quick. If it panics, none of the text is kept.
     fn redact<'t>(&self, kind: TextKind, text: &'t str) -> Cow<'t, str>;
 }
 
@@ -86,17 +86,17 @@ impl Redactor {
     /// Keeps every text as it is.
     pub const NONE: Self = Self(None);
 
-    /// Asks this hook.
+    /// Creates a redactor that calls this hook.
     pub fn new(hook: Arc<dyn Redact>) -> Self {
         Self(Some(hook))
     }
 
-    /// Nobody is asked.
+    /// Returns `true` if there is no hook.
     pub(crate) const fn keeps_all(&self) -> bool {
         self.0.is_none()
     }
 
-    /// What may be kept of a text.
+    /// Returns the part of a text that may be kept.
     pub fn apply<'t>(&self, kind: TextKind, text: &'t str) -> Cow<'t, str> {
         let Some(hook) = &self.0 else {
             return Cow::Borrowed(text);
@@ -110,7 +110,7 @@ impl Redactor {
         }
     }
 
-    /// The same for a text that is shared: it stays shared where nothing changes.
+    /// Like [`apply`](Self::apply), but returns the same shared text if nothing changes.
     pub(crate) fn apply_shared(&self, kind: TextKind, text: Arc<str>) -> Arc<str> {
         let kept = self.apply(kind, &text);
         if *kept == *text {

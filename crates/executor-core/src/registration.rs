@@ -1,15 +1,15 @@
-//! What is known of a listener or a job: a registration, plain data. What runs is a
-//! [runnable](crate::runnable); storing registrations is behind [`crate::ports::RegistrationStore`].
+//! Registrations: plain data that describes a listener or a job. [`crate::runnable`] adds the handler;
+//! [`crate::ports::RegistrationStore`] stores registrations.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{Entity, EntityKind, SourceTier};
 
-/// The deadline of an execution whose registration names none.
+/// The deadline of an execution unless its registration sets another.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What may happen when a run is due while an earlier one still goes on.
+/// The rule for a run that is due while an earlier one is still running.
 ///
 /// ```
 /// use executor_core::registration::Overlap;
@@ -44,7 +44,7 @@ impl Overlap {
     }
 }
 
-/// What listeners and jobs have in common.
+/// The properties that listeners and jobs share.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,33 +60,33 @@ impl Overlap {
 pub struct Details {
     /// The app instance's own name, if it has one.
     pub instance_name: Option<String>,
-    /// Who wrote the handler.
+    /// The author of the handler.
     pub source_tier: SourceTier,
     /// The deadline of each execution; `None` for none.
     pub timeout: Option<Duration>,
-    /// What it does, for a person.
+    /// A description for people.
     pub description: Option<String>,
-    /// What its guard asks, for a person.
+    /// A description of its guard, for people.
     pub guard_description: Option<String>,
-    /// Where in the source it was registered, `file:line`.
+    /// The place in the source that registered it, `file:line`.
     pub source_location: Option<String>,
-    /// What registered it: `code`, `configuration`, …
+    /// The source of the registration: `code`, `configuration`, …
     pub registration_source: Option<String>,
     /// The thing it is about, such as a device.
     pub entity: Option<String>,
-    /// What happens when runs would overlap; `None` for the tier's default.
+    /// The overlap rule; `None` for the tier's default.
     pub overlap: Option<Overlap>,
-    /// How many may run or wait at once, where the overlap rule has a limit.
+    /// The limit of the overlap rule: how many may wait under `queued`, or run under `parallel`.
     pub overlap_limit: Option<u32>,
     /// Higher runs first where the program orders its listeners.
     pub priority: i32,
-    /// Ends after its first run. For the history: acting on it is the program's business.
+    /// Whether it ends after its first run. Kept for the history; the program must enforce it.
     pub once: bool,
-    /// What the program itself acts on.
+    /// Settings on which only the program acts.
     pub annotations: Annotations,
 }
 
-/// What a registration says of itself for the history only: nothing here acts on it.
+/// Settings that are kept for the history only: nothing here acts on them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -132,8 +132,8 @@ impl Details {
         }
     }
 
-    /// The overlap rule that holds: the one that is set, or else [`Overlap::Single`] in the app tier and
-    /// [`Overlap::Parallel`] in the framework's.
+    /// Returns the overlap rule that applies: the one that is set, or else [`Overlap::Single`] in the app tier and
+    /// [`Overlap::Parallel`] in the framework tier.
     pub fn effective_overlap(&self) -> Overlap {
         let by_tier = match self.source_tier {
             SourceTier::App => Overlap::Single,
@@ -155,11 +155,11 @@ impl Details {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// What identifies it.
+    /// The identity of the listener or job.
     pub entity: Arc<Entity>,
-    /// Everything else that listeners and jobs have in common; replaced as a whole when it is registered again.
+    /// The other properties that listeners and jobs share; registering again replaces them all.
     pub details: Details,
-    /// What only jobs have; `None` for a listener.
+    /// The properties that only jobs have; `None` for a listener.
     pub job: Option<JobDetails>,
 }
 
@@ -185,7 +185,7 @@ impl Registration {
     }
 }
 
-/// What only jobs have.
+/// The properties that only jobs have.
 ///
 /// ```
 /// use executor_core::registration::JobDetails;
@@ -197,15 +197,15 @@ impl Registration {
 pub struct JobDetails {
     /// The name of the code that runs.
     pub handler_name: Option<String>,
-    /// What starts it.
+    /// A description of its schedule.
     pub schedule: ScheduleText,
-    /// Jobs of one group are shown and cancelled together.
+    /// The group; jobs of one group are shown and cancelled together.
     pub group: Option<String>,
-    /// Its arguments as JSON, where the author asked for them to be recorded.
+    /// Its arguments as JSON, if the author asked for them to be recorded.
     pub arguments_json: Option<String>,
 }
 
-/// What starts a job, described for people and tables. The schedule itself lives where it runs.
+/// A description of a job's schedule, for people and tables. The service holds the schedule itself.
 ///
 /// ```
 /// use executor_core::registration::ScheduleText;

@@ -1,6 +1,6 @@
-//! One command to one record, whatever happens.
+//! Turns one command into one record, whatever happens.
 //!
-//! Here is who runs commands and how; the execution itself, which owes the record, is in `execution`.
+//! This file holds the runner and its options; `execution` holds the execution, which owes the record.
 
 mod aftermath;
 mod execution;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::Command;
 use crate::error_handler::HandlerFailure;
+use crate::handler::BorrowingFuture;
 use crate::identity::ExecutionId;
 use crate::outcome::ExecutionResult;
 use crate::panics;
@@ -29,7 +30,7 @@ use crate::time::{Clock, Timestamp};
 use aftermath::Aftermath;
 use execution::Execution;
 
-/// What is configured about running, for all executions.
+/// The options of a runner, for all executions.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,18 +41,18 @@ use execution::Execution;
 /// ```
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// A poll that holds its thread longer than this is recorded, and its handler is named in a
-    /// warning. Default 100 ms; `None` does not time polls at all, which saves two clock reads a
+    /// The limit for one poll. A poll that holds its thread longer is recorded, and a warning names its
+    /// handler. Default 100 ms; `None` does not time polls at all, which saves two clock reads per
     /// poll.
     pub slow_poll: Option<Duration>,
-    /// How long a handler whose execution is cancelled by a token may take to return; if it does,
-    /// its own result is the outcome. Default 0.
+    /// The time that a handler has to return after a token cancelled its execution; if it returns in
+    /// time, its own result is the outcome. Default 0.
     pub cancel_grace: Duration,
-    /// Whether errors that are made inside of executions remember where, and their reports begin with it. Default:
+    /// Whether errors created inside executions capture a backtrace, with which their reports then begin. Default:
     /// no, whatever the environment says: rendering the first backtrace of a process takes half a second, on the
     /// thread that runs the handler.
     pub record_backtraces: bool,
-    /// Through which every text goes before it is kept or logged. Default: none.
+    /// The hook that every text passes before it is kept or logged. Default: none.
     pub redactor: Redactor,
 }
 
@@ -102,12 +103,12 @@ impl Default for RunOptions {
 pub struct Ended {
     /// For the caller.
     pub result: ExecutionResult,
-    /// For an error handler, where the outcome is `error`, `panicked` or `timed_out`. The record has
-    /// been offered and the failure logged by then.
+    /// The failure for an error handler, if the outcome is `error`, `panicked` or `timed_out`. By then
+    /// the record has been offered and the failure logged.
     pub failure: Option<Box<HandlerFailure>>,
 }
 
-/// Runs commands. Knows a sink for the records, a clock, and a token that cancels what runs.
+/// Runs commands. Holds a sink for the records, a clock, and a token that cancels running executions.
 ///
 /// ```
 /// # use executor_core::{RecordSink, ports::{ExecutionEnd, ExecutionStart, Ticket}};
@@ -148,11 +149,11 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner whose executions end as `cancelled` once `stop` is cancelled, but for those that are done
+    /// Creates a runner. Cancelling `stop` ends its executions as `cancelled`, except for those that finish
     /// without waiting.
     ///
-    /// The first one of the process puts a hook in front of the program's panic hook: it is
-    /// silent about panics inside executions and passes all others on.
+    /// The first runner of the process installs a hook in front of the program's panic hook. It prints
+    /// nothing for panics inside executions and passes all others on.
     pub fn new(
         sink: Arc<dyn RecordSink>,
         clock: Arc<dyn Clock>,
@@ -179,14 +180,39 @@ impl Runner {
     /// future passed to [`std::mem::forget`] records nothing, and keeps its place under the
     /// overlap rule for good.
     pub async fn run(&self, command: Command, cancel: Option<&CancellationToken>) -> Ended {
+        self.run_to_end(command, None, cancel).await
+    }
+
+    /// Runs `future` in place of the command's handler, with the guard, overlap rule, deadline and record of the
+    /// command. The future may borrow from its caller.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`run`](Self::run): dropping the returned future drops `future`.
+    pub async fn run_future(
+        &self,
+        command: Command,
+        future: BorrowingFuture<'_>,
+        cancel: Option<&CancellationToken>,
+    ) -> Ended {
+        self.run_to_end(command, Some(future), cancel).await
+    }
+
+    #[inline(always)]
+    async fn run_to_end(
+        &self,
+        command: Command,
+        future: Option<BorrowingFuture<'_>>,
+        cancel: Option<&CancellationToken>,
+    ) -> Ended {
         let stop = Stop {
             service: &self.stop,
             caller: cancel,
         };
-        let mut execution = Execution::begin(self, command);
+        let mut execution = Execution::begin(self, command, future);
         if let Err(refusal) = execution.enter() {
             let ended = execution.refuse(refusal);
-            // Nothing is waited for on this way, so this is where a loop gives way to others.
+            // This path awaits nothing else, so a loop of refused commands yields to other tasks here.
             consume_budget().await;
             return *ended;
         }
@@ -194,34 +220,35 @@ impl Runner {
         execution.end(ending)
     }
 
-    /// Begins an execution now: asks its guard and takes its place in line, in the order of the calls. It is run by
-    /// whoever awaits [`Begun::finish`], with the runner that `runner` leads to.
+    /// Begins an execution now: asks its guard and takes its place in line, in the order of the calls. Awaiting
+    /// [`Begun::finish`] then runs it on the runner behind `runner`.
     ///
     /// # Errors
     ///
-    /// It has ended already: its guard or its overlap rule said no, or the guard failed. Its record was offered.
+    /// The execution has already ended: its guard or its overlap rule said no, or the guard failed. Its record was
+    /// offered.
     pub fn submit<R: Deref<Target = Self>>(
         runner: R,
         command: Command,
     ) -> Result<Begun<R>, Box<Ended>> {
-        let mut execution = Execution::begin(runner, command);
+        let mut execution = Execution::begin(runner, command, None);
         match execution.enter() {
             Ok(()) => Ok(Begun(execution)),
             Err(refusal) => Err(execution.refuse(refusal)),
         }
     }
 
-    /// Waits until no program goes on of an execution that has ended: each has ended with its group, or was given
-    /// up five seconds after it was killed.
+    /// Waits until the programs of all ended executions are gone: each has ended with its group, or was given up five
+    /// seconds after it was killed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting, nothing else.
+    /// Dropping the future only stops the wait.
     pub async fn programs_ended(&self) {
         self.aftermath.is_over().await;
     }
 
-    /// Has the programs killed that are being ended, without any more grace.
+    /// Kills the programs that are being ended, without further grace.
     pub fn kill_programs(&self) {
         self.aftermath.kill();
     }
@@ -229,7 +256,7 @@ impl Runner {
 
 /// An execution that has begun and has its place in line. Dropping it records it as `cancelled`.
 #[must_use = "it is run by `finish`"]
-pub struct Begun<R: Deref<Target = Runner>>(Execution<R>);
+pub struct Begun<R: Deref<Target = Runner>>(Execution<'static, R>);
 
 impl<R: Deref<Target = Runner>> Begun<R> {
     /// The execution's name.
@@ -237,8 +264,8 @@ impl<R: Deref<Target = Runner>> Begun<R> {
         self.0.id()
     }
 
-    /// When it was begun; its handler's run begins later, when [`finish`](Self::finish) is first polled or its turn
-    /// comes.
+    /// Returns the time at which it was begun. Its handler begins later, when [`finish`](Self::finish) is first
+    /// polled or its turn comes.
     pub const fn begun_at(&self) -> Timestamp {
         self.0.begun_at()
     }
@@ -247,7 +274,7 @@ impl<R: Deref<Target = Runner>> Begun<R> {
     ///
     /// # Cancel safety
     ///
-    /// As of [`Runner::run`].
+    /// As for [`Runner::run`].
     pub async fn finish(self, cancel: &CancellationToken) -> Ended {
         let mut execution = self.0;
         let service = execution.runner().stop.clone();

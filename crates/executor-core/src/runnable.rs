@@ -1,4 +1,4 @@
-//! Listeners and jobs that can be run: a registration with its handler and all that surrounds it.
+//! Listeners and jobs that can be run: a registration with its handler and its hooks.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ use crate::overlap::Gate;
 use crate::record::SubjectRef;
 use crate::registration::Registration;
 
-/// What surrounds the handler of a registration, the same for listeners and jobs.
+/// The guard and the error handler around a registration's handler, the same for listeners and jobs.
 ///
 /// ```
 /// use executor_core::{Guard, runnable::Hooks};
@@ -22,9 +22,9 @@ use crate::registration::Registration;
 /// ```
 #[derive(Default)]
 pub struct Hooks {
-    /// What is asked before each run.
+    /// The guard that is asked before each run.
     pub guard: Option<Guard>,
-    /// What is told when a run fails; without one, the app's.
+    /// The error handler that is told when a run fails; `None` for the app's.
     pub error_handler: Option<Arc<dyn ErrorHandler>>,
 }
 
@@ -47,20 +47,20 @@ pub type Job = Registered<dyn JobHandler>;
 /// assert!(job.row.set(RowId(1)).is_ok()); // what a store's answer does
 /// ```
 pub struct Registered<H: ?Sized> {
-    /// What the store knows of it.
+    /// The registration as the store keeps it.
     pub registration: Registration,
-    /// What runs, and whether it may.
+    /// The handler, and whether it may run.
     pub slot: HandlerSlot<H>,
-    /// What surrounds that.
+    /// Its guard and its error handler.
     pub hooks: Hooks,
-    /// Its row, once the store has said; a record made earlier is matched by its entity.
+    /// Its row, once the store has assigned one; earlier records are matched by their entity.
     pub row: OnceLock<RowId>,
     pub(crate) gate: Gate,
 }
 
 impl<H: ?Sized> Registered<H> {
-    /// One whose row is not known yet. Its overlap rule counts the runs of this value: a second one of the same
-    /// registration knows nothing of the first.
+    /// Creates one without a row. Its overlap rule counts only the runs of this value, not those of another value for
+    /// the same registration.
     pub fn new(registration: Registration, handler: Arc<H>, hooks: Hooks) -> Self {
         let details = &registration.details;
         Self {

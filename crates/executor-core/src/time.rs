@@ -1,6 +1,6 @@
 //! Points in time: the wall clock, in microseconds, and the monotonic clock, taken together.
 //!
-//! Formatting and time zones are left to whoever shows a time to a person.
+//! Code that shows a time to a person must handle formatting and time zones.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The last one that can be told.
+    /// The last representable time.
     pub const MAX: Self = Self(i64::MAX);
 
     /// The time that lies `micros` microseconds after the epoch.
@@ -43,7 +43,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(micros(duration)))
     }
 
-    /// How long after `earlier` this is; zero if it is before that.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     ///
     /// ```
     /// use std::time::Duration;
@@ -69,7 +69,7 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// Whole microseconds of a duration; one that does not fit (292,000 years) is cut to what does.
+/// Returns the whole microseconds of a duration, at most `i64::MAX` (292,000 years).
 ///
 /// ```
 /// use std::time::Duration;
@@ -93,17 +93,16 @@ pub fn micros(duration: Duration) -> i64 {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// What the wall clock said.
+    /// The wall-clock time.
     pub wall: Timestamp,
-    /// What the monotonic clock said. Durations are differences of these, so none is negative.
+    /// The monotonic time. Durations are differences of these, so none is negative.
     pub monotonic: Instant,
 }
 
-/// Tells the time. Read on the runtime's side only, never in threads of a store: tokio's paused
-/// time is not visible there.
+/// Tells the time. Read it only on the runtime's side, never in threads of a store: tokio's paused time
+/// is not visible there.
 ///
-/// The monotonic half must be tokio's: whoever waits for one of its times does so with tokio's
-/// timers.
+/// The monotonic half must be tokio's, because code waits for its times with tokio's timers.
 ///
 /// ```
 /// use executor_core::time::{Clock, Moment, Timestamp};
@@ -127,30 +126,30 @@ pub trait Clock: Send + Sync + 'static {
         self.now().monotonic
     }
 
-    /// Whether the machine's own clock may stand in for the monotonic half where nothing was waited
-    /// for. Default: no.
+    /// Returns `true` if the machine's own clock may replace the monotonic half for an execution that
+    /// never waited. Default: `false`.
     fn is_machine_time(&self) -> bool {
         false
     }
 
-    /// How long the machine has been running, the time included in which it slept; `None` where that is not
-    /// known. What the wall clock does otherwise than this clock, somebody has set. Default: not known.
+    /// Returns how long the machine has been running, including the time in which it slept; `None` if that is not
+    /// known. If the wall clock deviates from this clock, somebody has set it. Default: `None`.
     fn since_boot(&self) -> Option<Duration> {
         None
     }
 
-    /// Whether the wall clock may be set, and so go otherwise than the monotonic one: whoever waits for one
-    /// of its times looks at it again and again. Default: yes.
+    /// Returns `true` if the wall clock may be set and so deviate from the monotonic one: code that waits for one of
+    /// its times must check it repeatedly. Default: `true`.
     fn may_be_set(&self) -> bool {
         true
     }
 }
 
-/// Keeps tokio's paused time from running ahead of a thread that works for a test, for as long as it lives:
-/// the runtime is idle meanwhile, and would take the next timer to be due.
+/// Keeps tokio's paused time from running ahead of a thread that works for a test, until this is dropped:
+/// the runtime is idle meanwhile, and would otherwise jump to the next timer.
 ///
-/// It is nothing without the feature `test-util`, and on a runtime of several threads, where time cannot
-/// be paused.
+/// It does nothing without the feature `test-util`, or on a multi-threaded runtime, where time cannot be
+/// paused.
 ///
 /// ```
 /// use executor_core::time::HeldTime;
@@ -164,7 +163,7 @@ pub trait Clock: Send + Sync + 'static {
 /// ```
 #[derive(Debug)]
 pub struct HeldTime {
-    /// Work that tokio knows of holds its time. This one ends when the other half is dropped.
+    /// Tokio holds its time while a blocking task runs. That task ends when this sender is dropped.
     #[cfg(feature = "test-util")]
     _work: Option<std::sync::mpsc::Sender<()>>,
 }
@@ -194,7 +193,7 @@ fn hold() -> Option<std::sync::mpsc::Sender<()>> {
         return None;
     }
     let (work, is_over) = std::sync::mpsc::channel();
-    // An error is its end.
+    // The error of `recv` ends the task.
     drop(handle.spawn_blocking(move || is_over.recv()));
     Some(work)
 }

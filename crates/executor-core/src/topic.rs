@@ -1,11 +1,11 @@
-//! Topic patterns: segments between dots, `*` for any one segment, `#` at the end for any rest.
+//! Topic patterns: segments between dots, or another separator; `*` for any one segment, `#` at the end for any rest.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Which events a listener listens to, by their topics.
+/// A pattern that selects a listener's events by their topics.
 ///
 /// ```
 /// use executor_core::topic::TopicPattern;
@@ -20,6 +20,7 @@ pub struct TopicPattern {
     segments: Box<[Segment]>,
     /// Whether anything may follow the segments.
     any_rest: bool,
+    separator: char,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,21 +29,63 @@ enum Segment {
     Exactly(Box<str>),
 }
 
-/// Why a text is not a topic pattern.
+/// The error for a text that is not a topic pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{text}` is not a topic pattern: {why}")]
 #[non_exhaustive]
 pub struct PatternError {
     /// The text.
     pub text: String,
-    /// What is wrong with it, and what would be right.
+    /// The mistake, and how to correct it.
     pub why: &'static str,
 }
 
 impl TopicPattern {
-    /// Whether an event with this topic is for the listener.
+    /// Parses a pattern with this separator, such as `/`, between its segments.
+    ///
+    /// ```
+    /// let pattern = executor_core::TopicPattern::with_separator("home/*/motion", '/')?;
+    /// assert!(pattern.matches("home/hall/motion"));
+    /// # Ok::<(), executor_core::topic::PatternError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The text is not a pattern; the error says why.
+    pub fn with_separator(text: &str, separator: char) -> Result<Self, PatternError> {
+        let refuse = |why| {
+            let text = text.to_owned();
+            Err(PatternError { text, why })
+        };
+        let mut segments = Vec::new();
+        let mut any_rest = false;
+        for segment in text.split(separator) {
+            if any_rest {
+                return refuse("`#` matches the rest, so it must come last");
+            }
+            match segment {
+                "" => {
+                    return refuse("a segment is empty; write one separator between two segments");
+                }
+                "*" => segments.push(Segment::Any),
+                "#" => any_rest = true,
+                _ if segment.contains(['*', '#']) => {
+                    return refuse("`*` and `#` stand for whole segments, not for parts of one");
+                }
+                _ => segments.push(Segment::Exactly(segment.into())),
+            }
+        }
+        Ok(Self {
+            text: text.into(),
+            segments: segments.into(),
+            any_rest,
+            separator,
+        })
+    }
+
+    /// Returns `true` if the listener receives events with this topic.
     pub fn matches(&self, topic: &str) -> bool {
-        let mut given = topic.split('.');
+        let mut given = topic.split(self.separator);
         for segment in &self.segments {
             let fits = match (segment, given.next()) {
                 (_, None) => false,
@@ -71,32 +114,9 @@ impl fmt::Display for TopicPattern {
 impl FromStr for TopicPattern {
     type Err = PatternError;
 
+    /// Parses a pattern with dots between its segments.
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let refuse = |why| {
-            let text = text.to_owned();
-            Err(PatternError { text, why })
-        };
-        let mut segments = Vec::new();
-        let mut any_rest = false;
-        for segment in text.split('.') {
-            if any_rest {
-                return refuse("`#` stands for the rest, so it comes last");
-            }
-            match segment {
-                "" => return refuse("a segment is empty; write segments between single dots"),
-                "*" => segments.push(Segment::Any),
-                "#" => any_rest = true,
-                _ if segment.contains(['*', '#']) => {
-                    return refuse("`*` and `#` stand for whole segments, not for parts of one");
-                }
-                _ => segments.push(Segment::Exactly(segment.into())),
-            }
-        }
-        Ok(Self {
-            text: text.into(),
-            segments: segments.into(),
-            any_rest,
-        })
+        Self::with_separator(text, '.')
     }
 }
 

@@ -1,7 +1,7 @@
-//! Telling whoever asked that an execution was stored: one event per stored record of the app tier.
+//! Tells subscribers which executions were stored: one event per stored record of the app tier.
 //!
-//! Subscribers share a buffer of bounded length. Publishing writes into it and waits for nobody; a
-//! subscriber that is too slow finds its oldest events overwritten, and is told how many.
+//! Subscribers share a buffer of bounded length. The publisher writes into it and waits for nobody; a subscriber
+//! that is too slow loses its oldest events and learns how many it lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use executor_core::{
     Event, ExecutionId, ExecutionRecord, RateLimiter, SourceTier, Status, Subject,
 };
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 /// An execution of the app tier was stored.
@@ -37,17 +37,17 @@ use tokio::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completion {
-    /// Its name; the same as in its row.
+    /// The execution's id, the same as in its row.
     pub execution_id: ExecutionId,
-    /// What ran: its kind, its key and, where it is known, its row.
+    /// The kind, the key and, if known, the row of what ran.
     pub subject: Subject,
-    /// How it ended.
+    /// The status with which it ended.
     pub status: Status,
-    /// How long it took.
+    /// Its duration.
     pub duration: Duration,
-    /// The type of the error, where there was one.
+    /// The type of the error, if there was one.
     pub error_type: Option<String>,
-    /// Its blocking thread still ran when it ended.
+    /// Set if its blocking thread was still running when it ended.
     pub thread_leaked: bool,
 }
 
@@ -64,18 +64,18 @@ impl Completion {
         }
     }
 
-    /// The app that it belongs to.
+    /// Returns the key of the app that it belongs to.
     pub fn app_key(&self) -> &str {
         &self.subject.entity.app_key
     }
 
-    /// Which instance of the app.
+    /// Returns the instance of the app.
     pub fn instance(&self) -> u32 {
         self.subject.entity.instance
     }
 
-    /// An event that tells a listener of it, with this as its payload. Executions that it triggers
-    /// cause no further completions, so a listener of completions cannot feed itself.
+    /// Returns an event that carries this completion as its payload. Executions that it triggers cause no further
+    /// completions, so a listener of completions cannot trigger itself.
     pub fn event(self: &Arc<Self>, topic: impl Into<Arc<str>>) -> Event {
         let mut event = Event::synthetic(topic).with_payload(Arc::clone(self));
         event.generation = 1;
@@ -83,12 +83,12 @@ impl Completion {
     }
 }
 
-/// What a subscriber is told.
+/// An item that a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompletionEvent {
     /// An execution was stored.
     Completed(Arc<Completion>),
-    /// So many events were overwritten before this subscriber took them.
+    /// This many events were overwritten before the subscriber took them.
     Lagged(u64),
 }
 
@@ -100,8 +100,8 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// The next event, in the order in which records were stored; `None` once the executor has
-    /// stopped and everything was taken.
+    /// Returns the next event, in the order in which records were stored; `None` once the executor has stopped and
+    /// all events were taken.
     ///
     /// # Cancel safety
     ///
@@ -113,18 +113,42 @@ impl Completions {
             Err(RecvError::Closed) => None,
         }
     }
+
+    /// The next event, if one is there already; `None` also once the executor has stopped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let executor = executor_service::CommandExecutor::builder(executor_testkit::MemoryStore::new())
+    /// #     .start()
+    /// #     .await?;
+    /// # let job = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
+    /// let mut completions = executor.completions();
+    /// executor.execute(job.run_now()).await?;
+    /// executor.flush().await?;
+    /// assert!(completions.try_next().is_some() && completions.try_next().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_next(&mut self) -> Option<CompletionEvent> {
+        match self.receiver.try_recv() {
+            Ok(completion) => Some(CompletionEvent::Completed(completion)),
+            Err(TryRecvError::Lagged(count)) => Some(CompletionEvent::Lagged(count)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+        }
+    }
 }
 
-/// How often an app without a name is warned of.
+/// The minimum time between two warnings about an app without a name.
 const NAMELESS_EVERY: Duration = Duration::from_secs(30);
 
-/// Where completions are published. Owned by the drain, so subscriptions end with it.
+/// Publishes completions. Owned by the drain, so subscriptions end with it.
 pub(crate) struct Publisher {
     sender: broadcast::WeakSender<Arc<Completion>>,
     nameless: RateLimiter<()>,
 }
 
-/// Holds the buffer open; dropped at the end of the shutdown, after the last record was settled.
+/// Keeps the buffer open; dropped at the end of the shutdown, after the last record was settled.
 pub(crate) struct CompletionBuffer(broadcast::Sender<Arc<Completion>>);
 
 impl CompletionBuffer {
@@ -147,7 +171,7 @@ impl CompletionBuffer {
 }
 
 impl Publisher {
-    /// Publishes what was stored of a batch that this process offered. Replayed records are not for
+    /// Publishes the stored records of a batch that this process offered. Recovered records must not be passed
     /// here.
     pub(crate) fn publish<'r>(
         &self,
@@ -157,7 +181,7 @@ impl Publisher {
         let Some(sender) = self.sender.upgrade() else {
             return;
         };
-        // What a completion event has triggered causes no further one.
+        // Executions triggered by a completion event (generation 1 and up) publish none.
         let ours = |record: &&ExecutionRecord| {
             record.source_tier == SourceTier::App && record.generation == 0
         };
@@ -165,11 +189,11 @@ impl Publisher {
             if record.subject.entity.app_key.is_empty() && self.nameless.allows(&(), now) {
                 tracing::warn!(
                     execution.id = %record.execution_id,
-                    "an execution of the app tier was stored whose app has no key"
+                    "stored an execution of the app tier that has no app key"
                 );
             }
             if sender.receiver_count() > 0 {
-                // An error says that the last subscriber has just gone.
+                // An error means that the last subscriber has just gone.
                 let _ = sender.send(Arc::new(Completion::of(record)));
             }
         }

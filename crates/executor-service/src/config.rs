@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use crate::recording::Recording;
 use crate::retention::Retention;
 
-/// The service's settings. With the feature `serde` it can be read from a configuration: every field may be
-/// left out, an unknown one is an error, and times are written like `250ms` or `2h 30m`.
+/// The service's settings. With the feature `serde` they can be read from a configuration file: every field is
+/// optional, an unknown field is an error, and durations are written like `250ms` or `2h 30m`.
 ///
 /// Take the defaults and change what matters:
 ///
@@ -26,37 +26,37 @@ use crate::retention::Retention;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// How many records may wait in memory for their first try, the batch in hand included.
-    /// Default 1,000.
+    /// The maximum number of records that wait in memory for their first try, including the batch in hand. Default
+    /// 1,000.
     pub queue_max: usize,
-    /// How many records go into one transaction at most. Default 1,000: larger ones gain nothing
-    /// and hold the store's lock longer.
+    /// The maximum number of records per transaction. Default 1,000: larger transactions gain nothing and hold the
+    /// store's lock longer.
     pub batch_max: usize,
-    /// How long records are gathered under low load. Default 250 ms. A record waits this long and
-    /// one commit; one that arrives while a batch is written waits for that commit before.
+    /// How long the drain gathers records under low load. Default 250 ms. A record waits this long plus one
+    /// commit; a record that arrives while a batch is being written also waits for that commit.
     #[cfg_attr(
         feature = "serde",
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
     )]
     pub flush_interval: Duration,
-    /// How many records may wait for another try, beside the queue. Default 10,000.
+    /// The maximum number of records that wait for a retry, on top of the queue. Default 10,000.
     pub retry_max_records: usize,
-    /// How many retries of a batch the store may refuse before the batch is given up. Default 3.
-    /// A store that does not answer at all uses up none.
+    /// The number of retries that the store may refuse before the batch is given up. Default 3. A store that does
+    /// not answer uses up no retries.
     pub retry_max_attempts: u32,
-    /// How long `start` waits for the store. Default 30 s.
+    /// The longest time that `start` waits for the store. Default 30 s.
     #[cfg_attr(
         feature = "serde",
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
     )]
     pub startup_timeout: Duration,
-    /// How often the session says that it lives. Default 30 s.
+    /// The interval between heartbeats of the session. Default 30 s.
     #[cfg_attr(
         feature = "serde",
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
     )]
     pub heartbeat_interval: Duration,
-    /// How long an error handler may take. Default 5 s.
+    /// The time limit for an error handler. Default 5 s.
     #[cfg_attr(
         feature = "serde",
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
@@ -69,44 +69,47 @@ pub struct Config {
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
     )]
     pub slow_poll: Option<Duration>,
-    /// How long a handler whose execution is cancelled by a token or by the shutdown may take to
-    /// return. Default 0: it is dropped at once.
+    /// How long a handler may take to return once a token or the shutdown has cancelled its execution. Default 0:
+    /// it is dropped at once.
     #[cfg_attr(
         feature = "serde",
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
     )]
     pub cancel_grace: Duration,
-    /// Whether errors that are made inside of executions remember where, and their reports begin with it. Default no,
-    /// whatever `RUST_BACKTRACE` says: rendering the first one takes half a second of a runtime thread.
+    /// Captures a backtrace for errors created inside executions and puts it at the start of their reports.
+    /// Default no, whatever `RUST_BACKTRACE` says: rendering the first backtrace blocks a runtime thread for half
+    /// a second.
     pub record_backtraces: bool,
-    /// How many submitted commands may be waiting or running. Default 10,000.
+    /// The maximum number of submitted commands that are waiting or running. Default 10,000.
     pub submitted_max: usize,
-    /// On how many threads blocking handlers run. Default `min(32, cores + 4)`.
+    /// The number of threads for blocking handlers. Default `min(32, cores + 4)`.
     pub blocking_threads: usize,
-    /// How long the history is kept. Default 7 days and 500 MB.
+    /// The limits on the history. Default 7 days and 500 MB.
     pub retention: Retention,
-    /// Which executions of the app tier are recorded. Default all.
+    /// Selects which executions of the app tier are recorded. Default all.
     pub record_app: Recording,
-    /// Which executions of the framework tier are recorded. Default all.
+    /// Selects which executions of the framework tier are recorded. Default all.
     pub record_framework: Recording,
-    /// Where records survive the process until they are stored. Default beside the store.
+    /// The place where records survive the process until they are stored. Default beside the store.
     pub spool: SpoolPlace,
-    /// How many bytes the spool may take. Default 1 GiB; 32 MiB at least.
+    /// The maximum size of the spool in bytes. Default 1 GiB; at least 32 MiB.
     pub spool_max_bytes: u64,
-    /// The mode of the files of the spool, as `chmod` takes it: of directories whoever may read may search too.
-    /// Default `0o600`, their owner alone. What is there already keeps the mode that it has.
+    /// The mode of the spool's files, as for `chmod`; whoever may read a directory may also search it. Default
+    /// `0o600`, the owner alone. Existing files keep their mode.
     pub file_mode: u32,
-    /// What a record survives once its execution has returned. Default the process. At the level `power`
-    /// [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits until it holds.
+    /// The failure that a record survives once its execution has returned. Default the death of the process. At
+    /// the level `power`, [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits until it holds.
     #[cfg_attr(feature = "serde", serde(with = "DurabilityWord"))]
     pub durability: Durability,
-    /// Whether `start` waits for the store. Default yes. Without a spool it always does.
+    /// Makes `start` wait for the store. Default yes. Without a spool `start` always waits.
     pub wait_for_store: bool,
-    /// How many completion events a subscriber may lag behind before it misses some. Default 1,024.
+    /// What stands between the segments of a topic, for [`publish`](crate::CommandExecutor::publish). Default `.`.
+    pub topic_separator: char,
+    /// The number of completion events that a subscriber may lag behind before it misses some. Default 1,024.
     pub completions_max: usize,
 }
 
-/// Where records survive the process until they are stored.
+/// The place where records survive the process until they are stored.
 ///
 /// ```
 /// use executor_service::{Config, SpoolPlace};
@@ -118,16 +121,18 @@ pub struct Config {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SpoolPlace {
-    /// Beside the store, where that has a place of its own; in memory elsewhere. The default.
+    /// Beside the store. A store without files on this machine, such as a server, gets a directory in the state
+    /// directory of the unit or user: `$STATE_DIRECTORY`, `$XDG_STATE_HOME` or `~/.local/state`, below
+    /// `command-executor`. For a store in memory: in memory. The default.
     #[default]
     Beside,
-    /// In this directory, which may be shared with other processes that record into the same store.
+    /// In this directory, which other processes that record into the same store may share.
     At(PathBuf),
-    /// Nowhere: what waits in memory dies with the process.
+    /// Nowhere: records that wait in memory die with the process.
     Memory,
 }
 
-/// How a configuration spells it; its crate knows nothing of files.
+/// Spells [`Durability`] for configurations; its own crate knows nothing of files.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(remote = "Durability", rename_all = "snake_case")]
@@ -136,7 +141,7 @@ enum DurabilityWord {
     Power,
 }
 
-/// The least that a spool needs: four segments of 8 MiB.
+/// The minimum size of a spool: four segments of 8 MiB.
 const SPOOL_BYTES_MIN: u64 = 32 << 20;
 
 impl Default for Config {
@@ -163,12 +168,13 @@ impl Default for Config {
             file_mode: 0o600,
             durability: Durability::Process,
             wait_for_store: true,
+            topic_separator: '.',
             completions_max: 1_024,
         }
     }
 }
 
-/// What is wrong with a configuration: everything at once.
+/// Every problem of a configuration at once.
 ///
 /// ```
 /// let config = executor_service::Config { queue_max: 0, batch_max: 0, ..Default::default() };
@@ -185,11 +191,11 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// Looks for values that make no sense.
+    /// Checks that all values make sense.
     ///
     /// # Errors
     ///
-    /// Names every problem, not only the first.
+    /// Lists every problem, not only the first.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let counts = [
             ("queue_max", self.queue_max),
@@ -237,8 +243,8 @@ impl Config {
         }
     }
 
-    /// From how many waiting records on the drain does not gather any longer. Well below the
-    /// queue's bound, so that there is room for what comes while a batch is written.
+    /// The number of waiting records at which the drain stops gathering. Well below the queue's bound, to leave
+    /// room for records that arrive while a batch is being written.
     pub(crate) fn ripe_at(&self) -> usize {
         self.batch_max.min(self.queue_max / 4).max(1)
     }

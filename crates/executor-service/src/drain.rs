@@ -1,5 +1,5 @@
-//! The loop that carries records from the intake to the store. It only receives and does: what
-//! to do is decided in [`crate::drain::plan`].
+//! The loop that carries records from the intake to the store. [`crate::drain::plan`] decides what
+//! to do; this module does it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,18 +27,18 @@ pub(crate) mod plan;
 
 pub(crate) mod retry;
 
-/// What others may ask of the drain.
+/// A request to the drain.
 pub(crate) enum Request {
-    /// Reply when every record accepted until now has come to an end.
+    /// Reply once every record accepted so far has been settled or given up.
     Flush(oneshot::Sender<()>),
-    /// Try everything that is left without the usual waits, then end.
+    /// Try everything that is left without the usual delays, then end.
     Stop,
 }
 
-/// How long to wait between tries while stopping: the time is short, and nobody else waits.
+/// The longest delay between tries while stopping: time is short, and nobody else waits.
 const STOPPING_DELAY: Duration = Duration::from_millis(200);
 
-/// What the drain works with.
+/// The parts that the drain works with.
 pub(crate) struct Tools {
     pub(crate) intake: Arc<Intake>,
     pub(crate) store: Arc<dyn Store>,
@@ -47,9 +47,9 @@ pub(crate) struct Tools {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) health: Arc<HealthState>,
     pub(crate) publisher: Publisher,
-    /// Whether what an earlier process left is being taken over.
+    /// True while recovery takes over the records of an earlier process.
     pub(crate) recovering: watch::Receiver<bool>,
-    /// Cancelled when the time is up: the try in hand is finished, and no other one begun.
+    /// Cancelled when the time is up: the drain finishes the try in hand and begins no other.
     pub(crate) time_is_up: CancellationToken,
     pub(crate) config: Config,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Drain {
     tools: Tools,
     requests: mpsc::UnboundedReceiver<Request>,
     retries: RetryHeap,
-    /// Who waits for all records with a lower number than this.
+    /// Flushes that wait for all records with a number lower than this.
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     since: Option<Instant>,
     stopping: bool,
@@ -67,7 +67,7 @@ pub(crate) struct Drain {
     retried: bool,
 }
 
-/// What woke the drain.
+/// The reason the drain woke up.
 enum Event {
     Bell,
     Due,
@@ -132,7 +132,7 @@ impl Drain {
             queued,
             since: self.since,
             next_retry: self.retries.next_due(),
-            // Not for a flush that waits only for retries.
+            // A flush that waits only for retries does not hurry the queue.
             flushing: self.flushes.iter().any(|(mark, _)| *mark > oldest),
             stopping: self.stopping,
             retried: self.retried,
@@ -153,7 +153,7 @@ impl Drain {
             biased;
             request = self.requests.recv(), if !self.stopping => Event::Request(request),
             () = self.tools.time_is_up.cancelled() => Event::Bell,
-            // An error says that nothing is recovered any more.
+            // An error means that recovery has ended.
             Ok(()) = self.tools.recovering.changed() => Event::Bell,
             () = self.tools.intake.bell.notified() => Event::Bell,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Event::Due,
@@ -166,7 +166,7 @@ impl Drain {
             Event::Request(Some(Request::Flush(reply))) => {
                 self.flushes.push((self.tools.intake.accepted(), reply));
             }
-            // Nobody is left who could ask for anything.
+            // `None`: no handle is left that could send a request.
             Event::Request(Some(Request::Stop) | None) => {
                 self.stopping = true;
                 self.retries.make_due(self.tools.clock.monotonic());
@@ -174,7 +174,7 @@ impl Drain {
         }
     }
 
-    /// Requests that came while a batch was written.
+    /// Handles the requests that arrived while a batch was being written.
     fn take_requests(&mut self) {
         while let Ok(request) = self.requests.try_recv() {
             self.handle(Event::Request(Some(request)));
@@ -182,7 +182,7 @@ impl Drain {
     }
 
     fn answer_flushes(&mut self) {
-        // What an earlier process left was offered before, too.
+        // Records of an earlier process were offered before the flush, too.
         if self.flushes.is_empty() || self.is_recovering() {
             return;
         }
@@ -216,8 +216,7 @@ impl Drain {
         let store = self.tools.store.as_ref();
         let stored = match self.tools.registrar.apply().await {
             Ok(()) => persist(store, lease.batch()).await,
-            // A store that does not take registrations is away, or the batch would be stored
-            // without its references.
+            // The store is unavailable; storing the batch anyway would lose its references.
             Err(error) => Err(error),
         };
         match stored {
@@ -228,7 +227,7 @@ impl Drain {
 
     fn settle(&self, lease: Lease, fates: &[Fate]) {
         let batch = Arc::clone(lease.batch());
-        // The ledger first: whoever listens to the log may panic.
+        // Update the ledger first: a log subscriber may panic.
         lease.settle(fates);
         self.tools.health.store_answered();
         self.tools.intake.mind_space(None);
@@ -281,7 +280,7 @@ impl Drain {
     }
 }
 
-/// Whatever cannot be stored points at a mistake of this program.
+/// An unstorable record points to a bug in this program.
 const fn regression(reason: DropReason) -> &'static str {
     match reason {
         DropReason::Unstorable => "REGRESSION: ",
@@ -289,7 +288,7 @@ const fn regression(reason: DropReason) -> &'static str {
     }
 }
 
-/// Names each record that the store refused for good.
+/// Logs each record that the store refused for good.
 pub(crate) fn say_what_was_set_aside(records: &[ExecutionRecord], fates: &[Fate]) {
     for (record, fate) in records.iter().zip(fates) {
         if let Fate::SetAside { reason, detail } = fate {
@@ -302,7 +301,7 @@ pub(crate) fn say_what_was_set_aside(records: &[ExecutionRecord], fates: &[Fate]
     }
 }
 
-/// Asks the store. Fates that do not fit the batch are none.
+/// Persists a batch. Fates that do not match the batch are an error.
 async fn persist(store: &dyn Store, batch: &Arc<Batch>) -> Result<Vec<Fate>, StoreError> {
     const OPERATION: &str = "storing a batch";
     let fates = guarded(OPERATION, || store.persist(Arc::clone(batch))).await?;

@@ -1,7 +1,7 @@
-//! Telling error handlers of failures: bounded in number, in time, and per entity.
+//! Tells error handlers of failures, with bounds on number, time, and failures per entity.
 //!
-//! At most so many run at once; of one listener or job one runs and one waits, and what fails
-//! meanwhile is counted and not told.
+//! At most 64 handlers run at once. For each listener or job one runs and one waits; failures in the meantime are
+//! counted but not reported.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,11 @@ use executor_core::{Entity, ErrorHandler, HandlerFailure, Redactor};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// Error handlers that run at once.
+/// The maximum number of error handlers that run at once.
 const RUNNING_MAX: usize = 64;
 
-/// What an error handler of what an error handler has started has started tells nobody of its failures: it would go
-/// round for ever.
+/// The generation from which failures are not reported: otherwise error handlers that start failing executions
+/// could trigger each other for ever.
 const GENERATIONS_MAX: u8 = 2;
 
 /// The error handlers of apps, as they stood when an execution was dispatched.
@@ -26,28 +26,28 @@ pub(crate) type AppErrorHandlers = Arc<HashMap<String, Arc<dyn ErrorHandler>>>;
 pub(crate) struct ErrorHandlers {
     within: Duration,
     pub(crate) redactor: Redactor,
-    /// Absent until an app has one, so that programs without any pay nothing for it.
+    /// Unset until an app has a handler, so programs without any pay nothing for it.
     of_apps: OnceLock<RwLock<AppErrorHandlers>>,
     queue: Mutex<HandlerQueue>,
-    /// Ends with the last one that runs.
+    /// The tasks in which error handlers run.
     pub(crate) tasks: TaskTracker,
     failures: AtomicU64,
     suppressed: AtomicU64,
 }
 
-/// A failure and who is to be told of it.
+/// A failure and the handler to tell.
 struct Work {
     entity: Arc<Entity>,
     handler: Arc<dyn ErrorHandler>,
     failure: HandlerFailure,
 }
 
-/// Who runs and who waits.
+/// The handlers that run and those that wait.
 #[derive(Default)]
 struct HandlerQueue {
     running: usize,
     entities: HashMap<Arc<Entity>, Turn>,
-    /// Entities whose waiting failure may be told as soon as there is room.
+    /// Entities with a waiting failure that can be reported once there is room.
     ready: VecDeque<Arc<Entity>>,
 }
 
@@ -58,7 +58,7 @@ struct Turn {
 }
 
 impl HandlerQueue {
-    /// Takes a failure in. `Ok(Some)` is to be told now, `Ok(None)` waits, `Err` is too much.
+    /// Accepts a failure. `Ok(Some)` runs now, `Ok(None)` waits, `Err` is rejected.
     fn admit(&mut self, work: Work) -> Result<Option<Work>, ()> {
         let entity = self.entities.entry(work.entity.clone()).or_default();
         if !entity.is_running && entity.waiting.is_none() && self.running < RUNNING_MAX {
@@ -76,7 +76,7 @@ impl HandlerQueue {
         Ok(None)
     }
 
-    /// One was told; returns what is to be told next in its place.
+    /// Ends the turn of `entity` and returns the work to run in its place.
     fn next_after(&mut self, entity: &Arc<Entity>) -> Option<Work> {
         self.running -= 1;
         if let Some(state) = self.entities.get_mut(entity) {
@@ -117,25 +117,24 @@ impl ErrorHandlers {
         *of_apps = Arc::new(changed);
     }
 
-    /// The apps' error handlers as they stand; `None` where no app has one.
+    /// Returns the apps' current error handlers; `None` if no app has one.
     pub(crate) fn as_of_now(&self) -> Option<AppErrorHandlers> {
         let of_apps = self.of_apps.get()?;
         let of_apps = of_apps.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&of_apps))
     }
 
-    /// Error handlers that failed, panicked or ran out of time.
+    /// Returns how many error handlers failed, panicked or ran out of time.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Failures that nobody was told of, because too many came at once.
+    /// Returns how many failures no handler was told of, because too many came at once.
     pub(crate) fn suppressed(&self) -> u64 {
         self.suppressed.load(Ordering::Relaxed)
     }
 
-    /// Has the failure told to the registration's own error handler, else to the app's. Returns at
-    /// once.
+    /// Reports the failure to the registration's own error handler, else to the app's. Returns at once.
     pub(crate) fn start(
         self: &Arc<Self>,
         failure: HandlerFailure,
@@ -169,7 +168,7 @@ impl ErrorHandlers {
         }
     }
 
-    /// Tells this failure and then whatever waits.
+    /// Reports this failure and then those that wait.
     async fn work_from(&self, first: Work) {
         let mut next = Some(first);
         while let Some(Work {

@@ -1,4 +1,4 @@
-//! The handle: what a program holds in its hands.
+//! [`CommandExecutor`], the handle that a program uses.
 
 use std::sync::Arc;
 
@@ -17,11 +17,14 @@ use crate::registration::builders::{JobBuilder, ListenerBuilder};
 
 mod draining;
 
+mod publishing;
+
 mod schedules;
 
 pub use draining::{NotDrained, NotSynced};
+pub use publishing::Published;
 
-/// Runs commands and records every execution. Cheap to clone; all clones are the same service.
+/// Runs commands and records every execution. Cheap to clone; all clones share one service.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,7 +63,7 @@ impl CommandExecutor {
     ///
     /// # Errors
     ///
-    /// [`Refused`]: the service is stopping or paused, or what is to run is. Nothing ran, nothing is
+    /// [`Refused`]: the service is stopping or paused, or the target is paused or removed. Nothing ran or was
     /// recorded, and the refusal is counted ([`refused`](Self::refused)).
     ///
     /// # Cancel safety
@@ -75,9 +78,9 @@ impl CommandExecutor {
         run(Arc::clone(&self.service), command.into(), None)
     }
 
-    /// Runs a command until it ends or `cancel` is cancelled. The handler sees that as
-    /// [`cancellation`](executor_core::context::cancellation) and has `cancel_grace` to return; if it
-    /// does, its own result is the outcome, else the execution is `cancelled`.
+    /// Runs a command until it ends or `cancel` is cancelled. The handler sees the latter as
+    /// [`cancellation`](executor_core::context::cancellation) and has `cancel_grace` to return; if it does, its
+    /// own result is the outcome, else the execution is `cancelled`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -160,8 +163,8 @@ impl CommandExecutor {
         )
     }
 
-    /// Sets what is told when an execution of this app fails whose registration has no error
-    /// handler of its own. Executions that are running already keep the one they began with.
+    /// Sets the error handler for executions of this app that fail and have no error handler of their own.
+    /// Executions that are already running keep the handler they began with.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -181,24 +184,24 @@ impl CommandExecutor {
             .set(app.into(), Arc::new(handler));
     }
 
-    /// How many error handlers failed, panicked or ran out of time.
+    /// Returns how many error handlers failed, panicked or ran out of time.
     pub fn error_handler_failures(&self) -> u64 {
         self.service.error_handlers.failures()
     }
 
-    /// How many failures no error handler was told of, because the one of the same listener or
-    /// job was running and another failure was waiting for it.
+    /// Returns how many failures no error handler was told of, because the handler of the same listener or job was
+    /// running and another failure was already waiting for it.
     pub fn error_handlers_suppressed(&self) -> u64 {
         self.service.error_handlers.suppressed()
     }
 
-    /// Threads of blocking handlers that still run though their executions have ended. Their
-    /// number is bounded, so this is short.
+    /// Returns the threads of blocking handlers that still run although their executions have ended. Their number
+    /// is bounded, so the list is short.
     pub fn leaked_threads(&self) -> Vec<LeakedThread> {
         self.service.blocking.leaked()
     }
 
-    /// Where every record of this session is now.
+    /// Returns the ledger, which accounts for every record of this session.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -216,18 +219,18 @@ impl CommandExecutor {
         self.service.intake.ledger()
     }
 
-    /// The session under which this service records.
+    /// Returns the session under which this service records.
     pub fn session_id(&self) -> SessionId {
         self.service.session.id
     }
 
-    /// How many commands were refused, because the executor was stopping or paused. They are beside
-    /// the ledger: nothing ran.
+    /// Returns how many commands were refused because the executor was stopping or paused. The ledger does not
+    /// include them: nothing ran.
     pub fn refused(&self) -> u64 {
         self.service.running.refused()
     }
 
-    /// Refuses new commands until [`resume`](Self::resume). What runs goes on. Idempotent.
+    /// Refuses new commands until [`resume`](Self::resume). Running executions continue. Idempotent.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -254,23 +257,23 @@ impl CommandExecutor {
         self.service.running.resume();
     }
 
-    /// What the recording policy left out, by listener and job. The ledger has the sum as `filtered`.
+    /// Returns how many executions the recording policy left out, by listener and job. The ledger has the sum as
+    /// `filtered`.
     pub fn filtered(&self) -> Vec<(Arc<Entity>, u64)> {
         self.service.intake.filtered()
     }
 
-    /// Subscribes to completion events: one for each record of the app tier that is stored from now on.
-    /// A subscriber that falls behind by more than `completions_max` events misses the oldest; the
-    /// executor never waits for it.
+    /// Subscribes to completion events: one for each app-tier record stored from now on. A subscriber that falls
+    /// behind by more than `completions_max` events misses the oldest ones; the executor never waits for it.
     pub fn completions(&self) -> Completions {
         match self.service.completions().as_ref() {
             Some(completions) => completions.subscribe(),
-            // Nothing is stored any more.
+            // The drain has ended, so nothing more will be stored.
             None => CompletionBuffer::new(1).subscribe(),
         }
     }
 
-    /// How the executor is, now.
+    /// Returns the current health of the executor.
     pub fn health(&self) -> Health {
         let service = &self.service;
         let (waiting, queue_max) = service.intake.fill();
@@ -286,27 +289,27 @@ impl CommandExecutor {
         })
     }
 
-    /// How often a part of the executor failed and was started again.
+    /// Returns how often a part of the executor failed and was restarted.
     pub fn restarts(&self) -> u64 {
         self.service.health.restarts()
     }
 
-    /// How many executions are running.
+    /// Returns how many executions are running.
     pub fn running(&self) -> usize {
         self.service.running.len()
     }
 
-    /// Compares what an app has registered, and not cancelled, with what is stored: what is stale is
-    /// deleted where it has no history and retired where it has. To be called once the app has
+    /// Deletes or retires an app's stale registrations in the store: those that the app has not registered, or has
+    /// cancelled. Stale registrations with history are retired, the others deleted. Call this once the app has
     /// registered everything. Returns what was done.
     ///
     /// # Errors
     ///
-    /// The store is away or refuses; nothing was changed.
+    /// The store is unavailable or refuses; nothing was changed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future may leave it done or not done, nothing in between.
+    /// Dropping the future leaves the change made completely or not at all.
     pub async fn reconcile(&self, app: &str) -> Result<Reconciled, StoreError> {
         let Service {
             registrar, session, ..
@@ -314,11 +317,11 @@ impl CommandExecutor {
         registrar.reconcile(app, session.id, Apply::Now).await
     }
 
-    /// What [`reconcile`](Self::reconcile) would do. Changes nothing.
+    /// Returns what [`reconcile`](Self::reconcile) would do. Changes nothing.
     ///
     /// # Errors
     ///
-    /// The store is away or refuses.
+    /// The store is unavailable or refuses.
     ///
     /// # Cancel safety
     ///

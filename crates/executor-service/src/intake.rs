@@ -1,8 +1,8 @@
-//! Between the executions and the drain: the queue, and the counts of where every record went.
+//! The queue between the executions and the drain, and the ledger that accounts for every record.
 //!
-//! One short lock guards both, so the ledger balances at every moment at which it can be read.
-//! What is taken stays counted as waiting until it is settled, deferred or given up. Nothing is logged
-//! in here: whoever listens to the log would have the offering thread wait for it. The loss reporter does.
+//! One short lock guards both, so the ledger balances whenever it is read. Records that were taken stay counted as
+//! waiting until they are settled, deferred or given up. Nothing in here logs: a slow log subscriber would block
+//! the offering thread. The loss reporter logs instead.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use crate::intake::losses::Losses;
 use crate::intake::queue::{LeasedBatch, Queue};
+#[cfg(feature = "metrics")]
+use crate::metering::tally::Tally;
 use crate::recording::Policy;
 use crate::spool::session_spool::SessionSpool;
 
@@ -34,36 +36,38 @@ mod place;
 
 pub(crate) mod loss_reporter;
 
-/// Takes in records, and gives them out in leases.
+/// Accepts records and hands them out in leases.
 pub(crate) struct Intake {
     state: Mutex<State>,
-    /// Rung when the first record arrives and when enough of them wait. It remembers one ring,
-    /// so none is missed between looking and waiting.
+    /// Rung when the first record arrives and when enough records wait. It remembers one ring, so none is lost
+    /// between checking and waiting.
     pub(crate) bell: Notify,
-    /// Rung when there is something to say.
+    /// Rung when the loss reporter has something to report.
     pub(crate) alarm: Notify,
     clock: Arc<dyn Clock>,
     limits: Limits,
-    /// Where records survive the process; without it they wait in memory.
+    /// The spool, in which records survive the process; without it they wait in memory.
     spool: Option<Arc<SessionSpool>>,
+    #[cfg(feature = "metrics")]
+    tally: Mutex<Tally>,
 }
 
-/// What never changes while it runs.
+/// Limits that never change while the intake runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) queue_max: usize,
-    /// How many are taken at once.
+    /// The maximum number of records taken at once.
     pub(crate) batch_max: usize,
     pub(crate) ripe_at: usize,
-    /// How many records may wait for another try.
+    /// The maximum number of records that wait for a retry.
     pub(crate) retry_max_records: usize,
-    /// How many retries the store may refuse.
+    /// The number of retries that the store may refuse.
     pub(crate) retry_max_attempts: u32,
     pub(crate) policy: Policy,
 }
 
 impl Limits {
-    /// From so many waiting records on the queue is said to be crowded.
+    /// The number of waiting records at which the queue counts as crowded.
     const fn crowded_at(&self) -> usize {
         self.queue_max - self.queue_max / 4
     }
@@ -72,45 +76,45 @@ impl Limits {
 #[derive(Default)]
 struct State {
     queue: Queue,
-    /// Taken from the queue and not settled: counts against the queue's bound.
+    /// Records taken from the queue and not settled: they count against the queue's bound.
     in_hand: usize,
-    /// Deferred for another try, and not settled: has a bound of its own, also while it is tried.
+    /// Records deferred for a retry and not settled: they have their own bound, even while they are being tried.
     deferred: usize,
-    /// Loads whose holder died.
+    /// Batches returned by leases that were dropped unsettled.
     returned: Vec<LeasedBatch>,
-    /// `waiting` stays 0 in here: it is measured when somebody asks.
+    /// `waiting` stays 0 in here: it is computed on demand.
     counts: Ledger,
-    /// Left out by the recording policy.
+    /// Records left out by the recording policy.
     filtered: HashMap<Arc<Entity>, u64>,
-    /// How many records the queue has accepted, ever. Numbers them from 0.
+    /// The number of records accepted so far, which numbers them from 0.
     accepted: u64,
-    /// How many waited, retries included, when the last one found no room.
+    /// The number of records that were waiting, retries included, when a record last found no room.
     full_at: usize,
     losses: Losses,
     news: News,
-    /// When the queue was said to be crowded last.
+    /// The time of the last report that the queue was crowded.
     crowded_at: Option<Instant>,
-    /// Since when records wait without one of them having come to its end; `None` where none waits.
+    /// The time since which records wait without any being settled; `None` if none waits.
     waits_since: Option<Instant>,
-    /// The loss reporter was woken and has not come yet.
+    /// The loss reporter was woken and has not looked yet.
     alarmed: bool,
     closed: bool,
 }
 
-/// What the loss reporter is to say.
+/// Events for the loss reporter to log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
-    /// So many records waited when the queue was found crowded.
+    /// The number of records that waited when the queue was found crowded.
     pub(crate) crowded: Option<usize>,
     /// An episode of overflow has begun.
     pub(crate) overflow_began: bool,
-    /// Episodes of overflow are over; they cost so many records.
+    /// Episodes of overflow have ended; they cost this many records.
     pub(crate) overflow_ended: Option<u64>,
-    /// Losses were noted of which the store does not know.
+    /// Losses were noted that the store does not know of.
     pub(crate) lost: bool,
 }
 
-/// Whom to wake after the lock is released.
+/// The tasks to wake after the lock is released.
 #[derive(Clone, Copy, Default)]
 struct Wake {
     drain: bool,
@@ -142,6 +146,8 @@ impl Intake {
             clock,
             limits,
             spool,
+            #[cfg(feature = "metrics")]
+            tally: Mutex::default(),
         }
     }
 
@@ -150,24 +156,35 @@ impl Intake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many wait in the queue.
+    /// Takes what metrics have not counted yet.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn take_tally(&self) -> Tally {
+        std::mem::take(&mut *self.tally())
+    }
+
+    #[cfg(feature = "metrics")]
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many records wait in the queue.
     pub(crate) fn queued(&self) -> usize {
         self.state().queue.len()
     }
 
-    /// How many records the queue has accepted until now.
+    /// Returns how many records the queue has accepted so far.
     pub(crate) fn accepted(&self) -> u64 {
         self.state().accepted
     }
 
-    /// The number of the oldest record that is still in the queue.
+    /// Returns the number of the oldest record still in the queue.
     pub(crate) fn oldest_queued(&self) -> u64 {
         let state = self.state();
         state.accepted - state.queue.len() as u64
     }
 
-    /// Moves what was taken to those that wait for another try. `false` if they are more than
-    /// `max` then; nothing has moved.
+    /// Moves `count` records in hand to those that wait for a retry. Returns `false`, and moves nothing, if more
+    /// than `max` would then wait.
     pub(crate) fn defer(&self, count: usize, max: usize) -> bool {
         let mut state = self.state();
         if state.closed || state.deferred + count > max {
@@ -181,8 +198,8 @@ impl Intake {
         true
     }
 
-    /// An episode of overflow is over at half of what was full. A spool is full of all that waits, the
-    /// queue in memory of what waits for its first try.
+    /// Ends an episode of overflow once the fill has dropped to half. In a spool all waiting records count, in
+    /// memory only those that wait for their first try.
     fn look_for_room(&self, state: &mut State) -> Wake {
         let (waiting, full_at) = match self.spool {
             Some(_) => (state.waiting(), state.full_at),
@@ -194,7 +211,7 @@ impl Intake {
         state.wants_reporter()
     }
 
-    /// Counts the ends of a lease.
+    /// Counts the fate of each record of a lease.
     pub(crate) fn settle(&self, leased: &LeasedBatch, fates: &[Fate]) {
         let now = self.now_if(
             fates
@@ -221,22 +238,23 @@ impl Intake {
         self.wake(wake);
     }
 
-    /// Counted first: a process that dies in between repeats what the store knows already.
+    /// Settles the frames after counting: if the process dies in between, the next one only repeats stored
+    /// records.
     fn settle_slots(&self, leased: &LeasedBatch) {
         if let Some(spool) = &self.spool {
             leased.slots.settle(spool);
         }
     }
 
-    /// Puts the counts where they outlive the process.
+    /// Writes the counts to where they outlive the process.
     fn note(&self, state: &State) {
         if let Some(spool) = &self.spool {
             spool.note(&state.counts, state.losses.told());
         }
     }
 
-    /// Counts what an earlier process left: taken over, and come to an end at once. Its losses are
-    /// written down by whoever took it over.
+    /// Counts records of an earlier process as taken over and, at once, as stored or dropped. The code that took
+    /// them over records their losses.
     pub(crate) fn recovered(&self, stored: u64, dropped: &[(DropReason, u64)]) {
         let mut state = self.state();
         state.has_moved(self.clock.as_ref());
@@ -265,7 +283,7 @@ impl Intake {
         self.wake(wake);
     }
 
-    /// Keeps what its holder has dropped, for the next one.
+    /// Keeps a batch from a dropped lease for the next holder.
     pub(crate) fn take_back(&self, leased: LeasedBatch) {
         let mut state = self.state();
         if !state.closed {
@@ -273,8 +291,8 @@ impl Intake {
         }
     }
 
-    /// Ends it: what waits stays in the spool, or is given up, as does everything that is offered from
-    /// now on. Idempotent.
+    /// Closes the intake: waiting records, and all that are offered from now on, stay in the spool or are given
+    /// up. Idempotent.
     pub(crate) fn close(&self) {
         let now = self.clock.now();
         let deleted = self.spool.as_deref().map(SessionSpool::deleted);
@@ -302,7 +320,7 @@ impl Intake {
         self.wake(wake);
     }
 
-    /// Where every record is now.
+    /// Returns the ledger, which accounts for every record.
     pub(crate) fn ledger(&self) -> Ledger {
         let state = self.state();
         Ledger {
@@ -311,7 +329,7 @@ impl Intake {
         }
     }
 
-    /// What the recording policy has left out, by listener and job.
+    /// Returns how many records the recording policy has left out, by listener and job.
     pub(crate) fn filtered(&self) -> Vec<(Arc<Entity>, u64)> {
         let state = self.state();
         state
@@ -321,14 +339,14 @@ impl Intake {
             .collect()
     }
 
-    /// What there is to say.
+    /// Takes the pending events.
     pub(crate) fn news(&self) -> News {
         let mut state = self.state();
         state.alarmed = false;
         std::mem::take(&mut state.news)
     }
 
-    /// Does something with the losses.
+    /// Runs `work` on the losses, then notes the counts.
     pub(crate) fn losses<T>(&self, work: impl FnOnce(&mut Losses) -> T) -> T {
         let mut state = self.state();
         let done = work(&mut state.losses);
@@ -336,24 +354,25 @@ impl Intake {
         done
     }
 
-    /// Episodes that the store does not know yet.
+    /// Returns the episodes that the store does not know of yet.
     pub(crate) fn unwritten_gaps(&self, session: SessionId) -> Vec<Gap> {
         self.state().losses.unwritten(session)
     }
 
-    /// How many wait, and how many the store has in hand.
+    /// Returns how many records wait, and how many the store has in hand.
     pub(crate) fn unsettled(&self) -> (u64, u64) {
         let state = self.state();
         let in_hand = state.in_hand as u64;
         (state.waiting() as u64 - in_hand, in_hand)
     }
 
-    /// Since when records wait without one having come to its end.
+    /// Returns the time since which records wait without any being settled.
     pub(crate) fn waits_since(&self) -> Option<Instant> {
         self.state().waits_since
     }
 
-    /// How full the queue is: records that count against its bound, and the bound. A spool has another.
+    /// Returns the number of records that count against the queue's bound, and the bound. A spool has its own
+    /// bound.
     pub(crate) fn fill(&self) -> (usize, usize) {
         if self.spool.is_some() {
             return (0, self.limits.queue_max);
@@ -362,12 +381,12 @@ impl Intake {
         (state.queue.len() + state.in_hand, self.limits.queue_max)
     }
 
-    /// How many were lost in the last minute.
+    /// Returns how many records were lost in the last minute.
     pub(crate) fn lost_lately(&self, now: Instant) -> u64 {
         self.state().losses.lately(now)
     }
 
-    /// Both clocks, where they are needed: most batches lose nothing.
+    /// Reads both clocks only if needed: most batches lose nothing.
     fn now_if(&self, needed: bool) -> Option<Moment> {
         needed.then(|| self.clock.now())
     }
@@ -381,7 +400,7 @@ impl Intake {
         }
     }
 
-    /// A record that finds no room.
+    /// Counts a record that was not accepted as lost.
     fn refuse(&self, mut state: MutexGuard<'_, State>, reason: DropReason, entity: &Arc<Entity>) {
         let now = self.clock.now();
         state.full_at = state.waiting();

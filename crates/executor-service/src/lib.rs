@@ -1,9 +1,10 @@
-//! How do records get from executions to the store, whatever happens?
+//! Carries records from executions to the store, whatever happens.
 //!
 //! [`CommandExecutor`] runs commands and offers their records to an intake that never waits; a
-//! drain takes them in batches, hands them to a store, and deals with what the store says. This
-//! crate knows no database: a store is anything that implements the ports of `executor-core`.
+//! drain takes them in batches, hands them to a store, and handles the answers. This crate knows
+//! no database: a store is anything that implements the ports of `executor-core`.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod recording;
 
@@ -40,7 +41,7 @@ pub mod submitted;
 
 pub use completions::{Completion, CompletionEvent, Completions};
 pub use config::{Config, SpoolPlace};
-pub use executor::{CommandExecutor, NotDrained, NotSynced};
+pub use executor::{CommandExecutor, NotDrained, NotSynced, Published};
 pub use executor_core::Durability;
 pub use lifecycle::builder::{Builder, StartError};
 pub use lifecycle::health::{Degradation, Health};
@@ -50,6 +51,7 @@ pub use recording::Recording;
 pub use recovery::inspect;
 pub use registration::builders::RegisterError;
 pub use registration::handle::{JobHandle, ListenerHandle};
+pub use registration::wrapped::Wrapped;
 pub use retention::Retention;
 pub use schedule::{Missed, Schedule, ScheduleError, ScheduleState};
 pub use submitted::Submitted;

@@ -1,4 +1,4 @@
-//! How a service begins, lives and ends.
+//! The lifecycle of a service: start, supervision, health and shutdown.
 
 pub(crate) mod health;
 

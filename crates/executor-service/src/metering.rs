@@ -1,4 +1,5 @@
-//! The ledger and the health as metrics, every five seconds and at the end. Their names are a contract:
+//! Publishes the ledger and the health as metrics, every five seconds and at the end. The metric names are a
+//! contract:
 //!
 //! | name | kind | what |
 //! |---|---|---|
@@ -11,15 +12,19 @@
 //! | `executor_records_spooled` | gauge | left for a later process |
 //! | `executor_records_durability` | gauge | what waiting records survive: 0 nothing, 1 the process's death, 2 the machine's |
 //! | `executor_restarts_total` | counter | failures of a part that was started again |
+//! | `executor_executions_total` | counter | executions that ended, by the labels `app` and `status` |
+//! | `executor_execution_duration_seconds` | histogram | how long they ran, to 3 %, by the label `app`; skipped ones left out |
 //! | `executor_store_available` | gauge | 1, or 0 while the store takes nothing |
 //!
-//! Counters of one process add up as its ledger does: the first two equal the sum of the others that count
+//! The counters of one process balance as its ledger does: the first two equal the sum of the others that count
 //! records.
+
+pub(crate) mod tally;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::{DropReason, Ledger};
+use executor_core::DropReason;
 use metrics::{counter, gauge};
 
 use crate::intake::Intake;
@@ -38,13 +43,15 @@ impl Supervised for Metering {
 
     async fn run(&mut self) -> Result<(), Fault> {
         loop {
-            publish(&self.intake.ledger(), &self.health);
+            publish(&self.intake, &self.health);
             tokio::time::sleep(EVERY).await;
         }
     }
 }
 
-pub(crate) fn publish(ledger: &Ledger, health: &HealthState) {
+pub(crate) fn publish(intake: &Intake, health: &HealthState) {
+    intake.take_tally().publish();
+    let ledger = intake.ledger();
     counter!("executor_records_offered_total").absolute(ledger.offered);
     counter!("executor_records_recovered_total").absolute(ledger.recovered);
     counter!("executor_records_stored_total").absolute(ledger.stored);

@@ -1,12 +1,12 @@
-//! Which executions are recorded: everything, or what is remarkable.
+//! Selects which executions are recorded: all, or only the remarkable ones.
 
 use std::time::Duration;
 
 use executor_core::ports::ExecutionEnd;
 use executor_core::{SourceTier, Status};
 
-/// Which executions of a tier are recorded. What is left out is counted, exactly and per listener and
-/// job, as `filtered`.
+/// Selects which executions of a tier are recorded. The others are counted exactly, per listener and job, as
+/// `filtered`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,21 +28,21 @@ pub enum Recording {
     /// Every execution. The default.
     #[default]
     All,
-    /// Every outcome but `success`, every success slower than a threshold, and a sample of the others.
+    /// Every outcome except `success`, every success slower than a threshold, and a sample of the other successes.
     Anomalies {
-        /// A success that took longer is recorded.
+        /// Records a success that took longer than this.
         #[cfg_attr(
             feature = "serde",
             serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
         )]
         slower_than: Duration,
-        /// Of the other successes one in so many is recorded, by chance; 0 records none of them.
+        /// Records one in this many of the other successes, at random; 0 records none.
         sample_one_in: u32,
     },
 }
 
 impl Recording {
-    /// Whether the record of this end is to be kept. `drawn` is asked for a number below its argument.
+    /// Returns whether to keep the record of this end. `drawn` returns a random number below its argument.
     pub(crate) fn keeps(self, end: &ExecutionEnd<'_>, drawn: impl FnOnce(u32) -> u32) -> bool {
         match self {
             Self::All => true,

@@ -1,6 +1,6 @@
-//! What earlier processes left in their spools: taken over at the start, before new records, under the
-//! sessions it belongs to. Every step may be repeated, so a process that dies in the middle of it leaves
-//! the rest to the next one.
+//! Takes over the records that earlier processes left in their spools, at the start, before new records, and under
+//! the sessions they belong to. Every step may be repeated, so a process that dies midway leaves the rest to the
+//! next one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,50 +28,50 @@ mod abandoned;
 
 pub mod inspect;
 
-/// Why a spool was not taken over to its end. What is left of it is there for the next start.
+/// The reason why a spool was not taken over completely. Its remaining contents are kept for the next start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfinished {
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The store refuses to know of the session's end, or of what was lost.
-    #[error("the store refuses it")]
+    /// The store refuses the session's end, or the record of its losses.
+    #[error("the store refused the end of the session or its losses")]
     Refused(#[source] StoreError),
-    /// The store was away for longer than is waited for.
+    /// The store was unavailable for longer than the takeover waits.
     #[error("the store does not answer")]
     Away(#[source] StoreError),
-    /// The service ends.
+    /// The service is ending.
     #[error("the store was closed")]
     Closed,
 }
 
-/// A spool was taken over.
+/// The result of a completed takeover.
 pub(crate) struct TakenOver {
-    /// Its counters were damaged: its ledger was put together from what can be counted.
+    /// True if its counters were damaged, so that its ledger was rebuilt from what can be counted.
     pub(crate) is_rebuilt: bool,
-    /// So many of its files were damaged and moved aside.
+    /// The number of its files that were damaged and moved aside.
     pub(crate) damaged_files: usize,
 }
 
-/// Who is told what a takeover does: a service that goes on, or whoever adds it up.
+/// Receives the results of a takeover: a running service, or code that adds them up.
 pub(crate) trait Account: Send + Sync {
-    /// Counts what an earlier process left, and what has come to an end at once.
+    /// Counts an earlier process's records as taken over and, at once, as stored or dropped.
     fn recovered(&self, stored: u64, dropped: &[(DropReason, u64)]);
-    /// The store does not answer, or not as it should.
+    /// Notes that the store did not answer, or failed.
     fn store_failed(&self, at: Timestamp, error: &StoreError);
     fn store_answered(&self);
 }
 
-/// Hands what one dead process left to a store.
+/// Hands a dead process's records to a store.
 pub(crate) struct Takeover {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) account: Arc<dyn Account>,
     pub(crate) batch_max: usize,
-    /// How long a store that is away is waited for; `None` for as long as it takes.
+    /// The longest time to wait for an unavailable store; `None` waits for ever.
     pub(crate) patience: Option<Duration>,
 }
 
-/// Takes over what is below `root`, then ends.
+/// Takes over the spools below `root`, then ends.
 pub(crate) struct Recovery {
     pub(crate) root: PathBuf,
     /// The directory of this process.
@@ -90,7 +90,7 @@ impl Supervised for Recovery {
     }
 }
 
-/// Whatever came of it, a panic too, the records of this process wait no longer.
+/// Releases the drain when recovery ends, even by a panic.
 struct Over<'r>(&'r watch::Sender<bool>);
 
 impl Drop for Over<'_> {
@@ -120,7 +120,7 @@ impl Recovery {
 }
 
 impl Takeover {
-    /// `None` if its process is alive.
+    /// Takes over one directory; returns `None` if its process is alive.
     pub(crate) async fn take_over(&self, dir: PathBuf) -> Result<Option<TakenOver>, Unfinished> {
         let max = self.batch_max;
         let now = self.clock.now().wall;
@@ -159,13 +159,13 @@ impl Takeover {
         }))
     }
 
-    /// Where counters are damaged the store is asked for what they no longer tell.
+    /// Asks the store for counts that damaged counters no longer hold.
     async fn rebuild(&self, abandoned: &mut AbandonedSession) -> Result<(), Unfinished> {
         if !abandoned.is_rebuilt() {
             return Ok(());
         }
         let session = abandoned.session().id;
-        tracing::error!(session.id = %session, "the counters of an earlier session are damaged; its ledger is rebuilt from what can be counted");
+        tracing::error!(session.id = %session, "found damaged counters of an earlier session; rebuilding its ledger from what can be counted");
         if abandoned.needs_stored() {
             let ask = || self.store.stored_count(session);
             let stored = self.until_it_holds("counting a session's records", ask);
@@ -174,7 +174,7 @@ impl Takeover {
         Ok(())
     }
 
-    /// Stores a piece, tells of what is lost of it, and only then settles it: whoever dies in between
+    /// Stores a piece, records its losses, and only then settles it: if the process dies in between, the next one
     /// repeats it.
     async fn store_piece(
         &self,
@@ -197,7 +197,9 @@ impl Takeover {
     async fn persist(&self, batch: &Arc<Batch>) -> Result<Vec<Fate>, Unfinished> {
         let count = batch.records.len();
         let ask = || self.store.persist(Arc::clone(batch));
-        let stored = self.until_it_holds("storing what was left", ask).await?;
+        let stored = self
+            .until_it_holds("storing an earlier process's records", ask)
+            .await?;
         Ok(match stored {
             Ok(fates) if fates.len() == count => fates,
             Ok(_) => set_aside(count, "the store returned more or fewer fates than records"),
@@ -205,10 +207,10 @@ impl Takeover {
         })
     }
 
-    /// Closes the session as its process has left word, or has it found crashed; writes its ledger and
-    /// what of it is missing.
+    /// Closes the session as its process noted, or lets the store mark it crashed; writes its ledger and its
+    /// remaining losses.
     async fn end_session(&self, abandoned: &mut AbandonedSession) -> Result<(), Unfinished> {
-        // Nothing may have brought its row along yet.
+        // An empty batch makes sure that the session's row exists.
         let nothing = Arc::new(Batch {
             session: Arc::clone(abandoned.session()),
             records: Vec::new(),
@@ -248,7 +250,7 @@ impl Takeover {
         Ok(())
     }
 
-    /// Later than any program runs, if it waits for as long as it takes.
+    /// Returns the time to give up; without a limit, later than any program runs.
     fn give_up_at(&self) -> Instant {
         let patience = self
             .patience
@@ -256,8 +258,8 @@ impl Takeover {
         self.clock.monotonic() + patience
     }
 
-    /// Asks until the store answers, with rests in between: nothing else depends on this. What it
-    /// answers may be an error that asking again does not change.
+    /// Asks until the store answers, with rests in between: nothing else depends on this. The answer may be an
+    /// error that retrying would not change.
     async fn until_it_holds<'s, T>(
         &'s self,
         operation: &'static str,
@@ -294,13 +296,13 @@ fn set_aside(count: usize, detail: &str) -> Vec<Fate> {
     vec![fate; count]
 }
 
-/// Reading files is no work for the runtime's threads.
+/// Runs `work` on a blocking thread: reading files would block the runtime's threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failed) => match failed.try_into_panic() {
             Ok(payload) => std::panic::resume_unwind(payload),
-            // Only a runtime that ends cancels such a task, and then nobody waits for this one.
+            // Only an ending runtime cancels such a task, and then nobody waits for this one.
             Err(_) => std::future::pending().await,
         },
     }

@@ -1,5 +1,5 @@
-//! How long the history is kept: which rules follow from the settings, and the task that has the store
-//! apply them, at the start and every hour, a slice at a time.
+//! Limits the history: derives pruning rules from the settings, and runs the task that makes the store apply them
+//! at the start and every hour, one slice at a time.
 
 mod clock_trust;
 
@@ -13,7 +13,7 @@ use crate::drain::guarded::guarded;
 use crate::lifecycle::supervise::{Fault, Supervised};
 use crate::retention::clock_trust::{ClockWatch, doubt_at_start};
 
-/// How long the history is kept. Its rollups are kept for good.
+/// Limits on the history. Its rollups are kept for good.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,36 +31,36 @@ use crate::retention::clock_trust::{ClockWatch, doubt_at_start};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Retention {
-    /// How long executions are kept after they ended. Default 7 days; `None` for ever.
+    /// The time for which executions are kept after they ended. Default 7 days; `None` for ever.
     #[cfg_attr(
         feature = "serde",
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
     )]
     pub max_age: Option<Duration>,
-    /// How long those are kept that neither succeeded nor were skipped. Default `None`: as long as the
-    /// others. A shorter time than `max_age` has no effect.
+    /// The time for which executions are kept that neither succeeded nor were skipped. Default `None`: as long as
+    /// the others. A shorter time than `max_age` has no effect.
     #[cfg_attr(
         feature = "serde",
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
     )]
     pub max_age_of_failures: Option<Duration>,
-    /// How many executions of each listener and job are kept, the newest. Default `None`: all.
+    /// The number of newest executions kept for each listener and job. Default `None`: all.
     pub max_per_entity: Option<u32>,
-    /// How large the database may be, in bytes, write-ahead log included. Default 500 MB; `None`
-    /// without limit.
+    /// The maximum size of the database in bytes, including the write-ahead log. Default 500 MB; `None` without
+    /// limit.
     pub max_bytes: Option<u64>,
-    /// How often this is looked after. Default every hour.
+    /// The interval at which the rules are applied. Default one hour.
     #[cfg_attr(
         feature = "serde",
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")
     )]
     pub every: Duration,
-    /// How many rows are deleted in one transaction. Default 500: some ten milliseconds.
+    /// The number of rows deleted per transaction. Default 500, which takes some ten milliseconds.
     pub slice_rows: u32,
 }
 
 impl Retention {
-    /// Nothing is ever let go.
+    /// Keeps everything.
     pub const FOR_EVER: Self = Self {
         max_age: None,
         max_age_of_failures: None,
@@ -70,7 +70,7 @@ impl Retention {
         slice_rows: 500,
     };
 
-    /// The rules at this time, those first that let most go with least work.
+    /// Returns the rules as of `now`; those that delete most with least work come first.
     fn rules(&self, now: Timestamp) -> Vec<PruneRule> {
         let before = |age: Duration| now.saturating_sub(age);
         let of_failures = self.max_age_of_failures.or(self.max_age);
@@ -100,23 +100,24 @@ impl Default for Retention {
     }
 }
 
-/// Has the store keep to the rules. What fails is tried again the next time.
+/// Makes the store apply the rules. A rule that fails is tried again the next time.
 pub(crate) struct Pruning {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retention: Retention,
     pub(crate) session: SessionId,
-    /// `None` before the history was asked what the clock showed before.
+    /// `None` until the history was asked for earlier clock readings.
     pub(crate) watch: Option<ClockWatch>,
 }
 
-/// So many sessions tell what the clock showed: enough for an hour of run time, unless none lasts for seconds.
+/// The number of sessions to ask for what the clock showed: enough for an hour of run time, unless each lasts less
+/// than a few seconds.
 const SESSIONS_ASKED: u32 = 1_000;
 
-/// How soon a store that is away is asked again.
+/// The delay before an unavailable store is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How often the clock is looked at, so that it is not doubted for longer than it must.
+/// The interval at which a doubted clock is checked, so that it is not doubted longer than necessary.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
 
 impl Supervised for Pruning {
@@ -148,7 +149,8 @@ impl Pruning {
         watch.look(self.clock.as_ref())
     }
 
-    /// Those of earlier sessions. Asked until the store answers: without it nothing can be pruned either.
+    /// Returns the lifetimes of earlier sessions. Asks until the store answers: without it nothing can be pruned
+    /// either.
     async fn lifetimes(&self) -> Vec<Lifetime> {
         loop {
             let ask = || self.store.lifetimes(SESSIONS_ASKED);
@@ -177,7 +179,7 @@ impl Pruning {
         }
     }
 
-    /// Until the next time. A clock that is doubted is looked at more often: its age rules wait for it.
+    /// Rests until the next time. Checks a doubted clock more often, because rules by age wait for it.
     async fn rest(&mut self, was: ClockTrust) {
         let until = self.clock.monotonic() + self.retention.every;
         while self.clock.monotonic() < until {
@@ -190,7 +192,7 @@ impl Pruning {
     }
 }
 
-/// What the wall clock decides.
+/// Returns whether a rule depends on the wall clock.
 const fn goes_by_age(rule: PruneRule) -> bool {
     match rule {
         PruneRule::EndedBefore(_) | PruneRule::WentWellBefore(_) | PruneRule::GoneBefore(_) => true,

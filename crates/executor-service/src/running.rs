@@ -1,12 +1,12 @@
-//! Counts what runs, and refuses what comes while it is paused or after it was closed. Every execution
-//! passes here twice, so it is one atomic addition each way: a task tracker's token costs twice that.
+//! Counts running executions, and refuses new ones while paused or closed. Every execution passes here twice, so
+//! each way costs one atomic addition: a task tracker's token costs twice that.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use executor_core::{Command, Refused};
 use tokio::sync::Notify;
 
-/// The two lowest bits say that it is closed, or paused; the others count.
+/// The two lowest bits mean closed and paused; the others count.
 const CLOSED: usize = 1;
 const PAUSED: usize = 2;
 const ONE: usize = 4;
@@ -18,13 +18,13 @@ pub(crate) struct Running {
     refused: AtomicU64,
 }
 
-/// One that runs, until this is dropped.
+/// Counts one running execution until it is dropped.
 pub(crate) struct Inside<'r>(&'r Running);
 
 impl Running {
-    /// Counts one in, unless it is closed or paused.
+    /// Counts an execution in, unless the executor is closed or paused.
     pub(crate) fn enter(&self) -> Result<Inside<'_>, Refused> {
-        // Counted first: whoever closes it later waits for this one.
+        // Count first, so that a later close waits for this execution.
         let inside = Inside(self);
         let before = self.state.fetch_add(ONE, Ordering::AcqRel);
         if before & (CLOSED | PAUSED) == 0 {
@@ -38,7 +38,7 @@ impl Running {
         }))
     }
 
-    /// Counts one in, unless what it runs is paused or removed either.
+    /// Counts an execution in, unless the executor or the command's target refuses it.
     #[inline]
     pub(crate) fn enter_for(&self, command: &Command) -> Result<Inside<'_>, Refused> {
         let inside = self.enter()?;
@@ -48,7 +48,7 @@ impl Running {
         }
     }
 
-    /// Counts one out; [`Inside`] does it by itself.
+    /// Counts an execution out; [`Inside`] does so when dropped.
     pub(crate) fn leave(&self) {
         let before = self.state.fetch_sub(ONE, Ordering::AcqRel);
         if before & CLOSED != 0 {
@@ -62,7 +62,7 @@ impl Running {
         refused
     }
 
-    /// How many were refused.
+    /// Returns how many commands were refused.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -71,13 +71,13 @@ impl Running {
         self.state.load(Ordering::Acquire) / ONE
     }
 
-    /// From now on nothing enters.
+    /// Refuses everything from now on.
     pub(crate) fn close(&self) {
         self.state.fetch_or(CLOSED, Ordering::AcqRel);
         self.one_ended.notify_waiters();
     }
 
-    /// Nothing enters until it is resumed.
+    /// Refuses everything until it is resumed.
     pub(crate) fn pause(&self) {
         self.state.fetch_or(PAUSED, Ordering::AcqRel);
     }
@@ -93,7 +93,7 @@ impl Running {
     /// Dropping the future gives up waiting, nothing else.
     pub(crate) async fn wait(&self, left: usize) {
         loop {
-            // Listening first: the last one may leave between looking and listening.
+            // Listen before checking: the last one may leave in between.
             let one_ended = self.one_ended.notified();
             let state = self.state.load(Ordering::Acquire);
             if state & CLOSED != 0 && state / ONE <= left {

@@ -1,8 +1,7 @@
-//! When a job runs by itself: the schedules that a program can give it. What follows from one at a
-//! given time is in `plan`, what a cron line means in `cron`, who waits for the times in `scheduler`.
+//! Schedules that start jobs automatically. `plan` works out what a schedule requires at a given time, `cron` what
+//! a cron line means, and `scheduler` waits for the times.
 //!
-//! A schedule knows no store and waits for none: a run that is due begins, and its record goes the way
-//! of all records.
+//! A schedule neither knows nor waits for a store: a run that is due begins, and its record takes the usual path.
 
 mod cron;
 
@@ -27,28 +26,27 @@ pub use state::ScheduleState;
 use cron::Cron;
 use plan::Series;
 
-/// When a job runs by itself.
+/// A rule for when a job runs automatically.
 ///
-/// There are four kinds. [`every`](Self::every) and [`after`](Self::after) go by elapsed time, whatever
-/// becomes of the wall clock; while the machine sleeps theirs stands still, where the operating system's
-/// monotonic clock does. [`cron`](Self::cron) and [`once`](Self::once) go by the wall clock; when that is
-/// set, or the machine wakes up, they know it within 30 s.
+/// There are four kinds. [`every`](Self::every) and [`after`](Self::after) use elapsed time and ignore changes of
+/// the wall clock; while the machine sleeps they stand still wherever the operating system's monotonic clock does.
+/// [`cron`](Self::cron) and [`once`](Self::once) use the wall clock, and notice within 30 s that it was set or
+/// that the machine woke up.
 ///
-/// A run is an ordinary execution with the trigger mode `schedule`: if an earlier one still goes on, the
-/// job's overlap rule decides. A schedule begins when the job is registered and ends with the service;
-/// what was due while the program did not run is not made up for.
+/// A run is an ordinary execution with the trigger mode `schedule`: if an earlier run is still going, the job's
+/// overlap rule decides. A schedule begins when the job is registered and ends with the service; runs that fell
+/// due while the program was not running are not made up for.
 ///
 /// # Where the clock changes
 ///
-/// A cron line whose fields for seconds, minutes and hours all begin with something else than `*` names
-/// *times of day*. One that does not come, because the clock is set forward, is run at the moment of the
-/// change, once, however many such times there are; one that comes twice is run the first time. Any other
-/// line names a *rhythm* and runs whenever the clock shows a time that fits: not in an hour that does not
-/// come, twice in one that comes twice. So `30 2 * * *` runs once every day of the year and `*/15 * * * *`
-/// every quarter of an hour.
+/// A cron line names *times of day* if none of its fields for seconds, minutes and hours begins with `*`. If a
+/// time of day is skipped because the clock is set forward, it runs at the moment of the change, once, however
+/// many such times there are; if it comes twice, it runs the first time. Any other line names a *rhythm* and runs
+/// whenever the clock shows a matching time: not in a skipped hour, and twice in a repeated one. So `30 2 * * *`
+/// runs once every day of the year and `*/15 * * * *` every quarter of an hour.
 ///
-/// A wall clock that is set back by up to three hours for another reason makes schedules wait until it
-/// shows times that they have not run at; one that is set back further makes them begin anew.
+/// If the wall clock is set back by up to three hours for another reason, schedules wait until it shows times at
+/// which they have not run; if it is set back further, they begin anew.
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,7 +68,7 @@ use plan::Series;
 pub struct Schedule {
     kind: Kind,
     jitter: Duration,
-    /// `None`: one is drawn for each job.
+    /// `None` draws one for each job.
     seed: Option<u64>,
     missed: Missed,
 }
@@ -83,9 +81,9 @@ enum Kind {
     After(Duration),
 }
 
-/// What happens to runs that were missed. A run is missed if it cannot begin within a minute of its time,
-/// or not before the next one is due as well: because the machine slept, the wall clock was set forward,
-/// or something held up the runtime. What is not run is counted in [`ScheduleState::missed`] and logged.
+/// The handling of missed runs. A run is missed if it cannot begin within a minute of its time or before the next
+/// one is due: because the machine slept, the wall clock was set forward, or something held up the runtime.
+/// Skipped runs are counted in [`ScheduleState::missed`] and logged.
 ///
 /// ```
 /// use executor_service::Missed;
@@ -94,21 +92,20 @@ enum Kind {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missed {
-    /// They are not run. The default: a run at a time for which nobody asked surprises more than one that
-    /// is left out.
+    /// Skips them. The default: a run at an unexpected time surprises more than a skipped one.
     #[default]
     Skip,
-    /// However many there are, one run stands for all of them.
+    /// Runs once, however many were missed.
     RunOnce,
-    /// All of them run, one after the other, whatever the job's overlap rule.
+    /// Runs all of them, one after the other, whatever the job's overlap rule.
     RunAll {
-        /// But no more than so many, the latest ones. 0 counts as 1.
+        /// The maximum number to run, the latest ones. 0 counts as 1.
         at_most: u32,
     },
 }
 
 impl Missed {
-    /// The words for it in tables.
+    /// Returns its description for tables.
     fn text(self) -> String {
         match self {
             Self::Skip => "skipped".into(),
@@ -118,43 +115,44 @@ impl Missed {
     }
 }
 
-/// tokio's timers count in these.
+/// The resolution of tokio's timers.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 impl Schedule {
-    /// At intervals of elapsed time; the first run is one interval after the registration, and none
-    /// drifts. An interval of less than 1 ms is taken as 1 ms.
+    /// Runs at intervals of elapsed time. The first run is one interval after the registration, and the runs do
+    /// not drift. An interval of less than 1 ms is taken as 1 ms.
     pub fn every(interval: Duration) -> Self {
         Self::of(Kind::Every(interval.max(SHORTEST)))
     }
 
-    /// When the wall clock of a time zone shows certain times: `cron("30 2 * * *", "Europe/Berlin")`.
+    /// Runs when the wall clock of a time zone shows certain times: `cron("30 2 * * *", "Europe/Berlin")`.
     ///
     /// The line has five fields: minutes, hours, days of the month, months and days of the week (0 and 7
     /// are Sunday), each a `*`, a list of numbers and ranges, or those with a step, such as `*/15`, which counts from
-    /// the field's least number. Months and days of the week have names too, in their own fields. They mean what
-    /// Debian's cron takes them to mean: where either field of days begins with `*` both must fit, else one of them.
+    /// the field's least number. Months and days of the week have names too, in their own fields. They mean the
+    /// same as in Debian's cron: if either field of days begins with `*`, both must match, else one of them.
     /// A sixth field before them counts seconds, a seventh after them years, from 1970: `*/2` are the even ones. `L`
     /// is the last day, `LW` the last weekday, `15W` the weekday nearest to the 15th, `FRI#2` the second Friday,
     /// `5L` the last one. `@hourly`, `@daily` or `@midnight`, `@weekly`, `@monthly` and `@yearly` or `@annually`
     /// stand for whole lines.
     ///
-    /// The zone is named as in the IANA database, of which a copy is built in for machines without one.
+    /// The zone has its name in the IANA database, a copy of which is built in for machines without one, or is
+    /// `local`: the system's own.
     ///
     /// # Errors
     ///
-    /// A field that makes no sense, with its column; times that never come; a time zone that does not exist.
+    /// A field is invalid (the error names its column), the times never come, or the time zone does not exist.
     pub fn cron(line: &str, time_zone: &str) -> Result<Self, ScheduleError> {
         let cron = Cron::parse(line, time_zone)?;
         Ok(Self::of(Kind::Cron(Box::new(cron))))
     }
 
-    /// Once, at a time of the wall clock. Never, if it has passed when the job is registered.
+    /// Runs once, at a time of the wall clock; never, if that has passed when the job is registered.
     pub fn once(at: impl Into<Timestamp>) -> Self {
         Self::of(Kind::Once(at.into()))
     }
 
-    /// Once, so long after the registration.
+    /// Runs once, `delay` after the registration.
     pub fn after(delay: Duration) -> Self {
         Self::of(Kind::After(delay))
     }
@@ -168,27 +166,27 @@ impl Schedule {
         }
     }
 
-    /// Delays each run by a time between nothing and this, another one each time and for each job, so that
-    /// not everything begins at once. No run is delayed beyond the next one. Default: none.
+    /// Delays each run by a random time up to `at_most`, drawn anew for each run and job, so that not everything
+    /// begins at once. No run is delayed beyond the next one. Default: none.
     pub const fn jitter(mut self, at_most: Duration) -> Self {
         self.jitter = at_most;
         self
     }
 
-    /// What the jitter is drawn from: with the same seed each run has the same delay. Default: a random
-    /// one for each job.
+    /// Sets the seed of the jitter: with the same seed each run has the same delay. Default: a random seed for
+    /// each job.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// What happens to runs that were missed. Default: [`Missed::Skip`].
+    /// Sets the handling of missed runs. Default: [`Missed::Skip`].
     pub const fn missed(mut self, missed: Missed) -> Self {
         self.missed = missed;
         self
     }
 
-    /// The times for which runs are planned after `from`, were a job registered then; without jitter.
+    /// Returns the times planned after `from` if a job were registered then, without jitter.
     ///
     /// ```
     /// use executor_core::Timestamp;
@@ -207,7 +205,7 @@ impl Schedule {
         std::iter::successors(next(from), move |after| next(*after))
     }
 
-    /// What the history knows of it.
+    /// Returns the text that the history keeps of it.
     pub fn text(&self) -> ScheduleText {
         let (trigger_type, label) = match &self.kind {
             Kind::Every(interval) => ("interval", format!("every {}", in_words(*interval))),
@@ -227,12 +225,12 @@ impl Schedule {
         }
     }
 
-    /// Whether it goes by the wall clock, and not by elapsed time.
+    /// Returns whether it uses the wall clock rather than elapsed time.
     const fn goes_by_wall_clock(&self) -> bool {
         matches!(self.kind, Kind::Cron(_) | Kind::Once(_))
     }
 
-    /// The first planned time after `after`, if it began at `began`.
+    /// Returns the first planned time after `after`, if the schedule began at `began`.
     fn planned_after(&self, began: Timestamp, after: Timestamp) -> Option<Timestamp> {
         let once = |at: Timestamp| (at > after).then_some(at);
         match &self.kind {
@@ -243,14 +241,14 @@ impl Schedule {
         }
     }
 
-    /// It begins now, for one job.
+    /// Begins the schedule for one job.
     fn begin(self, began: Timestamp) -> Series {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         Series::new(self, began, seed)
     }
 }
 
-/// What the history knows of what starts a job.
+/// Returns the text that the history keeps of a job's schedule.
 pub(crate) fn text_of(schedule: Option<&Schedule>) -> ScheduleText {
     schedule.map_or_else(ScheduleText::manual, Schedule::text)
 }

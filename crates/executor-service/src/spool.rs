@@ -1,4 +1,6 @@
-//! The spool of this process: what its frames and its counters mean. That they survive is `record-spool`'s.
+//! The spool of this process: the meaning of its frames and counters. `record-spool` makes them survive.
+
+pub(crate) mod root;
 
 pub(crate) mod codec;
 

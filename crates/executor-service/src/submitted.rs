@@ -1,5 +1,5 @@
-//! Commands that run in tasks of the service: room is claimed, the guard asked and the place in line taken by the
-//! call itself, so they run in the order of the calls, whenever their tasks are polled.
+//! Runs commands in tasks of the service. The call itself claims room, asks the guard and takes the place in line,
+//! so commands run in the order of the calls, whenever their tasks are polled.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -19,7 +19,7 @@ use crate::error_handlers::AppErrorHandlers;
 use crate::executor::CommandExecutor;
 use crate::lifecycle::shared::{Inside, Service};
 
-/// A command that was submitted. Awaiting it waits for its result; dropping it neither ends nor hides it.
+/// A submitted command. Await it for the result; dropping it neither ends nor hides the execution.
 ///
 /// ```
 /// # use executor_service::CommandExecutor;
@@ -41,19 +41,18 @@ pub struct Submitted {
 
 #[derive(Debug)]
 enum State {
-    /// `None` once it was taken.
+    /// `None` once the result was taken.
     Ended(Option<ExecutionResult>),
     Runs(oneshot::Receiver<ExecutionResult>),
 }
 
 impl Submitted {
-    /// The execution's name.
+    /// Returns the execution's id.
     pub const fn execution_id(&self) -> ExecutionId {
         self.execution_id
     }
 
-    /// Has it end as `cancelled`, as the token of
-    /// [`execute_until`](CommandExecutor::execute_until) does. Idempotent.
+    /// Cancels the execution, as the token of [`execute_until`](CommandExecutor::execute_until) does. Idempotent.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
@@ -64,12 +63,12 @@ impl Future for Submitted {
 
     /// # Panics
     ///
-    /// When it is polled after it was ready.
+    /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ExecutionResult> {
         let lost = self.lost();
         Poll::Ready(match &mut self.state {
             State::Ended(result) => result.take().expect("polled after it was ready"),
-            // Its task was dropped with the runtime, and that recorded it as cancelled.
+            // Its task was dropped with the runtime, which recorded the execution as cancelled.
             State::Runs(result) => ready!(Pin::new(result).poll(cx)).unwrap_or(lost),
         })
     }
@@ -86,7 +85,7 @@ impl Submitted {
     }
 }
 
-/// Leads to the service's runner and keeps it there.
+/// Dereferences to the service's runner and keeps the service alive.
 struct Owned(Arc<Service>);
 
 impl Deref for Owned {
@@ -97,7 +96,8 @@ impl Deref for Owned {
     }
 }
 
-/// What a task of the service does. Its parts are dropped in this order: the record is offered while it still counts.
+/// The work of one task. Its fields drop in this order: the record is offered while the execution still counts as
+/// running.
 struct Work {
     begun: Begun<Owned>,
     of_apps: Option<AppErrorHandlers>,
@@ -119,22 +119,22 @@ impl Work {
         } = self;
         let ended = begun.finish(&cancel).await;
         let result = inside.service().conclude(ended, of_apps.as_ref());
-        // Whoever gets the result finds its room free.
+        // Free the room before sending the result.
         drop((room, inside));
-        // Whoever submitted it may not want to know.
+        // The submitter may have dropped its handle.
         let _ = tell.send(result);
     }
 }
 
 impl CommandExecutor {
-    /// Runs a command in a task of the service. Room is claimed first; then the guard is asked, on this thread; then
-    /// the place under the overlap rule is taken: so commands of one registration run in the order of these calls.
-    /// From then on one record is owed, also if the runtime ends.
+    /// Runs a command in a task of the service. The call claims room, asks the guard on this thread, and then
+    /// takes the place under the overlap rule, so commands of one registration run in the order of these calls.
+    /// From then on one record is owed, even if the runtime ends.
     ///
     /// # Errors
     ///
-    /// As of [`execute`](Self::execute), and [`Refused::Busy`] where as many as `submitted_max` are not finished:
-    /// [`room`](Self::room) waits until they are fewer. Nothing ran, and nothing is recorded.
+    /// Like [`execute`](Self::execute), and [`Refused::Busy`] if `submitted_max` submitted commands have not
+    /// finished: [`room`](Self::room) waits until fewer are left. Nothing ran, and nothing is recorded.
     pub fn submit(&self, command: impl Into<Command>) -> Result<Submitted, Refused> {
         let service = &self.service;
         let command = command.into();
@@ -167,14 +167,14 @@ impl CommandExecutor {
         Ok(submitted)
     }
 
-    /// Waits until fewer than `submitted_max` submitted commands are waiting or running. Another caller may take that
-    /// room before this one does.
+    /// Waits until fewer than `submitted_max` submitted commands are waiting or running. Another caller may take
+    /// the room first.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives up waiting, nothing else.
     pub async fn room(&self) {
-        // Nobody closes it.
+        // The semaphore is never closed.
         let _ = self.service.room.acquire().await;
     }
 }

@@ -40,7 +40,7 @@ impl TestClock {
         }
     }
 
-    /// The same clock, but so much later: for the second life of a program.
+    /// Moves the clock forward by `time`, for the second run of a program.
     ///
     /// ```
     /// use std::time::Duration;

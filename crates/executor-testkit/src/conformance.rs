@@ -1,4 +1,4 @@
-//! What every store must do, whatever it is made of. Whoever writes one runs this suite on it:
+//! The conformance suite for stores. Every store must pass it, whatever it is made of:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -29,7 +29,7 @@ pub use reading::reading;
 ///
 /// # Panics
 ///
-/// At the first promise that the store does not keep.
+/// The store breaks a promise; the first one ends the suite.
 ///
 /// # Cancel safety
 ///
@@ -146,7 +146,7 @@ async fn an_unknown_id_is_reported<S: Store>(store: &S) {
     assert!(!store.mark_cancelled(unknown, at).await.expect("answers"));
 }
 
-/// A store with a stale listener that has history, a stale one without, and a live one.
+/// Registers a stale listener that has history, a stale one without, and a live one.
 async fn stale<S: Store>(store: &S) -> (RowId, RowId, Reconcile) {
     let used = registered(store, "used").await;
     let unused = registered(store, "unused").await;
@@ -324,7 +324,7 @@ async fn pruning_takes_the_oldest_first_and_no_more_than_a_slice<S: Store>(store
     assert_eq!(store.prune(slice).await.expect("answers"), 3);
     assert_eq!(store.prune(slice).await.expect("answers"), 2);
     assert_eq!(store.prune(slice).await.expect("answers"), 0);
-    // What was pruned is new again; what was not stands there.
+    // Pruned rows are new again; the others are still there.
     let fates = persist(store, &session, records).await;
     assert!(
         fates[..5].iter().all(|fate| *fate == Fate::Stored),

@@ -1,20 +1,19 @@
-//! A store that takes everything and keeps nothing but counts: for measuring what is on this side of it.
+//! A store that takes everything and keeps only counts, for measuring everything except the store.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
     Batch, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, Lifetime, PageOf, PageRequest,
     PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationFilter, RegistrationStore, Session,
-    SessionEnd, SessionStore, Stats, StoreFuture, StoredExecution, StoredRegistration,
+    SessionEnd, SessionStore, SpoolHome, Stats, StoreFuture, StoredExecution, StoredRegistration,
     StoredSession, Summary, Window,
 };
 use executor_core::{
     ExecutionId, Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp,
 };
 
-/// Counts records by status and lets go of them. Clones count together.
+/// Counts records by status and discards them. Clones share their counts.
 ///
 /// ```
 /// use executor_testkit::DiscardStore;
@@ -28,7 +27,7 @@ pub struct DiscardStore {
 }
 
 impl DiscardStore {
-    /// How many records with this status there were.
+    /// Returns the number of records with this status.
     pub fn count(&self, status: Status) -> u64 {
         self.counts[usize::from(status.code())].load(Ordering::Relaxed)
     }
@@ -109,8 +108,8 @@ impl Housekeeping for DiscardStore {
         ready(())
     }
 
-    fn spool_dir(&self) -> Option<PathBuf> {
-        None
+    fn spool_home(&self) -> SpoolHome {
+        SpoolHome::InMemory
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a store is told to misbehave.
+//! Faults that a test injects into a store.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use executor_core::ports::{Batch, Fate};
 use executor_core::{DropReason, ErrorClass, StoreError};
 
-/// What happens to the next batch. Faults are used up in the order in which they were given.
+/// A fault that happens to the next batch. Faults happen in the order in which they were injected.
 ///
 /// ```
 /// use executor_testkit::{Fault, MemoryStore};
@@ -26,16 +26,16 @@ pub enum Fault {
     Io,
     /// No store answers; nothing is stored.
     Lost,
-    /// No store answers, and that takes this time to learn; nothing is stored.
+    /// No store answers, which takes this long to find out; nothing is stored.
     SlowlyLost(Duration),
-    /// The batch is stored, but nobody is told.
+    /// The batch is stored, but the reply is lost.
     LostReply,
     /// The batch is stored after this time.
     Slow(Duration),
-    /// Everything is stored but the record at this place of the batch, from 0, which is set aside as
-    /// breaking a rule of the tables.
+    /// Everything is stored except the record at this place in the batch, from 0, which is set aside
+    /// because it breaks a rule of the tables.
     SetsAside(usize),
-    /// The same, as one for which the tables have no place.
+    /// The same, but the record is set aside because the tables cannot hold it.
     CannotStore(usize),
     /// The request is never answered.
     Hangs,
@@ -67,7 +67,7 @@ impl Fault {
     }
 }
 
-/// Faults that were asked for and have not happened yet.
+/// Injected faults that have not happened yet.
 #[derive(Default)]
 pub(crate) struct Faults {
     next: Mutex<VecDeque<Fault>>,
@@ -86,7 +86,7 @@ impl Faults {
         self.next().extend(faults);
     }
 
-    /// Stores a batch, or has the next fault happen to it.
+    /// Stores a batch, or applies the next fault to it.
     pub(crate) async fn around<F>(
         &self,
         batch: Arc<Batch>,
@@ -106,7 +106,7 @@ impl Faults {
             Some(Fault::CannotStore(place)) => {
                 return persist_but(&batch, place, DropReason::Unstorable, persist).await;
             }
-            // Whatever becomes of it, nobody is told.
+            // The batch is stored, but the reply is lost.
             Some(Fault::LostReply) => {
                 persist(batch).await?;
                 return Err(Fault::LostReply.error().expect("a lost reply is an error"));
@@ -120,7 +120,7 @@ impl Faults {
     }
 }
 
-/// All but the record at this place.
+/// Stores all records except the one at this place.
 async fn persist_but<F>(
     batch: &Batch,
     place: usize,

@@ -1,18 +1,21 @@
-//! Any store, with faults: for tests of a program against the very store that it uses.
+//! Adds faults to any store, to test a program against the very store that it uses.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::future::ready;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, Session, SessionEnd, SessionStore, Store, StoreFuture,
+    RegistrationStore, Session, SessionEnd, SessionStore, SpoolHome, Store, StoreFuture,
 };
-use executor_core::{Ledger, Registration, RegistrationId, RowId, SessionId, Timestamp};
+use executor_core::{
+    Ledger, Registration, RegistrationId, RowId, SessionId, StoreError, Timestamp,
+};
 
 use crate::faults::{Fault, Faults};
 
-/// A store whose batches meet faults on their way. Everything else goes through untouched. Clones
-/// are the same store, so a test keeps one and gives one away.
+/// Wraps a store: injects faults into its batches, and can make it unreachable altogether. Clones share one store, so
+/// a test keeps one and gives one away.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -35,6 +38,13 @@ use crate::faults::{Fault, Faults};
 pub struct FaultyStore<S> {
     inner: Arc<S>,
     faults: Arc<Faults>,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    is_away: AtomicBool,
+    batches: Mutex<Vec<Arc<Batch>>>,
 }
 
 impl<S> Clone for FaultyStore<S> {
@@ -42,22 +52,73 @@ impl<S> Clone for FaultyStore<S> {
         Self {
             inner: Arc::clone(&self.inner),
             faults: Arc::clone(&self.faults),
+            seen: Arc::clone(&self.seen),
         }
     }
 }
 
 impl<S> FaultyStore<S> {
-    /// The store as it is, without faults so far.
+    /// Wraps a store, without faults so far.
     pub fn new(inner: S) -> Self {
         Self {
             inner: Arc::new(inner),
             faults: Arc::default(),
+            seen: Arc::default(),
         }
     }
 
-    /// Has the next batches meet these faults, one each, after those that were given before.
+    /// Injects these faults into the next batches, one each, after those injected before.
     pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults.add(faults);
+    }
+
+    /// Makes the store unreachable, until [`come_back`](Self::come_back).
+    ///
+    /// ```
+    /// use executor_core::Housekeeping;
+    /// use executor_testkit::{FaultyStore, MemoryStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let store = FaultyStore::new(MemoryStore::new());
+    /// store.go_away();
+    /// assert!(!store.health().await.unwrap_err().answered);
+    /// store.come_back();
+    /// assert!(store.health().await.is_ok());
+    /// # }
+    /// ```
+    pub fn go_away(&self) {
+        self.seen.is_away.store(true, Ordering::SeqCst);
+    }
+
+    /// The store answers again.
+    pub fn come_back(&self) {
+        self.seen.is_away.store(false, Ordering::SeqCst);
+    }
+
+    /// Every batch that was handed over, in order, those that met a fault and retries included.
+    pub fn batches(&self) -> Vec<Arc<Batch>> {
+        self.lock_batches().clone()
+    }
+
+    fn lock_batches(&self) -> MutexGuard<'_, Vec<Arc<Batch>>> {
+        self.seen
+            .batches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the store, unless it is away.
+    fn ask<'s, T: Send + 's>(
+        &'s self,
+        operation: &'static str,
+        ask: impl FnOnce(&'s S) -> StoreFuture<'s, T>,
+    ) -> StoreFuture<'s, T> {
+        if self.seen.is_away.load(Ordering::SeqCst) {
+            let away = StoreError::unreachable(operation, "the store is away");
+            return Box::pin(ready(Err(away)));
+        }
+        ask(&self.inner)
     }
 
     /// The store behind the faults.
@@ -68,9 +129,12 @@ impl<S> FaultyStore<S> {
 
 impl<S: Store> RecordStore for FaultyStore<S> {
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
-        Box::pin(async move {
-            let persist = |batch| self.inner.persist(batch);
-            self.faults.around(batch, persist).await
+        self.lock_batches().push(Arc::clone(&batch));
+        self.ask("storing a batch", |inner| {
+            Box::pin(async move {
+                let persist = |batch| inner.persist(batch);
+                self.faults.around(batch, persist).await
+            })
         })
     }
 
@@ -85,62 +149,64 @@ impl<S: Store> RecordStore for FaultyStore<S> {
 
 impl<S: Store> RegistrationStore for FaultyStore<S> {
     fn register(&self, registration: Registration) -> StoreFuture<'_, RowId> {
-        self.inner.register(registration)
+        self.ask("registering", |inner| inner.register(registration))
     }
 
     fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.inner.mark_cancelled(id, at)
+        self.ask("marking a removal", |inner| inner.mark_cancelled(id, at))
     }
 
     fn reconcile(&self, wanted: Reconcile) -> StoreFuture<'_, Reconciled> {
-        self.inner.reconcile(wanted)
+        self.ask("reconciling registrations", |inner| inner.reconcile(wanted))
     }
 }
 
 impl<S: Store> SessionStore for FaultyStore<S> {
     fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
-        self.inner.open_session(session)
+        self.ask("opening a session", |inner| inner.open_session(session))
     }
 
     fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
-        self.inner.heartbeat(id, at, ledger)
+        self.ask("writing a heartbeat", |inner| {
+            inner.heartbeat(id, at, ledger)
+        })
     }
 
     fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {
-        self.inner.close_session(id, end)
+        self.ask("closing a session", |inner| inner.close_session(id, end))
     }
 
     fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()> {
-        self.inner.amend_ledger(id, ledger)
+        self.ask("amending a ledger", |inner| inner.amend_ledger(id, ledger))
     }
 
     fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {
-        self.inner.stored_count(id)
+        self.ask("counting records", |inner| inner.stored_count(id))
     }
 
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
-        self.inner.mark_crashed()
+        self.ask("marking crashed sessions", |inner| inner.mark_crashed())
     }
 }
 
 impl<S: Store> Housekeeping for FaultyStore<S> {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
-        self.inner.prune(slice)
+        self.ask("pruning", |inner| inner.prune(slice))
     }
 
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
-        self.inner.lifetimes(max)
+        self.ask("reading lifetimes", |inner| inner.lifetimes(max))
     }
 
     fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
-        self.inner.record_gaps(gaps)
+        self.ask("recording gaps", |inner| inner.record_gaps(gaps))
     }
 
     fn health(&self) -> StoreFuture<'_, ()> {
-        self.inner.health()
+        self.ask("checking the store", |inner| inner.health())
     }
 
-    fn spool_dir(&self) -> Option<PathBuf> {
-        self.inner.spool_dir()
+    fn spool_home(&self) -> SpoolHome {
+        self.inner.spool_home()
     }
 }

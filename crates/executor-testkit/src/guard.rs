@@ -1,8 +1,8 @@
-//! A guard that no test can forget to ask.
+//! A guard that checks the ledger by itself when a test ends.
 
 use executor_core::Ledger;
 
-/// Checks, when it is dropped, that a ledger balances and that nothing waits any more.
+/// Checks, when it is dropped, that a ledger balances and that no records are still waiting.
 ///
 /// ```
 /// # use executor_core::Ledger;
@@ -26,7 +26,7 @@ impl LedgerGuard {
 impl Drop for LedgerGuard {
     /// # Panics
     ///
-    /// The ledger does not balance, or something waits; not while the test panics already.
+    /// The ledger does not balance, or records still wait, unless the test is already panicking.
     fn drop(&mut self) {
         let ledger = (self.read)();
         if !std::thread::panicking() {

@@ -1,10 +1,11 @@
-//! How do we, and the users of the executor, test against it?
+//! A test kit for the executor and for programs that use it.
 //!
-//! A store in memory that passes the same conformance suite as the real one, faults for it or for any
-//! other, records and registrations to feed to it, a clock that follows tokio's paused time, a guard
-//! that checks the ledger, and [`assert_recorded!`]. With the feature `sqlite` also temporary databases,
-//! copied from one that was migrated once.
+//! It has a store in memory that passes the same conformance suite as the real one, faults for that store
+//! or any other, sample records and registrations, a clock that follows tokio's paused time, a guard that
+//! checks the ledger, and [`assert_recorded!`]. The feature `sqlite` adds temporary databases, copied from
+//! one that was migrated once.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod clock;
 

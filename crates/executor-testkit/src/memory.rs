@@ -1,5 +1,5 @@
-//! A store in memory: the ports of `executor-core` with nothing behind them but collections. It
-//! passes the same conformance suite as the real one, so what is tested against it holds there.
+//! A store in memory: implements the ports of `executor-core` with plain collections. It passes the same
+//! conformance suite as the real store, so tests against it hold for that one too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::faults::Faults;
 mod history;
 mod housekeeping;
 
-/// A store in memory. Clones are the same store, so a test keeps one and gives one away.
+/// A store in memory. Clones share one store, so a test keeps one and gives one away.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(crate) struct Tables {
     pub(crate) rows: Vec<Row>,
     by_execution: HashMap<ExecutionId, usize>,
     registrations: BTreeMap<RegistrationId, StoredRegistration>,
-    /// The row that was given last, of each kind.
+    /// The last row that was assigned, for each kind.
     last_rows: HashMap<EntityKind, i64>,
     pub(crate) sessions: HashMap<SessionId, SessionRow>,
     /// In the order in which sessions were opened.
@@ -68,10 +68,10 @@ pub(crate) struct Row {
 }
 
 pub(crate) struct SessionRow {
-    /// In the order in which they came.
+    /// Its number in the order of arrival.
     number: i64,
     pub(crate) stored: StoredSession,
-    /// By its process, not by a batch that brought it along.
+    /// Whether its process opened it; otherwise a batch brought it along.
     was_opened: bool,
 }
 
@@ -85,7 +85,7 @@ impl MemoryStore {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the tables unless the store is closed.
+    /// Passes the tables to `work` unless the store is closed or away.
     fn with<T>(
         &self,
         operation: &'static str,
@@ -169,7 +169,7 @@ impl Tables {
         }
     }
 
-    /// The registration of what ran, by its row or else by what identifies it.
+    /// Finds the registration of a subject by its row, or else by its entity.
     fn parent_of(&self, subject: &Subject) -> Option<RegistrationId> {
         let kind = subject.entity.kind;
         let named = subject.row.map(|row| RegistrationId { kind, row });
@@ -224,7 +224,7 @@ impl Tables {
         plan
     }
 
-    /// A once-listener that has run in this session has done its work.
+    /// Returns `true` for a once-listener that has run in this session; for any once-listener if no session is named.
     fn is_spent(
         &self,
         id: RegistrationId,
@@ -250,7 +250,7 @@ impl Tables {
         }
     }
 
-    /// Registrations that were retired or removed before this and have no rows.
+    /// Deletes registrations that were retired or removed before this and have no rows.
     fn forget_gone(&mut self, before: Timestamp, max: u32) -> u64 {
         let is_gone = |(id, row): &(&RegistrationId, &StoredRegistration)| {
             row.retired_at
@@ -271,7 +271,7 @@ impl Tables {
     }
 }
 
-/// What is said of a session that has no row.
+/// Creates the error for a session that has no row.
 fn no_session(operation: &'static str) -> StoreError {
     StoreError {
         class: ErrorClass::Dangling,
@@ -391,8 +391,8 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    /// Sessions whose process is gone are those that nobody has opened through the port: their records
-    /// came with an earlier process's spool.
+    /// Marks running sessions that nobody has opened through the port: their records came with an earlier
+    /// process's spool.
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         Box::pin(async move {
             self.with("marking crashed sessions", |tables| {

@@ -1,11 +1,11 @@
-//! Which records a rule of pruning lets go, said in the plainest way: what a store is compared with.
+//! The simplest implementation of the pruning rules: selects the records that a store must delete.
 
 use std::collections::HashMap;
 
 use executor_core::ports::{PruneRule, PruneSlice};
 use executor_core::{ExecutionId, ExecutionRecord, Status, Subject, Timestamp};
 
-/// When they ended, and which they are.
+/// The end and the id of an execution.
 type Named = (Timestamp, ExecutionId);
 
 pub(crate) fn let_go_by<'r>(
@@ -38,7 +38,7 @@ pub(crate) fn let_go_by<'r>(
         }
         // Memory is not measured.
         PruneRule::LargerThan(_) => Vec::new(),
-        // Registrations go, no records.
+        // Deletes registrations, not records.
         PruneRule::GoneBefore(_) => Vec::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! Asserting what was recorded, in one line that says what was recorded instead.
+//! Asserts in one line how executions ended; a failure lists what was recorded instead.
 
 use executor_core::{ExecutionRecord, Status};
 
@@ -18,7 +18,7 @@ use executor_core::{ExecutionRecord, Status};
 /// # }
 /// ```
 ///
-/// With the feature `sqlite`, `database.records().await` of a `TempDatabase` does as well.
+/// With the feature `sqlite`, `database.records().await` of a `TempDatabase` works too.
 #[macro_export]
 macro_rules! assert_recorded {
     ($records:expr, $name:expr => [$($status:expr),* $(,)?]) => {
@@ -26,11 +26,11 @@ macro_rules! assert_recorded {
     };
 }
 
-/// What [`assert_recorded!`](crate::assert_recorded) comes to.
+/// Implements [`assert_recorded!`](crate::assert_recorded).
 ///
 /// # Panics
 ///
-/// The executions with this name ended otherwise.
+/// The executions with this name ended differently.
 #[track_caller]
 pub fn check_recorded(records: &[ExecutionRecord], name: &str, expected: &[Status]) {
     let of_name = records.iter().filter(|record| name_of(record) == name);

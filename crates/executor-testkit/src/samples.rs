@@ -1,4 +1,4 @@
-//! Plain data to feed to a store: what a test does not care about is filled in.
+//! Sample data for a store, with defaults for everything that a test does not care about.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,8 +49,8 @@ pub fn job(name: &str) -> Registration {
     Registration::new(entity, Details::new(SourceTier::App))
 }
 
-/// A successful execution of a listener for an event, or of a job by hand: 5 ms long, `at_ms` milliseconds after the
-/// session began.
+/// Creates a successful execution of a listener for an event, or of a job by hand. It takes 5 ms and begins `at_ms`
+/// milliseconds after the session.
 ///
 /// ```
 /// let hall = executor_testkit::listener("hall");

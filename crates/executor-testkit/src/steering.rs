@@ -1,4 +1,4 @@
-//! What a test does with a store in memory: have it misbehave, and look into it.
+//! Lets a test make a store in memory misbehave, and inspect it.
 
 use executor_core::ports::{Gap, SessionStatus};
 use executor_core::{ExecutionRecord, Ledger, RegistrationId, SessionId, Timestamp};
@@ -7,17 +7,17 @@ use crate::faults::Fault;
 use crate::memory::MemoryStore;
 
 impl MemoryStore {
-    /// Has the next batches meet these faults, one each, after those that were given before.
+    /// Injects these faults into the next batches, one each, after those injected before.
     pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults.add(faults);
     }
 
-    /// What was injected and not met yet is forgotten.
+    /// Forgets injected faults that have not happened yet.
     pub fn forget_faults(&self) {
         self.faults.forget();
     }
 
-    /// From now on no store answers anything, until [`come_back`](Self::come_back).
+    /// Makes the store unreachable, until [`come_back`](Self::come_back).
     ///
     /// ```
     /// use executor_core::SessionStore;
@@ -35,19 +35,19 @@ impl MemoryStore {
         self.tables().is_away = true;
     }
 
-    /// Opens it again after it was closed: the next life of a program finds what the one before has left.
+    /// Reopens it after it was closed: the next run of a program finds everything that the previous one left.
     pub fn reopen(&self) {
         self.tables().is_closed = false;
     }
 
-    /// The store answers again, also if it was closed: as if it were opened anew. Everything is there.
+    /// Makes the store answer again, even if it was closed, as if it were reopened. Everything is still there.
     pub fn come_back(&self) {
         let mut tables = self.tables();
         tables.is_away = false;
         tables.is_closed = false;
     }
 
-    /// When a registration was marked as removed; `None` if it lives or is not there.
+    /// Returns the time at which a registration was marked as removed; `None` if it is live or missing.
     pub fn removed_at(&self, id: RegistrationId) -> Option<Timestamp> {
         self.tables().registration(id)?.removed_at
     }
@@ -58,22 +58,22 @@ impl MemoryStore {
         tables.rows.iter().map(|row| row.record.clone()).collect()
     }
 
-    /// The sessions under which they were stored, in the same order.
+    /// Returns the session of each stored record, in the same order.
     pub fn sessions_of_records(&self) -> Vec<SessionId> {
         self.tables().rows.iter().map(|row| row.session).collect()
     }
 
-    /// How many batches were tried, those with faults included.
+    /// Returns how many batches were tried, including those with faults.
     pub fn batches(&self) -> usize {
         self.tables().batches
     }
 
-    /// Whether it was asked to say that something is stored only when that survives the loss of power.
+    /// Returns `true` if it was asked to report rows as stored only once they survive a power failure.
     pub fn syncs_commits(&self) -> bool {
         self.tables().syncs_commits
     }
 
-    /// The session's status and the ledger it was last seen with.
+    /// Returns the session's status and its latest ledger.
     pub fn session(&self, id: SessionId) -> Option<(SessionStatus, Ledger)> {
         let tables = self.tables();
         let row = &tables.sessions.get(&id)?.stored;

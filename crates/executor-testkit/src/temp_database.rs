@@ -1,4 +1,4 @@
-//! A database that goes when the test does.
+//! A database that is removed when the test ends.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use telemetry_store::migrate::Migrator;
 use telemetry_store::{OpenError, SqliteHistory, SqliteStore};
 use tempfile::TempDir;
 
-/// A directory of its own with a database in it; removed when it is dropped.
+/// A database in a directory of its own, which is removed when this is dropped.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -27,7 +27,7 @@ pub struct TempDatabase {
 }
 
 impl TempDatabase {
-    /// A new directory with an empty database, copied from one that was migrated once for all of them.
+    /// Creates a directory with an empty database, copied from one that was migrated once for all of them.
     ///
     /// # Panics
     ///
@@ -38,7 +38,7 @@ impl TempDatabase {
         database
     }
 
-    /// A new directory. The database is made when it is first opened.
+    /// Creates a directory. The first [`open`](Self::open) creates the database.
     ///
     /// # Panics
     ///
@@ -49,7 +49,7 @@ impl TempDatabase {
         }
     }
 
-    /// Where the database is, or will be.
+    /// Returns the path where the database is, or will be.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("telemetry.db")
     }
@@ -81,12 +81,12 @@ impl TempDatabase {
     ///
     /// # Panics
     ///
-    /// Never: the path is known to be one.
+    /// Never: the path is always valid.
     pub fn history(&self) -> SqliteHistory {
         SqliteHistory::new(&self.url()).expect("a path names a database")
     }
 
-    /// All executions that are stored, in the order in which they ended.
+    /// Returns all stored executions, in the order in which they ended.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl TempDatabase {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up the answer.
+    /// Dropping the future abandons the answer.
     pub async fn records(&self) -> Result<Vec<ExecutionRecord>, HistoryError> {
         let history = self.history();
         let mut page = PageRequest {
@@ -113,7 +113,7 @@ impl TempDatabase {
     }
 }
 
-/// The bytes of a database that has been migrated and nothing else.
+/// Returns the bytes of a migrated database that is otherwise empty.
 fn template() -> &'static [u8] {
     static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
     TEMPLATE.get_or_init(|| {

@@ -1,5 +1,5 @@
-//! What an earlier process left: its frames are read, settled in place, and its files removed or
-//! moved aside. One segment at a time is in memory.
+//! Takes over the spool of an earlier process: reads its frames, settles them in place, and removes
+//! its files or moves them aside. One segment at a time is in memory.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -48,12 +48,12 @@ pub struct Abandoned {
     /// Held until this is dropped.
     _lock: Lock,
     files: Vec<AbandonedFile>,
-    /// Where the last copy of each frame stands that was copied forward, by sequence: the one that
-    /// is served.
+    /// The place of the last copy of each frame that was copied forward, by sequence. Only this copy
+    /// is returned.
     copies: HashMap<u64, (Place, usize)>,
     /// Unsettled originals of copies, by sequence: they are settled with their copies.
     superseded: HashMap<u64, Vec<Position>>,
-    /// The file that is being read, and how far it was.
+    /// The file that is being read, and the offset reached in it.
     at: usize,
     offset: u32,
     loaded: Option<(usize, Map)>,
@@ -66,12 +66,12 @@ struct AbandonedFile {
     path: PathBuf,
     identity: Identity,
     survey: Survey,
-    /// Frames that this still has to see settled.
+    /// Frames that still have to be settled.
     unsettled: u64,
 }
 
-/// What could not be recovered. Exact in bytes; frames are counted from gaps in their sequences
-/// where there are some, else as one for each damaged place.
+/// The damage that could not be recovered. Bytes are exact. Frames are counted from gaps in their
+/// sequences, or as one for each damaged place if there are no gaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
     /// Frames that are lost, at least.
@@ -82,28 +82,28 @@ pub struct Damage {
     pub segments: u64,
 }
 
-/// What a file means in which nothing stands.
+/// The meaning of a blank file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blank {
-    /// It was made and never used.
+    /// It was created and never used.
     Unused,
-    /// Something stood there: more was appended than was found.
+    /// It had content: more was appended than was found.
     Damaged,
 }
 
 /// What [`Abandoned::finish`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
-    /// Frames that were not settled, and whose files are still there.
+    /// Unsettled frames; their files are still there.
     pub unsettled: u64,
-    /// Where the damaged files are now: beside the directory, each named after the directory and
-    /// itself, and `.damaged`.
+    /// The new paths of the damaged files: beside the directory, each named after the directory and
+    /// itself, with `.damaged` at the end.
     pub moved_aside: Vec<PathBuf>,
 }
 
 impl Abandoned {
-    /// Takes over a directory; `None` if its process is alive, or if there is none of that name.
-    /// Every file is read once, to find damage; nothing is changed.
+    /// Takes over a directory; `None` if its process is alive or the directory does not exist.
+    /// Reads every file once, to find damage, and changes nothing.
     ///
     /// # Errors
     ///
@@ -165,8 +165,8 @@ impl Abandoned {
             .sort_by_key(|file| file.identity.numbers.last().copied());
         for (index, file) in self.files.iter().enumerate() {
             for (sequence, place) in &file.survey.copies {
-                // By the number it was written under: a file whose next life has hardly begun may
-                // still show a copy of its former one.
+                // By the number it was written under: a file that has hardly begun its next life may
+                // still contain a copy from its former one.
                 let last = self.copies.entry(*sequence).or_insert((*place, index));
                 if (last.0.number, last.0.offset) <= (place.number, place.offset) {
                     *last = (*place, index);
@@ -176,13 +176,12 @@ impl Abandoned {
         Ok(())
     }
 
-    /// The next frames that are not settled, pinned ones included, in the order in which they
-    /// stand: that of their appends, except for frames that were copied forward. At most
-    /// `max_frames`, and no more than fit into `max_bytes` of payloads, but one at least; none at
-    /// the end.
+    /// Returns the next unsettled frames, pinned ones included, in the order of the files: that of
+    /// their appends, except for frames that were copied forward. At most `max_frames`, and no more
+    /// than fit into `max_bytes` of payloads, but at least one; none at the end.
     ///
-    /// A frame may have been settled without its mark having survived: what is read here may be
-    /// known elsewhere already.
+    /// The mark of a settled frame may not have survived, so a frame returned here may already be
+    /// stored elsewhere.
     ///
     /// # Errors
     ///
@@ -260,11 +259,11 @@ impl Abandoned {
     ///
     /// # Errors
     ///
-    /// [`SpoolError::Io`]: some of them are not marked. It may be tried again with all of them.
+    /// [`SpoolError::Io`]: some of them are not marked. The call may be repeated with all of them.
     pub fn settle(&mut self, positions: &[Position]) -> Result<(), SpoolError> {
         let mut open = None;
         for position in positions {
-            // First, or after a crash between the two the original would be found again.
+            // Originals first: after a crash between the two the original would be found again.
             for original in self
                 .superseded
                 .remove(&position.sequence)
@@ -307,8 +306,8 @@ impl Abandoned {
         })
     }
 
-    /// How many records, frames that were not pinned, were ever appended, at least: each segment says how many lie
-    /// before it. 0 where none does, as in the first version of the format.
+    /// Returns the least number of records, frames that were not pinned, ever appended: each segment says how many
+    /// lie before it. 0 if none does, as in the first version of the format.
     pub fn records_appended(&self) -> u64 {
         let known = self.files.iter().filter_map(|file| {
             let before = file.identity.records_before?;
@@ -317,11 +316,11 @@ impl Abandoned {
         known.max().unwrap_or(0)
     }
 
-    /// Removes what is settled and moves damaged files aside; what is not settled, or was not read
-    /// to its end, stays for the next to open it. The directory goes with its last file.
+    /// Removes settled files and moves damaged ones aside. Files with unsettled frames, or not read to
+    /// the end, stay for the next process that opens them. The directory goes with its last file.
     ///
-    /// A file in which nothing was ever written looks like one that was blanked. With [`Blank::Damaged`], where more
-    /// was appended than was found, such files are moved aside too.
+    /// A file that was never written looks like one that was blanked. With [`Blank::Damaged`], for when more was
+    /// appended than was found, such files are moved aside too.
     ///
     /// # Errors
     ///
@@ -373,3 +372,6 @@ fn load(fs: &dyn Fs, path: &Path) -> Result<(Map, u64), SpoolError> {
     let read = fs.open(path).and_then(|file| file.read());
     read.map_err(|source| SpoolError::io("read", path, source))
 }
+
+#[cfg(test)]
+mod tests;

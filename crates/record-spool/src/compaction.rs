@@ -1,9 +1,9 @@
-//! Copying frames forward: those that keep an otherwise settled segment alive, and those of a
-//! segment whose sync failed.
+//! Copies frames forward: those that keep an otherwise settled segment alive, and those of a
+//! segment that failed to sync.
 //!
 //! A copy carries the sequence of its original. The original is marked as settled only when the
-//! copy survives whatever the original survived, so at each instant at least one of them counts;
-//! recovery serves the copy where it finds both.
+//! copy survives everything that the original survived, so at each instant at least one of them
+//! counts. If recovery finds both, it returns the copy.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ use crate::position::Position;
 use crate::segment::Segment;
 use crate::segments::{HeldSegment, Move, Role, Segments};
 
-/// A segment that was only just filled is likely to be settled by itself.
+/// The time to wait before compacting a full segment, which is likely to be settled by itself.
 pub(crate) const SETTLE_GRACE: Duration = Duration::from_secs(1);
 
-/// How many frames are copied before others may have the lock.
+/// The number of frames to copy before others may take the lock.
 const BATCH: usize = 64;
 
-/// What decides whether a segment's frames are copied forward.
+/// The facts that decide whether a segment's frames are copied forward.
 #[derive(Clone, Copy, Debug)]
 struct Occupancy {
     sealed_for: Duration,
@@ -30,7 +30,7 @@ struct Occupancy {
     capacity: u32,
 }
 
-/// `pressed`: appends are refused for want of room.
+/// Returns whether copying frames forward pays. `pressed` means that appends are refused for lack of room.
 fn is_worth_moving(occupancy: Occupancy, pressed: bool) -> bool {
     if occupancy.live_bytes == 0 {
         return false;
@@ -67,7 +67,7 @@ impl Core {
             held.moved_off = true;
         }
         if !segments.options.is_power() {
-            // The page cache has the copies, and that is all that is promised of the originals.
+            // The copies are in the page cache, and the originals were promised no more than that.
             segments.finish_moves(u64::MAX);
         }
         copied
@@ -106,7 +106,7 @@ impl Segments {
         found.map(|held| held.segment.number)
     }
 
-    /// When a segment will be worth moving by its age alone.
+    /// Returns the time at which a segment will be worth moving because of its age alone.
     pub(crate) fn next_move(&self, now: Instant) -> Option<Instant> {
         let waits = self.held.iter().filter(|held| !held.moved_off);
         let waits = waits.filter_map(|held| {
@@ -159,8 +159,8 @@ impl Segments {
         Ok(())
     }
 
-    /// Marks the originals of copies that are safe: all up to this ticket. One that is still to be
-    /// read waits for that.
+    /// Marks the originals of safe copies, which are all copies up to this ticket. An original that is
+    /// not read yet waits until it is.
     pub(crate) fn finish_moves(&mut self, ticket: u64) {
         let reader_at = self.reader_at;
         let is_read = |original: &Position| original.segment < reader_at;
@@ -180,7 +180,7 @@ fn collect(segment: &Segment, offset: &mut u32, end: u32) -> Vec<LiveFrame> {
     while *offset < end && batch.len() < BATCH {
         let mut payload = Vec::new();
         let Some(sealed) = segment.frame_at(*offset, &mut payload) else {
-            // Lost, as the reader will find too.
+            // Damaged, as the reader will also find.
             *offset += 8;
             continue;
         };

@@ -1,5 +1,5 @@
-//! What the threads of a spool share: the segments under their lock, the reader's place, and the ways in
-//! and out. It starts no thread, so tests can take every step themselves.
+//! The state that the threads of a spool share: the segments under their lock and the reader's place, with
+//! the operations on them. It starts no thread, so tests can take every step themselves.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::segment::Segment;
 use crate::segments::{Role, Segments};
 use crate::synced::Synced;
 
-/// How many frames are settled before others may have the lock.
+/// The number of frames to settle before others may take the lock.
 const SETTLE_BATCH: usize = 128;
 
 #[derive(Debug)]
@@ -22,21 +22,21 @@ pub(crate) struct Core {
     pub(crate) max_payload: usize,
     pub(crate) is_power: bool,
     segments: Mutex<Segments>,
-    /// Taken before the segments' lock where both are.
+    /// Locked before `segments` where both are needed.
     reader: Mutex<Cursor>,
     pub(crate) synced: Synced,
     /// Tells the maintenance thread that there is work.
     pub(crate) wake: Condvar,
 }
 
-/// Where the reader goes on.
+/// The position at which the reader continues.
 #[derive(Debug)]
 struct Cursor {
     segment: u64,
     offset: u32,
 }
 
-/// What the reader may look at without the lock: frames below `end` do not change any more.
+/// The part that the reader may read without the lock: frames below `end` no longer change.
 struct View {
     segment: Arc<Segment>,
     end: u32,
@@ -76,7 +76,7 @@ impl Core {
     }
 
     pub(crate) fn segments(&self) -> MutexGuard<'_, Segments> {
-        // Whatever panicked under this lock, each count is changed after what it counts.
+        // A panic under this lock does no harm: each count is changed after the things it counts.
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,7 +106,7 @@ impl Core {
                 max: self.max_payload,
             });
         }
-        // Most of the work, and nobody waits for it.
+        // Most of the work, done outside the lock, so nobody waits for it.
         let sum = PayloadSum::of(payload);
         let mut segments = self.segments();
         let appended = segments.append(kind, pinned, payload, sum);
@@ -120,7 +120,7 @@ impl Core {
         appended
     }
 
-    /// Gives the lock back, and tells the maintenance thread if it waits and has something to do.
+    /// Releases the lock, and wakes the maintenance thread if it waits and has something to do.
     pub(crate) fn wake_if_needed(&self, mut segments: MutexGuard<'_, Segments>) {
         let has_work =
             segments.work || (self.is_power && segments.sync_wanted && segments.keeper_idles);
@@ -216,8 +216,8 @@ impl Segments {
         }
     }
 
-    /// Counts what the reader has passed. Returns how many frames are missing, which is known where it has come to
-    /// the end of all that was appended: it will never see them.
+    /// Counts the frames that the reader has passed. At the end of everything appended, returns the number of missing
+    /// frames, which the reader will never see.
     fn count_read(&mut self, cursor: &Cursor, passed: u64) -> u64 {
         let is_at_end = self.view(cursor).is_none_or(|view| {
             view.segment.number == cursor.segment && cursor.offset >= view.end && !view.sealed
@@ -245,16 +245,16 @@ impl Segments {
     }
 }
 
-/// What one read collects.
+/// The result of one read so far.
 struct Batch {
     frames: Vec<Frame>,
-    /// Frames that were seen for the first time, those included that were settled without being read.
+    /// Frames seen for the first time, including those that were settled without being read.
     passed: u64,
     room: usize,
     max_frames: usize,
 }
 
-/// Whether all bytes that were looked at are what was written.
+/// The condition of the bytes that were read: as written, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Condition {
     Whole,

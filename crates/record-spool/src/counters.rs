@@ -1,4 +1,4 @@
-//! A page beside a spool: a note of its owner's, and counters that survive the death of their process.
+//! A page beside a spool: its owner's note, and counters that survive the death of their process.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -9,8 +9,8 @@
 //! | 3,072 | 1,024 | 128 counters of 8 bytes, little-endian |
 //!
 //! A counter is one word, so that setting it is one store: its value in the lower 48 bits, and above them the lower
-//! 16 bits of the CRC-32C of its place (one byte) and the six bytes of the value, xor `0x5EA1`. So damage to one is
-//! noticed. In version 1, `RECPAGE1`, which is read and counted on as well, a counter is its value.
+//! 16 bits of the CRC-32C of its place (one byte) and the six bytes of the value, xor `0x5EA1`. The check reveals
+//! damage to a counter. In version 1, `RECPAGE1`, which can also be read and counted on, a counter is its bare value.
 
 use std::io;
 use std::path::Path;
@@ -31,7 +31,7 @@ const COUNTERS_OFFSET: u32 = 3_072;
 /// The greatest value of a counter: a million records a second for nine years.
 pub const COUNTER_MAX: u64 = (1 << 48) - 1;
 
-/// Mixed with a counter's check, so that a blanked page is damaged and not one of zeros.
+/// Combined with a counter's check, so that a blanked page counts as damaged and not as all zeros.
 const SEAL: u64 = 0x5EA1;
 
 /// The longest note, in bytes.
@@ -40,8 +40,8 @@ pub const NOTE_BYTES_MAX: usize = 2_048;
 /// How many counters a page has.
 pub const COUNTERS: usize = 128;
 
-/// A note, written once, and counters. Setting one costs no system call, and what was set is there after
-/// the death of the process; after the death of the machine an older value may be.
+/// A note, written once, and counters. Setting a counter costs no system call. Its value survives the death
+/// of the process; after the death of the machine it may be an older one.
 ///
 /// ```
 /// # let root = tempfile::tempdir()?;
@@ -101,7 +101,7 @@ impl Format {
     }
 }
 
-/// Of the place too: a value that stands where it was not written is none.
+/// Returns the check of a counter. It covers the place too, so a value is invalid where it was not written.
 #[inline]
 fn check(counter: usize, value: u64) -> u64 {
     let bytes = (value << 8 | counter as u64).to_le_bytes();
@@ -112,8 +112,8 @@ fn check(counter: usize, value: u64) -> u64 {
     u64::from(added.fold(ADDED_BY_NONE, |sum, added| sum ^ added)) ^ SEAL
 }
 
-/// What a byte at each of seven places adds to the lower half of the CRC-32C of eight bytes, which is linear: a
-/// counter is set for each record, and a call for so few bytes costs more than all else about it.
+/// The contribution of a byte at each of seven places to the lower half of the CRC-32C of eight bytes, which is
+/// linear. A table, because a counter is set for each record, and a call for so few bytes costs more than the rest.
 static ADDED: [[u16; 256]; 7] = {
     let mut added = [[0; 256]; 7];
     let mut place = 0;
@@ -128,10 +128,10 @@ static ADDED: [[u16; 256]; 7] = {
     added
 };
 
-/// That of eight zeros.
+/// The lower half of the CRC-32C of eight zeros.
 const ADDED_BY_NONE: u16 = !crc_of_word(u32::MAX, 0) as u16;
 
-/// Of eight bytes, a bit at a time, for the compiler.
+/// Returns the CRC-32C of eight bytes, without inversions, a bit at a time; used at compile time.
 const fn crc_of_word(begin: u32, word: u64) -> u32 {
     const CASTAGNOLI: u32 = 0x82F6_3B78;
     let (mut crc, mut rest, mut bit) = (begin, word, 0);
@@ -147,7 +147,7 @@ const fn crc_of_word(begin: u32, word: u64) -> u32 {
     crc
 }
 
-/// What a page says: the note and the counters, `None` those that are damaged.
+/// The content of a page: the note and the counters, `None` for damaged ones.
 pub type Noted = (Vec<u8>, Vec<Option<u64>>);
 
 impl Counters {
@@ -155,13 +155,13 @@ impl Counters {
     ///
     /// # Errors
     ///
-    /// [`SpoolError::Options`] if the note is too long; [`SpoolError::Io`] if there is such a file
-    /// already, or no space for one.
+    /// [`SpoolError::Options`] if the note is too long; [`SpoolError::Io`] if the file already exists
+    /// or there is no space for it.
     pub fn create(path: &Path, note: &[u8]) -> Result<Self, SpoolError> {
         Self::create_with(path, note, FILE_MODE)
     }
 
-    /// The same with a mode, as `chmod` takes it.
+    /// Creates a page with this mode, as `chmod` takes it.
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ impl Counters {
         make().map_err(|source| SpoolError::io("create", path, source))
     }
 
-    /// A page that a dead process left, to go on counting. `None` as with [`Self::read`].
+    /// Opens the page of a dead process, to go on counting. `None` as with [`Self::read`].
     ///
     /// # Errors
     ///
@@ -224,8 +224,8 @@ impl Counters {
         self.map.set_word(offset_of(counter), word);
     }
 
-    /// Reads a page, of a living process or of a dead one: the note and the counters. `None` if there is
-    /// none or its note is damaged.
+    /// Reads the note and the counters of a page, whether its process is alive or dead. `None` if there is
+    /// no page or its note is damaged.
     ///
     /// # Errors
     ///
@@ -251,8 +251,8 @@ const fn offset_of(counter: usize) -> u32 {
     COUNTERS_OFFSET + 8 * counter as u32
 }
 
-/// The version of a page that says that it is of a newer one. One whose counters are all as in ours is ours, and the
-/// digit is damaged.
+/// Returns the version of a page that claims to be of a newer one. If all its counters are valid in ours, the page is
+/// ours and the digit is damaged.
 fn newer_version(map: &Map) -> Option<u32> {
     let magic = map.word(0).to_le_bytes();
     let digit = char::from(magic[7]).to_digit(10);

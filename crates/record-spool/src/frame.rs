@@ -1,10 +1,10 @@
-//! The bytes of a frame and of a segment's header: encoding and checking, as pure functions on
-//! 8-byte words. Where the words are kept is not known here.
+//! Encodes and checks the bytes of a frame and of a segment's header, as pure functions on 8-byte
+//! words. This module does not know where the words are stored.
 
 use crc32c::{crc32c, crc32c_append};
 
-/// The longest payload of one frame, in bytes. It bounds what recovery may have to read before it
-/// can judge one frame.
+/// The longest payload of one frame, in bytes. It limits how much recovery has to read before it can
+/// judge a frame.
 pub const MAX_PAYLOAD: usize = 1 << 20;
 
 /// The version of the format that is written. Earlier ones are read.
@@ -13,25 +13,25 @@ pub const FORMAT_VERSION: u32 = 2;
 /// The first version, whose segments do not say how many records lie before them.
 const FORMAT_VERSION_1: u32 = 1;
 
-/// What a segment's header takes at its beginning, and its copy at the end.
+/// The size of a segment's header at its beginning, and of the copy at its end.
 pub(crate) const HEADER_BYTES: u32 = 64;
-/// What a frame takes before its payload.
+/// The size of a frame before its payload.
 pub(crate) const FRAME_BYTES: u32 = 24;
-/// Where, counted from a frame's beginning, the mark stands that says that it is settled.
+/// The offset in a frame of the mark that says that the frame is settled.
 pub(crate) const MARK_OFFSET: u32 = 20;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RECSPOOL");
 /// The upper six bits of the byte above the length. Never zero, so no frame begins with a zero
-/// word, and nearly every word that begins no frame is dismissed by one comparison.
+/// word, and one comparison dismisses nearly every word that does not begin a frame.
 const TAG: u8 = 0b1010_0100;
 const PINNED: u8 = 0b01;
 const COPIED: u8 = 0b10;
-/// Mixed with a frame's checksum to its mark, so that no damage turns one frame's mark, or a run
-/// of equal bytes, into that of another.
+/// Combined with a frame's checksum into its mark, so that neither another frame's mark nor a run of
+/// equal bytes can pass for it.
 const SETTLED: u32 = 0x5E77_1ED0;
 
-/// Which segment, in which of its lives, and where in it. The checksum covers both, so a frame
-/// counts at the place it was written for and nowhere else.
+/// A segment in one of its lives, and an offset in it. The checksum covers both, so a frame is valid
+/// only at the place it was written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) number: u64,
@@ -60,7 +60,7 @@ pub(crate) struct Words {
     pub(crate) detail: u64,
 }
 
-/// What the frame's own words say, the payload not yet compared.
+/// The content of a frame's own words, before the payload is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sealed {
     pub(crate) head: Head,
@@ -69,10 +69,10 @@ pub(crate) struct Sealed {
     pub(crate) settled: bool,
 }
 
-/// The checksum of a payload, carried on over the 32 bytes of the trailer that come behind it.
+/// The checksum of a payload, advanced over the 32 bytes of the trailer that follow it.
 ///
-/// A CRC is linear: that of payload and trailer is this, xor that of the trailer. So whatever
-/// depends on the payload is computed before the frame's place is known, outside of the lock.
+/// A CRC is linear: the CRC of payload and trailer is this value xor the trailer's CRC. So the part
+/// that depends on the payload is computed outside the lock, before the frame's place is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PayloadSum(u32);
 
@@ -87,8 +87,8 @@ impl PayloadSum {
     }
 }
 
-/// What the bits of a checksum have become 32 bytes of zeros later, without its inversions. Looked up four
-/// bits at a time: reading the zeros takes longer.
+/// Advances a checksum over 32 bytes of zeros, without its inversions. It looks up four bits at a time, which
+/// is faster than reading the zeros.
 fn behind_a_trailer(crc: u32) -> u32 {
     static BEHIND: [[u32; 16]; 8] = behind_a_trailer_by_nibble();
     let nibbles = BEHIND.iter().zip(0..);
@@ -115,7 +115,7 @@ const fn behind_a_trailer_by_nibble() -> [[u32; 16]; 8] {
     behind
 }
 
-/// What a frame with this payload takes in a segment, rounded up to whole words.
+/// Returns the size of a frame with a payload of this length, rounded up to whole words.
 pub(crate) const fn frame_bytes(length: u32) -> u32 {
     FRAME_BYTES + length.next_multiple_of(8)
 }
@@ -133,15 +133,15 @@ pub(crate) fn seal(head: Head, place: Place, payload: PayloadSum) -> Words {
     }
 }
 
-/// Whether a frame may begin with this word. Meant to be cheap: it is asked of every word that is
-/// searched.
+/// Returns whether a frame may begin with this word. It must be cheap, because a search calls it for
+/// every word.
 pub(crate) const fn is_plausible(commit: u64) -> bool {
     let tag = (commit >> 24) as u8;
     tag & !(PINNED | COPIED) == TAG && commit & 0x00FF_FFFF <= MAX_PAYLOAD as u64
 }
 
-/// Reads a frame's words. `None` if the head is not that of a frame written for this place; the
-/// payload is judged by [`is_whole`].
+/// Reads a frame's words. `None` if the head is not that of a frame written for this place.
+/// [`is_whole`] checks the payload.
 ///
 /// The head's own check makes this cost the same for any length: without it, a segment full of
 /// words that look like long frames would have to be read over and over.
@@ -177,8 +177,8 @@ pub(crate) fn is_whole(sealed: Sealed, payload: PayloadSum) -> bool {
     payload.with(sealed.trailer_crc) == sealed.crc
 }
 
-/// What stands at [`MARK_OFFSET`] of a settled frame with this checksum. Never zero, which is what
-/// stands there of an unsettled one.
+/// Returns the mark at [`MARK_OFFSET`] of a settled frame with this checksum. Never zero, because an
+/// unsettled frame has zero there.
 pub(crate) const fn settled_mark(crc: u32) -> u32 {
     (SETTLED ^ crc) | 1
 }
@@ -189,8 +189,8 @@ fn tagged_length(head: Head) -> u32 {
     head.length | u32::from(TAG | pinned | copied) << 24
 }
 
-/// Whole words, and aligned, because the checksum's instruction takes those: bytes put together just before
-/// would have to be waited for.
+/// Whole, aligned words, because the checksum's instruction takes those: it would stall on bytes that were
+/// put together just before.
 #[repr(align(8))]
 struct Trailer([[u8; 8]; 4]);
 
@@ -200,7 +200,7 @@ impl Trailer {
     }
 }
 
-/// What is checked behind the payload.
+/// Builds the bytes that the checksum covers after the payload.
 fn trailer(head: Head, tagged: u32, place: Place) -> Trailer {
     let tag_and_kind = u64::from(tagged) | u64::from(head.kind) << 32;
     let words = [
@@ -212,12 +212,12 @@ fn trailer(head: Head, tagged: u32, place: Place) -> Trailer {
     Trailer(words.map(u64::to_le_bytes))
 }
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Fresh for each life of a file.
     pub(crate) number: u64,
-    /// Of the first frame that is no copy; zero before the segment is appended to.
+    /// The sequence of the first frame that is not a copy; zero before the first append.
     pub(crate) first_sequence: u64,
     /// Size of the file.
     pub(crate) bytes: u64,
@@ -226,13 +226,13 @@ pub(crate) struct Header {
     pub(crate) records_before: Option<u64>,
 }
 
-/// What stands where a header is looked for.
+/// The result of reading a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderRead {
     Good(Header),
     /// Whole, but of a version that this code does not know.
     Foreign(u32),
-    /// Never written, or not to its end: its first word is the last to be written.
+    /// Never written, or not completely: its first word is written last.
     Blank,
     Damaged,
 }

@@ -1,5 +1,5 @@
-//! The few things asked of a file system, as a trait, so that a simulator can stand in for it; and
-//! the real one.
+//! The few operations that the spool needs from a file system, as a trait, so that a simulator can
+//! replace it; and the real file system.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions, TryLockError};
@@ -12,53 +12,53 @@ use rustix::fs::OFlags;
 
 use crate::map::Map;
 
-/// A directory of segments and what is done to it. Nothing here retries.
+/// The operations on a directory of segments. None of them retries.
 pub(crate) trait Fs: fmt::Debug + Send + Sync {
-    /// With its parents; it is no error if it exists.
+    /// Creates the directory and its parents; an existing directory is not an error.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
-    /// The directory has to be empty.
+    /// Removes the directory, which must be empty.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Names of what is in it, in no order. Names that are not text are none of ours.
+    /// Lists the names in it, in no order. Skips names that are not UTF-8: they are not ours.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// Creates the file if need be and locks it; `None` if another has the lock. It is released
-    /// when the value is dropped or its process dies.
+    /// Creates the file if needed and locks it; `None` if somebody else has the lock. The lock is
+    /// released when the value is dropped or its process dies.
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
-    /// A new file of this length with all its blocks allocated, zeros; or no file.
+    /// Creates a file of this length, zeroed, with all its blocks allocated; leaves no file on an error.
     fn create(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn SegmentFile>>;
-    /// To read, and to mark frames.
+    /// Opens a file to read it and to mark frames.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn SegmentFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Has what was created, renamed and removed in it reach the medium.
+    /// Makes creations, renames and removals in it reach the medium.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Whether anything has this name.
+    /// Returns whether anything has this name.
     fn exists(&self, path: &Path) -> bool;
 }
 
 /// An open file.
 pub(crate) trait SegmentFile: fmt::Debug + Send + Sync {
     fn map(&self, bytes: u64) -> io::Result<Map>;
-    /// All of it, and its length in bytes.
+    /// Reads the whole file; also returns its length in bytes.
     fn read(&self) -> io::Result<(Map, u64)>;
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Has what was written, also through mappings, reach the medium.
+    /// Makes all writes, including those through mappings, reach the medium.
     fn sync(&self) -> io::Result<()>;
 }
 
 /// A held lock.
 pub(crate) type Lock = Box<dyn fmt::Debug + Send + Sync>;
 
-/// The operating system's.
+/// The operating system's file system.
 #[derive(Debug)]
 pub(crate) struct RealFs {
-    /// Of files that are made.
+    /// The mode of created files.
     pub(crate) file_mode: u32,
 }
 
-/// Who may read and write what is made, where nothing else is asked for: its owner.
+/// The default mode of created files: only the owner may read and write them.
 pub(crate) const FILE_MODE: u32 = 0o600;
 
-/// What a lock file says from its first moment on: that it is ours.
+/// The content of a lock file from its first moment on, which shows that it is ours.
 pub(crate) const LOCK_MARK: &[u8] = b"RECLOCK1";
 
 impl Default for RealFs {
@@ -70,8 +70,8 @@ impl Default for RealFs {
 }
 
 impl RealFs {
-    /// A directory that is not there yet, with its mode whatever the process's mask. A group that it has of its
-    /// parent stays.
+    /// Creates a new directory with its mode, whatever the process's umask. Keeps special bits inherited from its
+    /// parent, such as setgid.
     fn new_dir(&self, dir: &Path) -> io::Result<()> {
         let mode = 0o700 | self.file_mode | (self.file_mode & 0o444) >> 2;
         DirBuilder::new().mode(mode).create(dir)?;
@@ -82,7 +82,7 @@ impl RealFs {
         fs::set_permissions(dir, Permissions::from_mode(inherited | mode))
     }
 
-    /// A file that is not there yet, with its mode whatever the process's mask.
+    /// Creates a new file with its mode, whatever the process's umask.
     fn new_file(&self, path: &Path) -> io::Result<fs::File> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create_new(true);
@@ -94,12 +94,12 @@ impl RealFs {
     }
 }
 
-/// Of a relative path the last ancestor has no name, and is the current directory.
+/// Returns whether a directory exists. The last ancestor of a relative path is empty: the current directory.
 fn is_there(dir: &Path) -> bool {
     dir.as_os_str().is_empty() || dir.exists()
 }
 
-/// Opens what is a file, and not through a link: whatever else may be there is not ours, and opening a pipe waits
+/// Opens a regular file, and follows no link: anything else that may be there is not ours, and opening a pipe waits
 /// for its other end.
 pub(crate) fn open_file(path: &Path, options: &mut OpenOptions) -> io::Result<fs::File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -143,7 +143,7 @@ impl Fs for RealFs {
         let file = match self.new_file(path) {
             Ok(mut file) => {
                 if let Err(error) = file.write_all(LOCK_MARK) {
-                    // Without the mark nobody would know whose it is, nor remove it.
+                    // Without the mark nobody would recognise the file and remove it.
                     let _ = fs::remove_file(path);
                     return Err(error);
                 }
@@ -164,7 +164,7 @@ impl Fs for RealFs {
     fn create(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn SegmentFile>> {
         let file = self.new_file(path)?;
         if let Err(error) = allocate(&file, bytes) {
-            // What was allocated of it stays allocated otherwise, on a disk that is full.
+            // Otherwise the blocks allocated so far would stay allocated, on a full disk.
             let _ = fs::remove_file(path);
             return Err(error);
         }
@@ -261,9 +261,9 @@ fn fill(file: &fs::File, offset: u64, block: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// A write past a limit on the size of files ends the process by a signal, unless somebody handles it: then it is
-/// an error as on a full disk. A handler, and not being ignored, because what is ignored is ignored by every program
-/// that this one starts as well.
+/// Handles the signal that otherwise ends the process on a write past a file size limit; the write then fails as on a
+/// full disk. The signal is handled, not ignored, because every program that this one starts would inherit an ignored
+/// signal.
 pub(crate) fn survive_file_size_limit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -289,7 +289,7 @@ fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
     allocate_by_writing(file, bytes)
 }
 
-/// Only lengthening the file would leave a full disk to be noticed by a signal, later.
+/// Allocates by writing zeros. After a mere extension of the file, a full disk would show only later, as a signal.
 fn allocate_by_writing(mut file: &fs::File, bytes: u64) -> io::Result<()> {
     let zeros = vec![0; 64 << 10];
     let mut missing = bytes;

@@ -1,4 +1,4 @@
-//! Looking at segments without changing one byte, whether their process lives or not.
+//! Inspects segments without changing a byte, whether or not their process is alive.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use crate::spool::segment_names;
 /// One segment's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SegmentReport {
-    /// The file; empty if only bytes were looked at.
+    /// The file, or the name passed to [`dump_bytes`].
     pub path: PathBuf,
     /// Its length in bytes.
     pub bytes: u64,
-    /// The newest format that this crate knows, [`FORMAT_VERSION`], or the newer one that a whole header names, and
+    /// [`FORMAT_VERSION`], the newest format that this crate knows, or the newer one that an undamaged header names;
     /// then nothing else is known.
     pub version: u32,
     /// The segment's number, from its headers or else its name.
     pub number: Option<u64>,
     /// The sequence of its first frame, from its headers; 0 if nothing was appended to it.
     pub first_sequence: u64,
-    /// How many records, frames that are not pinned, were appended to the spool before this segment; `None` if it was
-    /// not appended to, or is of version 1.
+    /// The number of records, frames that are not pinned, appended to the spool before this segment; `None` if
+    /// nothing was appended to it, or if it is of version 1.
     pub records_before: Option<u64>,
     /// Undamaged frames.
     pub frames: u64,
@@ -39,7 +39,7 @@ pub struct SegmentReport {
     pub damaged_bytes: u64,
 }
 
-/// What stands somewhere in a segment.
+/// A piece of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry<'p> {
     /// An undamaged frame.
@@ -52,7 +52,7 @@ pub enum Entry<'p> {
         kind: u8,
         /// It is kept until it is released.
         pinned: bool,
-        /// It stands for one of an earlier segment.
+        /// It is a copy of a frame of an earlier segment.
         copied: bool,
         /// It is not needed any more.
         settled: bool,
@@ -68,8 +68,8 @@ pub enum Entry<'p> {
     },
 }
 
-/// Looks at each segment in a directory, also of a process that lives: its lock is not taken and
-/// nothing is written.
+/// Inspects each segment in a directory, even that of a live process: takes no lock and writes
+/// nothing.
 ///
 /// # Errors
 ///
@@ -95,8 +95,8 @@ pub fn fsck(dir: &Path) -> Result<Vec<SegmentReport>, SpoolError> {
     Ok(reports)
 }
 
-/// As [`fsck`], and shows each frame and each damaged place: `visit` is called for every segment,
-/// first without an entry and then with each.
+/// Does the same as [`fsck`] and shows each frame and each damaged place: calls `visit` for every
+/// segment, first without an entry and then with each entry.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ pub fn dump(
 /// As [`dump`], on bytes that were read from a segment's file. Returns what [`fsck`] would.
 ///
 /// It makes no assumption about the bytes, takes time linear in their number, and never panics.
-/// Past 2 GiB, more than any segment has, they are not looked at.
+/// It ignores bytes past 2 GiB, which is more than any segment has.
 pub fn dump_bytes(
     name: &str,
     bytes: &[u8],

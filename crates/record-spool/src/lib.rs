@@ -1,9 +1,9 @@
 //! Bytes that survive the death of their process: a queue of frames in memory-mapped files.
 //!
-//! [`Spool::append`] copies a few hundred bytes into memory that belongs to the page cache, and
-//! then no death of the process can lose them: not `kill -9`, not an abort, not a full disk later.
-//! It makes no system call. A reader takes frames out in order, stores them elsewhere and settles
-//! them; what a process leaves unsettled, the next one finds with [`Abandoned`].
+//! [`Spool::append`] copies a few hundred bytes into the page cache, without a system call. After
+//! that no death of the process can lose them: not `kill -9`, not an abort, not a full disk later.
+//! A reader takes frames out in order, stores them elsewhere and settles them. The next process
+//! finds the unsettled frames with [`Abandoned`].
 //!
 //! ```
 //! # let root = tempfile::tempdir()?;
@@ -27,28 +27,27 @@
 //!
 //! - A frame whose append has returned is found after the death of its process. With
 //!   [`Durability::Power`] it is found after the death of the machine too, once it is synced.
-//! - What is found is what was appended: a damaged frame is never returned, and whatever
-//!   happened to the rest of a file, each undamaged frame of it is.
-//! - A settled frame may be found again, rarely after the death of the machine: what takes
-//!   frames in must be idempotent. An append that has not returned may be found, too.
-//! - Memory stays flat: what waits is in files, bounded by [`SpoolOptions::max_bytes`]. Frames
-//!   that stay unsettled keep the space they take, not that of their neighbours.
-//! - Nothing waits for the disk but the spool's own thread.
+//! - A frame is found as it was appended: a damaged frame is never returned, and every undamaged
+//!   frame of a file is, whatever happened to the rest of it.
+//! - A settled frame may be found again, rarely after the death of the machine: whoever stores
+//!   frames must do so idempotently. A frame whose append has not returned may be found, too.
+//! - Memory stays flat: waiting frames are in files, bounded by [`SpoolOptions::max_bytes`].
+//!   Unsettled frames keep only their own space, not that of their neighbours.
+//! - Only the spool's own thread waits for the disk.
 //!
 //! # Where it may live
 //!
-//! On a local file system that allocates what it is asked to: ext4 and tmpfs keep the promise that
-//! no later write fails, once `fallocate` has succeeded. On one that copies on write (btrfs, ZFS,
-//! XFS with reflinks) a full disk can still make a later write fail, by a bus error; a network
-//! file system may lose the lock and has other ideas of a page cache. A file that somebody else
-//! cuts while it is mapped ends the process by a bus error, too. On systems other than Linux the
-//! files are allocated by writing zeros.
+//! On a local file system with real preallocation: on ext4 and tmpfs no later write fails once
+//! `fallocate` has succeeded. On a copy-on-write file system (btrfs, ZFS, XFS with reflinks) a full
+//! disk can still make a later write fail with a bus error. A network file system may lose the lock,
+//! and its page cache works differently. If somebody truncates a file while it is mapped, a bus error
+//! ends the process, too. On systems other than Linux the spool allocates files by writing zeros.
 //!
 //! # The format, version 2
 //!
 //! A spool is a directory with a file `lock`, which begins with `RECLOCK1`, and segments, named `segment-N.spool` with the
-//! segment's number as 16 hexadecimal digits. Numbers go up by one with each life of a file,
-//! from one drawn at random. All integers are little-endian. A segment:
+//! segment's number as 16 hexadecimal digits. The first number is random; each life of a file takes
+//! the next one. All integers are little-endian. A segment:
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -71,12 +70,12 @@
 //! | 56 | 4 | CRC-32C of the 56 bytes before it |
 //! | 60 | 4 | zero |
 //!
-//! In version 1, which is read too, offset 40 has a zero. So whatever becomes of a segment, the next one tells how
-//! many records were appended before it.
+//! In version 1, which can still be read, offset 40 has a zero. Thanks to this count, whatever becomes of a segment,
+//! the next one tells how many records were appended before it.
 //!
-//! Its first word is zeroed before the others are written, and written last: a header whose first word is zero
-//! is not there. Before a file is taken for its next life its first frame's first word is zeroed; while a header
-//! still tells of the former life, that zero is no damage.
+//! A writer zeroes the header's first word before it writes the others, and writes the first word last: a header
+//! with a zero first word does not exist. Before a file begins its next life, its first frame's first word is zeroed;
+//! while a header still describes the former life, that zero is not damage.
 //!
 //! A frame:
 //!
@@ -92,15 +91,16 @@
 //! | 24 | length | payload, filled up to a multiple of 8 |
 //!
 //! The trailer is not written: sequence (8), the first four bytes of the frame (4), kind (1), zeros
-//! (3), the segment's number (8), the frame's offset in the file (4), zeros (4). So a frame counts
-//! only in the life and at the place it was written for; and since the number is not known
-//! outside, no payload can pass for one.
+//! (3), the segment's number (8), the frame's offset in the file (4), zeros (4). So a frame is valid
+//! only in the life and at the place it was written for; and since nobody outside knows the number,
+//! no payload can pass for a frame.
 //!
-//! A frame is published by its first eight bytes, written last. Behind the last one there is a
-//! zero word, or the end of the room for frames. Behind that, and behind damage, a reader looks for
-//! the next frame at each multiple of 8; the check of the trailer makes that linear. A copy and
-//! its original have the same sequence; where both are found, the later one counts.
+//! Writing its first eight bytes, last of all, publishes a frame. After the last frame there is a
+//! zero word, or the end of the room for frames. After that, and after damage, a reader looks for
+//! the next frame at each multiple of 8; the trailer's check makes that linear. A copy and its
+//! original have the same sequence; if both are found, the later one counts.
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(unix))]
 compile_error!("record-spool needs a Unix: shared file mappings and positioned writes");

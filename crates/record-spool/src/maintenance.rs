@@ -1,5 +1,5 @@
-//! What is done beside the appends: spares are made ready, settled files are used again or
-//! removed, frames are copied forward, syncs are made. One thread does it, which its spool joins.
+//! The spool's maintenance thread. Beside the appends it prepares spares, reuses or removes settled
+//! files, copies frames forward and syncs. The spool joins it.
 
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -10,11 +10,11 @@ use crate::options::Durability;
 use crate::segment::{Pages, Segment};
 use crate::segments::{Role, Segments};
 
-/// How soon a file system that refused a segment is asked again: at first, and at the latest.
+/// The first and the longest wait before asking a file system for a segment that it refused.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// When to ask a file system again that refused.
+/// The waits between requests to a file system that refuses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     wait: Duration,
@@ -48,11 +48,11 @@ impl Maintenance {
 
     /// Returns when the thread has ended. The spool must be closed.
     pub(crate) fn join(self) {
-        // A callback that had the last hold on the spool drops it on this very thread.
+        // A callback that owned the last reference to the spool drops it on this very thread.
         if self.0.thread().id() == thread::current().id() {
             return;
         }
-        // It panics only if this crate is wrong, and then everything appended is still on disk.
+        // It panics only on a bug in this crate, and then everything appended is still on disk.
         let _ = self.0.join();
     }
 }
@@ -168,7 +168,7 @@ impl Core {
     }
 }
 
-/// How the next spare comes about.
+/// The way to get the next spare.
 enum Task {
     Nothing,
     Reuse(Segment, u64),
@@ -195,7 +195,7 @@ impl Segments {
         self.dir_dirty = true;
         let newest = self.held.back().map_or(0, |held| held.segment.number);
         if self.is_lean {
-            // It was being made when it was said that there should be none.
+            // It was still being made when the spares were given up.
             self.trash.push(spare);
             self.work = true;
         } else if spare.number > newest {
@@ -206,8 +206,8 @@ impl Segments {
         }
     }
 
-    /// Takes out the files that are to be removed. As many free ones are kept as spares are
-    /// wanted: where frames come and go steadily, no file is made or removed.
+    /// Takes out the files to remove. Keeps as many free ones as spares are wanted, so that a steady
+    /// flow of frames creates and removes no file.
     fn take_unwanted(&mut self) -> Vec<Segment> {
         let kept = if self.is_lean { 0 } else { self.options.spares };
         let surplus = self.free.len().saturating_sub(kept);

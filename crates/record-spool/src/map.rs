@@ -4,9 +4,9 @@
 //!
 //! 1. A [`Map`] owns its memory, and its address and length never change while it lives.
 //! 2. The memory is aligned to 8 bytes and is reached as `&[AtomicU64]` only, here and everywhere
-//!    else. So no access races with another, whichever threads, mappings of the same file or other
-//!    processes make them; what one of them sees half-written is kept apart by the order in
-//!    which words are published, not by this module.
+//!    else. So no two accesses race, whichever threads, mappings of the same file or other processes
+//!    make them. The order in which words are published, not this module, keeps readers from
+//!    half-written data.
 //! 3. The file behind a mapping is at least as long as the mapping when it is made, with all
 //!    its blocks allocated. A process that cuts the file while it is mapped kills this one with
 //!    a bus error; nothing in this crate does, and the spool's lock keeps its own kind away.
@@ -27,7 +27,7 @@ pub(crate) struct Map(Memory);
 #[derive(Debug)]
 enum Memory {
     File(MmapRaw),
-    /// What recovery reads a file into, and what stands in for a mapping where there is no file.
+    /// Holds a file that recovery reads, and replaces a mapping where there is no file.
     Heap(Arc<[AtomicU64]>),
 }
 
@@ -64,14 +64,14 @@ impl Map {
         map
     }
 
-    /// Has every page there and writable before it is needed. Best effort: without it the first
-    /// writer to each page pays for it.
+    /// Makes every page present and writable before it is needed. Best effort: otherwise the first
+    /// write to each page pays for it.
     pub(crate) fn populate(&self) {
         #[cfg(target_os = "linux")]
         if let Memory::File(map) = &self.0
             && map.advise(memmap2::Advice::PopulateWrite).is_err()
         {
-            // Kernels before 5.14. Reading ahead would be of no use to one who only appends.
+            // Kernels before 5.14. Read-ahead would be useless, because the spool only appends.
             let _ = map.advise(memmap2::Advice::Random);
         }
     }
@@ -135,7 +135,7 @@ impl Map {
         }
     }
 
-    /// Replaces what is in `bytes` by `length` bytes from here.
+    /// Replaces the content of `bytes` with `length` bytes from `offset`.
     pub(crate) fn read(&self, offset: u32, length: usize, bytes: &mut Vec<u8>) {
         let first = offset as usize / 8;
         bytes.clear();
@@ -147,7 +147,7 @@ impl Map {
     }
 }
 
-/// Every store goes through here, so that tests can have a process die between any two.
+/// Every store goes through here, so that tests can make a process die between any two of them.
 #[inline]
 fn store(word: &AtomicU64, value: u64, order: Ordering) {
     #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Whether a directory is a spool: something in it bears our mark. Whatever else lies where spools are kept is
-//! somebody else's and is neither read nor moved nor removed.
+//! Recognises a spool's directory: something in it bears our mark. Anything else in the place where spools are kept
+//! belongs to somebody else and is neither read, moved nor removed.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -10,16 +10,16 @@ use crate::fs::{self, Fs, LOCK_MARK, RealFs, open_file, read_path};
 use crate::recover::headers;
 use crate::spool::{LOCK_NAME, segment_names};
 
-/// Whether a directory is a spool's, of whatever version: its lock bears our mark, or one of its segments does. A
-/// link to one is none, and so is what cannot be read.
+/// Returns whether a directory is a spool of any version: its lock or one of its segments bears our mark. A link to a
+/// spool does not count, nor does a directory that cannot be read.
 pub fn is_spool(dir: &Path) -> bool {
     let is_directory = std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
     is_directory && (has_lock(dir).unwrap_or(false) || has_segment(dir).unwrap_or(false))
 }
 
-/// Has a write past a limit on the size of files be an error, as on a full disk, and not the end of the process. The
-/// programs that this one starts are ended by it as ever. A start
-/// does this by itself; a database that is made before it may be too large already. Idempotent.
+/// Makes a write past a file size limit return an error, as on a full disk, instead of ending the process. Child
+/// programs still end as ever. Starting a service does this by itself; call it earlier if a database is created
+/// before, which may already exceed the limit. Idempotent.
 pub fn survive_file_size_limit() {
     fs::survive_file_size_limit();
 }

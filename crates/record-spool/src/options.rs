@@ -1,4 +1,4 @@
-//! What a spool is asked for, and what it answers when it cannot.
+//! The options and the errors of a spool.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,15 +20,15 @@ pub struct SpoolOptions {
     /// Size of one segment's file, in bytes: a multiple of 4,096, from 4 KiB to 1 GiB. Default
     /// 8 MiB.
     pub segment_bytes: u64,
-    /// What all files together may take, in bytes: room for at least four segments. One segment of
-    /// it is kept for making room. Default 1 GiB.
+    /// The maximum size of all files together, in bytes: at least four segments. One segment of it
+    /// is reserved for making room. Default 1 GiB.
     pub max_bytes: u64,
-    /// How many empty segments are kept ready. Default 2: one is not enough when the disk is busy
-    /// at the moment it is taken.
+    /// The number of empty segments to keep ready. Default 2: one is not enough if the disk is busy
+    /// when it is taken.
     pub spares: usize,
-    /// What a frame survives. Default [`Durability::Process`].
+    /// The kind of death that a frame survives. Default [`Durability::Process`].
     pub durability: Durability,
-    /// The mode of files that are made, as `chmod` takes it: of directories whoever may read may search too. Default
+    /// The mode of created files, as `chmod` takes it; whoever may read a directory may also search it. Default
     /// `0o600`, their owner alone.
     pub file_mode: u32,
 }
@@ -97,15 +97,15 @@ pub enum SpoolError {
     /// An option is outside of its bounds.
     #[error("the option {0} is outside of its bounds")]
     Options(&'static str),
-    /// A process that lives has this directory.
-    #[error("the spool {} belongs to a process that lives", .0.display())]
+    /// A live process owns this directory.
+    #[error("the spool {} belongs to a running process", .0.display())]
     Locked(PathBuf),
     /// An earlier process left something there: take it over with
     /// [`Abandoned`](crate::Abandoned) or choose another directory.
-    #[error("the spool {} has content of an earlier process", .0.display())]
+    #[error("the spool {} has content from an earlier process", .0.display())]
     Occupied(PathBuf),
     /// Written by a newer version of this crate, and not touched.
-    #[error("{} was written by a newer version, in format {found}, and is left alone; that version can read it", .path.display())]
+    #[error("{} was written by a newer version, in format {found}, and was left untouched: read it with that version", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -115,11 +115,11 @@ pub enum SpoolError {
     /// The file system refused.
     #[error("cannot {action} {}", .path.display())]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// With what.
+        /// The file or directory.
         path: PathBuf,
-        /// What it answered.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },
@@ -136,20 +136,20 @@ impl SpoolError {
     }
 }
 
-/// Why a frame was not taken. Nothing of it was written.
+/// The reason why a frame was refused. No part of it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// All files together have reached [`SpoolOptions::max_bytes`]. Settling makes room.
     #[error("the spool has reached its limit")]
     Limit,
-    /// The file system gave no further segment. It is asked again by itself, at least once a
+    /// The file system gave no further segment. The spool asks it again by itself, at least once a
     /// second.
-    #[error("no further segment: {0}")]
+    #[error("cannot make another segment: {0}")]
     Disk(io::ErrorKind),
-    /// Longer than a segment takes, or than [`MAX_PAYLOAD`].
-    #[error("a payload has at most {max} bytes")]
+    /// The payload is longer than a segment or [`MAX_PAYLOAD`] allows.
+    #[error("the payload is longer than {max} bytes")]
     TooLong {
-        /// The longest that is taken, in bytes.
+        /// The length of the longest payload accepted, in bytes.
         max: usize,
     },
     /// The spool was closed.

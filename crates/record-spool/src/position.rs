@@ -1,7 +1,7 @@
-//! Names of frames, and frames.
+//! Frames, and the positions and pins that identify them.
 
-/// Which frame: what settles it. Only the spool or [`Abandoned`](crate::Abandoned) that gave it out
-/// can make sense of it.
+/// Identifies a frame, so that it can be settled. Only the spool or [`Abandoned`](crate::Abandoned)
+/// that returned it understands it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -22,8 +22,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// Counts the frames of a spool in the order of their appends, from 1. It is the same after a
-    /// crash.
+    /// Returns the frame's number in the order of the spool's appends, from 1. It stays the same
+    /// after a crash.
     pub const fn sequence(self) -> u64 {
         self.sequence
     }
@@ -37,7 +37,7 @@ impl Position {
 pub struct Pin(pub(crate) Position);
 
 impl Pin {
-    /// As three words, to be kept where no `Pin` can be.
+    /// Converts the pin into three words, for places that cannot hold a `Pin`.
     pub const fn into_words(self) -> [u64; 3] {
         let Position {
             sequence,
@@ -48,7 +48,7 @@ impl Pin {
         [sequence, segment, (offset as u64) << 32 | crc as u64]
     }
 
-    /// The pin that these words were made of. Of other words comes one that pins nothing.
+    /// Restores a pin from its words. Other words give a pin that pins nothing.
     pub const fn from_words([sequence, segment, rest]: [u64; 3]) -> Self {
         Self(Position {
             sequence,
@@ -64,36 +64,36 @@ impl Pin {
     }
 }
 
-/// What was appended.
+/// An appended frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Settles it.
+    /// Settles the frame.
     pub position: Position,
-    /// As it was appended with. What it means is its owner's business.
+    /// The kind it was appended with. Only its owner knows the meaning.
     pub kind: u8,
-    /// Appended by [`Spool::pin`](crate::Spool::pin); only a
-    /// [`Abandoned`](crate::Abandoned) shows such frames.
+    /// Appended by [`Spool::pin`](crate::Spool::pin); only
+    /// [`Abandoned`](crate::Abandoned) returns such frames.
     pub pinned: bool,
-    /// As it was appended.
+    /// The payload as it was appended.
     pub payload: Vec<u8>,
 }
 
-/// What one read returns.
+/// The result of one read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameBatch {
     /// The frames, oldest first.
     pub frames: Vec<Frame>,
-    /// How many frames were appended and cannot be read back. Told once, by the read that comes to the end of what
-    /// was appended.
+    /// The number of appended frames that cannot be read back. Reported once, by the read that reaches the end of the
+    /// appended frames.
     pub missing: u64,
 }
 
-/// How much of it there is and in which state.
+/// The space that a spool takes, and the number of its frames in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// What the files take, in bytes.
+    /// The size of all files, in bytes.
     pub bytes: u64,
-    /// What they may take.
+    /// The limit on that size.
     pub max_bytes: u64,
     /// Files, the empty ones included.
     pub segments: u64,
@@ -108,13 +108,13 @@ pub struct Usage {
     /// Frames, pinned ones aside, that could not be read back. They count as neither unread nor unsettled, and their
     /// segment is left for a later process.
     pub damaged: u64,
-    /// Files whose sync failed. What was in them and not settled was written anew.
+    /// Files that failed to sync. Their unsettled frames were written to another file.
     pub sync_failures: u64,
-    /// Why the last sync failed; `None` once a later one has succeeded.
+    /// The error of the last failed sync; `None` once a later one has succeeded.
     pub sync_error: Option<String>,
-    /// Frames of which it is not known that they are on the medium; 0 without
+    /// Frames not known to be on the medium; 0 without
     /// [`Durability::Power`](crate::Durability::Power).
     pub unsynced: u64,
-    /// What the file system refused last.
+    /// The last error of the file system.
     pub last_error: Option<String>,
 }

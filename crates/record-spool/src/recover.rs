@@ -1,4 +1,4 @@
-//! Finding the frames of a segment whatever happened to the rest of it. Pure: bytes in, frames and
+//! Finds the frames of a segment, whatever happened to the rest of it. Pure: bytes in, frames and
 //! damage out.
 
 use crate::frame::{
@@ -7,15 +7,15 @@ use crate::frame::{
 use crate::map::Map;
 use crate::segment::frame_at;
 
-/// What a segment's headers and name say together.
+/// The identity of a segment, from its headers and its name together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The numbers under which its frames may have been written. One, unless headers and name
     /// disagree.
     pub(crate) numbers: Vec<u64>,
-    /// As in the header; 0 if it was not appended to, or if no header is whole.
+    /// As in the header; 0 if nothing was appended to it, or if no header is whole.
     pub(crate) first_sequence: u64,
-    /// How many records lie before it, if it was appended to and its format says so.
+    /// The number of records before it, if anything was appended to it and its format says so.
     pub(crate) records_before: Option<u64>,
     /// Frames end here at the latest.
     pub(crate) limit: u32,
@@ -23,7 +23,7 @@ pub(crate) struct Identity {
     pub(crate) damaged_bytes: u64,
     /// Neither header was ever written to its end.
     pub(crate) is_blank: bool,
-    /// A header is that of an earlier life: the process died while it took the file for its next one.
+    /// A header is that of an earlier life: the process died while it was reusing the file.
     pub(crate) is_former: bool,
     /// A header says which segment it is; otherwise only the name does.
     pub(crate) has_header: bool,
@@ -35,15 +35,21 @@ pub(crate) struct Foreign(pub(crate) u32);
 
 /// Judges a segment's headers. `length` is that of the file, in bytes.
 ///
-/// A frame is tried under each number that a whole header or the name gives: a number more costs
-/// time only, since no frame passes under a number that it was not written for.
+/// A walk tries a frame under each number that a whole header or the name gives. An extra number
+/// costs only time, because no frame passes under a number that it was not written for.
 pub(crate) fn identify(map: &Map, length: u64, named: Option<u64>) -> Result<Identity, Foreign> {
-    let headers = headers(map, length);
+    let headers = match headers(map, length) {
+        // A file that was cut ends with frames, not with the copy; what it lacks counts already.
+        [HeaderRead::Good(first), HeaderRead::Damaged] if first.bytes > length => {
+            [HeaderRead::Good(first), HeaderRead::Blank]
+        }
+        both => both,
+    };
     let mut identity = Identity {
         numbers: Vec::new(),
         first_sequence: 0,
         records_before: None,
-        // The last word may be cut, where it is the filling of a frame that is whole.
+        // The last word may be cut off if it is only the padding of a whole frame.
         limit: length.next_multiple_of(8) as u32,
         damaged_bytes: 0,
         is_blank: headers.iter().all(|read| *read == HeaderRead::Blank),
@@ -58,7 +64,7 @@ pub(crate) fn identify(map: &Map, length: u64, named: Option<u64>) -> Result<Ide
                 identity.numbers.push(header.number);
                 lowest = lowest.min(header.number);
                 identity.judge_length(header.bytes, length);
-                // A file dies while its header is rewritten: the newer one is of its newer life.
+                // If the process died while it rewrote the headers, the newer one is of the newer life.
                 if header.number >= highest {
                     highest = header.number;
                     identity.first_sequence = header.first_sequence;
@@ -122,7 +128,7 @@ fn last_header(map: &Map, length: u64) -> HeaderRead {
     }
 }
 
-/// What a walk comes by.
+/// A piece of a segment that a walk finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     Frame {
@@ -138,9 +144,9 @@ pub(crate) enum Piece {
 
 /// A walk over a segment, from its first frame to its end.
 ///
-/// Behind anything that is no frame it looks for the next one at each word, also behind a zero,
-/// which is where the frames end unless zeros were put over some of them. Each word is judged
-/// at the same small cost, so a walk is linear in the segment's size.
+/// After anything that is not a frame it looks for the next one at each word. It does so even after
+/// a zero, where the frames end unless zeros have overwritten some of them. Each word costs the same
+/// small check, so a walk is linear in the segment's size.
 #[derive(Debug)]
 pub(crate) struct Walk<'m> {
     map: &'m Map,
@@ -161,7 +167,7 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// Goes on from here, which is where [`Self::offset`] was.
+    /// Continues a walk from an offset that [`Self::offset`] returned.
     pub(crate) fn resume(mut self, offset: u32) -> Self {
         self.offset = offset;
         self
@@ -200,11 +206,11 @@ impl<'m> Walk<'m> {
             .skip(1)
             .find(|offset| self.frame(*offset, payload).is_some());
         self.offset = found.unwrap_or(self.limit);
-        // Its first word was zeroed on purpose. What is behind it was settled, all of it.
+        // Its first word was zeroed on purpose, and everything behind it was settled.
         if self.is_former && start == HEADER_BYTES && self.map.word(start) == 0 {
             return self.next(payload);
         }
-        // Nothing behind a zero: the segment was not written any further.
+        // There is no frame after a zero: nothing more was written to the segment.
         if found.is_none() && (self.map.word(start) == 0 || self.limit - start < FRAME_BYTES) {
             return None;
         }
@@ -228,7 +234,7 @@ impl<'m> Walk<'m> {
     }
 }
 
-/// What one walk over a whole segment shows.
+/// The findings of one walk over a whole segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Survey {
     /// Undamaged ones.
@@ -236,11 +242,11 @@ pub(crate) struct Survey {
     pub(crate) unsettled: u64,
     /// Undamaged ones that are neither pinned nor copies, settled or not.
     pub(crate) records: u64,
-    /// Where there is a gap in the sequences, the frames missing from it; elsewhere one for each
-    /// damaged place.
+    /// The frames missing from gaps in the sequences; where there is no gap, one for each damaged
+    /// place.
     pub(crate) damaged_frames: u64,
     pub(crate) damaged_bytes: u64,
-    /// Sequences of the frames that stand for earlier ones, and where each stands.
+    /// The sequences and places of frames that are copies of earlier ones.
     pub(crate) copies: Vec<(u64, Place)>,
 }
 
@@ -296,3 +302,6 @@ impl Survey {
         self.damaged_bytes > 0 || self.damaged_frames > 0
     }
 }
+
+#[cfg(test)]
+mod tests;

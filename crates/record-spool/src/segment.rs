@@ -1,5 +1,5 @@
-//! One file in one of its lives: made or reused, appended to, its frames marked as settled. How
-//! many of them there are and when it is reused is for `segments` to say.
+//! One file in one of its lives: creates or reuses it, appends frames and marks them as settled.
+//! `segments` decides how many files there are and when one is reused.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::frame::{
 use crate::fs::{Fs, SegmentFile};
 use crate::map::Map;
 
-/// Where in the memory of a segment each thing stands.
+/// The offset in a frame of its detail word.
 const DETAIL_OFFSET: u32 = MARK_OFFSET - 4;
 
 /// A segment's file in one of its lives.
@@ -55,7 +55,7 @@ impl Segment {
         Ok(segment)
     }
 
-    /// The next life of the same file. Its pages are there already.
+    /// Begins the next life of the same file. Its pages are already present.
     pub(crate) fn reuse(&self, fs: &dyn Fs, dir: &Path, number: u64) -> io::Result<Self> {
         let path = dir.join(file_name(number));
         fs.rename(&self.path, &path)?;
@@ -71,7 +71,7 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Says which frame comes first, and how many records were appended before it.
+    /// Writes into the headers which frame comes first, and how many records were appended before it.
     pub(crate) fn begin(&self, first_sequence: u64, records_before: u64) {
         self.write_headers(first_sequence, records_before);
     }
@@ -84,7 +84,7 @@ impl Segment {
             records_before: Some(records_before),
         });
         for start in [0, self.limit()] {
-            // Not there, as long as it is not whole: a process that dies meanwhile damages nothing.
+            // An incomplete header counts as absent, so a process that dies meanwhile damages nothing.
             self.map.publish_word(start, 0);
             for (offset, word) in (start..).step_by(8).zip(words).skip(1) {
                 self.map.publish_word(offset, word);
@@ -139,7 +139,7 @@ impl Segment {
         (self.map.word(offset + DETAIL_OFFSET) >> 32) as u32 == settled_mark(crc)
     }
 
-    /// What the frame at this offset takes. It must have been written there.
+    /// Returns the size of the frame at this offset, which must have been written there.
     pub(crate) fn bytes_of(&self, offset: u32) -> u32 {
         frame_bytes(self.map.word(offset) as u32 & 0x00FF_FFFF)
     }
@@ -161,20 +161,20 @@ impl Segment {
         }
     }
 
-    /// Has everything written so far reach the medium.
+    /// Makes everything written so far reach the medium.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync()
     }
 }
 
-/// Whether a new segment's memory is claimed at once.
+/// The time at which a new segment claims its memory: at once or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pages {
     Ready,
     Later,
 }
 
-/// The undamaged frame at this place, if it ends at `limit` at the latest. Its payload is read
+/// Returns the undamaged frame at this place, if it ends no later than `limit`, and reads its payload
 /// into `payload`.
 pub(crate) fn frame_at(
     map: &Map,
@@ -204,7 +204,7 @@ pub(crate) fn frame_at(
     is_whole(sealed, PayloadSum::of(payload)).then_some(sealed)
 }
 
-/// The name carries the number, so that a segment is known even if both its headers are lost.
+/// Returns a segment's file name. It contains the number, which so survives the loss of both headers.
 pub(crate) fn file_name(number: u64) -> String {
     format!("segment-{number:016x}.spool")
 }
@@ -217,3 +217,6 @@ pub(crate) fn number_in(name: &str) -> Option<u64> {
     }
     u64::from_str_radix(digits, 16).ok()
 }
+
+#[cfg(test)]
+mod tests;

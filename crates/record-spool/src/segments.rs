@@ -1,6 +1,5 @@
-//! Which segments there are and what each of them still holds: the state under the spool's one
-//! lock. It writes to memory, and asks the file system for something only where an append would
-//! be lost otherwise.
+//! The state under the spool's one lock: the segments, and what each of them still holds. It writes
+//! to memory, and calls the file system only where an append would be lost otherwise.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -17,9 +16,9 @@ use crate::segment::{Pages, Segment};
 #[derive(Debug)]
 pub(crate) struct HeldSegment {
     pub(crate) segment: Arc<Segment>,
-    /// Frames are below it.
+    /// The end of its frames.
     pub(crate) end: u32,
-    /// Frames not settled, and what they take.
+    /// The number of unsettled frames, and their size.
     pub(crate) live: u32,
     pub(crate) live_bytes: u32,
     /// Appended to since its last sync began.
@@ -28,11 +27,11 @@ pub(crate) struct HeldSegment {
     pub(crate) entry_synced: bool,
     /// A sync of it failed: it is neither synced nor reused again.
     pub(crate) failed: bool,
-    /// A frame of it could not be read back. It stays for a later process to look at.
+    /// A frame of it could not be read back. The segment is left for a later process.
     pub(crate) damaged: bool,
-    /// Each of its live frames stands in a later segment too.
+    /// Each of its live frames is also in a later segment.
     pub(crate) moved_off: bool,
-    /// Since when nothing is appended to it.
+    /// The time since which nothing is appended to it.
     pub(crate) sealed_at: Option<Instant>,
 }
 
@@ -85,22 +84,22 @@ pub(crate) struct Segments {
     pub(crate) next_sequence: u64,
     /// Frames appended that are not pinned.
     pub(crate) records: u64,
-    /// The disk is full, and whoever else needs it has the spares: no others are made.
+    /// The disk is full: the spares were given up for others, and no new ones are made.
     pub(crate) is_lean: bool,
     /// The number of the segment that the reader is in.
     pub(crate) reader_at: u64,
-    /// Frames written, copies included: what a sync reaches.
+    /// Frames written, copies included; a sync reaches all of them.
     pub(crate) written: u64,
-    /// How much of that is known to be on the medium.
+    /// The number of those frames that are known to be on the medium.
     pub(crate) synced_ticket: u64,
     /// Something was appended since the last sync began.
     pub(crate) sync_wanted: bool,
     pub(crate) dir_dirty: bool,
-    /// Where the frames that were copied forward stand now, by sequence.
+    /// The present positions of frames that were copied forward, by sequence.
     pub(crate) moved: HashMap<u64, Position>,
-    /// Copied forward, the original not marked yet, by sequence.
+    /// The frames that were copied forward but have unmarked originals, by sequence.
     pub(crate) moves: HashMap<u64, Move>,
-    /// Why the file system gave no segment when it was asked last.
+    /// The reason why the file system refused a segment when it was last asked.
     pub(crate) refused: Option<std::io::ErrorKind>,
     pub(crate) counts: Counts,
     pub(crate) closed: bool,
@@ -192,7 +191,7 @@ impl Segments {
         position
     }
 
-    /// Sees to it that the current segment has room for a frame of this size.
+    /// Ensures that the current segment has room for a frame of this size.
     #[inline]
     pub(crate) fn make_room(&mut self, bytes: u32, role: Role) -> Result<(), Full> {
         if self.closed {
@@ -233,7 +232,7 @@ impl Segments {
         self.held.back().filter(|held| held.sealed_at.is_none())
     }
 
-    /// Nothing more is appended to the current segment.
+    /// Seals the current segment: nothing more is appended to it.
     pub(crate) fn seal(&mut self) {
         let current = self.held.back_mut();
         let Some(held) = current.filter(|held| held.sealed_at.is_none()) else {
@@ -265,10 +264,10 @@ impl Segments {
         self.create_now(role)
     }
 
-    /// Only when a burst has outrun the spares.
+    /// Creates a segment at once, which happens only when a burst has outrun the spares.
     fn create_now(&mut self, role: Role) -> Result<Segment, Full> {
         if !self.has_space(role) {
-            // Once: it can do nothing about the next refusal that it does not do about this one.
+            // Wakes the thread only once: it can do no more about the next refusal than about this one.
             self.work |= !std::mem::replace(&mut self.limit_told, true);
             return Err(Full::Limit);
         }
@@ -296,7 +295,7 @@ impl Segments {
         number
     }
 
-    /// The file system gave no segment: the maintenance thread asks again after a while.
+    /// Notes that the file system refused a segment; the maintenance thread asks again after a while.
     pub(crate) fn refuse(&mut self, error: &std::io::Error) {
         self.note("make a segment", error);
         self.refused = Some(error.kind());
@@ -334,7 +333,7 @@ impl Segments {
 
     pub(crate) fn find(&mut self, number: u64) -> Option<&mut HeldSegment> {
         let held = &mut self.held;
-        // What ends soon after it began stands in the newest.
+        // A frame that is settled soon after its append is in the newest segment.
         let is_it = |held: &HeldSegment| held.segment.number == number;
         if held.back().is_some_and(is_it) {
             return held.back_mut();
@@ -351,7 +350,7 @@ impl Segments {
         let Some(copy) = self.moved.remove(&position.sequence) else {
             return self.mark(position);
         };
-        // Before its copy goes, or the original would be found again by a later process.
+        // Before the copy is settled, or a later process would find the original again.
         let moves = self.moves.remove(&position.sequence);
         for original in moves.into_iter().flat_map(|moves| moves.originals) {
             let _ = self.mark(original);
@@ -359,7 +358,7 @@ impl Segments {
         self.mark(copy)
     }
 
-    /// Settles a pinned frame. Counted whether or not its bytes are still whole: a pin is released once.
+    /// Settles a pinned frame. Counts it even if its bytes are damaged, because a pin is released only once.
     pub(crate) fn release(&mut self, position: Position) {
         let _ = self.settle(position);
         self.counts.pinned = self.counts.pinned.saturating_sub(1);
@@ -386,7 +385,7 @@ impl Segments {
         Some(())
     }
 
-    /// Gives a segment free that holds nothing any more and was read to its end.
+    /// Frees a segment if it holds nothing any more and was read to its end.
     pub(crate) fn free_if_done(&mut self, number: u64) {
         let reader_at = self.reader_at;
         let held = &self.held;

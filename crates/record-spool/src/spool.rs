@@ -17,8 +17,8 @@ use crate::segment::{Segment, number_in};
 /// The file in a spool's directory that is locked while its process lives.
 pub(crate) const LOCK_NAME: &str = "lock";
 
-/// A queue of byte strings in files. What is appended survives the death of the process at any
-/// instant. Shared by reference between threads.
+/// A queue of byte strings in files. Appended frames survive the death of the process at any
+/// instant. Threads share it by reference.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -40,7 +40,7 @@ pub struct Spool {
     maintenance: Mutex<Option<(Maintenance, Lock)>>,
 }
 
-/// What became of the directory.
+/// The state of the directory after closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
     /// Everything was settled, or was [deleted](Spool::deleted) by somebody; there is nothing left.
@@ -53,8 +53,8 @@ pub enum Closed {
 }
 
 impl Spool {
-    /// Creates the directory, which only this spool uses, with the parents it needs, and takes its
-    /// lock. It appears under its name with the lock held already.
+    /// Creates the directory, which only this spool uses, with missing parents, and takes its lock.
+    /// The directory appears under its name only once the lock is held.
     ///
     /// # Errors
     ///
@@ -76,11 +76,11 @@ impl Spool {
         })
     }
 
-    /// Appends a frame. When this returns, the death of the process does not lose it any more.
+    /// Appends a frame. Once this returns, the death of the process cannot lose it.
     ///
-    /// It makes no system call and waits for nothing but other calls that hold the lock as shortly
-    /// as this one; except that, when a burst outruns the spare segments, one append in tens of
-    /// thousands makes a segment itself.
+    /// It makes no system call and waits only for other calls that hold the lock as briefly as this
+    /// one. The exception: when a burst outruns the spare segments, one append in tens of thousands
+    /// creates a segment itself.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ impl Spool {
         self.core.append(kind, false, payload)
     }
 
-    /// Appends a frame that lives until it is released and that [`Self::read`] does not return:
-    /// something that has begun. A later process finds it if it was not released.
+    /// Appends a frame for something that has begun. It is kept until it is released, and
+    /// [`Self::read`] does not return it. A later process finds it if it was not released.
     ///
     /// # Errors
     ///
@@ -99,8 +99,8 @@ impl Spool {
         self.core.append(kind, true, payload).map(Pin)
     }
 
-    /// Appends a frame in place of a pinned one: what had begun has ended. Cheaper than appending the
-    /// one and releasing the other, and as safe: a process that dies in between leaves both.
+    /// Appends a frame in place of a pinned one, when something that had begun has ended. Cheaper than an
+    /// append and a release, and as safe: a process that dies in between leaves both frames.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -118,7 +118,7 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// As [`Self::append`]; the pin, which still holds, is given back.
+    /// As [`Self::append`]; returns the pin, which still holds.
     pub fn replace(&self, pin: Pin, kind: u8, payload: &[u8]) -> Result<Position, (Full, Pin)> {
         let replaced = self.core.replace(pin.0, kind, payload);
         replaced.map_err(|full| (full, pin))
@@ -130,22 +130,22 @@ impl Spool {
         self.core.release(pin.0);
     }
 
-    /// The next frames that were not read yet, oldest first, copied out: at most `max_frames`, and
-    /// no more than fit into `max_bytes` of payloads, but one at least if there is any.
+    /// Returns copies of the next unread frames, oldest first: at most `max_frames`, and no more than
+    /// fit into `max_bytes` of payloads, but at least one if there is any.
     ///
-    /// Meant for one reader; of several, each frame goes to one.
+    /// Meant for one reader; with several, each frame goes to only one of them.
     pub fn read(&self, max_frames: usize, max_bytes: usize) -> FrameBatch {
         self.core.read(max_frames, max_bytes)
     }
 
-    /// Settles frames, in any order: they are safe elsewhere. Once all frames of a segment are
-    /// settled its space is used again. Returns how many were not settled before.
+    /// Settles frames that are safe elsewhere, in any order. Once all frames of a segment are settled,
+    /// its space is used again. Returns how many were not settled before.
     pub fn settle(&self, positions: &[Position]) -> usize {
         self.core.settle(positions)
     }
 
-    /// Gives the space of spare segments back to the file system, and makes no others until
-    /// [`keep_spares`](Self::keep_spares): somebody else's need of it is greater. Idempotent.
+    /// Gives the space of spare segments back to the file system, for others that need it more. Makes
+    /// no new ones until [`keep_spares`](Self::keep_spares). Idempotent.
     pub fn release_spares(&self) {
         self.core.be_lean(true);
     }
@@ -155,18 +155,18 @@ impl Spool {
         self.core.be_lean(false);
     }
 
-    /// How full it is.
+    /// Returns how full the spool is.
     pub fn usage(&self) -> Usage {
         self.core.usage()
     }
 
-    /// How many frames that are not settled, the pinned ones included, stand in files that somebody has deleted or
-    /// moved away. This process can read them still; no later one will. It asks the file system for each file.
+    /// Returns the number of unsettled frames, pinned ones included, in files that somebody has deleted or moved
+    /// away. This process can still read them; no later one can. Asks the file system about each file.
     pub fn deleted(&self) -> u64 {
         self.core.deleted()
     }
 
-    /// Up to which sequence every frame is known to be on the medium.
+    /// Returns the sequence up to which every frame is known to be on the medium.
     pub fn synced(&self) -> u64 {
         self.core.synced.sequence()
     }
@@ -185,9 +185,9 @@ impl Spool {
         self.core.synced.wait(sequence, timeout)
     }
 
-    /// Calls back once it is known whether the frame of this sequence is on the medium: at once, or
-    /// from the spool's thread, which it must not hold up. Let it send through a oneshot channel,
-    /// or wake a task.
+    /// Calls `callback` once it is known whether the frame of this sequence is on the medium: at once,
+    /// or on the spool's thread, which the callback must not block. Let it send through a oneshot
+    /// channel, or wake a task.
     pub fn on_synced(
         &self,
         sequence: u64,
@@ -200,9 +200,9 @@ impl Spool {
         }
     }
 
-    /// Ends the spool: refuses what is still appended, joins the thread, syncs a last time if it
-    /// is to, and removes the directory if everything in it is settled. The lock is released.
-    /// Dropping the spool does the same. A second call answers by what is left.
+    /// Closes the spool: refuses further appends, joins the thread, syncs a last time if the
+    /// durability asks for it, and removes the directory if everything in it is settled. Releases the
+    /// lock. Dropping the spool does the same. A second call returns what is left.
     ///
     /// # Errors
     ///
@@ -226,7 +226,7 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        // What could not be removed is found by the next process.
+        // The next process finds whatever could not be removed.
         let _ = self.close();
     }
 }
@@ -326,7 +326,7 @@ pub(crate) fn remove_spool(fs: &dyn Fs, dir: &Path) -> Result<(), SpoolError> {
     }
 }
 
-/// Everything of [`Spool::create`] but the thread.
+/// Does everything that [`Spool::create`] does except starting the thread.
 pub(crate) fn open_core(
     fs: &Arc<dyn Fs>,
     dir: &Path,
@@ -335,7 +335,7 @@ pub(crate) fn open_core(
     options.check()?;
     let lock = claim_dir(&**fs, dir)?;
     if options.is_power() {
-        // Of a name without a directory the parent is the current one, whose name is not empty.
+        // A bare name has an empty parent, which means the current directory.
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         if let Err(source) = fs.sync_dir(parent) {
@@ -352,8 +352,8 @@ pub(crate) fn open_core(
     }
 }
 
-/// A process that looks for what others left takes each lock that is free. So the directory is
-/// made and locked under another name, and gets its own only then.
+/// Creates and locks the directory under a temporary name before it gets its own, because a process
+/// that looks for abandoned spools takes every free lock.
 fn claim_dir(fs: &dyn Fs, dir: &Path) -> Result<Lock, SpoolError> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let unborn = dir.with_file_name(format!(".{name}.new"));
@@ -376,10 +376,10 @@ fn claim_dir(fs: &dyn Fs, dir: &Path) -> Result<Lock, SpoolError> {
     })
 }
 
-/// Drawn at random, because the number is part of what a frame's checksum covers: a payload cannot
-/// be written to look like a frame of a segment whose number its author does not know.
+/// Draws the first number at random. A frame's checksum covers the segment's number, so nobody who
+/// does not know it can write a payload that looks like a frame.
 fn first_number() -> u64 {
-    // Room for more segments than a process can fill, in order.
+    // Leaves room for more consecutive numbers than a process can use.
     (RandomState::new().hash_one(std::process::id()) >> 1) & !0xFF_FFFF | 1
 }
 

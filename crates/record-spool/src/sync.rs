@@ -1,4 +1,4 @@
-//! Reaching the medium: one round of syncs for all appends since the last one.
+//! Syncs to the medium: one round of syncs for all appends since the last one.
 
 use std::io;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use crate::core::Core;
 use crate::segment::Segment;
 use crate::segments::Segments;
 
-/// What one round has to reach the medium with.
+/// The work of one round.
 struct Round {
     segments: Vec<Arc<Segment>>,
     with_dir: bool,
-    /// How far everything is synced if the round succeeds.
+    /// The ticket up to which everything is synced if the round succeeds.
     ticket: u64,
     sequence: u64,
-    /// Frames stand in a file that cannot be synced any more and could not be written anew yet.
+    /// Frames are in a file that can no longer be synced, and are not yet written to another one.
     stuck: bool,
 }
 
@@ -42,7 +42,7 @@ impl Core {
             segments.give_up(segment, error);
         }
         match dir {
-            // No sync of it due means that the last one succeeded and nothing came since.
+            // If no directory sync was due, the last one succeeded and nothing has changed since.
             Ok(()) => segments.note_entries(&round.segments),
             Err(error) => segments.give_up_entries(&error),
         }
@@ -86,8 +86,8 @@ impl Segments {
         })
     }
 
-    /// After a failed sync the kernel may call pages clean that never reached the medium: a second
-    /// sync would succeed and prove nothing.
+    /// Gives up a file after a failed sync. The kernel may have marked pages clean that never reached
+    /// the medium, so a second sync would succeed and prove nothing.
     fn give_up(&mut self, segment: &Segment, error: &io::Error) {
         self.note_sync_failure("sync a segment", error);
         let is_it = |other: &Segment| other.is_same_file(segment);
@@ -107,7 +107,7 @@ impl Segments {
         self.seal_if_failed(&numbers);
     }
 
-    /// The names of these segments may never have reached the medium, so neither have they.
+    /// Gives up the segments whose names may never have reached the medium: then neither have they.
     fn give_up_entries(&mut self, error: &io::Error) {
         self.note_sync_failure("sync the directory", error);
         self.dir_dirty = true;
@@ -128,7 +128,7 @@ impl Segments {
         if self.held.back().is_some_and(|held| held.failed) {
             self.seal();
         }
-        // One that was sealed with nothing left in it was only kept from being freed by chance.
+        // A segment that was sealed with nothing left in it has only by chance not been freed before.
         for number in numbers {
             self.free_if_done(*number);
         }

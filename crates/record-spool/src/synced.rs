@@ -1,4 +1,4 @@
-//! How far the medium has everything, and telling those who wait for it.
+//! Tracks how far frames have reached the medium, and notifies those who wait for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use crate::options::NotSynced;
 
 type Callback = Box<dyn FnOnce(Result<(), NotSynced>) + Send>;
 
-/// How far the medium has everything, and who waits for more.
+/// The progress of frames to the medium, and the callers that wait for more.
 #[derive(Default)]
 pub(crate) struct Synced {
     state: Mutex<State>,
@@ -100,7 +100,7 @@ impl Synced {
         drop(state);
         self.changed.notify_all();
         for (callback, verdict) in due {
-            // Somebody else's code: its panic is not to end the thread that syncs for all.
+            // Foreign code: its panic must not end the thread that syncs for everyone.
             let _ = catch_unwind(AssertUnwindSafe(|| callback(verdict)));
         }
     }

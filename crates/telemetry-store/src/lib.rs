@@ -1,14 +1,15 @@
-//! How are records, registrations and sessions kept and asked for? In a SQLite database, through
-//! the ports of `executor-core`.
+//! Stores records, registrations and sessions in a SQLite database and queries them, through the
+//! ports of `executor-core`.
 //!
-//! This crate knows no queue, no task and no handler: it does what it is asked, one transaction
-//! at a time, and says what became of every row. Retrying is its caller's business.
+//! This crate knows no queues, tasks or handlers: it executes requests, one transaction at a time,
+//! and reports the fate of every row. Retrying is up to the caller.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(unix))]
 compile_error!("telemetry-store needs a Unix: modes, links and locks of files");
 
-// Named so that SQLite is bundled; diesel is what calls it.
+// Named only to enable the bundled SQLite; diesel calls it.
 use libsqlite3_sys as _;
 
 mod rollup;

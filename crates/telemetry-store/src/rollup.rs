@@ -1,4 +1,4 @@
-//! Counts and durations by hour and day: what every backend keeps beside its rows.
+//! Hourly and daily counts and durations, which every backend keeps beside its rows.
 
 pub(crate) mod sketch;
 

@@ -1,4 +1,4 @@
-//! The backend SQLite. Every statement of it, and every word of diesel's, stands in this folder.
+//! The SQLite backend. All SQL and all use of diesel is in this folder.
 
 pub(crate) mod schema;
 

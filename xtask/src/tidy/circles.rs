@@ -1,5 +1,5 @@
-//! Files that need each other, round in a circle: none can be read first. Between a builder and what it builds there
-//! is one; there is to be no other.
+//! Finds files that need each other in a circle, so that none can be read first. Only the builder and the executor
+//! that it builds may form one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -42,7 +42,7 @@ pub(super) fn check() -> anyhow::Result<Broken> {
         .collect())
 }
 
-/// `None` for tests, which look at everything, and for a library's root, which shows everything.
+/// Returns a file's module; `None` for tests, which use everything, and for a crate's root, which exports everything.
 fn module_of(name: &str, file: &str) -> Option<Module> {
     let file = file.strip_suffix(".rs")?;
     let file = file.strip_suffix("/mod").unwrap_or(file);
@@ -58,7 +58,7 @@ fn module_of(name: &str, file: &str) -> Option<Module> {
     )
 }
 
-/// Which file takes names from which others.
+/// Maps each file to the files that it takes names from.
 fn graph(texts: &BTreeMap<Module, String>) -> anyhow::Result<BTreeMap<Module, BTreeSet<Module>>> {
     let mut graph = BTreeMap::new();
     for (module, text) in texts {
@@ -78,7 +78,7 @@ fn graph(texts: &BTreeMap<Module, String>) -> anyhow::Result<BTreeMap<Module, BT
     Ok(graph)
 }
 
-/// The file that holds what a path leads to: the longest part of it that is a file.
+/// Returns the file that a path leads to: its longest prefix that is a file.
 fn file_of(path: &[String], texts: &BTreeMap<Module, String>) -> Option<Module> {
     (2..=path.len())
         .rev()
@@ -126,7 +126,7 @@ impl Names<'_> {
 }
 
 impl<'ast> Visit<'ast> for Names<'_> {
-    /// What stands in a module inside the file, as tests do, is not looked at.
+    /// Skips modules inside the file, such as tests.
     fn visit_item_mod(&mut self, _: &'ast ItemMod) {}
 
     /// What is only shown on is not needed.
@@ -150,7 +150,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
     }
 }
 
-/// Groups of files each of which leads to each other one.
+/// Returns the groups of files in which each file leads to every other.
 fn circles(graph: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<BTreeSet<Module>> {
     let reached: BTreeMap<&Module, BTreeSet<&Module>> = graph
         .keys()

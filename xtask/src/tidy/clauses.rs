@@ -1,5 +1,5 @@
-//! The contract and its tests: every clause that `docs/contract.md` promises has a test named
-//! after it, and every test that is named after a clause has one there.
+//! Checks that every clause of `docs/contract.md` has a test named after it, and that every test
+//! named after a clause has that clause there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,8 +44,8 @@ fn promised(contract: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The clauses that functions under `#[test]` and its kin are named after, and those in the list
-/// `on_both_runtimes!(..)` that makes two tests of each.
+/// Returns the clauses that test functions are named after, and those in the list
+/// `on_both_runtimes!(..)`, which makes two tests of each.
 fn tested_in(source: &str) -> BTreeSet<String> {
     let mut tested = BTreeSet::new();
     let mut is_test = false;
@@ -68,7 +68,7 @@ fn tested_in(source: &str) -> BTreeSet<String> {
     tested
 }
 
-/// A letter from A to F and two digits.
+/// Returns whether a word is a letter from A to J and two digits.
 fn is_clause(word: &str) -> bool {
     let mut chars = word.chars();
     let letter = chars

@@ -1,5 +1,5 @@
-//! Source files: each says first what it is for, and none is long. Crates: each takes the
-//! workspace's lints, and each library root forbids unsafe code.
+//! Checks that each source file begins with its purpose and is not too long, that each crate takes
+//! the workspace's lints, and that each library root forbids unsafe code.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Who may know whom. A crate may depend on the workspace's crates and on the libraries that are
-//! listed for it; whatever it reaches through those counts too.
+//! Checks the dependencies between crates. A crate may depend only on the workspace's crates listed
+//! for it, and must not reach the libraries forbidden to it, not even through other crates.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,9 +9,9 @@ use super::Broken;
 
 struct Layer {
     name: &'static str,
-    /// Crates of the workspace that it may know.
+    /// Crates of the workspace that it may depend on.
     knows: &'static [&'static str],
-    /// Libraries that must not be reached from it, on any way.
+    /// Libraries that it must not reach, directly or through other crates.
     never: &'static [&'static str],
 }
 
@@ -62,7 +62,7 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-/// Joins everything, so nothing is forbidden to it.
+/// Crates that join everything, so nothing is forbidden to them.
 const OUTERMOST: &[&str] = &["executor-cli", "integration-tests", "examples"];
 
 pub(super) fn check(metadata: &Metadata) -> Broken {

@@ -1,5 +1,5 @@
-//! Where files stand: each folder below a crate's `src`, and each file at its top, is a room of the plan. And who may
-//! name a store.
+//! Checks that each folder below a crate's `src`, and each file at its top, is a room of the plan. Also checks which
+//! files name a store.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::Broken;
 use super::files::sources;
 use crate::shell::root;
 
-/// The rooms of each crate. A file `x.rs`, a folder `x` and what stands right in it are one room; `x/y` is one inside.
+/// The rooms of each crate. A file `x.rs` and the files directly in a folder `x` are one room; `x/y` is another.
 const PLANS: [(&str, &str); 5] = [
     (
         "executor-core",
@@ -37,7 +37,7 @@ const PLANS: [(&str, &str); 5] = [
     ),
 ];
 
-/// Files of the product that may name a store; crates that are one, or show one to others, may anywhere.
+/// Files that may name a store, and whole crates that may because they are or re-export one.
 const NAME_A_STORE: [&str; 4] = [
     "telemetry-store/",
     "command-executor/",
@@ -59,7 +59,9 @@ pub(super) fn check() -> anyhow::Result<Broken> {
         if let Some((_, rooms)) = PLANS.iter().find(|(of, _)| *of == name)
             && !is_in_a_room(rooms, file)
         {
-            broken.push(format!("{shown}: the plan has no such room"));
+            broken.push(format!(
+                "{shown}: not in a room of the plan; move it, or add a room to rooms.rs"
+            ));
         }
         let text = fs::read_to_string(&path).with_context(|| shown.clone())?;
         if !NAME_A_STORE.iter().any(|may| shown.starts_with(may)) && names_a_store(&text) {
@@ -69,7 +71,7 @@ pub(super) fn check() -> anyhow::Result<Broken> {
     Ok(broken)
 }
 
-/// Tests stand in the folder of the file that they test, or in one of their own.
+/// Returns whether a file is in a room. Tests are in the folder of the file that they test, or in one of their own.
 fn is_in_a_room(rooms: &str, file: &str) -> bool {
     let file = file.strip_suffix(".rs").unwrap_or(file);
     let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));

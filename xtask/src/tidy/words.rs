@@ -1,5 +1,5 @@
-//! Words that this project used before it took the field's own. They do not come back as names: not as identifiers
-//! at all where they mean nothing else, and not as types and files where they are common words.
+//! Rejects words that this project used before it took the field's own. Words with no other meaning may not come back
+//! as identifiers at all, and common words not as names of types and files.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::Broken;
 use super::files::sources;
 use crate::shell::root;
 
-/// What stands for each word now.
+/// The words that may not be identifiers, and their replacements.
 const WORDS: [(&str, &str); 20] = [
     ("Parcel", "Lease"),
     ("parcel", "lease"),
@@ -34,7 +34,7 @@ const WORDS: [(&str, &str); 20] = [
     ("Whose", "Scope"),
 ];
 
-/// The same for types and files only.
+/// The words that may not be names of types, and their replacements.
 const NAMES: [(&str, &str); 14] = [
     ("Load", "LeasedBatch"),
     ("Held", "LeaseState"),
@@ -52,7 +52,7 @@ const NAMES: [(&str, &str); 14] = [
     ("Told", "HandlerEnd, CompletionEvent"),
 ];
 
-/// File names, without their ending.
+/// The words that may not be names of files, without their extension.
 const FILES: [&str; 14] = [
     "parcel", "sheet", "voice", "trouble", "live", "vitals", "leftover", "watchman", "anchor",
     "keeper", "ring", "moving", "look", "sharing",
@@ -70,7 +70,9 @@ pub(super) fn check() -> anyhow::Result<Broken> {
             .to_string();
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         if stem.is_some_and(|stem| FILES.contains(&stem)) {
-            broken.push(format!("{shown}: a file of this name was renamed once"));
+            broken.push(format!(
+                "{shown}: this file name is no longer in use; choose another"
+            ));
         }
         if is_this_file(&path) {
             continue;
@@ -106,7 +108,7 @@ fn check_text(text: &str) -> Broken {
     broken
 }
 
-/// The words of a line's code: what is neither in a comment nor in a string on it.
+/// Returns the words of a line's code, outside comments and strings.
 fn words_of(line: &str) -> Vec<&str> {
     let code = line.split("//").next().unwrap_or(line);
     let outside = code.split('"').step_by(2);

@@ -14,7 +14,7 @@ use crate::output::console;
 use crate::output::plain::{self, plain};
 use crate::wire;
 
-/// How much of the last error stands in the table; the rest is in `errors_v`.
+/// The length at which the table cuts the last error; `errors_v` has the rest.
 const ERROR_MAX_CHARS: usize = 48;
 
 /// `executor report`.
@@ -70,8 +70,8 @@ fn json_of(summary: &Summary) -> Value {
     })
 }
 
-/// The table, if a terminal is wide enough for it or nobody looks; else without its widest columns,
-/// and the errors below.
+/// Returns the whole table if the terminal is wide enough or there is none; otherwise the table without its widest
+/// columns, followed by the errors.
 fn for_people(summaries: &[Summary]) -> String {
     let whole = table(summaries, Width::Whole);
     let needed = whole.lines().next().unwrap_or_default().chars().count();
@@ -128,7 +128,7 @@ fn table(summaries: &[Summary], width: Width) -> String {
     table.to_string()
 }
 
-/// Columns that a narrow table leaves out; that of the error is the last one.
+/// The columns that a narrow table leaves out, besides the last one, which has the error.
 const KIND: usize = 0;
 const TOPIC: usize = 3;
 

@@ -1,5 +1,5 @@
-//! `executor run`: registers what the configuration names, feeds it events, runs its jobs, and
-//! stops in order.
+//! `executor run`: registers the configured listeners and jobs, feeds events to the listeners, runs the jobs, and
+//! stops gracefully.
 
 mod reaping;
 
@@ -36,12 +36,12 @@ use crate::output::plain::plain;
 use crate::output::progress::{self, Counts};
 use crate::wire;
 
-/// How often the store is asked after while it has not answered.
+/// The interval between checks of the store's health.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// From so many waiting records on the stream is read no further until they are written, unless the spool has
-/// room: where the choice is between a late event and a lost record, a stream can wait.
+/// The number of waiting records at which reading pauses until they are written, unless the spool has room: a late
+/// event is better than a lost record.
 const READ_NO_FURTHER_AT: u64 = QUEUE_MAX as u64 / 2;
-/// How many bad lines are named; the rest is only counted.
+/// The number of bad lines that are logged; further ones are only counted.
 const BAD_LINES_NAMED: u64 = 10;
 
 type Events = mpsc::Receiver<io::Result<Line>>;
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let url = url.unwrap_or_else(|| DEFAULT_DB.to_owned());
     let running = tokio::select! {
         started = Running::start(&config, &url) => started?,
-        () = signals.next() => return Ok(cut_off("stopped by a signal before it had started")),
+        () = signals.next() => return Ok(cut_off("stopped by a signal during startup")),
     };
 
     reaping::start();
@@ -100,7 +100,7 @@ fn open_events(path: &Path) -> Result<(PathBuf, Events), Failure> {
 enum Ended {
     Done,
     Signal,
-    /// The database is damaged, as it said itself.
+    /// The database reported damage; this is its error.
     Damaged(String),
 }
 
@@ -109,9 +109,9 @@ struct Running {
     executor: CommandExecutor,
     listeners: Vec<Listening>,
     room: Arc<Semaphore>,
-    /// How long a damaged database is given.
+    /// The time after which a damaged database ends the run.
     patience: Duration,
-    /// What events have started.
+    /// Executions that events have started.
     tasks: TaskTracker,
     counts: Arc<Counts>,
     /// Why the events could not be read to their end.
@@ -175,8 +175,8 @@ impl Running {
         }
     }
 
-    /// Waits until everything is stored. What the spool keeps is waited for as long as the store takes anything; what
-    /// would die with this process for as long as it takes. A signal cuts this short.
+    /// Waits until everything is stored. With a spool it waits only while the store takes records; without one it
+    /// waits as long as it takes, because those records would die with this process. A signal cuts this short.
     async fn flush(&self) {
         let is_kept = self.executor.ledger().durability.is_some();
         loop {
@@ -188,7 +188,8 @@ impl Running {
         }
     }
 
-    /// Waits until the database has called itself damaged for as long as it is given. Other troubles pass.
+    /// Waits until the database has reported damage without a break for `patience`, and returns its error. Other
+    /// troubles pass.
     async fn damaged(&self) -> String {
         let mut lasted = Duration::ZERO;
         loop {
@@ -226,7 +227,7 @@ impl Running {
     fn bad_line(&self, path: &Path, number: u64, why: &str) {
         let bad = Counts::add(&self.counts.bad_lines);
         if bad <= BAD_LINES_NAMED {
-            tracing::warn!("{}:{number}: {why}; the line was left out", path.display());
+            tracing::warn!("{}:{number}: {why}; skipped the line", path.display());
         }
         if bad == BAD_LINES_NAMED {
             tracing::warn!("further bad lines are only counted");
@@ -245,7 +246,8 @@ impl Running {
         }
     }
 
-    /// Whether what is read further may be lost: in memory soon, in a spool that fills.
+    /// Returns whether the records of further events may be lost: memory has room for few more, or the spool is
+    /// filling.
     fn is_crowded(&self) -> bool {
         let ledger = self.executor.ledger();
         if ledger.waiting < READ_NO_FURTHER_AT || ledger.durability.is_none() {
@@ -258,7 +260,7 @@ impl Running {
         }
     }
 
-    /// Has its place in line before the next event is looked at.
+    /// Submits the event before the next one is read, so that it keeps its place in line.
     async fn handle(&self, listener: &Listening, event: &Arc<Event>) {
         let room = if listener.waits_for_room {
             Arc::clone(&self.room).acquire_owned().await.ok()
@@ -322,7 +324,7 @@ impl Running {
             plain(url)
         ));
         if !stop.session_closed {
-            say("executor: the session could not be closed; it will be found `crashed`");
+            say("executor: the session could not be closed; it will be marked `crashed`");
         }
         if let Some(unread) = self.unread.get() {
             return Ok(describe(unread));
@@ -349,7 +351,7 @@ impl Running {
     }
 }
 
-/// What the store says, if it calls itself damaged.
+/// Returns the store's error if the store reports damage.
 fn damage(health: &Health) -> Option<String> {
     let Health::Degraded(reasons) = health else {
         return None;

@@ -1,10 +1,9 @@
-//! `executor spool`: looks into the spools of living and dead processes, and hands what dead ones left
-//! to a database.
+//! `executor spool`: inspects the spools of living and dead processes, and stores the records of dead ones in a
+//! database.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 use command_executor::inspect::{self, Content, Entry};
 use command_executor::{ExecutionRecord, SpoolError};
@@ -23,7 +22,7 @@ pub(crate) async fn spool(args: SpoolArgs) -> Result<ExitCode, Failure> {
         SpoolCommand::Replay { dir, .. } => dir,
     };
     if fs::symlink_metadata(dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        // As after each stop in order.
+        // A graceful stop removes the spool, so this is not an error.
         say(&format!(
             "executor: there is no spool at `{}`",
             dir.display()
@@ -46,7 +45,7 @@ fn spools(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     inspect::spools(dir).map_err(unreadable(dir))
 }
 
-/// What was found, the worse the greater.
+/// The result of an inspection; a worse one compares greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     Whole,
@@ -89,7 +88,7 @@ fn fsck(dir: &Path) -> Result<ExitCode, Failure> {
     Ok(worst.code())
 }
 
-/// Why a spool was not looked at to its end.
+/// The reason why the inspection of a spool ended early.
 enum Unread {
     Spool(SpoolError),
     Output(Failure),
@@ -107,7 +106,7 @@ impl From<Failure> for Unread {
     }
 }
 
-/// The others are read all the same.
+/// Reports a spool that cannot be read; the others are still read.
 fn unreadable_spool(spool: &Path, error: &SpoolError) -> Result<Finding, Failure> {
     print(&json!({
         "spool": spool.display().to_string(),
@@ -126,7 +125,7 @@ fn look_at(spool: &Path, is_deleted: bool) -> Result<Finding, Unread> {
         "deleted": is_deleted,
         "missing": missing,
     }))?;
-    // Whether something is missing damaged counters do not tell.
+    // Damaged counters cannot tell whether records are missing, so the spool then counts as incomplete.
     let mut is_missing = missing != Some(0);
     let segments = match is_deleted {
         true => Vec::new(),
@@ -213,7 +212,7 @@ fn of_record(record: &ExecutionRecord) -> Value {
 }
 
 async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
-    // Looked at first: a mistaken directory makes no database.
+    // Reads the directory first, so a wrong one fails before a database is opened.
     let _ = spools(dir)?;
     let db = db.or_else(|| database_of(dir));
     let db = db.ok_or_else(|| Failure::WhichDatabase {
@@ -244,7 +243,7 @@ async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
     Ok(worst.code())
 }
 
-/// The database that a spool lies beside: `X` of `X.spool`, and of what is in it.
+/// Returns the database that a spool lies beside: `X` for `X.spool` and for a spool in it.
 fn database_of(dir: &Path) -> Option<String> {
     let dir = dir.canonicalize().ok()?;
     let beside = |dir: &Path| dir.to_str()?.strip_suffix(".spool").map(ToOwned::to_owned);

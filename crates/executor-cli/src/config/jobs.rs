@@ -1,4 +1,4 @@
-//! What a job's keys say of when it runs. Each mistake in them is one sentence with its place.
+//! Reads a job's schedule from its keys. Each mistake in them is one sentence with its place.
 
 use command_executor::{Missed, Schedule, ScheduleError};
 use jiff::civil::DateTime;
@@ -9,7 +9,7 @@ use toml::Spanned;
 use crate::config::duration::Span;
 use crate::config::{JobConfig, MissedRule, Mistake};
 
-/// How many missed runs are made up for under `run_all`, unless it is said.
+/// The default limit of `run_all`: the most missed runs that it makes up for.
 const MISSED_AT_MOST: u32 = 10;
 
 impl JobConfig {
@@ -58,8 +58,9 @@ impl JobConfig {
             .filter_map(|(key, span)| Some((key, span?)));
         match (given.next(), given.next()) {
             (Some((first, _)), Some((second, span))) => {
-                let what =
-                    format!("`{second}` besides `{first}`: a job has one schedule; leave one out");
+                let what = format!(
+                    "both `{first}` and `{second}` are set: a job has one schedule; remove one"
+                );
                 Err((span, what))
             }
             _ => Ok(()),
@@ -80,7 +81,7 @@ impl JobConfig {
         })
     }
 
-    /// A time with an offset, or one of the wall clock in a time zone.
+    /// Parses a time with an offset, or a wall-clock time in the time zone.
     fn at(&self, at: &Spanned<String>) -> Result<Schedule, Mistake> {
         let text = at.get_ref();
         let refuse = |what: String| (at.span(), what);
@@ -93,7 +94,7 @@ impl JobConfig {
             (zone, Err(_)) => {
                 let civil: DateTime = text.parse().map_err(|_| {
                     refuse(format!(
-                        "`{text}` is no time: write it like 2026-12-24T18:00:00"
+                        "`{text}` is not a time: write it like 2026-12-24T18:00:00"
                     ))
                 })?;
                 let Some(zone) = zone else {
@@ -107,13 +108,13 @@ impl JobConfig {
                 let ambiguous = found.to_ambiguous_timestamp(civil);
                 ambiguous
                     .compatible()
-                    .map_err(|_| refuse(format!("`{text}` is out of reach")))?
+                    .map_err(|_| refuse(format!("`{text}` is out of range")))?
             }
         };
         let since_epoch = instant.duration_since(Timestamp::UNIX_EPOCH);
         let micros = SignedDuration::as_micros(&since_epoch);
         let micros =
-            i64::try_from(micros).map_err(|_| refuse(format!("`{text}` is out of reach")))?;
+            i64::try_from(micros).map_err(|_| refuse(format!("`{text}` is out of range")))?;
         Ok(Schedule::once(
             command_executor::time::Timestamp::from_micros(micros),
         ))

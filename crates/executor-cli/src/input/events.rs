@@ -1,4 +1,4 @@
-//! From a line of any JSON stream to an event: where the stream keeps topic, id and origin.
+//! Turns a line of any JSON stream into an event, with JSON pointers to its topic, id and origin.
 
 use command_executor::Event;
 use serde::Deserialize;

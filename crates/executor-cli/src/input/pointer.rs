@@ -1,5 +1,5 @@
-//! A line of JSON, read once from front to back for the few values that are asked for. Nothing else of it is
-//! decoded, so whatever the grammar allows is a line: numbers beyond any type, any depth, lone surrogates.
+//! Reads a line of JSON once, from front to back, for the few values at the given pointers. It decodes nothing else,
+//! so it accepts everything that the grammar allows: numbers beyond any type, any depth, lone surrogates.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ pub(crate) struct Pointer {
 }
 
 impl Pointer {
-    /// `None` unless it begins with a slash: the whole line is no topic.
+    /// Parses a pointer. Returns `None` unless it begins with a slash, because the whole line cannot be a topic.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let tokens = text.strip_prefix('/')?.split('/');
         Some(Self {
@@ -28,7 +28,7 @@ impl Pointer {
     }
 }
 
-/// What stands at a pointer.
+/// The value at a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scalar<'l> {
     Text(Cow<'l, str>),
@@ -37,7 +37,7 @@ pub(crate) enum Scalar<'l> {
     Other,
 }
 
-/// Why a line is not JSON.
+/// The reason why a line is not JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotJson {
     /// The byte of the line, from 1.
@@ -45,7 +45,7 @@ pub(crate) struct NotJson {
     pub(crate) what: &'static str,
 }
 
-/// What stands at each pointer; of members with the same name the last one counts.
+/// Returns the value at each pointer; the last of members with the same name counts.
 pub(crate) fn find<'l, const N: usize>(
     line: &'l [u8],
     pointers: [&Pointer; N],
@@ -74,12 +74,12 @@ pub(crate) fn find<'l, const N: usize>(
 /// One pointer on its way.
 struct Asked<'p, 'l> {
     tokens: &'p [String],
-    /// So many of its tokens lead to where the scan is.
+    /// The number of its tokens that match the path to the place of the scan.
     matched: usize,
     found: Option<Scalar<'l>>,
 }
 
-/// What the scan is inside of. A byte for each level: a line may have as many as bytes.
+/// A container around the place of the scan. One byte per level, because a line may have as many levels as bytes.
 #[derive(Clone, Copy)]
 enum Inside {
     Object,
@@ -105,7 +105,8 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
         }
     }
 
-    /// A value has ended: goes on to the next one, out of whatever ends with it. `false` after the last one.
+    /// Moves on from a value that has ended to the next one, leaving every container that ends with it. Returns
+    /// `false` after the last one.
     fn next(&mut self) -> Result<bool, NotJson> {
         while let Some(&inside) = self.inside.last() {
             self.leave();
@@ -116,7 +117,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
                     return Ok(true);
                 }
                 (Some(b'}'), Inside::Object) | (Some(b']'), Inside::Array) => self.close(),
-                _ => return Err(self.unexpected("a comma or the end of what was opened")),
+                _ => return Err(self.unexpected("a comma or a closing bracket")),
             }
         }
         Ok(false)
@@ -131,7 +132,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
         Ok(())
     }
 
-    /// A value. `true` where it has only begun, and another one is to follow within it.
+    /// Reads a value. Returns `true` if the value has only begun and another one follows inside it.
     fn value(&mut self) -> Result<bool, NotJson> {
         match self.peek() {
             Some(b'{') => return self.open(Inside::Object, b'}'),
@@ -279,7 +280,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
         Ok(())
     }
 
-    /// What stands between the quotes, escapes and all.
+    /// Returns the raw text between the quotes, escapes included.
     fn string(&mut self) -> Result<&'l str, NotJson> {
         self.at += 1;
         let begin = self.at;
@@ -289,7 +290,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
                 Some(b'\\') => self.escape()?,
                 Some(0x20..) => self.at += 1,
                 Some(_) => return Err(self.not_json("an escape instead of a control character")),
-                None => return Err(self.not_json("the end of the text")),
+                None => return Err(self.not_json("a closing quote")),
             }
         }
         self.at += 1;
@@ -309,7 +310,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
                     self.at += 1;
                 }
             }
-            _ => return Err(self.unexpected("an escape that JSON knows")),
+            _ => return Err(self.unexpected("a valid JSON escape")),
         }
         Ok(())
     }
@@ -343,18 +344,18 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
 }
 
 impl Asked<'_, '_> {
-    /// Whether the pointer leads to the value at this depth.
+    /// Returns whether the pointer leads to the value at this depth.
     const fn is_at(&self, depth: usize) -> bool {
         self.matched == depth && self.tokens.len() == depth
     }
 
-    /// Whether it leads to something in the object or array, which is the `depth`-th.
+    /// Returns whether the pointer leads into the object or array at level `depth`.
     const fn leads_on_from(&self, depth: usize) -> bool {
         self.matched == depth - 1 && self.tokens.len() >= depth
     }
 }
 
-/// The text, with U+FFFD for what is half a character.
+/// Decodes the text, with U+FFFD for a lone surrogate.
 fn decoded(raw: &str) -> Cow<'_, str> {
     if !raw.contains('\\') {
         return Cow::Borrowed(raw);

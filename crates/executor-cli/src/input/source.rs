@@ -1,5 +1,5 @@
-//! Lines from a file or from standard input, read on a thread of their own: opening a named pipe and reading any
-//! pipe blocks, and no runtime thread may wait for it.
+//! Reads lines from a file or from standard input on a dedicated thread, because opening a named pipe or reading any
+//! pipe blocks, and no runtime thread may wait for that.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,14 +13,13 @@ use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Longer lines are not kept; no event that a handler could use is.
+/// The longest line that is kept; no handler could use a longer event.
 const LINE_MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// So many bytes of lines are there at most besides the one that is being read, waiting to be handled or being
-/// handled: 64 MiB together.
+/// The most bytes of lines that wait or run, besides the line that is being read; with it, 64 MiB.
 const AHEAD_MAX_BYTES: usize = 48 * 1024 * 1024;
 /// Lines read ahead.
 const AHEAD: usize = 256;
-/// What some programs write before everything else; it is no part of the first line.
+/// A mark that some programs write first; it is not part of the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// One line without its end.
@@ -109,7 +108,7 @@ impl Source {
     }
 }
 
-/// Standard input. Whoever shares it may have made it one that does not block; then it is waited for.
+/// Standard input. A process that shares it may have made it non-blocking; then this polls for input.
 struct Standard(io::Stdin);
 
 impl Read for Standard {
@@ -152,7 +151,7 @@ fn pump(
     }
 }
 
-/// `Some(None)` is a line that is too long.
+/// Returns the next line; `Some(None)` stands for one that is too long.
 fn next_line(source: &mut impl BufRead, max: u64) -> io::Result<Option<Option<Vec<u8>>>> {
     let mut bytes = Vec::new();
     let read = source

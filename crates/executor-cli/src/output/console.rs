@@ -1,5 +1,5 @@
-//! What the program says and prints. Standard error is written by a thread of its own: a terminal that is held, or
-//! a pipe that nobody empties, holds up no execution and no signal.
+//! The program's output. A dedicated thread writes to standard error, so a stopped terminal, or a pipe that nobody
+//! reads, holds up no execution and no signal.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use crate::exit::{Failure, with_causes};
 use crate::output::plain::plain;
 
-/// So much waits to be written; lines beyond it are left out, and counted.
+/// The most bytes that wait to be written; lines beyond it are left out and counted.
 const WAITING_MAX_BYTES: usize = 1 << 20;
-/// Who takes nothing for so long is not waited for at the end.
+/// The longest time without progress for which `settle` waits.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 static CONSOLE: Console = Console {
@@ -25,7 +25,7 @@ static CONSOLE: Console = Console {
     changed: Condvar::new(),
 };
 
-/// Writes a line. That standard error is closed or full changes nothing.
+/// Writes a line. A closed or full standard error changes nothing.
 pub(crate) fn say(line: &str) {
     write(format!("{}\n", plain(line)).into_bytes());
 }
@@ -40,13 +40,13 @@ pub(crate) fn show(progress: String) {
     CONSOLE.add(Work::Progress(Some(progress)));
 }
 
-/// Takes the line of progress away, and waits until all that was said is written or nobody takes it.
+/// Removes the progress line, and waits until everything is written or the reader takes nothing any more.
 pub(crate) fn settle() {
     CONSOLE.settle();
 }
 
-/// Prints a result on standard output, after all that was said. However long nobody reads it, signals are heard:
-/// dropped, the printing goes on until the process ends.
+/// Prints a result on standard output, after all pending lines. Signals are heard even if nobody reads it; when the
+/// future is dropped, the printing goes on until the process ends.
 pub(crate) async fn print(text: String) -> Result<(), Failure> {
     let (sender, printed) = oneshot::channel();
     let text: Arc<str> = text.into();
@@ -62,7 +62,7 @@ pub(crate) async fn print(text: String) -> Result<(), Failure> {
     }
 }
 
-/// Puts a result on standard output. That a reader has seen enough is success.
+/// Writes a result to standard output. A reader that closes the pipe early is no error.
 pub(crate) fn put(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
@@ -70,7 +70,7 @@ pub(crate) fn put(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// What the writer is given to do.
+/// Work for the writer.
 enum Work {
     Lines(Vec<u8>),
     Progress(Option<String>),
@@ -118,7 +118,7 @@ impl Console {
         }
     }
 
-    /// The writer's life.
+    /// Runs the writer, for as long as the process lives.
     fn write_out(&self) {
         let bar = bar();
         let mut state = self.lock();
@@ -205,7 +205,9 @@ impl State {
         }
         if self.left_out > 0 {
             let count = mem::take(&mut self.left_out);
-            let line = format!("executor: {count} log lines were left out: nobody read them\n");
+            let line = format!(
+                "executor: {count} log lines were dropped because nobody read standard error\n"
+            );
             return Some(Work::Lines(line.into_bytes()));
         }
         self.progress.take().map(Work::Progress)

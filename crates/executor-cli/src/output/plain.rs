@@ -1,11 +1,11 @@
-//! Text from events, names and errors on its way to a terminal: what would move the cursor, change colours or turn
-//! the reading direction is shown as U+FFFD.
+//! Makes text from events, names and errors safe for a terminal: characters that would move the cursor, change
+//! colours or turn the reading direction are shown as U+FFFD.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Whether a terminal would obey the character instead of showing it.
+/// Returns whether a terminal would obey the character instead of showing it.
 pub(crate) fn is_obeyed(c: char) -> bool {
     let turns = matches!(c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -22,7 +22,7 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// The same value for whoever parses it; such characters are escaped.
+/// Formats a value as JSON, with such characters escaped, so that it parses to the same value.
 pub(crate) fn json(value: &Value, is_pretty: bool) -> String {
     let text = if is_pretty {
         format!("{value:#}")

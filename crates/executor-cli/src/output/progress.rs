@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::output::console;
 use crate::output::plain::is_obeyed;
 
-/// What has been counted of the stream.
+/// Counters of the stream.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     /// Events that were understood.
@@ -29,7 +29,7 @@ impl Counts {
     }
 }
 
-/// Shows how things stand until it is dropped; on a terminal only.
+/// Keeps the progress line up to date until it is dropped; does nothing unless standard error is a terminal.
 pub(crate) async fn keep_showing(executor: &CommandExecutor, counts: &Counts) {
     if !io::stderr().is_terminal() {
         pending::<()>().await;
@@ -89,8 +89,8 @@ impl Write for Lines {
     }
 }
 
-/// A formatted line. Of the escapes in it, on a terminal, those that set a colour are left: the formatter makes
-/// harmless what stands in texts, but not in values that are displayed.
+/// Makes a formatted line safe. On a terminal it keeps only the escapes that set a colour: the formatter sanitises
+/// texts, but not values that are displayed.
 fn shown(line: &str, is_coloured: bool) -> String {
     let (mut shown, mut rest) = (String::with_capacity(line.len()), line);
     while let Some(c) = rest.chars().next() {
@@ -106,7 +106,7 @@ fn shown(line: &str, is_coloured: bool) -> String {
     shown
 }
 
-/// The escape that a text begins with, if it only sets colours.
+/// Returns the escape at the beginning of a text if it only sets colours.
 fn colour_of(text: &str) -> Option<&str> {
     let parameters = text.strip_prefix("\x1b[")?;
     let length = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;

@@ -1,10 +1,10 @@
-//! The frames of a backtrace that its reader has written: without those of the runtime, of the standard library
-//! and of this project, which are the same in every one.
+//! Reduces a backtrace to the user's own frames. Leaves out those of the runtime, the standard library and this
+//! project, which are the same in every backtrace.
 
 use std::backtrace::Backtrace;
 use std::fmt::Write as _;
 
-/// Where the others come from.
+/// The crates and symbols with frames that are left out.
 const OTHERS: &[&str] = &[
     "std",
     "core",
@@ -28,7 +28,7 @@ const OTHERS: &[&str] = &[
     "start_thread",
 ];
 
-/// The backtrace as text, a line for each frame that is left and one for its place.
+/// Renders the remaining frames, with one line for each and one for its place.
 pub(super) fn of_user(backtrace: &Backtrace) -> String {
     left(&backtrace.to_string())
 }
@@ -62,7 +62,8 @@ fn symbol_of(line: &str) -> Option<&str> {
     is_number.then_some(symbol)
 }
 
-/// By its crate, also that of an implementation: `<tokio::task::Task as core::future::Future>::poll`.
+/// Checks the symbol's crate; that of an implementation is the crate of its type:
+/// `<tokio::task::Task as core::future::Future>::poll`.
 fn is_of_others(symbol: &str) -> bool {
     let name = symbol.trim_start_matches(['<', '&', '(']);
     let name = ["mut ", "dyn "]

@@ -1,10 +1,10 @@
-//! How a request to a store can go wrong.
+//! The errors of requests to a store.
 
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 
-/// How a request to a store can go wrong. Callers match on it exhaustively.
+/// The ways in which a request to a store can fail. Callers match on them exhaustively.
 ///
 /// ```
 /// let is_worth_a_retry = |class| matches!(class, executor_core::ErrorClass::Transient);
@@ -24,19 +24,19 @@ pub enum ErrorClass {
     Closed,
 }
 
-/// What a store is known to suffer from, where somebody can do something about it.
+/// A known fault of a store that somebody can do something about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StoreFault {
     /// Nothing in particular.
     #[default]
     Other,
-    /// Its disk is full: whoever holds space there can give it back.
+    /// Its disk is full: others that hold space there can give it back.
     NoSpace,
-    /// What it holds is damaged: no waiting mends that, only a person does.
+    /// Its data is damaged: waiting does not help, a person must repair it.
     Damaged,
 }
 
-/// A request to a store failed.
+/// The error of a request to a store.
 ///
 /// ```
 /// let error = executor_core::StoreError::unreachable("storing a batch", "no route to host");
@@ -45,20 +45,20 @@ pub enum StoreFault {
 /// ```
 #[derive(Debug)]
 pub struct StoreError {
-    /// What kind of failure it is, and so what to do.
+    /// The kind of failure, which decides what to do.
     pub class: ErrorClass,
-    /// Whether a store was there to refuse: being lost or absent uses up no attempts.
+    /// Whether a store answered: a lost or absent store uses up no attempts.
     pub answered: bool,
-    /// What the store suffers from.
+    /// The fault of the store, if it is known.
     pub fault: StoreFault,
-    /// What was being done, as a fragment such as `storing a batch`.
+    /// The operation that failed, as a fragment such as `storing a batch`.
     pub operation: &'static str,
     /// The error underneath.
     pub source: Box<dyn Error + Send + Sync>,
 }
 
 impl StoreError {
-    /// A store that could not be asked; nothing is known of it.
+    /// Creates the error for a store that could not be reached; nothing is known about it.
     pub fn unreachable(
         operation: &'static str,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -72,7 +72,7 @@ impl StoreError {
         }
     }
 
-    /// A store that was closed and answers nothing any more.
+    /// Creates the error for a store that was closed and no longer answers.
     pub fn closed(operation: &'static str) -> Self {
         Self {
             class: ErrorClass::Closed,

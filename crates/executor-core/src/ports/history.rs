@@ -1,4 +1,4 @@
-//! Reading: what the history can be asked, whoever keeps it.
+//! The port for reading the history, whichever store keeps it.
 
 use std::error::Error;
 use std::fmt;
@@ -18,16 +18,16 @@ use crate::time::Timestamp;
 /// The answer to a question.
 pub type HistoryFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, HistoryError>> + Send + 'a>>;
 
-/// Answers questions about what was recorded. Nothing is changed by a question, and dropping its future gives up the
+/// Answers questions about the recorded history. A question changes nothing, and dropping its future abandons the
 /// answer.
 ///
-/// Executions, sessions, gaps and registrations come page by page. The pages of one question hold each row once,
-/// however many rows have the same time, also if other rows are written meanwhile.
+/// Executions, sessions, gaps and registrations come page by page. The pages of one question hold each row once, even
+/// if many rows have the same time or other rows are written meanwhile.
 pub trait History: Send + Sync + 'static {
     /// Returns a page of executions.
     ///
-    /// What no index serves, a text or a duration, is searched for a short while: then the page may be short or
-    /// empty, and [`PageOf::searched_to`] says how far the search has come. The next page goes on there.
+    /// A search by text or duration, which no index serves, runs only for a short while: the page may then be short
+    /// or empty, and [`PageOf::searched_to`] says how far the search has come. The next page continues there.
     ///
     /// # Errors
     ///
@@ -45,15 +45,15 @@ pub trait History: Send + Sync + 'static {
     /// See [`HistoryErrorClass`].
     fn execution(&self, id: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>>;
 
-    /// Counts the executions that are stored, of one session or of all.
+    /// Counts the stored executions of one session, or of all.
     ///
     /// # Errors
     ///
     /// See [`HistoryErrorClass`].
     fn count(&self, session: Option<SessionId>) -> HistoryFuture<'_, u64>;
 
-    /// Returns a summary per listener and job, in order of kind, app, instance and name. Executions that were pruned
-    /// are in it as long as a summary of their hour is kept, and then with their whole hour.
+    /// Returns a summary per listener and job, in order of kind, app, instance and name. It includes pruned
+    /// executions as long as a summary of their hour is kept, and then the whole hour.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ pub trait History: Send + Sync + 'static {
     ) -> HistoryFuture<'_, PageOf<StoredRegistration>>;
 }
 
-/// How a question can fail.
+/// The ways in which a question can fail.
 ///
 /// ```
 /// let may_pass = |class| matches!(class, executor_core::ports::HistoryErrorClass::Unavailable);
@@ -103,21 +103,21 @@ pub trait History: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HistoryErrorClass {
-    /// There is no history where it was looked for.
+    /// There is no history in the given place.
     Absent,
     /// It cannot be reached or read now: asking again may help.
     Unavailable,
-    /// It is not this program's, or of a version that it cannot read.
+    /// It belongs to another program, or has a version that this program cannot read.
     Unsupported,
-    /// It holds what no version up to this one writes.
+    /// It holds data that no version up to this one writes.
     Damaged,
     /// The time limit for one question passed.
     TimedOut,
-    /// The question makes no sense to it, such as a page token that it did not give out.
+    /// The question is invalid, for example because of a page token from another history.
     Invalid,
 }
 
-/// Why a question was not answered.
+/// The error of a question that was not answered.
 ///
 /// ```
 /// use executor_core::ports::{HistoryError, HistoryErrorClass};
@@ -128,9 +128,9 @@ pub enum HistoryErrorClass {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HistoryError {
-    /// Which kind of failure.
+    /// The kind of failure.
     pub class: HistoryErrorClass,
-    /// What was being done, as a fragment such as `reading sessions`.
+    /// The operation that failed, as a fragment such as `reading sessions`.
     pub operation: &'static str,
     /// The error underneath.
     pub source: Box<dyn Error + Send + Sync>,
@@ -163,21 +163,21 @@ impl Error for HistoryError {
     }
 }
 
-/// Whose executions.
+/// Selects executions by owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Everybody's.
+    /// All executions.
     #[default]
     All,
     /// One listener's or job's.
     Registration(RegistrationId),
-    /// One app's, also of listeners and jobs that are gone.
+    /// One app's, including those of listeners and jobs that are gone.
     App(String),
     /// One session's.
     Session(SessionId),
 }
 
-/// Which executions. Default: all.
+/// Selects executions. Default: all.
 ///
 /// ```
 /// use executor_core::Status;
@@ -192,24 +192,24 @@ pub enum Scope {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Whose they are.
+    /// Those of this owner.
     pub scope: Scope,
-    /// How they ended: in one of these. Empty for any.
+    /// Those that ended in one of these statuses. Empty for any.
     pub statuses: Vec<Status>,
-    /// Who wrote what ran.
+    /// Those whose code has this author.
     pub source_tier: Option<SourceTier>,
     /// Those that ended at or after this.
     pub from: Option<Timestamp>,
     /// Those that ended before this.
     pub to: Option<Timestamp>,
-    /// Those that took at least so long.
+    /// Those that took at least this long.
     pub min_duration: Option<Duration>,
-    /// Those whose failure has this text in its type or message, whatever the case of its ASCII letters.
+    /// Those with this text in the type or message of their failure; ASCII letters match in either case.
     pub error_text: Option<String>,
 }
 
 impl Filter {
-    /// Whether an execution, apart from whose it is, is one of those.
+    /// Returns `true` if an execution matches everything except the scope.
     pub fn matches(&self, record: &ExecutionRecord) -> bool {
         let ended_at = record.ended_at();
         (self.statuses.is_empty() || self.statuses.contains(&record.status))
@@ -235,7 +235,7 @@ fn contains(text: &str, part: &str) -> bool {
     text.contains(&part)
 }
 
-/// Which of them come first.
+/// The order of executions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// Those that ended last.
@@ -245,7 +245,7 @@ pub enum Order {
     OldestFirst,
 }
 
-/// Which page. Default: the first, of 100, the latest first.
+/// Selects a page. Default: the first 100, the latest first.
 ///
 /// ```
 /// use executor_core::ports::{Order, PageRequest};
@@ -255,11 +255,11 @@ pub enum Order {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
-    /// How many at most.
+    /// The maximum number of items.
     pub limit: u32,
-    /// In which order. Only executions can be had with the oldest first.
+    /// The order. Only executions can be read with the oldest first.
     pub order: Order,
-    /// Those after this: [`PageOf::next`] of the page before.
+    /// The starting point: [`PageOf::next`] of the previous page.
     pub after: Option<PageToken>,
 }
 
@@ -289,7 +289,7 @@ impl Default for PageRequest {
     }
 }
 
-/// Where a page begins. Opaque: whoever gave it out understands it, also after a restart.
+/// The beginning of a page. Opaque: only the history that issued it understands it, even after a restart.
 ///
 /// ```
 /// use executor_core::ports::PageToken;
@@ -301,7 +301,7 @@ impl Default for PageRequest {
 pub struct PageToken(String);
 
 impl PageToken {
-    /// As text, to be given back later.
+    /// Returns it as text, to be passed back later.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -322,11 +322,11 @@ impl fmt::Display for PageToken {
 /// A page of something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageOf<T> {
-    /// In the order that was asked for.
+    /// The items, in the requested order.
     pub items: Vec<T>,
-    /// Where the next page begins; `None` if there is none.
+    /// The beginning of the next page; `None` if there is none.
     pub next: Option<PageToken>,
-    /// How far a search has come that was not finished: everything that ended on this side of it was looked at.
+    /// The progress of an unfinished search: it has checked everything that ended on this side of this time.
     pub searched_to: Option<Timestamp>,
 }
 
@@ -335,28 +335,28 @@ pub struct PageOf<T> {
 pub struct StoredExecution {
     /// Its session.
     pub session: SessionId,
-    /// What was recorded. Its generation is not kept.
+    /// The record. Its generation is not kept.
     pub record: ExecutionRecord,
 }
 
 /// One session as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSession {
-    /// What its process said of itself.
+    /// The session, as its process described it.
     pub session: Session,
-    /// When it gave its last sign of life.
+    /// The time of its last sign of life.
     pub heartbeat_at: Timestamp,
-    /// When it ended; `None` while it goes on.
+    /// The time at which it ended; `None` while it is running.
     pub stopped_at: Option<Timestamp>,
-    /// How it stands.
+    /// Its status.
     pub status: SessionStatus,
-    /// Why it ended, where a service died.
+    /// The failure, if a service died.
     pub failure: Option<Failure>,
-    /// Where its records went, as of its last sign of life.
+    /// Its ledger, as of its last sign of life.
     pub ledger: Ledger,
 }
 
-/// Which registrations.
+/// Selects registrations.
 ///
 /// ```
 /// use executor_core::EntityKind;
@@ -375,7 +375,7 @@ pub struct RegistrationFilter {
     pub kind: EntityKind,
     /// Those of this app.
     pub app_key: Option<String>,
-    /// Those that stand like this.
+    /// Those in this state.
     pub state: RegistrationState,
 }
 
@@ -390,10 +390,10 @@ impl RegistrationFilter {
     }
 }
 
-/// How a registration stands.
+/// Selects registrations by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RegistrationState {
-    /// Whichever way.
+    /// Any state.
     #[default]
     Any,
     /// Neither retired nor removed.
@@ -405,15 +405,15 @@ pub enum RegistrationState {
 pub struct StoredRegistration {
     /// Its row.
     pub id: RegistrationId,
-    /// What was registered last.
+    /// The latest registration of it.
     pub registration: Registration,
-    /// Since when its app does not register it any more.
+    /// The time at which it was retired, because its app no longer registers it.
     pub retired_at: Option<Timestamp>,
-    /// Since when it is cancelled.
+    /// The time at which it was cancelled.
     pub removed_at: Option<Timestamp>,
 }
 
-/// A stretch of the history, by when executions ended. Default: all of it.
+/// A span of the history, by the end of executions. Default: all of it.
 ///
 /// ```
 /// use executor_core::{Timestamp, ports::Window};
@@ -427,7 +427,7 @@ pub struct Window {
     pub from: Option<Timestamp>,
     /// Those that ended before this.
     pub to: Option<Timestamp>,
-    /// Those of this session. Of what was pruned nothing is in it.
+    /// Those of this session, without pruned executions.
     pub session: Option<SessionId>,
 }
 
@@ -451,8 +451,8 @@ impl Window {
 
 /// Counts and durations of some executions.
 ///
-/// Durations are those of executions whose handler ran to its end: what was skipped or interrupted is not
-/// among them. A history may give percentiles that are up to 2 % beside the true ones.
+/// Durations cover only executions whose handler ran to its end, not those that were skipped or interrupted. A
+/// history may return percentiles that are off by up to 2 %.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// How many executions ended in each status, in the order of [`Status::ALL`].
@@ -467,27 +467,27 @@ pub struct Stats {
     pub p99: Duration,
     /// The longest.
     pub max: Duration,
-    /// What went wrong last, `type: message`.
+    /// The latest failure, as `type: message`.
     pub last_error: Option<String>,
 }
 
 impl Stats {
-    /// How many executions there were.
+    /// Returns the number of executions.
     pub fn runs(&self) -> u64 {
         self.by_status.iter().sum()
     }
 
-    /// How many ended in this status.
+    /// Returns how many executions ended in this status.
     pub fn count(&self, status: Status) -> u64 {
         self.by_status[usize::from(status.code())]
     }
 }
 
-/// How one listener or job fared.
+/// The statistics of one listener or job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// The listener or job.
     pub entity: Entity,
-    /// How it fared.
+    /// Its statistics.
     pub stats: Stats,
 }

@@ -1,4 +1,4 @@
-//! What a store is asked to let go, and what it is told is missing.
+//! The port for keeping a store in order: pruning old rows, and recording gaps.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use crate::ledger::DropReason;
 use crate::ports::error::StoreFuture;
 use crate::time::Timestamp;
 
-/// Which rows may go.
+/// Selects the rows to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PruneRule {
     /// Those that ended before this.
     EndedBefore(Timestamp),
-    /// Those that succeeded or were skipped, and ended before this: what went wrong may be kept
-    /// for longer.
+    /// Those that succeeded or were skipped, and ended before this: the others may be kept for
+    /// longer.
     WentWellBefore(Timestamp),
-    /// Of each listener and job all but so many, the newest. Rows dated beyond now count for nothing and stay.
+    /// All but this many of the newest rows of each listener and job. Rows dated beyond now do not count, and stay.
     AllButNewest(u32),
-    /// As many as the database is larger than this, in bytes, and no more: those dated beyond now first, where
-    /// the clock is trusted, then the oldest.
+    /// Just enough to shrink the database to this size, in bytes: those dated beyond now first, if the clock is
+    /// trusted, then the oldest.
     LargerThan(u64),
     /// Registrations that were retired or removed before this and have no rows.
     GoneBefore(Timestamp),
 }
 
-/// Whether what the wall clock says may decide what is deleted.
+/// Whether the wall clock may decide which rows are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockTrust {
     /// It may.
     Trusted,
-    /// It was set, or seems to have been: what it shows may be years from the truth.
+    /// It was set, or seems to have been: it may be wrong by years.
     Doubted,
 }
 
-/// One slice of pruning: small, so that whoever waits for the store waits for no more than one.
+/// One slice of pruning: small, so that other requests to the store wait for at most one.
 ///
 /// ```
 /// use executor_core::Timestamp;
@@ -46,18 +46,18 @@ pub enum ClockTrust {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PruneSlice {
-    /// Which rows may go.
+    /// The rule that selects rows.
     pub rule: PruneRule,
-    /// At most so many in this slice, oldest first. A store may take fewer where they are large.
+    /// The maximum number of rows in this slice, oldest first. A store may take fewer if they are large.
     pub max_rows: u32,
-    /// What the wall clock says: a row that ended later than this is dated beyond now.
+    /// The wall-clock time: a row that ended later than this is dated beyond now.
     pub now: Timestamp,
-    /// Whether that is to be believed.
+    /// Whether to trust that time.
     pub clock: ClockTrust,
 }
 
 impl PruneSlice {
-    /// A slice by a clock that is trusted, and beyond which no row is dated.
+    /// Creates a slice with a trusted clock, beyond which no row is dated.
     pub const fn new(rule: PruneRule, max_rows: u32) -> Self {
         Self {
             rule,
@@ -68,12 +68,34 @@ impl PruneSlice {
     }
 }
 
-/// From when to when a session is known to have lived.
+/// The place for the spools of a store's records, unless the service is configured otherwise.
+///
+/// ```
+/// use executor_core::ports::SpoolHome;
+///
+/// let of_a_server = SpoolHome::OfMachine { name: "metrics.example.org".into() };
+/// assert_ne!(of_a_server, SpoolHome::InMemory);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpoolHome {
+    /// In this directory, which belongs to the store.
+    Beside(PathBuf),
+    /// In this machine's state directory, below a directory of this name: for a store that has no files here.
+    OfMachine {
+        /// Identifies the store: records of two stores never share a spool. A file name.
+        name: String,
+    },
+    /// Nowhere: what the store itself keeps dies with the process, too.
+    InMemory,
+}
+
+/// The time in which a session is known to have lived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// Which session.
+    /// The session.
     pub session: SessionId,
-    /// When it began.
+    /// The time at which it began.
     pub started_at: Timestamp,
     /// Its last sign of life: its end, or its last heartbeat.
     pub last_sign_at: Timestamp,
@@ -82,36 +104,36 @@ pub struct Lifetime {
 /// An episode of loss, as the history shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Whose records.
+    /// The session that lost records.
     pub session: SessionId,
-    /// Why they were given up.
+    /// The reason for giving them up.
     pub reason: DropReason,
-    /// How many.
+    /// The number of lost records.
     pub count: u64,
-    /// When the first was given up.
+    /// The time of the first loss.
     pub first_at: Timestamp,
-    /// When the last was given up.
+    /// The time of the last loss.
     pub last_at: Timestamp,
-    /// How many of each entity, as far as it was kept.
+    /// The number of lost records of each entity, as far as it was kept.
     pub entities: Vec<(Arc<Entity>, u64)>,
 }
 
 /// Keeps the store itself in order. The service decides when; the store schedules nothing.
 pub trait Housekeeping: Send + Sync + 'static {
-    /// Deletes one slice of what a rule lets go, oldest first, and returns how many rows went.
-    /// Idempotent; call again until 0. A store without a size lets nothing go by size.
+    /// Deletes one slice of the rows that a rule selects, oldest first, and returns their number.
+    /// Idempotent; call again until it returns 0. A store without a size deletes nothing by size.
     ///
     /// # Errors
     ///
     /// Nothing of the slice was deleted.
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64>;
 
-    /// The lifetimes of the newest sessions, `max` at most, in the order in which they were opened: what the
-    /// wall clock showed whenever a process was alive. Changes nothing.
+    /// Returns the lifetimes of the newest sessions, at most `max`, in the order in which they were opened. They show
+    /// the wall-clock times at which a process was alive. Changes nothing.
     ///
     /// # Errors
     ///
-    /// They could not be read.
+    /// The lifetimes could not be read.
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>>;
 
     /// Writes episodes of loss, all or none. An episode is named by session, reason and first
@@ -126,9 +148,9 @@ pub trait Housekeeping: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// It cannot, and the class says what to expect.
+    /// The store cannot, and the class says what to expect.
     fn health(&self) -> StoreFuture<'_, ()>;
 
-    /// Where a spool may keep its files; `None` where the store has no place of its own.
-    fn spool_dir(&self) -> Option<PathBuf>;
+    /// Returns the place for the spools of this store's records.
+    fn spool_home(&self) -> SpoolHome;
 }

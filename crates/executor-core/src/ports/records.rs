@@ -1,4 +1,4 @@
-//! Keeping records.
+//! The port for storing records.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ use crate::record::ExecutionRecord;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Their session; the batch brings its row along if it is not there yet.
+    /// Their session; storing the batch also writes its row if that is missing.
     pub session: Arc<Session>,
     /// The records, in the order in which they were offered.
     pub records: Vec<ExecutionRecord>,
 }
 
-/// What became of one record of a batch.
+/// The result for one record of a batch.
 ///
 /// ```
 /// use executor_core::Fate;
@@ -37,11 +37,11 @@ pub struct Batch {
 pub enum Fate {
     /// A new row.
     Stored,
-    /// A row with this execution id stood there already; nothing was changed.
+    /// A row with this execution id already existed; nothing was changed.
     AlreadyThere,
-    /// A new row whose listener or job does not exist: it says what that was instead.
+    /// A new row whose listener or job does not exist; the row itself names it instead.
     Detached,
-    /// No row, and none to be expected: the reason is in the record itself.
+    /// No row, now or later: the reason is in the record itself.
     SetAside {
         /// [`DropReason::Constraint`] or [`DropReason::Unstorable`].
         reason: DropReason,
@@ -69,10 +69,10 @@ pub enum Fate {
 /// }
 /// ```
 pub trait RecordStore: Send + Sync + 'static {
-    /// Stores a batch in one transaction and says what became of each record, in order.
+    /// Stores a batch in one transaction and returns the fate of each record, in order.
     ///
-    /// On return with fates, all rows they speak of are committed. Idempotent by execution id.
-    /// A dangling reference is the store's to resolve, and a bad record costs no other one.
+    /// When it returns fates, all their rows are committed. Idempotent by execution id. The store
+    /// resolves dangling references, and a bad record costs no other one.
     ///
     /// # Errors
     ///
@@ -80,12 +80,12 @@ pub trait RecordStore: Send + Sync + 'static {
     /// if the class is [`ErrorClass::Transient`].
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>>;
 
-    /// From now on nothing is said to be stored before it is on the medium, where it survives the loss of
-    /// power. Asked for once, before the first batch, by a service whose records are to survive
-    /// that. The default does nothing: for stores that do so anyway, or keep nothing.
+    /// Makes the store report a row as stored only once it is on the medium, where it survives a power
+    /// failure. A service with records that must survive one calls this once, before the first batch. The
+    /// default does nothing, for stores that always do so, or keep nothing.
     fn sync_commits(&self) {}
 
-    /// Finishes what was asked before and lets go of everything. Later requests fail with
+    /// Finishes earlier requests and releases everything. Later requests fail with
     /// [`ErrorClass::Closed`]. Idempotent; nobody retries.
     ///
     /// # Errors

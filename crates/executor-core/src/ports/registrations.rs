@@ -1,20 +1,20 @@
-//! Keeping listeners and jobs.
+//! The port for storing listeners and jobs.
 
 use crate::identity::{RegistrationId, RowId, SessionId};
 use crate::ports::error::StoreFuture;
 use crate::registration::Registration;
 use crate::time::Timestamp;
 
-/// Whether to do a thing or only to say what would be done.
+/// Whether to make changes or only report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Apply {
-    /// Do it.
+    /// Make the changes.
     Now,
-    /// Only say what would be done.
+    /// Only report what would change.
     DryRun,
 }
 
-/// What an app has registered, to be compared with what is stored.
+/// An app's current registrations, for comparison with the stored ones.
 ///
 /// ```
 /// use executor_core::{RegistrationId, RowId, Timestamp, ports::{Apply, Reconcile}};
@@ -30,19 +30,19 @@ pub enum Apply {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Reconcile {
-    /// Whose registrations; those of other apps and of the framework tier are never touched.
+    /// The app; registrations of other apps and of the framework tier are never touched.
     pub app_key: String,
     /// Its live listeners and jobs. An empty list means that all stored ones are stale.
     pub live: Vec<RegistrationId>,
     /// The session in which once-listeners may have run; without it their rule is skipped.
     pub session: Option<SessionId>,
-    /// What stale rows get as their time of retirement.
+    /// The retirement time of stale rows.
     pub at: Timestamp,
-    /// Whether to do it.
+    /// Whether to make the changes.
     pub apply: Apply,
 }
 
-/// What reconciling did, or would do.
+/// The changes that reconciling made, or would make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
     /// Stale and without history: deleted.
@@ -53,9 +53,9 @@ pub struct Reconciled {
 
 /// Keeps listeners and jobs.
 pub trait RegistrationStore: Send + Sync + 'static {
-    /// Writes a registration's row and returns it. The same entity keeps its row, has every other
-    /// column replaced, and is live again if it had been retired or removed. Idempotent; the
-    /// caller retries.
+    /// Writes a registration and returns its row. Registering an entity again keeps its row, replaces
+    /// every other column, and makes it live if it had been retired or removed. Idempotent; the caller
+    /// retries.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Keeping sessions: the runs of recording processes.
+//! The port for keeping sessions: the runs of recording processes.
 
 use std::sync::Arc;
 
@@ -11,30 +11,30 @@ use crate::time::Timestamp;
 /// One run of a recording process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Made by the process itself.
+    /// Its id, made by the process itself.
     pub id: SessionId,
     /// The machine's name.
     pub host: String,
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// When it began.
+    /// The time at which it began.
     pub started_at: Timestamp,
 }
 
-/// How a session ended, or that it has not.
+/// The status of a session: running, or the way it ended.
 ///
 /// ```
 /// assert_eq!(executor_core::ports::SessionStatus::Crashed.as_str(), "crashed");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SessionStatus {
-    /// Goes on.
+    /// It is still running.
     Running,
-    /// Stopped in order.
+    /// It was shut down in order.
     Success,
-    /// A service died and took it along.
+    /// It ended because a service died.
     Failure,
-    /// Its process is gone and never said goodbye.
+    /// Its process died without closing it.
     Crashed,
 }
 
@@ -50,7 +50,7 @@ impl SessionStatus {
     }
 }
 
-/// The last words of a session.
+/// The end of a session.
 ///
 /// ```
 /// use executor_core::{Ledger, Timestamp, ports::{SessionEnd, SessionStatus}};
@@ -61,31 +61,31 @@ impl SessionStatus {
 /// ```
 #[derive(Clone, Debug)]
 pub struct SessionEnd {
-    /// When it ended.
+    /// The time at which it ended.
     pub at: Timestamp,
-    /// How.
+    /// Its final status.
     pub status: SessionStatus,
-    /// Why, where it failed.
+    /// The reason, if it failed.
     pub failure: Option<Failure>,
-    /// Where its records went.
+    /// Its final ledger.
     pub ledger: Ledger,
 }
 
 /// Keeps sessions.
 pub trait SessionStore: Send + Sync + 'static {
-    /// Writes the session's row and holds whatever proves that its process lives. Idempotent; the
-    /// caller retries.
+    /// Writes the session's row and keeps proof that its process is alive. Idempotent; the caller
+    /// retries.
     ///
     /// # Errors
     ///
     /// The row may be missing; the next batch brings it along.
     fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()>;
 
-    /// Says that the session's process is alive. Idempotent; nobody retries, the next one comes.
+    /// Records that the session's process is alive. Idempotent; nobody retries, the next one follows.
     ///
     /// # Errors
     ///
-    /// The last heartbeat stands.
+    /// The previous heartbeat remains.
     fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()>;
 
     /// Ends the session's row. Idempotent; the caller retries until its own deadline.
@@ -95,21 +95,21 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The session is still open and will be found `crashed`.
     fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()>;
 
-    /// Replaces the ledger of a session that has ended: what it left behind was taken over since.
-    /// One that is not there is left alone. Idempotent; the caller retries.
+    /// Replaces the ledger of a session that has ended, after its remaining records were taken over.
+    /// A missing session is ignored. Idempotent; the caller retries.
     ///
     /// # Errors
     ///
     /// Nothing was changed.
     fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()>;
 
-    /// How many records a session is known to have had stored, those that it took over from others left out: as many
-    /// as it has rows, or as its row's ledger says if that is more, since rows are let go. 0 for one that is not
-    /// there. Changes nothing.
+    /// Returns how many of a session's records are known to be stored, without those that it took over from others:
+    /// its number of rows, or the count in its row's ledger if that is larger, because rows are pruned. 0 for a
+    /// missing session. Changes nothing.
     ///
     /// # Errors
     ///
-    /// They could not be counted.
+    /// The records could not be counted.
     fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64>;
 
     /// Ends open sessions whose process is gone, with their last heartbeat as the end, and

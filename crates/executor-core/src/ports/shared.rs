@@ -1,11 +1,10 @@
-//! A store that is shared is a store.
+//! Implements the ports of a store for a shared one, an `Arc<S>`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
     Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture,
+    RegistrationStore, Session, SessionEnd, SessionStore, SpoolHome, StoreFuture,
 };
 use crate::identity::{RegistrationId, RowId, SessionId};
 use crate::ledger::Ledger;
@@ -83,7 +82,7 @@ impl<S: ?Sized + Housekeeping> Housekeeping for Arc<S> {
         (**self).health()
     }
 
-    fn spool_dir(&self) -> Option<PathBuf> {
-        (**self).spool_dir()
+    fn spool_home(&self) -> SpoolHome {
+        (**self).spool_home()
     }
 }

@@ -1,4 +1,4 @@
-//! What an execution leaves behind, on its way to whoever keeps it. It is shown, not given: a sink that
+//! The port for recording executions. The runner lends a sink the data of an execution: a sink that
 //! writes it down at once needs no record of its own.
 
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use crate::outcome::Status;
 use crate::record::{ExecutionRecord, RecordFlags, SubjectRef, TriggerRef};
 use crate::time::Timestamp;
 
-/// What is known of an execution when it begins.
+/// The facts about an execution that are known when it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutionStart<'a> {
-    /// Its name.
+    /// Its id.
     pub execution_id: ExecutionId,
-    /// What runs.
+    /// The listener or job that runs.
     pub subject: SubjectRef<'a>,
-    /// Who wrote what runs.
+    /// The author of the code that runs.
     pub source_tier: SourceTier,
-    /// When it began.
+    /// The time at which it began.
     pub started_at: Timestamp,
-    /// What started it.
+    /// The trigger.
     pub trigger: TriggerRef<'a>,
 }
 
-/// What is known of an execution when it has ended: all that its record says. A sink that writes it down
-/// at once needs no record of its own.
+/// The facts about an execution that has ended: all that its record says. A sink that writes them down at
+/// once needs no record of its own.
 ///
 /// ```
 /// use executor_core::ports::ExecutionEnd;
@@ -38,15 +38,15 @@ pub struct ExecutionStart<'a> {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutionEnd<'a> {
-    /// What was known when it began; the subject's row is there too if the store has said meanwhile.
+    /// The facts from its beginning, and the subject's row if the store has assigned it meanwhile.
     pub start: ExecutionStart<'a>,
-    /// How it ended.
+    /// The status in which it ended.
     pub status: Status,
-    /// How long it took, by the monotonic clock.
+    /// The time that it took, by the monotonic clock.
     pub duration: Duration,
-    /// What went wrong.
+    /// The failure.
     pub failure: Option<&'a Arc<Failure>>,
-    /// What else is remarkable.
+    /// Other notable facts.
     pub flags: RecordFlags,
     /// As [`ExecutionRecord::generation`].
     pub generation: u8,
@@ -102,25 +102,37 @@ impl<'a> From<&'a ExecutionRecord> for ExecutionEnd<'a> {
     }
 }
 
-/// What a sink remembers of a beginning: it gets it back with the end. What it means is the sink's
-/// business.
+/// A sink's own note on a beginning, which it gets back with the end. Only the sink knows what it
+/// means.
 ///
 /// ```
 /// use executor_core::ports::Ticket;
-/// assert_eq!(Ticket::NONE, Ticket([0; 3]));
+/// let ticket = Ticket::new([1, 2, 3]);
+/// assert_eq!(ticket.words(), [1, 2, 3]);
+/// assert_eq!(Ticket::NONE, Ticket::default());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ticket(pub [u64; 3]);
+pub struct Ticket([u64; 3]);
 
 impl Ticket {
-    /// Nothing is remembered: no handler began, or the sink has no use for it.
+    /// An empty ticket: no handler began, or the sink has no use for one.
     pub const NONE: Self = Self([0; 3]);
+
+    /// A ticket that remembers these words; all zeros are [`NONE`](Self::NONE).
+    pub const fn new(words: [u64; 3]) -> Self {
+        Self(words)
+    }
+
+    /// The words that it was made of.
+    pub const fn words(self) -> [u64; 3] {
+        self.0
+    }
 }
 
-/// Takes what executions leave behind. All that the runner knows of what comes after it.
+/// Takes the beginnings and ends of executions. The runner knows nothing else of the layers above it.
 ///
 /// Both methods return at once, never fail and never panic; they may be called from `Drop`, and
-/// while a thread unwinds. What cannot be kept is counted by the sink.
+/// while a thread unwinds. The sink counts records that it cannot keep.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -140,12 +152,12 @@ impl Ticket {
 /// # assert!(Kept::default().0.into_inner().is_ok_and(|kept| kept.is_empty()));
 /// ```
 pub trait RecordSink: Send + Sync + 'static {
-    /// An execution's handler begins. Exactly one [`offer`](Self::offer) with the same id follows,
-    /// with what this returns, unless the process dies or the future is forgotten.
+    /// Takes the beginning of an execution's handler. Exactly one [`offer`](Self::offer) with the same id
+    /// and the returned ticket follows, unless the process dies or the future is forgotten.
     fn begin(&self, start: &ExecutionStart<'_>) -> Ticket;
 
-    /// An execution has ended. On return its record is accounted for: kept, or counted as lost. One
-    /// whose handler never ran (skipped, a guard that failed, cancelled in line) comes without a
-    /// [`begin`](Self::begin), with [`Ticket::NONE`].
+    /// Takes the end of an execution. On return its record is accounted for: kept, or counted as lost. If
+    /// the handler never ran (skipped, a guard that failed, cancelled in line), there was no
+    /// [`begin`](Self::begin), and the ticket is [`Ticket::NONE`].
     fn offer(&self, end: &ExecutionEnd<'_>, ticket: Ticket);
 }

@@ -1,4 +1,4 @@
-//! What a program wrote: read to its end, so that it never waits for us, and only the last part kept.
+//! Captures a program's output: reads all of it, so the program never waits for us, and keeps only the last part.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,7 +27,7 @@ impl Tail {
         }
     }
 
-    /// Reads to the end. Whatever was read by then stays when this is dropped.
+    /// Reads to the end. Dropping the future keeps everything read so far.
     pub(super) async fn read(&self, stream: Option<impl AsyncRead + Unpin>) {
         let Some(mut stream) = stream else { return };
         let mut buffer = [0; 4_096];
@@ -45,7 +45,7 @@ impl Tail {
         state.last.drain(..surplus);
     }
 
-    /// As text, with a note of what is missing; `None` if there was nothing.
+    /// Returns the text, with a note of how much is missing; `None` if there was none.
     fn text(&self) -> Option<String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = state.total - state.last.len() as u64;
@@ -59,7 +59,7 @@ impl Tail {
     }
 }
 
-/// What a program wrote to its two outputs, as the cause of its failure.
+/// A program's standard output and standard error, as the cause of its failure.
 #[derive(Debug)]
 pub(super) struct Output {
     standard_output: Option<String>,
@@ -79,7 +79,7 @@ impl Output {
 }
 
 impl fmt::Display for Output {
-    /// Standard error last: what a report keeps for certain is its end.
+    /// Writes standard error last, because a report always keeps its end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let streams = [
             ("standard output", &self.standard_output),

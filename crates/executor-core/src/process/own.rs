@@ -1,4 +1,4 @@
-//! Which children of this process are somebody's: those are waited for by whoever started them.
+//! Tracks the children that a `CommandLine` started and waits for, so that `reap_adopted` leaves them alone.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,14 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 type Children = HashMap<i32, usize>;
 
-/// Counted: an id is given out again as soon as its child was waited for, and that may be before [`Own`] goes.
+/// Counts by process id: the system may reuse an id once its child was waited for, before [`Own`] is dropped.
 static OWN: LazyLock<Mutex<Children>> = LazyLock::new(Mutex::default);
 
-/// A child that is waited for here, until this is dropped.
+/// Marks a child as ours to wait for, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Own(Option<i32>);
 
-/// Starts a child, and knows it before it can end.
+/// Starts a child and registers it under one lock, so that nobody can reap it in between.
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Own)> {
     want_exit_statuses();
     let mut own = children();
@@ -29,8 +29,8 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Own)> {
     Ok((child, Own(id)))
 }
 
-/// Some parents leave the signal of a child's end ignored, and then the system waits for children itself and tells
-/// nobody how they ended. A handler for it, once, changes that for as long as the process lives.
+/// Installs a handler for `SIGCHLD`, once for the life of the process. Some parents leave this signal ignored; then
+/// the system reaps children itself and reports no exit status.
 fn want_exit_statuses() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(signal(SignalKind::child())));
@@ -53,11 +53,11 @@ fn children() -> MutexGuard<'static, Children> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for a child that has ended and that no [`CommandLine`](super::CommandLine) runs: one that this process
-/// adopted. For a process that is the first one of a container. Never blocks; anything else is left alone, but not
-/// children that other code of this process has started and will wait for.
+/// Reaps a child that has ended and that no [`CommandLine`](super::CommandLine) runs: one that this process adopted,
+/// as the first process of a container does. Never blocks. It also takes children that other code of this process
+/// started and will wait for.
 ///
-/// Returns whether there was one.
+/// Returns `true` if it reaped one.
 pub fn reap_adopted(pid: i32) -> bool {
     let own = children();
     let adopted = Pid::from_raw(pid).filter(|_| pid > 0 && !own.contains_key(&pid));

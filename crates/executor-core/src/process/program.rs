@@ -1,4 +1,4 @@
-//! One running program: fed, listened to, waited for, and ended with its whole group.
+//! Runs one program: feeds it, reads its output, waits for it, and ends it with its whole group.
 
 use std::future::pending;
 use std::io;
@@ -22,27 +22,27 @@ use super::output::{Output, Tail};
 use super::own::{self, Own};
 use super::{CommandLine, TERMINATING, TERMINATION_GRACE};
 
-/// How long the outputs are read on after the program has ended: whoever it left behind may hold
-/// them open for ever.
+/// The time for reading on after the program has ended: processes that it left behind may hold its
+/// outputs open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// How long a group that was killed may take to be gone.
+/// The time that a killed group has to disappear.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often a group whose leader is gone is looked at.
+/// The interval between checks of a group without its leader.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Exited(i32),
     Signalled(i32),
 }
 
-/// A running program. Dropped before its end, it is asked to terminate with its group, and killed
-/// after the grace.
+/// A running program. Dropping it before its end asks its group to terminate and kills the group
+/// after the grace period.
 pub(super) struct Program {
-    /// There until it has ended or is being terminated.
+    /// `Some` until it has ended or is being terminated.
     running: Option<Running>,
     standard_output: Tail,
     standard_error: Tail,
@@ -87,7 +87,7 @@ impl Program {
             );
         };
         let status = until_its_end(child, feeding, listening).await?;
-        // Whom it left behind on purpose may stay, and its id may be somebody else's from now on.
+        // Processes that it left behind on purpose may stay, and the system may now reuse the group's id.
         if let Some(running) = &mut self.running {
             running.group = None;
         }
@@ -95,7 +95,7 @@ impl Program {
         Ok(end_of(status))
     }
 
-    /// What it wrote.
+    /// Returns the captured output.
     pub(super) fn output(&self) -> Option<Output> {
         Output::of(&self.standard_output, &self.standard_error)
     }
@@ -107,7 +107,7 @@ impl Drop for Program {
             return;
         };
         running.signal(Signal::TERM);
-        // Without a runtime nobody could wait: then dropping it kills it at once.
+        // Without a runtime nothing can wait for it, so dropping `running` kills it at once.
         if Handle::try_current().is_ok() {
             let (kill, (over, is_over)) = (CancellationToken::new(), oneshot::channel());
             let ending = EndingProgram {
@@ -123,13 +123,13 @@ impl Drop for Program {
 /// A child and its process group, which is killed when this is dropped.
 struct Running {
     child: Child,
-    /// Open until its end, also in its grace: a program that says goodbye into a closed pipe is killed
-    /// by that before it has cleaned up.
+    /// Open until its end, also in its grace period: writing to a closed pipe would kill the program
+    /// before it has cleaned up.
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
-    /// There as long as the group is ours to signal.
+    /// `Some` while the group is ours to signal.
     group: Option<Pid>,
-    /// For as long as somebody waits for it here.
+    /// Keeps `reap_adopted` away while this waits for the child.
     _own: Own,
 }
 
@@ -151,10 +151,10 @@ impl Running {
         }
     }
 
-    /// Gives the whole group its grace, kills what is left of it then, and waits for its end. `_over` is dropped
-    /// when that has come, or was waited for long enough.
+    /// Gives the whole group its grace period, then kills the rest of it and waits for its end. Drops `_over` when
+    /// the group is gone, or has taken too long.
     async fn end(mut self, kill: CancellationToken, _over: oneshot::Sender<()>) {
-        // Read on, or it waits for room in a pipe instead of ending.
+        // Keep reading, or it waits for room in a pipe instead of ending.
         let (ignored, stdout, stderr) = (Tail::new(0), self.stdout.take(), self.stderr.take());
         let listening = async {
             tokio::join!(ignored.read(stdout), ignored.read(stderr));
@@ -170,7 +170,7 @@ impl Running {
                 let group = self.group.map(|group| group.as_raw_nonzero().get());
                 warn!(
                     group,
-                    "a program has not ended five seconds after it was killed; its place is free"
+                    "program did not end within five seconds of being killed; its place is free"
                 );
             }
         };
@@ -181,8 +181,8 @@ impl Running {
         self.group = None;
     }
 
-    /// The child may be gone while others of its group are still cleaning up. While one of them is
-    /// there the group's id is not given to anybody else.
+    /// Waits until the whole group is gone: others of it may still clean up after the child has ended.
+    /// As long as one of them exists, the system does not reuse the group's id.
     async fn all_gone(&mut self) {
         let _ = self.child.wait().await;
         while self
@@ -201,7 +201,7 @@ impl Drop for Running {
     }
 }
 
-/// Waits for the program while it is fed and listened to, and then a moment for its last words.
+/// Waits for the program while feeding it and reading its output, and then briefly for the rest of the output.
 async fn until_its_end(
     child: &mut Child,
     feeding: impl Future<Output = ()>,
@@ -225,8 +225,8 @@ async fn until_its_end(
     Ok(status)
 }
 
-/// Writes the input and closes the pipe, then waits: a program may end without reading it all, or
-/// long after it has.
+/// Writes the input, closes the pipe, and then never completes: a program may end without reading all
+/// of it, or long afterwards.
 async fn feed(pipe: Option<ChildStdin>, input: Option<Vec<u8>>) {
     if let (Some(mut pipe), Some(input)) = (pipe, input) {
         // A program that does not want its input is no failure.

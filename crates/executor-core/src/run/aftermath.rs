@@ -1,5 +1,5 @@
-//! What goes on after an execution has ended: programs that are being ended. They keep its place under its overlap
-//! rule, so that the next run does not meet the one before; and a shutdown waits for them, and kills them.
+//! Tracks programs that are still being ended after their execution. They keep its place under its overlap rule, so
+//! the next run does not meet the previous one. A shutdown waits for them, and kills them.
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -31,20 +31,20 @@ impl Drop for HeldPlace {
 }
 
 impl Aftermath {
-    /// Holds the place until all of these are over. Without a runtime nobody could wait: then they were killed
-    /// already, and the place is free now.
+    /// Holds the place until all of these have ended. Without a runtime nothing can wait for them: they were already
+    /// killed, and the place is free now.
     pub(super) fn add(&self, programs: Vec<EndingProgram>, place: HeldPlace) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
         let kill = self.kill.clone();
-        // Dropped with its runtime it gives the place back, too.
+        // If the runtime drops the task, that also gives the place back.
         self.tasks
             .spawn_on(wait_for_all(programs, place, kill), &runtime);
     }
 
     pub(super) async fn is_over(&self) {
-        // A tracker has to be closed to be waited for, and takes tasks all the same.
+        // `wait` needs a closed tracker, and a closed one still takes tasks.
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -60,7 +60,7 @@ async fn wait_for_all(programs: Vec<EndingProgram>, _place: HeldPlace, kill: Can
             _ = &mut program.is_over => continue,
             () = kill.cancelled() => program.kill.cancel(),
         }
-        // An error, which is all that ever comes, says that it is.
+        // Always an error: the sender is dropped when the program is over.
         let _ = program.is_over.await;
     }
 }

@@ -1,7 +1,7 @@
 //! One execution, from its first poll to its record.
 //!
-//! The record is owed from the beginning and paid in exactly two places: [`Execution::end`] when the
-//! handler ended by itself, by deadline or by token, and `Drop` when somebody dropped the future that runs it.
+//! The record is owed from the beginning and offered in exactly two places: [`Execution::end`], if the handler ended
+//! by itself, by deadline or by token, and `Drop`, if somebody dropped the future that runs it.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -18,6 +18,7 @@ use crate::failure::{
     ARGUMENTS_MAX_CHARS, Failure, MESSAGE_MAX_CHARS, is_storable, storable, storable_shared,
 };
 use crate::guard::Guard;
+use crate::handler::BorrowingFuture;
 use crate::identity::{EntityKind, ExecutionId};
 use crate::outcome::{ExecutionResult, Outcome};
 use crate::overlap::{self, Admission, Entry};
@@ -33,26 +34,27 @@ use super::aftermath::HeldPlace;
 use super::{Ended, Runner};
 
 /// An execution that has begun.
-pub(super) struct Execution<R: Deref<Target = Runner>> {
+pub(super) struct Execution<'f, R: Deref<Target = Runner>> {
     runner: R,
     begun: Moment,
     /// Its record is still owed.
     is_owed: bool,
-    /// What the sink remembers of its beginning.
+    /// The ticket that the sink gave out at its beginning.
     ticket: Ticket,
-    /// What may be kept of its trigger, where that is not all of it.
+    /// The part of its trigger that may be kept, if that is not all of it.
     kept_trigger: Option<Trigger>,
     /// Its place in line under its overlap rule, while it waits there.
     in_line: Option<overlap::Ticket>,
     /// It has a place inside, which it must give back.
     is_inside: bool,
-    watched: Watched,
+    watched: Watched<'f>,
 }
 
-// Where a function is inlined here, it is because what it returns would be moved twice otherwise.
-impl<R: Deref<Target = Runner>> Execution<R> {
+// Functions are inlined here if their result would otherwise be moved twice.
+impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
+    /// `future` is run in place of what the command's handler would return.
     #[inline]
-    pub(super) fn begin(runner: R, command: Command) -> Self {
+    pub(super) fn begin(runner: R, command: Command, future: Option<BorrowingFuture<'f>>) -> Self {
         let begun = runner.clock.now();
         let id = ExecutionId::new(begun.wall);
         let span = span_of(&command, id);
@@ -68,7 +70,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
             kept_trigger: kept_of(command.trigger_ref(), &runner.options.redactor),
             in_line: None,
             is_inside: false,
-            watched: Watched::new(command, id, span, stopwatch, traits),
+            watched: Watched::new(command, id, span, stopwatch, traits, future),
             runner,
         }
     }
@@ -85,13 +87,13 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         self.begun.wall
     }
 
-    /// What passed until now is no part of it.
+    /// Restarts its time: the time until now is not part of it.
     pub(super) fn begin_anew(&mut self) {
         self.begun = self.runner.clock.now();
     }
 
-    /// Asks the guard and takes a place under the overlap rule, in line if it must. What took time is no part of the
-    /// handler's own run, which begins after it.
+    /// Asks the guard and takes a place under the overlap rule, in line if necessary. The guard's time is not part of
+    /// the handler's own run, which begins later.
     pub(super) fn enter(&mut self) -> Result<(), Ending> {
         if let Some(guard) = guard_of(self.watched.command()) {
             if let Some(refusal) = self.watched.ask(&guard) {
@@ -138,11 +140,11 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         Ok(())
     }
 
-    /// The handler's own run begins.
+    /// Begins the handler's own run.
     #[inline]
     fn start<'l>(&mut self, stop: Stop<'l>) -> Limits<'l> {
         self.ticket = self.runner.sink.begin(&self.told());
-        // A deadline too far away for the clock to tell is none.
+        // A deadline that the clock cannot represent counts as none.
         let timeout = self.watched.command().effective_timeout();
         Limits {
             deadline: timeout.and_then(|timeout| self.begun.monotonic.checked_add(timeout)),
@@ -151,7 +153,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         }
     }
 
-    /// What the sink is told of it, first when the handler begins and again at its end.
+    /// Describes it for the sink, first when the handler begins and again at its end.
     fn told(&self) -> ExecutionStart<'_> {
         let command = self.watched.command();
         let kept = self.kept_trigger.as_ref();
@@ -164,7 +166,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         }
     }
 
-    /// Ends what did not begin.
+    /// Ends an execution without running its handler.
     #[cold]
     pub(super) fn refuse(&mut self, refusal: Ending) -> Box<Ended> {
         Box::new(self.end(refusal))
@@ -188,7 +190,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
             duration
         };
         verdict.flags.thread_leaked = self.watched.leaked().is_some();
-        // The record first: whoever listens to the log may panic.
+        // Offer the record first: a log subscriber may panic.
         self.offer(&verdict.outcome, verdict.flags, duration);
         self.say(&verdict, duration);
         let failure = self.failure(&verdict);
@@ -232,7 +234,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         }
     }
 
-    /// Boxed: there seldom is one, and an [`Ended`] is moved for each execution.
+    /// Boxed, because there seldom is one and every execution moves an [`Ended`].
     fn failure(&self, verdict: &Verdict) -> Option<Box<HandlerFailure>> {
         let full = verdict.full.as_ref()?;
         let command = self.watched.command();
@@ -261,7 +263,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         measured.unwrap_or_else(|| self.duration())
     }
 
-    /// What ends in line has not begun.
+    /// Returns the time since it began; an execution that ends in line has not begun.
     fn duration(&self) -> Duration {
         if self.in_line.is_some() {
             return Duration::ZERO;
@@ -270,7 +272,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         now.saturating_duration_since(self.begun.monotonic)
     }
 
-    /// Pays the record that is owed; a second call pays nothing.
+    /// Offers the record that is owed; a second call does nothing.
     fn offer(&mut self, outcome: &Outcome, flags: RecordFlags, duration: Duration) {
         if !std::mem::take(&mut self.is_owed) {
             return;
@@ -288,7 +290,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
             arguments_json: arguments.as_deref(),
         };
         self.runner.sink.offer(&end, self.ticket);
-        // Only now may the next one begin: their records come in their order.
+        // Only now may the next run begin, so that records are offered in order.
         self.give_place_back();
     }
 
@@ -304,7 +306,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         }
     }
 
-    /// The place is free when the programs have ended that still go on.
+    /// Keeps the place until the programs that still run have ended.
     #[cold]
     fn leave_programs(&mut self) {
         let programs = self.watched.take_programs();
@@ -312,7 +314,7 @@ impl<R: Deref<Target = Runner>> Execution<R> {
         self.runner.aftermath.add(programs, place);
     }
 
-    /// Of a job, where its author asked for them.
+    /// Returns a job's arguments, if its author asked for them to be recorded.
     fn arguments(&self) -> Option<Cow<'_, str>> {
         let job = self.watched.command().registration().job.as_ref()?;
         let arguments = job.arguments_json.as_deref()?;
@@ -326,10 +328,10 @@ impl<R: Deref<Target = Runner>> Execution<R> {
     }
 }
 
-impl<R: Deref<Target = Runner>> Drop for Execution<R> {
-    /// Reached with a record owed only when the future of [`Runner::run`] is dropped half-way.
-    /// The handler's future goes first, so that what it does while it is dropped still belongs
-    /// to the execution and to its duration.
+impl<R: Deref<Target = Runner>> Drop for Execution<'_, R> {
+    /// Still owes a record only if the future of [`Runner::run`] is dropped half-way. Drops the
+    /// handler's future first, so that its destructors still belong to the execution and to its
+    /// duration.
     fn drop(&mut self) {
         if self.is_owed {
             if let Some(caught) = self.watched.discard() {
@@ -340,13 +342,13 @@ impl<R: Deref<Target = Runner>> Drop for Execution<R> {
                 ..RecordFlags::default()
             };
             self.offer(&Outcome::Cancelled, flags, self.duration());
-            // Whoever listens to the log may panic, and this thread may be unwinding already.
+            // A log subscriber may panic, and this thread may already be unwinding.
             panics::drop_quietly(panics::catch(|| self.say_what_leaked()).err());
         }
     }
 }
 
-/// What is asked before this run. Somebody who wants a job to run now is not asked whether it may.
+/// Returns the guard to ask before this run. A job that runs on request skips its guard.
 fn guard_of(command: &Command) -> Option<Guard> {
     match command {
         Command::ExecuteJob(ExecuteJob { trigger_mode, .. })
@@ -358,7 +360,7 @@ fn guard_of(command: &Command) -> Option<Guard> {
     }
 }
 
-/// Why it did not run, as its record says it.
+/// Returns the failure with which a record says why the handler did not run.
 fn skipped(outcome: &Outcome) -> Option<Arc<Failure>> {
     match outcome {
         Outcome::Skipped(reason) => Some(Arc::new(Failure::skipped(reason))),
@@ -366,7 +368,7 @@ fn skipped(outcome: &Outcome) -> Option<Arc<Failure>> {
     }
 }
 
-/// What may be kept of a trigger, where that is not all of it.
+/// Returns the part of a trigger that may be kept, if that is not all of it.
 fn kept_of(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
     let TriggerRef::Event { id, origin } = trigger else {
         return None;

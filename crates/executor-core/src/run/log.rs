@@ -1,5 +1,5 @@
-//! What is said in the log about executions: failures a line each, timeouts and blocked threads at
-//! most once per entity and minute.
+//! Logs executions: each failure in one line, timeouts and blocked threads at most once per entity and
+//! minute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::outcome::{Outcome, TimeoutOrigin};
 use crate::redact::{Redactor, TextKind};
 use crate::run::verdict::Verdict;
 
-/// How often one entity may warn about the same thing.
+/// The interval between an entity's warnings about the same thing.
 const PERIOD: Duration = Duration::from_secs(60);
-/// How many entities are remembered for that.
+/// The number of entities that are remembered for that.
 const REMEMBERED_MAX: usize = 1_000;
 
 pub(crate) struct RunLog {
@@ -34,7 +34,7 @@ impl RunLog {
         }
     }
 
-    /// Says what there is to say about an execution that ended `now`.
+    /// Logs the failure or the blocked thread, if any, of an execution that ended `now`.
     pub(crate) fn ended(
         &self,
         id: ExecutionId,
@@ -70,13 +70,13 @@ impl RunLog {
         }
     }
 
-    /// Names the thread of a blocking handler whose execution has ended without it.
+    /// Names the thread of a blocking handler that outlived its execution.
     pub(crate) fn leaked(&self, id: ExecutionId, command: &Command, thread: &str) {
         let what = self.label(command);
         warn!(execution.id = %id, subject = what, thread, "a blocking handler still runs after its execution has ended");
     }
 
-    /// Who said that the time was up decides what may be claimed.
+    /// Logs a timeout; its origin decides what the line may claim.
     fn timed_out(
         &self,
         id: ExecutionId,
@@ -91,7 +91,7 @@ impl RunLog {
                 warn!(execution.id = %id, subject = what, ?deadline, ?duration, "execution timed out");
             }
             (TimeoutOrigin::Queue, deadline) => {
-                warn!(execution.id = %id, subject = what, ?deadline, "execution timed out before there was a thread for it");
+                warn!(execution.id = %id, subject = what, ?deadline, "execution timed out while it waited for a blocking thread");
             }
             (TimeoutOrigin::Handler, Some(_)) => {
                 warn!(execution.id = %id, subject = what, error = message, "a handler reported a timeout of its own");

@@ -1,6 +1,6 @@
-//! Watches one handler's future: polls it where panics cannot escape, and waits for whichever
-//! comes first, its end, the deadline or a cancellation. What the ending means is decided in
-//! [`crate::run::verdict`].
+//! Watches one handler's future: polls it where panics cannot escape, and waits for whichever comes
+//! first: its end, the deadline or a cancellation. [`crate::run::verdict`] decides what the ending
+//! means.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -16,29 +16,29 @@ use tracing::Span;
 use crate::command::Command;
 use crate::context::{EndingProgram, Scope, Traits};
 use crate::guard::Guard;
-use crate::handler::{HandlerFuture, HandlerResult};
+use crate::handler::{BorrowingFuture, HandlerResult};
 use crate::identity::ExecutionId;
 use crate::panics::{Caught, catch, drop_quietly};
 
-/// How the watching ended.
+/// The way in which a run ended.
 pub(crate) enum Ending {
     Returned(HandlerResult),
     Panicked(Box<Caught>),
     DeadlinePassed,
     Cancelled,
-    /// It did not run, and why.
+    /// The handler did not run, for this reason.
     Skipped(Arc<str>),
 }
 
-/// What may end a run before it ends by itself.
+/// The limits that may end a run before it ends by itself.
 pub(crate) struct Limits<'l> {
     pub(crate) deadline: Option<tokio::time::Instant>,
     pub(crate) stop: Stop<'l>,
-    /// How long a cancelled handler may take to return.
+    /// The time that a cancelled handler has to return.
     pub(crate) grace: Duration,
 }
 
-/// Who may cancel a run: the service, and its caller.
+/// The tokens that may cancel a run: the service's, and its caller's.
 #[derive(Clone, Copy)]
 pub(crate) struct Stop<'l> {
     pub(crate) service: &'l CancellationToken,
@@ -46,7 +46,7 @@ pub(crate) struct Stop<'l> {
 }
 
 impl Stop<'_> {
-    /// Ends when one of them says so.
+    /// Completes when one of them is cancelled.
     pub(crate) async fn cancelled(self) {
         match self.caller {
             None => self.service.cancelled().await,
@@ -59,13 +59,13 @@ impl Stop<'_> {
 }
 
 /// User code under watch. It runs, and is dropped, with its execution id and span set.
-pub(crate) struct Watched {
-    /// There until it is dropped.
+pub(crate) struct Watched<'f> {
+    /// `Some` until this is dropped.
     command: Option<Command>,
-    /// Made at the first poll: a handler may panic before it returns its future.
-    future: Option<HandlerFuture>,
+    /// Created at the first poll unless it was given: a handler may panic before it returns its future.
+    future: Option<BorrowingFuture<'f>>,
     is_finished: bool,
-    /// It panicked while it was dropped.
+    /// The panic of the future while it was dropped.
     in_drop: Option<Box<Caught>>,
     scope: Scope,
     id: ExecutionId,
@@ -91,24 +91,25 @@ impl Stopwatch {
         self.polls = self.polls.saturating_add(1);
     }
 
-    /// How long it took, if it was done without ever waiting: then these times are the whole truth.
+    /// Returns the duration if the handler was done at its first poll: then these times cover all of it.
     pub(crate) fn without_waiting(self, ending: &Ending) -> Option<Duration> {
         let is_done = matches!(ending, Ending::Returned(_) | Ending::Panicked(_));
         (self.polls == 1 && is_done).then_some(self.total)
     }
 }
 
-impl Watched {
+impl<'f> Watched<'f> {
     pub(crate) const fn new(
         command: Command,
         id: ExecutionId,
         span: Span,
         stopwatch: Option<Stopwatch>,
         traits: Traits,
+        future: Option<BorrowingFuture<'f>>,
     ) -> Self {
         Self {
             command: Some(command),
-            future: None,
+            future,
             is_finished: false,
             in_drop: None,
             scope: Scope::of(id, traits),
@@ -126,12 +127,12 @@ impl Watched {
         self.id
     }
 
-    /// What the polls took; nothing where they are not timed.
+    /// Returns the times of the polls; zero if they are not timed.
     pub(crate) fn stopwatch(&self) -> Stopwatch {
         self.stopwatch.unwrap_or_default()
     }
 
-    /// What a guard says, asked where its panics end; `None` is yes.
+    /// Asks a guard and catches its panic; `None` means yes.
     pub(crate) fn ask(&mut self, guard: &Guard) -> Option<Ending> {
         let _execution = self.scope.enter();
         let _span = self.span.enter();
@@ -144,7 +145,7 @@ impl Watched {
         }
     }
 
-    /// The token by which a later run ends this one.
+    /// Sets the token with which a later run ends this one.
     pub(crate) fn may_be_ended_by(&mut self, token: Option<CancellationToken>) {
         self.scope.cancel = token;
     }
@@ -173,17 +174,17 @@ impl Watched {
         self.scope.traits.generation
     }
 
-    /// Waits for the handler's end, the deadline, or a cancellation. The handler is asked first
-    /// each time, so that one that is done when its deadline passes counts as done. Dropping this
-    /// future leaves the handler's where it is; [`Self::discard`] ends it.
+    /// Waits for the handler's end, the deadline, or a cancellation. Each poll tries the handler first,
+    /// so a handler that is done when its deadline passes counts as done. Dropping this future leaves
+    /// the handler's where it is; [`Self::discard`] ends it.
     pub(crate) async fn wait(&mut self, limits: Limits<'_>) -> Ending {
         let mut passed = pin!(passed(limits.deadline));
         // Lazily, so that a handler that never waits costs no registration.
         let mut cancelled = pin!(cancelled(limits.stop, self.scope.cancel.clone()));
-        // Every execution passes here; what a macro would move around costs more than the rest of it.
+        // Every execution passes here; the moves that `select!` makes would cost more than all the rest.
         let ending = poll_fn(|cx| {
-            // Without a budget whatever the handler waits for says that it is not there yet: it would be cut
-            // off though it is done.
+            // Without budget, everything the handler waits for reports that it is pending: the handler would be
+            // cut off although it is done.
             if !has_budget_remaining() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -204,12 +205,12 @@ impl Watched {
         }
     }
 
-    /// A cancelled handler's last chance. Its deadline still holds, but no longer is the reason.
+    /// Waits for a cancelled handler during its grace. The deadline still ends it, but as cancelled.
     async fn wait_in_grace(&mut self, limits: &Limits<'_>) -> Ending {
         if limits.grace.is_zero() {
             return Ending::Cancelled;
         }
-        // Made if need be: a handler that asks only now must learn of it too.
+        // Create the token if need be: a handler that asks only now must see the cancellation too.
         self.scope.cancel.get_or_insert_default().cancel();
         let until = tokio::time::Instant::now().checked_add(limits.grace);
         let until = [until, limits.deadline].into_iter().flatten().min();
@@ -257,7 +258,7 @@ impl Watched {
             let running = future.get_or_insert_with(|| command.start());
             if let Poll::Ready(result) = running.as_mut().poll(cx) {
                 returned = Some(result);
-                // Dropped in here: coming back for it costs as much as the poll.
+                // Drop it in here: entering all this again would cost as much as the poll.
                 drop(future.take());
             }
         });
@@ -274,7 +275,7 @@ impl Watched {
         }
     }
 
-    /// Drops the handler's future, if it is still there. If that panics, or has, the panic ends here and is returned.
+    /// Drops the handler's future, if it is still there. Catches and returns a panic of this or an earlier drop.
     pub(crate) fn discard(&mut self) -> Option<Box<Caught>> {
         if self.future.is_some() {
             self.scope.forget_waits();
@@ -282,7 +283,7 @@ impl Watched {
             let _span = self.span.enter();
             self.in_drop = drop_caught(&mut self.future);
         }
-        // What it spawned, and the thread that it leaves behind, may listen.
+        // Tasks that it spawned, and the thread that it leaves behind, may listen.
         if let (false, Some(token)) = (self.is_finished, &self.scope.cancel) {
             token.cancel();
         }
@@ -290,13 +291,13 @@ impl Watched {
     }
 }
 
-fn drop_caught(future: &mut Option<HandlerFuture>) -> Option<Box<Caught>> {
+fn drop_caught(future: &mut Option<BorrowingFuture<'_>>) -> Option<Box<Caught>> {
     let future = future.take();
     catch(move || drop(future)).err()
 }
 
-impl Drop for Watched {
-    /// The event's payload is user code: a panic of its destructor ends here.
+impl Drop for Watched<'_> {
+    /// Catches a panic in the destructor of the event's payload, which is user code.
     fn drop(&mut self) {
         drop_quietly(self.command.take());
     }
@@ -309,8 +310,8 @@ fn reason_of(command: &Command) -> Arc<str> {
     }
 }
 
-/// An execution has used up a unit of the task's budget, if there is one left: one that loops over executions that
-/// are ready at once gives way to others, as at any other await.
+/// Spends a unit of the task's budget, if one is left: a loop over executions that are ready at once then yields to
+/// other tasks, as at any other await.
 fn spend_budget(cx: &mut Context<'_>) {
     if has_budget_remaining()
         && let Poll::Ready(spent) = poll_proceed(cx)
@@ -319,7 +320,8 @@ fn spend_budget(cx: &mut Context<'_>) {
     }
 }
 
-/// Ends when somebody wants this run to end. Outside of the handler's budget, as the deadline is.
+/// Completes when the service, the caller or a later run cancels this one. Like the deadline, it is outside the
+/// handler's budget.
 async fn cancelled(stop: Stop<'_>, successor: Option<CancellationToken>) {
     let Some(successor) = successor else {
         return unconstrained(stop.cancelled()).await;
@@ -333,11 +335,11 @@ async fn cancelled(stop: Stop<'_>, successor: Option<CancellationToken>) {
     unconstrained(either).await;
 }
 
-/// Ends when the deadline passes; never without one. The timer is made at the first poll, so a
-/// handler that is done by then costs none.
+/// Completes when the deadline passes; never without one. The first poll creates the timer, so a handler
+/// that is done by then needs none.
 async fn passed(deadline: Option<tokio::time::Instant>) {
     match deadline {
-        // Outside of the handler's budget: a handler that has used it up is the one to cut off.
+        // Outside the handler's budget, to cut off a handler that has used it up.
         Some(at) => unconstrained(sleep_until(at)).await,
         None => pending().await,
     }

@@ -1,5 +1,5 @@
-//! What an ending means: the outcome, the flags, and what an error handler is to be told. Pure; what
-//! was seen is gathered in [`crate::run::poll`], what follows is done in [`crate::run`].
+//! Judges an ending: decides the outcome, the flags, and the failure for an error handler. Pure:
+//! [`crate::run::poll`] gathers the facts, and [`crate::run`] acts on the verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::record::RecordFlags;
 use crate::redact::{Redactor, TextKind};
 use crate::run::poll::Ending;
 
-/// What the command demands, as far as the verdict depends on it.
+/// The terms on which the verdict depends.
 pub(crate) struct Terms<'t> {
     pub(crate) tier: SourceTier,
     pub(crate) timeout: Option<Duration>,
@@ -20,15 +20,15 @@ pub(crate) struct Terms<'t> {
     pub(crate) slow_poll: Option<Duration>,
     /// It was still waiting for a blocking thread when it was ended.
     pub(crate) got_no_thread: bool,
-    /// What may be kept of texts.
+    /// The hook that redacts texts.
     pub(crate) redactor: &'t Redactor,
 }
 
-/// How long things took.
+/// The measured times of an execution.
 pub(crate) struct Times {
     /// From the first poll to the end, by the clock that tests can pause.
     pub(crate) duration: Duration,
-    /// The same by the machine's clock: the one that a blocked thread cannot stop.
+    /// The same by the machine's clock, which a blocked thread cannot stop.
     pub(crate) real: Duration,
     /// The longest single poll, by the machine's clock.
     pub(crate) longest_poll: Duration,
@@ -37,9 +37,9 @@ pub(crate) struct Times {
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,
     pub(crate) flags: RecordFlags,
-    /// What the handler returned, for an error handler.
+    /// The error that the handler returned, for an error handler.
     pub(crate) error: Option<Arc<HandlerError>>,
-    /// What went wrong with its full report, even where the record leaves that out.
+    /// The failure with its full report, even if the record leaves that out.
     pub(crate) full: Option<Arc<Failure>>,
 }
 
@@ -54,8 +54,8 @@ impl Verdict {
     }
 }
 
-/// Judges how an execution ended. `in_drop` is a panic of the handler's future while it was
-/// dropped: it turns a success into `panicked`, and what ended otherwise stays what it was.
+/// Judges how an execution ended. `in_drop` is a panic of the handler's future while it was dropped: it
+/// turns a success into `panicked` and leaves every other outcome as it was.
 pub(crate) fn judge(
     ending: Ending,
     in_drop: Option<Box<Caught>>,

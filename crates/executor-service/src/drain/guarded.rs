@@ -1,4 +1,4 @@
-//! Asking a store without being harmed by it: a panic is an answer that never came.
+//! Shields callers from a store that panics: a panic becomes an unreachable-store error.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,38 +1,38 @@
-//! What the drain does next: a pure function of what it sees. No clock, no store, no queue.
+//! Decides what the drain does next, as a pure function of its view: no clock, no store, no queue.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What the drain sees.
+/// The state from which the drain decides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
     /// Records in the queue.
     pub(crate) queued: usize,
-    /// Since when some have been waiting there, as far as the drain has noticed.
+    /// The time since which records have been waiting there, as far as the drain has noticed.
     pub(crate) since: Option<Instant>,
-    /// When the first retry is due, if one waits.
+    /// The time at which the first retry is due, if one is waiting.
     pub(crate) next_retry: Option<Instant>,
     /// Somebody waits for everything to be written.
     pub(crate) flushing: bool,
-    /// No new records come: finish.
+    /// No new records will come: finish.
     pub(crate) stopping: bool,
-    /// The last thing done was a retry: it is the queue's turn, if both have something.
+    /// The last action was a retry: if both have work, it is the queue's turn.
     pub(crate) retried: bool,
     /// Records may be taken from the queue now.
     pub(crate) may_take: bool,
 }
 
-/// What never changes while it runs.
+/// Limits that never change while the drain runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// From so many records on there is no more gathering.
+    /// The number of queued records at which gathering stops.
     pub(crate) ripe_at: usize,
-    /// The longest that records are gathered.
+    /// The longest time that records are gathered.
     pub(crate) flush_interval: Duration,
 }
 
-/// What to do.
+/// The drain's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Try the first waiting batch again.
@@ -41,12 +41,12 @@ pub(crate) enum Action {
     Write,
     /// Wait for the bell, a request, or this time.
     Wait(Option<Instant>),
-    /// Stopping, and nothing is left.
+    /// End: the drain is stopping and nothing is left.
     Finish,
 }
 
-/// Decides. Due retries and a ripe queue take turns, so that neither starves the other however
-/// slow the store is. Stopping turns gathering off.
+/// Decides the next action. Due retries and a ripe queue take turns, so that neither starves the other, however
+/// slow the store is. While stopping, nothing is gathered.
 pub(crate) fn plan(view: &View, limits: &Limits, now: Instant) -> Action {
     let ripe_at = ripe_at(view, limits);
     let is_ripe = is_in_a_hurry(view, limits) || ripe_at.is_some_and(|at| at <= now);
@@ -62,8 +62,8 @@ pub(crate) fn plan(view: &View, limits: &Limits, now: Instant) -> Action {
     }
 }
 
-/// When the records in the queue have been gathered for long enough. A time that the clock cannot
-/// tell is now.
+/// Returns when the queued records have been gathered for long enough. A time beyond the clock's range counts as
+/// now.
 fn ripe_at(view: &View, limits: &Limits) -> Option<Instant> {
     let since = view.since.filter(|_| view.queued > 0 && view.may_take)?;
     Some(since.checked_add(limits.flush_interval).unwrap_or(since))

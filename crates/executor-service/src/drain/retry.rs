@@ -8,18 +8,18 @@ use tokio::time::Instant;
 
 use crate::intake::lease::Lease;
 
-/// How long to wait after this many failures, from 1: one second more each time, five at most.
+/// Returns the delay after this many failures (from 1): one second per failure, five at most.
 pub(crate) fn delay_after(failures: u32) -> Duration {
     Duration::from_secs(u64::from(failures.clamp(1, 5)))
 }
 
-/// Up to a tenth less than `delay`, so that processes that failed together do not return
-/// together. Never more: the documented delays are upper bounds.
+/// Shortens `delay` by up to a tenth, so that processes that failed together do not return together. Never
+/// lengthens it: the documented delays are upper bounds.
 pub(crate) fn with_jitter(delay: Duration) -> Duration {
     delay.mul_f64(1.0 - fastrand::f64() / 10.0)
 }
 
-/// Waiting leases, the first due on top.
+/// Waiting leases, the next one due on top.
 #[derive(Default)]
 pub(crate) struct RetryHeap {
     heap: BinaryHeap<Reverse<Entry>>,
@@ -35,17 +35,17 @@ impl RetryHeap {
         self.heap.push(Reverse(Entry { due, lease }));
     }
 
-    /// When the first is due.
+    /// Returns when the first lease is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse(entry)| entry.due)
     }
 
-    /// The first one, due or not.
+    /// Removes and returns the first lease, due or not.
     pub(crate) fn pop(&mut self) -> Option<Lease> {
         self.heap.pop().map(|Reverse(entry)| entry.lease)
     }
 
-    /// Makes every lease due at `now`, in the order of their age.
+    /// Makes every lease due by `now`, in order of age.
     pub(crate) fn make_due(&mut self, now: Instant) {
         let entries = std::mem::take(&mut self.heap);
         for Reverse(Entry { due, lease }) in entries {
@@ -53,7 +53,7 @@ impl RetryHeap {
         }
     }
 
-    /// How many records wait in here.
+    /// Returns how many records are in the heap.
     pub(crate) fn records(&self) -> usize {
         let leases = self.heap.iter();
         leases
@@ -61,7 +61,7 @@ impl RetryHeap {
             .sum()
     }
 
-    /// The number of the oldest record in here.
+    /// Returns the number of the oldest record in the heap.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.heap
             .iter()

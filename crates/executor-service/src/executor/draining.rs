@@ -1,4 +1,4 @@
-//! Waiting for what was recorded: until it is stored, until it is synced, and the last time of all.
+//! Waits until records are stored or synced, and shuts the executor down.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,29 +12,29 @@ use crate::executor::CommandExecutor;
 use crate::lifecycle::report::ShutdownReport;
 use crate::lifecycle::shutdown::{Reporting, stop};
 
-/// Records are not known to survive the death of the machine: the executor keeps them in memory, or only
-/// from the death of its process, or the disk did not take them.
+/// Nothing guarantees that the records survive a crash of the machine: the executor keeps them in memory, protects
+/// them only from the death of its process, or could not write them to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the records are not known to survive the death of the machine")]
+#[error("the records may not survive a crash of the machine")]
 pub struct NotSynced;
 
-/// Records wait, and nobody carries them to the store: the executor was stopped before it could, its drain was given
-/// up, or the runtime on which it was started has ended.
+/// Records are waiting and will not reach the store: the executor was stopped before it wrote them, its drain was
+/// given up, or the runtime on which it was started has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{waiting} records wait and nothing carries them to the store any more")]
+#[error("{waiting} records are waiting, but the executor no longer writes to the store")]
 #[non_exhaustive]
 pub struct NotDrained {
-    /// How many, those in the spool included.
+    /// The number of waiting records, including those in the spool.
     pub waiting: u64,
 }
 
 impl CommandExecutor {
-    /// Waits until every record that was offered before the call is stored or given up, those that an
-    /// earlier process left included. While the store is away this lasts as long as the retries do.
+    /// Waits until every record that was offered before the call, including those of earlier processes, is stored
+    /// or given up. While the store is unavailable, this takes as long as the retries do.
     ///
     /// # Errors
     ///
-    /// [`NotDrained`]: records wait and nobody carries them to the store any more.
+    /// [`NotDrained`]: records are waiting and will not reach the store.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -59,7 +59,7 @@ impl CommandExecutor {
         if asked.is_ok() && done.await.is_ok() {
             return Ok(());
         }
-        // The drain has ended, having finished or not.
+        // The drain has ended; the ledger tells whether it finished.
         let ledger = self.ledger();
         match ledger.waiting + ledger.spooled {
             0 => Ok(()),
@@ -67,12 +67,13 @@ impl CommandExecutor {
         }
     }
 
-    /// Waits until every record that was offered before the call survives the death of the machine:
-    /// with [`Durability::Power`](crate::Durability::Power) about 50 ms at most, and what the disk takes.
+    /// Waits until every record that was offered before the call survives a crash of the machine. With
+    /// [`Durability::Power`](crate::Durability::Power) this takes at most about 50 ms plus the time the disk
+    /// needs.
     ///
     /// # Errors
     ///
-    /// [`NotSynced`]: this executor does not sync, or could not.
+    /// [`NotSynced`]: this executor does not sync, or syncing failed.
     ///
     /// # Cancel safety
     ///
@@ -82,12 +83,11 @@ impl CommandExecutor {
         synced.then_some(()).ok_or(NotSynced)
     }
 
-    /// Stops the service within a deadline: refuses new commands, gives running ones half the
-    /// time to end, cancels the rest, writes what waits, closes the session and the store.
+    /// Stops the service within a deadline: refuses new commands, gives running executions half the time to end,
+    /// cancels the rest, writes the waiting records, and closes the session and the store.
     ///
-    /// A second call returns the same report; calls at the same time wait for the same shutdown.
-    /// An execution that awaits this is not waited for: it is cancelled once the others have ended,
-    /// and recorded as such.
+    /// A second call returns the same report; concurrent calls wait for the same shutdown. An execution that
+    /// awaits this call is not waited for: it is cancelled once the others have ended, and recorded as such.
     ///
     /// # Panics
     ///
@@ -102,7 +102,7 @@ impl CommandExecutor {
             let is_inside = current_execution_id().is_some();
             let service = Arc::clone(&self.service);
             let reporting = Reporting::new(Arc::clone(&service));
-            // A task of its own: whoever asked may be cancelled by it, or go away.
+            // Runs in its own task: the shutdown may cancel its caller, or the caller may go away.
             tokio::spawn(async move {
                 let report = stop(&service, within, is_inside).await;
                 reporting.send(report);

@@ -1,17 +1,17 @@
-//! Asking after the schedule of a job, and holding it up.
+//! Queries, pauses, resumes and removes the schedules of jobs.
 
 use super::CommandExecutor;
 use crate::registration::handle::JobHandle;
 use crate::schedule::ScheduleState;
 
 impl CommandExecutor {
-    /// How things stand with a job's schedule; `None` if it has none.
+    /// Returns the state of a job's schedule; `None` if the job has none.
     pub fn schedule_of(&self, job: &JobHandle) -> Option<ScheduleState> {
         self.service.scheduler.state(&job.job().registration.entity)
     }
 
-    /// Has a job run by itself no more until it is resumed; what runs goes on. Its runs until then are
-    /// neither missed nor made up for. Whether it has a schedule.
+    /// Pauses a job's schedule until it is resumed; a run in progress continues. Runs that fall into the pause are
+    /// neither counted as missed nor made up for. Returns whether the job has a schedule.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -34,15 +34,15 @@ impl CommandExecutor {
         self.service.scheduler.pause(&job.job().registration.entity)
     }
 
-    /// Has a paused job run by itself again, at the times that are planned from now on; one that is not
-    /// paused goes on as it is. Whether it has a schedule.
+    /// Resumes a paused schedule at the times planned from now on; a schedule that is not paused is left alone.
+    /// Returns whether the job has a schedule.
     pub fn resume_schedule(&self, job: &JobHandle) -> bool {
         self.service
             .scheduler
             .resume(&job.job().registration.entity)
     }
 
-    /// Ends a job's schedule; what runs goes on. Whether it had one.
+    /// Ends a job's schedule; a run in progress continues. Returns whether the job had one.
     pub fn remove_schedule(&self, job: &JobHandle) -> bool {
         self.service
             .scheduler

@@ -1,6 +1,6 @@
-//! Records in the hands of the drain, as a linear thing: a lease can only be turned into one of its
-//! ends (settled, given up) or back into one that waits. One that is merely dropped, because the task
-//! that held it died, returns to the intake. So no path leads out of the ledger.
+//! A linear handle to records in the drain's hands: a lease can only be settled, given up, or deferred for a
+//! retry. A lease that is merely dropped, because its task died, returns its records to the intake. So no path
+//! leads out of the ledger.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use executor_core::{Batch, DropReason, Fate};
 use crate::intake::Intake;
 use crate::intake::queue::{LeaseState, LeasedBatch};
 
-/// Records that were taken from the intake and have not come to an end.
-#[must_use = "its records are owed an end"]
+/// Records that were taken from the intake and are not settled yet.
+#[must_use = "its records must be settled, deferred or given up"]
 pub(crate) struct Lease {
-    /// `None` once it has come to an end.
+    /// `None` once the lease has ended.
     leased: Option<LeasedBatch>,
     intake: Arc<Intake>,
 }
@@ -38,7 +38,7 @@ impl Lease {
         self.leased().first
     }
 
-    /// Counts a failed try, and whether the store itself refused a retry.
+    /// Counts a failed try; if the store answered a retry, also counts a refusal.
     pub(crate) fn failed(&mut self, answered: bool) {
         if let Some(leased) = &mut self.leased {
             leased.refusals += u32::from(answered && leased.failures > 0);
@@ -46,8 +46,8 @@ impl Lease {
         }
     }
 
-    /// Has it wait for another try. `false` if more than `max` records would wait then; it stays as
-    /// it is.
+    /// Defers the lease for a retry. Returns `false`, and changes nothing, if more than `max` records would then
+    /// wait.
     pub(crate) fn defer(&mut self, max: usize) -> bool {
         let Some(leased) = &mut self.leased else {
             return false;
@@ -60,14 +60,14 @@ impl Lease {
         deferred
     }
 
-    /// Its end: a fate for each record.
+    /// Ends the lease with a fate for each record.
     pub(crate) fn settle(mut self, fates: &[Fate]) {
         if let Some(leased) = self.leased.take() {
             self.intake.settle(&leased, fates);
         }
     }
 
-    /// Its end: none of it will be stored.
+    /// Ends the lease: none of its records will be stored.
     pub(crate) fn give_up(mut self, reason: DropReason) {
         if let Some(leased) = self.leased.take() {
             self.intake.give_up(&leased, reason);

@@ -1,6 +1,6 @@
-//! Says what the intake has noticed, and has the store write down what was lost. A service of its own:
-//! neither whoever offers a record nor the drain waits for a log, and the drain may be stuck in the
-//! store while there is something to say.
+//! Logs what the intake has noticed, and makes the store record losses. It is a separate service: neither the
+//! threads that offer records nor the drain should wait for a log, and the drain may be stuck in the store when
+//! there is something to report.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::drain::guarded::guarded;
 use crate::intake::{Intake, News};
 use crate::lifecycle::supervise::{Fault, Supervised};
 
-/// It looks no more often than this, however much is lost.
+/// The minimum time between two looks, however much is lost.
 const PACE: Duration = Duration::from_secs(1);
 
-/// How long a store that does not take the gaps is left alone.
+/// The delay before a store that failed to record gaps is asked again.
 const RETRY: Duration = Duration::from_secs(5);
 
 pub(crate) struct LossReporter {
@@ -33,7 +33,7 @@ impl Supervised for LossReporter {
 
     async fn run(&mut self) -> Result<(), Fault> {
         loop {
-            // Looking first: what an earlier run was called for rings no alarm any more.
+            // Look first: the alarm of an earlier, failed run does not ring again.
             self.look().await;
             let next = self.next_look();
             tokio::select! {
@@ -62,7 +62,7 @@ impl LossReporter {
         }
     }
 
-    /// Waits until it may look again.
+    /// Waits until the next look is allowed.
     async fn pace(&mut self) {
         let now = self.clock.monotonic();
         if let Some(last) = self.looked_at.replace(now)
@@ -73,7 +73,7 @@ impl LossReporter {
         }
     }
 
-    /// When to look without being called; `None`: only when called.
+    /// Returns when to look even if no alarm rings; `None` for never.
     fn next_look(&self) -> Option<Instant> {
         let quiet = self.intake.losses(|losses| losses.next_quiet());
         [quiet, self.retry_at].into_iter().flatten().min()
@@ -109,7 +109,7 @@ impl LossReporter {
     }
 }
 
-/// Has the store write what it does not know yet. Idempotent.
+/// Writes losses that the store does not know of yet. Idempotent.
 pub(crate) async fn write_gaps(
     intake: &Intake,
     store: &dyn Store,

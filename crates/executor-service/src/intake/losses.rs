@@ -1,5 +1,5 @@
-//! What was given up, as episodes: when it began and ended, how many, and of which listener or job.
-//! Counting only; the intake notes, the loss reporter writes the episodes down as `gaps`.
+//! Groups lost records into episodes: when each began and ended, how many were lost, and from which listeners and
+//! jobs. It only counts: the intake notes losses, and the loss reporter records the episodes as `gaps`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use executor_core::time::Moment;
 use executor_core::{DropReason, Entity, SessionId, Timestamp};
 use tokio::time::Instant;
 
-/// Of so many listeners and jobs an episode counts each; the rest it counts together.
+/// An episode counts at most this many listeners and jobs individually.
 const ENTITIES_MAX: usize = 1_000;
 
-/// An episode is over when nothing was lost for this long.
+/// An episode ends when nothing was lost for this long.
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
 
-/// So many episodes may wait for the store. Past that, two of one reason become one.
+/// The maximum number of episodes that wait for the store. Beyond it, two episodes with the same reason are
+/// merged.
 const WAITING_MAX: usize = 256;
 
-/// How far back "lately" reaches.
+/// The time span that "lately" covers.
 const LATELY: Duration = Duration::from_secs(60);
 
-/// Losses of one reason that belong together.
+/// Losses with the same reason that belong together.
 #[derive(Clone, Debug)]
 pub(crate) struct Episode {
     pub(crate) reason: DropReason,
@@ -31,7 +32,7 @@ pub(crate) struct Episode {
     last_at: Timestamp,
     last_noted: Instant,
     entities: HashMap<Arc<Entity>, u64>,
-    /// How much of it the store knows.
+    /// The part of the count that the store knows of.
     written: u64,
 }
 
@@ -75,7 +76,7 @@ impl Episode {
 
     fn gap(&self, session: SessionId) -> Gap {
         let mut entities: Vec<(Arc<Entity>, u64)> = self.entities.clone().into_iter().collect();
-        // The most affected first; equal ones in no particular, but always the same, order.
+        // The most affected first; ties in an arbitrary but stable order.
         entities.sort_by_key(|(entity, count)| (std::cmp::Reverse(*count), entity.to_string()));
         Gap {
             session,
@@ -88,21 +89,21 @@ impl Episode {
     }
 }
 
-/// All episodes that still go on or that the store does not know yet.
+/// All episodes that are still open or that the store does not know of yet.
 #[derive(Default)]
 pub(crate) struct Losses {
     open: [Option<Episode>; DropReason::ALL.len()],
     ended: Vec<Episode>,
-    /// When the last episode of each reason began: an episode is named by that.
+    /// The time at which the last episode of each reason began, which identifies the episode.
     last_first_at: [Option<Timestamp>; DropReason::ALL.len()],
-    /// How many of each reason the store knows of.
+    /// The number of losses of each reason that the store knows of.
     told: [u64; DropReason::ALL.len()],
-    /// Losses by second, as far back as [`LATELY`].
+    /// Losses per second over the last [`LATELY`].
     lately: VecDeque<(Instant, u64)>,
 }
 
 impl Losses {
-    /// Notes losses. `true` if an episode begins with them.
+    /// Notes losses. Returns `true` if they begin an episode.
     pub(crate) fn note(
         &mut self,
         reason: DropReason,
@@ -114,7 +115,7 @@ impl Losses {
         let place = reason as usize;
         let begins = self.open[place].is_none();
         if begins {
-            // Two episodes never have the same name, however coarse the clock.
+            // Two episodes never begin at the same time, however coarse the clock.
             let after =
                 self.last_first_at[place].map(|at| Timestamp::from_micros(at.as_micros() + 1));
             let first_at = after.map_or(now.wall, |after| after.max(now.wall));
@@ -127,7 +128,7 @@ impl Losses {
         begins
     }
 
-    /// Notes losses of which it is not known whose they were; none is none.
+    /// Notes losses of unknown entities; does nothing for a count of 0.
     pub(crate) fn note_some(&mut self, reason: DropReason, count: u64, now: Moment) {
         if count > 0 {
             self.note(reason, None, count, now);
@@ -148,7 +149,7 @@ impl Losses {
         }
     }
 
-    /// How many were lost in the last minute, to the second.
+    /// Returns how many records were lost in the last minute, to the second.
     pub(crate) fn lately(&self, now: Instant) -> u64 {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < LATELY;
         let recent = self.lately.iter().filter(|(at, _)| is_recent(*at));
@@ -166,13 +167,14 @@ impl Losses {
         Some(count)
     }
 
-    /// Those that are over when nothing was lost for a while. What was full may stay full without a loss.
+    /// Returns the open episodes that end after a quiet time. Overflow is not among them: a full queue may stay
+    /// full without a loss.
     fn may_be_quiet(&self) -> impl Iterator<Item = &Episode> {
         let open = self.open.iter().flatten();
         open.filter(|episode| episode.reason != DropReason::Overflow)
     }
 
-    /// Ends those in which nothing was lost for a while.
+    /// Ends the episodes in which nothing was lost for a while.
     pub(crate) fn end_quiet(&mut self, now: Instant) {
         let is_quiet =
             |episode: &&Episode| now.saturating_duration_since(episode.last_noted) >= QUIET;
@@ -183,13 +185,13 @@ impl Losses {
         }
     }
 
-    /// When the next open episode may be over; `None` without one.
+    /// Returns when the next open episode may end; `None` if there is none.
     pub(crate) fn next_quiet(&self) -> Option<Instant> {
         let open = self.may_be_quiet();
         open.map(|episode| episode.last_noted + QUIET).min()
     }
 
-    /// The second episode of the first reason that has two goes into the first one.
+    /// Merges the first two ended episodes that share a reason.
     fn merge_two(&mut self) {
         for first in 0..self.ended.len() {
             let reason = self.ended[first].reason;
@@ -202,24 +204,24 @@ impl Losses {
         }
     }
 
-    /// These are told of under the session that offered them.
+    /// Counts losses that are reported under the session that offered the records.
     pub(crate) const fn told_elsewhere(&mut self, reason: DropReason, count: u64) {
         self.told[reason as usize] += count;
     }
 
-    /// How many of each reason the store knows of, in the order of [`DropReason::ALL`].
+    /// Returns how many losses of each reason the store knows of, in the order of [`DropReason::ALL`].
     pub(crate) const fn told(&self) -> [u64; DropReason::ALL.len()] {
         self.told
     }
 
-    /// What the store does not know yet.
+    /// Returns the episodes that the store does not know completely.
     pub(crate) fn unwritten(&self, session: SessionId) -> Vec<Gap> {
         let all = self.ended.iter().chain(self.open.iter().flatten());
         let unwritten = all.filter(|episode| episode.written < episode.count);
         unwritten.map(|episode| episode.gap(session)).collect()
     }
 
-    /// The store knows these now. Ended ones are forgotten.
+    /// Marks gaps as known to the store. Forgets ended episodes that it knows completely.
     pub(crate) fn written(&mut self, gaps: &[Gap]) {
         let is_it = |episode: &Episode, gap: &Gap| {
             episode.reason == gap.reason && episode.first_at == gap.first_at

@@ -1,5 +1,5 @@
-//! The way in: what an execution leaves behind is taken over here, on the thread that ran it, by a push
-//! under a short lock or by a frame in the spool.
+//! The way in: accepts the record of an execution on the thread that ran it, by a push under a short lock or as a
+//! frame in the spool.
 
 use executor_core::DropReason;
 use executor_core::ports::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
@@ -8,8 +8,8 @@ use crate::intake::{Intake, State, Wake};
 use crate::spool::session_spool::{SessionSpool, with_encoder};
 
 impl Intake {
-    /// The record is made before the lock is taken, and inlined with what it calls: a record is too large
-    /// to be moved more often than it must.
+    /// Builds the record before taking the lock. Inlined together with what it calls, because a record is too
+    /// large to move more often than necessary.
     #[inline]
     fn offer_to_memory(&self, end: &ExecutionEnd<'_>) {
         let record = end.to_record();
@@ -26,9 +26,9 @@ impl Intake {
         }
     }
 
-    /// The frame and the counts change under one lock, so that the page beside the spool tells of what
-    /// is in it. First the record, then it replaces its start, then the page counts it: a record that the page
-    /// does not count is counted by whoever finds it.
+    /// Appends the record under the same lock as the counts, so that the page beside the spool matches its
+    /// contents. The record is appended first, then replaces its start, then is counted on the page; recovery
+    /// counts a record that the page misses.
     fn offer_to_spool(&self, spool: &SessionSpool, end: &ExecutionEnd<'_>, start: Ticket) {
         with_encoder(|encoder| {
             let bytes = encoder.record(end);
@@ -51,7 +51,7 @@ impl Intake {
         });
     }
 
-    /// Counts what the recording policy does not keep.
+    /// Counts an execution that the recording policy leaves out.
     fn leave_out(&self, end: &ExecutionEnd<'_>) {
         let mut state = self.state();
         state.counts.offered += 1;
@@ -61,7 +61,7 @@ impl Intake {
 }
 
 impl State {
-    /// Why there is no room in the spool.
+    /// Returns the reason for a loss when the spool has no room.
     const fn no_room(&self) -> DropReason {
         if self.closed {
             DropReason::Shutdown
@@ -72,13 +72,15 @@ impl State {
 }
 
 impl RecordSink for Intake {
-    /// A start is worth nothing in memory: it dies with the process.
+    /// Keeps the start in the spool. In memory it would be worthless, because it dies with the process.
     fn begin(&self, start: &ExecutionStart<'_>) -> Ticket {
         let spool = self.spool.as_ref();
         spool.map_or(Ticket::NONE, |spool| spool.begin(start))
     }
 
     fn offer(&self, end: &ExecutionEnd<'_>, ticket: Ticket) {
+        #[cfg(feature = "metrics")]
+        self.tally().add(end);
         let keeps = self.limits.policy.keeps(end);
         match &self.spool {
             None if keeps => self.offer_to_memory(end),

@@ -1,5 +1,5 @@
-//! What others ask of the place in which records wait. Only in this folder is it known whether that is memory or a
-//! spool; the drain gets its answers in its own words.
+//! Answers questions about where records wait. Only this folder knows whether that is memory or a spool; the drain
+//! sees only the answers.
 
 use executor_core::ports::SessionEnd;
 use executor_core::{DropReason, ErrorClass, StoreError, StoreFault, Timestamp};
@@ -7,25 +7,25 @@ use record_spool::{Pin, Usage};
 
 use super::Intake;
 
-/// Word of the session's end, left in the spool for as long as the store does not know of it.
+/// A note of the session's end that stays in the spool until the store knows of the end.
 pub(crate) struct EndNote(Option<Pin>);
 
 impl Intake {
-    /// Whether records survive the process.
+    /// Returns whether records survive the process.
     pub(crate) const fn outlives_process(&self) -> bool {
         self.spool.is_some()
     }
 
-    /// Whether a batch may be taken while so many records wait for another try. In a spool they are safe where they
-    /// are: so they wait there for what an earlier process left, and for room in memory.
+    /// Returns whether a batch may be taken while `deferred` records wait for a retry. Records in a spool are
+    /// safe, so they stay there until recovery has finished and memory has room.
     pub(crate) fn may_take(&self, deferred: usize, is_recovering: bool) -> bool {
-        // One batch is always taken, however large it is: else nothing ever would be.
+        // One batch may always be taken, however large: otherwise nothing ever would be.
         let is_crowded =
             deferred > 0 && deferred + self.limits.batch_max > self.limits.retry_max_records;
         !self.outlives_process() || !(is_recovering || is_crowded)
     }
 
-    /// How many records may wait for another try. With a spool, [`may_take`](Self::may_take) bounds them.
+    /// Returns how many records may wait for a retry. With a spool, [`may_take`](Self::may_take) bounds them.
     pub(crate) const fn retry_limit(&self) -> usize {
         if self.outlives_process() {
             usize::MAX
@@ -34,8 +34,8 @@ impl Intake {
         }
     }
 
-    /// What becomes of a batch that the store did not take, of which it refused so many retries: `None` if it waits
-    /// for another try. While stopping, the deadline is the only bound on tries; with a spool there is none.
+    /// Returns the reason to give up a batch that the store did not take after `refusals` refused retries; `None`
+    /// to retry. While stopping, the deadline is the only limit on tries; with a spool there is none.
     pub(crate) fn on_failure(
         &self,
         error: &StoreError,
@@ -54,7 +54,8 @@ impl Intake {
         }
     }
 
-    /// A store whose disk is full gets the space of the spool's spares, until it answers again.
+    /// Releases the spool's spare segments while the store reports a full disk, and keeps them again once it
+    /// answers.
     pub(crate) fn mind_space(&self, failed: Option<&StoreError>) {
         let Some(spool) = &self.spool else { return };
         match failed.map(|error| error.fault) {
@@ -64,20 +65,21 @@ impl Intake {
         }
     }
 
-    /// Leaves a sign of life where it survives the process. Returns whether records lie in files that somebody has
-    /// deleted; `None` without files.
+    /// Writes a heartbeat to the spool. Returns whether any of its records lie in deleted files; `None` without a
+    /// spool.
     pub(crate) fn sign_of_life(&self, at: Timestamp) -> Option<bool> {
         let spool = self.spool.as_ref()?;
         spool.beat(at);
         Some(spool.deleted() > 0)
     }
 
-    /// How full the spool is, if there is one.
+    /// Returns the usage of the spool, if there is one.
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.spool.as_ref().map(|spool| spool.usage())
     }
 
-    /// Waits until everything that was offered before survives the machine. `false` if it is not known to.
+    /// Waits until all records offered so far survive a crash of the machine. Returns `false` if that is
+    /// uncertain.
     pub(crate) async fn synced(&self) -> bool {
         match &self.spool {
             Some(spool) => spool.synced().await.is_ok(),
@@ -85,12 +87,14 @@ impl Intake {
         }
     }
 
-    /// Leaves word of the session's end before the store is asked: it may be away, and this process may die meanwhile.
+    /// Notes the session's end in the spool before the store is asked: the store may be unavailable, and this
+    /// process may die meanwhile.
     pub(crate) fn note_end(&self, end: &SessionEnd) -> EndNote {
         EndNote(self.spool.as_ref().and_then(|spool| spool.end(end)))
     }
 
-    /// Lets go of the files, after [`close`](Self::close). What the store `knows` needs no word any more.
+    /// Releases the files, after [`close`](Self::close). If the store `knows` of the session's end, the note is no
+    /// longer needed.
     pub(crate) fn leave(&self, note: EndNote, knows: bool) {
         let Some(spool) = &self.spool else { return };
         if knows {

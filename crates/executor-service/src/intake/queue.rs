@@ -1,4 +1,4 @@
-//! Where offered records lie until they are settled: in memory, or in the spool.
+//! Holds offered records until they are settled, in memory or in the spool.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use record_spool::Position;
 use crate::spool::codec;
 use crate::spool::session_spool::SessionSpool;
 
-/// Where records lie in the queue. In memory: nowhere, what was taken is gone from it.
+/// The positions of records in the spool. Empty for the queue in memory, which drops what was taken.
 #[derive(Debug, Default)]
 pub(crate) struct Slots(Vec<Position>);
 
-/// The queue. Its owner keeps its counts, and the bound of the one in memory.
+/// The queue. Its owner keeps its counts and enforces the bound of the one in memory.
 pub(crate) enum Queue {
     Memory(Batches),
     Spool { unread: usize },
 }
 
-/// Records in the batches in which they will be taken: taking moves none of them, so whoever offers one
-/// never waits for that.
+/// Records grouped into the batches in which they will be taken: taking moves no record, so a thread that offers
+/// one never waits for that.
 pub(crate) struct Batches {
-    /// Of `batch_max` records each, the oldest first.
+    /// Full batches of `batch_max` records each, the oldest first.
     full: VecDeque<Vec<ExecutionRecord>>,
-    /// The newest ones.
+    /// The newest records.
     last: Vec<ExecutionRecord>,
     batch_max: usize,
 }
 
-/// What was taken at once.
+/// The records of one take.
 #[derive(Default)]
 pub(crate) struct Taken {
     pub(crate) records: Vec<ExecutionRecord>,
@@ -43,7 +43,7 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// An empty one in memory.
+    /// Creates an empty queue in memory.
     pub(crate) const fn in_memory(batch_max: usize) -> Self {
         Self::Memory(Batches {
             full: VecDeque::new(),
@@ -59,7 +59,7 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest batch that was put in memory. Empty if there is none.
+    /// Takes the oldest batch in memory. Returns an empty one if there is none.
     pub(crate) fn take(&mut self) -> Vec<ExecutionRecord> {
         match self {
             Self::Memory(batches) => {
@@ -72,7 +72,8 @@ impl Queue {
 }
 
 impl Batches {
-    /// The next one will be about as long: it need not grow step by step, moving what it has.
+    /// Takes the newest records. The next batch will be about as long, so it is allocated at once instead of
+    /// growing step by step.
     fn take_last(&mut self) -> Vec<ExecutionRecord> {
         let next = Vec::with_capacity(self.last.len());
         std::mem::replace(&mut self.last, next)
@@ -90,7 +91,7 @@ impl Batches {
 }
 
 impl Taken {
-    /// Takes up to `max` records out of the spool. Returns how many could not be read.
+    /// Reads up to `max` records from the spool. Returns how many could not be read.
     pub(super) fn read(&mut self, spool: &SessionSpool, max: usize) -> u64 {
         let batch = spool.read(max);
         let mut malformed = Vec::new();
@@ -117,26 +118,26 @@ impl Slots {
     }
 }
 
-/// Under which count a lease stands.
+/// The count to which a lease belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeaseState {
-    /// Taken from the queue: counts against the queue's bound.
+    /// Taken from the queue: it counts against the queue's bound.
     InHand,
-    /// Waits for another try, or is tried again: has a bound of its own.
+    /// Waits for a retry, or is being retried: it has its own bound.
     Deferred,
 }
 
-/// What a lease holds.
+/// The contents of a lease.
 pub(crate) struct LeasedBatch {
     pub(crate) batch: Arc<Batch>,
     /// The number of its first record.
     pub(crate) first: u64,
-    /// Where the records lie in the queue until they are settled.
+    /// The records' positions in the spool until they are settled.
     pub(crate) slots: Slots,
     pub(crate) state: LeaseState,
-    /// How many tries have failed.
+    /// The number of failed tries.
     pub(crate) failures: u32,
-    /// How many of its retries the store itself refused.
+    /// The number of retries that the store itself refused.
     pub(crate) refusals: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What happens under the lock: counting, losing, and whether somebody is to be woken.
+//! The operations under the intake's lock: counting, losing, and deciding whom to wake.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::{Limits, State, Wake};
 use crate::intake::queue::{LeaseState, LeasedBatch, Queue};
 
-/// How often it is said that the queue is crowded.
+/// The minimum time between two reports that the queue is crowded.
 const CROWDED_EVERY: Duration = Duration::from_secs(30);
 
 impl State {
-    /// Counts what lies in the spool and was not taken yet.
+    /// Changes the count of records that lie in the spool and were not taken yet.
     pub(super) fn unread(&mut self, change: isize) {
         if let Queue::Spool { unread, .. } = &mut self.queue {
             *unread = unread.saturating_add_signed(change);
@@ -33,7 +33,7 @@ impl State {
             self.lose(DropReason::Shutdown, Some(&record.subject.entity), 1, now);
             named += 1;
         }
-        // What somebody still holds is not to be seen from here.
+        // Records in leases that are still held cannot be seen from here.
         if left > named {
             self.lose(DropReason::Shutdown, None, left - named, now);
         }
@@ -43,7 +43,7 @@ impl State {
         self.queue.len() + self.in_hand + self.deferred
     }
 
-    /// `false` once everything was given up: there is nothing left to count.
+    /// Returns `false` if the intake is closed: everything was given up, so nothing is left to count.
     pub(super) fn release(&mut self, leased: &LeasedBatch) -> bool {
         if self.closed {
             return false;
@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    /// Wakes the loss reporter once until it comes.
+    /// Asks to wake the loss reporter if there is news, once until it looks.
     pub(super) fn wants_reporter(&mut self) -> Wake {
         let news = &self.news;
         let is_news = news.lost
@@ -94,7 +94,7 @@ impl State {
         }
     }
 
-    /// A record was taken in. The clock is read only where it is the only one.
+    /// Counts an accepted record. Reads the clock only if no other record is waiting.
     #[inline]
     pub(super) fn accepted(
         &mut self,
@@ -132,7 +132,7 @@ impl State {
         self.accepted(wake, limits, clock)
     }
 
-    /// Notes that the queue is crowded, if it is and that was not noted lately. The clock is read only then.
+    /// Notes that the queue is crowded, unless that was noted lately. Reads the clock only if it is crowded.
     pub(super) fn look_whether_crowded(
         &mut self,
         limits: &Limits,
@@ -153,7 +153,7 @@ impl State {
         is_news
     }
 
-    /// Records came to their ends: the others do not wait for nothing.
+    /// Restarts the waiting time of the remaining records after some were settled.
     pub(super) fn has_moved(&mut self, clock: &dyn Clock) {
         self.waits_since = (self.waiting() > 0).then(|| clock.monotonic());
     }

@@ -41,7 +41,7 @@ impl Intake {
         }
     }
 
-    /// What lies in the spool and cannot be read is lost, and counted.
+    /// Takes records from the spool. Records that cannot be read are counted as lost.
     fn take_from_spool(&self, spool: &SessionSpool) -> Taken {
         let mut taken = Taken::default();
         let lost = taken.read(spool, self.limits.batch_max);
@@ -59,7 +59,7 @@ impl Intake {
         taken
     }
 
-    /// Takes what a drain that died had in its hands.
+    /// Takes the leases that a crashed drain had in its hands.
     pub(crate) fn take_returned(self: &Arc<Self>) -> Vec<Lease> {
         let returned = std::mem::take(&mut self.state().returned);
         let leases = returned.into_iter();

@@ -1,4 +1,4 @@
-//! What a service is made of, and who knows whom.
+//! Assembles a service from its parts and connects them.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -28,12 +28,13 @@ use crate::metering::Metering;
 use crate::recording::Policy;
 use crate::recovery::{Account, Recovery, Takeover};
 use crate::registration::registrar::{Applying, Registrar};
+use crate::registration::subscriptions::Subscriptions;
 use crate::retention::Pruning;
 use crate::running::Running;
 use crate::schedule::scheduler::Scheduler;
 use crate::spool::session_spool::{self, SessionSpool};
 
-/// What is there before the service is.
+/// The parts that exist before the service does.
 pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
@@ -41,7 +42,7 @@ pub(super) struct Parts {
     pub(super) redactor: Redactor,
     pub(super) session: Arc<Session>,
     pub(super) health: Arc<HealthState>,
-    /// Where the spools of this machine are, if records survive the process.
+    /// The directory of this machine's spools, if records survive the process.
     pub(super) spool_root: Option<PathBuf>,
     pub(super) spool: Option<Arc<SessionSpool>>,
     /// The session is open in the store.
@@ -97,6 +98,7 @@ impl Parts {
             requests,
             error_handlers: Arc::new(error_handlers),
             registrar,
+            subscriptions: Subscriptions::new(self.config.topic_separator),
             health: self.health,
             recovering,
             completions: Mutex::new(Some(completions)),
@@ -138,7 +140,7 @@ impl Parts {
         Runner::new(sink, clock, cancel.clone(), options)
     }
 
-    /// What tells others how the records are.
+    /// Starts the services that report on the records.
     fn start_reporting(&self, tasks: &mut Tasks, starter: &Starter, intake: &Arc<Intake>) {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         let losses = LossReporter::new(Arc::clone(intake), store, self.session.id, clock);
@@ -159,7 +161,7 @@ impl Parts {
         }
     }
 
-    /// What keeps the store's registrations, rows and session in order.
+    /// Starts the services that keep the store's registrations, rows and session in order.
     fn start_upkeep(&self, tasks: &mut Tasks, starter: &Starter, registrar: &Arc<Registrar>) {
         tasks.add(starter, Applying(Arc::clone(registrar)));
         let pruning = Pruning {
@@ -208,7 +210,7 @@ impl Parts {
     }
 }
 
-/// What is taken over counts in the ledger of the service that takes it over.
+/// Counts taken-over records in the ledger of the service that takes them over.
 struct ServiceAccount {
     intake: Arc<Intake>,
     health: Arc<HealthState>,

@@ -1,6 +1,5 @@
-//! Setting a service up: its settings, its spool, its session.
+//! Sets up a service: its settings, its spool and its session.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +8,15 @@ use executor_core::{Clock, Durability, Redact, Redactor, StoreError, StoreFault,
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::config::{Config, ConfigError, SpoolPlace};
+use crate::config::{Config, ConfigError};
 use crate::executor::CommandExecutor;
 use crate::lifecycle::assembly::Parts;
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::heartbeat;
+use crate::spool::root::SpoolRoot;
 use crate::spool::session_spool::SessionSpool;
 
-/// Why the service did not start.
+/// The reason why the service did not start.
 ///
 /// ```
 /// use executor_service::{CommandExecutor, Config, StartError};
@@ -32,7 +32,7 @@ use crate::spool::session_spool::SessionSpool;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The settings make no sense.
+    /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The store cannot be used.
@@ -43,7 +43,7 @@ pub enum StartError {
     Timeout {
         /// The limit.
         within: Duration,
-        /// What the store said last; `None` if it said nothing.
+        /// The store's last error; `None` if it gave none.
         #[source]
         last: Option<StoreError>,
     },
@@ -81,31 +81,31 @@ impl Builder {
         }
     }
 
-    /// Other settings than the default ones.
+    /// Replaces the default settings.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// The hook through which every text goes before it is recorded or logged. Default: none, and
-    /// texts are kept as they are.
+    /// Sets the hook that every text passes before it is recorded or logged. Default: none; texts are kept as they
+    /// are.
     pub fn redact(mut self, hook: impl Redact) -> Self {
         self.redactor = Redactor::new(Arc::new(hook));
         self
     }
 
-    /// Another clock, for tests.
+    /// Replaces the clock, for tests.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Starts the service and returns when it is ready. To be called on a tokio runtime with time
-    /// enabled; the service's tasks run there.
+    /// Starts the service and returns when it is ready. Call it on a tokio runtime with time enabled; the
+    /// service's tasks run there.
     ///
     /// # Errors
     ///
-    /// The settings make no sense, or the store was not ready within `startup_timeout`.
+    /// The settings are invalid, or the store was not ready within `startup_timeout`.
     ///
     /// # Panics
     ///
@@ -113,25 +113,28 @@ impl Builder {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future starts nothing and leaves no spool behind; a session that was opened already is
-    /// left open and found `crashed` by whoever looks next.
+    /// Dropping the future starts nothing and leaves no spool behind; a session that was already opened stays open
+    /// until another process marks it `crashed`.
     pub async fn start(self) -> Result<CommandExecutor, StartError> {
         self.config.validate()?;
-        // Also where the records wait in memory: the store writes files.
+        // Needed even if records wait in memory: the store writes files.
         record_spool::survive_file_size_limit();
         let session = Arc::new(heartbeat::new_session(self.clock.as_ref()));
         let health = Arc::<HealthState>::default();
         if self.config.durability == Durability::Power {
             self.store.sync_commits();
         }
-        let spool = Unused(self.make_spool(&session, &health));
+        let root = SpoolRoot::of(&self.config.spool, self.store.spool_home());
+        let spool = Unused(self.make_spool(&root, &session, &health));
         let is_open = if self.config.wait_for_store || spool.0.is_none() {
-            self.open_session(&session, spool.0.as_deref()).await?
+            let may_wait = root.path().is_some();
+            self.open_session(&session, spool.0.as_deref(), may_wait)
+                .await?
         } else {
             false
         };
         let parts = Parts {
-            spool_root: self.spool_root(),
+            spool_root: root.path().cloned(),
             store: self.store,
             clock: self.clock,
             config: self.config,
@@ -144,16 +147,16 @@ impl Builder {
         Ok(CommandExecutor::new(parts.assemble()))
     }
 
-    /// `false` if the store has no room for it and a spool was asked for: its records need none of the store's, and
-    /// it gives back what it can. Where the disk is too full for a spool too, they wait in memory: what is to run
-    /// matters more.
+    /// Opens the session. Returns `false` if a spool was configured and the store's disk is full: records need no
+    /// space in the store yet, and the spool gives back what it can. If the disk is too full for a spool as well,
+    /// records wait in memory: running executions matters more.
     async fn open_session(
         &self,
         session: &Arc<Session>,
         spool: Option<&SessionSpool>,
+        may_wait: bool,
     ) -> Result<bool, StartError> {
         let within = self.config.startup_timeout;
-        let may_wait = self.spool_root().is_some();
         let mut last = None;
         let has_no_space = |error: &StoreError| may_wait && error.fault == StoreFault::NoSpace;
         let opened = {
@@ -173,40 +176,47 @@ impl Builder {
         }
     }
 
-    fn spool_root(&self) -> Option<PathBuf> {
-        match &self.config.spool {
-            SpoolPlace::Beside => self.store.spool_dir(),
-            SpoolPlace::At(root) => Some(root.clone()),
-            SpoolPlace::Memory => None,
-        }
-    }
-
-    /// A spool where there is to be one. Without it the program still runs, but is told.
-    fn make_spool(&self, session: &Session, health: &HealthState) -> Option<Arc<SessionSpool>> {
-        let root = self.spool_root()?;
-        let (max_bytes, durability) = (self.config.spool_max_bytes, self.config.durability);
-        let is_beside = self.config.spool == SpoolPlace::Beside;
-        let mode = self.config.file_mode & 0o666;
-        match SessionSpool::create(&root, is_beside, session, max_bytes, durability, mode) {
-            Ok(spool) => Some(Arc::new(spool)),
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                let text = match cause {
-                    Some(cause) => format!("{error}: {cause}"),
-                    None => error.to_string(),
-                };
+    /// Creates the spool if there is a place for one. On failure the program still runs, but the failure is reported.
+    fn make_spool(
+        &self,
+        root: &SpoolRoot,
+        session: &Session,
+        health: &HealthState,
+    ) -> Option<Arc<SessionSpool>> {
+        let made = match root {
+            SpoolRoot::InMemory => return None,
+            SpoolRoot::Nowhere => Err(NOWHERE.to_owned()),
+            SpoolRoot::At { root, is_own } => {
+                let (max_bytes, durability) = (self.config.spool_max_bytes, self.config.durability);
+                let mode = self.config.file_mode & 0o666;
+                SessionSpool::create(root, *is_own, session, max_bytes, durability, mode)
+                    .map_err(|error| with_cause(&error))
+            }
+        };
+        made.map(Arc::new)
+            .inspect_err(|error| {
                 tracing::error!(
-                    error = text,
+                    error,
                     "there is no spool: records wait in memory and die with the process"
                 );
-                health.has_no_spool(text);
-                None
-            }
-        }
+                health.has_no_spool(error.clone());
+            })
+            .ok()
     }
 }
 
-/// A spool that nothing was written to yet: whatever ends the start takes it away again.
+/// The store has no files here, and the environment names no directory for state.
+const NOWHERE: &str = "this machine has no place for it: set `spool` to a directory, or STATE_DIRECTORY, \
+                       XDG_STATE_HOME or HOME to an absolute path";
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// A spool without any content: it is removed if the start fails.
 struct Unused(Option<Arc<SessionSpool>>);
 
 impl Unused {

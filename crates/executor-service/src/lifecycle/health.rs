@@ -1,11 +1,11 @@
-//! How the executor is: facts that its parts report, and what follows from them.
+//! Derives the executor's health from the facts that its parts report.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use executor_core::{StoreError, StoreFault, Timestamp};
 
-/// How the executor is.
+/// The health of the executor.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -29,10 +29,10 @@ pub enum Health {
     Healthy,
     /// It works, but not as it should.
     Degraded(Vec<Degradation>),
-    /// A part of it has failed too often and was given up. Executions still run; what they leave
-    /// behind is counted.
+    /// A part of the executor failed too often and was given up. Executions still run, and their records are
+    /// counted.
     Failed {
-        /// Which part.
+        /// The part that failed.
         service: &'static str,
         /// Its last failure.
         fault: String,
@@ -40,7 +40,7 @@ pub enum Health {
 }
 
 impl Health {
-    /// The word for it in logs and metrics.
+    /// Returns its name in logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -50,7 +50,7 @@ impl Health {
     }
 }
 
-/// Why the executor is not as it should be. Its text is a sentence for people.
+/// A reason why the executor is degraded. Its text is a sentence for people.
 ///
 /// ```
 /// let reason = executor_service::Degradation::LeakedThreads { count: 2 };
@@ -59,26 +59,26 @@ impl Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Degradation {
-    /// The store did not take what it was given last.
+    /// The last request to the store failed.
     StoreUnavailable {
-        /// The first time of those that have not been followed by a success.
+        /// The time of the first failure since the last success.
         since: Timestamp,
-        /// What it said last.
+        /// The store's last error.
         error: String,
-        /// What it suffers from, where that is known.
+        /// The kind of fault, where it is known.
         fault: StoreFault,
     },
-    /// Records wait, and none has come to its end for ten seconds or more, though the store is not known to be
-    /// away: whatever carries them to it is held up, or gone with its runtime.
+    /// Records wait, and none has been settled for ten seconds or more, though the store is not known to be
+    /// unavailable: the part that writes them is blocked, or its runtime has ended.
     Stalled {
-        /// Since when they wait.
+        /// The time since which they wait.
         since: Timestamp,
     },
     /// Three quarters of the queue are full.
     Backlog {
         /// Records that wait for their first try.
         waiting: usize,
-        /// How many may.
+        /// The queue's bound.
         queue_max: usize,
     },
     /// Records were given up in the last minute.
@@ -88,22 +88,22 @@ pub enum Degradation {
     },
     /// Three quarters of the spool are full.
     SpoolFilling {
-        /// What its files take.
+        /// The size of its files.
         bytes: u64,
-        /// What they may.
+        /// The limit on their size.
         max_bytes: u64,
     },
-    /// There is no spool, though there was to be one: what waits in memory dies with the process.
+    /// A spool was configured but is missing: records that wait in memory die with the process.
     NoSpool {
-        /// What was in the way.
+        /// The reason.
         error: String,
     },
-    /// The spool is to be synced and cannot be: records survive the process, and not the machine.
+    /// The spool cannot be synced: records survive the process, but not a crash of the machine.
     NotSynced {
-        /// What the disk said last.
+        /// The last error of the disk.
         error: String,
     },
-    /// Blocking handlers still run though their executions have ended.
+    /// Blocking handlers still run although their executions have ended.
     LeakedThreads {
         /// How many.
         count: usize,
@@ -121,7 +121,7 @@ impl fmt::Display for Degradation {
                 let since = shown(*since);
                 write!(
                     f,
-                    "records wait since {since:.0} and none of them has been dealt with"
+                    "records have been waiting since {since:.0} and none has been settled"
                 )
             }
             Self::Backlog { waiting, queue_max } => {
@@ -134,12 +134,12 @@ impl fmt::Display for Degradation {
                 write!(f, "{last_minute} records were given up in the last minute")
             }
             Self::SpoolFilling { bytes, max_bytes } => {
-                write!(f, "the spool takes {bytes} of at most {max_bytes} bytes")
+                write!(f, "the spool uses {bytes} of at most {max_bytes} bytes")
             }
             Self::NoSpool { error } => {
                 write!(
                     f,
-                    "records die with the process, there is no spool: {error}"
+                    "records die with the process because there is no spool: {error}"
                 )
             }
             Self::NotSynced { error } => {
@@ -152,49 +152,49 @@ impl fmt::Display for Degradation {
     }
 }
 
-/// No clock shows a time that the calendar does not know.
+/// Converts a time for display. A time outside the calendar shows as the earliest one.
 fn shown(at: Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or(jiff::Timestamp::MIN)
 }
 
-/// What the parts report.
+/// The facts that the parts report.
 #[derive(Default)]
 pub(crate) struct HealthState(Mutex<Facts>);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// The store takes nothing.
+    /// The current outage of the store, if any.
     outage: Option<Outage>,
     /// The first service that was given up; the first fault wins.
     failed: Option<(&'static str, String)>,
     restarts: u64,
-    /// Why there is no spool, though there was to be one.
+    /// The reason why a configured spool is missing.
     no_spool: Option<String>,
 }
 
-/// A stretch of time in which the store takes nothing.
+/// A period in which the store accepts nothing.
 #[derive(Clone, Debug)]
 struct Outage {
     since: Timestamp,
-    /// What it said last.
+    /// The store's last error.
     error: String,
     fault: StoreFault,
-    /// How many requests have failed.
+    /// The number of failed requests.
     failures: u64,
 }
 
-/// What is measured when somebody asks.
+/// Values that are measured on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub(crate) waiting: usize,
     pub(crate) queue_max: usize,
     pub(crate) lost_lately: u64,
-    /// Since when records wait without one having come to its end, where that is long.
+    /// The time since which records wait without any being settled, if that is long ago.
     pub(crate) stalled: Option<Timestamp>,
     pub(crate) leaked: usize,
-    /// What the spool takes and what it may, in bytes.
+    /// The size of the spool and its limit, in bytes.
     pub(crate) spool: Option<(u64, u64)>,
-    /// Why its last sync failed.
+    /// The error of its last sync.
     pub(crate) sync_error: Option<String>,
 }
 
@@ -203,7 +203,7 @@ impl HealthState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store did what it was asked. An outage that this ends is one line of the log.
+    /// Notes that the store answered. Logs one line if that ends an outage.
     pub(crate) fn store_answered(&self) {
         let ended = self.facts().outage.take();
         if let Some(Outage { failures, .. }) = ended {
@@ -211,7 +211,8 @@ impl HealthState {
         }
     }
 
-    /// A heartbeat was written. That says nothing of pages that are damaged elsewhere, where records go.
+    /// Notes that a heartbeat was written. It does not end an outage from damage: the damaged pages may be
+    /// elsewhere, where records go.
     pub(crate) fn heartbeat_written(&self) {
         let fault = self.facts().outage.as_ref().map(|outage| outage.fault);
         if fault != Some(StoreFault::Damaged) {
@@ -219,7 +220,8 @@ impl HealthState {
         }
     }
 
-    /// The first failure of several says since when, and is a line of the log; the others are counted.
+    /// Notes a failure of the store. The first of several sets the start of the outage and is logged; the others
+    /// are only counted.
     pub(crate) fn store_failed(&self, at: Timestamp, error: &StoreError) {
         let cause = error.source.to_string();
         let mut facts = self.facts();
@@ -252,17 +254,20 @@ impl HealthState {
         self.facts().no_spool = Some(error);
     }
 
-    /// Whether the files of the spool, which there is, are where they were.
+    /// Notes whether the files of the existing spool were deleted.
     pub(crate) fn spool_was_seen(&self, is_deleted: bool) {
-        let error = "its files were deleted while they were in use: start again to have one";
+        let error = "its files were deleted while in use; restart the program to get a new spool";
         let now = is_deleted.then(|| error.to_owned());
         let before = std::mem::replace(&mut self.facts().no_spool, now);
         if is_deleted && before.is_none() {
-            tracing::error!(error, "the spool is gone: records die with the process");
+            tracing::error!(
+                error,
+                "spool files were deleted; records die with the process"
+            );
         }
     }
 
-    /// The service that was given up, and why.
+    /// Returns the service that was given up, and why.
     pub(crate) fn failed(&self) -> Option<(&'static str, String)> {
         self.facts().failed.clone()
     }
@@ -281,7 +286,7 @@ impl HealthState {
     }
 }
 
-/// What follows from the facts.
+/// Derives the health from the facts.
 fn judge(facts: Facts, measured: Measured) -> Health {
     if let Some((service, fault)) = facts.failed {
         return Health::Failed { service, fault };

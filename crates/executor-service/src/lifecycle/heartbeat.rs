@@ -1,4 +1,4 @@
-//! This process's session: naming it, opening it, and saying that it lives.
+//! Creates and opens this process's session, and writes its heartbeats.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::intake::Intake;
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::supervise::{Fault, Supervised};
 
-/// How often an absent store is asked again while the service starts.
+/// The interval at which an unavailable store is asked again during the start.
 const START_RETRY: Duration = Duration::from_millis(250);
 
-/// A session of this process that begins now.
+/// Creates a session of this process that begins now.
 pub(crate) fn new_session(clock: &dyn Clock) -> Session {
     let started_at = clock.now().wall;
     Session {
@@ -25,9 +25,9 @@ pub(crate) fn new_session(clock: &dyn Clock) -> Session {
     }
 }
 
-/// Opens the session, asking again while the store is away, and ends those of dead processes.
-/// Returns only when it is open, can never be, or need not be by what `may_wait` says of a failure; the caller sets
-/// the time limit and finds in `last` why it was not open until then.
+/// Opens the session, retrying while the store is unavailable, and marks sessions of dead processes as crashed.
+/// Returns only once it is open, can never be, or `may_wait` allows the failure; the caller sets the time limit,
+/// and `last` holds the last failure.
 pub(crate) async fn open_session(
     store: &dyn Store,
     session: &Arc<Session>,
@@ -56,7 +56,7 @@ async fn open_once(store: &dyn Store, session: &Arc<Session>) -> Result<(), Stor
     Ok(())
 }
 
-/// Writes heartbeats. One that fails is followed by the next.
+/// Writes heartbeats. A failed one is not repeated; the next one follows.
 pub(crate) struct Heartbeat {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: Arc<Session>,
@@ -93,7 +93,7 @@ impl Heartbeat {
     }
 }
 
-/// Opens the session while the service works already, its records safe in the spool.
+/// Opens the session while the service is already running with its records safe in the spool.
 pub(crate) struct Opening {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: Arc<Session>,

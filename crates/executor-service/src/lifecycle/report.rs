@@ -1,10 +1,10 @@
-//! What a shutdown did.
+//! The report of a shutdown.
 
 use std::time::Duration;
 
 use executor_core::{LeakedThread, Ledger};
 
-/// What a shutdown did.
+/// The report of a shutdown.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -24,17 +24,17 @@ use executor_core::{LeakedThread, Ledger};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// How long it took.
+    /// The time that the shutdown took.
     pub elapsed: Duration,
-    /// Where every record of this session went. Nothing is waiting any more.
+    /// The final ledger of this session. No record is waiting any more.
     pub ledger: Ledger,
-    /// How many executions ended as `cancelled` because they did not end by themselves. One that returned in its
-    /// grace is none of them.
+    /// The number of executions that ended as `cancelled` because they did not end by themselves. An execution
+    /// that returned within its grace period is not counted.
     pub cancelled: usize,
-    /// How many executions did not even end when they were cancelled.
+    /// The number of executions that did not end even after they were cancelled.
     pub still_running: usize,
-    /// Threads of blocking handlers that had not come back by then.
+    /// Threads of blocking handlers that had not returned by then.
     pub leaked_threads: Vec<LeakedThread>,
-    /// Whether the session's row was closed with this ledger.
+    /// True if the session's row was closed with this ledger.
     pub session_closed: bool,
 }

@@ -1,12 +1,14 @@
-//! What all handles of a service share.
+//! The state that all handles of a service share.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{Session, Store};
 use executor_core::{
-    BlockingPool, Clock, Command, Ended, ExecutionResult, Outcome, Refused, Runner, Timestamp,
+    BlockingPool, BorrowingFuture, Clock, Command, Ended, ExecutionResult, Outcome, Refused,
+    Runner, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -23,11 +25,14 @@ use crate::lifecycle::report::ShutdownReport;
 use crate::lifecycle::tasks::Tasks;
 use crate::registration::handle::JobHandle;
 use crate::registration::registrar::Registrar;
+use crate::registration::subscriptions::Subscriptions;
+use crate::registration::wrapped::RunsFutures;
 use crate::running::Running;
 use crate::schedule::Schedule;
 use crate::schedule::scheduler::{Due, Scheduler};
 
-/// A store takes a second at the worst, and is known to be away otherwise.
+/// The time without progress after which the service counts as stalled: a store needs a second at worst, or is
+/// known to be unavailable.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 
 /// One service.
@@ -37,7 +42,7 @@ pub(crate) struct Service {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: Arc<Session>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Counts what runs, and is closed when nothing may begin any more.
+    /// Counts running executions; closed once nothing new may begin.
     pub(crate) running: Running,
     pub(crate) blocking: BlockingPool,
     pub(crate) cancel: CancellationToken,
@@ -45,13 +50,14 @@ pub(crate) struct Service {
     pub(crate) error_handlers: Arc<ErrorHandlers>,
     pub(crate) scheduler: Scheduler,
     pub(crate) registrar: Arc<Registrar>,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) health: Arc<HealthState>,
-    /// Whether what earlier processes left is being taken over.
+    /// True while recovery takes over the records of earlier processes.
     pub(crate) recovering: watch::Sender<bool>,
-    /// `None` once the last record has come to its end.
+    /// `None` once the last record was settled.
     pub(crate) completions: Mutex<Option<CompletionBuffer>>,
     pub(crate) tasks: Tasks,
-    /// Has the drain end after the try in hand.
+    /// Makes the drain end after the try in hand.
     pub(crate) time_is_up: CancellationToken,
     pub(crate) is_stopping: AtomicBool,
     pub(crate) report: watch::Sender<Option<ShutdownReport>>,
@@ -65,7 +71,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Ends every subscription, once its subscriber has taken what is there.
+    /// Ends every subscription; each subscriber still gets the events already published.
     pub(crate) fn end_completions(&self) {
         self.completions().take();
     }
@@ -78,7 +84,8 @@ impl Service {
 }
 
 impl Service {
-    /// What follows from an execution's end, for those that began it.
+    /// Counts an execution that the shutdown cancelled, reports a failure to its error handler, and returns the
+    /// result.
     #[inline]
     pub(crate) fn conclude(
         &self,
@@ -94,7 +101,7 @@ impl Service {
         ended.result
     }
 
-    /// Since when records wait, if none has come to its end for long.
+    /// Returns the time since which records wait, if none was settled for long.
     pub(crate) fn stalled_since(&self) -> Option<Timestamp> {
         let now = self.clock.now();
         let waits = now
@@ -103,22 +110,23 @@ impl Service {
         (waits >= STALLED_AFTER).then(|| now.wall.saturating_sub(waits))
     }
 
-    /// Whether its tasks are gone: it was stopped, or its runtime has ended without it.
+    /// Returns whether the tasks are gone because the service was stopped or its runtime has ended.
     pub(crate) fn is_gone(&self) -> bool {
         self.is_stopping.load(Ordering::SeqCst) || self.tasks.are_gone()
     }
 }
 
 impl Service {
-    /// Counts a command in for as long as what is returned is held, which holds the service too.
+    /// Counts a command as running until the returned guard, which also holds the service, is dropped.
     pub(crate) fn enter(self: &Arc<Self>, command: &Command) -> Result<Inside, Refused> {
         let inside = self.running.enter_for(command)?;
-        // It is counted out by what is returned instead.
+        // The returned guard counts it out instead.
         std::mem::forget(inside);
         Ok(Inside(Arc::clone(self)))
     }
 
-    /// A job was registered, with a schedule or without one: what an earlier job with its key had is over.
+    /// Sets or removes the schedule of a newly registered job; either way the schedule of an earlier job with the
+    /// same key ends.
     pub(crate) fn schedule(self: &Arc<Self>, job: &JobHandle, schedule: Option<Schedule>) {
         let Some(schedule) = schedule else {
             self.scheduler.remove(&job.job().registration.entity);
@@ -131,7 +139,22 @@ impl Service {
     }
 }
 
-/// One that runs, until this is dropped.
+impl RunsFutures for Service {
+    fn run_future<'f>(
+        self: Arc<Self>,
+        command: Command,
+        future: BorrowingFuture<'f>,
+    ) -> Pin<Box<dyn Future<Output = Result<ExecutionResult, Refused>> + Send + 'f>> {
+        Box::pin(async move {
+            let _inside = self.running.enter_for(&command)?;
+            let of_apps = self.error_handlers.as_of_now();
+            let ended = self.runner.run_future(command, future, None).await;
+            Ok(self.conclude(ended, of_apps.as_ref()))
+        })
+    }
+}
+
+/// Counts one running command until it is dropped.
 pub(crate) struct Inside(Arc<Service>);
 
 impl Inside {
@@ -147,8 +170,7 @@ impl Drop for Inside {
 }
 
 impl Drop for Service {
-    /// Nothing rests on this: without `shutdown` what waits is lost, and said to be. What the store has in hand it
-    /// may well commit.
+    /// Only warns: without `shutdown` waiting records are lost. The store may still commit what it has in hand.
     fn drop(&mut self) {
         let (waiting, in_hand) = self.intake.unsettled();
         if waiting + in_hand > 0 && !self.intake.outlives_process() {
@@ -170,7 +192,7 @@ pub(crate) async fn run(
     let _inside = match service.running.enter_for(&command) {
         Ok(inside) => inside,
         Err(refused) => {
-            // A loop of refusals gives way to others, too.
+            // Yield, so that a loop of refused calls does not starve other tasks.
             consume_budget().await;
             return Err(refused);
         }
@@ -181,9 +203,9 @@ pub(crate) async fn run(
 }
 
 async fn run_due(service: Arc<Service>, due: Due) {
-    // More than one where missed runs are made up for: no overlap rule makes one of them skip another.
+    // There are several runs if missed ones are made up for; in sequence, no overlap rule skips them.
     for _ in 0..due.runs {
-        // Refused where the service stops, and then nothing is owed.
+        // A stopping service refuses the run, and then no record is owed.
         let _ = run(Arc::clone(&service), due.job.run_scheduled(), None).await;
     }
 }

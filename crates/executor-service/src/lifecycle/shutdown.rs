@@ -1,4 +1,4 @@
-//! Stopping, in order.
+//! Shuts a service down, step by step.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,11 +15,11 @@ use crate::intake::loss_reporter::write_gaps;
 use crate::lifecycle::report::ShutdownReport;
 use crate::lifecycle::shared::Service;
 
-/// Stops: refuses, waits for half the time, cancels, writes until the deadline, closes. `inside` says
-/// that an execution of this service asks for it: that one is not waited for.
+/// Stops the service: refuses commands, waits for half the time, cancels executions, writes until the deadline,
+/// and closes. `inside` says that an execution of this service called it; that execution is not waited for.
 pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> ShutdownReport {
     let begun = Instant::now();
-    // Longer than any program runs is as good as for ever, and the clock can tell it.
+    // Ten years is as good as for ever, and within the clock's range.
     let within = within.min(Duration::from_secs(10 * 365 * 86_400));
     let deadline = begun + within;
     service.scheduler.stop();
@@ -28,7 +28,7 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
     service.error_handlers.tasks.close();
     let soft = begun + within / 2;
     let still_running = end_executions(service, soft, deadline, inside).await;
-    // Its runs are among those that have ended, but for one that holds its thread.
+    // Scheduled runs have ended by now, unless one holds its thread.
     let patience = deadline.min(Instant::now() + GRACE);
     service.scheduler.join(patience).await;
     let (leaked_threads, ()) = tokio::join!(
@@ -45,9 +45,10 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
     }
     service.intake.leave(note, session_closed);
     service.end_completions();
+    service.subscriptions.clear();
     let ledger = service.intake.ledger();
     #[cfg(feature = "metrics")]
-    crate::metering::publish(&ledger, &service.health);
+    crate::metering::publish(&service.intake, &service.health);
     say_what_is_left(&ledger);
     ShutdownReport {
         elapsed: begun.elapsed(),
@@ -59,7 +60,7 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
     }
 }
 
-/// Records that do not come to the store any more, by this process.
+/// Logs the records that this process will not store.
 fn say_what_is_left(ledger: &Ledger) {
     let lost = ledger.dropped(DropReason::Shutdown);
     if lost > 0 {
@@ -71,20 +72,20 @@ fn say_what_is_left(ledger: &Ledger) {
     }
 }
 
-/// Waits for the groups of programs that were ended with their executions, until the deadline; then they are killed.
+/// Waits until the deadline for the process groups that were ended with their executions, then kills them.
 async fn end_programs(service: &Service, deadline: Instant) {
     let have_ended = || service.runner.programs_ended();
     if timeout_at(deadline, have_ended()).await.is_err() {
         service.runner.kill_programs();
         let patience = Instant::now() + LAST_ANSWER;
         if timeout_at(patience, have_ended()).await.is_err() {
-            tracing::warn!("programs that were killed have not ended yet");
+            tracing::warn!("killed programs have not exited yet");
         }
     }
 }
 
-/// Reports even where the task that stops is dropped half-way, because its runtime is: whoever waits
-/// for the report would wait for ever.
+/// Sends a report even if the task that stops the service is dropped midway with its runtime; otherwise callers
+/// would wait for it for ever.
 pub(crate) struct Reporting {
     service: Arc<Service>,
     begun: Instant,
@@ -123,7 +124,7 @@ impl Drop for Reporting {
     }
 }
 
-/// Joins the blocking threads that end in time, while the drain works; returns those that do not.
+/// Joins the blocking threads that end in time, while the drain works. Returns the others.
 async fn end_threads_and_drain(
     service: &Service,
     soft: Instant,
@@ -135,16 +136,16 @@ async fn end_threads_and_drain(
     service.blocking.leaked()
 }
 
-/// How long past the deadline an answer is awaited that was asked for before it. Together with what
-/// closing takes it stays below a quarter of a second.
+/// The time past the deadline to wait for an answer requested before it. Including the time for closing, this
+/// stays below a quarter of a second.
 const LAST_ANSWER: Duration = Duration::from_millis(180);
 
-/// What closing takes even when everything before it used up the time.
+/// The minimum time for closing, even if earlier steps used up the deadline.
 const GRACE: Duration = Duration::from_millis(30);
 
 async fn end_executions(service: &Service, soft: Instant, hard: Instant, inside: bool) -> usize {
     let all_ended = async {
-        // Whoever asks from inside waits for this in turn, and is cancelled once it is the last.
+        // An execution that called shutdown waits for this, and is cancelled once it is the last.
         service.running.wait(usize::from(inside)).await;
         service.error_handlers.tasks.wait().await;
     };
@@ -152,7 +153,7 @@ async fn end_executions(service: &Service, soft: Instant, hard: Instant, inside:
         return 0;
     }
     service.cancel.cancel();
-    // They end at their next poll. One that holds its thread does not, and nobody waits for it.
+    // Executions end at their next poll. One that holds its thread does not, and is not waited for.
     let patience = (soft + (hard - soft) / 2).max(Instant::now() + GRACE);
     match timeout_at(patience, service.running.wait(0)).await {
         Ok(()) => 0,
@@ -162,11 +163,11 @@ async fn end_executions(service: &Service, soft: Instant, hard: Instant, inside:
 
 async fn end_drain(service: &Service, deadline: Instant) {
     let _ = service.requests.send(Request::Stop);
-    // What an earlier process left can wait for the next one; the records of this one come first now.
+    // An earlier process's records can wait for the next start; this one's come first now.
     service.recovering.send_replace(false);
     let drain = &service.tasks.drain;
     if timeout_at(deadline, drain.wait()).await.is_err() {
-        // What the store has in hand it may well commit: to count that as lost would be wrong.
+        // The store may still commit what it has in hand, so counting that as lost would be wrong.
         service.time_is_up.cancel();
         let patience = Instant::now() + LAST_ANSWER;
         if timeout_at(patience, drain.wait()).await.is_err() {
@@ -174,13 +175,13 @@ async fn end_drain(service: &Service, deadline: Instant) {
             drain.wait().await;
         }
     }
-    // Whatever is left now stays in the spool or is lost, and is counted.
+    // The remaining records stay in the spool or are lost; either way they are counted.
     service.intake.close();
     service.tasks.end_others().await;
     let patience = deadline.max(Instant::now() + GRACE);
     let writing = write_gaps(&service.intake, service.store.as_ref(), service.session.id);
     if !matches!(timeout_at(patience, writing).await, Ok(Ok(()))) {
-        tracing::warn!("could not write the lost records down in the store");
+        tracing::warn!("could not record the losses in the store");
     }
 }
 
@@ -203,7 +204,7 @@ async fn close_session(service: &Service, end: SessionEnd, deadline: Instant) ->
     closed.unwrap_or(false)
 }
 
-/// Why a session failed.
+/// Describes why a session failed.
 fn given_up(service: &str, fault: &str) -> Failure {
     Failure {
         error_type: "service given up".into(),
@@ -212,7 +213,7 @@ fn given_up(service: &str, fault: &str) -> Failure {
     }
 }
 
-/// Asks again while the store is away; the caller sets the time limit.
+/// Closes the session, retrying while the store is unavailable; the caller sets the time limit.
 async fn close_until_it_holds(service: &Service, end: SessionEnd) -> bool {
     loop {
         let Err(error) = guarded("closing the session", || {
@@ -231,5 +232,5 @@ async fn close_until_it_holds(service: &Service, end: SessionEnd) -> bool {
     }
 }
 
-/// How often a store that is away is asked again to close the session.
+/// The interval between tries to close the session.
 const CLOSE_RETRY: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
-//! Services that fail are started again, within a budget.
+//! Restarts services that fail, within a budget.
 //!
-//! What a failure means is a table ([`State::next`]), doing it is a loop around the service. A service
-//! keeps its state across its failures: it is run by reference, and a panic unwinds only its run.
+//! A table ([`State::next`]) decides what a failure means; a loop around the service acts on it. A service keeps
+//! its state across failures: it runs by reference, and a panic unwinds only its run.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,16 +15,16 @@ use tokio::time::{Instant, sleep};
 
 use crate::lifecycle::health::HealthState;
 
-/// So many failures are followed by another start.
+/// The number of failures after which a service is still restarted.
 const RESTARTS_MAX: u32 = 3;
 
-/// A service that was up for so long has its earlier failures forgiven.
+/// A run of at least this length clears a service's earlier failures.
 const PERIOD: Duration = Duration::from_secs(120);
 
-/// How long a service rests after its first failure; twice as long after each further one.
+/// The rest after a service's first failure; it doubles with each further one.
 const FIRST_REST: Duration = Duration::from_millis(100);
 
-/// Why a service ended that should have gone on.
+/// The reason why a service ended unexpectedly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault(pub(crate) String);
 
@@ -33,17 +33,17 @@ pub(crate) trait Supervised: Send + 'static {
     /// Its name in logs and health reports.
     const NAME: &'static str;
 
-    /// Works. `Ok` is an ordinary exit, an error or a panic a failure; after one it is called again
-    /// and finds what it had.
+    /// Runs the service. `Ok` is an ordinary exit; an error or a panic is a failure, after which this is called
+    /// again with the state as it was.
     fn run(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
-/// Where a service stands.
+/// The state of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It runs, since then, after so many failures that are not forgiven.
+    /// Running since `since`, after this many failures that are not forgiven.
     Up { since: Instant, failures: u32 },
-    /// It failed and is started again after `rest`.
+    /// It failed and restarts after `rest`.
     Resting { rest: Duration, failures: u32 },
     /// It ended as it should. Final.
     Ended,
@@ -51,7 +51,7 @@ pub(crate) enum State {
     Exhausted,
 }
 
-/// What may happen to a service.
+/// An event in the life of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Happened {
     /// Its run ended in order.
@@ -70,7 +70,7 @@ impl State {
         }
     }
 
-    /// The table. What cannot happen in a state changes nothing.
+    /// The transition table. An event that cannot happen in a state changes nothing.
     pub(crate) fn next(self, happened: Happened, now: Instant) -> Self {
         match (self, happened) {
             (Self::Up { .. }, Happened::Exited) => Self::Ended,
@@ -115,7 +115,7 @@ pub(crate) async fn supervise<S: Supervised>(
         state = state.next(happened, clock.monotonic());
         if let Some(fault) = fault {
             health.service_failed(S::NAME, &fault.0, state == State::Exhausted);
-            // Whoever listens to the log may be what failed.
+            // The log subscriber may be the part that failed.
             let _ = catch_unwind(AssertUnwindSafe(|| say(S::NAME, &fault, state)));
         }
     }
@@ -136,7 +136,7 @@ fn say(service: &str, Fault(fault): &Fault, state: State) {
     }
 }
 
-/// A panic is a failure of the run and goes no further.
+/// Runs the service once. A panic counts as a failure and goes no further.
 async fn run_once<S: Supervised>(service: &mut S) -> Result<Happened, Fault> {
     let mut run = pin!(service.run());
     let ended = poll_fn(
@@ -155,7 +155,7 @@ fn text_of(payload: &(dyn std::any::Any + Send)) -> String {
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     format!(
         "panicked: {}",
-        text.unwrap_or("with something that is no text")
+        text.unwrap_or("with a payload that is not text")
     )
 }
 

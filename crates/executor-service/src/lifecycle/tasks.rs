@@ -1,4 +1,4 @@
-//! The tasks of a service: who owns them, and how they end.
+//! Owns the tasks of a service, and ends them.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use tokio_util::task::TaskTracker;
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::supervise::{Supervised, supervise};
 
-/// The drain, which has something to finish, and the others, which have not.
+/// The tasks of a service: the drain, which must finish its work, and the others, which need not.
 pub(crate) struct Tasks {
-    /// Ends with the drain; may be waited for as often as one likes.
+    /// Completes when the drain ends; any number of callers may wait for it.
     pub(crate) drain: TaskTracker,
     pub(crate) abort_drain: AbortHandle,
     others: TaskTracker,
@@ -37,18 +37,18 @@ impl Tasks {
         }
     }
 
-    /// Has another service run beside the drain.
+    /// Starts another service beside the drain.
     pub(crate) fn add(&mut self, starter: &Starter, service: impl Supervised) {
         let abort = starter.start(&self.others, service);
         self.abort_others.push(abort);
     }
 
-    /// Whether none of them runs any more.
+    /// Returns whether all tasks have ended.
     pub(crate) fn are_gone(&self) -> bool {
         self.abort_drain.is_finished() && self.abort_others.iter().all(AbortHandle::is_finished)
     }
 
-    /// Ends the services that have nothing to finish, and waits until they are gone.
+    /// Aborts all services but the drain, and waits until they are gone.
     pub(crate) async fn end_others(&self) {
         self.abort_others();
         self.others.close();

@@ -1,5 +1,5 @@
-//! One spool that a dead process left: its records, then what it had begun and not ended, then how its
-//! session stood.
+//! Reads one spool of a dead process: its records, then the executions that began and did not end, then the state
+//! of its session.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::spool::codec::{self, Start};
 use crate::spool::counters::{note_on, noted_of};
 use crate::spool::session_spool::{kind, page_of};
 
-/// So many bytes of payloads are read at once.
+/// The maximum number of payload bytes read at once.
 const READ_BYTES: usize = 4 << 20;
 
-/// A clock may have been set back so far since a sign of life.
+/// The most that the clock may have been set back since the last heartbeat.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(86_400);
 
 pub(crate) struct AbandonedSession {
@@ -29,26 +29,26 @@ pub(crate) struct AbandonedSession {
     page: Option<Counters>,
     session: Arc<Session>,
     noted: Noted,
-    /// Counters were damaged when it was opened.
+    /// True if counters were damaged when it was opened.
     is_rebuilt: bool,
-    /// What is there already was counted by the store.
+    /// True once the store has counted the rows that are already there.
     store_has_counted: bool,
-    /// As the process left it, and with the ends that were counted since.
+    /// The ledger as the process left it, plus the fates counted since.
     ledger: Ledger,
-    /// What had begun and was not ended, as far as it was read.
+    /// Executions that began and, as far as was read, did not end.
     starts: HashMap<ExecutionId, (Position, Start)>,
     end: Option<(Position, SessionEnd)>,
     losses: Losses,
-    /// What the dead process gave up, and how much of that the store knew of, by reason.
+    /// The losses of the dead process by reason, and how many of them the store knew of.
     dropped_then: Counts,
     told_then: Counts,
     to_settle: Vec<Position>,
     is_at_end: bool,
-    /// The process was alive then: it beat, or something began or ended.
+    /// The last known time at which the process was alive: a heartbeat, a start or an end.
     alive_at: Timestamp,
 }
 
-/// Records to be stored, and what settles them, one each.
+/// Records to store, and the positions that settle them, one each.
 #[derive(Default)]
 pub(crate) struct Piece {
     pub(crate) records: Vec<ExecutionRecord>,
@@ -56,7 +56,7 @@ pub(crate) struct Piece {
 }
 
 impl AbandonedSession {
-    /// Takes a directory over; `None` if its process is alive, or if it never came to its first record.
+    /// Takes over a directory; returns `None` if its process is alive, or died before its first record.
     pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Option<Self>, SpoolError> {
         let Some(abandoned) = Abandoned::open(dir)? else {
             return Ok(None);
@@ -79,7 +79,7 @@ impl AbandonedSession {
             ledger: noted.ledger(),
             dropped_then: noted.ledger().dropped,
             told_then: noted.told(),
-            // One that is far ahead was damaged, in a format that does not notice that.
+            // A heartbeat far in the future was damaged, in a format that does not detect damage.
             alive_at: noted
                 .heartbeat
                 .filter(|at| *at <= now.saturating_add(CLOCKS_DIFFER))
@@ -99,24 +99,24 @@ impl AbandonedSession {
         &self.session
     }
 
-    /// Whether counters were damaged when it was opened.
+    /// Returns whether counters were damaged when it was opened.
     pub(crate) const fn is_rebuilt(&self) -> bool {
         self.is_rebuilt
     }
 
-    /// Whether how many records were stored is known only to the store.
+    /// Returns whether only the store knows how many records were stored.
     pub(crate) const fn needs_stored(&self) -> bool {
         self.noted.needs_stored()
     }
 
-    /// So many of the session's own records are in the store.
+    /// Sets how many of the session's own records are in the store.
     pub(crate) fn store_says(&mut self, own: u64) {
         self.noted = self.noted.with_stored(own);
         self.ledger = self.noted.ledger();
         self.store_has_counted = true;
     }
 
-    /// The next records, `max` at most; at last those that were interrupted. Empty: there are no more.
+    /// Returns the next records, at most `max`, with the interrupted ones last; empty at the end.
     pub(crate) fn next(&mut self, max: usize) -> Result<Piece, SpoolError> {
         let mut piece = Piece::default();
         while !self.is_at_end && piece.records.is_empty() {
@@ -136,7 +136,7 @@ impl AbandonedSession {
         let position = frame.position;
         let read = match frame.kind {
             kind::RECORD => codec::read_record(&frame.payload).map(|record| {
-                // It had ended, and only its start was not released yet.
+                // The execution had ended; only its start was not released yet.
                 if let Some((start, _)) = self.starts.remove(&record.execution_id) {
                     self.to_settle.push(start);
                 }
@@ -159,20 +159,20 @@ impl AbandonedSession {
         };
         match read {
             Ok(()) => Ok(()),
-            // Written by a newer version, which knows what to do with it.
+            // A newer version wrote it and knows how to handle it.
             Err(codec::Malformed::Version(found)) => Err(SpoolError::Version {
                 path: self.page_path.with_extension(""),
                 found: found.into(),
             }),
             Err(error) => {
-                tracing::error!(%error, "REGRESSION: something spooled cannot be read");
+                tracing::error!(%error, "REGRESSION: a spooled frame cannot be read");
                 self.abandoned.settle(&[position])
             }
         }
     }
 
-    /// What ran then: until the last sign of life at least, or one that ran for days would be a row that
-    /// retention takes at once.
+    /// Adds interrupted executions. They count as running until the last sign of life: otherwise retention would
+    /// at once delete the row of one that ran for days.
     fn interrupted(&mut self, max: usize, piece: &mut Piece) {
         let mut ids: Vec<ExecutionId> = self.starts.keys().copied().collect();
         ids.sort();
@@ -186,14 +186,14 @@ impl AbandonedSession {
         }
     }
 
-    /// These have come to their ends. Marked in their files: the next process does not see them.
+    /// Marks frames as settled in their files, so that the next process skips them.
     pub(crate) fn settle(&mut self, positions: &[Position]) -> Result<(), SpoolError> {
         self.abandoned.settle(positions)
     }
 
-    /// Counts a piece's ends in the session's ledger, and notes them before any of them is marked: see
-    /// [`reckoning`](crate::recovery::reckoning). Returns how many rows there are now that this
-    /// process took over, and what was dropped.
+    /// Counts a piece's fates in the session's ledger and notes them before any frame is marked: see
+    /// [`reckoning`](crate::recovery::reckoning). Returns how many taken-over records are now in the store, and
+    /// what was dropped.
     pub(crate) fn count(
         &mut self,
         records: &[ExecutionRecord],
@@ -205,7 +205,7 @@ impl AbandonedSession {
         for (record, fate) in records.iter().zip(fates) {
             let was_offered = record.status != Status::Interrupted;
             match fate {
-                // It had ended: its record was stored, and nothing was made of its start.
+                // The execution had ended and its record is stored, so its start adds nothing.
                 Fate::AlreadyThere if !was_offered => continue,
                 Fate::AlreadyThere if self.store_has_counted => stored += 1,
                 Fate::Stored | Fate::AlreadyThere | Fate::Detached => {
@@ -226,7 +226,7 @@ impl AbandonedSession {
         (stored, dropped)
     }
 
-    /// How the session's ledger comes out, now that everything was read.
+    /// Computes the session's final ledger, now that everything was read.
     pub(crate) fn reckon(&self) -> Reckoned {
         let segments = Segments {
             appended: self.abandoned.records_appended(),
@@ -235,18 +235,18 @@ impl AbandonedSession {
         reckon(&self.noted, segments, self.ledger)
     }
 
-    /// Rows of the losses that the store does not know of yet.
+    /// Returns the losses that the store does not know of yet.
     pub(crate) fn unwritten_gaps(&self) -> Vec<Gap> {
         self.losses.unwritten(self.session.id)
     }
 
-    /// The store knows of these now.
+    /// Marks gaps as known to the store.
     pub(crate) fn gaps_written(&mut self, gaps: &[Gap]) {
         self.losses.written(gaps);
         self.note();
     }
 
-    /// Puts the counts where the next process finds them, should this one die.
+    /// Writes the counts to the page, where the next process finds them if this one dies.
     fn note(&self) {
         if let Some(page) = &self.page {
             let mut told = self.told_then;
@@ -257,7 +257,7 @@ impl AbandonedSession {
         }
     }
 
-    /// Notes what is missing in the end.
+    /// Notes the remaining losses: damaged records, and losses that the dead process did not report.
     pub(crate) fn note_missing(&mut self, now: Moment) {
         let damaged = self.reckon().damaged;
         for reason in DropReason::ALL {
@@ -265,25 +265,26 @@ impl AbandonedSession {
             if reason == DropReason::Damaged {
                 dropped += damaged;
             }
-            // A takeover that died before its end may have told of them.
+            // An interrupted takeover may have recorded them already.
             let told = self.told_then[reason as usize];
             self.losses
                 .note_some(reason, dropped.saturating_sub(told), now);
         }
     }
 
-    /// The last words of the session, if its process came to say them.
+    /// Returns the end that the process noted, if it got that far.
     pub(crate) fn end(&self) -> Option<SessionEnd> {
         self.end.as_ref().map(|(_, end)| end.clone())
     }
 
-    /// Removes what is settled, and with it the page. Returns how many damaged files were moved aside.
+    /// Removes settled files and, if no others are left, the page. Returns how many damaged files were moved
+    /// aside.
     pub(crate) fn finish(mut self) -> Result<usize, SpoolError> {
         let ends = self.end.take().map(|(position, _)| position);
         let rest: Vec<Position> = self.to_settle.drain(..).chain(ends).collect();
         self.abandoned.settle(&rest)?;
         let damage = self.abandoned.damage();
-        // More is missing than what is damaged to be seen: then it stood where nothing stands any more.
+        // More is missing than is visibly damaged, so the blank files must have held the rest.
         let blank = if self.reckon().damaged > damage.frames {
             Blank::Damaged
         } else {
@@ -295,14 +296,14 @@ impl AbandonedSession {
             tracing::error!(frames, %path, "moved a damaged spool file aside");
         }
         if finished.unsettled == 0 {
-            // What stays behind is removed by the next start.
+            // If that fails, the next start removes it.
             let _ = std::fs::remove_file(&self.page_path);
         }
         Ok(finished.moved_aside.len())
     }
 }
 
-/// The session of a directory whose page is gone: its name is the session's.
+/// Rebuilds the session of a directory without a page from the directory's name.
 fn unknown_session(dir: &Path) -> Session {
     let name = dir.file_name().and_then(|name| name.to_str());
     let id = name.and_then(|name| uuid::Uuid::try_parse(name).ok());

@@ -1,4 +1,4 @@
-//! Which directories are spools of sessions, which are gone, and which pages are left over.
+//! Finds the spool directories of sessions, deleted directories, and leftover pages.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use crate::recovery::reckoning::{Noted, Segments, reckon};
 use crate::spool::counters::noted_of;
 use crate::spool::session_spool::page_of;
 
-/// Directories of sessions below `root`, oldest first. A name that begins with a dot is a directory that
-/// was never finished.
+/// Returns the directories of sessions below `root`, oldest first. A name that begins with a dot belongs to a
+/// directory that was never completed.
 pub(crate) fn directories(root: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(root) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -23,7 +23,7 @@ pub(crate) fn directories(root: &Path) -> std::io::Result<Vec<PathBuf>> {
             found.push(entry.path());
         }
     }
-    // Sessions are named in the order of their starts.
+    // Session names sort in the order of their starts.
     found.sort();
     Ok(found)
 }
@@ -33,15 +33,15 @@ fn is_named_as_session(name: &OsStr) -> bool {
         .is_some_and(|name| uuid::Uuid::try_parse(name).is_ok())
 }
 
-/// Whether something in a directory, or the page beside it, bears our mark. What does not is somebody else's.
+/// Returns whether something in a directory, or the page beside it, bears our mark. Otherwise it belongs to
+/// somebody else.
 pub(crate) fn is_ours(dir: &Path) -> bool {
     let is_directory = std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
     let has_page = || matches!(Counters::read(&page_of(dir)), Ok(Some(_)));
     is_directory && (is_spool(dir) || has_page())
 }
 
-/// Pages whose directories are gone, with what they say. Opened only if it may be one: something else is not even
-/// read.
+/// Returns the pages without directories, and their contents. A file is read only if its name may be a page's.
 fn orphaned_pages(root: &Path) -> impl Iterator<Item = (PathBuf, Noted)> {
     let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
     entries.filter_map(|entry| {
@@ -55,26 +55,28 @@ fn orphaned_pages(root: &Path) -> impl Iterator<Item = (PathBuf, Noted)> {
     })
 }
 
-/// Whether records lay in it, as far as its page tells; one with damaged counters is asked about in the store.
+/// Returns whether records are missing as far as the page tells; if its counters are damaged, the store must be
+/// asked.
 fn may_be_missing(noted: &Noted) -> bool {
     !noted.is_whole() || reckon(noted, Segments::default(), noted.ledger()).damaged > 0
 }
 
-/// Directories that somebody has deleted with records in them.
+/// Returns the directories that somebody deleted with records in them.
 pub(crate) fn deleted_spools(root: &Path) -> impl Iterator<Item = PathBuf> {
     let orphaned = orphaned_pages(root).filter(|(_, noted)| may_be_missing(noted));
     orphaned.map(|(dir, _)| dir)
 }
 
-/// Such a directory comes back without any records: so their loss is told of like that of every other segment.
+/// Recreates such directories without records, so that their loss is reported like that of any other segment.
 pub(crate) fn restore_missing(root: &Path) {
     for dir in deleted_spools(root) {
-        // Where it cannot be made the page stays, for the next start.
+        // If that fails, the page stays for the next start.
         let _ = std::fs::create_dir(dir);
     }
 }
 
-/// One whose records have all come to their ends was left between the removals of the two.
+/// Removes pages without missing records: their process died after removing the directory and before removing the
+/// page.
 pub(super) fn remove_orphaned_pages(root: &Path) {
     for (dir, noted) in orphaned_pages(root) {
         if !may_be_missing(&noted) {

@@ -1,18 +1,18 @@
-//! How the ledger of a dead session comes out: what its counters say, what its segments say, and what became of the
-//! records that were found. A pure function of the three.
+//! Computes the final ledger of a dead session, as a pure function of its counters, its segments, and the fates of
+//! the records that were found.
 //!
-//! What was appended is known twice, from the counters and from the segments, each of which tells how many records
-//! lie before it. What was stored is counted by fates, and a fate is noted before its frame is marked: so a process
-//! that dies in between has counted records that are found again. Where more ends are counted than records were
-//! appended, that is what has happened; where fewer are, the others are damaged. Where the count itself is damaged
-//! the store is asked: nothing is stored because something else does not add up.
+//! The number of appended records is known twice, from the counters and from the segments, each of which says how
+//! many records lie before it. Stored records are counted by fates, and a fate is noted before its frame is
+//! marked, so a process that dies in between has counted records that are found again. If more fates are counted
+//! than records were appended, that is the cause; if fewer, the rest is damaged. If the count itself is damaged,
+//! the store is asked: no record counts as stored merely because other numbers do not add up.
 
 use executor_core::{DropReason, Durability, Ledger, Timestamp};
 
-/// So many of each reason, in the order of [`DropReason::ALL`].
+/// Counts by reason, in the order of [`DropReason::ALL`].
 pub(crate) type Counts = [u64; DropReason::ALL.len()];
 
-/// What the counters beside a spool say; `None` those that are damaged.
+/// The values of the counters beside a spool; a damaged one is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Noted {
     pub(crate) offered: Option<u64>,
@@ -20,13 +20,13 @@ pub(crate) struct Noted {
     pub(crate) stored: Option<u64>,
     pub(crate) filtered: Option<u64>,
     pub(crate) dropped: [Option<u64>; DropReason::ALL.len()],
-    /// How many losses the store knows of.
+    /// The number of losses that the store knows of.
     pub(crate) told: [Option<u64>; DropReason::ALL.len()],
     pub(crate) durability: Option<Durability>,
     pub(crate) heartbeat: Option<Timestamp>,
 }
 
-/// Losses of records that were in the spool; the others never came to be in it.
+/// Reasons for losing records that were in the spool; records lost for other reasons never entered it.
 const IN_SPOOL: [DropReason; 3] = [
     DropReason::Constraint,
     DropReason::Unstorable,
@@ -34,12 +34,13 @@ const IN_SPOOL: [DropReason; 3] = [
 ];
 
 impl Noted {
-    /// Whether how many records were stored is known only to the store.
+    /// Returns whether only the store knows how many records were stored.
     pub(crate) const fn needs_stored(&self) -> bool {
         self.stored.is_none() || self.recovered.is_none()
     }
 
-    /// With what the store knows: so many of the session's own records are stored, besides those that it took over.
+    /// Fills damaged counts from the store: `own` of the session's own records are stored, besides those that it
+    /// took over.
     pub(crate) fn with_stored(self, own: u64) -> Self {
         let recovered = match (self.stored, self.recovered) {
             (_, Some(recovered)) => recovered,
@@ -53,14 +54,15 @@ impl Noted {
         }
     }
 
-    /// Whether all counters are whole.
+    /// Returns whether all counters are undamaged.
     pub(crate) fn is_whole(&self) -> bool {
         let singles = [self.offered, self.recovered, self.stored, self.filtered];
         let all = singles.iter().chain(&self.dropped).chain(&self.told);
         all.into_iter().all(Option::is_some)
     }
 
-    /// The ledger as far as it is whole. What is known of a damaged count of losses is how many the store knows of.
+    /// Returns the ledger from the undamaged counters. In place of a damaged count of losses it uses the number
+    /// that the store knows of.
     pub(crate) fn ledger(&self) -> Ledger {
         let mut ledger = Ledger {
             offered: self.offered.unwrap_or(0),
@@ -77,8 +79,8 @@ impl Noted {
         ledger
     }
 
-    /// How many losses of each reason the store knew of. Where that is damaged, all: telling of them twice would
-    /// make two of one.
+    /// Returns how many losses of each reason the store knew of. A damaged count is taken as all of them:
+    /// reporting a loss twice would count it twice.
     pub(crate) fn told(&self) -> Counts {
         let mut counts = [0; DropReason::ALL.len()];
         for (count, (dropped, told)) in counts.iter_mut().zip(self.losses()) {
@@ -91,7 +93,7 @@ impl Noted {
         self.dropped.into_iter().zip(self.told)
     }
 
-    /// What was appended, as far as the counters tell.
+    /// Returns how many records were appended, as far as the counters tell.
     fn appended(&self) -> Option<u64> {
         let mut beside = self.filtered?;
         for reason in DropReason::ALL
@@ -108,32 +110,32 @@ fn ends_of(ledger: &Ledger) -> u64 {
     ledger.stored + ledger.filtered + ledger.total_dropped()
 }
 
-/// The ends of records that were in the spool, those taken over from elsewhere included.
+/// Counts the settled records that were in the spool, including those taken over from elsewhere.
 fn ends_in_spool(ledger: &Ledger) -> u64 {
     let dropped = IN_SPOOL.iter().map(|reason| ledger.dropped(*reason));
     ledger.stored + dropped.sum::<u64>()
 }
 
-/// What the segments say.
+/// The values that the segments give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Segments {
-    /// How many records were appended at least; 0 where no segment tells.
+    /// The minimum number of records appended; 0 if no segment says.
     pub(crate) appended: u64,
-    /// How many frames are known to be damaged. Each may have been a record, and where the counters do not tell it is
-    /// taken for one.
+    /// The number of frames known to be damaged. Each may have been a record, and counts as one if the counters do
+    /// not tell.
     pub(crate) damaged: u64,
 }
 
-/// How a ledger came out.
+/// The final ledger of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reckoned {
     pub(crate) ledger: Ledger,
-    /// Records that are lost, those of them that were counted as lost before left out.
+    /// Lost records, except those that were counted as lost before.
     pub(crate) damaged: u64,
 }
 
-/// Reckons once everything that is in the spool has come to its end. `counted` is what [`Noted::ledger`] said, and
-/// the ends that were counted since.
+/// Computes the final ledger, once every record in the spool is settled. `counted` is [`Noted::ledger`] plus the
+/// fates counted since.
 pub(crate) fn reckon(noted: &Noted, segments: Segments, counted: Ledger) -> Reckoned {
     let mut ledger = Ledger {
         spooled: 0,
@@ -142,7 +144,7 @@ pub(crate) fn reckon(noted: &Noted, segments: Segments, counted: Ledger) -> Reck
     let ends = ends_in_spool(&ledger);
     let appended = match noted.appended() {
         Some(counted) if segments.appended > 0 => counted.max(segments.appended),
-        // No segment tells: a record was appended and not counted yet when the process died.
+        // No segment says. A record may have been appended but not counted when the process died.
         Some(counted) => counted.max(ends.saturating_sub(ledger.recovered)),
         None => {
             let seen = ends.saturating_sub(ledger.recovered);
@@ -157,7 +159,7 @@ pub(crate) fn reckon(noted: &Noted, segments: Segments, counted: Ledger) -> Reck
     Reckoned { ledger, damaged }
 }
 
-/// What was counted twice is counted once.
+/// Removes double counts.
 fn count_once(ledger: &mut Ledger) {
     let surplus = ends_of(ledger).saturating_sub(ledger.offered + ledger.recovered);
     let counted_twice = surplus.min(ledger.stored);

@@ -1,6 +1,6 @@
 //! Registering listeners and jobs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use executor_core::guard::{Guard, GuardOutput};
@@ -8,14 +8,15 @@ use executor_core::redact::TextKind;
 use executor_core::registration::{Details, JobDetails, Overlap};
 use executor_core::runnable::Hooks;
 use executor_core::{
-    Entity, ErrorHandler, Event, Handler, HandlerFn, HandlerOutput, Job, JobHandler, Listener,
-    Registration, SourceTier,
+    Entity, ErrorHandler, Event, Handler, HandlerError, HandlerFn, HandlerOutput, Job, JobHandler,
+    Listener, Registration, SourceTier,
 };
 use thiserror::Error;
 
 use crate::lifecycle::shared::Service;
 use crate::registration::handle::{JobHandle, ListenerHandle};
 use crate::registration::registrar::Target;
+use crate::registration::wrapped::RunsFutures;
 use crate::schedule::{self, Schedule};
 
 /// Why a registration was refused: bad input, or a stop. While the store is away a
@@ -178,6 +179,11 @@ impl ListenerBuilder {
         self.handler(move |event| function.start(event))
     }
 
+    /// Without a handler: only what [`wrap`](ListenerHandle::wrap) is given runs.
+    pub fn for_wrapping(self) -> ListenerToRegister {
+        self.handler(|_| async { Err(HandlerError::known(NO_HANDLER)) })
+    }
+
     /// What runs for an event, where that blocks its thread: a function on a thread of its own
     /// pool. One that still runs when its execution ends cannot be stopped; its thread is left
     /// behind, and the record says so.
@@ -194,6 +200,9 @@ impl ListenerBuilder {
         })
     }
 }
+
+/// What is recorded where something runs a registration that has no handler.
+const NO_HANDLER: &str = "it has no handler: it only runs the futures that `wrap` is given";
 
 /// A listener with its handler.
 #[must_use = "nothing is registered before `register` is awaited"]
@@ -233,10 +242,13 @@ impl ListenerToRegister {
         let listener = Arc::new(Listener::new(registration, self.handler, hooks));
         register(&service, Arc::clone(&listener) as _).await?;
         let registrar = Arc::clone(&service.registrar);
-        Ok(ListenerHandle {
+        let handle = ListenerHandle {
             listener,
             registrar,
-        })
+            service: weak(&service),
+        };
+        service.subscriptions.add(handle.clone());
+        Ok(handle)
     }
 }
 
@@ -331,6 +343,11 @@ impl JobBuilder {
         })
     }
 
+    /// Without a handler: only what [`wrap`](JobHandle::wrap) is given runs.
+    pub fn for_wrapping(self) -> JobToRegister {
+        self.handler(|| async { Err(HandlerError::known(NO_HANDLER)) })
+    }
+
     /// What runs, where that blocks its thread; see
     /// [`ListenerBuilder::blocking_handler`].
     pub fn blocking_handler<O: HandlerOutput>(
@@ -382,10 +399,19 @@ impl JobToRegister {
         let job = Arc::new(Job::new(registration, self.handler, builder.hooks));
         register(&builder.service, Arc::clone(&job) as _).await?;
         let registrar = Arc::clone(&builder.service.registrar);
-        let handle = JobHandle { job, registrar };
+        let handle = JobHandle {
+            job,
+            registrar,
+            service: weak(&builder.service),
+        };
         builder.service.schedule(&handle, builder.schedule);
         Ok(handle)
     }
+}
+
+fn weak(service: &Arc<Service>) -> Weak<dyn RunsFutures> {
+    let service: Arc<dyn RunsFutures> = Arc::clone(service) as _;
+    Arc::downgrade(&service)
 }
 
 fn redact(service: &Service, json: &str) -> String {

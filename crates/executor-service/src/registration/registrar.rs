@@ -1,5 +1,5 @@
-//! Registrations on their way to the store, in the order in which they were made. What the store cannot
-//! take now waits here; programs go on without it, and their records are matched by entity meanwhile.
+//! Carries registrations to the store, in the order in which they were made. A registration that the store cannot
+//! take now waits here; the program continues, and records are matched by entity meanwhile.
 
 use std::collections::{HashMap, VecDeque};
 use std::ptr;
@@ -16,10 +16,10 @@ use crate::drain::guarded::guarded;
 use crate::drain::retry::{delay_after, with_jitter};
 use crate::lifecycle::supervise::{Fault, Supervised};
 
-/// What is registered: a listener or a job.
+/// A listener or a job to register.
 pub(crate) trait Target: Send + Sync {
     fn registration(&self) -> &Registration;
-    /// Its row, once the store has said.
+    /// Returns its row, once the store has assigned one.
     fn row(&self) -> &OnceLock<RowId>;
     fn remove(&self);
     fn is_removed(&self) -> bool;
@@ -51,24 +51,24 @@ impl dyn Target {
     }
 }
 
-/// What is to be written of it.
+/// A change to write to the store.
 #[derive(Clone)]
 pub(crate) enum Entry {
     Registration(Arc<dyn Target>),
     Removal(Arc<dyn Target>, Timestamp),
 }
 
-/// What is registered, without keeping it alive: its handler may hold the executor.
+/// A weak reference to a target: its handler may hold the executor.
 type Known = Weak<dyn Target>;
 
-/// The registrations: what there is, and what waits for the store.
+/// The current registrations, and the changes that wait for the store.
 pub(crate) struct Registrar {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     waiting: Mutex<VecDeque<Entry>>,
     /// The last registration of each entity.
     current: Mutex<HashMap<Arc<Entity>, Known>>,
-    /// Held by whoever writes: the order of one entity's registrations and removals matters.
+    /// Held while writing: the order of one entity's registrations and removals matters.
     turn: tokio::sync::Mutex<()>,
     bell: Notify,
 }
@@ -85,8 +85,8 @@ impl Registrar {
         }
     }
 
-    /// Registers: at once, or later if the store is away or was closed: then its records say what they
-    /// belong to without a row.
+    /// Registers a target now, or later if the store is unavailable or closed; until then its records name their
+    /// entity without a row.
     ///
     /// Returns the error of a store that refuses it.
     pub(crate) async fn register(&self, target: Arc<dyn Target>) -> Result<(), StoreError> {
@@ -95,15 +95,15 @@ impl Registrar {
         self.write(Entry::Registration(target)).await
     }
 
-    /// Removes: its commands are refused from now on, and its row is marked, now or later, unless the
-    /// same entity is registered anew by then.
+    /// Removes a target: its commands are refused from now on, and its row is marked now or later, unless the same
+    /// entity is registered again by then.
     pub(crate) async fn remove(&self, target: Arc<dyn Target>) -> Result<(), StoreError> {
         target.remove();
         let at = self.clock.now().wall;
         self.write(Entry::Removal(target, at)).await
     }
 
-    /// Has the store compare what an app has registered with what is stored.
+    /// Makes the store compare an app's live registrations with the stored ones.
     pub(crate) async fn reconcile(
         &self,
         app_key: &str,
@@ -131,7 +131,7 @@ impl Registrar {
     async fn write(&self, entry: Entry) -> Result<(), StoreError> {
         let turn = self.turn.lock().await;
         if self.has_waiting() {
-            // Newer ones queue behind older ones, or they would be overwritten.
+            // Newer changes queue behind older ones, which would otherwise overwrite them.
             self.keep(entry);
             return Ok(());
         }
@@ -155,7 +155,7 @@ impl Registrar {
         !self.waiting().is_empty()
     }
 
-    /// Writes a row. Idempotent: the row of an entity never changes, so a second time finds the same one.
+    /// Writes a change. Idempotent: an entity's row never changes, so a second write finds the same one.
     async fn apply_one(&self, entry: &Entry) -> Result<(), StoreError> {
         const OPERATION: &str = "registering";
         let store = self.store.as_ref();
@@ -166,7 +166,7 @@ impl Registrar {
                 let _ = target.row().set(row);
             }
             Entry::Removal(target, at) => {
-                // Registered anew meanwhile: then it lives.
+                // An entity that was registered again meanwhile is not marked.
                 let is_last = self
                     .current()
                     .get(&target.registration().entity)
@@ -180,10 +180,10 @@ impl Registrar {
         Ok(())
     }
 
-    /// Applies all that wait, in order. One that the store refuses for good is logged and left out:
-    /// its records say what they belong to all the same.
+    /// Applies all waiting changes, in order. A change that the store refuses for good is logged and dropped; its
+    /// records still name their entity.
     ///
-    /// Returns the error of a store that is away; what was not applied waits on.
+    /// Returns the error of an unavailable store; the remaining changes keep waiting.
     pub(crate) async fn apply(&self) -> Result<(), StoreError> {
         if !self.has_waiting() {
             return Ok(());
@@ -214,7 +214,7 @@ impl Registrar {
     }
 }
 
-/// Applies what comes, also while no batch does.
+/// Applies changes as they come, even while no batch is written.
 pub(crate) struct Applying(pub(crate) Arc<Registrar>);
 
 impl Supervised for Applying {
@@ -223,7 +223,7 @@ impl Supervised for Applying {
     async fn run(&mut self) -> Result<(), Fault> {
         loop {
             let mut failures = 0;
-            // Looking first: what waited when an earlier run failed rings no bell any more.
+            // Look first: changes that waited when an earlier run failed do not ring the bell again.
             while self.0.apply().await.is_err() {
                 failures += 1;
                 tokio::time::sleep(with_jitter(delay_after(failures))).await;

@@ -1,32 +1,31 @@
-//! Whether the wall clock may decide what is deleted. One that was set is wrong by days or years, and then what is
-//! young looks old: nothing is pruned by age until the clock has held for an hour of run time.
+//! Judges whether the wall clock may decide what is deleted. A clock that was set may be wrong by days or years
+//! and make young rows look old: nothing is pruned by age until the clock has held for an hour of run time.
 //!
-//! At a start the clock is compared with the newest sign of life in the history, later on with the machine's own
-//! count of time since it booted. Pure decisions; who asks and who prunes is in [`crate::retention`].
+//! At a start the clock is compared with the newest sign of life in the history, later with the machine's own
+//! count of time since boot. All decisions are pure; [`crate::retention`] asks and prunes.
 
 use std::time::Duration;
 
-use executor_core::Clock;
-use executor_core::Timestamp;
 use executor_core::ports::{ClockTrust, Lifetime};
 use executor_core::time::micros;
+use executor_core::{Clock, Timestamp};
 use tokio::time::Instant;
 
-/// How long the clock is doubted, in run time.
+/// The run time for which the clock is doubted.
 pub(crate) const DOUBT: Duration = Duration::from_secs(3_600);
 
-/// A start so long after the last sign of life is one at which the clock is doubted: machines are off for a night,
-/// clocks are wrong by years.
+/// The longest gap between the last sign of life and a start at which the clock is still trusted: machines are off
+/// for a night, clocks are wrong by years.
 const GAP_MAX: Duration = Duration::from_secs(86_400);
 
-/// What the wall clock does otherwise than the count since boot by more than this, somebody has set.
+/// If the wall clock and the count since boot diverge by more than this, somebody set the clock.
 const JUMP_MAX_US: u64 = 3_600_000_000;
 
-/// For how much run time the clock is doubted at a start. `lifetimes` are those of earlier sessions, in the order
-/// in which they were opened.
+/// Returns for how much run time the clock is doubted at a start. `lifetimes` are those of earlier sessions, in
+/// the order in which they were opened.
 ///
-/// It is doubted where it shows a time before the newest sign of life, or one more than a day after it; and where
-/// it did so at the start of an earlier session, as long as the sessions since then have not lasted for an hour
+/// The clock is doubted if it is behind the newest sign of life or more than a day ahead of it. It is also doubted
+/// if that was so at the start of an earlier session and the sessions since then have lasted less than an hour
 /// together.
 pub(crate) fn doubt_at_start(lifetimes: &[Lifetime], now: Timestamp) -> Duration {
     let Some(first) = first_doubted(lifetimes, now) else {
@@ -36,7 +35,8 @@ pub(crate) fn doubt_at_start(lifetimes: &[Lifetime], now: Timestamp) -> Duration
     DOUBT.saturating_sub(lifetimes[first..].iter().map(lasted).sum())
 }
 
-/// Which was the first session by a clock that is doubted; as many as there are if it is the one that starts now.
+/// Returns the index of the first session under a doubted clock; `lifetimes.len()` if that is the session starting
+/// now.
 fn first_doubted(lifetimes: &[Lifetime], now: Timestamp) -> Option<usize> {
     let newest = lifetimes.iter().map(|it| it.last_sign_at).max()?;
     if newest > now {
@@ -57,10 +57,10 @@ fn first_doubted(lifetimes: &[Lifetime], now: Timestamp) -> Option<usize> {
 
 /// Looks at the wall clock while the program runs.
 pub(crate) struct ClockWatch {
-    /// For how much run time it is still doubted.
+    /// The remaining run time for which the clock is doubted.
     doubt: Duration,
     looked_at: Instant,
-    /// How far it was ahead of the count since boot, in microseconds; `None` where there is no such count.
+    /// Its lead over the count since boot, in microseconds; `None` if there is no such count.
     ahead_us: Option<i64>,
 }
 
@@ -73,7 +73,7 @@ impl ClockWatch {
         }
     }
 
-    /// Looks at it once more.
+    /// Checks the clock again.
     pub(crate) fn look(&mut self, clock: &dyn Clock) -> ClockTrust {
         let now = clock.monotonic();
         let passed = now.saturating_duration_since(self.looked_at);

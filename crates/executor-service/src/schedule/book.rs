@@ -1,5 +1,5 @@
-//! Which job is due when: all schedules of a service, in the order of their times. Knows neither clock nor
-//! runtime; whoever keeps it tells it the time.
+//! Keeps all schedules of a service in the order of their times, and says which job is due. It knows neither clock
+//! nor runtime; its owner passes in the time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,33 +12,33 @@ use super::plan::{Occurrence, SET_BACK, Series};
 use super::{Schedule, ScheduleState};
 use crate::registration::handle::JobHandle;
 
-/// So often at most a job's missed runs are logged.
+/// The minimum time between two logs of a job's missed runs.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// Runs of a job that are to begin now, one after the other.
+/// Runs of a job that begin now, one after the other.
 pub(crate) struct Due {
     pub(crate) job: JobHandle,
     pub(crate) runs: usize,
 }
 
-/// What a look at the clock brings.
+/// The result of checking the clock.
 #[derive(Default)]
 pub(super) struct Turn {
-    /// What begins now, in order.
+    /// Runs that begin now, in order.
     pub(super) begin: Vec<Due>,
-    /// How long nothing else will, if the wall clock is not set; `None` if nothing is to come.
+    /// The time until the next run, unless the wall clock is set; `None` if no run follows.
     pub(super) wait: Option<Duration>,
-    /// Of which jobs runs were missed and left out, and how many since that was said last.
+    /// Jobs with missed and skipped runs, and how many there were since the last report.
     pub(super) missed: Vec<(Arc<Entity>, u64)>,
-    /// How many schedules begin anew, because the wall clock was set back by hours.
+    /// The number of schedules that begin anew because the wall clock was set back by hours.
     pub(super) begun_anew: usize,
 }
 
 /// The schedules of a service.
 pub(super) struct Book {
-    /// Within this time it is noticed that the wall clock was set, or went on while the machine slept.
+    /// The longest time until the book notices that the wall clock was set or the machine slept.
     look_again: Duration,
-    /// Elapsed time is written as the wall clock would have had it, had nobody set it since then.
+    /// The zero point of elapsed time, which is written as the wall clock would show it had nobody set it since.
     origin: Moment,
     jobs: HashMap<Arc<Entity>, Entry>,
     by_wall_clock: Queue,
@@ -48,7 +48,7 @@ pub(super) struct Book {
     entered: u64,
 }
 
-/// Those that go by the same clock: when each is due and, where several are at once, which was entered first.
+/// Jobs that use the same clock, by due time and, for equal times, by order of entry.
 type Queue = BTreeMap<(Timestamp, u64), Arc<Entity>>;
 
 struct Entry {
@@ -59,7 +59,7 @@ struct Entry {
     next: Option<Occurrence>,
     is_paused: bool,
     missed: u64,
-    /// What was logged of them, and when.
+    /// The number of missed runs last logged, and when.
     said: Option<(u64, Timestamp)>,
 }
 
@@ -76,7 +76,7 @@ impl Book {
         }
     }
 
-    /// Enters a job; it takes the place of an earlier one with the same key.
+    /// Enters a job, replacing an earlier one with the same key.
     pub(super) fn enter(&mut self, job: JobHandle, schedule: Schedule, now: Moment) {
         let key = Arc::clone(&job.job().registration.entity);
         self.remove(&key);
@@ -96,7 +96,7 @@ impl Book {
         self.look_at(&key, now, &mut Turn::default());
     }
 
-    /// Whether there was one.
+    /// Removes a job. Returns whether there was one.
     pub(super) fn remove(&mut self, key: &Arc<Entity>) -> bool {
         let Some(entry) = self.jobs.remove(key) else {
             return false;
@@ -105,7 +105,7 @@ impl Book {
         true
     }
 
-    /// Its runs begin no more, and are not made up for. Whether it is known.
+    /// Pauses a job: its runs do not begin and are not made up for. Returns whether the job is known.
     pub(super) fn pause(&mut self, key: &Arc<Entity>) -> bool {
         let Some(mut entry) = self.jobs.remove(key) else {
             return false;
@@ -116,7 +116,7 @@ impl Book {
         true
     }
 
-    /// The next run is the first one that is planned from now on. Whether it is known.
+    /// Resumes a job with the first run planned from now on. Returns whether the job is known.
     pub(super) fn resume(&mut self, key: &Arc<Entity>, now: Moment) -> bool {
         let now = match self.jobs.get(key) {
             Some(entry) if entry.is_paused => self.time_of(&entry.series, now),
@@ -145,7 +145,7 @@ impl Book {
         })
     }
 
-    /// Looks at the clock.
+    /// Checks the clock and returns what to do.
     pub(super) fn turn(&mut self, now: Moment) -> Turn {
         let mut turn = Turn::default();
         self.mind_the_wall_clock(now.wall, &mut turn);
@@ -167,7 +167,7 @@ impl Book {
         turn
     }
 
-    /// If it was set back far, what was planned until now means nothing any more.
+    /// Replans the schedules on the wall clock if it was set back far: earlier plans are void then.
     fn mind_the_wall_clock(&mut self, now: Timestamp, turn: &mut Turn) {
         if self.latest.saturating_sub(SET_BACK) <= now {
             self.latest = self.latest.max(now);
@@ -181,7 +181,7 @@ impl Book {
         }
     }
 
-    /// Does what its plan says; `now` is the time that it goes by. A job that was cancelled has none any more.
+    /// Carries out a job's plan; `now` is the time of the clock that it uses. A cancelled job is removed.
     fn look_at(&mut self, key: &Arc<Entity>, now: Timestamp, turn: &mut Turn) {
         let Some(mut entry) = self.jobs.remove(key) else {
             return;
@@ -248,7 +248,7 @@ impl Book {
 }
 
 impl Entry {
-    /// How many missed runs are to be said now, if it is time to say something.
+    /// Returns how many missed runs to log now, if a log is due.
     fn unsaid(&mut self, now: Timestamp) -> Option<u64> {
         let (said, at) = self.said.unwrap_or((0, Timestamp::from_micros(i64::MIN)));
         if self.missed == said || at.saturating_add(SAY_AGAIN) > now {
@@ -264,7 +264,7 @@ fn due(queue: &Queue, now: Timestamp) -> Option<Arc<Entity>> {
     (*due <= now).then(|| Arc::clone(key))
 }
 
-/// How long it is from one time to a later one.
+/// Returns the time from one moment to a later one.
 fn between(from: Timestamp, to: Timestamp) -> Duration {
     let micros = to.as_micros().saturating_sub(from.as_micros());
     Duration::from_micros(u64::try_from(micros).unwrap_or_default())

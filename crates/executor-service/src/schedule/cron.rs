@@ -1,5 +1,5 @@
-//! What a cron line means in a time zone. Reading it is done in `fields`, finding the wall clock's times that fit is
-//! croner's work; which moments those are where the clock changes is decided here.
+//! Interprets a cron line in a time zone. `fields` reads the line, croner finds the matching times of the wall
+//! clock, and this module decides which moments those are where the clock changes.
 
 mod fields;
 
@@ -23,8 +23,20 @@ pub(super) struct Cron {
     line: Arc<str>,
     pattern: croner::Cron,
     zone: TimeZone,
-    /// It names times of day, not a rhythm.
+    /// True if it names times of day, not a rhythm.
     is_fixed: bool,
+}
+
+/// Stands for the time zone of the system.
+const LOCAL: &str = "local";
+
+/// The zone that is named, or the system's own.
+fn zone_of(name: &str) -> Result<TimeZone, jiff::Error> {
+    if name == LOCAL {
+        TimeZone::try_system()
+    } else {
+        TimeZone::get(name)
+    }
 }
 
 impl Cron {
@@ -38,9 +50,9 @@ impl Cron {
             line: Arc::from(line),
             is_fixed,
             pattern,
-            zone: TimeZone::get(time_zone).map_err(unknown)?,
+            zone: zone_of(time_zone).map_err(unknown)?,
         };
-        // From the first of the year in which nobody could have used this.
+        // From a year before this crate existed.
         let comes = cron.civil_from(DateTime::constant(2020, 1, 1, 0, 0, 0, 0));
         match comes {
             Some(_) => Ok(cron),
@@ -48,7 +60,7 @@ impl Cron {
         }
     }
 
-    /// The first moment after `after`; `None` if none comes.
+    /// Returns the first moment after `after`; `None` if none comes.
     pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let after = jiff::Timestamp::from_microsecond(after.as_micros()).ok()?;
         let next = if self.is_fixed {
@@ -59,8 +71,8 @@ impl Cron {
         next.map(|next| Timestamp::from_micros(next.as_microsecond()))
     }
 
-    /// Times of day in their order, each at its moment. Those that come before `after` all the same are
-    /// the ones whose hour has come for the second time, or did not come.
+    /// Goes through the times of day in order and returns the first moment after `after`. A time of day may still
+    /// map to an earlier moment if its hour is repeated or skipped.
     fn next_time_of_day(&self, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
         let mut time = self.civil_after(self.zone.to_datetime(after))?;
         loop {
@@ -72,11 +84,11 @@ impl Cron {
         }
     }
 
-    /// When a time of day comes: the first time, or when the clock passes over it.
+    /// Returns the moment of a time of day: its first occurrence, or the change of the clock that skips it.
     fn moment_of(&self, time: DateTime) -> Option<jiff::Timestamp> {
         let ambiguous = self.zone.to_ambiguous_timestamp(time);
         if let AmbiguousOffset::Gap { .. } = ambiguous.offset() {
-            // Read with the offset after the change, it lies before it.
+            // Read with the offset after the change, the time lies before the change.
             let before = ambiguous.earlier().ok()?;
             let change = self.zone.following(before).next()?;
             return Some(change.timestamp());
@@ -84,7 +96,7 @@ impl Cron {
         ambiguous.earlier().ok()
     }
 
-    /// From one change of the clock to the next, whatever the clock shows.
+    /// Searches from one change of the clock to the next, following whatever the clock shows.
     fn next_of_rhythm(&self, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
         const DAY: SignedDuration = SignedDuration::from_hours(24);
         let (mut from, mut is_included) = (after, false);
@@ -124,7 +136,12 @@ impl Cron {
 
 impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.line, self.zone.iana_name().unwrap_or("?"))
+        write!(
+            f,
+            "{} {}",
+            self.line,
+            self.zone.iana_name().unwrap_or(LOCAL)
+        )
     }
 }
 
@@ -134,7 +151,7 @@ impl fmt::Debug for Cron {
     }
 }
 
-/// What stands for a whole line.
+/// Nicknames that stand for a whole line.
 const NICKNAMES: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
     ("@annually", "0 0 1 1 *"),
@@ -145,8 +162,8 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-/// The line as croner reads it, and whether it names times of day: that is, whether nothing about the time of day
-/// begins with a star.
+/// Returns the line in croner's syntax, and whether it names times of day: that is, whether no field for the time
+/// of day begins with a star.
 fn parse(line: &str) -> Result<(croner::Cron, bool), ScheduleError> {
     if line.starts_with('@') {
         let nickname = line.to_ascii_lowercase();
@@ -171,7 +188,7 @@ fn parse(line: &str) -> Result<(croner::Cron, bool), ScheduleError> {
         read.push(known.ok_or_else(|| wrong_field(line, field, &FIELDS[first + place]))?);
     }
     let (of_month, of_week) = (MONTHDAYS - first, WEEKDAYS - first);
-    // As in Debian's cron: where either begins with a star both must fit, else one of them.
+    // As in Debian's cron: if either begins with a star, both must match, else one of them.
     if fields[of_month].starts_with('*') || fields[of_week].starts_with('*') {
         read[of_week].insert(0, '+');
     }
@@ -182,12 +199,12 @@ fn parse(line: &str) -> Result<(croner::Cron, bool), ScheduleError> {
     let canonical = read.join(" ");
     match canonical.parse() {
         Ok(pattern) => Ok((pattern, is_fixed)),
-        // It is told where: the parts were read one by one, so it is what they are together.
+        // Each field is valid on its own, so their combination is wrong.
         Err(_) => Err(wrong_field(line, fields[of_week], &FIELDS[WEEKDAYS])),
     }
 }
 
-/// `field` is a part of the line, so where it stands is known.
+/// Builds the error for a field. `field` is a slice of `line`, which gives its column.
 fn wrong_field(line: &str, field: &str, known: &Field) -> ScheduleError {
     let bytes = field.as_ptr().addr() - line.as_ptr().addr();
     ScheduleError::Field {
@@ -199,7 +216,7 @@ fn wrong_field(line: &str, field: &str, known: &Field) -> ScheduleError {
     }
 }
 
-/// A time of the wall clock, nowhere in particular: to croner every one of them comes once.
+/// A wall-clock time without a time zone: for croner each one occurs exactly once.
 #[derive(Clone, Copy)]
 struct Civil(DateTime);
 

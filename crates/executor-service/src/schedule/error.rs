@@ -1,8 +1,8 @@
-//! What is wrong with a cron line or a time zone, where, and what to write instead.
+//! Errors in cron lines and time zones, with their place and what to write instead.
 
 use thiserror::Error;
 
-/// Why a schedule makes no sense.
+/// The reason why a schedule is invalid.
 ///
 /// ```
 /// use executor_service::{Schedule, ScheduleError};
@@ -27,18 +27,18 @@ pub enum ScheduleError {
     },
     /// The cron line is an unknown word after an `@`.
     #[error(
-        "`{line}` is not known: there are @hourly, @daily or @midnight, @weekly, @monthly and @yearly or @annually"
+        "`{line}` is unknown: use @hourly, @daily (@midnight), @weekly, @monthly or @yearly (@annually)"
     )]
     Nickname {
         /// The line.
         line: String,
     },
-    /// The cron line asks for a run at the start of the machine.
+    /// The cron line asks for a run at the start of the machine, which is not supported.
     #[error(
-        "`@reboot` is no schedule: `after` runs a job once, so long after the start of this program"
+        "`@reboot` is not supported: use `after` to run a job once, a given time after the start of this program"
     )]
     Reboot,
-    /// A field of the cron line makes no sense.
+    /// A field of the cron line is invalid.
     #[error("`{line}`: {name} `{field}` at column {column}: write {allowed}")]
     Field {
         /// The line.
@@ -47,12 +47,12 @@ pub enum ScheduleError {
         name: &'static str,
         /// The field.
         field: String,
-        /// Where in the line it begins, in characters, from 1.
+        /// The column in the line at which it begins, in characters, from 1.
         column: usize,
-        /// What may stand there.
+        /// The values that are allowed there.
         allowed: &'static str,
     },
-    /// No time that the cron line means ever comes.
+    /// The times that the cron line names never come.
     #[error("`{line}` never comes: no such day exists")]
     Never {
         /// The line.
@@ -60,7 +60,7 @@ pub enum ScheduleError {
     },
     /// There is no such time zone.
     #[error(
-        "`{name}` is no time zone: write one of the IANA database, such as Europe/Berlin, or UTC"
+        "`{name}` is not a time zone: use a name from the IANA database, such as Europe/Berlin, or UTC"
     )]
     TimeZone {
         /// What was given.

@@ -1,4 +1,5 @@
-//! What a schedule says at a given time: pure functions on times, without a clock, a runtime or a job.
+//! Works out what a schedule requires at a given time: pure functions of times, without a clock, a runtime or a
+//! job.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,12 +9,11 @@ use executor_core::time::micros;
 
 use super::{Kind, Missed, Schedule};
 
-/// So late a run may begin and still be the one that was planned. Longer than a wall clock that is set, or
-/// a machine that wakes up, goes unnoticed.
+/// The latest that a run may begin and still count as planned. Longer than a set wall clock or a waking machine
+/// can go unnoticed.
 const NOT_LATE: Duration = Duration::from_secs(60);
 
-/// A wall clock that is set back by more than this makes schedules begin anew; by less, they wait. As
-/// cron has it.
+/// The largest step back of the wall clock for which schedules wait; beyond it they begin anew. As in cron.
 pub(super) const SET_BACK: Duration = Duration::from_secs(3 * 3_600);
 
 /// A schedule that has begun, for one job.
@@ -27,23 +27,23 @@ pub(super) struct Series {
 /// A run that is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Occurrence {
-    /// When the schedule has it.
+    /// The time that the schedule names.
     pub(super) planned: Timestamp,
-    /// When it begins, jitter included.
+    /// The time at which it begins, jitter included.
     pub(super) due: Timestamp,
 }
 
-/// What is to be done now.
+/// The actions that a schedule requires now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// The planned times of the runs to begin now, in their order.
     pub(super) runs: Vec<Timestamp>,
-    /// How many further ones were due and are left out. Where more than some ten thousand were, those that
-    /// were counted.
+    /// The number of further runs that were due and are skipped. If there were more than some ten thousand, only
+    /// those that were counted.
     pub(super) missed: u64,
-    /// Everything up to here is dealt with; to be given back the next time.
+    /// Everything up to here is dealt with; pass it back the next time.
     pub(super) last: Timestamp,
-    /// What comes then; `None` if nothing does any more.
+    /// The next run; `None` if there is none.
     pub(super) next: Option<Occurrence>,
 }
 
@@ -60,7 +60,7 @@ impl Series {
         self.schedule.goes_by_wall_clock()
     }
 
-    /// What is to be done at `now`, if everything up to `last` is dealt with.
+    /// Returns what to do at `now`, if everything up to `last` is dealt with.
     pub(super) fn plan(&self, last: Timestamp, now: Timestamp) -> Plan {
         let last = if last.saturating_sub(SET_BACK) > now {
             now
@@ -89,7 +89,7 @@ impl Series {
         }
     }
 
-    /// How many runs may begin at once.
+    /// Returns how many runs may begin at once.
     fn keep(&self) -> usize {
         match self.schedule.missed {
             Missed::Skip | Missed::RunOnce => 1,
@@ -97,10 +97,10 @@ impl Series {
         }
     }
 
-    /// What is due after `last` and until `now`.
+    /// Returns the runs due after `last` and until `now`.
     fn due(&self, last: Timestamp, now: Timestamp) -> DueRuns {
         let keep = self.keep();
-        // One more, since the last of them may still be delayed by its jitter.
+        // One more, because jitter may still delay the last one.
         let mut found = self.planned(last, now, keep + 1);
         let is_delayed = |planned: &Timestamp| self.occurrence(*planned).due > now;
         if found.newest.back().is_some_and(is_delayed) {
@@ -122,8 +122,8 @@ impl Series {
         Some(self.occurrence(planned))
     }
 
-    /// Its jitter is drawn from the seed and its planned time, and ends before the next one's time: so the
-    /// order of runs is that of their times.
+    /// Adds the jitter, which depends on the seed and the planned time and ends before the next planned time, so
+    /// runs keep their order.
     fn occurrence(&self, planned: Timestamp) -> Occurrence {
         let jitter = micros(self.schedule.jitter);
         if jitter == 0 {
@@ -143,7 +143,7 @@ impl Series {
         }
     }
 
-    /// The newest `keep` planned times after `last` and until `now`, and how many there are.
+    /// Returns the newest `keep` planned times after `last` and until `now`, and how many there are.
     fn planned(&self, last: Timestamp, now: Timestamp, keep: usize) -> DueRuns {
         if let Kind::Every(interval) = self.schedule.kind {
             return intervals(interval, self.began, (last, now), keep);
@@ -151,7 +151,7 @@ impl Series {
         if let Some(found) = self.walk((last, now), keep, WALK) {
             return found;
         }
-        // Too many to look at each: the clock was set forward by years. The newest ones are looked for from
+        // Too many to check each one: the clock was set forward by years. Search for the newest ones from
         // the end.
         let mut back = Duration::from_secs(3_600);
         loop {
@@ -188,7 +188,7 @@ impl Series {
     }
 }
 
-/// How many planned times are looked at one by one. Some milliseconds' work.
+/// The maximum number of planned times checked one by one, which takes some milliseconds.
 const WALK: usize = 10_000;
 
 /// Planned times: the newest ones, and how many there are.
@@ -208,7 +208,7 @@ impl DueRuns {
     }
 }
 
-/// The first multiple of the interval after `after`, counted from `began`, but for `began` itself.
+/// Returns the first multiple of the interval after `after`, counted from `began` and excluding `began` itself.
 pub(super) fn interval_after(
     interval: Duration,
     began: Timestamp,
@@ -218,7 +218,7 @@ pub(super) fn interval_after(
     nth(interval, began, passed + 1)
 }
 
-/// How many intervals have passed.
+/// Returns how many intervals have passed.
 fn passed(interval: Duration, began: Timestamp, until: Timestamp) -> u64 {
     let elapsed = i128::from(until.as_micros()) - i128::from(began.as_micros());
     let elapsed = u128::try_from(elapsed).unwrap_or_default();
@@ -246,7 +246,7 @@ fn intervals(
     }
 }
 
-/// splitmix64's finish: neighbouring times draw unlike numbers.
+/// The finalizer of splitmix64: neighbouring times give unrelated numbers.
 fn mix(seed: u64, planned: Timestamp) -> u64 {
     let mut bits = seed
         ^ planned

@@ -1,5 +1,5 @@
-//! Waits for the times at which runs are due, and has them begin. One task waits for all schedules of a
-//! service; every run has a task of its own, so none delays another.
+//! Waits until runs are due and starts them. One task waits for all schedules of a service; every run has its own
+//! task, so none delays another.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,27 +20,27 @@ use crate::lifecycle::health::HealthState;
 use crate::lifecycle::supervise::{Fault, Supervised, supervise};
 use crate::registration::handle::JobHandle;
 
-/// A wall clock that is set, or went on while the machine slept, is noticed within this time.
+/// The longest time until a set wall clock, or one that went on while the machine slept, is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Runs what is due, in a task of its own; `None` if the service is gone.
+/// Returns the runs that are due as a future; `None` if the service is gone.
 pub(crate) type Begin = Box<dyn Fn(Due) -> Option<Run> + Send + Sync>;
 
-/// Runs that are due, until the last of them has ended.
+/// A future that completes when the last of the due runs has ended.
 pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The schedules of a service, and the tasks that keep them. Nothing begins any more when it is dropped.
+/// The schedules of a service, and the tasks that run them. Dropping it stops new runs.
 pub(crate) struct Scheduler {
     shared: Arc<Shared>,
     runtime: Handle,
-    /// The task is started with the first schedule: a service without any has none.
+    /// True once the first schedule has started the task: a service without schedules has no task.
     is_started: AtomicBool,
     tasks: TaskTracker,
 }
 
 struct Shared {
     book: Mutex<Book>,
-    /// Rung when something was entered that may be due earlier than what is waited for.
+    /// Rung when a new schedule may be due earlier than the current wait ends.
     bell: Notify,
     stop: CancellationToken,
     clock: Arc<dyn Clock>,
@@ -55,7 +55,7 @@ impl Shared {
 impl Scheduler {
     /// # Panics
     ///
-    /// Outside of a tokio runtime, which is the one that it runs on.
+    /// Outside of a tokio runtime; it runs on the current one.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let look_again = if clock.may_be_set() {
             LOOK_AGAIN
@@ -75,8 +75,8 @@ impl Scheduler {
         }
     }
 
-    /// A job begins to run on a schedule; what an earlier job with its key had is over. The first one starts the
-    /// task, which has runs begin by `begin`.
+    /// Starts a job's schedule, replacing that of an earlier job with the same key. The first schedule starts the
+    /// task, which starts runs through `begin`.
     pub(crate) fn enter(
         &self,
         job: &JobHandle,
@@ -118,13 +118,13 @@ impl Scheduler {
         self.shared.book().state(key, self.shared.clock.now())
     }
 
-    /// From now on nothing begins.
+    /// Stops new runs from now on.
     pub(crate) fn stop(&self) {
         self.shared.stop.cancel();
         self.tasks.close();
     }
 
-    /// Waits for the tasks, whose executions have ended or been given up. Whether all have ended.
+    /// Waits for the tasks after their executions have ended or been given up. Returns whether all have ended.
     pub(crate) async fn join(&self, until: Instant) -> bool {
         timeout_at(until, self.tasks.wait()).await.is_ok()
     }
@@ -136,7 +136,7 @@ impl Drop for Scheduler {
     }
 }
 
-/// Has runs begin when they are due, until it is stopped or the service is gone.
+/// Starts runs when they are due, until it is stopped or the service is gone.
 struct Waiting {
     shared: Arc<Shared>,
     begin: Begin,
@@ -152,7 +152,7 @@ impl Supervised for Waiting {
             let now = shared.clock.now();
             let turn = shared.book().turn(now);
             for due in turn.begin {
-                // It was stopped in between: what is due then is not owed.
+                // The scheduler was stopped meanwhile, so the remaining runs are not owed.
                 if shared.stop.is_cancelled() {
                     return Ok(());
                 }
@@ -161,7 +161,7 @@ impl Supervised for Waiting {
                 };
                 self.tasks.spawn(run);
             }
-            // After that: whoever listens to the log may panic.
+            // Log last: a log subscriber may panic.
             say(&turn.missed, turn.begun_anew);
             tokio::select! {
                 biased;

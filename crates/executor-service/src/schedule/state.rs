@@ -1,8 +1,8 @@
-//! How things stand with a schedule.
+//! The state of a schedule.
 
 use executor_core::Timestamp;
 
-/// How things stand with a job's schedule; see [`schedule_of`](crate::CommandExecutor::schedule_of).
+/// The state of a job's schedule; see [`schedule_of`](crate::CommandExecutor::schedule_of).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -23,10 +23,10 @@ use executor_core::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScheduleState {
-    /// When the next run begins, jitter included; `None` if none does any more, or while it is paused.
+    /// The time of the next run, jitter included; `None` if none follows, or while paused.
     pub next_run: Option<Timestamp>,
-    /// How many runs were missed and left out.
+    /// The number of runs that were missed and skipped.
     pub missed: u64,
-    /// Whether it is paused.
+    /// True while it is paused.
     pub is_paused: bool,
 }

@@ -1,7 +1,6 @@
-//! Records, starts and ends of sessions as bytes, for the spool; those that are written for each
-//! execution are put together in [`super::encoder`]. Every payload begins with its version,
-//! and a reader knows every version that was ever written. Numbers are little-endian; a text is its
-//! length in four bytes and then itself.
+//! Encodes and decodes records, starts and ends of sessions for the spool; [`super::encoder`] encodes those that
+//! are written for each execution. Every payload begins with its version, and a reader knows every version ever
+//! written. Numbers are little-endian; a text is its length in four bytes, then its bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,22 +16,22 @@ use uuid::Uuid;
 
 pub(super) const VERSION: u8 = 1;
 
-/// A payload that this program cannot read, though it came undamaged.
+/// An undamaged payload that this program cannot read.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    #[error("it has version {0}, this program knows {VERSION}")]
+    #[error("payload has version {0}, but this program only knows version {VERSION}")]
     Version(u8),
-    #[error("it ends in the middle")]
+    #[error("payload is too short")]
     Short,
-    #[error("{0} bytes follow its end")]
+    #[error("payload has {0} extra bytes at its end")]
     Long(usize),
-    #[error("its {0} has a value that is not known")]
+    #[error("payload has an unknown value in its {0}")]
     Value(&'static str),
 }
 
 type Read<T> = Result<T, Malformed>;
 
-/// The start of an execution, as it is read back.
+/// The start of an execution, as read back from the spool.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Start {
     pub(crate) execution_id: ExecutionId,
@@ -43,7 +42,7 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// What is known of an execution whose process died before its end.
+    /// Returns the record of an execution that was interrupted by the death of its process.
     pub(crate) fn interrupted(self) -> ExecutionRecord {
         ExecutionRecord {
             execution_id: self.execution_id,
@@ -151,7 +150,7 @@ pub(crate) fn read_session(bytes: &[u8]) -> Read<Session> {
     input.end(session)
 }
 
-/// The ledger of an end is kept elsewhere: it goes on changing.
+/// Encodes a session's end without its ledger, which is kept elsewhere because it keeps changing.
 pub(crate) fn write_end(end: &SessionEnd) -> Vec<u8> {
     let is_failure = u8::from(end.status == SessionStatus::Failure);
     let mut out = vec![VERSION, is_failure, u8::from(end.failure.is_some())];
@@ -192,7 +191,7 @@ fn put_i64(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
-/// Nanoseconds; past 584 years, as many as fit.
+/// Returns the nanoseconds, saturating after 584 years.
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -216,7 +215,7 @@ pub(super) fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
     }
 }
 
-/// What has not been read yet.
+/// The bytes that have not been read yet.
 struct Input<'b>(&'b [u8]);
 
 impl<'b> Input<'b> {

@@ -1,4 +1,4 @@
-//! The counters beside a spool: which of them holds which count of the ledger.
+//! Maps the counters beside a spool to the counts of the ledger.
 
 use executor_core::{DropReason, Durability, Ledger, Timestamp};
 use record_spool::Counters;
@@ -10,24 +10,23 @@ pub(super) const OFFERED: usize = 0;
 const RECOVERED: usize = 1;
 const STORED: usize = 2;
 const FILTERED: usize = 3;
-/// The first of those of losses, in the order of [`DropReason::ALL`].
+/// The first counter of losses, in the order of [`DropReason::ALL`].
 const DROPPED: usize = 4;
-/// The first of those of losses that the store knows of.
+/// The first counter of losses that the store knows of.
 const TOLD: usize = DROPPED + DropReason::ALL.len();
 
-/// The counter after all counts, set once: 0 if the level is not known, else one more than its place in
-/// [`Durability::ALL`].
+/// The counter after all counts, set once: 0 if the level is unknown, else its index in [`Durability::ALL`] plus
+/// one.
 pub(super) const DURABILITY: usize = TOLD + DropReason::ALL.len();
 
-/// The counter after that: when the process gave its last sign of life, in microseconds, as earlier versions wrote
-/// it; 0 before the first.
+/// The next counter: the last heartbeat in microseconds, as earlier versions wrote it; 0 before the first.
 const HEARTBEAT_US: usize = DURABILITY + 1;
 
-/// The counter after that: the same in milliseconds.
+/// The next counter: the last heartbeat in milliseconds.
 pub(super) const HEARTBEAT_MS: usize = HEARTBEAT_US + 1;
 
-/// Puts the counts of a ledger on a page, and how many losses of each reason the store knows of. The ends first: a
-/// process that dies in between has not counted what no end was counted of.
+/// Writes a ledger's counts to a page, and how many losses of each reason the store knows of. Ends go first, so a
+/// process that dies in between never counts a record without its end.
 pub(crate) fn note_on(page: &Counters, ledger: &Ledger, told: Counts) {
     page.set(STORED, ledger.stored);
     page.set(FILTERED, ledger.filtered);
@@ -39,7 +38,7 @@ pub(crate) fn note_on(page: &Counters, ledger: &Ledger, told: Counts) {
     page.set(OFFERED, ledger.offered);
 }
 
-/// What a page tells.
+/// Reads the counters of a page.
 pub(crate) fn noted_of(counters: &[Option<u64>]) -> Noted {
     let count = |counter: usize| counters.get(counter).copied().flatten();
     let losses = |first: usize| DropReason::ALL.map(|reason| count(first + reason as usize));

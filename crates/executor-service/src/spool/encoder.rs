@@ -1,5 +1,4 @@
-//! The start and the record of an execution as bytes: what is written for each of them, so it is to cost
-//! little.
+//! Encodes the start and the record of an execution. Both are written for every execution, so this must be cheap.
 
 use executor_core::ports::{ExecutionEnd, ExecutionStart, SubjectRef, TriggerRef};
 use executor_core::{EntityKind, ExecutionId, RowId, TimeoutOrigin, TriggerMode};
@@ -13,13 +12,13 @@ use crate::spool::codec::{
 const START_HEAD: usize = 26;
 const RECORD_HEAD: usize = 45;
 
-/// Where they are put together, used again and again. Subject and trigger stand in both, behind heads of
-/// different lengths: a record that follows its own start puts its head in front of what is there.
+/// A reusable buffer for encoding. Starts and records share subject and trigger, behind heads of different
+/// lengths: a record that follows its own start puts its head in front of the existing bytes.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    /// Room for the longer head, then subject and trigger, then what only a record has.
+    /// Room for the longer head, then subject and trigger, then the parts that only a record has.
     bytes: Vec<u8>,
-    /// Whose subject and trigger these are, its row if it is known, and where they end.
+    /// The execution that subject and trigger belong to, its row (0 if unknown), and where they end.
     common: Option<(ExecutionId, i64, usize)>,
 }
 
@@ -31,7 +30,7 @@ impl Encoder {
         }
     }
 
-    /// A start as bytes.
+    /// Encodes a start.
     pub(crate) fn start(&mut self, start: &ExecutionStart<'_>) -> &[u8] {
         self.put_common(start);
         let bytes = &mut self.bytes[RECORD_HEAD - START_HEAD..];
@@ -44,8 +43,8 @@ impl Encoder {
         bytes
     }
 
-    /// A record as bytes; one whose arguments make it longer than a frame may be goes without them. What is
-    /// common is taken over from the execution's start, if that was written last and knew the same row.
+    /// Encodes a record, without its arguments if they make it too long for a frame. Reuses subject and trigger of
+    /// the execution's start if that was encoded last and knew the same row.
     pub(crate) fn record(&mut self, end: &ExecutionEnd<'_>) -> &[u8] {
         self.put_record(end);
         if self.bytes.len() > MAX_PAYLOAD {
@@ -118,7 +117,7 @@ fn flags_of(end: &ExecutionEnd<'_>) -> u8 {
         | flag(end.arguments_json.is_some(), ARGUMENTS)
 }
 
-/// Fields of `N` bytes together: a buffer is asked for room once.
+/// Joins fields into `N` bytes, so that a buffer grows only once.
 #[inline]
 fn join<const N: usize, const FIELDS: usize>(fields: [&[u8]; FIELDS]) -> [u8; N] {
     let (mut bytes, mut end) = ([0; N], 0);
@@ -126,11 +125,11 @@ fn join<const N: usize, const FIELDS: usize>(fields: [&[u8]; FIELDS]) -> [u8; N]
         bytes[end..end + field.len()].copy_from_slice(field);
         end += field.len();
     }
-    debug_assert_eq!(end, N, "the fields are not so long");
+    debug_assert_eq!(end, N, "the fields do not add up to N bytes");
     bytes
 }
 
-/// A row of 0 says that it is not known: no store gives that one out.
+/// Returns the row, or 0 if it is unknown: no store assigns 0.
 fn number_of(row: Option<RowId>) -> i64 {
     row.map_or(0, |row| row.0)
 }

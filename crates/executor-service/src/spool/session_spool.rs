@@ -1,5 +1,5 @@
-//! The spool of this process: records and starts as frames, and the counts of its ledger on a page
-//! beside them. What the frames mean is in [`crate::spool::codec`]; that they survive is `record-spool`'s.
+//! The spool of this process: records and starts as frames, and the counts of its ledger on a page beside them.
+//! [`crate::spool::codec`] defines the frames; `record-spool` makes them survive.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ use crate::spool::codec;
 use crate::spool::counters::{DURABILITY, HEARTBEAT_MS, OFFERED, note_on};
 use crate::spool::encoder::Encoder;
 
-/// What a frame is.
+/// The kinds of frames.
 pub(crate) mod kind {
     /// An execution has ended.
     pub(crate) const RECORD: u8 = 1;
@@ -29,21 +29,21 @@ pub(crate) mod kind {
     pub(crate) const START: u8 = 2;
     /// The session has ended; pinned until the store knows.
     pub(crate) const END: u8 = 3;
-    /// The session has begun; pinned until it has ended in order. It keeps the directory there, and with
-    /// it the page, for whoever ends the session otherwise.
+    /// The session has begun; pinned until it has ended in order. The pin keeps the directory and the page for the
+    /// process that otherwise ends the session.
     pub(crate) const SESSION: u8 = 4;
 }
 
-/// So many bytes of payloads are read at once.
+/// The maximum number of payload bytes read at once.
 const READ_BYTES: usize = 4 << 20;
 
 thread_local! {
-    /// So that no execution allocates for its payloads.
+    /// Reused, so that no execution allocates for its payloads.
     static ENCODER: RefCell<Encoder> = const { RefCell::new(Encoder::new()) };
 }
 
-/// Does something with this thread's encoder. A thread that is being torn down has none left, nor one whose
-/// encoder is in use.
+/// Runs `work` with this thread's encoder, or with a new one if the thread is being torn down or its encoder is in
+/// use.
 pub(crate) fn with_encoder<T>(mut work: impl FnMut(&mut Encoder) -> T) -> T {
     let done = ENCODER.try_with(|encoder| Some(work(&mut *encoder.try_borrow_mut().ok()?)));
     match done {
@@ -69,17 +69,17 @@ pub(crate) struct SessionSpool {
     spool: Spool,
     page: Counters,
     page_path: PathBuf,
-    /// The root is this program's own, beside the store.
+    /// True if the root is this program's own, beside the store.
     is_beside: bool,
-    /// The session goes on.
+    /// The pin of the open session.
     session: Mutex<Option<Pin>>,
-    /// The sequence of the record that was appended last; the first one is 1.
+    /// The sequence number of the last appended record; the first one is 1.
     last: AtomicU64,
     durability: Durability,
 }
 
 impl SessionSpool {
-    /// A spool below `root` for this session.
+    /// Creates a spool below `root` for this session.
     pub(crate) fn create(
         root: &Path,
         is_beside: bool,
@@ -95,7 +95,7 @@ impl SessionSpool {
             ..SpoolOptions::default()
         };
         let (dir, page_path) = paths(root, session.id);
-        // Another process that ends may take the directory of all away at this moment.
+        // Another process may remove the root at this moment, as it ends.
         let spool = match Spool::create(&dir, options.clone()) {
             Err(SpoolError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 Spool::create(&dir, options)?
@@ -117,41 +117,41 @@ impl SessionSpool {
         })
     }
 
-    /// What records survive in it.
+    /// Returns the durability of its records.
     pub(crate) const fn durability(&self) -> Durability {
         self.durability
     }
 
-    /// Keeps a start. What finds no room is worth nothing: the record is what counts.
+    /// Keeps a start. If there is no room, the start is dropped: only the record matters.
     pub(crate) fn begin(&self, start: &ExecutionStart<'_>) -> Ticket {
         let pinned = with_encoder(|encoder| self.spool.pin(kind::START, encoder.start(start)));
-        pinned.map_or(Ticket::NONE, |pin| Ticket(pin.into_words()))
+        pinned.map_or(Ticket::NONE, |pin| Ticket::new(pin.into_words()))
     }
 
-    /// The execution has ended, and its record is accounted for.
+    /// Releases a start once the execution has ended and its record is accounted for.
     pub(crate) fn release(&self, ticket: Ticket) {
         if ticket != Ticket::NONE {
-            self.spool.release(Pin::from_words(ticket.0));
+            self.spool.release(Pin::from_words(ticket.words()));
         }
     }
 
-    /// Appends a record in place of its start, if that was kept. Where there is no room the ticket comes
-    /// back: the start is to be let go when the loss is counted, not before.
+    /// Appends a record, replacing its start if that was kept. Without room it returns the ticket: release the
+    /// start only once the loss is counted.
     pub(crate) fn append(&self, record: &[u8], ticket: Ticket) -> Result<(), Ticket> {
         let appended = if ticket == Ticket::NONE {
             let appended = self.spool.append(kind::RECORD, record);
             appended.map_err(|_| Ticket::NONE)
         } else {
-            let start = Pin::from_words(ticket.0);
+            let start = Pin::from_words(ticket.words());
             let appended = self.spool.replace(start, kind::RECORD, record);
-            appended.map_err(|(_, start)| Ticket(start.into_words()))
+            appended.map_err(|(_, start)| Ticket::new(start.into_words()))
         };
         let position = appended?;
         self.last.store(position.sequence(), Ordering::Release);
         Ok(())
     }
 
-    /// The next records as bytes.
+    /// Reads the next records as bytes.
     pub(crate) fn read(&self, max: usize) -> FrameBatch {
         self.spool.read(max, READ_BYTES)
     }
@@ -160,7 +160,7 @@ impl SessionSpool {
         self.spool.settle(positions);
     }
 
-    /// Gives space back that somebody else needs more.
+    /// Gives back spare space that is needed more elsewhere.
     pub(crate) fn release_spares(&self) {
         self.spool.release_spares();
     }
@@ -170,7 +170,7 @@ impl SessionSpool {
         self.spool.keep_spares();
     }
 
-    /// How many of its frames are in files that somebody has deleted.
+    /// Returns how many of its frames are in deleted files.
     pub(crate) fn deleted(&self) -> u64 {
         self.spool.deleted()
     }
@@ -184,41 +184,41 @@ impl SessionSpool {
         let last = self.last.load(Ordering::Acquire);
         let (tell, told) = oneshot::channel();
         self.spool.on_synced(last, move |synced| {
-            // Whoever asked may have gone.
+            // The caller may be gone.
             let _ = tell.send(synced);
         });
         let _held = HeldTime::new();
         told.await.unwrap_or(Err(NotSynced::Closed))
     }
 
-    /// Puts the counts where they outlive the process.
+    /// Writes the counts to the page, where they outlive the process.
     pub(crate) fn note(&self, ledger: &Ledger, told: Counts) {
         note_on(&self.page, ledger, told);
     }
 
-    /// The same where nothing has changed but that one more was offered: it is done for each record.
+    /// Writes only the offered count, for the usual case in which nothing else changed. Runs for each record.
     pub(crate) fn note_offered(&self, ledger: &Ledger) {
         self.page.set(OFFERED, ledger.offered);
     }
 
-    /// Puts a sign of life there.
+    /// Writes a heartbeat to the page.
     pub(crate) fn beat(&self, at: Timestamp) {
         let millis = u64::try_from(at.as_micros() / 1_000).unwrap_or(0);
         self.page.set(HEARTBEAT_MS, millis);
     }
 
-    /// Leaves word of the session's end, for as long as the store does not know of it.
+    /// Notes the session's end, to be kept until the store knows of it.
     pub(crate) fn end(&self, end: &SessionEnd) -> Option<Pin> {
         self.spool.pin(kind::END, &codec::write_end(end)).ok()
     }
 
-    /// Lets go of the directory before anything was in it.
+    /// Releases and removes a directory that was never used.
     pub(crate) fn discard(&self) {
         self.release_session();
         self.close();
     }
 
-    /// The store knows how the session ended.
+    /// Releases the note of the end and the session, once the store knows how it ended.
     pub(crate) fn ended(&self, word: Option<Pin>) {
         if let Some(word) = word {
             self.spool.release(word);
@@ -237,25 +237,25 @@ impl SessionSpool {
         }
     }
 
-    /// Lets go of the directory; it is gone if everything in it is settled, and with the last of them
-    /// the directory of all.
+    /// Releases the directory and removes it if everything in it is settled; the last spool also removes a root of
+    /// our own.
     pub(crate) fn close(&self) {
         match self.spool.close() {
             Ok(Closed::Removed) => {
-                // A page without a directory is nobody's; the next process removes it.
+                // If that fails, the next process removes the orphaned page.
                 let _ = std::fs::remove_file(&self.page_path);
                 if let Some(root) = self.page_path.parent().filter(|_| self.is_beside) {
                     let _ = std::fs::remove_dir(root);
                 }
             }
             Ok(Closed::Left { frames }) => {
-                tracing::warn!(frames, "the spool keeps records that were not stored");
+                tracing::warn!(frames, "left unstored records in the spool");
             }
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(
                     error,
-                    "the spool could not be removed; the next start does it"
+                    "could not remove the spool; the next start will remove it"
                 );
             }
         }

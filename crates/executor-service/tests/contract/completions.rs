@@ -171,7 +171,7 @@ async fn c10_an_app_without_a_key_is_warned_of_at_most_every_thirty_seconds() {
         fixture.executor.flush().await.unwrap();
         sleep(Duration::from_secs(14)).await;
     }
-    let nameless = |line: &crate::support::Line| line.fields["message"].contains("has no key");
+    let nameless = |line: &crate::support::Line| line.fields["message"].contains("has no app key");
     assert_eq!(logs.of("WARN").into_iter().filter(nameless).count(), 1);
     fixture.executor.execute(invoke()).await.unwrap();
     fixture.executor.flush().await.unwrap();

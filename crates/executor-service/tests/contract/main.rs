@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod adapter;
 mod backtraces;
 mod blocking;
 mod cancellation;
@@ -22,6 +23,7 @@ mod metering;
 mod overlap;
 mod privacy;
 mod programs;
+mod publishing;
 mod queue;
 mod records;
 mod running;
@@ -36,3 +38,4 @@ mod spool_rest;
 mod starving;
 mod submitted;
 mod supervision;
+mod wrapped;

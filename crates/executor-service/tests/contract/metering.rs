@@ -37,7 +37,7 @@ async fn c08_the_ledger_is_published_as_metrics() {
             let value = match value {
                 DebugValue::Counter(count) => count,
                 DebugValue::Gauge(value) => value.into_inner() as u64,
-                DebugValue::Histogram(_) => 0,
+                DebugValue::Histogram(durations) => durations.len() as u64,
             };
             (name, value)
         })
@@ -51,5 +51,7 @@ async fn c08_the_ledger_is_published_as_metrics() {
     assert_eq!((value("records_waiting"), value("store_available")), (0, 1));
     // The fixture keeps its records in memory.
     assert_eq!(value("records_durability"), 0);
-    assert_eq!(values.len(), 15, "{values:#?}");
+    assert_eq!(value("executions_total[lights][success]"), 11);
+    assert_eq!(value("execution_duration_seconds[lights]"), 11);
+    assert_eq!(values.len(), 17, "{values:#?}");
 }

@@ -66,7 +66,7 @@ fn next_life(store: &MemoryStore, root: &Path, session: SessionId) -> After {
         "{gaps:?}"
     );
     let said =
-        |line: &crate::support::Line| line.fields["message"].contains("its ledger is rebuilt");
+        |line: &crate::support::Line| line.fields["message"].contains("rebuilding its ledger");
     After {
         ledger: store.session(session).unwrap().1,
         rows: rows(),

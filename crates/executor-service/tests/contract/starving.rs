@@ -129,7 +129,7 @@ async fn f04_records_that_wait_for_ten_seconds_without_any_end_are_stalled_unles
     assert!(
         reasons[0]
             .to_string()
-            .contains("records wait since 2026-01-01T00:01:00Z"),
+            .contains("records have been waiting since 2026-01-01T00:01:00Z"),
         "{}",
         reasons[0]
     );

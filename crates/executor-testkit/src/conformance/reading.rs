@@ -1,4 +1,4 @@
-//! What every history must answer: it reads back what its store was given.
+//! The conformance suite for histories: each must read back what its store was given.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ use kept::{
 ///
 /// # Panics
 ///
-/// At the first promise that the history does not keep.
+/// The history breaks a promise; the first one ends the suite.
 ///
 /// # Cancel safety
 ///
@@ -48,7 +48,7 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     let given = async || {
         let (store, history) = fresh().await;
         let given = Given::to(&store).await;
-        // Kept until the check is over: a store may take its database along.
+        // Keep the store until the check is over: dropping it may remove its database.
         (store, history, given)
     };
     let (_store, history, given) = given().await;
@@ -65,7 +65,7 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     registrations_are_read_back_as_they_were_made_last(&store, &history).await;
 }
 
-/// What a store was given: executions in the order of their ends, some at the same instant.
+/// The data that a store was given: executions in the order of their ends, some at the same instant.
 struct Given {
     sessions: [Arc<Session>; 2],
     hall: RegistrationId,
@@ -111,7 +111,7 @@ impl Given {
     }
 }
 
-/// With something of everything that a record can have. All take 5 ms, but every seventh.
+/// Varies a record, so that all its fields are used. Each record takes 5 ms, except every seventh.
 fn varied(mut record: ExecutionRecord, number: u64) -> ExecutionRecord {
     let statuses = Status::ALL.len() as u64;
     record.status = Status::ALL[(number % statuses) as usize];
@@ -282,7 +282,7 @@ async fn every_filter_finds_what_it_says<H: History>(history: &H, given: &Given)
     }
 }
 
-/// All pages of so many, in one list.
+/// Reads all pages of `limit` items into one list.
 async fn all<H: History>(
     history: &H,
     filter: &Filter,
@@ -300,7 +300,7 @@ async fn all<H: History>(
         assert!(items.len() <= limit as usize);
         all.extend(items.into_iter().map(|stored| stored.record.execution_id));
         let Some(next) = next else { return all };
-        // As text, as it goes through an address.
+        // Pass it as text, as in a URL.
         page = page.following(PageToken::from(next.to_string()));
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a store in memory: the port `History` as plainly as it can be said.
+//! Reads a store in memory: the simplest implementation of the port `History`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl MemoryStore {
     }
 }
 
-/// The page of all that fit.
+/// Cuts the requested page out of all matching items.
 fn page_of<T>(
     operation: &'static str,
     mut all: Vec<(Place, T)>,
@@ -44,7 +44,7 @@ fn page_of<T>(
     }
     if let Some(token) = &page.after {
         let after = place_of(token).ok_or_else(|| {
-            let why = format!("`{token}` does not say where a page of this begins");
+            let why = format!("`{token}` is not a page token of this list");
             HistoryError::new(HistoryErrorClass::Invalid, operation, why)
         })?;
         all.retain(|(place, _)| match page.order {
@@ -105,7 +105,7 @@ fn stored(row: &Row) -> StoredExecution {
     }
 }
 
-/// What never ran, or nobody knows how long, has no duration.
+/// Returns `true` if an execution has a duration: it ran, and for a known time.
 fn has_run(record: &ExecutionRecord) -> bool {
     !matches!(record.status, Status::Skipped | Status::Interrupted)
 }

@@ -1,8 +1,8 @@
-//! What is let go of, and what is known of sessions and gaps.
+//! Prunes a store in memory, and keeps the lifetimes of sessions and the gaps.
 
-use std::path::PathBuf;
-
-use executor_core::ports::{Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, StoreFuture};
+use executor_core::ports::{
+    Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome, StoreFuture,
+};
 
 use super::{MemoryStore, Tables, no_session};
 use crate::pruning;
@@ -61,7 +61,7 @@ impl Housekeeping for MemoryStore {
         Box::pin(async move { self.with("asking for the store's health", |_| ()) })
     }
 
-    fn spool_dir(&self) -> Option<PathBuf> {
-        None
+    fn spool_home(&self) -> SpoolHome {
+        SpoolHome::InMemory
     }
 }

@@ -7,4 +7,4 @@ mod fixture;
 mod model;
 mod mutate;
 mod power;
-mod sim;
+pub(crate) mod sim;

@@ -179,7 +179,7 @@ impl World {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct SimFs(Arc<Mutex<World>>);
+pub(crate) struct SimFs(Arc<Mutex<World>>);
 
 impl SimFs {
     fn booted(inodes: Vec<Inode>, names: Names) -> Self {

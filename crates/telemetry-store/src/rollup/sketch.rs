@@ -1,17 +1,17 @@
-//! Durations in little space: how many lay in each of a row of buckets that grow by a constant factor,
-//! so that any percentile is known within 2 %. Two sketches are merged by adding them up.
+//! A compact histogram of durations. Its buckets grow by a constant factor, so any percentile is known
+//! within 2 %. Two sketches are merged by adding their counts.
 
-/// How far a percentile may be off, relative to the true one (and half a microsecond).
+/// The maximum relative error of a percentile (plus half a microsecond).
 pub const RELATIVE_ERROR: f64 = 0.02;
 
 /// The first byte of an encoded sketch.
 const VERSION: u8 = 1;
 
-/// Bucket 0 is zero microseconds; bucket `n` is what lies above `GAMMA^(n - 2)` and not above
+/// Bucket 0 holds zero microseconds; bucket `n` holds durations above `GAMMA^(n - 2)` and up to
 /// `GAMMA^(n - 1)`.
 const GAMMA: f64 = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR);
 
-/// Counts of durations. Dense, because merging thousands of them is what it is for.
+/// Counts of durations. Dense, because queries merge thousands of sketches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sketch {
     counts: Vec<u64>,
@@ -43,9 +43,9 @@ impl Sketch {
         self.counts.iter().sum()
     }
 
-    /// The duration in microseconds that so many of a thousand did not exceed; 0 without any.
+    /// Returns the duration in microseconds that `per_mille` of a thousand did not exceed; 0 if there are none.
     pub(crate) fn per_mille(&self, per_mille: u64) -> u64 {
-        // The same rank as the rows have: the smallest that covers so many.
+        // The same rank as over the rows: the smallest that covers this share.
         let rank = (self.total() * per_mille).div_ceil(1_000).max(1);
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {
@@ -57,7 +57,7 @@ impl Sketch {
         0
     }
 
-    /// Version, then pairs of varints: how many empty buckets to leave out, and a count.
+    /// Encodes the version, then pairs of varints: the number of empty buckets to skip, and a count.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         let mut next = 0;
@@ -97,7 +97,7 @@ fn bucket_of(micros: u64) -> usize {
     }
 }
 
-/// What is as far from either end of the bucket, relatively.
+/// Returns the value with the same relative distance to both ends of the bucket.
 fn value_of(bucket: usize) -> u64 {
     match bucket {
         0 => 0,

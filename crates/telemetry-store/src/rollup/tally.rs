@@ -1,4 +1,4 @@
-//! What is counted of some executions, and over which spans of time.
+//! Counts and durations of a set of executions, and the time spans that they are kept for.
 
 use executor_core::Status;
 
@@ -18,7 +18,7 @@ pub(crate) struct Run<'r> {
     pub(crate) error: Option<&'r str>,
 }
 
-/// Everything that is counted of some executions.
+/// The totals over a set of executions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Tally {
     pub(crate) by_status: [i64; Status::ALL.len()],
@@ -37,7 +37,7 @@ impl Tally {
             ..
         } = *run;
         self.by_status[usize::from(status.code())] += 1;
-        // What was skipped did not run, and how long ran what was interrupted nobody knows.
+        // Skipped executions did not run, and nobody knows how long interrupted ones ran.
         if !matches!(status, Status::Skipped | Status::Interrupted) {
             self.sum_us = self.sum_us.saturating_add(duration_us);
             self.max_us = self.max_us.max(duration_us);

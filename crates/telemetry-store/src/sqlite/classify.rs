@@ -1,11 +1,11 @@
-//! The one reader of diesel's errors: what kind of failure it is. SQLite reports busy, full, I/O
-//! errors and corruption to diesel all as "unknown", so those are told apart by SQLite's own
-//! messages, which have been stable for decades.
+//! Classifies diesel's errors; no other file reads them. diesel reports all busy, full, I/O and
+//! corruption errors of SQLite as "unknown", so this file tells them apart by SQLite's own messages,
+//! which have been stable for decades.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use executor_core::{ErrorClass, StoreError, StoreFault};
 
-/// Starts of SQLite's messages for conditions that pass.
+/// Prefixes of SQLite's messages for transient conditions.
 const TRANSIENT: &[&str] = &[
     "database is locked",
     "database table is locked",
@@ -17,18 +17,18 @@ const TRANSIENT: &[&str] = &[
     "attempt to write a readonly database",
     "out of memory",
     "interrupted",
-    // A damaged file says nothing about the rows that were to be written: they wait for its repair.
+    // A damaged file is not the fault of the rows to be written: they wait for its repair.
     "database disk image is malformed",
     "file is not a database",
 ];
 
-/// Those that say that the file is damaged.
+/// Messages that mean that the file is damaged.
 const DAMAGED: &[&str] = &["database disk image is malformed", "file is not a database"];
 
-/// Those that say that there is no space.
+/// Messages that mean that there is no space.
 const NO_SPACE: &[&str] = &["database or disk is full"];
 
-/// Those of them that say that no store was there to answer.
+/// Transient messages that mean that no store was there to answer.
 const ABSENT: &[&str] = &[
     "disk I/O error",
     "unable to open database file",
@@ -37,7 +37,7 @@ const ABSENT: &[&str] = &[
     "file is not a database",
 ];
 
-/// Wraps an error with what was being done and what to do about it.
+/// Classifies an error and adds the operation that failed.
 pub(crate) fn store_error(operation: &'static str, error: DieselError) -> StoreError {
     let fault = match (is_full(&error), is_damage(&error)) {
         (true, _) => StoreFault::NoSpace,
@@ -82,11 +82,10 @@ pub(crate) fn is_lock(error: &DieselError) -> bool {
 pub(crate) fn class_of(error: &DieselError) -> ErrorClass {
     match error {
         DieselError::DatabaseError(kind, info) => class_of_database_error(kind, info.message()),
-        // A transaction that could not be rolled back either: the connection's state is unknown,
-        // the batch's is not.
+        // The rollback failed too: the connection's state is unknown, the batch's is not.
         DieselError::RollbackErrorOnCommit { commit_error, .. } => class_of(commit_error),
         DieselError::BrokenTransactionManager => ErrorClass::Transient,
-        // Something was to be done with a row that is not there.
+        // The row to change does not exist.
         DieselError::NotFound => ErrorClass::Dangling,
         _ => ErrorClass::Unstorable,
     }

@@ -1,5 +1,5 @@
-//! The migrations, and moving a database along them. They are compiled in, so a program brings
-//! the schema that it was built for.
+//! The migrations, and functions to apply and revert them. They are compiled in, so a program
+//! carries the schema that it was built for.
 
 use diesel::prelude::*;
 use diesel::sqlite::{Sqlite, SqliteConnection};
@@ -21,7 +21,7 @@ pub struct MigrationStatus {
 }
 
 pub(crate) fn up(connection: &mut SqliteConnection) -> Result<Vec<String>, MigrationError> {
-    // Immediate, or two starters collide half-way.
+    // Immediate, so that two processes that start at once cannot collide half-way.
     connection.immediate_transaction(|connection| {
         let versions = connection.run_pending_migrations(MIGRATIONS)?;
         let names = versions.iter().map(|version| name_of(&version.to_string()));
@@ -94,7 +94,7 @@ fn version_of(name: &str) -> String {
     stamp.chars().filter(char::is_ascii_digit).collect()
 }
 
-/// The versions that the database has, without creating diesel's table where it is not there.
+/// Returns the versions that the database has, without creating diesel's table if it is missing.
 fn applied(connection: &mut SqliteConnection) -> Result<Vec<String>, MigrationError> {
     diesel::table! {
         sqlite_master (name) { name -> Text, }

@@ -1,4 +1,4 @@
-//! Moving one database along its migrations by hand.
+//! Migrates one database by hand.
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
@@ -11,7 +11,7 @@ use crate::sqlite::open::pragma::Patience;
 
 pub use crate::sqlite::migrations::MigrationStatus;
 
-/// Moves one database along its migrations. For chores; a store migrates itself when it opens.
+/// Applies and reverts the migrations of one database. For maintenance; a store migrates its database itself.
 pub struct Migrator {
     connection: SqliteConnection,
 }
@@ -33,7 +33,7 @@ impl Migrator {
     ///
     /// # Errors
     ///
-    /// There is none, or those of [`Self::open`].
+    /// [`OpenError::Absent`] if there is no database, or those of [`Self::open`].
     pub fn open_existing(url: &str) -> Result<Self, OpenError> {
         match Target::parse(url)?.path() {
             Some(path) if !path.exists() => Err(OpenError::Absent {
@@ -43,7 +43,7 @@ impl Migrator {
         }
     }
 
-    /// Applies what is pending and returns the names, oldest first.
+    /// Applies the pending migrations and returns their names, oldest first.
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl Migrator {
         migrations::down(&mut self.connection)
     }
 
-    /// The schema as SQL: every table, index, trigger and view of the database, in the order in which
-    /// they can be made.
+    /// Returns the schema as SQL: every table, index, trigger and view, in an order in which they can be
+    /// created.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! Opening a database: what is there, is it ours, and how must a connection be set up?
+//! Opens a database: probes what is at the path, creates or migrates it, and sets the connection up.
 //!
-//! A file that is not ours is looked at in a way that changes nothing, and refused.
+//! Probing a file that is not ours changes nothing; the file is refused.
 
 use std::io;
 use std::path::Path;
@@ -34,8 +34,8 @@ pub(crate) mod file_identity;
 
 pub(crate) mod liveness;
 
-/// Opens for writing: creates and migrates where needed, and sets the connection up. `mode` is that of a file that
-/// is created.
+/// Opens a database for writing: creates and migrates it if needed, and sets the connection up. A new file gets
+/// `mode`.
 pub(crate) fn open_writer(
     target: &Target,
     patience: Patience,
@@ -53,7 +53,7 @@ fn try_open_writer(
 ) -> Result<SqliteConnection, OpenError> {
     let mut connection = connect(target, patience, mode)?;
     refuse_newer(&mut connection)?;
-    // Looked at first: migrating takes the write lock, which another process may be holding.
+    // Checked first, because migrating takes the write lock, which another process may hold.
     if first_pending(&mut connection)?.is_some() {
         migrations::up(&mut connection).map_err(OpenError::Migrate)?;
     }
@@ -62,8 +62,8 @@ fn try_open_writer(
     Ok(connection)
 }
 
-/// SQLite opens a file that it may not write to all the same, for reading. A lock that somebody holds
-/// is no reason to refuse, so it is not waited for.
+/// Refuses a file that is not writable, because SQLite would silently open it for reading. A held lock is no
+/// reason to refuse, so this does not wait for it.
 fn refuse_read_only(connection: &mut SqliteConnection) -> QueryResult<()> {
     connection.batch_execute("PRAGMA busy_timeout = 0")?;
     match connection.batch_execute("BEGIN IMMEDIATE; COMMIT") {
@@ -72,13 +72,13 @@ fn refuse_read_only(connection: &mut SqliteConnection) -> QueryResult<()> {
     }
 }
 
-/// Opens for reading what must be there already, at the schema that this program knows.
-/// With it comes whether it sees what is written from now on.
+/// Opens an existing database for reading. It must have the schema that this program knows.
+/// Also returns whether the connection sees later writes.
 pub(crate) fn open_reader(target: &Target) -> Result<(SqliteConnection, bool), OpenError> {
     let Target::File(path) = target else {
         return Err(OpenError::Address(Unaddressable {
             url: ":memory:".into(),
-            why: "a database in memory has no second connection; give a path",
+            why: "an in-memory database cannot be opened a second time; give a path",
         }));
     };
     match probe(path) {
@@ -92,8 +92,8 @@ pub(crate) fn open_reader(target: &Target) -> Result<(SqliteConnection, bool), O
     Ok((connection, follows))
 }
 
-/// Able to write if it may: the last connection to go then takes the WAL's files along. Who may not makes none
-/// either, which would be its own and lock the recorder out: where there is no WAL, nobody changes the file.
+/// Opens read-write if permitted, so that the last connection to close removes the WAL's files. Otherwise it creates
+/// no such files: they would belong to this user and lock the recorder out. Without a WAL nobody changes the file.
 fn connect_reader(path: &Path) -> Result<(SqliteConnection, bool), OpenError> {
     let with =
         |query| {
@@ -117,7 +117,7 @@ fn connect_reader(path: &Path) -> Result<(SqliteConnection, bool), OpenError> {
     }
 }
 
-/// A connection to a database of ours, made ours if nothing was there; not migrated.
+/// Connects to a database of ours and creates it if nothing is there. Does not migrate it.
 pub(crate) fn connect(
     target: &Target,
     patience: Patience,
@@ -141,7 +141,7 @@ pub(crate) fn connect(
     Ok(connection)
 }
 
-/// How many times what was there when we looked may be something else when we come.
+/// The number of times that the path may change between the probe and the open.
 const CREATIONS_MAX: u32 = 100;
 
 fn open_or_create(path: &Path, mode: u32) -> Result<SqliteConnection, OpenError> {
@@ -156,11 +156,11 @@ fn open_or_create(path: &Path, mode: u32) -> Result<SqliteConnection, OpenError>
     }
     Err(OpenError::Unreachable {
         path: path.to_owned(),
-        source: io::Error::other("it comes and goes"),
+        source: io::Error::other("the file keeps appearing and disappearing"),
     })
 }
 
-/// Whether a database that is there can be used as soon as there is space.
+/// Returns whether the database exists and becomes usable as soon as there is space.
 pub(crate) fn may_pass(error: &OpenError, target: &Target) -> bool {
     let is_ours = |path| matches!(probe(path), Probed::Ours);
     matches!(error, OpenError::NoSpace { .. }) && target.path().is_some_and(is_ours)

@@ -1,4 +1,4 @@
-//! What the history is asked, and how the answers are found.
+//! Queries of the history.
 
 pub(crate) mod question;
 

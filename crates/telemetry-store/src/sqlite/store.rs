@@ -9,15 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::ports::{
     Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, Session, SessionEnd, SessionStore, StoreFuture, StoredExecution,
+    RegistrationStore, Session, SessionEnd, SessionStore, SpoolHome, StoreFuture, StoredExecution,
 };
 use executor_core::{
     EntityKind, ErrorClass, Ledger, Registration, RegistrationId, RowId, SessionId, StoreError,
     Timestamp,
 };
 
-use crate::sqlite::open::address::FILE_MODE;
-use crate::sqlite::open::address::Target;
+use crate::sqlite::open::address::{FILE_MODE, Target, beside};
 use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::liveness::{self, Proof};
 use crate::sqlite::write::prune::{self, Hook};
@@ -28,8 +27,8 @@ use crate::sqlite::writer::shared::SharedWriter;
 
 /// A SQLite database that keeps records, registrations and sessions.
 ///
-/// It has one thread that writes, which it shares with others of the same file in this process. Cloning is
-/// not needed: share it in an [`Arc`].
+/// One thread writes, and all stores of the same file in this process share it. To share a store, put it
+/// in an [`Arc`].
 pub struct SqliteStore {
     writer: SharedWriter,
     /// Where the lock files of sessions are; `None` for a database in memory.
@@ -39,12 +38,12 @@ pub struct SqliteStore {
     proofs: Mutex<HashMap<SessionId, Proof>>,
     /// The sessions that were opened here and not closed, whether or not they have a row.
     opened: Mutex<HashMap<SessionId, Arc<Session>>>,
-    /// How many rows were written since they were last rolled up.
+    /// The number of rows written since the last rollup.
     unrolled: Arc<AtomicUsize>,
     on_prune: OnceLock<Arc<Hook>>,
 }
 
-/// How a database is opened.
+/// Options for opening a database.
 ///
 /// ```
 /// use telemetry_store::SqliteOptions;
@@ -55,8 +54,8 @@ pub struct SqliteStore {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SqliteOptions {
-    /// The mode of files that are made, as `chmod` takes it: of directories whoever may read may search too. Default
-    /// `0o600`, their owner alone. What is there already keeps the mode that it has.
+    /// The mode of created files, as `chmod` takes it; whoever may read a directory may also search it. Default
+    /// `0o600`, their owner alone. Existing files keep their mode.
     pub file_mode: u32,
 }
 
@@ -68,12 +67,12 @@ impl Default for SqliteOptions {
     }
 }
 
-/// A store has one hook at most.
+/// The store already has a hook; it takes only one.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("there is a hook for pruned rows already")]
 pub struct HookAlreadySet;
 
-/// After how many rows they are rolled up. What is not yet is read row by row by whoever asks.
+/// The number of new rows that triggers a rollup. Until then queries read them row by row.
 const ROLL_UP_EVERY: usize = 10_000;
 
 /// Rolls up a slice, and leaves the next one for later.
@@ -87,7 +86,7 @@ fn roll_up(deferred: &Deferred) {
     });
 }
 
-/// Finds out how far ids lie from their times, where the database does not say, a slice at a time.
+/// Measures how far ids lie from their times, a slice at a time, if the database does not say.
 fn measure(deferred: &Deferred, measuring: Measuring) {
     let next = deferred.clone();
     deferred.leave("measuring displacements", move |connection| {
@@ -115,15 +114,15 @@ impl SqliteStore {
         Self::open_with(url, SqliteOptions::default()).await
     }
 
-    /// [`open`](Self::open), with options.
+    /// Opens the database like [`open`](Self::open), with options.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`open`](Self::open).
     ///
     /// # Cancel safety
     ///
-    /// As there.
+    /// As [`open`](Self::open).
     pub async fn open_with(url: &str, options: SqliteOptions) -> Result<Self, OpenError> {
         let file_mode = options.file_mode & 0o666;
         let (writer, target) = SharedWriter::open(Target::parse(url)?, file_mode).await?;
@@ -143,12 +142,12 @@ impl SqliteStore {
         })
     }
 
-    /// Shows every row to this hook before it is pruned, a slice at a time, on the writer's thread. If
-    /// it panics, the slice stays.
+    /// Sets a hook that sees every row before it is pruned, a slice at a time, on the writer's thread. If
+    /// the hook panics, the slice stays.
     ///
     /// # Errors
     ///
-    /// There is a hook already.
+    /// [`HookAlreadySet`] if there is a hook already.
     pub fn on_prune(
         &self,
         hook: impl Fn(&[StoredExecution]) + Send + Sync + 'static,
@@ -182,7 +181,7 @@ impl SqliteStore {
     }
 }
 
-/// A session that cannot be told from a dead one. Some obstacles no waiting takes away.
+/// Returns the error for a session that cannot be told from a dead one. Waiting does not remove every obstacle.
 fn unproved(directory: &Path, error: &io::Error) -> StoreError {
     use io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
 
@@ -256,7 +255,7 @@ impl RegistrationStore for SqliteStore {
 impl SessionStore for SqliteStore {
     fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            // Before the row, or a process that starts just now would find it without a lock.
+            // Before the row is written, or a process that starts now would find the row without a lock.
             self.prove_alive(session.id)?;
             self.opened().insert(session.id, Arc::clone(&session));
             self.writer
@@ -367,9 +366,10 @@ impl Housekeeping for SqliteStore {
         )
     }
 
-    fn spool_dir(&self) -> Option<PathBuf> {
-        let mut name = self.path.as_ref()?.as_os_str().to_owned();
-        name.push(".spool");
-        Some(PathBuf::from(name))
+    fn spool_home(&self) -> SpoolHome {
+        match &self.path {
+            Some(path) => SpoolHome::Beside(beside(path, ".spool")),
+            None => SpoolHome::InMemory,
+        }
     }
 }

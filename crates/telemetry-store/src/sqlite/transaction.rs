@@ -1,12 +1,11 @@
 //! Transactions that return their own error.
 //!
-//! On a full disk or an I/O error SQLite rolls a transaction back by itself. diesel's attempt to do
-//! so then fails, and it would return that failure instead of the cause, which nobody could sort.
+//! On a full disk or an I/O error SQLite rolls the transaction back by itself. diesel's own rollback
+//! then fails, and diesel would return that failure, which cannot be classified, instead of the cause.
 
-use diesel::Connection;
-use diesel::QueryResult;
 use diesel::result::Error;
 use diesel::sqlite::SqliteConnection;
+use diesel::{Connection, QueryResult};
 
 /// Does the work in a transaction that takes the write lock first.
 pub(crate) fn immediate<T>(
@@ -31,7 +30,7 @@ pub(crate) fn savepoint<T>(
     done.map_err(|error| cause.unwrap_or(error))
 }
 
-/// Errors cannot be copied: the cause is put aside, and what diesel gets only makes it roll back.
+/// Keeps the cause, because errors cannot be cloned, and returns an error that makes diesel roll back.
 fn keep(cause: &mut Option<Error>, error: Error) -> Error {
     *cause = Some(error);
     Error::RollbackTransaction

@@ -1,4 +1,4 @@
-//! What the writer does in one transaction.
+//! The operations that the writer runs, each in one transaction.
 
 pub(crate) mod upsert;
 

@@ -29,21 +29,21 @@ use crate::sqlite::open::{may_pass, open_writer};
 use crate::sqlite::writer::request_queue::{Inbox, Refused, Urgency};
 use crate::sqlite::writer::restarts::Restarts;
 
-/// A request, with its reply inside. It is told why where there is no connection.
+/// A request that sends its own reply. If there is no connection, it receives the reason.
 type Request = Box<dyn FnOnce(Result<&mut OpenConnection, OpenError>) -> After + Send>;
 
-/// A connection, and what it holds on to.
+/// An open connection and its state.
 struct OpenConnection {
     connection: SqliteConnection,
     identity: FileIdentity,
     commits: Commits,
-    /// How many requests in a row another process's lock has turned away.
+    /// The number of consecutive requests that another process's lock has turned away.
     turned_away: u32,
 }
 
-/// Waiting inside SQLite is waking up a dozen times a try: worth it only where it may help. Another process
-/// that has turned two requests away holds its lock for long, or takes it again and again: so one try in
-/// four still waits for a gap, half as long, and the others only look.
+/// A wait inside SQLite wakes the thread a dozen times, so it pays only where it may help. A process whose lock
+/// has turned two requests away holds it for long, or takes it again and again. From then on one try in four
+/// still waits for a gap, half as long, and the others only look.
 const fn patience_after(turned_away: u32) -> Patience {
     match turned_away {
         0 | 1 => Patience::Serving,
@@ -52,12 +52,12 @@ const fn patience_after(turned_away: u32) -> Patience {
     }
 }
 
-/// What every connection of a writer is opened with.
+/// The settings for every connection of a writer.
 struct ConnectionSpec {
     target: Target,
-    /// Of a file that is made.
+    /// The mode of a file that is created.
     file_mode: u32,
-    /// What is in memory would be gone with the connection, so that one stays as it is.
+    /// An in-memory database dies with its connection, so durability changes never reopen it.
     syncs_commits: AtomicBool,
 }
 
@@ -79,11 +79,11 @@ impl ConnectionSpec {
     }
 }
 
-/// What a request leaves behind.
+/// The state of the connection after a request.
 enum After {
-    /// A connection that can be used on.
+    /// The connection can be used again.
     Fine,
-    /// A connection of which nobody knows what state it is in.
+    /// The connection is in an unknown state.
     Reconnect,
 }
 
@@ -91,7 +91,7 @@ impl OpenConnection {
     fn open(spec: &ConnectionSpec, patience: Patience) -> Result<Self, OpenError> {
         let (target, commits) = (&spec.target, spec.commits());
         let connection = open_writer(target, patience, commits, spec.file_mode)?;
-        // Under the name that a change of directory cannot turn into another file's.
+        // Under a path that a change of directory cannot redirect to another file.
         let identity = FileIdentity::new(target.clone().canonical().path());
         Ok(Self {
             connection,
@@ -114,14 +114,14 @@ impl OpenConnection {
         }
         if let Err(error) = patience.set(&mut self.connection) {
             let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "the writer waits for locks as it did before");
+            tracing::debug!(error, "could not change the writer's lock timeout");
         }
     }
 
-    /// After some work: whether its outcome can be believed, and the connection used on.
+    /// Decides after some work whether its outcome can be believed and the connection used again.
     ///
-    /// A lock that another process holds says nothing about the connection. After anything else that
-    /// passes, such as a full disk, SQLite may have ended a transaction that diesel believes open.
+    /// A lock that another process holds says nothing about the connection. After any other transient
+    /// error, such as a full disk, SQLite may have ended a transaction that diesel believes open.
     fn after<T>(&mut self, result: &QueryResult<T>) -> (FileState, After) {
         self.learn(result.as_ref().is_err_and(is_lock));
         let file_state = self.identity.file_state();
@@ -142,7 +142,7 @@ impl OpenConnection {
     }
 }
 
-/// The way to the writer thread. Dropping the last one ends the thread after what was asked.
+/// A handle to the writer thread. Dropping it ends the thread after the pending requests.
 pub(crate) struct Writer {
     inbox: Arc<Inbox<Request>>,
     spec: Arc<ConnectionSpec>,
@@ -156,8 +156,8 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// Opens the database on a new thread and returns when it is open, or with the reason why not. One of ours
-    /// whose disk is full counts as open: it is connected to when there is space.
+    /// Opens the database on a new thread and returns once it is open, or the reason why not. A database of ours
+    /// on a full disk counts as open: the writer connects when there is space.
     pub(crate) async fn start(target: Target, file_mode: u32) -> Result<(Self, Target), OpenError> {
         let inbox = Arc::new(Inbox::default());
         let theirs = Arc::clone(&inbox);
@@ -170,7 +170,7 @@ impl Writer {
                 Ok(open) => Some(open),
                 Err(error) if may_pass(&error, &target) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "the database is opened when there is space");
+                    tracing::error!(error, "database not opened, waiting for disk space");
                     None
                 }
                 Err(error) => {
@@ -205,7 +205,7 @@ impl Writer {
         self.spec.syncs_commits.store(true, Ordering::Relaxed);
     }
 
-    /// Has the work done on the writer's thread. The request is sent before the first await, so
+    /// Runs `work` on the writer's thread. The request is sent before the first await, so
     /// dropping the future does not withdraw it.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
@@ -215,7 +215,7 @@ impl Writer {
         self.call_at(Urgency::Now, operation, work).await
     }
 
-    /// The same, when nobody waits for anything else.
+    /// As [`Self::call`], but runs `work` when nobody waits for anything else.
     pub(crate) async fn call_later<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -258,7 +258,7 @@ impl Writer {
         })
     }
 
-    /// Starts the thread again if it has died.
+    /// Sends a request, and starts the thread again if it has died.
     fn put(
         &self,
         operation: &'static str,
@@ -285,12 +285,12 @@ impl Writer {
         if !self.inbox.is_deserted() {
             return Ok(());
         }
-        // On the caller's side: the writer's thread knows no time.
+        // Counted on the caller's side, because the writer's thread reads no clock.
         if !restarts.grant(Instant::now()) {
-            let why = "the writer died too often in two minutes; it is started again after that";
+            let why = "the writer died too often in two minutes; it will be started again later";
             return Err(StoreError::unreachable(operation, why));
         }
-        tracing::error!("the telemetry writer died; it is started again");
+        tracing::error!("telemetry writer died, restarting it");
         self.inbox.begins_again();
         let (spec, inbox) = (Arc::clone(&self.spec), Arc::clone(&self.inbox));
         let begun = spawn(move || serve(None, &spec, &inbox));
@@ -300,15 +300,15 @@ impl Writer {
         })
     }
 
-    /// A way to leave work for later, for whoever is on the writer's thread.
+    /// Returns a handle for deferring work, for code that runs on the writer's thread.
     pub(crate) fn deferred(&self) -> Deferred {
         Deferred(Arc::clone(&self.inbox))
     }
 
-    /// Serves what was asked before, then ends the thread. Returns when its connection is closed.
+    /// Serves the pending requests, then ends the thread. Returns once its connection is closed.
     pub(crate) async fn close(&self) {
         let _held = HeldTime::new();
-        // An error is the thread's end.
+        // An error means that the thread has ended.
         let _ = self.inbox.close().await;
     }
 }
@@ -318,7 +318,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>
     named.spawn(work)
 }
 
-/// What was written, if anything, went into a file that is gone. All of it is asked for again.
+/// Returns the error for work that may have gone into a file that is gone. The caller repeats all of it.
 fn adrift(operation: &'static str) -> StoreError {
     let why = "the database's file was deleted or replaced while it was in use";
     StoreError::unreachable(operation, why)
@@ -332,12 +332,12 @@ fn not_open(operation: &'static str, error: OpenError) -> StoreError {
     }
 }
 
-/// Leaves work for when nobody waits for anything.
+/// Defers work until nobody waits for anything.
 #[derive(Clone)]
 pub(crate) struct Deferred(Arc<Inbox<Request>>);
 
 impl Deferred {
-    /// What fails is tried again with the next deferred request; only that it failed is said.
+    /// Defers `work`. A failure is only logged; the next deferred request tries again.
     pub(crate) fn leave(
         &self,
         operation: &'static str,
@@ -350,12 +350,12 @@ impl Deferred {
             let result = work(&mut open.connection);
             if let Err(error) = &result {
                 let error: &dyn std::error::Error = error;
-                tracing::debug!(error, operation, "put off");
+                tracing::debug!(error, operation, "deferred work failed, will retry");
             }
             open.after(&result).1
         });
-        // Refused only when the store is closing, and then it is the next opening's errand, or when the
-        // writer has just died, and then it is that of the next rows.
+        // Refused only if the store is closing, and then the next opening does the work, or if the writer
+        // has just died, and then the next rows trigger it.
         let _ = self.0.put(request, Urgency::Later);
     }
 }
@@ -366,14 +366,14 @@ fn serve(open: Option<OpenConnection>, spec: &ConnectionSpec, inbox: &Inbox<Requ
     while let Some(request) = inbox.next() {
         open = answer(request, open.take(), spec, &mut outage);
         if open.is_none() && spec.target.path().is_none() {
-            tracing::error!("the database was in memory and is gone with its connection");
+            tracing::error!("in-memory database was lost with its connection");
             return;
         }
     }
     drop(open);
 }
 
-/// Whatever ends the thread, nobody waits for it any longer. If it died, the next request starts another.
+/// Releases everyone who waits for the thread, however it ends. If it died, the next request starts another.
 struct Ending<'i>(&'i Inbox<Request>);
 
 impl Drop for Ending<'_> {
@@ -382,15 +382,15 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Serves one request. The connection is let go where its state is unknown, and the next request
-/// opens a fresh one; a request for which that fails is told so, and its caller asks again.
+/// Serves one request. Drops a connection in an unknown state; the next request opens a fresh one. If
+/// that fails, the request receives the error and its caller tries again.
 fn answer(
     request: Request,
     open: Option<OpenConnection>,
     spec: &ConnectionSpec,
     outage: &mut Outage,
 ) -> Option<OpenConnection> {
-    // One that commits in another way than is wanted by now is replaced.
+    // A connection with outdated commit settings is replaced.
     let open = open.filter(|open| open.commits == spec.commits());
     let mut open = match open.map_or_else(|| OpenConnection::open(spec, Patience::Serving), Ok) {
         Ok(open) => open,
@@ -411,9 +411,7 @@ fn answer(
         Ok(After::Reconnect) => {
             if open.identity.file_state() != FileState::Same {
                 outage.goes_on(|| {
-                    tracing::error!(
-                        "the database's file was deleted or replaced; it is opened anew"
-                    );
+                    tracing::error!("database file was deleted or replaced, reopening it");
                 });
             }
             None
@@ -425,8 +423,8 @@ fn answer(
     }
 }
 
-/// Requests in a row that failed because of the database's file. One line when that begins, one with the count when
-/// it is over: whoever asks again does so many times a second.
+/// Counts consecutive requests that failed because of the database's file. Logs one line when that begins and one
+/// with the count when it is over, because callers retry many times a second.
 #[derive(Default)]
 struct Outage {
     requests: u64,

@@ -1,4 +1,5 @@
-//! A process that adopts others, as the first one of a container does, has to wait for them, or they stay zombies.
+//! Reaps adopted processes. A process that adopts others, such as the first one of a container, must wait for them,
+//! or they stay zombies.
 
 use std::fs;
 use std::time::Duration;
@@ -10,8 +11,7 @@ use tokio::time::sleep;
 /// Programs of this process that end are waited for by whoever runs them; time for that.
 const A_MOMENT: Duration = Duration::from_millis(10);
 
-/// Waits for whatever this process adopts, as long as the runtime goes on. Does nothing in a process that adopts
-/// nobody.
+/// Reaps every process that this one adopts, while the runtime lives. Does nothing in a process that adopts none.
 pub(crate) fn start() {
     if !adopts() {
         return;
@@ -29,7 +29,8 @@ pub(crate) fn start() {
     });
 }
 
-/// Whether orphans become children of this process: of the first one always, of others where they asked for it.
+/// Returns whether orphans become children of this process: always if it is the first one, otherwise if it asked for
+/// that.
 fn adopts() -> bool {
     std::process::id() == 1 || is_subreaper()
 }

@@ -1,4 +1,4 @@
-//! What a configuration names, put on a service.
+//! Registers the listeners and jobs of a configuration with a service.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use crate::exit::Failure;
 use crate::input::source::Text;
 use crate::wire;
 
-/// How many records may wait in memory.
+/// The least queue size for a database in memory, in records.
 pub(crate) const QUEUE_MAX: usize = 100_000;
 
 /// A listener of the configuration, on the service.
 pub(crate) struct Listening {
     pub(crate) topic: TopicPattern,
     pub(crate) handle: ListenerHandle,
-    /// Whether an event waits until fewer run than may side by side. Under the other rules it must not: what it has
-    /// to come between or to skip is running.
+    /// Whether an event waits until fewer than `max_concurrent` run. Under the other rules it must not wait, because
+    /// it skips or ends the run that is there.
     pub(crate) waits_for_room: bool,
 }
 
-/// The configuration's settings, with what its other tables say.
+/// Returns the library's settings, with the values from the configuration's other tables.
 pub(crate) fn settings(config: &Config, url: &str) -> Result<Settings, Failure> {
     let service = config.service.as_ref();
     let mut settings = service.map_or_else(Settings::default, |service| service.get_ref().clone());
@@ -33,8 +33,8 @@ pub(crate) fn settings(config: &Config, url: &str) -> Result<Settings, Failure> 
         settings.file_mode = mode;
     }
     if wire::is_in_memory(url)? {
-        // Without a file there is no spool. Whoever reads a stream to its end wants its records,
-        // however long that takes.
+        // Without a file there is no spool. A user who reads a stream to its end wants all its records, however long
+        // that takes.
         settings.queue_max = settings.queue_max.max(QUEUE_MAX);
         settings.retry_max_records = settings.retry_max_records.max(QUEUE_MAX);
         settings.retry_max_attempts = u32::MAX;

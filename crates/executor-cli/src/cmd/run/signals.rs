@@ -45,7 +45,7 @@ impl Signals {
     }
 }
 
-/// As the kernel says; where it does not say it that way (no `/proc`), no.
+/// Asks the kernel whether the signal is ignored; returns `false` without `/proc`.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

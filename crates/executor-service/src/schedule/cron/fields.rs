@@ -1,17 +1,17 @@
-//! Reads the fields of a cron line as Debian's cron does, each in its own terms: croner, which looks for the times, is
-//! given plain lists. So nothing is accepted that says nothing, and a name counts in its own field only.
+//! Reads the fields of a cron line as Debian's cron does, each by its own rules, and gives croner, which searches
+//! for the times, plain lists. So meaningless text is rejected, and a name counts only in its own field.
 
 use std::collections::BTreeSet;
 
-/// What a field is for, and what may stand in it.
+/// The meaning of a field, and its allowed values.
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) allowed: &'static str,
     first: u32,
     last: u32,
-    /// Names of its numbers, from the one that stands for the first.
+    /// Names for its numbers, starting with the first.
     names: &'static [&'static str],
-    /// What only this field knows, and croner reads: `L`, `15W`, `FRI#2`.
+    /// Recognises special values of this field that croner reads: `L`, `15W`, `FRI#2`.
     is_special: fn(&str) -> bool,
 }
 
@@ -24,7 +24,7 @@ const fn never(_: &str) -> bool {
     false
 }
 
-/// All of them, seconds first.
+/// All fields, seconds first.
 pub(super) const FIELDS: [Field; 7] = [
     Field {
         name: "seconds",
@@ -84,7 +84,7 @@ pub(super) const FIELDS: [Field; 7] = [
     },
 ];
 
-/// The place of the days of the week among them.
+/// The index of the days of the week in [`FIELDS`].
 pub(super) const WEEKDAYS: usize = 5;
 /// The place of the days of the month.
 pub(super) const MONTHDAYS: usize = 3;
@@ -104,7 +104,7 @@ fn is_special_weekday(part: &str) -> bool {
         .is_some_and(|(day, which)| is_day(day) && nth(which))
 }
 
-/// The field as croner reads it: numbers and what is special, in a list. `None` if it makes no sense.
+/// Returns the field in croner's syntax: a list of numbers and special values. `None` if it is invalid.
 pub(super) fn read(text: &str, field: &Field) -> Option<String> {
     if text == "*" || text == "?" && (field.first == 1 && field.last == 31 || field.last == 7) {
         return Some("*".into());
@@ -127,7 +127,7 @@ pub(super) fn read(text: &str, field: &Field) -> Option<String> {
     (!all.is_empty()).then(|| all.join(","))
 }
 
-/// `*`, a number or a range, all of them with a step if there is one.
+/// Reads `*`, a number or a range, each with an optional step.
 fn range(part: &str, field: &Field) -> Option<impl Iterator<Item = u32> + use<>> {
     let (range, step) = match part.split_once('/') {
         None => (part, None),
@@ -136,7 +136,7 @@ fn range(part: &str, field: &Field) -> Option<impl Iterator<Item = u32> + use<>>
     let (first, last) = match range.split_once('-') {
         _ if range == "*" => (field.first, field.last),
         Some((first, last)) => (number(first, field)?, number(last, field)?),
-        // A number with a step goes on to the end, as an extension: Debian's cron refuses it.
+        // As an extension, a number with a step runs to the field's end; Debian's cron refuses that.
         None => {
             let first = number(range, field)?;
             (first, step.map_or(first, |_| field.last))
@@ -156,7 +156,7 @@ fn number(text: &str, field: &Field) -> Option<u32> {
         .then_some(number)
 }
 
-/// Digits only: a sign is none of them.
+/// Parses digits only, without a sign.
 fn digits(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)

@@ -157,7 +157,7 @@ fn f06_a_wrong_line_says_where_and_what_to_write() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with("`Europe/Berln` is no time zone: write one"),
+        error.starts_with("`Europe/Berln` is not a time zone: use a name"),
         "{error}"
     );
 }

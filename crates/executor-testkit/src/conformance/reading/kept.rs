@@ -1,4 +1,4 @@
-//! Reading back what is kept beside executions: sessions, gaps and registrations.
+//! Checks that a history reads back sessions, gaps and registrations.
 
 use std::sync::Arc;
 use std::time::Duration;

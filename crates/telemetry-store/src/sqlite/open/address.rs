@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// An address that names something else than a SQLite database.
+/// An address that does not name a SQLite database.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("cannot use `{url}` as a database: {why}")]
 #[non_exhaustive]
@@ -16,10 +16,10 @@ pub struct Unaddressable {
     pub why: &'static str,
 }
 
-/// Who may read and write what is made, where nothing else is asked for: its owner.
+/// The default mode of created files: only the owner may read and write them.
 pub(crate) const FILE_MODE: u32 = 0o600;
 
-/// What may be beside a database's file.
+/// The suffixes of files that SQLite keeps beside a database.
 pub(crate) const SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Where a database is.
@@ -30,9 +30,9 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Understands a path, `sqlite:PATH`, `sqlite://PATH`, `file:PATH`, `file:///PATH` and `:memory:`. A path
-    /// is taken as it is, but SQLite reads escapes and parameters in what begins with `file:`, so
-    /// there they are refused instead of being taken for a part of the name.
+    /// Parses a path, `sqlite:PATH`, `sqlite://PATH`, `file:PATH`, `file:///PATH` and `:memory:`. A path
+    /// is taken literally. SQLite reads escapes and parameters in an address that begins with `file:`, so
+    /// they are refused there rather than taken as part of the name.
     pub(crate) fn parse(url: &str) -> Result<Self, Unaddressable> {
         let refuse = |why| Unaddressable {
             url: url.to_owned(),
@@ -46,7 +46,7 @@ impl Target {
             None => path,
             Some(name) if name.contains(['?', '#', '%']) => {
                 return Err(refuse(
-                    "escapes and parameters of file: are not understood; give the path as it is",
+                    "escapes and parameters in a file: address are not understood; give a plain path",
                 ));
             }
             Some(name) => match name.strip_prefix("//") {
@@ -71,8 +71,8 @@ impl Target {
         }
     }
 
-    /// The same file under a name that neither links nor a change of directory can turn into
-    /// another. To be asked when the file is there.
+    /// Returns the same file under a path that neither links nor a change of directory can redirect.
+    /// Call it once the file exists.
     pub(crate) fn canonical(self) -> Self {
         match self {
             Self::Memory => Self::Memory,
@@ -95,7 +95,7 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The path as SQLite's URI, so that no character of it means anything.
+/// Returns the path as a SQLite URI, with special characters escaped.
 pub(crate) fn uri(path: &Path, query: &str) -> Result<String, Unaddressable> {
     let text = path.to_str().ok_or_else(|| Unaddressable {
         url: path.display().to_string(),

@@ -1,5 +1,5 @@
-//! Making a database: beside its path under a name of its own, whole, and only then under its name. So whatever ends
-//! a creation, at any instant, there is nothing at the path, or a database.
+//! Creates a database completely under a temporary name beside its path, and only then gives it its name. So if a
+//! creation is interrupted at any instant, there is either nothing or a whole database at the path.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -20,8 +20,8 @@ use crate::sqlite::open::probe::is_blank;
 /// How many links a path may lead through.
 const LINKS_MAX: u32 = 40;
 
-/// Makes an empty database of ours where nothing is, or a file without anything in it. Whoever is faster, another starter or
-/// another program, has the path; the caller looks again.
+/// Creates an empty database of ours where there is nothing, or a file with nothing in it. If another process is
+/// faster, it keeps the path, and the caller probes again.
 pub(crate) fn create(path: &Path, mode: u32) -> Result<(), OpenError> {
     let unreachable = |source| OpenError::Unreachable {
         path: path.to_owned(),
@@ -33,7 +33,7 @@ pub(crate) fn create(path: &Path, mode: u32) -> Result<(), OpenError> {
         let unfinished = unfinished_name(&path);
         let made = make(&path, &unfinished, mode);
         for suffix in SUFFIXES.into_iter().chain([""]) {
-            // What stays behind is removed by the next one that makes it.
+            // The next process that creates this database removes whatever stays behind.
             let _ = fs::remove_file(beside(&unfinished, suffix));
         }
         if made? == Made::Done {
@@ -41,17 +41,17 @@ pub(crate) fn create(path: &Path, mode: u32) -> Result<(), OpenError> {
         }
     }
     Err(unreachable(io::Error::other(
-        "what is made there is taken away",
+        "other processes keep removing the unfinished database",
     )))
 }
 
-/// How often others may take away what is being made.
+/// The number of times that others may remove the unfinished database.
 const TRIES_MAX: u32 = 20;
 
 #[derive(PartialEq, Eq)]
 enum Made {
     Done,
-    /// Another starter took it for one whose maker is gone: it looked in a moment in which it was not locked.
+    /// Another process took the file for abandoned and removed it: it looked before the file was locked.
     TakenAway,
 }
 
@@ -61,7 +61,7 @@ fn make(path: &Path, unfinished: &Path, mode: u32) -> Result<Made, OpenError> {
         source,
     };
     let file = new_file(unfinished, mode).map_err(unreachable)?;
-    // Says that its maker lives.
+    // Shows others that its creator is alive.
     file.lock().map_err(unreachable)?;
     if !unfinished.exists() {
         return Ok(Made::TakenAway);
@@ -69,9 +69,9 @@ fn make(path: &Path, unfinished: &Path, mode: u32) -> Result<Made, OpenError> {
     let mut connection = SqliteConnection::establish(&uri(unfinished, "mode=rw")?).opening()?;
     set_up_new(&mut connection)?;
     drop(connection);
-    // Before it has its name: closing a file drops the locks that SQLite holds on it in this process.
+    // Before it gets its name, because closing a file drops the locks that SQLite holds on it in this process.
     drop(file);
-    // One starter at a time: what lies at the path stays as it is looked at.
+    // One process at a time, so that the path does not change between the check and the rename.
     let _alone = lock_directory(path);
     match give_name(unfinished, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Made::TakenAway),
@@ -79,7 +79,7 @@ fn make(path: &Path, unfinished: &Path, mode: u32) -> Result<Made, OpenError> {
     }
 }
 
-/// A file that was not there, with this mode whatever the process's mask.
+/// Creates a new file with this mode, whatever the process's umask.
 pub(crate) fn new_file(path: &Path, mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options
@@ -94,7 +94,7 @@ pub(crate) fn new_file(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
-/// How many times a starter looks whether another one is done. A lock that stays is somebody else's.
+/// The number of times to check whether another process is done. A lock held longer is not one of ours.
 const LOCK_TRIES_MAX: u32 = 250;
 
 /// `None` where the directory cannot be locked: a rare race is better than no database.
@@ -112,7 +112,7 @@ fn lock_directory(path: &Path) -> Option<File> {
     None
 }
 
-/// Nothing that is at the path by now is replaced, but a file without anything in it, whose mode stays.
+/// Moves the database to its path, where it replaces only a file with nothing in it and keeps that file's mode.
 fn give_name(unfinished: &Path, path: &Path) -> io::Result<()> {
     if fs::exists(path)? {
         if !is_blank(path) {
@@ -121,7 +121,7 @@ fn give_name(unfinished: &Path, path: &Path) -> io::Result<()> {
         move_leftovers_aside(path)?;
         fs::set_permissions(unfinished, fs::metadata(path)?.permissions())?;
         return match fs::rename(unfinished, path) {
-            // It is mounted there by itself, as containers do. A page at once is there whole or not at all.
+            // The file itself is a mount point, as in containers. One page is written whole or not at all.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 fs::write(path, fs::read(unfinished)?)
             }
@@ -131,13 +131,13 @@ fn give_name(unfinished: &Path, path: &Path) -> io::Result<()> {
     move_leftovers_aside(path)?;
     match fs::hard_link(unfinished, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        // Some file systems know no links.
+        // Some file systems do not support hard links.
         Err(error) if is_without_links(&error) => fs::rename(unfinished, path),
         linked => linked,
     }
 }
 
-/// SQLite would take the log or the journal of a database that is gone for one of the new database, and damage it.
+/// Moves the log and the journal of a vanished database aside: SQLite would apply them to the new one and damage it.
 fn move_leftovers_aside(path: &Path) -> io::Result<()> {
     for suffix in SUFFIXES {
         let left = beside(path, suffix);
@@ -149,7 +149,7 @@ fn move_leftovers_aside(path: &Path) -> io::Result<()> {
         tracing::warn!(
             path = %left.display(),
             aside = %aside.display(),
-            "moved aside what belongs to a database that is gone"
+            "moved aside leftover files of a missing database"
         );
     }
     Ok(())
@@ -162,7 +162,7 @@ fn is_without_links(error: &io::Error) -> bool {
     )
 }
 
-/// Where a path leads: its links followed, to a file that may not be there.
+/// Follows the links of a path to a file, which need not exist.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
@@ -179,7 +179,7 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
             None => target,
         };
     }
-    Err(io::Error::other("it leads through links in a circle"))
+    Err(io::Error::other("it leads through too many links"))
 }
 
 fn prefix_of(path: &Path) -> Option<String> {
@@ -198,7 +198,7 @@ fn unique() -> SessionId {
     SessionId::new(Timestamp::from(std::time::SystemTime::now()))
 }
 
-/// Removes what was left by those that were killed while they made this database.
+/// Removes the files of processes that were killed while they created this database.
 fn remove_unfinished(path: &Path) {
     let (Some(prefix), Some(directory)) = (prefix_of(path), path.parent()) else {
         return;
@@ -212,7 +212,7 @@ fn remove_unfinished(path: &Path) {
         if name.to_str().and_then(is_ours).is_none() {
             continue;
         }
-        // Held until it is gone: a maker that gets its lock later finds that it was taken away.
+        // Locked until the file is gone: a creator that gets the lock later notices that its file was removed.
         let Some(_held) = abandoned(&entry) else {
             continue;
         };
@@ -222,7 +222,7 @@ fn remove_unfinished(path: &Path) {
     }
 }
 
-/// The file, locked, if its maker is gone. Nobody but its maker ever has such a file open.
+/// Returns the file, locked, if its creator is gone. Only its creator ever has such a file open.
 fn abandoned(entry: &fs::DirEntry) -> Option<File> {
     let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
     let file = is_file.then(|| File::open(entry.path()).ok())??;

@@ -1,11 +1,9 @@
-//! Why a database was not opened, and what to do about it.
+//! The reasons why a database was not opened, and what to do about them.
 
 use std::error::Error;
-use std::fmt;
-use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 use diesel::prelude::*;
 use executor_core::StoreFault;
@@ -17,13 +15,13 @@ use thiserror::Error;
 use crate::sqlite::classify::{is_absence, is_damage, is_full};
 use crate::sqlite::open::address::{SUFFIXES, Target, Unaddressable, beside};
 
-/// Why a database was not opened. In every case it is as it was.
+/// The reason why a database was not opened. In every case the database is unchanged.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The address names something else than a SQLite database.
+    /// The address does not name a SQLite database.
     #[error(transparent)]
     Address(#[from] Unaddressable),
-    /// There is nothing at the path, and something was expected.
+    /// There is no database at the path.
     #[error("no database at `{}`", path.display())]
     Absent {
         /// The path.
@@ -38,7 +36,7 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// What is there is no file: a device, a pipe, a socket or a directory.
+    /// The path does not lead to a file but to a device, a pipe, a socket or a directory.
     #[error("`{}` is a {what} and no file; it was not opened, give another path", path.display())]
     NotAFile {
         /// The path.
@@ -68,7 +66,7 @@ pub enum OpenError {
     },
     /// The database was written by a newer version of this program.
     #[error(
-        "the database has the schema {found}, this program knows none after {known}: use the newer program"
+        "the database has the schema {found}, but the newest that this program knows is {known}: use a newer program"
     )]
     Newer {
         /// The newest migration of the database.
@@ -98,24 +96,24 @@ pub enum OpenError {
     /// A file of the database, or one beside it, may not be written to.
     #[error(
         "cannot use the database `{database}`: `{}` belongs to user {owner} with mode {mode:o}, and this is user {user}: \
-         change that; one that ends in -shm or -wal may be removed while no program has the database open", file.display()
+         change its owner or mode; a -shm or -wal file may be removed while no program has the database open", file.display()
     )]
     Denied {
         /// The database's address.
         database: String,
         /// The file.
         file: PathBuf,
-        /// Whose it is.
+        /// The user who owns it.
         owner: u32,
-        /// The permissions it has.
+        /// Its permissions.
         mode: u32,
-        /// Whose process this is.
+        /// The user of this process.
         user: u32,
     },
     /// The database is damaged.
     #[error(
-        "the database `{database}` is damaged: move it aside, and a new one is made; what is left in it is \
-         read with `sqlite3 {database} .recover`"
+        "the database `{database}` is damaged: move it aside, and a new one is created; recover what is left in it \
+         with `sqlite3 {database} .recover`"
     )]
     Damaged {
         /// Its address.
@@ -139,9 +137,9 @@ pub enum OpenError {
     /// SQLite refused to set the connection up.
     #[error("cannot set up the connection")]
     SetUp(#[source] SqliteError),
-    /// A pragma did not take.
+    /// A pragma had no effect.
     #[error(
-        "the database has {name} = {found} where {wanted} is needed: is its file system able to hold a WAL?"
+        "the database has {name} = {found}, but {wanted} is needed: does its file system support a WAL?"
     )]
     Pragma {
         /// The pragma.
@@ -177,7 +175,7 @@ impl SqliteError {
         }
     }
 
-    /// Whether a statement failed, and like this.
+    /// Returns whether a statement failed with an error that `like` accepts.
     fn is(&self, like: impl FnOnce(&diesel::result::Error) -> bool) -> bool {
         matches!(&self.0, Cause::Statement(error) if like(error))
     }
@@ -195,8 +193,8 @@ impl Error for SqliteError {
     }
 }
 
-/// What diesel returns while a database is opened. Its errors stand in no public signature, so nothing converts them
-/// by itself.
+/// Converts the errors that diesel returns while a database is opened. There is no `From`, because it would put
+/// diesel's errors into the public API.
 pub(crate) trait Opening<T> {
     fn opening(self) -> Result<T, OpenError>;
 }
@@ -214,7 +212,7 @@ impl<T> Opening<T> for QueryResult<T> {
 }
 
 impl OpenError {
-    /// Says of which database SQLite speaks.
+    /// Adds the database that the error is about.
     pub(crate) fn of(self, target: &Target) -> Self {
         let database = || {
             let path = target.path();
@@ -238,7 +236,7 @@ impl OpenError {
         }
     }
 
-    /// What SQLite said while it looked for migrations says no less than what it says elsewhere.
+    /// Turns damage found while looking for migrations into the same error as damage found elsewhere.
     fn bare(self) -> Self {
         match self {
             Self::Migrate(source) => match source.downcast::<diesel::result::Error>() {
@@ -252,7 +250,7 @@ impl OpenError {
         }
     }
 
-    /// Where SQLite cannot make the files beside a database it speaks of input and output.
+    /// SQLite reports an I/O error where it cannot create the files beside a database.
     fn is_of_space(&self, target: &Target) -> bool {
         match self {
             Self::SetUp(error) => error.is(is_full) || error.is(is_absence) && lacks_space(target),
@@ -260,7 +258,7 @@ impl OpenError {
         }
     }
 
-    /// Whether what is there is not for this program, however often it looks.
+    /// Returns whether retrying is pointless, because this program can never use what is there.
     pub(crate) const fn is_lasting(&self) -> bool {
         matches!(
             self,
@@ -273,7 +271,7 @@ impl OpenError {
         )
     }
 
-    /// What the store says of it whose writer cannot connect.
+    /// Returns the fault that the store reports while its writer cannot connect.
     pub(crate) const fn fault(&self) -> StoreFault {
         match self {
             Self::NoSpace { .. } => StoreFault::NoSpace,
@@ -283,7 +281,7 @@ impl OpenError {
     }
 }
 
-/// The first file of a database that this process may not read and write. SQLite names none.
+/// Finds the first of a database's files that this process may not read and write. SQLite does not name it.
 fn denied(target: &Target) -> Option<OpenError> {
     let path = target.path()?;
     let files = [""].into_iter().chain(SUFFIXES);
@@ -302,7 +300,7 @@ fn denied(target: &Target) -> Option<OpenError> {
     })
 }
 
-/// What SQLite needs before its first write: some pages of the log and its index.
+/// The space that SQLite needs before its first write: some pages of the log and its index.
 const LEAST_SPACE: u64 = 256 * 1_024;
 
 fn lacks_space(target: &Target) -> bool {

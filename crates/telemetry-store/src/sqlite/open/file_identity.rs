@@ -1,8 +1,8 @@
-//! Whether the files that a connection has open are still those at their paths.
+//! Checks whether the files that a connection has open are still those at their paths.
 //!
-//! SQLite goes on writing to a file that was deleted or replaced, and says nothing: what is committed
-//! there is gone with the connection. Only the file system can tell, so it is asked before a
-//! request is answered, after its work is done. Asking takes a microsecond.
+//! SQLite silently goes on writing to a file that was deleted or replaced, and its commits are lost with
+//! the connection. Only the file system can tell, so the writer checks after each request's work and
+//! before the answer. A check takes a microsecond.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sqlite::open::address::beside;
 
-/// What a file is, whatever its name.
+/// A file's device and inode, which identify it whatever its name.
 type Identity = (u64, u64);
 
 /// The database's file and its write-ahead log, as they were when the connection was opened.
@@ -18,18 +18,18 @@ pub(crate) struct FileIdentity {
     files: Vec<(PathBuf, Identity)>,
 }
 
-/// What has become of them.
+/// The current state of these files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileState {
     Same,
-    /// The write-ahead log is gone: what is in it can still be written back.
+    /// The write-ahead log is gone; its content can still be written back.
     WalGone,
-    /// The database itself is gone, and what is written goes nowhere.
+    /// The database itself is gone, and anything written is lost.
     Replaced,
 }
 
 impl FileIdentity {
-    /// To be called when the connection has read or written, so that both files are there.
+    /// Must be called after the connection has read or written, so that both files exist.
     pub(crate) fn new(database: Option<&Path>) -> Self {
         let paths = database.map(|path| [path.to_owned(), beside(path, "-wal")]);
         let files = paths.into_iter().flatten();

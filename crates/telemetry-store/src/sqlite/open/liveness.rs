@@ -1,5 +1,5 @@
-//! Whether a session's process lives: each holds a lock on a file of its own beside the database,
-//! and the system lets go of it when the process dies, however it dies.
+//! Tells whether a session's process is alive. Each session locks a file of its own beside the
+//! database, and the system releases the lock when the process dies, however it dies.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -21,7 +21,7 @@ pub(crate) fn directory_of(database: &Path) -> PathBuf {
 pub(crate) struct Proof {
     directory: PathBuf,
     path: PathBuf,
-    /// Held, not read: closing it is what lets go of the lock.
+    /// Held, never read: closing it releases the lock.
     _file: File,
 }
 
@@ -30,7 +30,7 @@ impl Proof {
         make_directory(directory, file_mode)?;
         let path = directory.join(id.to_string());
         let file = match new_file(&path, file_mode) {
-            // An earlier try of this session's.
+            // Left by an earlier attempt of this session.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_lock(&path)?,
             made => made?,
         };
@@ -43,7 +43,7 @@ impl Proof {
     }
 }
 
-/// Whoever may read its files may search it. A group that it has of its parent stays.
+/// Whoever may read its files may search it. Keeps special bits inherited from its parent, such as setgid.
 fn make_directory(directory: &Path, file_mode: u32) -> io::Result<()> {
     let mode = 0o700 | file_mode | (file_mode & 0o444) >> 2;
     match DirBuilder::new().mode(mode).create(directory) {
@@ -56,23 +56,23 @@ fn make_directory(directory: &Path, file_mode: u32) -> io::Result<()> {
     }
 }
 
-/// Only what is a file, and not through a link: what else may be there is not ours, and opening it does things.
+/// Opens only a regular file, and follows no link: anything else is not ours, and opening it can have side effects.
 fn open_lock(path: &Path) -> io::Result<File> {
     if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other("there is something that is no file"));
+        return Err(io::Error::other("the lock is not a regular file"));
     }
     File::open(path)
 }
 
 impl Drop for Proof {
     fn drop(&mut self) {
-        // What stays behind is an unlocked file, which says the same as none.
+        // An unlocked file that stays behind means the same as no file.
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_dir(&self.directory);
     }
 }
 
-/// Whether somebody holds the session's lock. An error is no proof of death.
+/// Returns whether somebody holds the session's lock. An error does not prove that the session is dead.
 pub(crate) fn is_alive(directory: &Path, id: SessionId) -> bool {
     let file = match open_lock(&directory.join(id.to_string())) {
         Ok(file) => file,

@@ -1,4 +1,4 @@
-//! How a connection is set up, and what a database says of itself.
+//! Sets connections up, and reads a database's pragmas.
 
 use std::thread;
 use std::time::Duration;
@@ -15,26 +15,26 @@ use crate::sqlite::open::error::{OpenError, Opening};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::row_ids;
 
-/// "cxrc" in ASCII: what `file` and other programs may know our databases by.
+/// "cxrc" in ASCII: lets `file` and other programs recognise our databases.
 pub(crate) const APPLICATION_ID: i64 = 0x6378_7263;
 
-/// How long the writer waits inside SQLite for another process's lock. Longer waits belong to
-/// whoever retries: a thread that waits inside SQLite cannot be called back.
+/// The time that the writer waits inside SQLite for another process's lock. Longer waits are the
+/// caller's job, because a thread that waits inside SQLite cannot be interrupted.
 const WRITER_BUSY_TIMEOUT_MS: u32 = 200;
 
-/// While opening nobody is served yet, and another starter may be migrating.
+/// Longer, because nobody is served yet while opening, and another process may be migrating.
 const OPENING_BUSY_TIMEOUT_MS: u32 = 10_000;
 
-/// How long a connection waits for others.
+/// The patience of a connection with locks that others hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// Nobody is served yet.
     Opening,
     /// Somebody waits for an answer, and will ask again.
     Serving,
-    /// The same, where waiting did not help before.
+    /// As `Serving`, but waiting did not help before.
     LookingForAGap,
-    /// The same, between two such looks.
+    /// As `LookingForAGap`, between two such waits.
     None,
 }
 
@@ -48,13 +48,13 @@ impl Patience {
         }
     }
 
-    /// Has this connection wait like this from now on.
+    /// Makes this connection wait this long from now on.
     pub(crate) fn set(self, connection: &mut SqliteConnection) -> QueryResult<()> {
         connection.batch_execute(&format!("PRAGMA busy_timeout = {}", self.ms()))
     }
 }
 
-/// How soon to look again at what another process is about to finish.
+/// The pause before checking again whether another process has finished.
 pub(crate) const PROBE_AGAIN_MS: u32 = 20;
 
 /// What a commit waits for.
@@ -76,20 +76,20 @@ impl Commits {
     }
 }
 
-/// Both take only before the first write.
+/// Both pragmas take effect only before the first write.
 pub(super) const LAYOUT: &str = "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;";
 
-/// Makes an empty database ours that nobody else knows. The order matters: the application id must be in the file
-/// itself before the WAL hides it from a look at the file.
+/// Claims an empty database that nobody else knows of. The order matters: the application id must be in the file
+/// itself before the WAL hides it from a probe of that file.
 pub(crate) fn set_up_new(connection: &mut SqliteConnection) -> Result<(), OpenError> {
     connection.batch_execute(LAYOUT).opening()?;
     claim(connection, &Target::Memory)?;
     switch_to_wal(connection, Patience::None)
 }
 
-/// Makes an empty database ours. What another program has put there since we looked stays its own.
+/// Claims an empty database. Refuses it if another program has put something there since the probe.
 pub(super) fn claim(connection: &mut SqliteConnection, target: &Target) -> Result<(), OpenError> {
-    // Without the lock first: another process may be holding it.
+    // Checked first without the lock, which another process may hold.
     if application_id(connection).opening()? == APPLICATION_ID {
         return Ok(());
     }
@@ -113,7 +113,7 @@ pub(super) fn claim(connection: &mut SqliteConnection, target: &Target) -> Resul
     }
 }
 
-/// SQLite does not wait for a lock here when another starter does the same at this moment.
+/// Retries in a loop, because SQLite does not wait here for another process that does the same at this moment.
 pub(super) fn switch_to_wal(
     connection: &mut SqliteConnection,
     patience: Patience,

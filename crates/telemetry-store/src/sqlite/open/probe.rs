@@ -1,4 +1,4 @@
-//! What is at a path, found out without changing anything there.
+//! Finds out what is at a path without changing anything there.
 
 use std::fs::{self, File, FileType};
 use std::io;
@@ -17,18 +17,18 @@ use crate::sqlite::open::error::{OpenError, Opening};
 use crate::sqlite::open::pragma::{APPLICATION_ID, PROBE_AGAIN_MS, application_id, tables};
 use crate::sqlite::write::row_ids::has_version;
 
-/// What a look has found.
+/// The result of a probe.
 pub(crate) enum Probed {
-    /// Nothing, or a file without anything in it.
+    /// Nothing, or a file with nothing in it.
     Nothing,
     /// A database of this project.
     Ours,
     Refused(OpenError),
 }
 
-/// Looks at a path until two looks agree that it is not ours. A look ignores locks, so it may
-/// see another starter's creation half-way; that takes milliseconds and leaves a journal beside
-/// the file while it lasts.
+/// Probes a path until two probes agree that it is not ours. A probe ignores locks, so it may see
+/// another process's creation half-way; that takes milliseconds, with a journal beside the file
+/// meanwhile.
 pub(crate) fn probe(path: &Path) -> Probed {
     let mut refusals = 0;
     loop {
@@ -54,7 +54,7 @@ fn probe_once(path: &Path) -> Probed {
         })
     };
     // Metadata only. Opening a live database file here and closing it again would drop the locks
-    // that SQLite holds on it in this process; and opening a device or a pipe does things.
+    // that SQLite holds on it in this process; and opening a device or a pipe has side effects.
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Probed::Nothing,
         Err(error) => return unreachable(error),
@@ -93,7 +93,7 @@ fn probe_once(path: &Path) -> Probed {
     }
 }
 
-/// SQLite opens what is beside the file, too, and would wait for the other end of a pipe.
+/// Refuses non-files beside the database: SQLite opens those too, and would block on a pipe.
 fn probe_beside(path: &Path) -> Option<Probed> {
     let real = fs::canonicalize(path).ok()?;
     SUFFIXES.into_iter().find_map(|suffix| {
@@ -118,27 +118,27 @@ fn not_a_file(path: &Path, kind: FileType) -> Probed {
     })
 }
 
-/// Whose database a file is.
+/// The owner of a database file.
 enum Owner {
     Ours,
     Theirs,
-    /// There is nothing in it and nothing says whose it is: what earlier versions of this program left when they
-    /// were killed at the wrong moment.
+    /// The file has nothing in it, not even a sign of its owner. Earlier versions of this program left such files
+    /// when they were killed at the wrong moment.
     Nobodys,
 }
 
-/// Whether there is a file without anything in it, nor anything that says whose it is.
+/// Returns whether there is a file with nothing in it, not even a sign of its owner.
 pub(crate) fn is_blank(path: &Path) -> bool {
     let is_empty = |meta: fs::Metadata| meta.is_file() && meta.len() == 0;
     fs::metadata(path).is_ok_and(is_empty) && !is_locked(path)
         || matches!(owner_without_touching(path), Ok(Owner::Nobodys))
 }
 
-/// Where SQLite holds its locks on a file, as its file format documents them.
+/// The start and the length of the bytes that SQLite locks, as its file format documents them.
 const LOCKED_BYTES: (u64, u64) = (0x4000_0000, 512);
 
-/// Whether another process has an SQLite lock on a file without anything in it: it is about to put something there.
-/// No database of this process is such a file, so that closing it drops no lock.
+/// Returns whether another process has an SQLite lock on an empty file and so is about to fill it. No database of
+/// this process is such a file, so closing it drops no lock.
 fn is_locked(path: &Path) -> bool {
     let (start, length) = LOCKED_BYTES;
     let lock = Flock {
@@ -165,11 +165,11 @@ fn owner_without_touching(path: &Path) -> Result<Owner, OpenError> {
     if id == APPLICATION_ID {
         return Ok(Owner::Ours);
     }
-    // Tells another program's database from a file that is none.
+    // Distinguishes another program's database from a file that is not a database.
     let is_empty = tables(&mut connection).opening()? == 0
         && id == 0
         && !has_version(&mut connection).opening()?;
-    // What another program has put into a log or a journal is not to be seen here.
+    // Data that another program has put into a log or a journal is not visible here.
     let is_empty = is_empty
         && !SUFFIXES
             .into_iter()

@@ -1,7 +1,7 @@
-//! Single executions out of the history: by whose they are, how and when they ended; page by page.
+//! Reads single executions, page by page, filtered by registration, app or session, by status and by time.
 //!
-//! A page is found in two steps: first the ids, from an index or the primary key, then the rows. What no index serves
-//! is looked for among those ids, slice by slice, for a short while.
+//! A page is read in two steps: first the ids, from an index or the primary key, then the rows. Conditions without an
+//! index are checked on those ids, slice by slice, for a short while.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::sqlite::schema::{executions, sessions};
 mod ids;
 mod search;
 
-/// How long what no index serves is searched for, in one page.
+/// The time that one page may spend on conditions without an index.
 const SEARCH_FOR: Duration = Duration::from_millis(200);
 
 pub(crate) fn executions(
@@ -55,7 +55,7 @@ pub(crate) fn executions(
     })
 }
 
-/// How many there are, of one session or of all.
+/// Counts the executions of one session or of all.
 pub(crate) fn count(
     connection: &mut SqliteConnection,
     session: Option<SessionId>,

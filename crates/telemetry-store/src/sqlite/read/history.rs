@@ -1,7 +1,7 @@
-//! The history of one SQLite database, as the port `History`.
+//! Implements the port `History` for one SQLite database.
 //!
-//! A connection is kept from one question to the next, as long as the file is still the one at its path; each question
-//! has one to itself, so that no reader stands in another's or in the writer's way.
+//! Connections are reused as long as their file is still the one at its path. Each query has a connection to itself,
+//! so that no reader blocks another or the writer.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,15 +20,12 @@ use crate::sqlite::open::file_identity::{FileIdentity, FileState};
 use crate::sqlite::open::open_reader;
 use crate::sqlite::read::executions;
 use crate::sqlite::read::question::{Asked, Deadline, QueryError};
-use crate::sqlite::read::registrations;
-use crate::sqlite::read::sessions;
-use crate::sqlite::read::stored;
-use crate::sqlite::read::summary;
+use crate::sqlite::read::{registrations, sessions, stored, summary};
 
-/// How long one question may take, where nothing else is asked for.
+/// The default time limit of a query.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// How many connections wait for the next question.
+/// The maximum number of idle connections to keep.
 const KEPT_MAX: usize = 4;
 
 /// Reads the history of one database. Clones share their connections.
@@ -53,12 +50,12 @@ pub struct SqliteHistory {
 }
 
 impl SqliteHistory {
-    /// The history at this address, which is understood as by [`SqliteStore::open`](crate::SqliteStore::open).
-    /// Nothing is opened yet.
+    /// Returns the history at an address that [`SqliteStore::open`](crate::SqliteStore::open) would understand.
+    /// Opens nothing yet.
     ///
     /// # Errors
     ///
-    /// The address names no SQLite database.
+    /// [`OpenError::Address`] if the address does not name a SQLite database.
     pub fn new(url: &str) -> Result<Self, OpenError> {
         Ok(Self {
             target: Target::parse(url)?,
@@ -67,19 +64,19 @@ impl SqliteHistory {
         })
     }
 
-    /// Gives one question so much time, instead of 30 seconds.
+    /// Limits each query to this time, instead of 30 seconds.
     #[must_use]
     pub fn with_time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
         self
     }
 
-    /// Whether the database is in memory, where no second connection reaches it.
+    /// Returns whether the database is in memory, where no second connection can reach it.
     pub const fn is_in_memory(&self) -> bool {
         matches!(self.target, Target::Memory)
     }
 
-    /// Where the database is or would be; `None` in memory.
+    /// Returns the path of the database, whether or not it exists; `None` in memory.
     pub fn path(&self) -> Option<&Path> {
         self.target.path()
     }
@@ -98,7 +95,7 @@ impl SqliteHistory {
         Ok(Reader::open(&self.target)?)
     }
 
-    /// One with which something went wrong is not kept.
+    /// Runs a query. Keeps its connection only if the query succeeds.
     fn answer<T>(
         &self,
         question: impl FnOnce(&mut Asked<'_>) -> Result<T, QueryError>,
@@ -141,7 +138,7 @@ impl SqliteHistory {
 struct Reader {
     connection: SqliteConnection,
     identity: FileIdentity,
-    /// Whether it sees what is written from now on.
+    /// Whether the connection sees later writes.
     follows_the_file: bool,
 }
 

@@ -7,7 +7,7 @@ use crate::sqlite::read::question::QueryError;
 /// The version of the tokens, their first character.
 const VERSION: char = '1';
 
-/// After which id a page begins.
+/// The position after which a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) order: Order,
@@ -29,7 +29,7 @@ impl Cursor {
         })
     }
 
-    /// Of lists that can only be had with the latest first.
+    /// Returns the id below which a page begins, for lists that only come with the latest first.
     pub(crate) fn latest_first(page: &PageRequest) -> Result<i64, QueryError> {
         let page = PageRequest {
             order: Order::LatestFirst,

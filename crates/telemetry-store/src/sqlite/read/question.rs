@@ -1,4 +1,4 @@
-//! One question: with which connection and until when, and why it was not answered.
+//! The connection and the deadline of a query, and the reasons why it can fail.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::sqlite::classify::is_damage;
 use crate::sqlite::open::error::OpenError;
 
-/// Why a question was not answered, in this store's words.
+/// The reason why a query failed, in this store's terms.
 #[derive(Debug, Error)]
 pub(crate) enum QueryError {
     #[error(transparent)]
@@ -60,7 +60,7 @@ impl QueryError {
     }
 }
 
-/// Until when a question may take.
+/// The deadline of a query.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Instant,
@@ -73,7 +73,7 @@ impl Deadline {
         Self { at, limit }
     }
 
-    /// To be asked between two pieces of work.
+    /// Fails once the deadline has passed. Called between two pieces of work.
     pub(crate) fn check(&self) -> Result<(), QueryError> {
         if Instant::now() < self.at {
             Ok(())
@@ -83,7 +83,7 @@ impl Deadline {
     }
 }
 
-/// What a question has.
+/// The connection and the deadline of a query.
 pub(crate) struct Asked<'c> {
     pub(crate) connection: &'c mut SqliteConnection,
     pub(crate) deadline: Deadline,

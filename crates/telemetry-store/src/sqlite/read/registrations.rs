@@ -18,7 +18,7 @@ use crate::sqlite::read::paging::{Cursor, page_of};
 use crate::sqlite::read::question::QueryError;
 use crate::sqlite::write::registration::Table;
 
-/// What only one of the two tables has.
+/// Returns the columns that only one of the two tables has.
 const fn columns_of(kind: EntityKind) -> &'static str {
     match kind {
         EntityKind::Listener => {

@@ -18,10 +18,10 @@ use crate::sqlite::read::question::QueryError;
 use crate::sqlite::write::rollup::damaged;
 use crate::sqlite::write::rows::{TIMEOUT_ORIGINS, flag, kind_of};
 
-/// How many rows one question is asked for: its text has a limit.
+/// The number of rows in one query, because the length of its text is limited.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;
 
-/// Those of these ids that are there, in this order.
+/// Reads those of these rows that exist, in this order.
 pub(crate) fn by_rows(
     connection: &mut SqliteConnection,
     ids: &[i64],
@@ -33,7 +33,7 @@ pub(crate) fn by_rows(
     rows.into_iter().map(Row::into_execution).collect()
 }
 
-/// A cross join, so that SQLite begins with the rows that are asked for, however many sessions there are.
+/// Uses a cross join, so that SQLite begins with the requested rows, however many sessions there are.
 const STORED: &str = "
 SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
        e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
@@ -224,7 +224,7 @@ pub(crate) fn uuid_of(bytes: &[u8], what: &'static str) -> Result<uuid::Uuid, Qu
     uuid::Uuid::from_slice(bytes).map_err(|_| damaged(what).into())
 }
 
-/// As SQL says a list.
+/// Formats ids as an SQL list.
 pub(crate) fn listed(ids: &[i64]) -> String {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     ids.join(", ")

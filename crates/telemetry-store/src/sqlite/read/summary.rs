@@ -1,5 +1,5 @@
-//! How listeners and jobs fared: counts, durations and last errors over any window, from the rollups
-//! for whole hours and days, and from the rows for what is left.
+//! Counts, durations and last errors of listeners and jobs over any window, from the rollups for whole
+//! hours and days, and from the rows for the rest.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,7 +24,7 @@ use crate::sqlite::write::session;
 fn stats_of(tally: &Tally) -> Stats {
     let ran = tally.sketch.total();
     let micros = |us: u64| Duration::from_micros(us);
-    // A bucket's middle may lie beyond the longest that was seen.
+    // A bucket's middle may exceed the longest duration seen.
     let longest = tally.max_us.unsigned_abs();
     let percentile = |per_mille| micros(tally.sketch.per_mille(per_mille).min(longest));
     Stats {
@@ -52,7 +52,7 @@ pub(crate) fn summaries(
         .collect()
 }
 
-/// Everything as one.
+/// Returns the statistics of all executions together.
 pub(crate) fn overall(asked: &mut Asked<'_>, window: &Window) -> Result<Stats, QueryError> {
     let mut all = Tally::default();
     for tally in tallies(asked, window)?.into_values() {
@@ -84,7 +84,7 @@ fn summary_of(key: &EntityKey, tally: &Tally) -> Result<Summary, QueryError> {
     })
 }
 
-/// In one transaction, so that no row is counted twice or not at all by a rollup in between.
+/// Counts in one transaction, so that a concurrent rollup makes no row count twice or not at all.
 fn tallies(asked: &mut Asked<'_>, window: &Window) -> Result<Tallies, QueryError> {
     let deadline = asked.deadline;
     asked.connection.transaction(|connection| {
@@ -120,7 +120,7 @@ impl Counting<'_> {
 
     fn window(&mut self, window: &Window) -> Result<(), QueryError> {
         let ends = ends_of(window);
-        // No time has no edges that could be widened to an hour.
+        // An empty window has no edges to widen to an hour.
         if ends.is_empty() {
             return Ok(());
         }
@@ -138,7 +138,7 @@ impl Counting<'_> {
         self.rows(&(up_to.saturating_add(1)..i64::MAX), &window, None)
     }
 
-    /// Where rows of an hour are gone, that hour is taken as a whole.
+    /// Widens the window to the whole hour where rows of that hour are gone.
     fn widened(&mut self, window: Range<i64>, up_to: i64) -> QueryResult<Range<i64>> {
         let Range { mut start, mut end } = window;
         let (first, last) = (hour_of(start), hour_of(end));
@@ -151,7 +151,7 @@ impl Counting<'_> {
         Ok(start..end)
     }
 
-    /// Whether fewer rows of an hour are there than were rolled up.
+    /// Returns whether an hour has fewer rows left than were rolled up.
     fn is_thinned(&mut self, hour: &Range<i64>, up_to: i64) -> QueryResult<bool> {
         let displacement = displacement(self.connection)?;
         let last = hour.end.saturating_add(displacement).min(up_to);
@@ -219,7 +219,7 @@ fn hour_of(at: i64) -> Range<i64> {
     start..start.saturating_add(HOUR_US)
 }
 
-/// How many more rows of an hour were rolled up than are there.
+/// Counts the rows of an hour that were rolled up and are gone.
 const MISSING: &str = "
 SELECT (SELECT coalesce(sum(success + error + timed_out + cancelled + panicked + skipped + interrupted), 0)
         FROM rollups WHERE span_us = ?1 AND start_us = ?2)
@@ -248,7 +248,7 @@ fn ends_of(window: &Window) -> Range<i64> {
 /// A window as whole days, whole hours, and what is left at its edges.
 #[derive(Debug, Default, PartialEq)]
 struct Parts {
-    /// A span, and which of them.
+    /// The length of a span, and the range of starts.
     whole: Vec<(i64, Range<i64>)>,
     edges: Vec<Range<i64>>,
 }

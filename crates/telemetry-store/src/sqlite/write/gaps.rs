@@ -1,4 +1,4 @@
-//! Keeping the database in order: episodes of loss, and a sign of life. Pruning is in [`crate::sqlite::write::prune`].
+//! Records episodes of loss, and checks the store's health. Pruning is in [`crate::sqlite::write::prune`].
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
@@ -10,8 +10,8 @@ use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rows::code_of;
 use crate::sqlite::write::session;
 
-/// Writes episodes of loss; one that is there has its counts replaced. An episode of a session
-/// that has no row cannot be shown and is an error.
+/// Writes episodes of loss, and replaces the counts of those that exist. An episode of a session
+/// without a row could not be shown and is an error.
 pub(crate) fn record_gaps(connection: &mut SqliteConnection, episodes: &[Gap]) -> QueryResult<()> {
     immediate(connection, |connection| {
         for episode in episodes {

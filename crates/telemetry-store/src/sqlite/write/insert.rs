@@ -1,8 +1,8 @@
 //! The statement that writes executions: many rows at a time, prepared once.
 //!
-//! `OR FAIL`, because a multi-row statement that may abort keeps a journal of its own, which costs
-//! two fifths of the speed; `ON CONFLICT (execution_id) DO NOTHING` makes it idempotent, and any
-//! other broken rule is an error instead of a row that silently stays away.
+//! It uses `OR FAIL`, because a multi-row statement that may abort keeps a journal of its own, which
+//! costs two fifths of the speed. `ON CONFLICT (execution_id) DO NOTHING` makes it idempotent. Any
+//! other broken rule is an error instead of a row that is silently missing.
 
 use diesel::QueryResult;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -15,9 +15,9 @@ use crate::sqlite::write::rows::ExecutionRow;
 /// Rows in one statement. More gains nothing measurable.
 const CHUNK: usize = 32;
 
-/// Writes the rows and returns how many of each chunk are new, with the chunk.
+/// Writes the rows and calls `written` with each chunk and the number of new rows in it.
 ///
-/// On an error some rows may have been written: the caller's transaction is to be rolled back.
+/// On an error some rows may have been written: the caller must roll its transaction back.
 pub(crate) fn insert<'r, 'a>(
     connection: &mut SqliteConnection,
     rows: &'r [ExecutionRow<'a>],

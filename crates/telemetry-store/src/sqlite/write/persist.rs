@@ -1,7 +1,7 @@
-//! Storing a batch: one transaction, and a fate for every record.
+//! Stores a batch in one transaction and returns a fate for every record.
 //!
-//! The quick way writes all rows with few statements. If a row breaks a rule, everything is
-//! rolled back and done again row by row, each in a savepoint, so that it costs no other row.
+//! The fast path writes all rows with few statements. If a row breaks a rule, everything is rolled
+//! back and written again row by row, each in a savepoint, so that a bad row costs no other.
 
 use std::collections::HashMap;
 
@@ -53,9 +53,9 @@ fn row_by_row(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<V
     })
 }
 
-/// A reference that leads nowhere shows only at the commit, names no row and costs the whole batch. The
-/// parents were asked for, so only something outside of this program can have bent one since,
-/// such as a trigger; its row is found and taken out here.
+/// Removes rows with a dangling reference, which would fail the whole batch at the commit without naming
+/// the row. The parents were looked up before, so only something outside this program, such as a trigger,
+/// can have changed a reference since.
 fn without_dangling(
     connection: &mut SqliteConnection,
     batch: &Batch,
@@ -91,7 +91,7 @@ fn dangles(connection: &mut SqliteConnection, id: i64) -> QueryResult<bool> {
         .map(|sound| sound == Some(false))
 }
 
-/// The fate of a row that cannot be written, or the error where the store is at fault.
+/// Returns the fate of a row that cannot be written, or the error if the store is at fault.
 fn set_aside(error: diesel::result::Error) -> QueryResult<Fate> {
     let reason = match class_of(&error) {
         ErrorClass::Transient | ErrorClass::Closed => return Err(error),
@@ -153,8 +153,8 @@ const fn fate_of_new(row: &ExecutionRow<'_>) -> Fate {
     }
 }
 
-/// Some rows of the chunk stood there already. Those are the ones that do not stand under the
-/// id that was given out for them.
+/// Returns the fates of a chunk in which some rows were stored before. Those are the rows whose
+/// stored id is not the one assigned to them here.
 fn fates_of_mixed(
     connection: &mut SqliteConnection,
     chunk: &[ExecutionRow<'_>],
@@ -173,7 +173,7 @@ fn fates_of_mixed(
     Ok(chunk.iter().map(fate).collect())
 }
 
-/// The rows of the side tables, for a record that is new.
+/// Writes a new record's rows in the side tables.
 fn write_beside(
     connection: &mut SqliteConnection,
     record: &ExecutionRecord,

@@ -1,5 +1,4 @@
-//! Letting old rows go, a slice at a time, and giving their space back. The rollups keep what they
-//! counted for.
+//! Deletes old rows, a slice at a time, and gives their space back. The rollups keep their counts.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -15,19 +14,19 @@ use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::registration;
 use crate::sqlite::write::rollup::roll_up_before_deleting;
 
-/// Sees the rows of a slice before they go.
+/// A hook that sees the rows of a slice before they are deleted.
 pub(crate) type Hook = dyn Fn(&[StoredExecution]) + Send + Sync;
 
-/// So many pages may one transaction free: some ten milliseconds' work. A row of many pages makes a slice one of few rows.
+/// The pages that one transaction may free: some ten milliseconds' work. If rows span many pages, a slice has few.
 const PAGES_A_SLICE: i64 = 512;
 
-/// Rows that are looked for and deleted at once, before it is asked how much that has freed.
+/// The number of rows to find and delete before checking how many pages that has freed.
 const ROWS_AT_ONCE: u32 = 64;
 
-/// The largest row: a message, a report and arguments as long as they may be, in characters of four bytes.
+/// The size of the largest row: a message, a report and arguments of maximum length, in characters of four bytes.
 const ROW_BYTES_MAX: u64 = 4 * (2_048 + 8_192 + 65_536);
 
-/// Deletes a slice and returns how many rows went.
+/// Deletes a slice and returns the number of rows deleted.
 pub(crate) fn prune(
     connection: &mut SqliteConnection,
     slice: PruneSlice,
@@ -50,7 +49,7 @@ pub(crate) fn prune(
     Ok(deleted)
 }
 
-/// Inside the transaction. Returns how many rows went, and how many pages that has freed.
+/// Deletes a slice inside the transaction. Returns the number of rows deleted and of pages freed.
 fn delete_slice(
     connection: &mut SqliteConnection,
     slice: PruneSlice,
@@ -70,7 +69,7 @@ fn delete_slice(
     }
 }
 
-/// By size no more may go than is too much, and a row may be a hundred times as large as the one before.
+/// Pruning by size must delete no more than the surplus, and a row may be a hundred times as large as the one before.
 fn rows_at_once(connection: &mut SqliteConnection, rule: PruneRule) -> QueryResult<u32> {
     let PruneRule::LargerThan(bytes) = rule else {
         return Ok(ROWS_AT_ONCE);
@@ -84,8 +83,8 @@ fn rows_at_once(connection: &mut SqliteConnection, rule: PruneRule) -> QueryResu
     })
 }
 
-/// The database is as small as it should be; the file is to be as well. A reader that is in the way is
-/// not waited for: the next time will do.
+/// Shrinks the file once the database is as small as it should be. Does not wait for a reader that is in
+/// the way: the next time will do.
 fn give_back(connection: &mut SqliteConnection) -> QueryResult<()> {
     if number(connection, "PRAGMA freelist_count")? > 0 {
         connection.batch_execute("PRAGMA incremental_vacuum")?;
@@ -93,7 +92,7 @@ fn give_back(connection: &mut SqliteConnection) -> QueryResult<()> {
     connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
-/// The ids of the next rows to go, `most` of them, the lowest first.
+/// Returns the ids of the next rows to delete, at most `most`, the lowest first.
 fn let_go_by(
     connection: &mut SqliteConnection,
     slice: PruneSlice,
@@ -144,7 +143,7 @@ fn beyond(connection: &mut SqliteConnection, now: i64, limit: i64) -> QueryResul
         .load(connection)
 }
 
-/// What the database would take if its free pages were given back.
+/// Returns the size that the database would have without its free pages.
 fn bytes_used(connection: &mut SqliteConnection) -> QueryResult<u64> {
     let pages = number(connection, "PRAGMA page_count")?;
     let free = number(connection, "PRAGMA freelist_count")?;
@@ -165,8 +164,8 @@ fn number(connection: &mut SqliteConnection, pragma: &str) -> QueryResult<i64> {
     Ok(row.number)
 }
 
-/// What one of the listeners or jobs has beyond its newest; nothing if none has. What ended later than now is
-/// none of them.
+/// Finds the rows of one listener or job beyond its newest `keep`; none if no listener or job has any. Rows that
+/// ended later than `now` do not count.
 fn surplus(
     connection: &mut SqliteConnection,
     keep: i64,
@@ -179,7 +178,7 @@ fn surplus(
         .load(connection)?;
     for (column, rows) in [("listener_id", of_listeners), ("job_id", of_jobs)] {
         for row in rows {
-            // An id is never before the end: so most rows are known by the index alone.
+            // An id is never before the end, so the index alone settles most rows.
             let present =
                 format!("{column} = {row} AND (id <= {now} OR start_us + duration_us <= {now})");
             let surplus = format!(
@@ -196,7 +195,7 @@ fn surplus(
     surplus_of_orphans(connection, keep, now, limit)
 }
 
-/// The same of those whose registration is gone: their rows say what they belong to.
+/// Does the same for deleted registrations: the rows themselves say what they belong to.
 fn surplus_of_orphans(
     connection: &mut SqliteConnection,
     keep: i64,
@@ -237,7 +236,7 @@ fn show(connection: &mut SqliteConnection, ids: &[i64], hook: &Hook) -> QueryRes
             // A row that this program cannot read is let go unseen.
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "a row is pruned unseen");
+                tracing::warn!(error, "pruned an unreadable row, hook not called");
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Which listeners and jobs a batch names, and which rows those are. Asked as a set before
-//! anything is written: a dangling reference would otherwise show only at the commit, where it
-//! names no row.
+//! Finds the rows of the listeners and jobs that a batch names, all at once and before anything is
+//! written. Otherwise a dangling reference would show only at the commit, which does not name the
+//! row.
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
@@ -20,7 +20,7 @@ pub(crate) struct Parents<'a> {
 }
 
 impl<'a> Parents<'a> {
-    /// Asks for the parents of all records at once.
+    /// Loads the parents of all records at once.
     pub(crate) fn load(
         connection: &mut SqliteConnection,
         records: &'a [ExecutionRecord],
@@ -46,7 +46,7 @@ impl<'a> Parents<'a> {
         Ok(parents)
     }
 
-    /// The row of what ran; `None` where there is none.
+    /// Returns the row of the listener or job that ran; `None` if there is none.
     pub(crate) fn row_of(&self, subject: &Subject) -> Option<i64> {
         self.known_row(subject).or_else(|| {
             let found = self.by_entity.get(subject.entity.as_ref());
@@ -60,7 +60,7 @@ impl<'a> Parents<'a> {
         subject.row.filter(is_known).map(|row| row.0)
     }
 
-    /// For a record made before its row was known, or whose row was made anew since.
+    /// Covers a record that was made before its row was known, or before its row was created anew.
     fn match_by_entity(
         &mut self,
         connection: &mut SqliteConnection,
@@ -96,7 +96,7 @@ fn existing(
 fn existing_in<T: Table>(connection: &mut SqliteConnection, ids: &[i64]) -> QueryResult<Vec<i64>> {
     let mut found = Vec::new();
     for some in ids.chunks(IDS) {
-        // What is asked twice is answered once.
+        // Filling up with the first id is harmless: the answer has each id once.
         let mut all = [some[0]; IDS];
         all[..some.len()].copy_from_slice(some);
         let question = WhichExist::<T>(all, PhantomData);
@@ -105,11 +105,11 @@ fn existing_in<T: Table>(connection: &mut SqliteConnection, ids: &[i64]) -> Quer
     Ok(found)
 }
 
-/// How many ids one question asks for.
+/// The number of ids in one query.
 const IDS: usize = 64;
 
-/// Which of these ids a table has. Its text never changes, so it is prepared once; a list as long as the
-/// batch's is prepared for each batch, which takes longer than the answer.
+/// Selects those of these ids that a table has. The text never changes, so it is prepared once; a list of
+/// the batch's own length would be prepared for each batch, which takes longer than the answer.
 struct WhichExist<T>([i64; IDS], PhantomData<T>);
 
 trait Table: 'static {

@@ -14,7 +14,7 @@ use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rows::{JobRow, ListenerRow};
 use crate::sqlite::write::session;
 
-/// Where registrations of a kind are kept, and how `executions` refers to them.
+/// The table of one kind of registration, and the column of `executions` that refers to it.
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     pub(crate) column: &'static str,
@@ -50,7 +50,7 @@ pub(crate) fn register(
     row.map(RowId)
 }
 
-/// Sets the time of removal unless it is set. `false`: there is no such row.
+/// Sets the time of removal unless it is already set. Returns `false` if there is no such row.
 pub(crate) fn mark_cancelled(
     connection: &mut SqliteConnection,
     id: RegistrationId,
@@ -67,7 +67,7 @@ pub(crate) fn mark_cancelled(
     Ok(changed > 0)
 }
 
-/// Compares, decides, and (unless it is a dry run) does it, in one transaction.
+/// Finds stale registrations and, unless it is a dry run, deletes or retires them, in one transaction.
 pub(crate) fn reconcile(
     connection: &mut SqliteConnection,
     wanted: &Reconcile,
@@ -125,8 +125,8 @@ struct Stored {
     has_history: bool,
 }
 
-/// A once-listener that has run in this session is spent, not stale; without a session nobody
-/// can tell, so all of them are left alone.
+/// Returns the stale registrations. A once-listener that has run in this session is spent, not
+/// stale; without a session nobody can tell, so all once-listeners are kept.
 fn stale(
     connection: &mut SqliteConnection,
     kind: EntityKind,
@@ -179,8 +179,8 @@ struct Id {
     id: i64,
 }
 
-/// Inside the caller's transaction: deletes registrations that were retired or removed before this, if they have
-/// no rows. Returns how many went.
+/// Deletes registrations without executions that were retired or removed before `before`, inside the caller's
+/// transaction. Returns the number deleted.
 pub(crate) fn forget_gone(
     connection: &mut SqliteConnection,
     before: Timestamp,

@@ -1,9 +1,9 @@
-//! Counts and durations by hour and day, kept beside the rows and after them.
+//! Hourly and daily counts and durations, kept beside the rows and after they are gone.
 //!
-//! Rows are rolled up in the order of their ids, some time after they were written: `rollup_progress`
-//! says how far, in the transaction that says what. So a crash leaves rows that are not rolled up yet,
-//! never rows that are there twice; and whoever asks reads the rollups and the rows beyond. Only a late
-//! row, one that is written before that point, is rolled up by the transaction that writes it.
+//! Rows are rolled up in the order of their ids, some time after they were written. The same transaction
+//! moves the mark in `rollup_progress`, so a crash leaves rows that are not rolled up yet, but never counts
+//! a row twice. Queries read the rollups and the rows beyond the mark. The transaction that writes a late
+//! row, one below the mark, rolls it up itself.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +18,7 @@ use crate::sqlite::schema::{rollup_entities, rollup_progress, rollups};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rows::kind_of;
 
-/// How many rows one transaction rolls up, or one question counts, at a time: some 20 ms.
+/// The number of rows that one transaction rolls up, or one query counts, at a time: some 20 ms.
 pub(crate) const SLICE: i64 = 20_000;
 
 /// What one row adds.
@@ -40,7 +40,7 @@ pub(crate) struct Line {
     pub(crate) last_error: Option<String>,
 }
 
-/// The columns of a line; what follows says which rows.
+/// Selects the columns of a line; the caller appends the condition.
 pub(crate) const LINES: &str = "
 SELECT e.id, e.kind, e.status, e.start_us + e.duration_us AS ended_us, e.duration_us,
        coalesce(e.listener_id, e.job_id) AS parent,
@@ -65,7 +65,7 @@ pub(crate) struct EntityKey {
 }
 
 impl EntityKey {
-    /// What a row belongs to that says nothing of it. No store writes such rows.
+    /// The key for a row that does not say what it belongs to. No store writes such rows.
     fn nobody(kind: i64) -> Self {
         Self {
             kind,
@@ -90,7 +90,7 @@ impl Line {
     }
 }
 
-/// Finds out whose rows are whose, and remembers it for as long as it lives.
+/// Finds the listener or job that a row belongs to, and caches the answers.
 #[derive(Default)]
 pub(crate) struct Entities {
     known: HashMap<(i64, i64), EntityKey>,
@@ -146,19 +146,19 @@ fn orphan(connection: &mut SqliteConnection, line: &Line) -> QueryResult<Option<
     .optional()
 }
 
-/// Up to which id rows are in the rollups.
+/// Returns the mark: rows up to this id are in the rollups.
 pub(crate) fn rolled_up_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
     rollup_progress::table
         .select(rollup_progress::rolled_up_to)
         .first(connection)
 }
 
-/// Rolls up a slice of what is not yet. `true` if there may be more.
+/// Rolls up the next slice. Returns `true` if there may be more.
 pub(crate) fn roll_up(connection: &mut SqliteConnection) -> QueryResult<bool> {
     immediate(connection, roll_up_slice)
 }
 
-/// Inside the caller's transaction: rolls up to the end of one slice. `true` if there may be more.
+/// Rolls up the next slice inside the caller's transaction. Returns `true` if there may be more.
 fn roll_up_slice(connection: &mut SqliteConnection) -> QueryResult<bool> {
     let from = rolled_up_to(connection)?;
     let lines: Vec<Line> = diesel::sql_query(format!(
@@ -166,7 +166,7 @@ fn roll_up_slice(connection: &mut SqliteConnection) -> QueryResult<bool> {
     ))
     .bind::<BigInt, _>(from)
     .load(connection)?;
-    // Not beyond a row that this program does not know: whoever asks shall meet it.
+    // Stops before a row that this program does not understand, so that queries still meet it.
     let known = lines.iter().take_while(|line| line.run().is_some());
     let lines = &lines[..known.count()];
     let Some(last) = lines.last() else {
@@ -179,8 +179,8 @@ fn roll_up_slice(connection: &mut SqliteConnection) -> QueryResult<bool> {
     Ok(lines.len() as i64 == SLICE)
 }
 
-/// Inside the caller's transaction, which has just written these rows: rolls up those among them that
-/// would be passed over, which are those below the mark.
+/// Rolls up those of the written rows that lie below the mark and would be passed over. Runs inside the
+/// caller's transaction, which has just written them.
 pub(crate) fn roll_up_late(
     connection: &mut SqliteConnection,
     written: impl Iterator<Item = i64>,
@@ -190,26 +190,26 @@ pub(crate) fn roll_up_late(
     add_each(connection, &late)
 }
 
-/// Inside the caller's transaction, which is about to delete these rows, the lowest first: rolls them up.
+/// Rolls up rows that the caller's transaction is about to delete. `ids` must be sorted, the lowest first.
 pub(crate) fn roll_up_before_deleting(
     connection: &mut SqliteConnection,
     ids: &[i64],
 ) -> QueryResult<()> {
     let last = ids.last().copied().unwrap_or(i64::MIN);
     while rolled_up_to(connection)? < last && roll_up_slice(connection)? {}
-    // Rows behind one that this program does not know are added by themselves: they will be gone when
+    // Rows behind one that this program does not understand are added separately: they will be gone when
     // their turn comes.
     let up_to = rolled_up_to(connection)?;
     let behind: Vec<i64> = ids.iter().copied().filter(|id| *id > up_to).collect();
     add_each(connection, &behind)
 }
 
-/// How many rows one question asks for by their ids.
+/// The number of ids in one query.
 const IDS_AT_ONCE: usize = 512;
 
 fn add_each(connection: &mut SqliteConnection, ids: &[i64]) -> QueryResult<()> {
     for some in ids.chunks(IDS_AT_ONCE) {
-        // Numbers stand in the question as they are.
+        // Numbers can go into the SQL as they are.
         let some: Vec<String> = some.iter().map(ToString::to_string).collect();
         let question = format!("{LINES} WHERE e.id IN ({})", some.join(", "));
         let lines: Vec<Line> = diesel::sql_query(question).load(connection)?;
@@ -318,7 +318,7 @@ fn merge_into(
     counted.execute(connection).map(drop)
 }
 
-/// Adds to what one listener or job has in one span. Its text never changes, so it is prepared once.
+/// Adds to the totals of one listener or job in one span. The text never changes, so it is prepared once.
 struct Upsert {
     place: [i64; 3],
     by_status: [i64; Status::ALL.len()],

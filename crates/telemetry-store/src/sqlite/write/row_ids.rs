@@ -1,12 +1,12 @@
-//! Which row id a record gets: its time of recording in microseconds, or a free one above it.
+//! Assigns a record its row id: its time of recording in microseconds, or a free id above it.
 //!
 //! Ids in order of time make time, session and retention queries ranges of the primary key, and
-//! put new rows at the end of the table, where writing is cheapest. No id lies below its record's time; how far
-//! one may lie above it, the greatest displacement, stands in the database's header, and queries widen by it.
+//! put new rows at the end of the table, where writing is cheapest. No id lies below its record's time. The
+//! database's header keeps the greatest displacement, the most that an id lies above it, and queries widen by it.
 //!
-//! More than one record a microsecond, a clock that stands, or one that shows the same times again all lead
-//! to ids that are taken. Then the end of their run is found by doubling steps and halving them again, so that
-//! the work for a row grows with the logarithm of the run and not with its length.
+//! More than one record per microsecond, a clock that stands still, or one that repeats itself all lead to ids
+//! that are taken. The end of such a run is found by doubling steps and then halving them, so the work for a row
+//! grows with the logarithm of the run, not with its length.
 
 use std::collections::VecDeque;
 
@@ -21,24 +21,24 @@ use crate::sqlite::schema::executions;
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rollup::{SLICE, rolled_up_to};
 
-/// A row recorded at most this long before the rolled up ones goes behind them: there it costs nothing, while one
-/// below the mark has to be rolled up by the transaction that writes it.
+/// A row recorded at most this long before the mark gets an id behind it. There it costs nothing, while the
+/// transaction that writes a row below the mark also has to roll it up.
 const BEHIND_THE_MARK_US: i64 = 1_000_000;
 
-/// How many taken ids are read at once. One reading is enough for a batch at the end of the table.
+/// The number of taken ids to read at once. One read is enough for a batch at the end of the table.
 const WINDOW: usize = 64;
 
-/// The ids of a batch's records, in their order.
+/// Returns the ids for a batch's records, in their order.
 ///
-/// To be called inside a transaction that holds the write lock: another process may write too.
+/// Must be called inside a transaction that holds the write lock, because another process may write too.
 pub(crate) fn give_out(
     connection: &mut SqliteConnection,
     recorded: impl Iterator<Item = Timestamp>,
 ) -> QueryResult<Vec<i64>> {
     let mark = rolled_up_to(connection)?;
     let recorded: Vec<i64> = recorded.map(Timestamp::as_micros).collect();
-    // In the order of time, so that what is known of the table's ids is used for the next one too. Records of one
-    // time stay in the order in which they were offered.
+    // In order of time, so that the taken ids already read also serve the next record. Records with the same time
+    // stay in the order in which they were offered.
     let mut order: Vec<usize> = (0..recorded.len()).collect();
     order.sort_by_key(|place| recorded[*place]);
     let mut ids = vec![0; recorded.len()];
@@ -65,7 +65,7 @@ const fn behind_the_mark(recorded: i64, mark: i64) -> i64 {
 /// Ids that are free, asked for in rising order.
 struct FreeIds<'c> {
     connection: &'c mut SqliteConnection,
-    /// The taken ids from `known_from` to `known_to`, those below what was asked for last left out.
+    /// The taken ids from `known_from` to `known_to`, except those below the last candidate.
     taken: VecDeque<i64>,
     known_from: i64,
     known_to: i64,
@@ -96,7 +96,7 @@ impl<'c> FreeIds<'c> {
             if candidate <= self.known_to {
                 break;
             }
-            // Taken, all of it: the run may be as long as the table.
+            // The whole window is taken, and the run may be as long as the table.
             candidate = self.end_of_run(self.known_to)?;
         }
         self.next = candidate.saturating_add(1);
@@ -135,13 +135,13 @@ impl<'c> FreeIds<'c> {
         Ok(())
     }
 
-    /// An id that is free and stands right behind one that is taken, above a taken one: that of the run's end
-    /// if the run has no holes, and of one of its holes otherwise.
+    /// Returns a free id that directly follows a taken one, above `taken`: the end of the run, or one of its holes
+    /// if it has any.
     fn end_of_run(&mut self, taken: i64) -> QueryResult<i64> {
         let (mut taken, mut step) = (taken, 1_i64);
         let mut free = loop {
             let candidate = taken.saturating_add(step);
-            // There is none above the last one: whoever writes a row there learns whether it is taken.
+            // No id lies above this one: the write itself will show whether it is taken.
             if candidate == i64::MAX || !self.is_taken(candidate)? {
                 break candidate;
             }
@@ -163,15 +163,15 @@ impl<'c> FreeIds<'c> {
     }
 }
 
-/// What every query allows for; what lies within it is not kept.
+/// The displacement that every query allows for; a smaller one is not recorded.
 const DISPLACEMENT_MIN_US: i64 = 2_000_000;
 
-/// The header has 32 bits for us, which are enough for weeks in milliseconds.
+/// The unit in the header: its 32 bits are enough for weeks in milliseconds.
 const UNIT_US: i64 = 1_000;
 
-/// What the header says of a database in which no displacement is above the least. 0 says nothing: it is that of
-/// databases from before displacements were kept. While such a one is being measured the header has what was written
-/// since, with a minus.
+/// The header's value while no displacement exceeds the minimum. 0 means unknown: the database is older than the
+/// recording of displacements. While such a database is being measured, the header has the displacement of rows
+/// written since, negated.
 const NOTHING_YET: i64 = 1;
 
 #[derive(QueryableByName)]
@@ -180,7 +180,7 @@ struct Value {
     value: i64,
 }
 
-/// How far the id of a row may lie above the time at which its execution ended, in microseconds.
+/// Returns how far a row's id may lie above the time at which its execution ended, in microseconds.
 pub(crate) fn displacement(connection: &mut SqliteConnection) -> QueryResult<i64> {
     Ok(kept(connection)?
         .saturating_abs()
@@ -188,12 +188,12 @@ pub(crate) fn displacement(connection: &mut SqliteConnection) -> QueryResult<i64
         .max(DISPLACEMENT_MIN_US))
 }
 
-/// Inside the transaction that makes a database.
+/// Initialises the header, inside the transaction that creates a database.
 pub(crate) fn displaces_nothing_yet(connection: &mut SqliteConnection) -> QueryResult<()> {
     connection.batch_execute(&format!("PRAGMA user_version = {NOTHING_YET}"))
 }
 
-/// A look through the rows of a database whose header says nothing, a slice at a time.
+/// Measures the displacement in a database whose header is 0, a slice of rows at a time.
 pub(crate) struct Measuring {
     from: i64,
     displaced_us: i64,
@@ -215,7 +215,7 @@ impl Measuring {
         }
     }
 
-    /// Looks at the next slice. Returns what is left to do; `None` once the header says how far.
+    /// Measures the next slice. Returns the work that is left; `None` once the header has the displacement.
     pub(crate) fn go_on(mut self, connection: &mut SqliteConnection) -> QueryResult<Option<Self>> {
         if kept(connection)? > 0 {
             return Ok(None);
@@ -243,7 +243,7 @@ impl Measuring {
     }
 }
 
-/// Whether the header says something where ours says how far ids lie from their times.
+/// Returns whether the header has a value in the place where ours has the displacement.
 pub(crate) fn has_version(connection: &mut SqliteConnection) -> QueryResult<bool> {
     Ok(kept(connection)? != 0)
 }
@@ -254,9 +254,9 @@ fn kept(connection: &mut SqliteConnection) -> QueryResult<i64> {
     Ok(found.value)
 }
 
-/// Inside the transaction that writes a row so far from its time.
+/// Records a displacement, inside the transaction that writes the row.
 fn keep_displacement(connection: &mut SqliteConnection, displaced_us: i64) -> QueryResult<()> {
-    // Nearly always: then the header is not even looked at.
+    // Nearly always true, and then the header is not even read.
     if displaced_us <= DISPLACEMENT_MIN_US {
         return Ok(());
     }
@@ -266,7 +266,7 @@ fn keep_displacement(connection: &mut SqliteConnection, displaced_us: i64) -> Qu
     if units <= kept.saturating_abs() {
         return Ok(());
     }
-    // Half as much again, so that a burst that lasts does not write the header with each batch.
+    // Adds half as much again, so that a long burst does not write the header with each batch.
     let units = (units + units / 2).min(i64::from(i32::MAX));
     let units = if kept > 0 { units } else { -units };
     connection.batch_execute(&format!("PRAGMA user_version = {units}"))

@@ -1,4 +1,4 @@
-//! The rows of the tables, and how domain types become them. Nothing here asks the database.
+//! The rows of the tables, and their conversion from domain types. Nothing here queries the database.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use executor_core::{Entity, EntityKind, SourceTier, TimeoutOrigin, TriggerMode};
 use crate::sqlite::schema;
 use crate::sqlite::write::upsert::{self, Binder, Column, Text, Upsert};
 
-/// A kind as `executions.kind` and others have it.
+/// Returns the code of a kind in `executions.kind` and other columns.
 pub(crate) const fn code_of(kind: EntityKind) -> i64 {
     match kind {
         EntityKind::Listener => 0,
@@ -39,7 +39,7 @@ pub(crate) mod flag {
     pub(crate) const TIMEOUT_QUEUE: i64 = 64;
 }
 
-/// Who said that the time was up, and its bit.
+/// The origins of a timeout, and their bits.
 pub(crate) const TIMEOUT_ORIGINS: [(TimeoutOrigin, i64); 3] = [
     (TimeoutOrigin::Deadline, flag::TIMEOUT_DEADLINE),
     (TimeoutOrigin::Handler, flag::TIMEOUT_HANDLER),
@@ -67,7 +67,7 @@ pub(crate) struct ExecutionRow<'a> {
     pub(crate) args_json: Option<&'a str>,
 }
 
-/// Where a row goes: what the transaction found out about it.
+/// The ids that the transaction has found for a row.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) id: i64,
@@ -77,7 +77,7 @@ pub(crate) struct Place {
 }
 
 impl<'a> ExecutionRow<'a> {
-    /// What storing is idempotent by.
+    /// Returns the id that makes storing idempotent.
     pub(crate) const fn name(&self) -> &'a [u8] {
         self.execution_id
     }
@@ -131,7 +131,7 @@ pub(crate) struct ErrorRow<'a> {
 }
 
 impl<'a> ErrorRow<'a> {
-    /// `None` for a record of which nothing went wrong.
+    /// Returns `None` for a record without a failure.
     pub(crate) fn new(record: &'a ExecutionRecord, id: i64) -> Option<Self> {
         let failure = record.failure.as_deref()?;
         Some(Self {
@@ -166,8 +166,8 @@ impl<'a> OrphanRow<'a> {
     }
 }
 
-/// The columns that listeners and jobs share, in the order in which they are bound. The marks are among
-/// them: registering again clears them by the same write.
+/// The columns that listeners and jobs share, in the order in which they are bound. They include the marks
+/// `retired_us` and `removed_us`, so registering again clears those in the same write.
 macro_rules! registration_row {
     ($row:ident, $table:literal, key $key:literal, { $($field:ident : $type:ty),* $(,)? }) => {
         registration_row!(@all $row, $table, $key, {

@@ -1,4 +1,4 @@
-//! The rows of sessions. Whether a session's process lives is asked of [`crate::sqlite::open::liveness`].
+//! The rows of sessions. [`crate::sqlite::open::liveness`] tells whether a session's process is alive.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::sqlite::schema::{executions, sessions};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::row_ids::displacement;
 
-/// The id of the session's row, written now if it is not there.
+/// Returns the id of the session's row, and writes the row if it is missing.
 pub(crate) fn ensure(connection: &mut SqliteConnection, session: &Session) -> QueryResult<i64> {
     if let Some(id) = row_of(connection, session.id)? {
         return Ok(id);
@@ -38,7 +38,7 @@ pub(crate) fn row_of(connection: &mut SqliteConnection, id: SessionId) -> QueryR
         .optional()
 }
 
-/// The session's row, and between which ids the rows of its executions lie; both ends belong to it.
+/// Returns the session's row and the range of ids that contains its executions; both ends belong to the range.
 pub(crate) fn ids_of(
     connection: &mut SqliteConnection,
     id: SessionId,
@@ -51,7 +51,7 @@ pub(crate) fn ids_of(
     let Some((row, started, stopped)) = row else {
         return Ok(None);
     };
-    // A session that was found crashed may have written until after its last heartbeat.
+    // A session marked as crashed may have written after its last heartbeat.
     let slack = HEARTBEAT_SLACK_US.saturating_add(displacement(connection)?);
     let end = stopped.map_or(i64::MAX, |at| at.saturating_add(slack));
     Ok(Some((row, started.saturating_sub(START_SLACK_US)..end)))
@@ -73,7 +73,7 @@ pub(crate) fn lifetimes(connection: &mut SqliteConnection, max: u32) -> QueryRes
         .into_iter()
         .rev()
         .map(|(name, started, heartbeat, stopped)| Lifetime {
-            // One whose name is none has lived all the same.
+            // A session with a malformed id has lived all the same.
             session: SessionId(uuid::Uuid::from_slice(&name).unwrap_or_default()),
             started_at: Timestamp::from_micros(started),
             last_sign_at: Timestamp::from_micros(stopped.unwrap_or(heartbeat).max(heartbeat)),
@@ -81,10 +81,10 @@ pub(crate) fn lifetimes(connection: &mut SqliteConnection, max: u32) -> QueryRes
     Ok(lifetimes.collect())
 }
 
-/// How far its clock may have been set back right after it began.
+/// The time by which a session's clock may have been set back right after it began.
 const START_SLACK_US: i64 = 2_000_000;
 
-/// How long a session may go on after the heartbeat that became its end.
+/// The time for which a session may go on after the heartbeat that became its end.
 const HEARTBEAT_SLACK_US: i64 = 3_600_000_000;
 
 pub(crate) fn heartbeat(
@@ -110,7 +110,7 @@ pub(crate) fn heartbeat(
     Ok(())
 }
 
-/// Ends a session. One that has no row, and of which nothing is known to write one, is an error.
+/// Ends a session. It is an error if the session has no row and is not `known`, so that none can be written.
 pub(crate) fn close(
     connection: &mut SqliteConnection,
     id: SessionId,
@@ -155,7 +155,7 @@ pub(crate) fn amend(
     Ok(())
 }
 
-/// How many of its own records a session is known to have had stored: rows, or what its ledger says.
+/// Returns how many of a session's own records are known to be stored: its rows, or its ledger's count if greater.
 pub(crate) fn stored_count(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<u64> {
     let row: Option<(i64, i64, i64)> = sessions::table
         .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
@@ -172,8 +172,8 @@ pub(crate) fn stored_count(connection: &mut SqliteConnection, id: SessionId) -> 
     Ok(u64::try_from(rows.max(stored.saturating_sub(recovered))).unwrap_or(0))
 }
 
-/// The sessions that no one has ended. A row whose name is no session's is nobody's to end, and no reason
-/// to leave the others open.
+/// Returns the sessions that nobody has ended. Skips a row with a malformed id, which is no reason to leave
+/// the others open.
 fn open_ones(connection: &mut SqliteConnection) -> QueryResult<Vec<SessionId>> {
     let names: Vec<(i64, Vec<u8>)> = sessions::table
         .filter(sessions::status.eq(SessionStatus::Running.as_str()))
@@ -185,14 +185,14 @@ fn open_ones(connection: &mut SqliteConnection) -> QueryResult<Vec<SessionId>> {
             Ok(uuid) => Some(SessionId(uuid)),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, row, "a session has a name that is none; left alone");
+                tracing::warn!(error, row, "skipped a session with a malformed id");
                 None
             }
         });
     Ok(named.collect())
 }
 
-/// Ends all open sessions whose process is gone, or none, and returns them.
+/// Marks all open sessions without a live process as crashed, or none, and returns them.
 pub(crate) fn mark_all_crashed(
     connection: &mut SqliteConnection,
     is_alive: impl Fn(SessionId) -> bool,
@@ -207,7 +207,7 @@ pub(crate) fn mark_all_crashed(
     })
 }
 
-/// Its last heartbeat is its end.
+/// Marks a session as crashed. Its last heartbeat becomes its end.
 fn mark_crashed(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<()> {
     let open = sessions::table
         .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))

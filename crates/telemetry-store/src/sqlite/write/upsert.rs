@@ -1,12 +1,12 @@
-//! Writing a registration's row whether or not it is there. diesel prepares an upsert of its own anew for
-//! each row, which takes longer than all the rest; these statements are prepared once.
+//! Inserts or updates a registration's row. diesel prepares its own upserts anew for each row, which takes
+//! longer than everything else; these statements are prepared once.
 
 use diesel::QueryResult;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{BigInt, Nullable, Text as SqlText};
 use diesel::sqlite::Sqlite;
 
-/// A row that is inserted, or replaces every column of the one with its key, and says which id it has.
+/// A row that is inserted, or replaces every column of the row with its key. Its statement returns the id.
 pub(crate) trait Upsert {
     const TABLE: &'static str;
     /// The columns of its key, with commas.
@@ -19,7 +19,7 @@ pub(crate) trait Upsert {
     fn bind<'b>(&'b self, out: &mut Binder<'_, '_, 'b>) -> QueryResult<()>;
 }
 
-/// The statement before and after what is bound.
+/// The text of the statement before and after the bound values.
 pub(crate) struct Text {
     head: String,
     tail: String,
@@ -44,7 +44,7 @@ impl Text {
     }
 }
 
-/// Puts commas between what is bound.
+/// Binds values and puts commas between them.
 pub(crate) struct Binder<'o, 'p, 'b> {
     out: &'o mut AstPass<'p, 'b, Sqlite>,
     is_first: bool,

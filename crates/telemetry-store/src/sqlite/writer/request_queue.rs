@@ -1,5 +1,5 @@
-//! What the writer's thread is asked to do, in order of urgency: records and whatever else somebody
-//! waits for first, housekeeping when nothing else is there.
+//! The requests to the writer's thread, in order of urgency: records and anything else that somebody
+//! waits for come first, housekeeping when there is nothing else.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,17 +25,17 @@ struct State<R> {
     closed: bool,
     /// No thread serves: it has ended as it should, or died.
     ended: bool,
-    /// Who waits for the end of the thread. Dropped with it.
+    /// The callers that wait for the end of the thread. Dropped when it ends.
     closing: Vec<oneshot::Sender<()>>,
-    /// Urgent requests since the last one that was not.
+    /// Urgent requests since the last one that was not urgent.
     in_a_row: u32,
 }
 
-/// After so many urgent requests one that is not has its turn: two that take turns in asking would
-/// leave none to it.
+/// After this many urgent requests a `Later` one has its turn: otherwise two callers that take turns
+/// would starve it.
 const URGENT_IN_A_ROW: u32 = 16;
 
-/// Why a request was not taken in; it is given back.
+/// The reason why a request was refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused<R> {
     /// The inbox is closed for good.
@@ -83,8 +83,7 @@ impl<R> Inbox<R> {
         Ok(())
     }
 
-    /// Waits for the next request; `None` when it is closed and everything was taken that somebody
-    /// waits for.
+    /// Waits for the next request; `None` once the inbox is closed and empty.
     pub(crate) fn next(&self) -> Option<R> {
         let mut state = self.state();
         loop {
@@ -107,7 +106,7 @@ impl<R> Inbox<R> {
         }
     }
 
-    /// Takes nothing more in. What was asked before is served; the receiver ends with the thread.
+    /// Refuses further requests. Earlier ones are served; the receiver completes when the thread ends.
     pub(crate) fn close(&self) -> oneshot::Receiver<()> {
         let (done, is_done) = oneshot::channel();
         let mut state = self.state();
@@ -120,8 +119,8 @@ impl<R> Inbox<R> {
         is_done
     }
 
-    /// The thread has ended or died: lets go of whoever waits for that, and of what nobody will serve.
-    /// Unless the inbox is closed, another thread may begin.
+    /// Marks the thread as ended or dead: releases those who wait for that, and drops the requests that nobody
+    /// will serve. Unless the inbox is closed, another thread may begin.
     pub(crate) fn has_ended(&self) {
         let mut state = self.state();
         state.ended = true;
@@ -140,7 +139,7 @@ impl<R> Inbox<R> {
         state.ended && !state.closed
     }
 
-    /// Another thread is about to serve, after one that died.
+    /// Marks the inbox as served again: another thread is about to replace one that died.
     pub(crate) fn begins_again(&self) {
         let mut state = self.state();
         state.ended = state.closed;

@@ -1,5 +1,5 @@
-//! How often a writer's thread that died is started again: a budget of starts within a time. Pure;
-//! the time is its caller's.
+//! Limits how often a dead writer thread is restarted: a budget of starts within a period. Pure; the
+//! caller supplies the time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ const WITHIN: Duration = Duration::from_secs(120);
 pub(crate) struct Restarts(VecDeque<Instant>);
 
 impl Restarts {
-    /// Whether the thread may be started now, which then counts. Whoever is refused asks again later, and
-    /// is granted it when enough time has passed: giving up for good would cost every record.
+    /// Returns whether the thread may be started now, and if so counts the start. A refused caller asks again
+    /// and is granted a start once enough time has passed: giving up for good would cost every record.
     pub(crate) fn grant(&mut self, now: Instant) -> bool {
         self.0
             .retain(|start| now.saturating_duration_since(*start) < WITHIN);

@@ -1,5 +1,5 @@
-//! One writer per database file: stores of the same file in one process share it, so that none of them waits
-//! for the lock of another, and what one writes stands before what the next one is asked.
+//! One writer per database file. Stores of the same file in one process share it, so none of them waits for
+//! another's lock, and each request sees everything that earlier ones wrote.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn writers() -> MutexGuard<'static, Writers> {
     WRITERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A share of a writer. It closes for itself; the writer ends with the last one.
+/// A share of a writer. Each share closes by itself; the writer ends with the last one.
 pub(crate) struct SharedWriter {
     writer: Arc<Writer>,
     target: Target,
@@ -73,10 +73,10 @@ impl SharedWriter {
         self.writer.sync_commits();
     }
 
-    /// Refuses what is asked from now on. Returns when what was asked before is done and, if nobody
-    /// shares the writer any more, when its connection is closed.
+    /// Refuses further requests. Returns once the earlier ones are done and, if nobody shares the writer
+    /// any more, its connection is closed.
     pub(crate) async fn close(&self) {
-        // Served after what was asked before.
+        // Served after the earlier requests.
         let is_over = async || self.writer.call("closing", |_| Ok(())).await;
         let is_last = self.leave();
         if is_last
@@ -88,7 +88,7 @@ impl SharedWriter {
         }
     }
 
-    /// Whether nobody else shares the writer any more.
+    /// Gives up this share. Returns whether nobody else shares the writer any more.
     fn leave(&self) -> bool {
         let Some(path) = self.target.path() else {
             return !self.is_closed.swap(true, Ordering::SeqCst);
@@ -122,7 +122,7 @@ impl Drop for SharedWriter {
     }
 }
 
-/// The writer that there is for this file, or this one from now on.
+/// Returns the existing writer for this file, or registers this one.
 fn join(writer: Writer, target: &Target) -> Arc<Writer> {
     let writer = Arc::new(writer);
     let Some(path) = target.path() else {

@@ -1,4 +1,4 @@
-//! The ids of executions, as far as an index or the primary key finds them.
+//! Finds the ids of executions, as far as an index or the primary key serves.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
@@ -12,7 +12,7 @@ use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::row_ids::displacement;
 use crate::sqlite::write::session;
 
-/// The ids that indexes find, so many at most.
+/// Returns the ids that indexes find, at most `limit`.
 pub(crate) fn ids(
     connection: &mut SqliteConnection,
     filter: &Filter,
@@ -45,8 +45,8 @@ pub(crate) fn ids(
     Ok(found)
 }
 
-/// Each of an app's registrations has an index of its own executions: a page of each holds the page of
-/// all of them.
+/// Finds the ids of an app. An index serves each of its registrations, and the pages of all of them
+/// contain the app's page.
 fn of_app(connection: &mut SqliteConnection, app: &str, wanted: &Wanted) -> QueryResult<Vec<i64>> {
     let of_listeners = listeners::table.filter(listeners::app_key.eq(app));
     let of_jobs = scheduled_jobs::table.filter(scheduled_jobs::app_key.eq(app));
@@ -75,14 +75,14 @@ pub(crate) struct Id {
     pub(crate) id: i64,
 }
 
-/// The conditions that are the same whoever they belong to. All of them are numbers, so they stand in the
-/// question as they are.
+/// The conditions that do not depend on the scope. All their values are numbers, so they go into the SQL
+/// as they are.
 struct Wanted {
     conditions: String,
 }
 
 impl Wanted {
-    /// The id of a row lies at most so far above the time at which its execution ended.
+    /// `displacement` is the most that a row's id lies above the time at which its execution ended.
     fn new(filter: &Filter, cursor: Cursor, limit: u32, displacement: i64) -> Self {
         let mut conditions = of_statuses(&filter.statuses);
         if let Some(from) = filter.from.map(Timestamp::as_micros) {
@@ -132,7 +132,7 @@ fn of_statuses(statuses: &[Status]) -> String {
     if statuses.contains(&Status::Success) {
         format!(" AND e.status {codes}")
     } else {
-        // Said twice, so that the index of what did not succeed is found.
+        // Repeated, so that SQLite uses the index of executions that did not succeed.
         format!(" AND e.status {codes} AND e.status <> 0")
     }
 }

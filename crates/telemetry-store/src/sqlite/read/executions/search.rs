@@ -1,4 +1,4 @@
-//! Looking for what no index serves, slice by slice.
+//! Checks conditions without an index, slice by slice.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::sqlite::read::question::QueryError;
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_row, listed};
 use crate::sqlite::write::rows::flag;
 
-/// How many ids a search looks at between two looks at the clock.
+/// The number of ids that a search checks between two readings of the clock.
 pub(crate) const SLICE: u32 = 2_000;
 
 /// The ids of a page.
@@ -38,7 +38,7 @@ impl PageIds {
     }
 }
 
-/// Looks for what no index serves among the ids that the rest of the filter finds.
+/// Checks the conditions of the residue on the ids that the rest of the filter finds.
 pub(crate) fn search(
     connection: &mut SqliteConnection,
     filter: &Filter,
@@ -77,7 +77,7 @@ pub(crate) fn search(
     }
 }
 
-/// What no index serves of a filter.
+/// The conditions of a filter that no index serves.
 pub(crate) struct Residue {
     conditions: String,
     error_text: Option<String>,
@@ -100,7 +100,7 @@ impl Residue {
         if conditions.is_empty() && filter.error_text.is_none() {
             return None;
         }
-        // SQLite's own lower case is that of ASCII letters too.
+        // SQLite's `lower` also changes only ASCII letters.
         let has = |column| format!("instr(lower(x.{column}), ?1) > 0");
         let (in_type, in_message) = (has("error_type"), has("error_message"));
         conditions.push(format!("(?1 IS NULL OR {in_type} OR {in_message})"));

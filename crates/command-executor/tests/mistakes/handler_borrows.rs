@@ -1,0 +1,8 @@
+//! A handler outlives the function that registers it.
+use command_executor::CommandExecutor;
+
+async fn register(executor: CommandExecutor, level: String) {
+    executor.job("lights", "dim").handler_fn(|| async { println!("{level}") });
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! The same for a function.
+use command_executor::CommandExecutor;
+
+async fn register(executor: CommandExecutor) {
+    executor.job("lights", "dim").handler_fn(|| async { 5 });
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! What is not written yet has no type either.
+use command_executor::CommandExecutor;
+
+async fn register(executor: CommandExecutor) {
+    executor.job("lights", "dim").handler_fn(|| async { todo!() });
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! Nothing is registered before that.
+use command_executor::CommandExecutor;
+
+async fn register(executor: CommandExecutor) {
+    let dim = executor.job("lights", "dim").handler_fn(|| async {});
+    let dim = dim.register();
+    executor.execute(dim.run_now()).await.ok();
+}
+
+fn main() {}
