@@ -1,5 +1,8 @@
 //! The examples do what they say.
 
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 
 /// Runs an example in an empty directory and returns what it printed.

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use crate::shell::{self, cargo, has_subcommand};
+use cargo_metadata::MetadataCommand;
+
+use crate::shell::{self, cargo, has_subcommand, root};
 use crate::{test, tidy};
 
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -15,9 +17,47 @@ pub(crate) fn run() -> anyhow::Result<()> {
     tidy::run()?;
     let deny = ["deny", "check", "bans", "licenses", "sources"];
     where_installed("deny", &mut cargo(&deny))?;
+    oldest_compiler()?;
     test::run()?;
     eprintln!("\nall checks passed");
     Ok(())
+}
+
+/// Checks everything that is published with the oldest compiler that the manifests promise, if it is installed.
+fn oldest_compiler() -> anyhow::Result<()> {
+    let metadata = MetadataCommand::new()
+        .current_dir(root())
+        .no_deps()
+        .exec()?;
+    let versions = metadata
+        .packages
+        .iter()
+        .filter_map(|package| package.rust_version.as_ref());
+    let Some(oldest) = versions.max() else {
+        return Ok(());
+    };
+    let toolchain = format!("{}.{}", oldest.major, oldest.minor);
+    let version = Command::new("rustup")
+        .args(["run", &toolchain, "rustc", "--version"])
+        .output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        eprintln!("\n# skipped: the oldest supported compiler, {toolchain}, is not installed");
+        return Ok(());
+    }
+    let mut check = Command::new("rustup");
+    check.args([
+        "run",
+        &toolchain,
+        "cargo",
+        "check",
+        "--workspace",
+        "--all-features",
+    ]);
+    // Another compiler's artifacts in the same place would be made anew each time.
+    check
+        .arg("--target-dir")
+        .arg(root().join("target").join(&toolchain));
+    shell::run(check.current_dir(root()))
 }
 
 /// Runs a cargo command that a bare toolchain may lack, or reports that it was skipped.

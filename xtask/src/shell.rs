@@ -26,7 +26,10 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
         .get_args()
         .map(|word| word.to_string_lossy())
         .collect();
-    let shown = format!("cargo {}", words.join(" "));
+    let program = Path::new(command.get_program())
+        .file_stem()
+        .unwrap_or_default();
+    let shown = format!("{} {}", program.to_string_lossy(), words.join(" "));
     eprintln!("\n# {shown}");
     let status = command
         .status()

@@ -1,14 +1,16 @@
-//! A flight recorder for async Rust: runs the handlers and jobs of a long-running program and
-//! keeps a durable, queryable row for every single execution.
+//! A flight recorder for async Rust: runs the handlers and jobs of a long-running program and keeps a durable,
+//! queryable row of every single execution.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use command_executor::{CommandExecutor, Event, SqliteStore};
+//! use command_executor::{CommandExecutor, Event, History, SqliteHistory, SqliteStore, Window};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let store = SqliteStore::open(":memory:").await?;
+//! # let directory = tempfile::tempdir()?;
+//! # std::env::set_current_dir(&directory)?;
+//! let store = SqliteStore::open("telemetry.db").await?;
 //! let executor = CommandExecutor::builder(store).start().await?;
 //!
 //! let motion = executor
@@ -16,27 +18,82 @@
 //!     .topic("motion.hall")
 //!     .timeout(Duration::from_secs(10))
 //!     .handler(|event: Arc<Event>| async move {
-//!         let lux: u32 = "40".parse()?; // `?` works on any error
+//!         let lux: u32 = event.try_payload::<&str>()?.parse()?; // `?` works on any error
 //!         println!("{}: {lux} lux", event.topic);
 //!         Ok(())
 //!     })
 //!     .register()
 //!     .await?;
 //!
-//! let result = executor.execute(motion.invoke(Event::new("motion.hall"))).await?;
-//! println!("{} after {:?}", result.status().as_str(), result.duration);
-//! let report = executor.shutdown(Duration::from_secs(5)).await;
-//! assert_eq!(report.ledger.stored, 1);
+//! for lux in ["40", "dark"] {
+//!     let event = Event::new("motion.hall").with_payload(lux);
+//!     let result = executor.execute(motion.invoke(event)).await?;
+//!     println!("{} after {:?}", result.status().as_str(), result.duration);
+//! }
+//!
+//! let report = executor.shutdown(Duration::from_secs(5)).await; // writes what waits
+//! assert_eq!(report.ledger.stored, 2);
+//!
+//! let history = SqliteHistory::new("telemetry.db")?;
+//! let all = history.overall(Window::default()).await?;
+//! println!("{} runs, last error: {:?}", all.runs(), all.last_error);
+//! # assert_eq!(all.runs(), 2);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Which method is for what
+//!
+//! | you want to | call |
+//! |---|---|
+//! | run something and await its outcome here | [`execute`](CommandExecutor::execute) |
+//! | the same, and be able to cancel it | [`execute_until`](CommandExecutor::execute_until) |
+//! | have it run in the background, in the order of the calls | [`submit`](CommandExecutor::submit) |
+//! | tell every listener whose topic pattern matches | [`publish`](CommandExecutor::publish) |
+//! | run a future of your own as an execution and get its value | [`JobHandle::wrap`], [`ListenerHandle::wrap`] |
+//! | give a handler that returns `Result<(), HandlerError>`, so that plain `?` compiles | `handler` |
+//! | give a function that returns nothing, or a result with your own error | `handler_fn` |
+//! | give a function that blocks its thread | `blocking_handler` |
+//! | register without a handler, for `wrap` only | `for_wrapping` |
+//! | wait until everything so far is stored | [`flush`](CommandExecutor::flush) |
+//! | wait until it survives a power cut | [`synced`](CommandExecutor::synced) |
+//!
+//! # Where records wait
+//!
+//! A record waits beside its database, in a spool, until the store has it: it survives `kill -9`, and a store that is
+//! away or full loses nothing up to [`Config::spool_max_bytes`]. A database in memory (`":memory:"`) has no spool: at
+//! most [`Config::queue_max`] records (1,000) wait, and a loop that never awaits anything else can overrun them, which
+//! the [`Ledger`] counts and the log reports. Nobody but its own store sees what such a database holds; use a file to
+//! read it, or the test kit's `MemoryStore` in tests.
+//!
+//! # Spans and metrics
+//!
+//! Each handler runs in a span `execution` with the fields `execution.id`, `execution.kind`, `app.key`,
+//! `app.instance`, `entity.name` and `entity.topic`; [`context::inherit`] carries it into spawned tasks. With the feature
+//! `metrics` the executor publishes through the `metrics` facade every five seconds:
+//!
+//! | name | kind | labels |
+//! |---|---|---|
+//! | `executor_executions_total` | counter | `app`, `status` |
+//! | `executor_execution_duration_seconds` | histogram | `app` |
+//! | `executor_records_{offered,recovered,stored,filtered}_total` | counter | |
+//! | `executor_records_dropped_total` | counter | `reason` |
+//! | `executor_records_{waiting,spooled,durability}` | gauge | |
+//! | `executor_restarts_total` | counter | |
+//! | `executor_store_available` | gauge | |
+//!
+//! # Tests
+//!
+//! The crate `executor-testkit` has a store in memory, a store that fails on demand, a clock that follows paused time
+//! and a check that the ledger balances. A panicking log subscriber makes a supervised part of the executor fail; see
+//! its `FailingPart`.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use executor_core::ports::{
-    Filter, History, HistoryError, HistoryErrorClass, Order, PageOf, PageRequest, PageToken,
-    RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution, StoredRegistration,
-    StoredSession, Summary, Window,
+    Filter, History, HistoryError, HistoryErrorClass, LiveSession, LiveState, Order, PageOf,
+    PageRequest, PageToken, RegistrationFilter, RegistrationState, RunningExecution, Scope, Stats,
+    StoredExecution, StoredRegistration, StoredSession, Summary, Window,
 };
 #[cfg(all(unix, feature = "process"))]
 pub use executor_core::process;

@@ -6,6 +6,7 @@
 
 mod error;
 mod history;
+mod live_state;
 mod maintenance;
 mod records;
 mod records_only;
@@ -20,6 +21,7 @@ pub use self::history::{
     PageToken, RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution,
     StoredRegistration, StoredSession, Summary, Window,
 };
+pub use self::live_state::{LiveSession, LiveState, RunningExecution};
 pub use self::maintenance::{
     ClockTrust, Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome,
 };

@@ -17,6 +17,8 @@ use crate::registration::builders::{JobBuilder, ListenerBuilder};
 
 mod draining;
 
+mod live_state;
+
 mod publishing;
 
 mod schedules;

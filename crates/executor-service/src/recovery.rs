@@ -26,6 +26,8 @@ pub(crate) mod reckoning;
 
 mod abandoned;
 
+pub(crate) mod machine;
+
 pub mod inspect;
 
 /// The reason why a spool was not taken over completely. Its remaining contents are kept for the next start.

@@ -22,6 +22,8 @@ mod faults;
 
 mod faulty;
 
+mod failing_part;
+
 mod recorded;
 
 pub mod conformance;
@@ -33,6 +35,7 @@ mod temp_database;
 
 pub use clock::TestClock;
 pub use discard::DiscardStore;
+pub use failing_part::FailingPart;
 pub use faults::Fault;
 pub use faulty::FaultyStore;
 pub use guard::LedgerGuard;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -59,6 +60,10 @@ pub(crate) struct RealFs {
 pub(crate) const FILE_MODE: u32 = 0o600;
 
 /// The content of a lock file from its first moment on, which shows that it is ours.
+/// How often, and how soon, a lock that is held is tried again.
+const LOCK_TRIES: u32 = 3;
+const LOCK_AGAIN: Duration = Duration::from_millis(2);
+
 pub(crate) const LOCK_MARK: &[u8] = b"RECLOCK1";
 
 impl Default for RealFs {
@@ -154,11 +159,15 @@ impl Fs for RealFs {
             }
             Err(error) => return Err(error),
         };
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Box::new(file))),
+                // Perhaps somebody only looks whether it is held.
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_AGAIN),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
+        Ok(None)
     }
 
     fn create(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn SegmentFile>> {

@@ -130,7 +130,7 @@ pub use abandoned::{Abandoned, Blank, Damage, Finished};
 pub use counters::{COUNTER_MAX, COUNTERS, Counters, NOTE_BYTES_MAX, Noted};
 pub use frame::{FORMAT_VERSION, MAX_PAYLOAD};
 pub use inspect::{Entry, SegmentReport, dump, dump_bytes, fsck};
-pub use mark::{is_spool, survive_file_size_limit};
+pub use mark::{is_held, is_spool, survive_file_size_limit};
 pub use options::{Durability, Full, NotSynced, SYNC_EVERY_MAX, SpoolError, SpoolOptions};
 pub use position::{Frame, FrameBatch, Pin, Position, Usage};
 pub use spool::{Closed, Spool};

@@ -1,7 +1,7 @@
 //! Recognises a spool's directory: something in it bears our mark. Anything else in the place where spools are kept
 //! belongs to somebody else and is neither read, moved nor removed.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -15,6 +15,24 @@ use crate::spool::{LOCK_NAME, segment_names};
 pub fn is_spool(dir: &Path) -> bool {
     let is_directory = std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
     is_directory && (has_lock(dir).unwrap_or(false) || has_segment(dir).unwrap_or(false))
+}
+
+/// Returns whether a living process holds the spool in this directory. A directory without a lock of ours is nobody's.
+///
+/// # Errors
+///
+/// The lock is there and cannot be opened.
+pub fn is_held(dir: &Path) -> io::Result<bool> {
+    let lock = match open_file(&dir.join(LOCK_NAME), OpenOptions::new().read(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        lock => lock?,
+    };
+    // Shared, and given back at once: whoever wants it for itself tries again after a moment.
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Makes a write past a file size limit return an error, as on a full disk, instead of ending the process. Child

@@ -1,6 +1,8 @@
 //! Answers questions about where records wait. Only this folder knows whether that is memory or a spool; the drain
 //! sees only the answers.
 
+use std::path::PathBuf;
+
 use executor_core::ports::SessionEnd;
 use executor_core::{DropReason, ErrorClass, StoreError, StoreFault, Timestamp};
 use record_spool::{Pin, Usage};
@@ -101,5 +103,10 @@ impl Intake {
             spool.ended(note.0);
         }
         spool.close();
+    }
+
+    /// Returns where its files are, if it has any.
+    pub(crate) fn spool_dir(&self) -> Option<PathBuf> {
+        self.spool.as_ref().map(|spool| spool.dir())
     }
 }

@@ -304,7 +304,7 @@ impl AbandonedSession {
 }
 
 /// Rebuilds the session of a directory without a page from the directory's name.
-fn unknown_session(dir: &Path) -> Session {
+pub(crate) fn unknown_session(dir: &Path) -> Session {
     let name = dir.file_name().and_then(|name| name.to_str());
     let id = name.and_then(|name| uuid::Uuid::try_parse(name).ok());
     let id = id.unwrap_or_default();

@@ -16,6 +16,7 @@ use crate::spool::codec;
 use crate::spool::counters::noted_of;
 use crate::spool::session_spool::{kind, page_of};
 
+pub use crate::recovery::machine::MachineSpools;
 pub use record_spool::{Entry, SegmentReport, dump, fsck};
 
 /// What a frame of a spool tells.

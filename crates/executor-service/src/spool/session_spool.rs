@@ -156,6 +156,11 @@ impl SessionSpool {
         self.spool.read(max, READ_BYTES)
     }
 
+    /// Returns the directory that its files are in.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.page_path.with_extension("")
+    }
+
     pub(crate) fn settle(&self, positions: &[Position]) {
         self.spool.settle(positions);
     }

@@ -16,6 +16,7 @@ mod cron;
 mod failures;
 mod handles;
 mod lifecycle;
+mod live_state;
 mod logged;
 mod losses;
 #[cfg(feature = "metrics")]

@@ -237,7 +237,7 @@ fn e03_a_recovery_that_fails_again_and_again_holds_up_nothing_new() {
     let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
     crashed(&store, root.path(), 3);
     life(async {
-        let _listening = crate::supervision::panics_at("::recovery", usize::MAX);
+        let _listening = executor_testkit::FailingPart::new("recovery", usize::MAX);
         let executor = start(&store, config(root.path())).await;
         let listener = noop(&executor).await;
         let new = run(&executor, &listener).await;

@@ -1,47 +1,20 @@
 //! Clauses F3 and F4: parts that fail, and what the executor says of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use executor_core::ports::SessionStatus;
 use executor_core::{DropReason, Event, Status};
 use executor_service::{Config, Degradation, Health};
-use executor_testkit::Fault;
+use executor_testkit::{FailingPart, Fault};
 use tokio::time::sleep;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::support::{Fixture, forever};
-
-/// Somebody who listens to what a module logs and panics so many times.
-struct Panics(&'static str, Arc<AtomicUsize>);
-
-impl<S: tracing::Subscriber> Layer<S> for Panics {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let is_its = event.metadata().target().ends_with(self.0);
-        let left = |left: usize| left.checked_sub(1);
-        let due = is_its
-            && self
-                .1
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
-                .is_ok();
-        assert!(!due, "the log is full");
-    }
-}
-
-fn panics(times: usize) -> tracing::subscriber::DefaultGuard {
-    panics_at("::drain", times)
-}
-
-pub(crate) fn panics_at(module: &'static str, times: usize) -> tracing::subscriber::DefaultGuard {
-    let layer = Panics(module, Arc::new(AtomicUsize::new(times)));
-    tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
-}
 
 #[tokio::test(start_paused = true)]
 async fn f03_a_part_that_fails_is_started_again_and_finds_what_it_had() {
     let fixture = Fixture::new().await;
-    let _listening = panics(3);
+    let _listening = FailingPart::new("drain", 3);
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Lost; 3]);
     fixture.run(&listener).await;
@@ -63,7 +36,7 @@ async fn f03_a_part_that_fails_is_started_again_and_finds_what_it_had() {
 #[tokio::test(start_paused = true)]
 async fn f03_one_that_fails_too_often_is_given_up_and_nobody_hangs_on_it() {
     let fixture = Fixture::new().await;
-    let _listening = panics(4);
+    let _listening = FailingPart::new("drain", 4);
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Lost; 4]);
     fixture.run(&listener).await;
@@ -92,7 +65,7 @@ async fn f03_one_that_fails_too_often_is_given_up_and_nobody_hangs_on_it() {
 async fn f03_only_staying_up_for_two_minutes_forgives() {
     for (pause, gives_up) in [(110, true), (130, false)] {
         let fixture = Fixture::new().await;
-        let _listening = panics(4);
+        let _listening = FailingPart::new("drain", 4);
         let listener = fixture.noop().await;
         for _ in 0..4 {
             fixture.store.inject([Fault::Lost]);

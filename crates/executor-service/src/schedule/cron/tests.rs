@@ -127,7 +127,7 @@ fn f06_a_wrong_line_says_where_and_what_to_write() {
     let cases = [
         ("0 7 * *", "has 4 fields: write minutes, hours"),
         ("", "has 0 fields"),
-        ("@sometimes", "there are @hourly, @daily"),
+        ("@sometimes", "use @hourly, @daily"),
         (
             "60 7 * * *",
             "minutes `60` at column 1: write numbers from 0 to 59",
@@ -160,6 +160,15 @@ fn f06_a_wrong_line_says_where_and_what_to_write() {
         error.starts_with("`Europe/Berln` is not a time zone: use a name"),
         "{error}"
     );
+}
+
+#[test]
+fn f06_local_stands_for_the_zone_of_the_system() {
+    let cron = Cron::parse("0 7 * * *", "local").unwrap();
+    let zone = jiff::tz::TimeZone::system();
+    let shown = zone.iana_name().unwrap_or("local");
+    assert_eq!(cron.to_string(), format!("0 7 * * * {shown}"));
+    assert_eq!(cron.zone, zone);
 }
 
 /// The numbers that a field of this test's lines means.
