@@ -78,10 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (rate, how): (u64, Arc<str>) = (rate.parse()?, Arc::from(how.as_str()));
     runtime.block_on(async {
         let store = SqliteStore::open(database).await?;
-        let config = Config {
-            spool: SpoolPlace::At(PathBuf::from(spool)),
-            ..Config::default()
-        };
+        let config = Config::default().with_spool(SpoolPlace::At(PathBuf::from(spool)));
         let executor = CommandExecutor::builder(store)
             .config(config)
             .start()

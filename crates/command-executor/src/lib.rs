@@ -90,14 +90,18 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[doc(inline)]
 pub use executor_core::ports::{
     Filter, History, HistoryError, HistoryErrorClass, LiveSession, LiveState, Order, PageOf,
     PageRequest, PageToken, RegistrationFilter, RegistrationState, RunningExecution, Scope, Stats,
     StoredExecution, StoredRegistration, StoredSession, Summary, Window,
 };
 #[cfg(all(unix, feature = "process"))]
+#[doc(inline)]
 pub use executor_core::process;
+#[doc(inline)]
 pub use executor_core::registration::Overlap;
+#[doc(inline)]
 pub use executor_core::{
     BlockingPool, BorrowingFuture, Clock, Command, DropReason, Entity, EntityKind, ErrorClass,
     ErrorHandler, ErrorKind, Event, ExecuteJob, ExecutionId, ExecutionRecord, ExecutionResult,
@@ -107,9 +111,11 @@ pub use executor_core::{
     Timestamp, TopicPattern, context, current_execution_id, event, failure, guard, handler,
     identity, ledger, outcome, ports, record, redact, registration, time, topic,
 };
+#[doc(inline)]
 pub use executor_service::registration::{
     JobBuilder, JobToRegister, ListenerBuilder, ListenerToRegister,
 };
+#[doc(inline)]
 pub use executor_service::{
     Builder, CommandExecutor, Completion, CompletionEvent, Completions, Config, Degradation,
     Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Published,
@@ -118,5 +124,6 @@ pub use executor_service::{
     survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]
+#[doc(inline)]
 pub use telemetry_store::{OpenError, SqliteHistory, SqliteOptions, SqliteStore};
 pub use tokio_util::sync::CancellationToken;

@@ -1,6 +1,8 @@
 //! Points in time: the wall clock, in microseconds, and the monotonic clock, taken together.
 //!
-//! Code that shows a time to a person must handle formatting and time zones.
+//! A time displays itself in UTC; code that shows it to a person in another zone must handle that.
+
+mod display;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +17,8 @@ use tokio::time::Instant;
 /// let began = Timestamp::from_micros(1_767_225_600_000_000); // 2026-01-01T00:00:00Z
 /// let ended = began.saturating_add(Duration::from_millis(5));
 /// assert_eq!(ended.as_micros() - began.as_micros(), 5_000);
+/// assert_eq!(ended.to_string(), "2026-01-01T00:00:00.005000Z"); // RFC 3339
+/// assert_eq!(format!("{ended:.0}"), "2026-01-01T00:00:00Z");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);

@@ -1,5 +1,7 @@
 //! The service's settings: one plain struct, every default with its reason.
 
+mod with;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,15 +18,13 @@ use crate::retention::Retention;
 /// Take the defaults and change what matters:
 ///
 /// ```
-/// let config = executor_service::Config {
-///     queue_max: 100_000,
-///     ..Default::default()
-/// };
+/// let config = executor_service::Config::default().with_queue_max(100_000);
 /// assert_eq!(config.validate(), Ok(()));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
 pub struct Config {
     /// The maximum number of records that wait in memory for their first try, including the batch in hand. Default
     /// 1,000.
@@ -113,7 +113,7 @@ pub struct Config {
 ///
 /// ```
 /// use executor_service::{Config, SpoolPlace};
-/// let config = Config { spool: SpoolPlace::At("/var/spool/house".into()), ..Config::default() };
+/// let config = Config::default().with_spool(SpoolPlace::At("/var/spool/house".into()));
 /// assert_eq!(config.validate(), Ok(()));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -177,7 +177,7 @@ impl Default for Config {
 /// Every problem of a configuration at once.
 ///
 /// ```
-/// let config = executor_service::Config { queue_max: 0, batch_max: 0, ..Default::default() };
+/// let config = executor_service::Config::default().with_queue_max(0).with_batch_max(0);
 /// let problems = config.validate().unwrap_err().problems;
 /// assert_eq!(problems[0], "queue_max must be more than zero");
 /// assert_eq!(problems.len(), 2);

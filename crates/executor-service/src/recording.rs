@@ -12,13 +12,10 @@ use executor_core::{SourceTier, Status};
 /// use std::time::Duration;
 /// use executor_service::{Config, Recording};
 ///
-/// let config = Config {
-///     record_framework: Recording::Anomalies {
-///         slower_than: Duration::from_secs(1),
-///         sample_one_in: 100,
-///     },
-///     ..Config::default()
-/// };
+/// let config = Config::default().with_record_framework(Recording::Anomalies {
+///     slower_than: Duration::from_secs(1),
+///     sample_one_in: 100,
+/// });
 /// assert_eq!(config.record_app, Recording::All);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

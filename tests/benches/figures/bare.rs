@@ -52,11 +52,9 @@ pub(crate) fn measure() -> Costs {
 }
 
 async fn start(spool: SpoolPlace) -> (CommandExecutor, ListenerHandle) {
-    let config = Config {
-        queue_max: 10 * CALLS,
-        spool,
-        ..Config::default()
-    };
+    let config = Config::default()
+        .with_queue_max(10 * CALLS)
+        .with_spool(spool);
     let builder = CommandExecutor::builder(DiscardStore::default()).config(config);
     let executor = builder.start().await.unwrap();
     let builder = executor

@@ -20,19 +20,14 @@ const WINDOW: Duration = Duration::from_secs(5);
 const LOOPS: Duration = Duration::from_secs(5);
 
 fn memory() -> Config {
-    Config {
-        queue_max: 1_000_000,
-        retry_max_records: 1_000_000,
-        spool: SpoolPlace::Memory,
-        ..Config::default()
-    }
+    Config::default()
+        .with_queue_max(1_000_000)
+        .with_retry_max_records(1_000_000)
+        .with_spool(SpoolPlace::Memory)
 }
 
 fn spool() -> Config {
-    Config {
-        spool_max_bytes: 4 << 30,
-        ..Config::default()
-    }
+    Config::default().with_spool_max_bytes(4 << 30)
 }
 
 /// Ten million ready executions.

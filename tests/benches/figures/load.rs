@@ -31,10 +31,7 @@ pub(crate) async fn start(
     config: Config,
 ) -> (CommandExecutor, ListenerHandle) {
     let store = database.open().await.unwrap();
-    let config = Config {
-        retention: Retention::FOR_EVER,
-        ..config
-    };
+    let config = config.with_retention(Retention::FOR_EVER);
     let builder = CommandExecutor::builder(store).config(config);
     let executor = builder.start().await.unwrap();
     let listener = executor.listener("bench", "noop").topic("t");
@@ -45,11 +42,11 @@ pub(crate) async fn start(
 
 /// A million executions from 64 tasks into SQLite, with a queue in memory of two sizes and with the spool.
 pub(crate) fn million() {
-    let memory = |queue_max| Config {
-        queue_max,
-        retry_max_records: queue_max,
-        spool: SpoolPlace::Memory,
-        ..Config::default()
+    let memory = |queue_max| {
+        Config::default()
+            .with_queue_max(queue_max)
+            .with_retry_max_records(queue_max)
+            .with_spool(SpoolPlace::Memory)
     };
     let cases = [
         ("memory, queue of 1,000", memory(1_000)),
@@ -139,13 +136,11 @@ pub(crate) fn outage() {
         if minutes() > 1 && spool == SpoolPlace::Memory {
             continue;
         }
-        let config = Config {
-            queue_max: 20_000,
-            retry_max_records: 20_000,
-            retry_max_attempts: u32::MAX,
-            spool,
-            ..Config::default()
-        };
+        let config = Config::default()
+            .with_queue_max(20_000)
+            .with_retry_max_records(20_000)
+            .with_retry_max_attempts(u32::MAX)
+            .with_spool(spool);
         runtime.block_on(run_outage(what, config));
     }
 }

@@ -54,10 +54,7 @@ fn take_over(spool: &str, database: &str) -> Child {
 }
 
 fn config() -> Config {
-    Config {
-        spool_max_bytes: 4 << 30,
-        ..Config::default()
-    }
+    Config::default().with_spool_max_bytes(4 << 30)
 }
 
 /// Another program holds the database's lock until all of it lies in the spool.

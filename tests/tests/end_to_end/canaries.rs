@@ -123,10 +123,7 @@ fn carried(event: &Event) -> String {
 
 async fn let_them_sing(path: &Path) {
     let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
-    let config = Config {
-        queue_max: 10 * CANARIES,
-        ..Config::default()
-    };
+    let config = Config::default().with_queue_max(10 * CANARIES);
     let builder = CommandExecutor::builder(store).config(config).redact(Cage);
     let executor = builder.start().await.unwrap();
     // An error handler that fails is logged with what it says.

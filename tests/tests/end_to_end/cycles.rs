@@ -15,10 +15,7 @@ const CYCLES: u64 = 50;
 const TASKS: u64 = 10;
 
 async fn start(database: &TempDatabase, spool: &SpoolPlace) -> CommandExecutor {
-    let config = Config {
-        spool: spool.clone(),
-        ..Config::default()
-    };
+    let config = Config::default().with_spool(spool.clone());
     let store = database.open().await.unwrap();
     let builder = CommandExecutor::builder(store).config(config);
     builder.start().await.unwrap()

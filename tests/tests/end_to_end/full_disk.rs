@@ -56,10 +56,7 @@ async fn start(root: &Path) -> (CommandExecutor, JobHandle) {
 async fn start_with(root: &Path, spool: SpoolPlace) -> (CommandExecutor, JobHandle) {
     let path = root.join("history.db");
     let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
-    let config = Config {
-        spool,
-        ..Config::default()
-    };
+    let config = Config::default().with_spool(spool);
     let executor = CommandExecutor::builder(store).config(config);
     let executor = executor.start().await.unwrap();
     // Large ones, so that few are needed.

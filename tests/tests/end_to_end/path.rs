@@ -63,10 +63,7 @@ async fn a04_each_outcome_ends_as_a_row_with_its_status() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c08_a_hundred_thousand_executions_from_sixty_four_tasks_balance() {
-    let config = Config {
-        queue_max: 1_000_000,
-        ..Config::default()
-    };
+    let config = Config::default().with_queue_max(1_000_000);
     let house = Arc::new(House::new(config).await);
     let job = house
         .executor

@@ -63,10 +63,7 @@ impl Cell {
             let begun = Instant::now();
             let database = self.path("history.db");
             let store = SqliteStore::open(database.to_str().unwrap()).await.unwrap();
-            let config = Config {
-                spool: SpoolPlace::At(self.path("spool")),
-                ..Config::default()
-            };
+            let config = Config::default().with_spool(SpoolPlace::At(self.path("spool")));
             let builder = CommandExecutor::builder(store).config(config);
             let executor = builder.start().await.unwrap();
             let ready = begun.elapsed();

@@ -77,7 +77,7 @@ pub trait RecordStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// Nothing of the batch is known to be stored. The store does not retry; the caller does,
-    /// if the class is [`ErrorClass::Transient`].
+    /// if the class is [`ErrorClass::Transient`](crate::ErrorClass::Transient).
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>>;
 
     /// Makes the store report a row as stored only once it is on the medium, where it survives a power
@@ -86,7 +86,7 @@ pub trait RecordStore: Send + Sync + 'static {
     fn sync_commits(&self) {}
 
     /// Finishes earlier requests and releases everything. Later requests fail with
-    /// [`ErrorClass::Closed`]. Idempotent; nobody retries.
+    /// [`ErrorClass::Closed`](crate::ErrorClass::Closed). Idempotent; nobody retries.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ use crate::spool::session_spool::SessionSpool;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let config = Config { queue_max: 0, ..Config::default() };
+/// let config = Config::default().with_queue_max(0);
 /// let started = CommandExecutor::builder(MemoryStore::new()).config(config).start().await;
 /// assert!(matches!(started, Err(StartError::Config(_))));
 /// # }
@@ -57,7 +57,7 @@ pub enum StartError {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), executor_service::StartError> {
-/// let config = Config { queue_max: 100_000, ..Config::default() };
+/// let config = Config::default().with_queue_max(100_000);
 /// let executor = CommandExecutor::builder(MemoryStore::new()).config(config).start().await?;
 /// assert_eq!(executor.running(), 0);
 /// # Ok(())

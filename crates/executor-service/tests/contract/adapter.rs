@@ -25,10 +25,7 @@ impl RecordStore for Shelf {
 async fn e01_a_store_that_only_keeps_records_gets_them_by_way_of_a_spool() {
     let root = tempfile::tempdir().unwrap();
     let shelf = Shelf::default();
-    let config = Config {
-        spool: SpoolPlace::At(root.path().into()),
-        ..Config::default()
-    };
+    let config = Config::default().with_spool(SpoolPlace::At(root.path().into()));
     let store = RecordsOnly::new("shelf", shelf.clone());
     let executor = CommandExecutor::builder(store)
         .config(config)
@@ -63,10 +60,7 @@ async fn e01_a_store_that_only_keeps_records_gets_them_by_way_of_a_spool() {
 async fn e01_where_the_machine_has_no_place_for_a_spool_that_is_said() {
     // A name with a path in it is the simplest place that cannot be made.
     let file = tempfile::NamedTempFile::new().unwrap();
-    let config = Config {
-        spool: SpoolPlace::At(file.path().join("spool")),
-        ..Config::default()
-    };
+    let config = Config::default().with_spool(SpoolPlace::At(file.path().join("spool")));
     let store = RecordsOnly::new("shelf", Shelf::default());
     let executor = CommandExecutor::builder(store)
         .config(config)

@@ -16,11 +16,8 @@ fn where_the_error_is_made() -> HandlerError {
 #[tokio::test]
 async fn a05_a_backtrace_is_recorded_only_where_asked_for_and_without_the_runtimes_frames() {
     for record_backtraces in [false, true] {
-        let fixture = Fixture::with(Config {
-            record_backtraces,
-            ..Config::default()
-        })
-        .await;
+        let fixture =
+            Fixture::with(Config::default().with_record_backtraces(record_backtraces)).await;
         fixture
             .run_once(|_: Arc<Event>| async { Err(where_the_error_is_made()) })
             .await;

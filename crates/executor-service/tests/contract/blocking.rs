@@ -41,11 +41,7 @@ impl Drop for Door {
 }
 
 async fn of_threads(blocking_threads: usize) -> Fixture {
-    Fixture::with(Config {
-        blocking_threads,
-        ..Config::default()
-    })
-    .await
+    Fixture::with(Config::default().with_blocking_threads(blocking_threads)).await
 }
 
 /// A listener that waits at the door.
@@ -165,11 +161,7 @@ async fn a13_cancellation_leaves_a_thread_behind_as_a_deadline_does() {
 
 #[tokio::test]
 async fn a13_a_blocking_handler_that_hears_of_its_cancellation_can_end_in_grace() {
-    let fixture = Fixture::with(Config {
-        cancel_grace: Duration::from_secs(20),
-        ..Config::default()
-    })
-    .await;
+    let fixture = Fixture::with(Config::default().with_cancel_grace(Duration::from_secs(20))).await;
     let handler = |_: Arc<Event>| {
         let cancelled = cancellation();
         tokio::runtime::Handle::current().block_on(cancelled.cancelled());
@@ -311,10 +303,7 @@ async fn a13_the_shutdown_joins_what_ends_in_time_and_names_what_does_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a13_one_that_never_got_a_thread_says_so() {
-    let config = Config {
-        blocking_threads: 1,
-        ..Config::default()
-    };
+    let config = Config::default().with_blocking_threads(1);
     let fixture = Fixture::with(config).await;
     let (release, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);

@@ -36,11 +36,7 @@ async fn cancelled_after_a_second(fixture: &Fixture, listener: &ListenerHandle) 
 
 async fn with_grace() -> Fixture {
     let cancel_grace = secs(2);
-    Fixture::with(Config {
-        cancel_grace,
-        ..Config::default()
-    })
-    .await
+    Fixture::with(Config::default().with_cancel_grace(cancel_grace)).await
 }
 
 /// Waits for the cancellation, then for `then`, and fails.

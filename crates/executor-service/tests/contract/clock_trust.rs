@@ -100,14 +100,11 @@ async fn history() -> (MemoryStore, Vec<ExecutionRecord>) {
 }
 
 async fn start(store: &MemoryStore, clock: &WrongClock) -> CommandExecutor {
-    let config = Config {
-        retention: Retention {
-            max_age: Some(DAY * 7),
-            max_per_entity: Some(200),
-            ..Retention::FOR_EVER
-        },
-        ..Config::default()
-    };
+    let config = Config::default().with_retention(Retention {
+        max_age: Some(DAY * 7),
+        max_per_entity: Some(200),
+        ..Retention::FOR_EVER
+    });
     store.reopen();
     let builder = CommandExecutor::builder(store.clone()).config(config);
     builder.clock(clock.clone()).start().await.unwrap()

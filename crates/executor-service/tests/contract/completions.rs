@@ -100,10 +100,7 @@ async fn c10_a_row_that_is_set_aside_silences_none_of_its_neighbours() {
 
 #[tokio::test(start_paused = true)]
 async fn c10_a_slow_subscriber_costs_nothing_and_learns_how_many_it_missed() {
-    let config = Config {
-        completions_max: 4,
-        ..Config::default()
-    };
+    let config = Config::default().with_completions_max(4);
     let fixture = Fixture::with(config).await;
     let slow = fixture.executor.completions();
     drop(fixture.executor.completions());

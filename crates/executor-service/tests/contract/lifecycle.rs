@@ -21,10 +21,7 @@ async fn f01_start_returns_with_the_reason_why_not() {
         panic!("{refused:?}");
     };
     assert_eq!(error.class, ErrorClass::Closed);
-    let senseless = Config {
-        batch_max: 0,
-        ..Config::default()
-    };
+    let senseless = Config::default().with_batch_max(0);
     let builder = CommandExecutor::builder(MemoryStore::new()).config(senseless);
     let refused = builder.start().await.err().unwrap().to_string();
     assert_eq!(
@@ -42,10 +39,7 @@ async fn f01_a_store_that_is_away_is_waited_for_until_it_is_back_or_thirty_secon
         store.go_away();
         let start = || {
             let spool = spool.clone();
-            let config = Config {
-                spool,
-                ..Config::default()
-            };
+            let config = Config::default().with_spool(spool);
             CommandExecutor::builder(store.clone())
                 .config(config)
                 .start()
@@ -323,13 +317,10 @@ async fn d08_what_is_too_old_already_goes_at_the_start() {
         records: vec![old, young.clone()],
     };
     store.persist(Arc::new(batch)).await.unwrap();
-    let config = Config {
-        retention: executor_service::Retention {
-            max_age: Some(Duration::from_secs(1_800)),
-            ..executor_service::Retention::FOR_EVER
-        },
-        ..Config::default()
-    };
+    let config = Config::default().with_retention(executor_service::Retention {
+        max_age: Some(Duration::from_secs(1_800)),
+        ..executor_service::Retention::FOR_EVER
+    });
     let builder = CommandExecutor::builder(store.clone()).config(config);
     let executor = builder.clock(TestClock::new()).start().await.unwrap();
     sleep(Duration::from_millis(1)).await;
@@ -339,13 +330,12 @@ async fn d08_what_is_too_old_already_goes_at_the_start() {
 
 #[tokio::test(start_paused = true)]
 async fn d08_the_service_prunes_at_its_start_and_every_hour() {
-    let fixture = Fixture::with(Config {
-        retention: executor_service::Retention {
+    let fixture = Fixture::with(
+        Config::default().with_retention(executor_service::Retention {
             max_age: Some(Duration::from_secs(1_800)),
             ..executor_service::Retention::FOR_EVER
-        },
-        ..Config::default()
-    })
+        }),
+    )
     .await;
     let listener = fixture.noop().await;
     fixture.run(&listener).await;

@@ -21,10 +21,7 @@ async fn g01_what_runs_and_what_waits_is_seen_from_within_and_from_beside() {
     let beside = MachineSpools::new(root.path().join("spools"));
     assert!(beside.sessions().await.unwrap().is_empty());
     let store = MemoryStore::new();
-    let config = Config {
-        spool: SpoolPlace::At(root.path().join("spools")),
-        ..Config::default()
-    };
+    let config = Config::default().with_spool(SpoolPlace::At(root.path().join("spools")));
     let builder = CommandExecutor::builder(store.clone()).config(config);
     let executor = builder.start().await.unwrap();
     let dim = executor

@@ -213,10 +213,7 @@ async fn a15_a_warning_names_the_handler_that_held_its_thread_once_a_minute() {
 }
 
 async fn a15_polls_that_are_not_timed_are_neither_recorded_nor_warned_of() {
-    let fixture = Fixture::with(Config {
-        slow_poll: None,
-        ..Config::default()
-    });
+    let fixture = Fixture::with(Config::default().with_slow_poll(None));
     let fixture = fixture.await;
     let listener = blocks(&fixture, "blocks").await;
     let (logs, _listening) = Logs::listen();
@@ -226,10 +223,7 @@ async fn a15_polls_that_are_not_timed_are_neither_recorded_nor_warned_of() {
 }
 
 async fn a15_many_polls_that_are_short_enough_are_no_long_one() {
-    let fixture = Fixture::with(Config {
-        slow_poll: Some(Duration::from_millis(300)),
-        ..Config::default()
-    });
+    let fixture = Fixture::with(Config::default().with_slow_poll(Some(Duration::from_millis(300))));
     let fixture = fixture.await;
     let handler = |_: Arc<Event>| async {
         for _ in 0..3 {

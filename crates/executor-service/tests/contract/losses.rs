@@ -48,11 +48,7 @@ async fn c02_the_offer_that_finds_three_quarters_waiting_is_warned_of() {
 
 #[tokio::test(start_paused = true)]
 async fn c02_an_offer_at_thirty_seconds_is_warned_of_and_so_is_one_that_finds_no_room() {
-    let fixture = Fixture::with(Config {
-        queue_max: 4,
-        ..Config::default()
-    })
-    .await;
+    let fixture = Fixture::with(Config::default().with_queue_max(4)).await;
     let listener = fixture.noop().await;
     let (logs, _listening) = Logs::listen();
     fixture.store.inject([Fault::Hangs]);
@@ -75,10 +71,7 @@ async fn c02_an_offer_at_thirty_seconds_is_warned_of_and_so_is_one_that_finds_no
 
 #[tokio::test(start_paused = true)]
 async fn c09_an_episode_of_overflow_is_a_row_of_the_history() {
-    let config = Config {
-        queue_max: 10,
-        ..Config::default()
-    };
+    let config = Config::default().with_queue_max(10);
     let fixture = Fixture::with(config).await;
     let (hall, door) = (fixture.noop().await, fixture.listener("door", ends).await);
     fixture.store.inject([Fault::Slow(Duration::from_secs(3))]);
@@ -115,10 +108,7 @@ async fn c09_an_episode_of_overflow_is_a_row_of_the_history() {
 
 #[tokio::test(start_paused = true)]
 async fn c09_a_queue_that_stays_full_is_one_episode_however_seldom_it_loses() {
-    let config = Config {
-        queue_max: 10,
-        ..Config::default()
-    };
+    let config = Config::default().with_queue_max(10);
     let fixture = Fixture::with(config).await;
     let hall = fixture.noop().await;
     let (logs, _listening) = Logs::listen();
@@ -151,12 +141,10 @@ async fn c09_a_queue_that_stays_full_is_one_episode_however_seldom_it_loses() {
 #[tokio::test]
 async fn c09_while_a_full_spool_is_emptied_its_episode_of_overflow_goes_on() {
     let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
-    let config = Config {
-        spool: SpoolPlace::At(root.path().to_owned()),
-        spool_max_bytes: 32 << 20,
-        batch_max: 10,
-        ..Config::default()
-    };
+    let config = Config::default()
+        .with_spool(SpoolPlace::At(root.path().to_owned()))
+        .with_spool_max_bytes(32 << 20)
+        .with_batch_max(10);
     let builder = CommandExecutor::builder(store.clone()).config(config);
     let executor = builder.start().await.unwrap();
     let job = executor.job("lights", "long");
@@ -242,11 +230,7 @@ async fn c11_anomalies_are_kept_and_what_is_left_out_is_counted() {
         slower_than: Duration::from_secs(1),
         sample_one_in: 0,
     };
-    let fixture = Fixture::with(Config {
-        record_app: anomalies,
-        ..Config::default()
-    })
-    .await;
+    let fixture = Fixture::with(Config::default().with_record_app(anomalies)).await;
     let quick = fixture.noop().await;
     let slow = fixture.listener("slow", |_: Arc<Event>| async {
         sleep(Duration::from_millis(1_001)).await;
@@ -273,14 +257,12 @@ async fn c11_anomalies_are_kept_and_what_is_left_out_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn c11_of_the_others_a_sample_is_kept() {
-    let fixture = Fixture::with(Config {
-        queue_max: 10_000,
-        record_app: Recording::Anomalies {
+    let fixture = Fixture::with(Config::default().with_queue_max(10_000).with_record_app(
+        Recording::Anomalies {
             slower_than: Duration::from_secs(1),
             sample_one_in: 10,
         },
-        ..Config::default()
-    })
+    ))
     .await;
     let listener = fixture.noop().await;
     for _ in 0..5_000 {

@@ -13,11 +13,7 @@ async fn c08_the_ledger_is_published_as_metrics() {
     let recorder = DebuggingRecorder::new();
     let seen = recorder.snapshotter();
     let _local = metrics::set_default_local_recorder(&recorder);
-    let fixture = Fixture::with(Config {
-        queue_max: 8,
-        ..Config::default()
-    })
-    .await;
+    let fixture = Fixture::with(Config::default().with_queue_max(8)).await;
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::SetsAside(2)]);
     for _ in 0..11 {

@@ -168,10 +168,7 @@ async fn a17_restart_also_cancels_one_that_is_always_busy() {
 
 async fn a17_of_those_that_wait_to_restart_only_the_last_runs() {
     let second = secs(1);
-    let fixture = Fixture::with(executor_service::Config {
-        cancel_grace: 5 * second,
-        ..Default::default()
-    });
+    let fixture = Fixture::with(executor_service::Config::default().with_cancel_grace(5 * second));
     let fixture = fixture.await;
     let listener = takes_a_second(&fixture, Overlap::Restart, None).await;
     // The first does not listen to its cancellation and uses its grace; the others wait for it.

@@ -128,10 +128,7 @@ async fn a21_what_is_refused_is_told_and_a_shutdown_lets_go_of_all() {
 }
 
 async fn a21_topics_are_divided_as_configured_and_what_is_no_pattern_stands_for_itself() {
-    let config = Config {
-        topic_separator: '/',
-        ..Config::default()
-    };
+    let config = Config::default().with_topic_separator('/');
     let (fixture, seen) = (Fixture::with(config).await, Seen::default());
     listen(&fixture, &seen, "one", "home/*/motion", 0).await;
     listen(&fixture, &seen, "odd", "sensor#7", 0).await;

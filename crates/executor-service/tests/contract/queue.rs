@@ -13,10 +13,7 @@ use crate::support::{Fixture, Logs};
 
 #[tokio::test(start_paused = true)]
 async fn c01_a_full_queue_drops_the_newest_and_counts_each() {
-    let config = Config {
-        queue_max: 10,
-        ..Config::default()
-    };
+    let config = Config::default().with_queue_max(10);
     let fixture = Fixture::with(config).await;
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Slow(Duration::from_secs(3))]);
@@ -64,11 +61,7 @@ async fn c03_a_lone_record_waits_for_no_longer_than_the_flush_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn c03_a_burst_goes_in_few_transactions_and_does_not_wait() {
-    let fixture = Fixture::with(Config {
-        queue_max: 100_000,
-        ..Config::default()
-    })
-    .await;
+    let fixture = Fixture::with(Config::default().with_queue_max(100_000)).await;
     let listener = fixture.noop().await;
     // One more than full batches: it is the flush that hurries it.
     for _ in 0..5_001 {
@@ -173,10 +166,7 @@ async fn c05_a_waiting_batch_does_not_delay_fresh_records() {
 
 #[tokio::test(start_paused = true)]
 async fn c05_retries_have_a_bound_of_their_own() {
-    let config = Config {
-        retry_max_records: 5,
-        ..Config::default()
-    };
+    let config = Config::default().with_retry_max_records(5);
     let fixture = Fixture::with(config).await;
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Lost, Fault::Lost]);
@@ -197,10 +187,7 @@ async fn c05_retries_have_a_bound_of_their_own() {
 
 #[tokio::test(start_paused = true)]
 async fn c05_a_batch_on_its_retry_takes_no_room_from_the_queue() {
-    let config = Config {
-        queue_max: 10,
-        ..Config::default()
-    };
+    let config = Config::default().with_queue_max(10);
     let fixture = Fixture::with(config).await;
     let listener = fixture.noop().await;
     fixture
@@ -220,10 +207,7 @@ async fn c05_a_batch_on_its_retry_takes_no_room_from_the_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn c05_retries_of_a_slow_store_do_not_starve_the_queue() {
-    let config = Config {
-        queue_max: 40,
-        ..Config::default()
-    };
+    let config = Config::default().with_queue_max(40);
     let fixture = Fixture::with(config).await;
     let listener = fixture.noop().await;
     // Each answer takes longer than any wait between tries, and says no.
@@ -315,11 +299,9 @@ async fn c07_the_process_names_its_session_before_the_store_has_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c08_the_ledger_balances_at_every_moment_at_which_it_is_read() {
-    let config = Config {
-        queue_max: 50,
-        flush_interval: Duration::from_millis(1),
-        ..Config::default()
-    };
+    let config = Config::default()
+        .with_queue_max(50)
+        .with_flush_interval(Duration::from_millis(1));
     let fixture = Arc::new(Fixture::with(config).await);
     let listener = fixture.noop().await;
     fixture
@@ -373,11 +355,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 async fn walk(steps: Vec<Step>) {
-    let config = Config {
-        queue_max: 60,
-        retry_max_records: 100,
-        ..Config::default()
-    };
+    let config = Config::default()
+        .with_queue_max(60)
+        .with_retry_max_records(100);
     let fixture = Fixture::with(config).await;
     let listener = fixture.noop().await;
     let mut offered = 0;

@@ -47,15 +47,13 @@ type Runs = Vec<(usize, Timestamp)>;
 
 /// A year of the service.
 async fn a_year(schedules: &[(Schedule, Duration)], clock: TestClock) -> Runs {
-    let config = Config {
-        // Nothing but the schedules wakes anybody up.
-        heartbeat_interval: YEAR * 2,
-        retention: Retention {
+    // Nothing but the schedules wakes anybody up.
+    let config = Config::default()
+        .with_heartbeat_interval(YEAR * 2)
+        .with_retention(Retention {
             every: YEAR * 2,
             ..Retention::FOR_EVER
-        },
-        ..Config::default()
-    };
+        });
     let builder = CommandExecutor::builder(DiscardStore::default())
         .config(config)
         .clock(clock);

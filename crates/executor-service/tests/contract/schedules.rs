@@ -72,10 +72,7 @@ async fn f06_what_comes_once_comes_once() {
 
 /// Store away for 3 s while a job runs every second: no run missed, all recorded.
 async fn f06_a_schedule_does_not_wait_for_a_store_that_is_away() {
-    let fixture = Fixture::with(Config {
-        flush_interval: millis(100),
-        ..Config::default()
-    });
+    let fixture = Fixture::with(Config::default().with_flush_interval(millis(100)));
     let fixture = fixture.await;
     let begun = Instant::now();
     fixture.store.inject([Fault::SlowlyLost(secs(3))]);

@@ -19,21 +19,19 @@ fn f01_settings_are_read_and_written_as_text() {
     "#;
     let text = text.replace("30d", "720h");
     let config: Config = toml::from_str(&text).unwrap();
-    let expected = Config {
-        queue_max: 50,
-        flush_interval: Duration::from_millis(1_500),
-        durability: Durability::Power,
-        spool: SpoolPlace::At("/var/spool/house".into()),
-        record_framework: Recording::Anomalies {
+    let expected = Config::default()
+        .with_queue_max(50)
+        .with_flush_interval(Duration::from_millis(1_500))
+        .with_durability(Durability::Power)
+        .with_spool(SpoolPlace::At("/var/spool/house".into()))
+        .with_record_framework(Recording::Anomalies {
             slower_than: Duration::from_secs(2),
             sample_one_in: 100,
-        },
-        retention: executor_service::Retention {
+        })
+        .with_retention(executor_service::Retention {
             max_age: Some(Duration::from_secs(30 * 86_400)),
             ..Default::default()
-        },
-        ..Config::default()
-    };
+        });
     assert_eq!(config, expected);
     let written = toml::to_string(&config).unwrap();
     assert_eq!(toml::from_str::<Config>(&written).unwrap(), config);

@@ -23,11 +23,9 @@ pub(crate) fn life<F: Future>(work: F) -> F::Output {
 }
 
 pub(crate) fn config(root: &Path) -> Config {
-    Config {
-        spool: SpoolPlace::At(root.to_owned()),
-        wait_for_store: false,
-        ..Config::default()
-    }
+    Config::default()
+        .with_spool(SpoolPlace::At(root.to_owned()))
+        .with_wait_for_store(false)
 }
 
 pub(crate) async fn start(store: &MemoryStore, config: Config) -> CommandExecutor {
@@ -93,10 +91,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 #[test]
 fn e01_the_ledger_says_which_level_holds_in_memory_and_in_the_row_after_a_crash_too() {
     let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
-    let in_memory = Config {
-        spool: SpoolPlace::Memory,
-        ..config(root.path())
-    };
+    let in_memory = config(root.path()).with_spool(SpoolPlace::Memory);
     let level = |config: Config| {
         life(async {
             let executor = start(&store, config).await;
@@ -107,10 +102,7 @@ fn e01_the_ledger_says_which_level_holds_in_memory_and_in_the_row_after_a_crash_
         })
     };
     assert_eq!(level(in_memory), None);
-    let power = Config {
-        durability: Durability::Power,
-        ..config(root.path())
-    };
+    let power = config(root.path()).with_durability(Durability::Power);
     assert_eq!(level(power), Some(Durability::Power));
     let (dead, _) = crashed(&store, root.path(), 1);
     assert_eq!(level(config(root.path())), Some(Durability::Process));
@@ -126,10 +118,7 @@ async fn e01_with_power_records_are_synced_and_the_store_is_asked_to_sync_its_co
     let root = tempfile::tempdir().unwrap();
     for (durability, is_synced) in [(Durability::Process, false), (Durability::Power, true)] {
         let store = MemoryStore::new();
-        let config = Config {
-            durability,
-            ..config(root.path())
-        };
+        let config = config(root.path()).with_durability(durability);
         let executor = start(&store, config).await;
         let listener = noop(&executor).await;
         run(&executor, &listener).await;
@@ -302,13 +291,10 @@ fn c11_what_is_left_out_leaves_nothing_behind_and_was_not_interrupted() {
     let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
     let alive = tempfile::tempdir().unwrap();
     let session = life(async {
-        let config = Config {
-            record_app: Recording::Anomalies {
-                slower_than: Duration::from_secs(1),
-                sample_one_in: 0,
-            },
-            ..config(alive.path())
-        };
+        let config = config(alive.path()).with_record_app(Recording::Anomalies {
+            slower_than: Duration::from_secs(1),
+            sample_one_in: 0,
+        });
         let executor = start(&store, config).await;
         let listener = noop(&executor).await;
         for _ in 0..3 {
@@ -336,10 +322,7 @@ fn c11_what_is_left_out_leaves_nothing_behind_and_was_not_interrupted() {
 fn e02_past_the_limit_of_the_spool_new_records_are_dropped_and_counted() {
     let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
     life(async {
-        let config = Config {
-            spool_max_bytes: 32 << 20,
-            ..config(root.path())
-        };
+        let config = config(root.path()).with_spool_max_bytes(32 << 20);
         store.go_away();
         let executor = start(&store, config).await;
         let job = executor.job("lights", "long");
@@ -427,12 +410,10 @@ fn e01_a_living_process_keeps_its_spool() {
 fn c05_with_a_spool_nothing_is_given_up_by_count_and_memory_holds_no_more_than_its_bound() {
     let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
     life(async {
-        let config = Config {
-            retry_max_records: 300,
-            batch_max: 100,
-            queue_max: 10,
-            ..config(root.path())
-        };
+        let config = config(root.path())
+            .with_retry_max_records(300)
+            .with_batch_max(100)
+            .with_queue_max(10);
         let executor = start(&store, config).await;
         let listener = noop(&executor).await;
         store.inject([Fault::Busy; 40]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use executor_core::{DropReason, Ledger, SessionId, Status};
-use executor_service::{CommandExecutor, Config};
+use executor_service::CommandExecutor;
 use executor_testkit::MemoryStore;
 
 use crate::spool::{config, copy, life, noop, run, start};
@@ -55,7 +55,7 @@ fn next_life(store: &MemoryStore, root: &Path, session: SessionId) -> After {
             .count() as u64
     };
     life(async {
-        let executor: CommandExecutor = start(store, Config { ..config(root) }).await;
+        let executor: CommandExecutor = start(store, config(root)).await;
         executor.flush().await.unwrap();
         executor.shutdown(Duration::from_secs(5)).await;
     });
@@ -189,11 +189,9 @@ fn e04_without_damage_nothing_is_said_to_be_lost() {
 fn e02_a_batch_that_is_larger_than_what_may_be_retried_is_stored_too() {
     let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
     life(async {
-        let bounds = Config {
-            batch_max: 50,
-            retry_max_records: 10,
-            ..config(root.path())
-        };
+        let bounds = config(root.path())
+            .with_batch_max(50)
+            .with_retry_max_records(10);
         let executor = start(&store, bounds).await;
         let listener = noop(&executor).await;
         for _ in 0..STORED {

@@ -27,11 +27,7 @@ fn runtime(workers: usize) -> tokio::runtime::Runtime {
 fn a01_a_task_that_loops_over_ready_executions_leaves_the_drain_its_turn() {
     for workers in [0, 1, 2] {
         runtime(workers).block_on(async {
-            let fixture = Fixture::with(Config {
-                queue_max: 10_000,
-                ..Config::default()
-            })
-            .await;
+            let fixture = Fixture::with(Config::default().with_queue_max(10_000)).await;
             let noop = fixture.noop().await;
             let (executor, command) = (fixture.executor.clone(), noop.invoke(event()));
             let looping = tokio::spawn(async move {

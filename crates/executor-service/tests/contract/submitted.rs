@@ -129,10 +129,7 @@ async fn a21_it_can_be_cancelled_while_it_runs_and_while_it_waits() {
 }
 
 async fn a21_past_the_bound_it_is_refused_and_room_waits_for_room() {
-    let config = Config {
-        submitted_max: 3,
-        ..Config::default()
-    };
+    let config = Config::default().with_submitted_max(3);
     let fixture = Fixture::with(config).await;
     let hangs = fixture
         .builder("hangs")

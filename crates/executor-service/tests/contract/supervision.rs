@@ -125,10 +125,7 @@ async fn f04_a_heartbeat_notices_a_store_that_is_away_where_nothing_is_recorded(
 
 #[tokio::test(start_paused = true)]
 async fn f04_backlog_and_losses_are_reasons_for_as_long_as_they_last() {
-    let config = Config {
-        queue_max: 8,
-        ..Config::default()
-    };
+    let config = Config::default().with_queue_max(8);
     let fixture = Fixture::with(config).await;
     let listener = fixture.noop().await;
     fixture.store.inject([Fault::Slow(Duration::from_secs(10))]);

@@ -88,10 +88,7 @@ impl Fixture {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
-        let config = Config {
-            error_handler_timeout: secs(5),
-            ..config
-        };
+        let config = config.with_error_handler_timeout(secs(5));
         Self::start(|builder| builder.config(config)).await
     }
 

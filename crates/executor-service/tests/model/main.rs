@@ -119,17 +119,16 @@ impl<'p> History<'p> {
 
     async fn start(&mut self) -> CommandExecutor {
         self.lives += 1;
-        let config = Config {
-            queue_max: 60,
-            batch_max: 40,
-            retry_max_records: 100,
-            spool: self
-                .spool
-                .map_or(SpoolPlace::Memory, |root| SpoolPlace::At(root.to_owned())),
-            wait_for_store: false,
-            retention: Retention::FOR_EVER,
-            ..Config::default()
-        };
+        let config = Config::default()
+            .with_queue_max(60)
+            .with_batch_max(40)
+            .with_retry_max_records(100)
+            .with_spool(
+                self.spool
+                    .map_or(SpoolPlace::Memory, |root| SpoolPlace::At(root.to_owned())),
+            )
+            .with_wait_for_store(false)
+            .with_retention(Retention::FOR_EVER);
         let store = self.store.clone();
         let builder =
             CommandExecutor::builder(store).clock(TestClock::new().later_by(DAY * self.lives));

@@ -84,10 +84,8 @@ const DEADLINE: Duration = Duration::from_millis(30);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a13_every_combination_of_a_blocking_handler_ends_in_its_one_right_outcome() {
     let store = MemoryStore::new();
-    let builder = CommandExecutor::builder(store.clone()).config(Config {
-        blocking_threads: 2,
-        ..Config::default()
-    });
+    let builder =
+        CommandExecutor::builder(store.clone()).config(Config::default().with_blocking_threads(2));
     let executor = builder.start().await.unwrap();
     let watched = executor.clone();
     let _ledger = LedgerGuard::new(move || watched.ledger());

@@ -54,13 +54,13 @@ impl House {
     pub(crate) async fn open(cancel_grace: Duration) -> Self {
         let store = MemoryStore::new();
         let builder = CommandExecutor::builder(store.clone()).clock(TestClock::new());
-        let builder = builder.config(Config {
-            cancel_grace,
-            queue_max: 100_000,
-            // A busy machine may hold up any poll.
-            slow_poll: Some(Duration::from_secs(3_600)),
-            ..Config::default()
-        });
+        // A busy machine may hold up any poll.
+        let builder = builder.config(
+            Config::default()
+                .with_cancel_grace(cancel_grace)
+                .with_queue_max(100_000)
+                .with_slow_poll(Some(Duration::from_secs(3_600))),
+        );
         let executor = builder.start().await.unwrap();
         let told: Arc<Mutex<HashSet<ExecutionId>>> = Arc::default();
         let go = Arc::new(Notify::new());
