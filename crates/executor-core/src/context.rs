@@ -73,7 +73,7 @@ impl Scope {
 
     pub(crate) const fn of(id: ExecutionId, traits: Traits) -> Self {
         Self {
-            id: NonNilUuid::new(id.0),
+            id: NonNilUuid::new(*id.as_uuid()),
             traits,
             ..Self::NONE
         }
@@ -137,7 +137,7 @@ impl Drop for Entered<'_> {
 /// ```
 pub fn current_execution_id() -> Option<ExecutionId> {
     let id = CURRENT.try_with(|current| current.borrow().id).ok()??;
-    Some(ExecutionId(id.get()))
+    Some(ExecutionId::from_uuid(id.get()))
 }
 
 /// Returns a token that is cancelled when the caller, the service or a later run ends the execution in

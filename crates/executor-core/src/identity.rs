@@ -10,17 +10,29 @@ use crate::time::Timestamp;
 /// [`RegistrationId`] says which one.
 ///
 /// ```
-/// assert_eq!(executor_core::RowId(7).to_string(), "7");
+/// assert_eq!(executor_core::RowId::new(7).to_string(), "7");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RowId(pub i64);
+pub struct RowId(i64);
+
+impl RowId {
+    /// The row with this number.
+    pub const fn new(row: i64) -> Self {
+        Self(row)
+    }
+
+    /// The number of the row.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
 
 /// Names a registration in the store.
 ///
 /// ```
 /// use executor_core::{RegistrationId, RowId};
 ///
-/// assert_ne!(RegistrationId::listener(RowId(1)), RegistrationId::job(RowId(1)));
+/// assert_ne!(RegistrationId::listener(RowId::new(1)), RegistrationId::job(RowId::new(1)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistrationId {
@@ -51,10 +63,10 @@ impl RegistrationId {
 ///
 /// let id = ExecutionId::new(SystemClock.now().wall);
 /// assert_eq!(id.to_string().len(), 36); // the usual form of a UUID
-/// assert_eq!(id.0.get_version_num(), 7);
+/// assert_eq!(id.as_uuid().get_version_num(), 7);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExecutionId(pub Uuid);
+pub struct ExecutionId(Uuid);
 
 /// Names one run of a recording process: a UUIDv7 that the process makes itself, so that records
 /// have a session before any store has answered.
@@ -66,12 +78,22 @@ pub struct ExecutionId(pub Uuid);
 /// assert_ne!(SessionId::new(begun), SessionId::new(begun)); // two processes, two sessions
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub Uuid);
+pub struct SessionId(Uuid);
 
 impl ExecutionId {
     /// A fresh id for an execution that begins at `at`.
     pub fn new(at: Timestamp) -> Self {
         Self(uuid_v7(at))
+    }
+
+    /// The id that this UUID is, as a store has kept it.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The id as a UUID.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
     }
 }
 
@@ -79,6 +101,16 @@ impl SessionId {
     /// A fresh id for a session that begins at `at`.
     pub fn new(at: Timestamp) -> Self {
         Self(uuid_v7(at))
+    }
+
+    /// The id that this UUID is, as a store has kept it.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The id as a UUID.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
     }
 }
 

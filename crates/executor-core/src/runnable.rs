@@ -44,7 +44,7 @@ pub type Job = Registered<dyn JobHandler>;
 /// let dim = Registration::new(Entity::job("lights", 0, "dim"), Details::new(SourceTier::App));
 /// let job = Job::new(dim, Arc::new(|| async { Ok(()) }), Hooks::default());
 /// assert_eq!(job.row.get(), None);
-/// assert!(job.row.set(RowId(1)).is_ok()); // what a store's answer does
+/// assert!(job.row.set(RowId::new(1)).is_ok()); // what a store's answer does
 /// ```
 pub struct Registered<H: ?Sized> {
     /// The registration as the store keeps it.

@@ -121,7 +121,7 @@ async fn a_dangling_record_is_detached_and_costs_no_other<S: Store>(store: &S) {
     let id = registered(store, "hall").await;
     let records = vec![
         samples::record(&samples::listener("hall"), Some(id), 0),
-        samples::record(&samples::listener("gone"), Some(RowId(999)), 1),
+        samples::record(&samples::listener("gone"), Some(RowId::new(999)), 1),
         samples::record(&samples::job("never"), None, 2),
         samples::record(&samples::listener("hall"), Some(id), 3),
     ];
@@ -142,7 +142,7 @@ async fn an_unknown_id_is_reported<S: Store>(store: &S) {
     let at = Timestamp::from_micros(1);
     let known = store.mark_cancelled(RegistrationId::listener(id), at).await;
     assert!(known.expect("answers"));
-    let unknown = RegistrationId::listener(RowId(999));
+    let unknown = RegistrationId::listener(RowId::new(999));
     assert!(!store.mark_cancelled(unknown, at).await.expect("answers"));
 }
 

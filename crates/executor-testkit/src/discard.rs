@@ -53,7 +53,7 @@ impl RecordStore for DiscardStore {
 
 impl RegistrationStore for DiscardStore {
     fn register(&self, _: Registration) -> StoreFuture<'_, RowId> {
-        ready(RowId(1))
+        ready(RowId::new(1))
     }
 
     fn mark_cancelled(&self, _: RegistrationId, _: Timestamp) -> StoreFuture<'_, bool> {

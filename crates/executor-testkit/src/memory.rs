@@ -188,7 +188,7 @@ impl Tables {
         let id = self.id_of(&registration.entity).unwrap_or_else(|| {
             let last = self.last_rows.entry(kind).or_default();
             *last += 1;
-            let row = RowId(*last);
+            let row = RowId::new(*last);
             RegistrationId { kind, row }
         });
         let row = StoredRegistration {

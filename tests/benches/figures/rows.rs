@@ -224,9 +224,9 @@ fn insert(connection: &mut Connection, records: &[ExecutionRecord]) {
             let listener = record.subject.row.expect("made with rows");
             let row = params![
                 record.ended_at().as_micros(),
-                record.execution_id.0.as_bytes(),
+                record.execution_id.as_uuid().as_bytes(),
                 record.status.code(),
-                listener.0,
+                listener.get(),
                 record.started_at.as_micros(),
                 record.duration.as_micros() as i64,
                 record.trigger.id(),

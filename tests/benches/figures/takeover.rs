@@ -139,7 +139,7 @@ async fn waits(executor: CommandExecutor) -> Samples {
         let CompletionEvent::Completed(completion) = told else {
             panic!("this listens too slowly");
         };
-        let id = completion.execution_id.0;
+        let id = completion.execution_id.as_uuid();
         let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
         let at = Duration::new(seconds, nanos);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

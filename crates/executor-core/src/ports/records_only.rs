@@ -90,7 +90,7 @@ impl<S: RecordStore> RecordStore for RecordsOnly<S> {
 impl<S: RecordStore> RegistrationStore for RecordsOnly<S> {
     fn register(&self, registration: Registration) -> StoreFuture<'_, RowId> {
         let mut rows = self.rows();
-        let next = RowId(i64::try_from(rows.len()).unwrap_or(i64::MAX - 1) + 1);
+        let next = RowId::new(i64::try_from(rows.len()).unwrap_or(i64::MAX - 1) + 1);
         let row = *rows.entry(registration.entity).or_insert(next);
         done(row)
     }

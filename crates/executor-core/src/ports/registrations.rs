@@ -21,7 +21,7 @@ pub enum Apply {
 ///
 /// let wanted = Reconcile {
 ///     app_key: "lights".into(),
-///     live: vec![RegistrationId::listener(RowId(1))], // every job is stale
+///     live: vec![RegistrationId::listener(RowId::new(1))], // every job is stale
 ///     session: None,
 ///     at: Timestamp::from_micros(0),
 ///     apply: Apply::DryRun,

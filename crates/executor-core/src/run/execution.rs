@@ -19,7 +19,7 @@ use crate::failure::{
 };
 use crate::guard::Guard;
 use crate::handler::BorrowingFuture;
-use crate::identity::{EntityKind, ExecutionId};
+use crate::identity::{EntityKind, ExecutionId, RowId};
 use crate::outcome::{ExecutionResult, Outcome};
 use crate::overlap::{self, Admission, Entry};
 use crate::panics;
@@ -389,7 +389,7 @@ fn kept_of(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
 
 fn span_of(command: &Command, id: ExecutionId) -> Span {
     let SubjectRef { entity, row } = command.subject_ref();
-    let row_of = |kind| row.filter(|_| entity.kind == kind).map(|row| row.0);
+    let row_of = |kind| row.filter(|_| entity.kind == kind).map(RowId::get);
     info_span!(
         "execution",
         execution.id = %id,

@@ -313,7 +313,7 @@ pub(crate) fn unknown_session(dir: &Path) -> Session {
         secs * 1_000_000 + u64::from(nanos / 1_000)
     });
     Session {
-        id: executor_core::SessionId(id),
+        id: executor_core::SessionId::from_uuid(id),
         host: "unknown".into(),
         pid: 0,
         started_at: Timestamp::from_micros(i64::try_from(micros).unwrap_or(0)),

@@ -65,7 +65,7 @@ impl Start {
 pub(crate) fn read_start(bytes: &[u8]) -> Read<Start> {
     let mut input = Input::of(bytes)?;
     let start = Start {
-        execution_id: ExecutionId(input.uuid()?),
+        execution_id: ExecutionId::from_uuid(input.uuid()?),
         source_tier: input.tier()?,
         started_at: Timestamp::from_micros(input.i64()?),
         subject: input.subject()?,
@@ -85,7 +85,7 @@ pub(super) const ARGUMENTS: u8 = 128;
 
 pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
     let mut input = Input::of(bytes)?;
-    let execution_id = ExecutionId(input.uuid()?);
+    let execution_id = ExecutionId::from_uuid(input.uuid()?);
     let source_tier = input.tier()?;
     let status = input.status()?;
     let flags = input.u8()?;
@@ -132,7 +132,7 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
 
 pub(crate) fn write_session(session: &Session) -> Vec<u8> {
     let mut out = vec![VERSION];
-    out.extend_from_slice(session.id.0.as_bytes());
+    out.extend_from_slice(session.id.as_uuid().as_bytes());
     out.extend_from_slice(&session.pid.to_le_bytes());
     put_i64(&mut out, session.started_at.as_micros());
     put_text(&mut out, &session.host);
@@ -142,7 +142,7 @@ pub(crate) fn write_session(session: &Session) -> Vec<u8> {
 pub(crate) fn read_session(bytes: &[u8]) -> Read<Session> {
     let mut input = Input::of(bytes)?;
     let session = Session {
-        id: SessionId(input.uuid()?),
+        id: SessionId::from_uuid(input.uuid()?),
         pid: input.u32()?,
         started_at: Timestamp::from_micros(input.i64()?),
         host: input.text()?,
@@ -311,7 +311,7 @@ impl<'b> Input<'b> {
         };
         Ok(Subject {
             entity: Arc::new(entity),
-            row: row.map(RowId),
+            row: row.map(RowId::new),
         })
     }
 

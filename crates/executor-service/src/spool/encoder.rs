@@ -36,7 +36,7 @@ impl Encoder {
         let bytes = &mut self.bytes[RECORD_HEAD - START_HEAD..];
         bytes[..START_HEAD].copy_from_slice(&join::<START_HEAD, _>([
             &[VERSION],
-            start.execution_id.0.as_bytes(),
+            start.execution_id.as_uuid().as_bytes(),
             &[tier_code(start.source_tier)],
             &start.started_at.as_micros().to_le_bytes(),
         ]));
@@ -67,7 +67,7 @@ impl Encoder {
         let tier = tier_code(end.start.source_tier);
         self.bytes[..RECORD_HEAD].copy_from_slice(&join::<RECORD_HEAD, _>([
             &[VERSION],
-            end.start.execution_id.0.as_bytes(),
+            end.start.execution_id.as_uuid().as_bytes(),
             &[tier, end.status.code(), flags_of(end), end.generation],
             &end.start.started_at.as_micros().to_le_bytes(),
             &nanos(end.duration).to_le_bytes(),
@@ -131,7 +131,7 @@ fn join<const N: usize, const FIELDS: usize>(fields: [&[u8]; FIELDS]) -> [u8; N]
 
 /// Returns the row, or 0 if it is unknown: no store assigns 0.
 fn number_of(row: Option<RowId>) -> i64 {
-    row.map_or(0, |row| row.0)
+    row.map_or(0, RowId::get)
 }
 
 fn put_subject(out: &mut Vec<u8>, SubjectRef { entity, row }: SubjectRef<'_>) {

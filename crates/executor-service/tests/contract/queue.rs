@@ -287,7 +287,7 @@ async fn c06_a_commit_whose_reply_was_lost_stores_nothing_twice_and_loses_nothin
 async fn c07_the_process_names_its_session_before_the_store_has_answered() {
     let fixture = Fixture::new().await;
     let id = fixture.executor.session_id();
-    assert_eq!(id.0.get_version_num(), 7);
+    assert_eq!(id.as_uuid().get_version_num(), 7);
     fixture.stop().await;
     let (_, ledger) = fixture.store.session(id).unwrap();
     assert_eq!(

@@ -111,7 +111,7 @@ fn damage(dir: &Path, id: ExecutionId) {
     let mut hits = 0;
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
         let mut bytes = std::fs::read(entry.path()).unwrap();
-        let id = id.0.as_bytes();
+        let id = id.as_uuid().as_bytes();
         let places: Vec<usize> = bytes
             .windows(16)
             .enumerate()

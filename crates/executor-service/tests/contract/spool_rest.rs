@@ -372,7 +372,7 @@ fn e04_what_bears_no_mark_of_ours_stays_and_makes_no_session() {
     assert_eq!(everything_in(root.path()), before);
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1);
     for id in [id, other, linked] {
-        let id = SessionId(uuid::Uuid::try_parse(id).unwrap());
+        let id = SessionId::from_uuid(uuid::Uuid::try_parse(id).unwrap());
         assert!(store.session(id).is_none(), "a session of it was made");
     }
 }

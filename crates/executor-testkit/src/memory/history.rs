@@ -235,7 +235,7 @@ impl History for MemoryStore {
                         || it.retired_at.or(it.removed_at).is_none())
             };
             let rows = tables.registrations.values().filter(|it| is_one(it));
-            let placed = rows.map(|it| ((0, it.id.row.0), it.clone()));
+            let placed = rows.map(|it| ((0, it.id.row.get()), it.clone()));
             page_of(READING, placed.collect(), &page)
         })
     }

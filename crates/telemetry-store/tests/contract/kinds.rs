@@ -141,9 +141,9 @@ fn bad_ones(good: &dyn Fn() -> ExecutionRecord, standing: ExecutionRecord) -> Ve
     bad.push((orphan, aside(DropReason::Unstorable, "no such orphans")));
     let (gone, never) = (kit::listener("gone"), kit::job("never"));
     let mut detached = [
-        kit::record(&gone, Some(RowId(9_999)), 0),
+        kit::record(&gone, Some(RowId::new(9_999)), 0),
         kit::record(&gone, None, 0),
-        kit::record(&never, Some(RowId(9_999)), 0),
+        kit::record(&never, Some(RowId::new(9_999)), 0),
         kit::record(&never, None, 0),
     ]
     .map(|record| (record, Expected::Is(Fate::Detached)));

@@ -423,7 +423,7 @@ async fn d08_registrations_that_are_gone_for_long_go_when_they_have_no_rows() {
     // Retired later than it was removed: the later mark counts.
     let retired = format!(
         "UPDATE listeners SET retired_us = 20000000 WHERE id = {}",
-        ids[2].0
+        ids[2].get()
     );
     database.outside().execute(&retired, []).unwrap();
     assert_eq!(prune(&store, PruneRule::GoneBefore(at(10))).await, 2);

@@ -48,7 +48,7 @@ async fn d06_a_row_whose_listener_is_missing_says_what_it_belonged_to() {
     let database = Database::new();
     let store = database.open().await;
     let records = vec![
-        kit::record(&kit::listener("gone"), Some(RowId(7)), 0),
+        kit::record(&kit::listener("gone"), Some(RowId::new(7)), 0),
         kit::record(&kit::job("never"), None, 1),
     ];
     let fates = persist(&store, &kit::session(), records).await.unwrap();

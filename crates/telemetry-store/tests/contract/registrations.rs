@@ -290,13 +290,13 @@ async fn d03_cancelling_is_durable_and_an_unknown_id_is_reported() {
     );
     assert!(
         !store
-            .mark_cancelled(RegistrationId::job(RowId(99)), at(5))
+            .mark_cancelled(RegistrationId::job(RowId::new(99)), at(5))
             .await
             .unwrap()
     );
     assert!(
         !store
-            .mark_cancelled(RegistrationId::listener(RowId(1)), at(5))
+            .mark_cancelled(RegistrationId::listener(RowId::new(1)), at(5))
             .await
             .unwrap()
     );

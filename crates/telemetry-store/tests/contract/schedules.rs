@@ -128,7 +128,7 @@ impl<'t> Play<'t> {
         for _ in 0..self.dice.roll(60) {
             let (at, id) = (self.dice.roll(100_000), self.dice.roll(4));
             let listener = kit::listener("hall");
-            let id = (id == 0).then_some(RowId(999));
+            let id = (id == 0).then_some(RowId::new(999));
             let mut record = kit::record(&listener, id, at);
             if self.dice.roll(30) == 0 {
                 record.trigger = Trigger::Event {
@@ -296,7 +296,7 @@ impl<'t> Play<'t> {
             .prepare("SELECT execution_id FROM executions")
             .unwrap();
         let ids = ids.query_map([], |row| row.get::<_, [u8; 16]>(0)).unwrap();
-        ids.map(|id| ExecutionId(uuid::Uuid::from_bytes(id.unwrap())))
+        ids.map(|id| ExecutionId::from_uuid(uuid::Uuid::from_bytes(id.unwrap())))
             .collect()
     }
 

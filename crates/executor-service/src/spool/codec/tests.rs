@@ -11,7 +11,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn subject() -> impl Strategy<Value = Subject> {
-    let row = proptest::option::of((1_i64..).prop_map(RowId));
+    let row = proptest::option::of((1_i64..).prop_map(RowId::new));
     (any::<bool>(), row, any::<u32>(), text(), text(), text()).prop_map(
         |(is_job, row, instance, app_key, name, topic)| {
             let entity = if is_job {
@@ -86,7 +86,7 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
             (started, nanos, retry_count, attempt_number),
             (subject, trigger, flags, failure, arguments),
         )| ExecutionRecord {
-            execution_id: ExecutionId(Uuid::from_bytes(id)),
+            execution_id: ExecutionId::from_uuid(Uuid::from_bytes(id)),
             subject,
             source_tier: if is_app {
                 SourceTier::App
@@ -138,7 +138,7 @@ proptest! {
         for (of, is_start, row_is_known) in written {
             let mut record = records[of].clone();
             if row_is_known {
-                record.subject.row = Some(RowId(7));
+                record.subject.row = Some(RowId::new(7));
             }
             let end = ExecutionEnd::from(&record);
             let mut fresh = Encoder::new();
@@ -183,10 +183,10 @@ fn written_by_the_first_version() -> ExecutionRecord {
         report: Some("why".into()),
     };
     ExecutionRecord {
-        execution_id: ExecutionId(Uuid::from_bytes([9; 16])),
+        execution_id: ExecutionId::from_uuid(Uuid::from_bytes([9; 16])),
         subject: Subject {
             entity: Arc::new(Entity::listener("lights", 3, "dim", "#")),
-            row: Some(RowId(258)),
+            row: Some(RowId::new(258)),
         },
         source_tier: SourceTier::Framework,
         status: Status::Error,
@@ -235,7 +235,7 @@ fn starts_and_records_of_the_first_version_stay_readable() {
 #[test]
 fn the_first_version_stays_readable() {
     let session = Session {
-        id: SessionId(Uuid::from_bytes([7; 16])),
+        id: SessionId::from_uuid(Uuid::from_bytes([7; 16])),
         host: "attic".into(),
         pid: 42,
         started_at: Timestamp::from_micros(1_767_225_600_000_000),

@@ -68,7 +68,7 @@ pub(crate) fn count(
             .select(count_star())
             .get_result(connection)?,
         Some(id) => all
-            .filter(sessions::session_uuid.eq(id.0.as_bytes().to_vec()))
+            .filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().to_vec()))
             .get_result(connection)?,
     };
     Ok(counted.unsigned_abs())

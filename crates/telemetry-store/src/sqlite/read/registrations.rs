@@ -148,7 +148,7 @@ impl Row {
         Ok(StoredRegistration {
             id: RegistrationId {
                 kind,
-                row: RowId(self.id),
+                row: RowId::new(self.id),
             },
             registration: Registration {
                 entity,

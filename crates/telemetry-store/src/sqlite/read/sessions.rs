@@ -77,7 +77,7 @@ impl SessionRow {
         };
         Ok(StoredSession {
             session: Session {
-                id: SessionId(uuid_of(
+                id: SessionId::from_uuid(uuid_of(
                     &self.session_uuid,
                     "a session's uuid is malformed",
                 )?),
@@ -136,7 +136,7 @@ pub(crate) fn gaps(
             .select((GapRow::as_select(), sessions::session_uuid))
             .into_boxed();
         if let Some(id) = window.session {
-            question = question.filter(sessions::session_uuid.eq(id.0.as_bytes().to_vec()));
+            question = question.filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().to_vec()));
         }
         if let Some(from) = window.from {
             question = question.filter(gaps::last_us.ge(from.as_micros()));
@@ -177,7 +177,7 @@ impl GapRow {
             .select(EntityRow::as_select())
             .load(connection)?;
         Ok(Gap {
-            session: SessionId(uuid_of(session, "a session's uuid is malformed")?),
+            session: SessionId::from_uuid(uuid_of(session, "a session's uuid is malformed")?),
             reason: reason
                 .ok_or_else(|| QueryError::unknown("gaps", self.id, "reason", &self.reason))?,
             count: self.count.unsigned_abs(),

@@ -54,7 +54,7 @@ pub(crate) fn by_execution_id(
     connection: &mut SqliteConnection,
     id: ExecutionId,
 ) -> Result<Option<StoredExecution>, QueryError> {
-    let name = id.0.as_bytes().to_vec();
+    let name = id.as_uuid().as_bytes().to_vec();
     let row = diesel::sql_query(format!("{STORED} e.execution_id = ?1")).bind::<Binary, _>(name);
     let row: Option<Row> = row.get_result(connection).optional()?;
     row.map(Row::into_execution).transpose()
@@ -128,7 +128,7 @@ impl Row {
         let session = uuid_of(&self.session_uuid, "a session's uuid is malformed")?;
         let execution_id = uuid_of(&self.execution_id, "an execution's id is malformed")?;
         let record = ExecutionRecord {
-            execution_id: ExecutionId(execution_id),
+            execution_id: ExecutionId::from_uuid(execution_id),
             subject: self.subject()?,
             source_tier: if self.flags & flag::FRAMEWORK == 0 {
                 SourceTier::App
@@ -147,7 +147,7 @@ impl Row {
             arguments_json: self.args_json.map(Box::from),
         };
         Ok(StoredExecution {
-            session: SessionId(session),
+            session: SessionId::from_uuid(session),
             record,
         })
     }
@@ -166,7 +166,7 @@ impl Row {
                 name: self.name.clone(),
                 topic: self.topic.clone(),
             }),
-            row: row.map(RowId),
+            row: row.map(RowId::new),
         })
     }
 

@@ -32,11 +32,11 @@ impl<'a> Parents<'a> {
         let named: HashSet<RegistrationId> = records.iter().filter_map(named_by).collect();
         for kind in EntityKind::ALL {
             let named = named.iter().filter(|id| id.kind == kind);
-            let named: Vec<i64> = named.map(|id| id.row.0).collect();
+            let named: Vec<i64> = named.map(|id| id.row.get()).collect();
             let rows = existing(connection, kind, &named)?;
             let known = rows.into_iter().map(|row| RegistrationId {
                 kind,
-                row: RowId(row),
+                row: RowId::new(row),
             });
             parents.known.extend(known);
         }
@@ -57,7 +57,7 @@ impl<'a> Parents<'a> {
     fn known_row(&self, subject: &Subject) -> Option<i64> {
         let kind = subject.entity.kind;
         let is_known = |row: &RowId| self.known.contains(&RegistrationId { kind, row: *row });
-        subject.row.filter(is_known).map(|row| row.0)
+        subject.row.filter(is_known).map(RowId::get)
     }
 
     /// Covers a record that was made before its row was known, or before its row was created anew.

@@ -47,7 +47,7 @@ pub(crate) fn register(
             JobRow::new(entity, details, job).get_result(connection)
         }
     };
-    row.map(RowId)
+    row.map(RowId::new)
 }
 
 /// Sets the time of removal unless it is already set. Returns `false` if there is no such row.
@@ -61,7 +61,7 @@ pub(crate) fn mark_cancelled(
         "UPDATE {table} SET removed_us = coalesce(removed_us, ?2) WHERE id = ?1"
     ));
     let changed = changed
-        .bind::<BigInt, _>(id.row.0)
+        .bind::<BigInt, _>(id.row.get())
         .bind::<BigInt, _>(at.as_micros())
         .execute(connection)?;
     Ok(changed > 0)
@@ -76,7 +76,7 @@ pub(crate) fn reconcile(
         let mut plan = Reconciled::default();
         for kind in EntityKind::ALL {
             for stale in stale(connection, kind, wanted)? {
-                let row = RowId(stale.id);
+                let row = RowId::new(stale.id);
                 sort_in(&mut plan, &stale, RegistrationId { kind, row });
             }
         }
@@ -99,13 +99,13 @@ fn apply(connection: &mut SqliteConnection, plan: &Reconciled, at: i64) -> Query
     for id in &plan.deleted {
         let table = Table::of(id.kind).name;
         diesel::sql_query(format!("DELETE FROM {table} WHERE id = ?1"))
-            .bind::<BigInt, _>(id.row.0)
+            .bind::<BigInt, _>(id.row.get())
             .execute(connection)?;
     }
     for id in &plan.retired {
         let table = Table::of(id.kind).name;
         diesel::sql_query(format!("UPDATE {table} SET retired_us = ?2 WHERE id = ?1"))
-            .bind::<BigInt, _>(id.row.0)
+            .bind::<BigInt, _>(id.row.get())
             .bind::<BigInt, _>(at)
             .execute(connection)?;
     }
@@ -133,7 +133,7 @@ fn stale(
     wanted: &Reconcile,
 ) -> QueryResult<Vec<Stored>> {
     let live = wanted.live.iter().filter(|id| id.kind == kind);
-    let live: HashSet<i64> = live.map(|id| id.row.0).collect();
+    let live: HashSet<i64> = live.map(|id| id.row.get()).collect();
     let Table { name, column } = Table::of(kind);
     let stored: Vec<Stored> = diesel::sql_query(format!(
         "SELECT r.id, r.once <> 0 AS once, r.retired_us IS NOT NULL AS is_retired, \

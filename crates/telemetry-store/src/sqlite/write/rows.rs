@@ -87,7 +87,7 @@ impl<'a> ExecutionRow<'a> {
         let parent_of = |wanted| place.parent.filter(|_| kind == wanted);
         Self {
             id: place.id,
-            execution_id: record.execution_id.0.as_bytes(),
+            execution_id: record.execution_id.as_uuid().as_bytes(),
             kind: code_of(kind),
             status: i64::from(record.status.code()),
             session_id: place.session_id,

@@ -19,7 +19,7 @@ pub(crate) fn ensure(connection: &mut SqliteConnection, session: &Session) -> Qu
     let started_us = session.started_at.as_micros();
     diesel::insert_into(sessions::table)
         .values((
-            sessions::session_uuid.eq(session.id.0.as_bytes().as_slice()),
+            sessions::session_uuid.eq(session.id.as_uuid().as_bytes().as_slice()),
             sessions::host.eq(&session.host),
             sessions::pid.eq(i64::from(session.pid)),
             sessions::started_us.eq(started_us),
@@ -32,7 +32,7 @@ pub(crate) fn ensure(connection: &mut SqliteConnection, session: &Session) -> Qu
 
 pub(crate) fn row_of(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<Option<i64>> {
     sessions::table
-        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().as_slice()))
         .select(sessions::id)
         .first(connection)
         .optional()
@@ -44,7 +44,7 @@ pub(crate) fn ids_of(
     id: SessionId,
 ) -> QueryResult<Option<(i64, Range<i64>)>> {
     let row: Option<(i64, i64, Option<i64>)> = sessions::table
-        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().as_slice()))
         .select((sessions::id, sessions::started_us, sessions::stopped_us))
         .first(connection)
         .optional()?;
@@ -74,7 +74,7 @@ pub(crate) fn lifetimes(connection: &mut SqliteConnection, max: u32) -> QueryRes
         .rev()
         .map(|(name, started, heartbeat, stopped)| Lifetime {
             // A session with a malformed id has lived all the same.
-            session: SessionId(uuid::Uuid::from_slice(&name).unwrap_or_default()),
+            session: SessionId::from_uuid(uuid::Uuid::from_slice(&name).unwrap_or_default()),
             started_at: Timestamp::from_micros(started),
             last_sign_at: Timestamp::from_micros(stopped.unwrap_or(heartbeat).max(heartbeat)),
         });
@@ -99,7 +99,7 @@ pub(crate) fn heartbeat(
         ensure(connection, session)?;
     }
     let open = sessions::table
-        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().as_slice()))
         .filter(sessions::status.eq(SessionStatus::Running.as_str()));
     diesel::update(open)
         .set((
@@ -121,7 +121,7 @@ pub(crate) fn close(
         ensure(connection, session)?;
     }
     let failure = end.failure.as_ref();
-    let row = sessions::table.filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()));
+    let row = sessions::table.filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().as_slice()));
     diesel::update(row)
         .set((
             sessions::stopped_us.eq(end.at.as_micros()),
@@ -148,7 +148,7 @@ pub(crate) fn amend(
     id: SessionId,
     ledger: &Ledger,
 ) -> QueryResult<()> {
-    let row = sessions::table.filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()));
+    let row = sessions::table.filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().as_slice()));
     diesel::update(row)
         .set(LedgerColumns::from(ledger))
         .execute(connection)?;
@@ -158,7 +158,7 @@ pub(crate) fn amend(
 /// Returns how many of a session's own records are known to be stored: its rows, or its ledger's count if greater.
 pub(crate) fn stored_count(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<u64> {
     let row: Option<(i64, i64, i64)> = sessions::table
-        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().as_slice()))
         .select((sessions::id, sessions::stored, sessions::recovered))
         .first(connection)
         .optional()?;
@@ -182,7 +182,7 @@ fn open_ones(connection: &mut SqliteConnection) -> QueryResult<Vec<SessionId>> {
     let named = names
         .iter()
         .filter_map(|(row, name)| match uuid::Uuid::from_slice(name) {
-            Ok(uuid) => Some(SessionId(uuid)),
+            Ok(uuid) => Some(SessionId::from_uuid(uuid)),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, row, "skipped a session with a malformed id");
@@ -210,7 +210,7 @@ pub(crate) fn mark_all_crashed(
 /// Marks a session as crashed. Its last heartbeat becomes its end.
 fn mark_crashed(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<()> {
     let open = sessions::table
-        .filter(sessions::session_uuid.eq(id.0.as_bytes().as_slice()))
+        .filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().as_slice()))
         .filter(sessions::status.eq(SessionStatus::Running.as_str()));
     diesel::update(open)
         .set((

@@ -23,7 +23,7 @@ pub(crate) fn ids(
     let mut found = match &filter.scope {
         Scope::Registration(id) => {
             let column = Table::of(id.kind).column;
-            wanted.load(connection, &format!("e.{column} = {}", id.row.0))?
+            wanted.load(connection, &format!("e.{column} = {}", id.row.get()))?
         }
         Scope::Session(session) => match session::ids_of(connection, *session)? {
             None => Vec::new(),
