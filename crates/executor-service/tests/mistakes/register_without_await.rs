@@ -1,5 +1,5 @@
 //! Nothing is registered before that.
-use command_executor::CommandExecutor;
+use executor_service::CommandExecutor;
 
 async fn register(executor: CommandExecutor) {
     let dim = executor.job("lights", "dim").handler_fn(|| async {});

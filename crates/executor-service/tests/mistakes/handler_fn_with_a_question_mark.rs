@@ -1,5 +1,5 @@
 //! The compiler cannot guess the error of an `async` block.
-use command_executor::CommandExecutor;
+use executor_service::CommandExecutor;
 
 async fn register(executor: CommandExecutor) {
     executor.job("lights", "dim").handler_fn(|| async {

@@ -1,7 +1,8 @@
 //! `handler` takes one error type; `handler_fn` takes any.
 use std::sync::Arc;
 
-use command_executor::{CommandExecutor, Event};
+use executor_core::Event;
+use executor_service::CommandExecutor;
 
 async fn hall(_: Arc<Event>) -> anyhow::Result<()> {
     Ok(())

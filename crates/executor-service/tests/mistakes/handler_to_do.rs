@@ -1,5 +1,5 @@
 //! What is not written yet has no type either.
-use command_executor::CommandExecutor;
+use executor_service::CommandExecutor;
 
 async fn register(executor: CommandExecutor) {
     executor.job("lights", "dim").handler_fn(|| async { todo!() });

@@ -1,7 +1,7 @@
 //! A handler may be polled on any thread of the runtime.
 use std::rc::Rc;
 
-use command_executor::CommandExecutor;
+use executor_service::CommandExecutor;
 
 async fn register(executor: CommandExecutor) {
     executor.job("lights", "dim").handler_fn(|| async {

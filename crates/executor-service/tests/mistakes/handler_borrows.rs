@@ -1,5 +1,5 @@
 //! A handler outlives the function that registers it.
-use command_executor::CommandExecutor;
+use executor_service::CommandExecutor;
 
 async fn register(executor: CommandExecutor, level: String) {
     executor.job("lights", "dim").handler_fn(|| async { println!("{level}") });

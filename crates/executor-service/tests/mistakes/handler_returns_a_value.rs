@@ -1,7 +1,8 @@
 //! A handler returns nothing but success: the value belongs elsewhere.
 use std::sync::Arc;
 
-use command_executor::{CommandExecutor, Event};
+use executor_core::Event;
+use executor_service::CommandExecutor;
 
 async fn register(executor: CommandExecutor) {
     let hall = executor.listener("lights", "hall").topic("motion.hall");

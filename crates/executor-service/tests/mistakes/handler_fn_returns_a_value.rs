@@ -1,5 +1,5 @@
 //! The same for a function.
-use command_executor::CommandExecutor;
+use executor_service::CommandExecutor;
 
 async fn register(executor: CommandExecutor) {
     executor.job("lights", "dim").handler_fn(|| async { 5 });
