@@ -9,7 +9,7 @@ use command_executor::{
     CommandExecutor, Event, History, ListenerHandle, SqliteHistory, SqliteStore, Window,
 };
 
-/// What somebody has written in a room.
+/// A message that somebody wrote in a room.
 struct Message {
     text: &'static str,
 }
@@ -31,21 +31,21 @@ async fn main() -> anyhow::Result<()> {
         .handler_fn(|event: Arc<Event>| async move { println!("{}", event.topic) });
     log.register().await?; // it stays, also without its handle
 
-    say(&executor, 7, "hello").await;
-    say(&executor, 7, "").await; // its plugin fails, and goes on
+    say(&executor, 7, "hello").await?;
+    say(&executor, 7, "").await?; // its plugin fails, and goes on
 
-    // Half of the plugins go; one of them comes back with another handler.
+    // Half of the plugins are cancelled; one of them comes back with a new handler.
     for plugin in plugins.drain(..25) {
         plugin.cancel().await?;
     }
-    say(&executor, 7, "is anybody there?").await;
+    say(&executor, 7, "is anybody there?").await?;
     plugins.push(plugin(&executor, 7).await?);
-    say(&executor, 7, "welcome back").await;
+    say(&executor, 7, "welcome back").await?;
 
     let report = executor.shutdown(Duration::from_secs(5)).await;
     println!("{}", report.ledger);
 
-    // What ran, and what did it say when it failed?
+    // Print what ran, and the last error of each listener.
     for summary in SqliteHistory::new("bot.db")?
         .summaries(Window::default())
         .await?
@@ -83,9 +83,10 @@ async fn plugin(executor: &CommandExecutor, room: u32) -> anyhow::Result<Listene
 }
 
 /// Publishes a message and waits until every plugin has dealt with it.
-async fn say(executor: &CommandExecutor, room: u32, text: &'static str) {
+async fn say(executor: &CommandExecutor, room: u32, text: &'static str) -> anyhow::Result<()> {
     let event = Event::new(format!("chat.room_{room}.message")).with_payload(Message { text });
-    for submitted in executor.publish(event).submitted {
+    for submitted in executor.publish(event)?.submitted {
         submitted.await;
     }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A small web service: each request to a webhook is an execution with a deadline, and its answer comes back.
+//! A small web service: each request to a webhook is an execution with a deadline, and the client gets its answer.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
     let address = server.local_addr()?;
     let serving = tokio::spawn(serve(server, webhook));
 
-    // What a build server would send: a build that passed, one that says nothing, one that takes too long.
+    // Requests as a build server would send them: a passed build, an empty body, and one that takes too long.
     for body in ["passed", "", "slow"] {
         println!("{body:?}: {}", post(address, body).await?);
     }
@@ -43,18 +43,21 @@ async fn serve(server: TcpListener, webhook: ListenerHandle) -> anyhow::Result<(
             let mut stream = BufReader::new(stream);
             let body = read_body(&mut stream).await?;
             let event = Event::new("POST /build").with_origin(peer.to_string());
-            // The future borrows the request; its error is recorded, and comes back for the answer.
-            let status = match webhook.wrap_result(event, handle(&body)).await {
-                Err(refused) => format!("503 {refused}"),
+            // The future borrows the request; its error is recorded, and also returned for the answer.
+            let (status, answer) = match webhook.wrap_result(event, handle(&body)).await {
+                Err(refused) => (503, refused.to_string()),
                 Ok(wrapped) => match wrapped.value {
-                    Some(Ok(answer)) => format!("200 {answer}"),
-                    Some(Err(error)) => format!("400 {error}"),
-                    None => format!("500 {}", wrapped.result.status().as_str()),
+                    Some(Ok(answer)) => (200, answer),
+                    Some(Err(error)) => (400, error.to_string()),
+                    None => (500, wrapped.result.status().as_str().to_owned()),
                 },
             };
-            let answer =
-                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            stream.write_all(answer.as_bytes()).await?;
+            let length = answer.len();
+            let head =
+                format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close");
+            stream
+                .write_all(format!("{head}\r\n\r\n{answer}").as_bytes())
+                .await?;
             anyhow::Ok(())
         });
     }
@@ -68,7 +71,7 @@ async fn handle(body: &str) -> anyhow::Result<String> {
     Ok(format!("build {body}"))
 }
 
-/// Enough of HTTP for this example.
+/// Reads just enough HTTP for this example.
 async fn read_body(stream: &mut BufReader<TcpStream>) -> anyhow::Result<String> {
     let mut length = 0;
     loop {
@@ -94,5 +97,9 @@ async fn post(address: std::net::SocketAddr, body: &str) -> anyhow::Result<Strin
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    Ok(format!(
+        "{} {body}",
+        head.split(' ').nth(1).unwrap_or_default()
+    ))
 }

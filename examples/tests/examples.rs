@@ -3,18 +3,27 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::process::Command;
 
 /// Runs an example in an empty directory and returns what it printed.
 fn run(program: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
+    run_with(
+        program,
+        directory.path(),
+        &directory.path().display().to_string(),
+    )
+}
+
+fn run_with(program: &str, directory: &Path, home: &str) -> String {
     let mut example = Command::new(program);
     // A store without files keeps its spool below the home directory.
     example
         .env_remove("STATE_DIRECTORY")
         .env_remove("XDG_STATE_HOME")
-        .env("HOME", directory.path());
-    let output = example.current_dir(directory.path()).output().unwrap();
+        .env("HOME", home);
+    let output = example.current_dir(directory).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{errors}");
@@ -24,8 +33,8 @@ fn run(program: &str) -> String {
 #[test]
 fn every_webhook_is_an_execution_and_gets_its_answer() {
     let text = run(env!("CARGO_BIN_EXE_webhooks"));
-    let expected = "\"passed\": HTTP/1.1 200 build passed\n\"\": HTTP/1.1 400 the body is empty\n\
-                    \"slow\": HTTP/1.1 500 timed_out\noffered 3, stored 3, durability process\n";
+    let expected = "\"passed\": 200 build passed\n\"\": 400 the body is empty\n\
+                    \"slow\": 500 timed_out\noffered 3, stored 3, durability process\n";
     assert_eq!(text, expected);
 }
 
@@ -47,14 +56,30 @@ fn a_bots_listeners_come_and_go() {
 fn a_store_of_ones_own_gets_every_record() {
     let text = run(env!("CARGO_BIN_EXE_own_store"));
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "offered 3, stored 3, durability process");
+    assert_eq!(lines[0], "Healthy");
+    assert_eq!(lines[1], "offered 3, stored 3, durability process");
     assert!(
-        lines[1].contains("water") && lines[1].ends_with("error the tank is empty"),
+        lines[2].contains("water") && lines[2].ends_with("error the tank is empty"),
         "{text}"
     );
     assert!(
-        lines[2].contains("sweep") && lines[2].contains("success"),
+        lines[3].contains("sweep") && lines[3].contains("success"),
         "{text}"
+    );
+}
+
+#[test]
+fn e01_where_the_machine_has_no_place_for_a_spool_that_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = run_with(env!("CARGO_BIN_EXE_own_store"), directory.path(), "");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].contains("NoSpool") && lines[0].contains("no place for it"),
+        "{text}"
+    );
+    assert_eq!(
+        lines[1], "offered 3, stored 3",
+        "in memory, which is said: {text}"
     );
 }
 

@@ -1,5 +1,5 @@
 //! A flight recorder for async Rust: runs the handlers and jobs of a long-running program and keeps a durable,
-//! queryable row of every single execution.
+//! queryable row for every execution.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -42,35 +42,35 @@
 //! # }
 //! ```
 //!
-//! # Which method is for what
+//! # Which method to use
 //!
 //! | you want to | call |
 //! |---|---|
 //! | run something and await its outcome here | [`execute`](CommandExecutor::execute) |
 //! | the same, and be able to cancel it | [`execute_until`](CommandExecutor::execute_until) |
-//! | have it run in the background, in the order of the calls | [`submit`](CommandExecutor::submit) |
-//! | tell every listener whose topic pattern matches | [`publish`](CommandExecutor::publish) |
+//! | run it in the background, in the order of the calls | [`submit`](CommandExecutor::submit) |
+//! | send an event to every listener with a matching topic pattern | [`publish`](CommandExecutor::publish) |
 //! | run a future of your own as an execution and get its value | [`JobHandle::wrap`], [`ListenerHandle::wrap`] |
-//! | give a handler that returns `Result<(), HandlerError>`, so that plain `?` compiles | `handler` |
-//! | give a function that returns nothing, or a result with your own error | `handler_fn` |
-//! | give a function that blocks its thread | `blocking_handler` |
+//! | set a handler that returns `Result<(), HandlerError>`, so that plain `?` compiles | `handler` |
+//! | set a function that returns nothing, or a result with your own error | `handler_fn` |
+//! | set a function that blocks its thread | `blocking_handler` |
 //! | register without a handler, for `wrap` only | `for_wrapping` |
 //! | wait until everything so far is stored | [`flush`](CommandExecutor::flush) |
 //! | wait until it survives a power cut | [`synced`](CommandExecutor::synced) |
 //!
 //! # Where records wait
 //!
-//! A record waits beside its database, in a spool, until the store has it: it survives `kill -9`, and a store that is
-//! away or full loses nothing up to [`Config::spool_max_bytes`]. A database in memory (`":memory:"`) has no spool: at
-//! most [`Config::queue_max`] records (1,000) wait, and a loop that never awaits anything else can overrun them, which
-//! the [`Ledger`] counts and the log reports. Nobody but its own store sees what such a database holds; use a file to
-//! read it, or the test kit's `MemoryStore` in tests.
+//! A record waits in a spool beside its database until it is stored, so it survives `kill -9`. While the store is
+//! unavailable or full, nothing is lost up to [`Config::spool_max_bytes`]. An in-memory database (`":memory:"`) has
+//! no spool: at most [`Config::queue_max`] records (1,000) wait, and a loop that never awaits anything else can
+//! overflow the queue; the [`Ledger`] counts such losses, and the log reports them. Only its own store can read such
+//! a database; use a file if you want to read it, or the test kit's `MemoryStore` in tests.
 //!
 //! # Spans and metrics
 //!
 //! Each handler runs in a span `execution` with the fields `execution.id`, `execution.kind`, `app.key`,
-//! `app.instance`, `entity.name` and `entity.topic`; [`context::inherit`] carries it into spawned tasks. With the feature
-//! `metrics` the executor publishes through the `metrics` facade every five seconds:
+//! `app.instance`, `entity.name` and `entity.topic`; [`context::inherit`] carries it into spawned tasks. With the
+//! feature `metrics` the executor publishes these metrics through the `metrics` facade every five seconds:
 //!
 //! | name | kind | labels |
 //! |---|---|---|
@@ -84,9 +84,8 @@
 //!
 //! # Tests
 //!
-//! The crate `executor-testkit` has a store in memory, a store that fails on demand, a clock that follows paused time
-//! and a check that the ledger balances. A panicking log subscriber makes a supervised part of the executor fail; see
-//! its `FailingPart`.
+//! The crate `executor-testkit` has an in-memory store, a store that fails on demand, a clock that follows paused
+//! time and a check that the ledger balances. Its `FailingPart` makes a supervised part of the executor fail.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

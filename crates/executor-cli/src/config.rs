@@ -336,8 +336,15 @@ impl Config {
     /// Returns all mistakes in the library's settings, as one.
     fn senseless(&self) -> Option<Mistake> {
         let settings = self.service.as_ref()?;
-        let error = settings.get_ref().validate().err()?;
-        Some((settings.span(), error.problems.join("; ")))
+        let mut problems = match settings.get_ref().validate() {
+            Ok(()) => Vec::new(),
+            Err(error) => error.problems,
+        };
+        if settings.get_ref().topic_separator != '.' {
+            let what = "topic_separator is for programs that publish: topics in this file are divided by `.`";
+            problems.push(what.into());
+        }
+        (!problems.is_empty()).then(|| (settings.span(), problems.join("; ")))
     }
 
     /// The second of two entries that would share their history.

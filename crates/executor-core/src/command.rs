@@ -32,13 +32,13 @@ use crate::runnable::{Hooks, Job, Listener};
 /// ```
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Invoke a listener's handler for an event.
+    /// Invokes a listener's handler for an event.
     InvokeHandler(InvokeHandler),
-    /// Run a job.
+    /// Runs a job.
     ExecuteJob(ExecuteJob),
 }
 
-/// Invoke a listener's handler for an event.
+/// Invokes a listener's handler for an event.
 ///
 /// There is no default: code that builds one by hand must state tier and deadline. The registration
 /// builders fill in both.
@@ -82,7 +82,7 @@ pub struct InvokeHandler {
     pub effective_timeout: Option<Duration>,
 }
 
-/// Run a job.
+/// Runs a job.
 ///
 /// There is no default here either.
 ///
@@ -123,7 +123,7 @@ pub struct ExecuteJob {
 }
 
 impl Command {
-    /// Who wrote the code that this command runs.
+    /// Returns the author of the code that this command runs.
     pub const fn source_tier(&self) -> SourceTier {
         match self {
             Self::InvokeHandler(command) => command.source_tier,
@@ -136,7 +136,7 @@ impl Command {
         self.subject_ref().to_subject()
     }
 
-    /// The same, not owned.
+    /// Returns the same, borrowed.
     pub(crate) fn subject_ref(&self) -> SubjectRef<'_> {
         match self {
             Self::InvokeHandler(command) => command.listener.subject(),
@@ -152,12 +152,12 @@ impl Command {
         }
     }
 
-    /// The listener or job that it runs.
+    /// Returns the listener or job that it runs.
     pub fn entity(&self) -> &Arc<Entity> {
         &self.registration().entity
     }
 
-    /// The event for which a listener is invoked.
+    /// Returns the event for which a listener is invoked.
     pub const fn event(&self) -> Option<&Arc<Event>> {
         match self {
             Self::InvokeHandler(command) => Some(&command.event),
@@ -170,7 +170,7 @@ impl Command {
         self.trigger_ref().to_trigger()
     }
 
-    /// The same, not owned.
+    /// Returns the same, borrowed.
     pub(crate) fn trigger_ref(&self) -> TriggerRef<'_> {
         match self {
             Self::InvokeHandler(InvokeHandler { event, .. }) if event.synthetic => {
@@ -205,7 +205,7 @@ impl Command {
         &self.registration().details
     }
 
-    /// The app to which its registration belongs.
+    /// Returns the app to which its registration belongs.
     pub fn app_key(&self) -> &str {
         &self.entity().app_key
     }
@@ -237,7 +237,7 @@ impl Command {
         }
     }
 
-    /// The deadline of this execution.
+    /// Returns the deadline of this execution.
     pub const fn effective_timeout(&self) -> Option<Duration> {
         match self {
             Self::InvokeHandler(command) => command.effective_timeout,

@@ -40,7 +40,7 @@ pub(crate) struct Traits {
     pub(crate) records_backtraces: bool,
 }
 
-/// Things that an execution leaves behind: work that goes on, or a wait for a thread that never came.
+/// Things that an execution leaves behind: work that continues, or a wait for a thread that never became free.
 #[derive(Debug, Default)]
 pub(crate) struct LeftBehind {
     /// The name of the blocking thread that it left behind.
@@ -129,8 +129,8 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// The execution in which this code runs; `None` outside of one, and in tasks that were spawned
-/// without [`inherit`].
+/// Returns the id of the execution in which this code runs; `None` outside of an execution, and in tasks that were
+/// spawned without [`inherit`].
 ///
 /// ```
 /// assert_eq!(executor_core::current_execution_id(), None);

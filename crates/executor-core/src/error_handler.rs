@@ -53,7 +53,7 @@ pub struct HandlerFailure {
     pub event: Option<Arc<Event>>,
     /// The group of a job.
     pub group: Option<String>,
-    /// The arguments of a job as JSON, where its author asked for them to be recorded.
+    /// The arguments of a job as JSON, if its author asked for them to be recorded.
     pub arguments_json: Option<String>,
     /// The registration's own error handler; `None` for the app's.
     pub error_handler: Option<Arc<dyn ErrorHandler>>,
@@ -67,12 +67,12 @@ impl HandlerFailure {
         &self.failure.message
     }
 
-    /// The name of the listener or the job.
+    /// Returns the name of the listener or the job.
     pub fn name(&self) -> &str {
         &self.subject.entity.name
     }
 
-    /// The topic of the event.
+    /// Returns the topic of the event.
     pub fn topic(&self) -> Option<&str> {
         self.event.as_ref().map(|event| &*event.topic)
     }
@@ -104,7 +104,7 @@ impl fmt::Debug for HandlerFailure {
 /// # drop(handler);
 /// ```
 pub trait ErrorHandler: Send + Sync + 'static {
-    /// Begins to handle a failure. The future may be dropped at any await point when its time limit passes.
+    /// Starts to handle a failure. The future may be dropped at any await point when its time limit passes.
     fn call(&self, failure: HandlerFailure) -> HandlerFuture;
 }
 

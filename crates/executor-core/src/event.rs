@@ -1,4 +1,4 @@
-//! Events, for which handlers are invoked. The program itself matches topics to listeners.
+//! Events, for which handlers are invoked. A listener's [topic pattern](crate::topic) selects its events.
 
 use std::any::{Any, type_name};
 use std::fmt;
@@ -26,9 +26,9 @@ pub struct Event {
     pub id: Option<Arc<str>>,
     /// Where it came from, such as `LOCAL` or a host's name.
     pub origin: Arc<str>,
-    /// Whether the program itself made it: it is recorded without an id, with the origin `SYNTHETIC`.
+    /// True if the program itself created it; it is then recorded without an id and with the origin `SYNTHETIC`.
     pub synthetic: bool,
-    /// The number of completion events between this event and one from outside; 0 from outside.
+    /// The number of completion events between this event and one from outside; 0 for an event from outside.
     pub generation: u8,
     /// The sender's data. Never recorded or logged.
     pub payload: Payload,
@@ -42,7 +42,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// A payload of this value.
+    /// Creates a payload from this value.
     pub fn new<T: Any + Send + Sync>(value: T) -> Self {
         Self {
             value: Arc::new(value),
@@ -50,14 +50,14 @@ impl Payload {
         }
     }
 
-    /// The name of its type, for people.
+    /// Returns the name of its type, for people.
     pub const fn type_name(&self) -> &'static str {
         self.type_name
     }
 }
 
 impl Default for Payload {
-    /// Nothing: a payload of the type `()`.
+    /// Creates an empty payload, of the type `()`.
     fn default() -> Self {
         Self::new(())
     }
@@ -82,7 +82,7 @@ pub struct PayloadMismatch {
 }
 
 impl Event {
-    /// An event from outside with the origin `LOCAL`, without id or payload.
+    /// Creates an event from outside, with the origin `LOCAL` and without an id or a payload.
     pub fn new(topic: impl Into<Arc<str>>) -> Self {
         Self {
             topic: topic.into(),
@@ -94,7 +94,7 @@ impl Event {
         }
     }
 
-    /// An event that the program made itself.
+    /// Creates an event that comes from the program itself.
     ///
     /// ```
     /// assert!(executor_core::Event::synthetic("lights.dimmed").synthetic);
@@ -106,28 +106,28 @@ impl Event {
         }
     }
 
-    /// The same event with the sender's id.
+    /// Sets the sender's id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// The same event with an origin.
+    /// Sets the origin.
     #[must_use]
     pub fn with_origin(mut self, origin: impl Into<Arc<str>>) -> Self {
         self.origin = origin.into();
         self
     }
 
-    /// The same event with a payload.
+    /// Sets the payload.
     #[must_use]
     pub fn with_payload(mut self, payload: impl Any + Send + Sync) -> Self {
         self.payload = Payload::new(payload);
         self
     }
 
-    /// The payload, if it is a `T`.
+    /// Returns the payload, if it is a `T`.
     pub fn payload<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.payload.value.downcast_ref()
     }
@@ -144,7 +144,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// It is of another type; the error names both.
+    /// The payload is of another type; the error names both types.
     pub fn try_payload<T: Any + Send + Sync>(&self) -> Result<&T, PayloadMismatch> {
         self.payload().ok_or(PayloadMismatch {
             wanted: type_name::<T>(),

@@ -72,7 +72,7 @@ struct Described {
 }
 
 impl HandlerError {
-    /// An error that the author expected: in the app tier it is recorded without a report.
+    /// Creates an error that the author expected: in the app tier it is recorded without a report.
     pub fn known<E: Into<BoxedError>>(source: E) -> Self {
         Self::of_kind(ErrorKind::Known, source)
     }
@@ -87,7 +87,7 @@ impl HandlerError {
         Self::of_kind(ErrorKind::TimedOut, source)
     }
 
-    /// An error under a type name of the author's choice, such as an exit status.
+    /// Creates an error with a type name of the author's choice, such as an exit status.
     ///
     /// ```
     /// let error = executor_core::HandlerError::named("exit status 2", "grep failed");
@@ -108,13 +108,13 @@ impl HandlerError {
         }))
     }
 
-    /// The error that the handler returned.
+    /// Returns the error that the handler returned.
     pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
         let source = self.0.source.as_deref();
         source.expect("there until it is dropped")
     }
 
-    /// The name that is recorded as its type.
+    /// Returns the name that is recorded as its type.
     pub fn error_type(&self) -> &str {
         &self.0.error_type
     }
@@ -210,7 +210,7 @@ pub struct Failure {
     /// The error's message, at most [`MESSAGE_MAX_CHARS`] characters.
     pub message: String,
     /// The error and the chain of its causes, a line each, below a backtrace if those are recorded; at most
-    /// [`REPORT_MAX_CHARS`] characters. `None` where the contract excludes a report.
+    /// [`REPORT_MAX_CHARS`] characters. `None` if the contract excludes a report.
     pub report: Option<String>,
 }
 
@@ -227,7 +227,7 @@ impl Failure {
         }
     }
 
-    /// The same without the report.
+    /// Returns the same failure without the report.
     #[must_use]
     pub fn without_report(self) -> Self {
         Self {
@@ -236,7 +236,7 @@ impl Failure {
         }
     }
 
-    /// Describes a panic by its payload and, where it is known, its place in the source.
+    /// Describes a panic by its payload and, if known, its place in the source.
     pub fn from_panic(
         payload: &(dyn Any + Send),
         place: Option<&str>,

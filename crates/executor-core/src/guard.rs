@@ -58,7 +58,7 @@ type Question = dyn Fn(Option<&Event>) -> Result<bool, HandlerError> + Send + Sy
 pub struct Guard(Arc<Question>);
 
 impl Guard {
-    /// Asks about the event.
+    /// Creates a guard that checks the event.
     pub fn for_events<O: GuardOutput>(
         question: impl Fn(&Event) -> O + Send + Sync + 'static,
     ) -> Self {
@@ -68,7 +68,7 @@ impl Guard {
         }))
     }
 
-    /// Asks without an event.
+    /// Creates a guard that takes no event.
     ///
     /// ```
     /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};

@@ -1,6 +1,6 @@
 //! Handlers: the two handler traits and the closures that implement them.
 //!
-//! Calling a handler makes a future; the runner decides when and where to poll it.
+//! Calling a handler creates a future; the runner decides when and where to poll it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +41,8 @@ pub(crate) type Ran = Result<HandlerResult, Box<Caught>>;
 /// ```
 pub type HandlerFuture = BorrowingFuture<'static>;
 
-/// The same where the work may borrow from whoever awaits it; see [`Runner::run_future`](crate::Runner::run_future).
+/// A [`HandlerFuture`] that may borrow from the code that awaits it; see
+/// [`Runner::run_future`](crate::Runner::run_future).
 pub type BorrowingFuture<'f> = Pin<Box<dyn Future<Output = HandlerResult> + Send + 'f>>;
 
 /// Handles an event. Closures `|event: Arc<Event>| async move { .. Ok(()) }` are handlers;
@@ -74,8 +75,8 @@ pub type BorrowingFuture<'f> = Pin<Box<dyn Future<Output = HandlerResult> + Send
     note = "for a function with or without the event that returns nothing or a result with any error, use `handler_fn`"
 )]
 pub trait Handler: Send + Sync + 'static {
-    /// Begins one invocation. It may be dropped at any await point, which ends the execution as
-    /// `cancelled` or `timed_out`.
+    /// Starts one invocation. The future may be dropped at any await point, which ends the execution as `cancelled`
+    /// or `timed_out`.
     fn call(&self, event: Arc<Event>) -> HandlerFuture;
 }
 
@@ -104,7 +105,7 @@ pub trait Handler: Send + Sync + 'static {
     note = "for a function that returns nothing or a result with any error, use `handler_fn`"
 )]
 pub trait JobHandler: Send + Sync + 'static {
-    /// Begins one run. It may be dropped at any await point, as in [`Handler::call`].
+    /// Starts one run. The future may be dropped at any await point, as in [`Handler::call`].
     fn call(&self) -> HandlerFuture;
 }
 
@@ -171,8 +172,8 @@ impl<E: Into<HandlerError> + Send> HandlerOutput for Result<(), E> {
     }
 }
 
-/// A function that handles events, with the event or without: `Args` is `(Arc<Event>,)` or `()`.
-/// It lets one method of a builder take both.
+/// A function that handles events and takes the event or nothing: `Args` is `(Arc<Event>,)` or `()`. This lets one
+/// method of a builder accept both.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -194,7 +195,7 @@ impl<E: Into<HandlerError> + Send> HandlerOutput for Result<(), E> {
     note = "inside `async` blocks with `?` name the error: `Ok::<(), HandlerError>(())`"
 )]
 pub trait HandlerFn<Args>: sealed::Function<Args> + Send + Sync + 'static {
-    /// Begins one invocation, like [`Handler::call`].
+    /// Starts one invocation, like [`Handler::call`].
     fn start(&self, event: Arc<Event>) -> HandlerFuture;
 }
 

@@ -33,7 +33,7 @@ pub struct HandlerSlot<H: ?Sized> {
 }
 
 impl<H: ?Sized> HandlerSlot<H> {
-    /// A handler that may run.
+    /// Creates a slot with a handler that may run.
     pub fn new(handler: Arc<H>) -> Self {
         Self {
             state: AtomicU8::new(LIVE),
@@ -74,7 +74,7 @@ impl<H: ?Sized> HandlerSlot<H> {
         self.state.store(REMOVED, Ordering::Relaxed);
     }
 
-    /// Whether it was removed.
+    /// Returns `true` if it was removed.
     pub fn is_removed(&self) -> bool {
         self.state.load(Ordering::Relaxed) == REMOVED
     }

@@ -16,12 +16,12 @@ use crate::time::Timestamp;
 pub struct RowId(i64);
 
 impl RowId {
-    /// The row with this number.
+    /// Creates the id of the row with this number.
     pub const fn new(row: i64) -> Self {
         Self(row)
     }
 
-    /// The number of the row.
+    /// Returns the number of the row.
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -43,13 +43,13 @@ pub struct RegistrationId {
 }
 
 impl RegistrationId {
-    /// A row of a listener.
+    /// Creates the id of a listener's registration.
     pub const fn listener(row: RowId) -> Self {
         let kind = EntityKind::Listener;
         Self { kind, row }
     }
 
-    /// A row of a job.
+    /// Creates the id of a job's registration.
     pub const fn job(row: RowId) -> Self {
         let kind = EntityKind::Job;
         Self { kind, row }
@@ -81,41 +81,41 @@ pub struct ExecutionId(Uuid);
 pub struct SessionId(Uuid);
 
 impl ExecutionId {
-    /// A fresh id for an execution that begins at `at`.
+    /// Creates a fresh id for an execution that begins at `at`.
     pub fn new(at: Timestamp) -> Self {
         Self(uuid_v7(at))
     }
 
-    /// The id that this UUID is, as a store has kept it.
+    /// Restores the id from the UUID that a store has kept.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// The id as a UUID.
+    /// Returns the id as a UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
 }
 
 impl SessionId {
-    /// A fresh id for a session that begins at `at`.
+    /// Creates a fresh id for a session that begins at `at`.
     pub fn new(at: Timestamp) -> Self {
         Self(uuid_v7(at))
     }
 
-    /// The id that this UUID is, as a store has kept it.
+    /// Restores the id from the UUID that a store has kept.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// The id as a UUID.
+    /// Returns the id as a UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
 }
 
-/// Makes an id from a clock reading that the caller already has. No process-wide counter is needed: 74
-/// random bits keep ids of the same millisecond apart.
+/// Creates an id from a clock reading that the caller already has. No process-wide counter is needed: 74 random bits
+/// keep ids of the same millisecond apart.
 fn uuid_v7(at: Timestamp) -> Uuid {
     let micros = u64::try_from(at.as_micros()).unwrap_or(0);
     let nanos = u32::try_from(micros % 1_000_000 * 1_000).expect("below 1,000,000,000");
@@ -151,7 +151,7 @@ pub enum SourceTier {
 }
 
 impl SourceTier {
-    /// The word for it in logs, tables and configuration.
+    /// Returns its name in logs, tables and configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::App => "app",
@@ -174,7 +174,7 @@ pub enum EntityKind {
 }
 
 impl EntityKind {
-    /// Both of them.
+    /// Both kinds.
     pub const ALL: [Self; 2] = [Self::Listener, Self::Job];
 
     /// Returns the name of its executions in logs and tables.
@@ -210,7 +210,7 @@ pub struct Entity {
 }
 
 impl Entity {
-    /// A listener.
+    /// Creates the identity of a listener.
     pub fn listener(
         app_key: impl Into<String>,
         instance: u32,
@@ -224,7 +224,7 @@ impl Entity {
         }
     }
 
-    /// A job.
+    /// Creates the identity of a job.
     pub fn job(app_key: impl Into<String>, instance: u32, name: impl Into<String>) -> Self {
         Self {
             kind: EntityKind::Job,

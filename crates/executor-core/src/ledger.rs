@@ -1,9 +1,9 @@
-//! The ledger: counts of where every record went. The service counts records as it moves them, and the
-//! store keeps the ledger in each session's row. This module holds only the types that both share.
+//! The ledger: counts that account for every record. The service counts records as it moves them, and the store keeps
+//! the ledger in each session's row. This module holds only the types that both share.
 
 use std::fmt;
 
-/// Why a record was given up.
+/// The reason why a record was given up.
 ///
 /// ```
 /// assert_eq!(executor_core::DropReason::Overflow.as_str(), "overflow");
@@ -18,7 +18,7 @@ pub enum DropReason {
     Constraint,
     /// The row cannot be written by this code into this schema.
     Unstorable,
-    /// It was damaged where it was kept.
+    /// It was damaged in the spool.
     Damaged,
     /// The service ended before the store took it.
     Shutdown,
@@ -35,7 +35,7 @@ impl DropReason {
         Self::Shutdown,
     ];
 
-    /// The word for it in logs, tables and metrics.
+    /// Returns its name in logs, tables and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Overflow => "overflow",
@@ -67,7 +67,7 @@ impl Durability {
     /// Every level, the weakest first.
     pub const ALL: [Self; 2] = [Self::Process, Self::Power];
 
-    /// The word for it in configuration, tables and reports.
+    /// Returns its name in configuration, tables and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",

@@ -27,11 +27,11 @@ pub enum Status {
     Error = 1,
     /// A deadline passed.
     TimedOut = 2,
-    /// Dropped or told to stop before it was done.
+    /// It was dropped or cancelled before it was done.
     Cancelled = 3,
     /// The handler panicked.
     Panicked = 4,
-    /// A guard or an overlap rule said no; the handler did not run.
+    /// A guard or an overlap rule rejected the run; the handler did not run.
     Skipped = 5,
     /// The process died before the execution ended.
     Interrupted = 6,
@@ -49,7 +49,7 @@ impl Status {
         Self::Interrupted,
     ];
 
-    /// The word for it in logs, tables, metrics and views.
+    /// Returns its name in logs, tables, metrics and views.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -62,12 +62,12 @@ impl Status {
         }
     }
 
-    /// Its number in the tables.
+    /// Returns its number in the tables.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// The status with this number, if there is one.
+    /// Returns the status with this number, if there is one.
     pub fn from_code(code: i64) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -120,14 +120,14 @@ pub enum Outcome {
     Panicked(Arc<Failure>),
     /// The deadline passed, or the handler reported a timeout.
     TimedOut(TimeoutOrigin, Arc<Failure>),
-    /// Told to stop before it was done.
+    /// It was cancelled before it was done.
     Cancelled,
     /// The handler did not run, for this reason.
     Skipped(Arc<str>),
 }
 
 impl Outcome {
-    /// The status that the record carries.
+    /// Returns the status that the record carries.
     pub const fn status(&self) -> Status {
         match self {
             Self::Success => Status::Success,
@@ -177,7 +177,7 @@ pub struct ExecutionResult {
 }
 
 impl ExecutionResult {
-    /// The status that the record carries.
+    /// Returns the status that the record carries.
     pub const fn status(&self) -> Status {
         self.outcome.status()
     }

@@ -1,4 +1,4 @@
-//! The ports: traits through which this layer reaches others, and the service reaches a store.
+//! The ports: traits through which this layer reaches other layers, and through which the service reaches a store.
 //!
 //! Every future of a port may be dropped at any time. The request is then carried out either completely
 //! or not at all. The caller does not know which, but every request is idempotent, so repeating it is
@@ -32,7 +32,7 @@ pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
 pub use self::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
 pub use crate::record::{SubjectRef, TriggerRef};
 
-/// Everything that the service asks of a store.
+/// Everything that the service requires of a store.
 ///
 /// `executor_testkit::MemoryStore` is a complete one; `executor_testkit::conformance` checks any store.
 pub trait Store: RecordStore + RegistrationStore + SessionStore + Housekeeping {}

@@ -91,7 +91,7 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// A program, found as the system finds it, without arguments.
+    /// Creates a command line without arguments. The system finds the program as usual.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),

@@ -40,7 +40,7 @@ pub enum TriggerMode {
 }
 
 impl TriggerMode {
-    /// The word for it in tables.
+    /// Returns its name in tables.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Schedule => "schedule",
@@ -78,7 +78,7 @@ pub enum Trigger {
 pub const SYNTHETIC_ORIGIN: &str = "SYNTHETIC";
 
 impl Trigger {
-    /// The triggering event's id.
+    /// Returns the triggering event's id.
     pub fn id(&self) -> Option<&str> {
         match self {
             Self::Event { id, .. } => id.as_deref(),
@@ -86,7 +86,7 @@ impl Trigger {
         }
     }
 
-    /// The triggering event's origin.
+    /// Returns the triggering event's origin.
     pub fn origin(&self) -> Option<&str> {
         match self {
             Self::Event { origin, .. } => Some(origin),
@@ -95,7 +95,7 @@ impl Trigger {
         }
     }
 
-    /// The job's trigger mode.
+    /// Returns the job's trigger mode.
     pub const fn mode(&self) -> Option<TriggerMode> {
         match self {
             Self::Job(mode) => Some(*mode),

@@ -19,13 +19,13 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
-    /// Skip the new one.
+    /// Skips the new run.
     Single,
-    /// Cancel the running one, then start.
+    /// Cancels the running one, then starts.
     Restart,
-    /// Run them in order.
+    /// Runs them in order.
     Queued,
-    /// Run them side by side.
+    /// Runs them in parallel.
     Parallel,
 }
 
@@ -33,7 +33,7 @@ impl Overlap {
     /// Every rule.
     pub const ALL: [Self; 4] = [Self::Single, Self::Restart, Self::Queued, Self::Parallel];
 
-    /// The word for it in tables and configuration.
+    /// Returns its name in tables and configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Single => "single",
@@ -78,7 +78,7 @@ pub struct Details {
     pub overlap: Option<Overlap>,
     /// The limit of the overlap rule: how many may wait under `queued`, or run under `parallel`.
     pub overlap_limit: Option<u32>,
-    /// Higher runs first where the program orders its listeners.
+    /// The priority: when an event is published, listeners with a higher one come first.
     pub priority: i32,
     /// Whether it ends after its first run. Kept for the history; the program must enforce it.
     pub once: bool,
@@ -108,7 +108,7 @@ pub struct Annotations {
 }
 
 impl Details {
-    /// Nothing set but the tier and the default deadline.
+    /// Creates details with only the tier and the default deadline set.
     pub const fn new(source_tier: SourceTier) -> Self {
         Self {
             instance_name: None,
@@ -164,7 +164,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// A listener, or a job that runs only when it is told to.
+    /// Creates the registration of a listener, or of a job that runs only on demand.
     pub fn new(entity: impl Into<Arc<Entity>>, details: Details) -> Self {
         let entity = entity.into();
         let job = (entity.kind == EntityKind::Job).then(JobDetails::default);
@@ -175,7 +175,7 @@ impl Registration {
         }
     }
 
-    /// The same job with these details.
+    /// Sets the details of a job.
     #[must_use]
     pub fn with_job(self, job: JobDetails) -> Self {
         Self {
@@ -221,14 +221,14 @@ pub struct JobDetails {
 pub struct ScheduleText {
     /// `manual`, `interval`, `cron`, `once`, `after`.
     pub trigger_type: String,
-    /// In short, such as `every 10s`.
+    /// A short form, such as `every 10s`.
     pub label: Option<String>,
-    /// In full, such as a cron line.
+    /// The full form, such as a cron line.
     pub detail: Option<String>,
 }
 
 impl ScheduleText {
-    /// A job that runs only when it is told to.
+    /// Describes a job that runs only on demand.
     pub fn manual() -> Self {
         Self {
             trigger_type: "manual".into(),

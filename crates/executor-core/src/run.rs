@@ -101,7 +101,7 @@ impl Default for RunOptions {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Ended {
-    /// For the caller.
+    /// The result for the caller.
     pub result: ExecutionResult,
     /// The failure for an error handler, if the outcome is `error`, `panicked` or `timed_out`. By then
     /// the record has been offered and the failure logged.
@@ -179,8 +179,14 @@ impl Runner {
     /// Dropping this future drops the handler's and records the execution as `cancelled`. A
     /// future passed to [`std::mem::forget`] records nothing, and keeps its place under the
     /// overlap rule for good.
-    pub async fn run(&self, command: Command, cancel: Option<&CancellationToken>) -> Ended {
-        self.run_to_end(command, None, cancel).await
+    // This function and the next one are not async, because the result of an execution would be moved through one
+    // more future.
+    pub fn run(
+        &self,
+        command: Command,
+        cancel: Option<&CancellationToken>,
+    ) -> impl Future<Output = Ended> + Send {
+        self.run_to_end(command, None, cancel)
     }
 
     /// Runs `future` in place of the command's handler, with the guard, overlap rule, deadline and record of the
@@ -189,16 +195,15 @@ impl Runner {
     /// # Cancel safety
     ///
     /// As for [`run`](Self::run): dropping the returned future drops `future`.
-    pub async fn run_future(
+    pub fn run_future(
         &self,
         command: Command,
         future: BorrowingFuture<'_>,
         cancel: Option<&CancellationToken>,
-    ) -> Ended {
-        self.run_to_end(command, Some(future), cancel).await
+    ) -> impl Future<Output = Ended> + Send {
+        self.run_to_end(command, Some(future), cancel)
     }
 
-    #[inline(always)]
     async fn run_to_end(
         &self,
         command: Command,
@@ -225,8 +230,8 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// The execution has already ended: its guard or its overlap rule said no, or the guard failed. Its record was
-    /// offered.
+    /// The execution has already ended: its guard or its overlap rule rejected it, or the guard failed. Its record
+    /// was offered.
     pub fn submit<R: Deref<Target = Self>>(
         runner: R,
         command: Command,
@@ -259,7 +264,7 @@ impl Runner {
 pub struct Begun<R: Deref<Target = Runner>>(Execution<'static, R>);
 
 impl<R: Deref<Target = Runner>> Begun<R> {
-    /// The execution's name.
+    /// Returns the execution's id.
     pub const fn execution_id(&self) -> ExecutionId {
         self.0.id()
     }

@@ -27,22 +27,22 @@ impl Timestamp {
     /// The last representable time.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// The time that lies `micros` microseconds after the epoch.
+    /// Creates the time `micros` microseconds after the epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     pub const fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// The time `duration` later, or the last representable one.
+    /// Returns the time `duration` later, or the last representable one.
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(micros(duration)))
     }
 
-    /// The time `duration` earlier, or the first representable one.
+    /// Returns the time `duration` earlier, or the first representable one.
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(micros(duration)))
     }
@@ -202,8 +202,8 @@ fn hold() -> Option<std::sync::mpsc::Sender<()>> {
     Some(work)
 }
 
-/// The machine's clocks. The monotonic one is tokio's and stands still where tokio's is paused;
-/// the wall clock goes on. Tests that need both paused use the test kit's clock.
+/// The machine's clocks. The monotonic one is tokio's and stands still while tokio's is paused; the wall clock
+/// continues. Tests that need both paused use the test kit's clock.
 ///
 /// ```
 /// use executor_core::{Clock, SystemClock};

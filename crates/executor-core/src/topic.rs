@@ -1,4 +1,5 @@
-//! Topic patterns: segments between dots, or another separator; `*` for any one segment, `#` at the end for any rest.
+//! Topic patterns: segments with dots, or another separator, between them. `*` matches any one segment, and `#` at
+//! the end matches any rest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +19,7 @@ use thiserror::Error;
 pub struct TopicPattern {
     text: Box<str>,
     segments: Box<[Segment]>,
-    /// Whether anything may follow the segments.
+    /// True if anything may follow the segments.
     any_rest: bool,
     separator: char,
 }
@@ -99,7 +100,7 @@ impl TopicPattern {
         self.any_rest || given.next().is_none()
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     pub const fn as_str(&self) -> &str {
         &self.text
     }

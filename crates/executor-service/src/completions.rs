@@ -47,7 +47,7 @@ pub struct Completion {
     pub duration: Duration,
     /// The type of the error, if there was one.
     pub error_type: Option<String>,
-    /// Set if its blocking thread was still running when it ended.
+    /// True if its blocking thread was still running when it ended.
     pub thread_leaked: bool,
 }
 
@@ -92,7 +92,7 @@ pub enum CompletionEvent {
     Lagged(u64),
 }
 
-/// A subscription to completion events; made by
+/// A subscription to completion events; created by
 /// [`CommandExecutor::completions`](crate::CommandExecutor::completions).
 #[derive(Debug)]
 pub struct Completions {
@@ -114,7 +114,7 @@ impl Completions {
         }
     }
 
-    /// The next event, if one is there already; `None` also once the executor has stopped.
+    /// Returns the next event if one is already available; otherwise, and once the executor has stopped, `None`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

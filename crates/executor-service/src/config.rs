@@ -26,8 +26,8 @@ use crate::retention::Retention;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Config {
-    /// The maximum number of records that wait in memory for their first try, including the batch in hand. Default
-    /// 1,000.
+    /// The maximum number of records that wait in memory for their first try, including the batch that the drain
+    /// holds. Default 1,000.
     pub queue_max: usize,
     /// The maximum number of records per transaction. Default 1,000: larger transactions gain nothing and hold the
     /// store's lock longer.
@@ -90,20 +90,20 @@ pub struct Config {
     pub record_app: Recording,
     /// Selects which executions of the framework tier are recorded. Default all.
     pub record_framework: Recording,
-    /// The place where records survive the process until they are stored. Default beside the store.
+    /// The place where records survive the process until they are stored. Default: beside the store.
     pub spool: SpoolPlace,
     /// The maximum size of the spool in bytes. Default 1 GiB; at least 32 MiB.
     pub spool_max_bytes: u64,
     /// The mode of the spool's files, as for `chmod`; whoever may read a directory may also search it. Default
     /// `0o600`, the owner alone. Existing files keep their mode.
     pub file_mode: u32,
-    /// The failure that a record survives once its execution has returned. Default the death of the process. At
-    /// the level `power`, [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits until it holds.
+    /// The failure that a record survives once its execution has returned. Default: the death of the process. At the
+    /// level `power`, [`CommandExecutor::synced`](crate::CommandExecutor::synced) waits until it holds.
     #[cfg_attr(feature = "serde", serde(with = "DurabilityWord"))]
     pub durability: Durability,
     /// Makes `start` wait for the store. Default yes. Without a spool `start` always waits.
     pub wait_for_store: bool,
-    /// What stands between the segments of a topic, for [`publish`](crate::CommandExecutor::publish). Default `.`.
+    /// The separator between the segments of a topic, for [`publish`](crate::CommandExecutor::publish). Default `.`.
     pub topic_separator: char,
     /// The number of completion events that a subscriber may lag behind before it misses some. Default 1,024.
     pub completions_max: usize,
@@ -123,7 +123,7 @@ pub struct Config {
 pub enum SpoolPlace {
     /// Beside the store. A store without files on this machine, such as a server, gets a directory in the state
     /// directory of the unit or user: `$STATE_DIRECTORY`, `$XDG_STATE_HOME` or `~/.local/state`, below
-    /// `command-executor`. For a store in memory: in memory. The default.
+    /// `command-executor`. An in-memory store gets no spool. The default.
     #[default]
     Beside,
     /// In this directory, which other processes that record into the same store may share.
@@ -235,6 +235,10 @@ impl Config {
                 "file_mode must let the owner read and write, and nobody execute, such as 0o640; it is 0o{:o}",
                 self.file_mode
             ));
+        }
+        if matches!(self.topic_separator, '*' | '#') {
+            problems
+                .push("topic_separator must not be `*` or `#`, which stand for segments".into());
         }
         if problems.is_empty() {
             Ok(())

@@ -55,7 +55,7 @@ impl CommandExecutor {
         Self { service }
     }
 
-    /// Begins to set up a service that records into `store`.
+    /// Returns a builder for a service that records into `store`.
     pub fn builder(store: impl Store) -> Builder {
         Builder::new(store)
     }
@@ -81,8 +81,8 @@ impl CommandExecutor {
     }
 
     /// Runs a command until it ends or `cancel` is cancelled. The handler sees the latter as
-    /// [`cancellation`](executor_core::context::cancellation) and has `cancel_grace` to return; if it does, its
-    /// own result is the outcome, else the execution is `cancelled`.
+    /// [`cancellation`](executor_core::context::cancellation) and has `cancel_grace` to return; if it does, its own
+    /// result is the outcome, otherwise the execution is `cancelled`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -121,7 +121,7 @@ impl CommandExecutor {
         )
     }
 
-    /// Begins to register a listener of the app tier.
+    /// Returns a builder for a listener of the app tier.
     pub fn listener(&self, app: impl Into<String>, name: impl Into<String>) -> ListenerBuilder {
         ListenerBuilder::new(
             Arc::clone(&self.service),
@@ -131,7 +131,7 @@ impl CommandExecutor {
         )
     }
 
-    /// Begins to register a listener of the framework tier.
+    /// Returns a builder for a listener of the framework tier.
     pub fn framework_listener(
         &self,
         app: impl Into<String>,
@@ -145,7 +145,7 @@ impl CommandExecutor {
         )
     }
 
-    /// Begins to register a job of the app tier.
+    /// Returns a builder for a job of the app tier.
     pub fn job(&self, app: impl Into<String>, name: impl Into<String>) -> JobBuilder {
         JobBuilder::new(
             Arc::clone(&self.service),
@@ -155,7 +155,7 @@ impl CommandExecutor {
         )
     }
 
-    /// Begins to register a job of the framework tier.
+    /// Returns a builder for a job of the framework tier.
     pub fn framework_job(&self, app: impl Into<String>, name: impl Into<String>) -> JobBuilder {
         JobBuilder::new(
             Arc::clone(&self.service),
@@ -191,8 +191,8 @@ impl CommandExecutor {
         self.service.error_handlers.failures()
     }
 
-    /// Returns how many failures no error handler was told of, because the handler of the same listener or job was
-    /// running and another failure was already waiting for it.
+    /// Returns how many failures were not passed to an error handler, because the handler of the same listener or job
+    /// was running and another failure was already waiting for it.
     pub fn error_handlers_suppressed(&self) -> u64 {
         self.service.error_handlers.suppressed()
     }
@@ -311,7 +311,7 @@ impl CommandExecutor {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the change made completely or not at all.
+    /// If the future is dropped, the change is made completely or not at all.
     pub async fn reconcile(&self, app: &str) -> Result<Reconciled, StoreError> {
         let Service {
             registrar, session, ..

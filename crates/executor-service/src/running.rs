@@ -90,7 +90,7 @@ impl Running {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting, nothing else.
+    /// Dropping the future only stops the wait.
     pub(crate) async fn wait(&self, left: usize) {
         loop {
             // Listen before checking: the last one may leave in between.

@@ -63,7 +63,7 @@ impl Future for Submitted {
 
     /// # Panics
     ///
-    /// When polled again after it was ready.
+    /// If polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ExecutionResult> {
         let lost = self.lost();
         Poll::Ready(match &mut self.state {
@@ -172,7 +172,7 @@ impl CommandExecutor {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting, nothing else.
+    /// Dropping the future only stops the wait.
     pub async fn room(&self) {
         // The semaphore is never closed.
         let _ = self.service.room.acquire().await;

@@ -6,7 +6,7 @@ use executor_core::Timestamp;
 use executor_core::time::{Clock, Moment};
 use tokio::time::Instant;
 
-/// Starts at 2026-01-01T00:00:00Z and advances as tokio's time does, paused or not.
+/// A clock that starts at 2026-01-01T00:00:00Z and advances with tokio's time, paused or not.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,8 +31,7 @@ pub struct TestClock {
 const ORIGIN: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 impl TestClock {
-    /// A clock that starts now. On a runtime with paused time it stands still until time is
-    /// advanced.
+    /// Creates a clock that starts now. On a runtime with paused time it stands still until time is advanced.
     pub fn new() -> Self {
         Self {
             origin: Instant::now(),
@@ -40,7 +39,7 @@ impl TestClock {
         }
     }
 
-    /// Moves the clock forward by `time`, for the second run of a program.
+    /// Moves the clock forward by `time`, to test a later run of a program.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The conformance suite for stores. Every store must pass it, whatever it is made of:
+//! The conformance suite for stores. Every store must pass it, whatever its backend:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -29,11 +29,11 @@ pub use reading::reading;
 ///
 /// # Panics
 ///
-/// The store breaks a promise; the first one ends the suite.
+/// The store breaks a promise; the first failure ends the suite.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the suite where it is.
+/// Dropping the future stops the suite.
 pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     a_batch_is_stored_and_every_record_has_its_fate(&fresh().await).await;
     storing_twice_changes_nothing(&fresh().await).await;

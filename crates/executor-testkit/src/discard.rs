@@ -1,4 +1,4 @@
-//! A store that takes everything and keeps only counts, for measuring everything except the store.
+//! A store that accepts everything and keeps only counts, for measuring everything except the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

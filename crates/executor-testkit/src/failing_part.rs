@@ -1,4 +1,4 @@
-//! Making a part of the executor fail.
+//! Makes a part of the executor fail.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,14 +8,14 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Metadata, Subscriber};
 
-/// Makes a supervised part of the executor panic, a number of times: whenever it logs something, on the thread that
-/// made this value and until the value is dropped. The executor restarts the part; if it fails too often, its health
-/// becomes `Failed`.
+/// Makes a supervised part of the executor panic a number of times: whenever the part logs something on the thread
+/// that created this value, until the value is dropped. The executor restarts the part; if it fails too often, the
+/// executor's health becomes `Failed`.
 ///
-/// Parts are named as their modules: `drain`, `intake::loss_reporter`, `lifecycle::heartbeat`, `recovery`, `retention`,
-/// `schedule::scheduler`, `registration::registrar`. A part logs where something goes wrong, so a test also gives
-/// it a reason: the drain logs each batch that the store does not take. Use it on the current-thread runtime, where
-/// all parts run on one thread.
+/// Parts are named after their modules: `drain`, `intake::loss_reporter`, `lifecycle::heartbeat`, `recovery`,
+/// `retention`, `schedule::scheduler`, `registration::registrar`. A part logs only when something goes wrong, so a
+/// test must also give it a reason: the drain, for example, logs each batch that the store does not take. Use it on
+/// the current-thread runtime, where all parts run on one thread.
 ///
 /// ```
 /// use executor_testkit::FailingPart;
@@ -29,7 +29,7 @@ pub struct FailingPart {
 }
 
 impl FailingPart {
-    /// Makes this part fail so many times.
+    /// Makes this part fail this many times.
     pub fn new(part: &'static str, times: usize) -> Self {
         keep_callsites_open();
         let left = Arc::new(AtomicUsize::new(times));
@@ -43,7 +43,7 @@ impl FailingPart {
         }
     }
 
-    /// Returns how many failures are still to come.
+    /// Returns the number of remaining failures.
     pub fn remaining(&self) -> usize {
         self.left.load(Ordering::SeqCst)
     }
@@ -57,7 +57,8 @@ impl fmt::Debug for FailingPart {
     }
 }
 
-/// Without a second subscriber a call site would be disabled for good where a test without one met it first.
+/// Adds a second subscriber. Otherwise a call site would be disabled for good if a test without a subscriber reached
+/// it first.
 fn keep_callsites_open() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -26,7 +26,7 @@ pub enum Fault {
     Io,
     /// No store answers; nothing is stored.
     Lost,
-    /// No store answers, which takes this long to find out; nothing is stored.
+    /// No store answers, and the caller learns this only after this time; nothing is stored.
     SlowlyLost(Duration),
     /// The batch is stored, but the reply is lost.
     LostReply,

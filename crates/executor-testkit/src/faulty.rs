@@ -1,4 +1,4 @@
-//! Adds faults to any store, to test a program against the very store that it uses.
+//! Adds faults to any store, to test a program against the store that it really uses.
 
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use executor_core::{
 
 use crate::faults::{Fault, Faults};
 
-/// Wraps a store: injects faults into its batches, and can make it unreachable altogether. Clones share one store, so
-/// a test keeps one and gives one away.
+/// Wraps a store, injects faults into its batches, and can make it unreachable. Clones share one store, so a test can
+/// keep one clone and pass on another.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -58,7 +58,7 @@ impl<S> Clone for FaultyStore<S> {
 }
 
 impl<S> FaultyStore<S> {
-    /// Wraps a store, without faults so far.
+    /// Wraps a store. There are no faults yet.
     pub fn new(inner: S) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -91,12 +91,12 @@ impl<S> FaultyStore<S> {
         self.seen.is_away.store(true, Ordering::SeqCst);
     }
 
-    /// The store answers again.
+    /// Makes the store answer again.
     pub fn come_back(&self) {
         self.seen.is_away.store(false, Ordering::SeqCst);
     }
 
-    /// Every batch that was handed over, in order, those that met a fault and retries included.
+    /// Returns every batch that was handed over, in order, including retries and batches that met a fault.
     pub fn batches(&self) -> Vec<Arc<Batch>> {
         self.lock_batches().clone()
     }
@@ -108,7 +108,7 @@ impl<S> FaultyStore<S> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the store, unless it is away.
+    /// Calls the store, unless it is unreachable.
     fn ask<'s, T: Send + 's>(
         &'s self,
         operation: &'static str,
@@ -121,7 +121,7 @@ impl<S> FaultyStore<S> {
         ask(&self.inner)
     }
 
-    /// The store behind the faults.
+    /// Returns the wrapped store.
     pub fn inner(&self) -> &S {
         &self.inner
     }

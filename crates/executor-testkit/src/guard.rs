@@ -1,4 +1,4 @@
-//! A guard that checks the ledger by itself when a test ends.
+//! A guard that checks the ledger when a test ends.
 
 use executor_core::Ledger;
 
@@ -15,7 +15,7 @@ pub struct LedgerGuard {
 }
 
 impl LedgerGuard {
-    /// A guard over the ledger that `read` returns.
+    /// Creates a guard for the ledger that `read` returns.
     pub fn new(read: impl Fn() -> Ledger + Send + Sync + 'static) -> Self {
         Self {
             read: Box::new(read),

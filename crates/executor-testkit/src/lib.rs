@@ -1,9 +1,8 @@
 //! A test kit for the executor and for programs that use it.
 //!
-//! It has a store in memory that passes the same conformance suite as the real one, faults for that store
-//! or any other, sample records and registrations, a clock that follows tokio's paused time, a guard that
-//! checks the ledger, and [`assert_recorded!`]. The feature `sqlite` adds temporary databases, copied from
-//! one that was migrated once.
+//! It has an in-memory store that passes the same conformance suite as the real one, faults for that store or any
+//! other, sample records and registrations, a clock that follows tokio's paused time, a guard that checks the ledger,
+//! and [`assert_recorded!`]. The feature `sqlite` adds temporary databases, copied from one that was migrated once.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,5 +1,5 @@
-//! A store in memory: implements the ports of `executor-core` with plain collections. It passes the same
-//! conformance suite as the real store, so tests against it hold for that one too.
+//! An in-memory store: implements the ports of `executor-core` with plain collections. It passes the same conformance
+//! suite as the real store, so tests against it hold for that one too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::faults::Faults;
 mod history;
 mod housekeeping;
 
-/// A store in memory. Clones share one store, so a test keeps one and gives one away.
+/// An in-memory store. Clones share one store, so a test can keep one clone and pass on another.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(crate) struct SessionRow {
 }
 
 impl MemoryStore {
-    /// An empty store without faults.
+    /// Creates an empty store without faults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -85,7 +85,7 @@ impl MemoryStore {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes the tables to `work` unless the store is closed or away.
+    /// Passes the tables to `work` unless the store is closed or unreachable.
     fn with<T>(
         &self,
         operation: &'static str,

@@ -14,7 +14,7 @@ use executor_core::{
 /// 2026-01-01T00:00:00Z.
 const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
-/// A session that began at 2026-01-01T00:00:00Z, with a fresh id.
+/// Creates a session that began at 2026-01-01T00:00:00Z, with a fresh id.
 ///
 /// ```
 /// assert_eq!(executor_testkit::session().host, "testhost");
@@ -28,7 +28,7 @@ pub fn session() -> Arc<Session> {
     })
 }
 
-/// A listener of the app `lights` on the topic `motion.hall`.
+/// Creates a listener of the app `lights` on the topic `motion.hall`.
 ///
 /// ```
 /// let hall = executor_testkit::listener("hall");
@@ -39,7 +39,7 @@ pub fn listener(name: &str) -> Registration {
     Registration::new(entity, Details::new(SourceTier::App))
 }
 
-/// A job of the app `lights`.
+/// Creates a job of the app `lights`.
 ///
 /// ```
 /// assert_eq!(executor_testkit::job("dim").entity.to_string(), "lights[0].dim");

@@ -1,4 +1,4 @@
-//! Lets a test make a store in memory misbehave, and inspect it.
+//! Lets a test make an in-memory store misbehave, and inspect it.
 
 use executor_core::ports::{Gap, SessionStatus};
 use executor_core::{ExecutionRecord, Ledger, RegistrationId, SessionId, Timestamp};
@@ -35,7 +35,8 @@ impl MemoryStore {
         self.tables().is_away = true;
     }
 
-    /// Reopens it after it was closed: the next run of a program finds everything that the previous one left.
+    /// Reopens the store after it was closed, so that the next run of a program finds everything that the previous
+    /// one left.
     pub fn reopen(&self) {
         self.tables().is_closed = false;
     }
@@ -52,7 +53,7 @@ impl MemoryStore {
         self.tables().registration(id)?.removed_at
     }
 
-    /// Every stored record, in the order in which they were stored.
+    /// Returns all stored records, in the order in which they were stored.
     pub fn records(&self) -> Vec<ExecutionRecord> {
         let tables = self.tables();
         tables.rows.iter().map(|row| row.record.clone()).collect()
@@ -80,7 +81,7 @@ impl MemoryStore {
         Some((row.status, row.ledger))
     }
 
-    /// Every episode of loss that was recorded.
+    /// Returns every recorded episode of loss.
     pub fn gaps(&self) -> Vec<Gap> {
         self.tables().gaps.clone()
     }

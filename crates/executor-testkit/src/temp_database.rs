@@ -9,7 +9,7 @@ use telemetry_store::migrate::Migrator;
 use telemetry_store::{OpenError, SqliteHistory, SqliteStore};
 use tempfile::TempDir;
 
-/// A database in a directory of its own, which is removed when this is dropped.
+/// A database in its own directory, which is removed when this value is dropped.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -49,12 +49,12 @@ impl TempDatabase {
         }
     }
 
-    /// Returns the path where the database is, or will be.
+    /// Returns the path of the database, which may not exist yet.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("telemetry.db")
     }
 
-    /// The same as text.
+    /// Returns the path as text.
     ///
     /// # Panics
     ///
@@ -77,7 +77,7 @@ impl TempDatabase {
         SqliteStore::open(&self.url()).await
     }
 
-    /// The history in the database.
+    /// Returns the history in the database.
     ///
     /// # Panics
     ///
@@ -94,7 +94,7 @@ impl TempDatabase {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future abandons the answer.
+    /// Dropping the future abandons the query.
     pub async fn records(&self) -> Result<Vec<ExecutionRecord>, HistoryError> {
         let history = self.history();
         let mut page = PageRequest {

@@ -91,7 +91,7 @@ pub enum Blank {
     Damaged,
 }
 
-/// What [`Abandoned::finish`] did.
+/// The result of [`Abandoned::finish`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
     /// Unsettled frames; their files are still there.
@@ -296,7 +296,7 @@ impl Abandoned {
         written.map_err(io)
     }
 
-    /// What could not be recovered.
+    /// Returns the damage that could not be recovered.
     pub fn damage(&self) -> Damage {
         let damaged = self.files.iter().filter(|file| file.survey.is_damaged());
         damaged.fold(Damage::default(), |sum, file| Damage {

@@ -37,7 +37,7 @@ const SEAL: u64 = 0x5EA1;
 /// The longest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 2_048;
 
-/// How many counters a page has.
+/// The number of counters on a page.
 pub const COUNTERS: usize = 128;
 
 /// A note, written once, and counters. Setting a counter costs no system call. Its value survives the death
@@ -151,7 +151,7 @@ const fn crc_of_word(begin: u32, word: u64) -> u32 {
 pub type Noted = (Vec<u8>, Vec<Option<u64>>);
 
 impl Counters {
-    /// A new page with all counters at 0.
+    /// Creates a page with all counters at 0.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Counters {
     ///
     /// # Panics
     ///
-    /// If there is no such counter.
+    /// If the counter does not exist.
     #[inline]
     pub fn set(&self, counter: usize, value: u64) {
         assert!(counter < COUNTERS, "there are {COUNTERS} counters");

@@ -59,11 +59,11 @@ pub(crate) struct RealFs {
 /// The default mode of created files: only the owner may read and write them.
 pub(crate) const FILE_MODE: u32 = 0o600;
 
-/// The content of a lock file from its first moment on, which shows that it is ours.
 /// How often, and how soon, a lock that is held is tried again.
 const LOCK_TRIES: u32 = 3;
 const LOCK_AGAIN: Duration = Duration::from_millis(2);
 
+/// The content of a lock file from its first moment on, which shows that it is ours.
 pub(crate) const LOCK_MARK: &[u8] = b"RECLOCK1";
 
 impl Default for RealFs {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::frame::{HEADER_BYTES, MAX_PAYLOAD};
 
-/// How much a spool takes and what its frames survive.
+/// The limits of a spool, and the durability of its frames.
 ///
 /// ```
 /// use record_spool::{Durability, SpoolOptions};
@@ -17,8 +17,7 @@ use crate::frame::{HEADER_BYTES, MAX_PAYLOAD};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolOptions {
-    /// Size of one segment's file, in bytes: a multiple of 4,096, from 4 KiB to 1 GiB. Default
-    /// 8 MiB.
+    /// The size of one segment's file, in bytes: a multiple of 4,096, from 4 KiB to 1 GiB. Default 8 MiB.
     pub segment_bytes: u64,
     /// The maximum size of all files together, in bytes: at least four segments. One segment of it
     /// is reserved for making room. Default 1 GiB.
@@ -45,7 +44,7 @@ impl Default for SpoolOptions {
     }
 }
 
-/// What a frame survives.
+/// The kind of death that a frame survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// The death of the process, at any instant. Costs no system call.
@@ -90,7 +89,7 @@ impl SpoolOptions {
     }
 }
 
-/// Why a directory could not be used.
+/// The reason why a directory could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpoolError {
@@ -157,10 +156,10 @@ pub enum Full {
     Closed,
 }
 
-/// Why a frame is not known to be on the medium.
+/// The reason why a frame is not known to be on the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSynced {
-    /// Not within the time given. It may be later.
+    /// It was not synced within the given time. It may be synced later.
     #[error("not synced in time")]
     TimedOut,
     /// The spool was closed, and its last sync failed.

@@ -24,15 +24,15 @@ pub enum ErrorClass {
     Closed,
 }
 
-/// A known fault of a store that somebody can do something about.
+/// A known fault of a store that somebody can act on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StoreFault {
-    /// Nothing in particular.
+    /// No known fault.
     #[default]
     Other,
-    /// Its disk is full: others that hold space there can give it back.
+    /// Its disk is full; other users of that disk can give back space.
     NoSpace,
-    /// Its data is damaged: waiting does not help, a person must repair it.
+    /// Its data is damaged. Waiting does not help; a person must repair it.
     Damaged,
 }
 
@@ -47,7 +47,7 @@ pub enum StoreFault {
 pub struct StoreError {
     /// The kind of failure, which decides what to do.
     pub class: ErrorClass,
-    /// Whether a store answered: a lost or absent store uses up no attempts.
+    /// True if a store answered. A store that does not answer uses up no retries.
     pub answered: bool,
     /// The fault of the store, if it is known.
     pub fault: StoreFault,

@@ -15,19 +15,18 @@ use crate::record::ExecutionRecord;
 use crate::registration::Registration;
 use crate::time::Timestamp;
 
-/// The answer to a question.
+/// The future of a query.
 pub type HistoryFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, HistoryError>> + Send + 'a>>;
 
-/// Answers questions about the recorded history. A question changes nothing, and dropping its future abandons the
-/// answer.
+/// Answers queries about the recorded history. A query changes nothing, and dropping its future abandons it.
 ///
-/// Executions, sessions, gaps and registrations come page by page. The pages of one question hold each row once, even
-/// if many rows have the same time or other rows are written meanwhile.
+/// Executions, sessions, gaps and registrations are returned page by page. The pages of one query contain each row
+/// once, even if many rows have the same time or other rows are written meanwhile.
 pub trait History: Send + Sync + 'static {
     /// Returns a page of executions.
     ///
     /// A search by text or duration, which no index serves, runs only for a short while: the page may then be short
-    /// or empty, and [`PageOf::searched_to`] says how far the search has come. The next page continues there.
+    /// or empty, and [`PageOf::searched_to`] says how far the search got. The next page continues there.
     ///
     /// # Errors
     ///
@@ -38,7 +37,7 @@ pub trait History: Send + Sync + 'static {
         page: PageRequest,
     ) -> HistoryFuture<'_, PageOf<StoredExecution>>;
 
-    /// Returns one execution; `None` if it is not there.
+    /// Returns one execution; `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -53,14 +52,14 @@ pub trait History: Send + Sync + 'static {
     fn count(&self, session: Option<SessionId>) -> HistoryFuture<'_, u64>;
 
     /// Returns a summary per listener and job, in order of kind, app, instance and name. It includes pruned
-    /// executions as long as a summary of their hour is kept, and then the whole hour.
+    /// executions as long as a rollup of their hour is kept, and then covers the whole hour.
     ///
     /// # Errors
     ///
     /// See [`HistoryErrorClass`].
     fn summaries(&self, window: Window) -> HistoryFuture<'_, Vec<Summary>>;
 
-    /// Returns the same over all listeners and jobs together.
+    /// Returns the statistics of all listeners and jobs together.
     ///
     /// # Errors
     ///
@@ -94,7 +93,7 @@ pub trait History: Send + Sync + 'static {
     ) -> HistoryFuture<'_, PageOf<StoredRegistration>>;
 }
 
-/// The ways in which a question can fail.
+/// The ways in which a query can fail.
 ///
 /// ```
 /// let may_pass = |class| matches!(class, executor_core::ports::HistoryErrorClass::Unavailable);
@@ -105,19 +104,19 @@ pub trait History: Send + Sync + 'static {
 pub enum HistoryErrorClass {
     /// There is no history in the given place.
     Absent,
-    /// It cannot be reached or read now: asking again may help.
+    /// It cannot be reached or read now; trying again may help.
     Unavailable,
     /// It belongs to another program, or has a version that this program cannot read.
     Unsupported,
     /// It holds data that no version up to this one writes.
     Damaged,
-    /// The time limit for one question passed.
+    /// The time limit of the query passed.
     TimedOut,
-    /// The question is invalid, for example because of a page token from another history.
+    /// The query is invalid, for example because of a page token from another history.
     Invalid,
 }
 
-/// The error of a question that was not answered.
+/// The error of a query that was not answered.
 ///
 /// ```
 /// use executor_core::ports::{HistoryError, HistoryErrorClass};
@@ -137,7 +136,7 @@ pub struct HistoryError {
 }
 
 impl HistoryError {
-    /// An error with its cause.
+    /// Creates an error with its cause.
     pub fn new(
         class: HistoryErrorClass,
         operation: &'static str,
@@ -169,11 +168,11 @@ pub enum Scope {
     /// All executions.
     #[default]
     All,
-    /// One listener's or job's.
+    /// The executions of one listener or job.
     Registration(RegistrationId),
-    /// One app's, including those of listeners and jobs that are gone.
+    /// The executions of one app, including those of listeners and jobs that were deleted.
     App(String),
-    /// One session's.
+    /// The executions of one session.
     Session(SessionId),
 }
 
@@ -196,7 +195,7 @@ pub struct Filter {
     pub scope: Scope,
     /// Those that ended in one of these statuses. Empty for any.
     pub statuses: Vec<Status>,
-    /// Those whose code has this author.
+    /// Those of this tier.
     pub source_tier: Option<SourceTier>,
     /// Those that ended at or after this.
     pub from: Option<Timestamp>,
@@ -204,7 +203,7 @@ pub struct Filter {
     pub to: Option<Timestamp>,
     /// Those that took at least this long.
     pub min_duration: Option<Duration>,
-    /// Those with this text in the type or message of their failure; ASCII letters match in either case.
+    /// Those with this text in the type or message of their failure; the case of ASCII letters is ignored.
     pub error_text: Option<String>,
 }
 
@@ -238,10 +237,10 @@ fn contains(text: &str, part: &str) -> bool {
 /// The order of executions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Those that ended last.
+    /// Those that ended last come first.
     #[default]
     LatestFirst,
-    /// Those that ended first.
+    /// Those that ended first come first.
     OldestFirst,
 }
 
@@ -257,14 +256,14 @@ pub enum Order {
 pub struct PageRequest {
     /// The maximum number of items.
     pub limit: u32,
-    /// The order. Only executions can be read with the oldest first.
+    /// The order. Only executions can be read oldest first.
     pub order: Order,
     /// The starting point: [`PageOf::next`] of the previous page.
     pub after: Option<PageToken>,
 }
 
 impl PageRequest {
-    /// The first page.
+    /// Requests the first page.
     pub const fn first(limit: u32) -> Self {
         Self {
             limit,
@@ -273,7 +272,7 @@ impl PageRequest {
         }
     }
 
-    /// The page that begins where another one ended.
+    /// Requests the page that begins where another one ended.
     #[must_use]
     pub fn following(&self, next: PageToken) -> Self {
         Self {
@@ -289,7 +288,7 @@ impl Default for PageRequest {
     }
 }
 
-/// The beginning of a page. Opaque: only the history that issued it understands it, even after a restart.
+/// The beginning of a page. Opaque: only the history that issued it understands it. It stays valid after a restart.
 ///
 /// ```
 /// use executor_core::ports::PageToken;
@@ -319,14 +318,14 @@ impl fmt::Display for PageToken {
     }
 }
 
-/// A page of something.
+/// A page of results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageOf<T> {
     /// The items, in the requested order.
     pub items: Vec<T>,
     /// The beginning of the next page; `None` if there is none.
     pub next: Option<PageToken>,
-    /// The progress of an unfinished search: it has checked everything that ended on this side of this time.
+    /// The progress of an unfinished search: the time up to which it has checked executions, in the requested order.
     pub searched_to: Option<Timestamp>,
 }
 
@@ -335,7 +334,7 @@ pub struct PageOf<T> {
 pub struct StoredExecution {
     /// Its session.
     pub session: SessionId,
-    /// The record. Its generation is not kept.
+    /// The record. Its generation is not stored.
     pub record: ExecutionRecord,
 }
 
@@ -380,7 +379,7 @@ pub struct RegistrationFilter {
 }
 
 impl RegistrationFilter {
-    /// All of a kind.
+    /// Selects all registrations of a kind.
     pub const fn of(kind: EntityKind) -> Self {
         Self {
             kind,
@@ -405,7 +404,7 @@ pub enum RegistrationState {
 pub struct StoredRegistration {
     /// Its row.
     pub id: RegistrationId,
-    /// The latest registration of it.
+    /// Its latest registration.
     pub registration: Registration,
     /// The time at which it was retired, because its app no longer registers it.
     pub retired_at: Option<Timestamp>,
@@ -413,7 +412,7 @@ pub struct StoredRegistration {
     pub removed_at: Option<Timestamp>,
 }
 
-/// A span of the history, by the end of executions. Default: all of it.
+/// A span of the history, by the end time of executions. Default: the whole history.
 ///
 /// ```
 /// use executor_core::{Timestamp, ports::Window};
@@ -432,7 +431,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// All that ended at or after a time.
+    /// Selects everything that ended at or after a time.
     pub fn since(from: Timestamp) -> Self {
         Self {
             from: Some(from),
@@ -440,7 +439,7 @@ impl Window {
         }
     }
 
-    /// All of one session.
+    /// Selects everything of one session.
     pub fn of_session(session: SessionId) -> Self {
         Self {
             session: Some(session),
@@ -449,13 +448,13 @@ impl Window {
     }
 }
 
-/// Counts and durations of some executions.
+/// Counts and durations of a set of executions.
 ///
 /// Durations cover only executions whose handler ran to its end, not those that were skipped or interrupted. A
 /// history may return percentiles that are off by up to 2 %.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
-    /// How many executions ended in each status, in the order of [`Status::ALL`].
+    /// The number of executions that ended in each status, in the order of [`Status::ALL`].
     pub by_status: [u64; Status::ALL.len()],
     /// The average duration; zero without executions.
     pub average: Duration,
@@ -465,7 +464,7 @@ pub struct Stats {
     pub p95: Duration,
     /// 99 of 100 took no longer than this.
     pub p99: Duration,
-    /// The longest.
+    /// The longest duration.
     pub max: Duration,
     /// The latest failure, as `type: message`.
     pub last_error: Option<String>,

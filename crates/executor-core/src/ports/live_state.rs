@@ -1,4 +1,4 @@
-//! The port for what has not reached the history yet: what runs now, and what waits.
+//! The port for what has not reached the history yet: running executions and waiting records.
 
 use std::sync::Arc;
 
@@ -9,39 +9,40 @@ use crate::ports::sessions::Session;
 use crate::record::Trigger;
 use crate::time::Timestamp;
 
-/// Shows what recording processes do now. Looking changes nothing.
+/// Shows what recording processes are doing now. Reading it changes nothing.
 pub trait LiveState: Send + Sync + 'static {
-    /// Returns the sessions that have something to show, the oldest first. One whose state cannot be read is there
-    /// with `unreadable`.
+    /// Returns the sessions that have something to show, the oldest first. If the state of a session cannot be read,
+    /// `unreadable` says why.
     ///
     /// # Errors
     ///
-    /// It is not known which sessions there are.
+    /// The sessions could not be listed.
     fn sessions(&self) -> HistoryFuture<'_, Vec<LiveSession>>;
 }
 
-/// What one session does now.
+/// The current state of one session.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LiveSession {
     /// The session.
     pub session: Session,
-    /// Whether its process lives. What a dead one has left waits for the next start.
+    /// True if its process is alive. Records that a dead process left wait for the next start.
     pub is_alive: bool,
     /// The executions that have begun and not ended, the oldest first. Those of a dead process were interrupted.
     pub running: Vec<RunningExecution>,
-    /// How many run of which no more is known, because the process keeps its records in memory.
+    /// The number of unfinished executions that are not in `running`, because they wait in line or their process has
+    /// no spool.
     pub unlisted: usize,
-    /// How many records wait for the store.
+    /// The number of records that wait for the store.
     pub waiting: u64,
-    /// Where its records went so far; `None` if its counters are gone or damaged.
+    /// Its ledger so far; `None` if its counters are missing or damaged.
     pub ledger: Option<Ledger>,
-    /// Why nothing more is known of it.
+    /// The reason, if its state could not be read.
     pub unreadable: Option<String>,
 }
 
 impl LiveSession {
-    /// A session of which nothing else is known yet.
+    /// Creates a session without any other data.
     pub const fn new(session: Session, is_alive: bool) -> Self {
         Self {
             session,
@@ -65,14 +66,14 @@ pub struct RunningExecution {
     pub entity: Arc<Entity>,
     /// The tier of the code that runs.
     pub source_tier: SourceTier,
-    /// When it began.
+    /// The time at which it began.
     pub started_at: Timestamp,
-    /// What started it.
+    /// The trigger.
     pub trigger: Trigger,
 }
 
 impl RunningExecution {
-    /// An execution that has begun.
+    /// Creates an execution that has begun.
     pub const fn new(
         execution_id: ExecutionId,
         entity: Arc<Entity>,

@@ -1,4 +1,4 @@
-//! The port for keeping a store in order: pruning old rows, and recording gaps.
+//! The port for the maintenance of a store: pruning old rows and recording gaps.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,16 +16,17 @@ pub enum PruneRule {
     /// Those that succeeded or were skipped, and ended before this: the others may be kept for
     /// longer.
     WentWellBefore(Timestamp),
-    /// All but this many of the newest rows of each listener and job. Rows dated beyond now do not count, and stay.
+    /// All rows of each listener and job except this many newest ones. Rows dated in the future do not count, and
+    /// stay.
     AllButNewest(u32),
-    /// Just enough to shrink the database to this size, in bytes: those dated beyond now first, if the clock is
+    /// Just enough to shrink the database to this size, in bytes: rows dated in the future first, if the clock is
     /// trusted, then the oldest.
     LargerThan(u64),
     /// Registrations that were retired or removed before this and have no rows.
     GoneBefore(Timestamp),
 }
 
-/// Whether the wall clock may decide which rows are deleted.
+/// Says whether the wall clock may decide which rows are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockTrust {
     /// It may.
@@ -50,14 +51,14 @@ pub struct PruneSlice {
     pub rule: PruneRule,
     /// The maximum number of rows in this slice, oldest first. A store may take fewer if they are large.
     pub max_rows: u32,
-    /// The wall-clock time: a row that ended later than this is dated beyond now.
+    /// The wall-clock time: a row that ended later than this is dated in the future.
     pub now: Timestamp,
     /// Whether to trust that time.
     pub clock: ClockTrust,
 }
 
 impl PruneSlice {
-    /// Creates a slice with a trusted clock, beyond which no row is dated.
+    /// Creates a slice with a trusted clock and with no rows dated in the future.
     pub const fn new(rule: PruneRule, max_rows: u32) -> Self {
         Self {
             rule,
@@ -83,14 +84,14 @@ pub enum SpoolHome {
     Beside(PathBuf),
     /// In this machine's state directory, below a directory of this name: for a store that has no files here.
     OfMachine {
-        /// Identifies the store: records of two stores never share a spool. A file name.
+        /// A file name that identifies the store, because records of two stores never share a spool.
         name: String,
     },
-    /// Nowhere: what the store itself keeps dies with the process, too.
+    /// Nowhere: the store's own data dies with the process, too.
     InMemory,
 }
 
-/// The time in which a session is known to have lived.
+/// The time during which a session is known to have been alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
     /// The session.
@@ -114,11 +115,11 @@ pub struct Gap {
     pub first_at: Timestamp,
     /// The time of the last loss.
     pub last_at: Timestamp,
-    /// The number of lost records of each entity, as far as it was kept.
+    /// The number of lost records of each entity, as far as it is known.
     pub entities: Vec<(Arc<Entity>, u64)>,
 }
 
-/// Keeps the store itself in order. The service decides when; the store schedules nothing.
+/// Maintains the store itself. The service decides when; the store schedules nothing.
 pub trait Housekeeping: Send + Sync + 'static {
     /// Deletes one slice of the rows that a rule selects, oldest first, and returns their number.
     /// Idempotent; call again until it returns 0. A store without a size deletes nothing by size.
@@ -136,19 +137,19 @@ pub trait Housekeeping: Send + Sync + 'static {
     /// The lifetimes could not be read.
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>>;
 
-    /// Writes episodes of loss, all or none. An episode is named by session, reason and first
-    /// time; writing it again replaces its counts. The caller retries.
+    /// Writes episodes of loss, all or none. An episode is identified by session, reason and first time; writing it
+    /// again replaces its counts. The caller retries.
     ///
     /// # Errors
     ///
     /// Nothing was written.
     fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()>;
 
-    /// Asks whether the store can be reached and written to. Changes nothing.
+    /// Checks whether the store can be reached and written to. Changes nothing.
     ///
     /// # Errors
     ///
-    /// The store cannot, and the class says what to expect.
+    /// The store cannot be reached or written to; the class says what to expect.
     fn health(&self) -> StoreFuture<'_, ()>;
 
     /// Returns the place for the spools of this store's records.

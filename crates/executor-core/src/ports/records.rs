@@ -7,7 +7,7 @@ use crate::ports::error::StoreFuture;
 use crate::ports::sessions::Session;
 use crate::record::ExecutionRecord;
 
-/// Records that travel together, all of one session.
+/// Records that are stored together, all from one session.
 ///
 /// ```
 /// use executor_core::{Batch, SessionId, Timestamp, ports::Session};
@@ -39,13 +39,13 @@ pub enum Fate {
     Stored,
     /// A row with this execution id already existed; nothing was changed.
     AlreadyThere,
-    /// A new row whose listener or job does not exist; the row itself names it instead.
+    /// A new row without a reference, because its listener or job does not exist; the row itself names it instead.
     Detached,
     /// No row, now or later: the reason is in the record itself.
     SetAside {
         /// [`DropReason::Constraint`] or [`DropReason::Unstorable`].
         reason: DropReason,
-        /// What the store said.
+        /// The store's message.
         detail: String,
     },
 }
@@ -71,8 +71,8 @@ pub enum Fate {
 pub trait RecordStore: Send + Sync + 'static {
     /// Stores a batch in one transaction and returns the fate of each record, in order.
     ///
-    /// When it returns fates, all their rows are committed. Idempotent by execution id. The store
-    /// resolves dangling references, and a bad record costs no other one.
+    /// When it returns fates, all their rows are committed. Idempotent by execution id. The store resolves dangling
+    /// references, and a bad record does not affect the others.
     ///
     /// # Errors
     ///
@@ -80,9 +80,9 @@ pub trait RecordStore: Send + Sync + 'static {
     /// if the class is [`ErrorClass::Transient`](crate::ErrorClass::Transient).
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>>;
 
-    /// Makes the store report a row as stored only once it is on the medium, where it survives a power
-    /// failure. A service with records that must survive one calls this once, before the first batch. The
-    /// default does nothing, for stores that always do so, or keep nothing.
+    /// Makes the store report a row as stored only once it is on the medium, where it survives a power failure. A
+    /// service with records that must survive a power failure calls this once, before the first batch. The default
+    /// does nothing; it suits stores that always do so, and stores that keep nothing.
     fn sync_commits(&self) {}
 
     /// Finishes earlier requests and releases everything. Later requests fail with

@@ -1,4 +1,4 @@
-//! A whole store from one that only keeps records.
+//! Builds a complete store from one that only keeps records.
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -14,10 +14,10 @@ use crate::ports::sessions::{Session, SessionEnd, SessionStore};
 use crate::registration::Registration;
 use crate::time::Timestamp;
 
-/// Makes a whole store of one that only keeps records, such as a log shipper or a message broker.
+/// Makes a complete store from one that only keeps records, such as a log shipper or a message broker.
 ///
 /// Records reach `inner` in batches, with their entities; a record's row numbers mean nothing there. Registrations
-/// get a number for as long as the process lives. Sessions, heartbeats and ledgers are kept nowhere, and nothing is
+/// get a number that is valid until the process ends. Sessions, heartbeats and ledgers are not stored, and nothing is
 /// pruned. Losses are logged as warnings, since there is no table for them.
 ///
 /// ```
@@ -49,8 +49,9 @@ pub struct RecordsOnly<S> {
 }
 
 impl<S> RecordsOnly<S> {
-    /// Completes `inner`. Its spool is kept in the machine's state directory under this name, which must be the same
-    /// after a restart and may not be shared with another store.
+    /// Wraps `inner`. Its spool is kept in the machine's state directory under this name, which must be a file name,
+    /// stay the same after a restart, and differ for every store on the machine: two stores that share it would each
+    /// store the other's records.
     pub fn new(name: impl Into<String>, inner: S) -> Self {
         Self {
             inner,

@@ -5,7 +5,7 @@ use crate::ports::error::StoreFuture;
 use crate::registration::Registration;
 use crate::time::Timestamp;
 
-/// Whether to make changes or only report them.
+/// Says whether changes are made or only reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Apply {
     /// Make the changes.
@@ -62,16 +62,16 @@ pub trait RegistrationStore: Send + Sync + 'static {
     /// Nothing was changed.
     fn register(&self, registration: Registration) -> StoreFuture<'_, RowId>;
 
-    /// Sets the time at which a registration was removed. Returns `false` if there is no such
-    /// row. Idempotent: the first time stands.
+    /// Sets the time at which a registration was removed. Returns `false` if there is no such row. Idempotent: the
+    /// first time is kept.
     ///
     /// # Errors
     ///
     /// Nothing was changed.
     fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool>;
 
-    /// Deletes or retires what an app no longer has, in one transaction. Running it again
-    /// changes nothing.
+    /// Deletes or retires the registrations that an app no longer has, in one transaction. Running it again changes
+    /// nothing.
     ///
     /// # Errors
     ///

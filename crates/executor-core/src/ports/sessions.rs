@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 /// One run of a recording process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Its id, made by the process itself.
+    /// Its id, created by the process itself.
     pub id: SessionId,
     /// The machine's name.
     pub host: String,
@@ -30,7 +30,7 @@ pub struct Session {
 pub enum SessionStatus {
     /// It is still running.
     Running,
-    /// It was shut down in order.
+    /// It was shut down properly.
     Success,
     /// It ended because a service died.
     Failure,
@@ -39,7 +39,7 @@ pub enum SessionStatus {
 }
 
 impl SessionStatus {
-    /// The word for it in tables.
+    /// Returns its name in tables.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -78,17 +78,17 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The row may be missing; the next batch brings it along.
+    /// The row may be missing; the next batch writes it.
     fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()>;
 
-    /// Records that the session's process is alive. Idempotent; nobody retries, the next one follows.
+    /// Records that the session's process is alive. Idempotent; nobody retries, because the next heartbeat follows.
     ///
     /// # Errors
     ///
     /// The previous heartbeat remains.
     fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()>;
 
-    /// Ends the session's row. Idempotent; the caller retries until its own deadline.
+    /// Closes the session's row. Idempotent; the caller retries until its own deadline.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The records could not be counted.
     fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64>;
 
-    /// Ends open sessions whose process is gone, with their last heartbeat as the end, and
-    /// returns them. Sessions of living processes are left alone. Idempotent.
+    /// Marks open sessions as `crashed` if their process is gone, with their last heartbeat as the end, and returns
+    /// them. Sessions of live processes are left alone. Idempotent.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The port for recording executions. The runner lends a sink the data of an execution: a sink that
-//! writes it down at once needs no record of its own.
+//! The port for recording executions. The runner lends a sink the data of an execution, so a sink that serialises it
+//! at once needs no record of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub struct ExecutionStart<'a> {
     pub trigger: TriggerRef<'a>,
 }
 
-/// The facts about an execution that has ended: all that its record says. A sink that writes them down at
-/// once needs no record of its own.
+/// The facts about an execution that has ended: everything that its record says. A sink that serialises them at once
+/// needs no record of its own.
 ///
 /// ```
 /// use executor_core::ports::ExecutionEnd;
@@ -54,12 +54,12 @@ pub struct ExecutionEnd<'a> {
     pub retry_count: u32,
     /// As [`ExecutionRecord::attempt_number`].
     pub attempt_number: u32,
-    /// Its arguments as JSON, where the author asked for them.
+    /// Its arguments as JSON, if the author asked for them.
     pub arguments_json: Option<&'a str>,
 }
 
 impl ExecutionEnd<'_> {
-    /// The record of it.
+    /// Creates its record.
     #[inline]
     pub fn to_record(&self) -> ExecutionRecord {
         ExecutionRecord {
@@ -102,8 +102,8 @@ impl<'a> From<&'a ExecutionRecord> for ExecutionEnd<'a> {
     }
 }
 
-/// A sink's own note on a beginning, which it gets back with the end. Only the sink knows what it
-/// means.
+/// A sink's own note about the beginning of an execution, which it gets back with the end. Only the sink knows what
+/// it means.
 ///
 /// ```
 /// use executor_core::ports::Ticket;
@@ -118,18 +118,18 @@ impl Ticket {
     /// An empty ticket: no handler began, or the sink has no use for one.
     pub const NONE: Self = Self([0; 3]);
 
-    /// A ticket that remembers these words; all zeros are [`NONE`](Self::NONE).
+    /// Creates a ticket with these words; three zeros are [`NONE`](Self::NONE).
     pub const fn new(words: [u64; 3]) -> Self {
         Self(words)
     }
 
-    /// The words that it was made of.
+    /// Returns its words.
     pub const fn words(self) -> [u64; 3] {
         self.0
     }
 }
 
-/// Takes the beginnings and ends of executions. The runner knows nothing else of the layers above it.
+/// Receives the beginning and the end of each execution. The runner knows nothing else about the layers above it.
 ///
 /// Both methods return at once, never fail and never panic; they may be called from `Drop`, and
 /// while a thread unwinds. The sink counts records that it cannot keep.
@@ -152,12 +152,12 @@ impl Ticket {
 /// # assert!(Kept::default().0.into_inner().is_ok_and(|kept| kept.is_empty()));
 /// ```
 pub trait RecordSink: Send + Sync + 'static {
-    /// Takes the beginning of an execution's handler. Exactly one [`offer`](Self::offer) with the same id
-    /// and the returned ticket follows, unless the process dies or the future is forgotten.
+    /// Receives the beginning of an execution's handler. Exactly one [`offer`](Self::offer) with the same id and the
+    /// returned ticket follows, unless the process dies or the future is forgotten.
     fn begin(&self, start: &ExecutionStart<'_>) -> Ticket;
 
-    /// Takes the end of an execution. On return its record is accounted for: kept, or counted as lost. If
-    /// the handler never ran (skipped, a guard that failed, cancelled in line), there was no
-    /// [`begin`](Self::begin), and the ticket is [`Ticket::NONE`].
+    /// Receives the end of an execution. On return its record is accounted for: kept, or counted as lost. If the
+    /// handler never ran (skipped, a guard that failed, cancelled in line), there was no [`begin`](Self::begin), and
+    /// the ticket is [`Ticket::NONE`].
     fn offer(&self, end: &ExecutionEnd<'_>, ticket: Ticket);
 }

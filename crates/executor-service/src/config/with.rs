@@ -1,4 +1,4 @@
-//! One method for each setting: settings are added from version to version, so they are not named in a literal.
+//! One method per setting. New versions may add settings, so `Config` cannot be built as a struct literal.
 
 use std::time::Duration;
 

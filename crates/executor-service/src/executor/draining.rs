@@ -52,7 +52,7 @@ impl CommandExecutor {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting, nothing else.
+    /// Dropping the future only stops the wait.
     pub async fn flush(&self) -> Result<(), NotDrained> {
         let (reply, done) = oneshot::channel();
         let asked = self.service.requests.send(Request::Flush(reply));
@@ -77,7 +77,7 @@ impl CommandExecutor {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting, nothing else.
+    /// Dropping the future only stops the wait.
     pub async fn synced(&self) -> Result<(), NotSynced> {
         let synced = self.service.intake.synced().await;
         synced.then_some(()).ok_or(NotSynced)
@@ -91,11 +91,11 @@ impl CommandExecutor {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If called outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting; the shutdown goes on.
+    /// Dropping the future only stops the wait; the shutdown goes on.
     pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
         let mut report = self.service.report.subscribe();
         if !self.service.is_stopping.swap(true, Ordering::SeqCst) {
@@ -106,6 +106,8 @@ impl CommandExecutor {
             tokio::spawn(async move {
                 let report = stop(&service, within, is_inside).await;
                 reporting.send(report);
+                // Comes last: handlers are user code, and callers that wait for the report do not wait for them.
+                service.subscriptions.close();
             });
         }
         let report = report.wait_for(Option::is_some).await;

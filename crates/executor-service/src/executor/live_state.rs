@@ -1,4 +1,4 @@
-//! What this executor does now.
+//! Shows what this executor is doing now.
 
 use executor_core::ports::{HistoryFuture, LiveSession, LiveState};
 
@@ -6,9 +6,13 @@ use super::CommandExecutor;
 use crate::recovery::machine::seen;
 
 impl LiveState for CommandExecutor {
-    /// Returns one session, this executor's. With a spool it lists what runs; in memory it only counts.
+    /// Returns one session, this executor's; none once it has stopped. With a spool it lists the running executions
+    /// and counts those that wait in line; in memory it counts both.
     fn sessions(&self) -> HistoryFuture<'_, Vec<LiveSession>> {
         Box::pin(async move {
+            if self.service.is_gone() {
+                return Ok(Vec::new());
+            }
             let session = (*self.service.session).clone();
             let mut live = match self.service.intake.spool_dir() {
                 None => LiveSession::new(session, true),
@@ -18,11 +22,14 @@ impl LiveState for CommandExecutor {
                         live.is_alive = true;
                         live
                     }
-                    // Only a runtime that ends cancels it.
-                    Err(_) => LiveSession::new(session, true),
+                    Err(error) => {
+                        let mut live = LiveSession::new(session, true);
+                        live.unreadable = Some(error.to_string());
+                        live
+                    }
                 },
             };
-            // These are exact; what a file shows may be a moment old.
+            // These counts are exact; those in a file may be a moment old.
             let ledger = self.ledger();
             live.waiting = ledger.waiting + ledger.spooled;
             live.ledger = Some(ledger);

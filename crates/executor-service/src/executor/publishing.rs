@@ -1,4 +1,4 @@
-//! Telling listeners of an event.
+//! Publishes events to listeners.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use super::CommandExecutor;
 use crate::registration::handle::ListenerHandle;
 use crate::submitted::Submitted;
 
-/// What came of an event that was published.
+/// The result of publishing an event.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Published {
     /// The executions that it started, in the order in which they took their places in line.
     pub submitted: Vec<Submitted>,
-    /// The listeners that it was for and that were not invoked, and why.
+    /// The matching listeners that were not invoked, each with the reason.
     pub refused: Vec<(ListenerHandle, Refused)>,
 }
 
 impl CommandExecutor {
-    /// Submits an event to every live listener whose topic pattern matches: those with a higher `priority` first, then
-    /// in the order of their registration. A listener lives until it is cancelled, also where its handle was dropped.
+    /// Submits an event to every live listener with a matching topic pattern: those with a higher `priority` first,
+    /// then in the order of registration. A listener stays live until it is cancelled, even if its handle is dropped.
     ///
-    /// In a pattern `*` stands for one segment and `#`, at the end, for any rest; `topic_separator` stands between
-    /// segments. A listener whose topic is no pattern gets the events with just that topic.
+    /// In a pattern, `*` matches one segment and `#`, at the end, matches any rest; `topic_separator` separates
+    /// segments. A listener with a topic that is not a pattern gets only events with exactly that topic.
     ///
     /// ```
     /// # use {executor_service::*, executor_testkit::MemoryStore};
@@ -33,15 +33,22 @@ impl CommandExecutor {
     ///
     /// let hall = executor.listener("lights", "hall").topic("motion.*");
     /// hall.handler_fn(|| async { println!("light on") }).register().await?;
-    /// for submitted in executor.publish(Event::new("motion.hall")).submitted {
+    /// for submitted in executor.publish(Event::new("motion.hall"))?.submitted {
     ///     println!("{}", submitted.await.status().as_str());
     /// }
-    /// assert!(executor.publish(Event::new("rain")).submitted.is_empty());
+    /// assert!(executor.publish(Event::new("rain"))?.submitted.is_empty());
     /// # Ok(()) }
     /// ```
     ///
-    /// What cannot be submitted is in `refused`; see [`submit`](Self::submit).
-    pub fn publish(&self, event: impl Into<Arc<Event>>) -> Published {
+    /// Commands that could not be submitted are in `refused`; see [`submit`](Self::submit). A listener registered as
+    /// `once` is invoked every time: enforcing that is up to the program.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Stopping`] or [`Refused::Paused`]: the executor accepts no commands, regardless of the event's
+    /// listeners.
+    pub fn publish(&self, event: impl Into<Arc<Event>>) -> Result<Published, Refused> {
+        drop(self.service.running.enter()?);
         let event = event.into();
         let mut published = Published::default();
         for listener in self.service.subscriptions.of(&event.topic) {
@@ -50,6 +57,6 @@ impl CommandExecutor {
                 Err(refused) => published.refused.push((listener, refused)),
             }
         }
-        published
+        Ok(published)
     }
 }

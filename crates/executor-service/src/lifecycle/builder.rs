@@ -49,7 +49,7 @@ pub enum StartError {
     },
 }
 
-/// Sets a service up; made by [`CommandExecutor::builder`].
+/// Sets up a service; created by [`CommandExecutor::builder`].
 ///
 /// ```
 /// use executor_service::{CommandExecutor, Config};
@@ -109,7 +109,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If called outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -207,7 +207,7 @@ impl Builder {
 
 /// The store has no files here, and the environment names no directory for state.
 const NOWHERE: &str = "this machine has no place for it: set `spool` to a directory, or STATE_DIRECTORY, \
-                       XDG_STATE_HOME or HOME to an absolute path";
+                       XDG_STATE_HOME or HOME to an absolute path; the store's name must be a file name";
 
 fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {

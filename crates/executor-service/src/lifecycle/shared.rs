@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use executor_core::ports::{Session, Store};
 use executor_core::{
-    BlockingPool, BorrowingFuture, Clock, Command, Ended, ExecutionResult, Outcome, Refused,
-    Runner, Timestamp,
+    BlockingPool, BorrowingFuture, Clock, Command, Ended, ExecutionResult, Listener, Outcome,
+    Refused, Runner, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -146,11 +146,22 @@ impl RunsFutures for Service {
         future: BorrowingFuture<'f>,
     ) -> Pin<Box<dyn Future<Output = Result<ExecutionResult, Refused>> + Send + 'f>> {
         Box::pin(async move {
-            let _inside = self.running.enter_for(&command)?;
+            let _inside = match self.running.enter_for(&command) {
+                Ok(inside) => inside,
+                Err(refused) => {
+                    // A loop of refusals yields to other tasks, too.
+                    consume_budget().await;
+                    return Err(refused);
+                }
+            };
             let of_apps = self.error_handlers.as_of_now();
             let ended = self.runner.run_future(command, future, None).await;
             Ok(self.conclude(ended, of_apps.as_ref()))
         })
+    }
+
+    fn unsubscribe(&self, listener: &Arc<Listener>) {
+        self.subscriptions.remove(listener);
     }
 }
 

@@ -45,7 +45,6 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
     }
     service.intake.leave(note, session_closed);
     service.end_completions();
-    service.subscriptions.clear();
     let ledger = service.intake.ledger();
     #[cfg(feature = "metrics")]
     crate::metering::publish(&service.intake, &service.health);
@@ -113,6 +112,7 @@ impl Drop for Reporting {
         }
         self.service.intake.close();
         self.service.end_completions();
+        self.service.subscriptions.close();
         self.send(ShutdownReport {
             elapsed: self.begun.elapsed(),
             ledger: self.service.intake.ledger(),

@@ -1,4 +1,4 @@
-//! Looking at spools from outside, for the command line: what is in them, and handing it to a store.
+//! Inspects spools from outside, for the command line, and hands their records to a store.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -19,26 +19,26 @@ use crate::spool::session_spool::{kind, page_of};
 pub use crate::recovery::machine::MachineSpools;
 pub use record_spool::{Entry, SegmentReport, dump, fsck};
 
-/// What a frame of a spool tells.
+/// The content of a spool's frame.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Content {
     /// An execution has ended.
     Record(Box<ExecutionRecord>),
-    /// An execution has begun: what its record would be, had the process died now.
+    /// An execution has begun. This is the record that it would get if its process died now.
     Start(Box<ExecutionRecord>),
-    /// The session has ended, while the store was away.
+    /// The session ended while the store was unavailable.
     End(SessionEnd),
-    /// The session has begun; there until it has ended in order.
+    /// The session has begun. The frame stays until the session has ended properly.
     Session,
-    /// Nothing that this program knows.
+    /// A frame that this program does not understand.
     Unknown {
-        /// What is strange about it.
+        /// The reason.
         why: String,
     },
 }
 
-/// Reads a frame.
+/// Decodes a frame.
 ///
 /// ```
 /// use executor_service::inspect::{Content, content};
@@ -59,11 +59,12 @@ pub fn content(kind_of_frame: u8, payload: &[u8]) -> Content {
     })
 }
 
-/// Whose spool this is, and how its ledger stood; `None` if its page is gone or damaged.
+/// Returns the session that a spool belongs to, and its latest ledger; `None` if the spool's page is missing or
+/// damaged.
 ///
 /// # Errors
 ///
-/// The page is there and cannot be read.
+/// The page exists but cannot be read.
 pub fn owner(dir: &Path) -> Result<Option<(Session, Ledger)>, SpoolError> {
     let page = Counters::read(&page_of(dir))?;
     Ok(page.and_then(|(note, counters)| {
@@ -72,7 +73,7 @@ pub fn owner(dir: &Path) -> Result<Option<(Session, Ledger)>, SpoolError> {
     }))
 }
 
-/// The spools below a directory, the oldest first; the directory itself, if it is one.
+/// Returns the spools below a directory, the oldest first, or the directory itself if it is a spool.
 ///
 /// # Errors
 ///
@@ -85,14 +86,15 @@ pub fn spools(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Spools below a directory that somebody has deleted with records in them, as far as the pages tell that lay beside
-/// them; `missing` says how many.
+/// Returns the spools below a directory that somebody deleted with records in them, as far as the pages beside them
+/// show; [`missing`] returns how many records.
 pub fn deleted(root: &Path) -> Vec<PathBuf> {
     deleted_spools(root).collect()
 }
 
-/// How many records were put into a spool that are neither in it nor known to have come to an end; `None` where its
-/// counters do not tell. Of a living process it may be told of fewer than there are, never of more.
+/// Returns how many records were written to a spool and are neither in it nor known to have been stored or dropped;
+/// `None` if its counters are missing or damaged. For a live process, the number may be too small, but never too
+/// large.
 ///
 /// # Errors
 ///
@@ -126,7 +128,7 @@ pub fn missing(dir: &Path) -> Result<Option<u64>, SpoolError> {
     if dir.exists() {
         dump(dir, look)?;
     }
-    // What has come to its end meanwhile is counted by now.
+    // By now the counters include records that were settled meanwhile.
     let Some(after) = noted(dir)? else {
         return Ok(None);
     };
@@ -145,34 +147,35 @@ fn noted(dir: &Path) -> Result<Option<Noted>, SpoolError> {
     Ok(page.map(|(_, counters)| noted_of(&counters)))
 }
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Replayed {
-    /// Spools that were taken over.
+    /// The number of spools that were taken over.
     pub spools: usize,
-    /// Spools of living processes, left alone.
+    /// The number of spools of live processes, which were left alone.
     pub alive: usize,
-    /// Sessions whose counters were damaged: their ledgers were put together from what can be counted.
+    /// The number of sessions with damaged counters; their ledgers were rebuilt from what can be counted.
     pub rebuilt: usize,
-    /// Files that were damaged and moved aside.
+    /// The number of damaged files that were moved aside.
     pub damaged_files: usize,
-    /// Spools that could not be read, or not be removed, and why: what was not stored is still there.
+    /// The spools that could not be read or removed, each with the reason. Records that were not stored are still
+    /// there.
     pub unfinished: Vec<(PathBuf, SpoolError)>,
-    /// Records that came to an end: `recovered`, and what became of them.
+    /// The ledger of the recovered records.
     pub ledger: Ledger,
 }
 
-/// Hands what dead processes left below `dir` to a store, as the next start would. A store that is away is waited
-/// for, `patience` at each step. Idempotent.
+/// Stores the records that dead processes left below `dir`, as the next start would. If the store is unavailable,
+/// waits for it, up to `patience` at each step. Idempotent.
 ///
 /// # Errors
 ///
-/// The directory cannot be read, or the store does not answer; what was not stored is still there.
+/// The directory cannot be read, or the store does not answer; records that were not stored are still there.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future leaves the rest for another time.
+/// Dropping the future leaves the rest for a later replay.
 pub async fn replay(
     store: impl Store,
     dir: &Path,
@@ -198,7 +201,7 @@ pub async fn replay(
             }
             Ok(None) => replayed.alive += 1,
             Err(Unfinished::Closed) => break,
-            // The others are no worse for it.
+            // Go on with the other spools.
             Err(Unfinished::Spool(error)) => {
                 replayed.unfinished.push((dir, error));
             }
@@ -207,12 +210,12 @@ pub async fn replay(
         }
     }
     replayed.ledger = sum.ledger();
-    // What was committed is safe, however the closing goes.
+    // Committed records are safe, even if closing fails.
     let _ = store.close().await;
     Ok(replayed)
 }
 
-/// What a replay has come to.
+/// The ledger of a replay.
 #[derive(Default)]
 struct Sum(Mutex<Ledger>);
 
@@ -233,17 +236,17 @@ impl Account for Sum {
     fn store_answered(&self) {}
 }
 
-/// A replay could not be finished.
+/// The reason why a replay could not be finished.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// The directory cannot be read.
     #[error("the directory cannot be read")]
     Directory(#[from] std::io::Error),
-    /// The store was away for as long as it was waited for. What was not stored is still there.
+    /// The store stayed unavailable for the whole wait. Records that were not stored are still there.
     #[error("the store takes nothing; what is left waits in the spool")]
     Away(#[source] StoreError),
-    /// The store refuses to know of a session's end, or of what was lost of it.
+    /// The store refuses to record the end of a session, or its losses.
     #[error("the store refuses the end of an earlier session")]
     Refused(#[source] StoreError),
 }

@@ -1,18 +1,18 @@
-//! What the processes of this machine do, as their spools show it.
+//! Shows what the processes of this machine are doing, according to their spools.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use executor_core::ExecutionRecord;
 use executor_core::ports::{
     HistoryError, HistoryErrorClass, HistoryFuture, LiveSession, LiveState, RunningExecution,
 };
+use executor_core::{ExecutionId, ExecutionRecord};
 use record_spool::{Entry, SpoolError, dump, is_held};
 
 use crate::recovery::abandoned::unknown_session;
 use crate::recovery::inspect::{Content, content, owner, spools};
-use crate::spool::session_spool::kind;
 
-/// The spools below a directory, of living processes and of dead ones.
+/// The spools below a directory, of live and of dead processes.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -32,7 +32,7 @@ pub struct MachineSpools {
 }
 
 impl MachineSpools {
-    /// Those below this directory. It need not exist: then there are none.
+    /// Selects the spools below this directory. If it does not exist, there are none.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -44,7 +44,10 @@ impl LiveState for MachineSpools {
         Box::pin(async move {
             let found = tokio::task::spawn_blocking(move || {
                 let dirs = spools(&root)?;
-                Ok(dirs.iter().map(|dir| seen(dir)).collect())
+                let seen = dirs.iter().map(|dir| (dir, seen(dir)));
+                // A session that ended meanwhile has nothing to show.
+                let there = seen.filter(|(dir, live)| live.unreadable.is_none() || dir.exists());
+                Ok(there.map(|(_, live)| live).collect())
             });
             let found = found
                 .await
@@ -57,7 +60,7 @@ impl LiveState for MachineSpools {
     }
 }
 
-/// What one spool shows.
+/// Reads the state that one spool shows.
 pub(crate) fn seen(dir: &Path) -> LiveSession {
     let owner = owner(dir);
     let is_alive = is_held(dir).unwrap_or(false);
@@ -69,28 +72,36 @@ pub(crate) fn seen(dir: &Path) -> LiveSession {
     live.ledger = ledger;
     let looked = owner.map(drop).and_then(|()| look_into(dir, &mut live));
     live.unreadable = looked.err().map(|error: SpoolError| error.to_string());
-    live.running.sort_by_key(|running| running.started_at);
     live
 }
 
 fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
+    // A frame and its copy have the same sequence, and a start may outlive its record for a moment.
+    let (mut started, mut ended) = (HashMap::new(), HashMap::new());
     dump(dir, |_, entry| {
         let Some(Entry::Frame {
-            kind: sort,
+            kind,
             settled: false,
+            sequence,
             payload,
             ..
         }) = entry
         else {
             return;
         };
-        match content(sort, payload) {
-            Content::Start(start) => live.running.push(running(*start)),
-            _ if sort == kind::RECORD => live.waiting += 1,
-            _ => {}
+        match content(kind, payload) {
+            Content::Start(start) => drop(started.insert(sequence, running(*start))),
+            Content::Record(record) => drop(ended.insert(sequence, record.execution_id)),
+            Content::End(_) | Content::Session | Content::Unknown { .. } => {}
         }
-    })
-    .map(drop)
+    })?;
+    let has_ended: HashSet<ExecutionId> = ended.values().copied().collect();
+    let started = started.into_values();
+    let runs = started.filter(|start| !has_ended.contains(&start.execution_id));
+    live.running = runs.collect();
+    live.running.sort_by_key(|running| running.started_at);
+    live.waiting = ended.len() as u64;
+    Ok(())
 }
 
 fn running(start: ExecutionRecord) -> RunningExecution {

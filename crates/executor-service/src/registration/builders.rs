@@ -19,7 +19,7 @@ use crate::registration::registrar::Target;
 use crate::registration::wrapped::RunsFutures;
 use crate::schedule::{self, Schedule};
 
-/// Why a registration was refused: bad input, or a stop. While the store is away a
+/// The reason why a registration was refused: bad input, or a stopped executor. While the store is unavailable, a
 /// registration is kept and applied later.
 ///
 /// ```
@@ -29,82 +29,82 @@ use crate::schedule::{self, Schedule};
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// A part of what identifies it is empty.
+    /// A part of its identity is empty.
     #[error("the {part} is empty: it names the registration in the history")]
     Empty {
-        /// Which part.
+        /// The empty part.
         part: &'static str,
     },
     /// The executor was stopped, or the runtime on which it was started has ended.
     #[error("the executor has stopped: nothing can be registered any more")]
     Stopped,
-    /// What was given to be recorded as arguments is no JSON.
+    /// The arguments to be recorded are not valid JSON.
     #[error("the arguments of job `{job}` are no JSON: {detail}")]
     Arguments {
         /// The job's name.
         job: String,
-        /// What is wrong with them.
+        /// The parser's message.
         detail: String,
     },
     /// The store cannot keep this registration.
     #[error("the store refuses the registration: {detail}")]
     Refused {
-        /// What the store said.
+        /// The store's message.
         detail: String,
     },
 }
 
 macro_rules! common_settings {
     () => {
-        /// Which instance of the app it belongs to. Default 0.
+        /// Sets the instance of the app that it belongs to. Default 0.
         pub const fn instance(mut self, instance: u32) -> Self {
             self.instance = instance;
             self
         }
 
-        /// The deadline of each execution. Default 600 s.
+        /// Sets the deadline of each execution. Default 600 s.
         pub const fn timeout(mut self, timeout: Duration) -> Self {
             self.details.timeout = Some(timeout);
             self
         }
 
-        /// No deadline.
+        /// Removes the deadline.
         pub const fn no_timeout(mut self) -> Self {
             self.details.timeout = None;
             self
         }
 
-        /// What it does, for people who read the history.
+        /// Sets the description, for people who read the history.
         pub fn description(mut self, text: impl Into<String>) -> Self {
             self.details.description = Some(text.into());
             self
         }
 
-        /// What is told when an execution fails: after `error`, `panicked` and `timed_out`. It
-        /// returns nothing or a result, and goes before the app's error handler.
+        /// Sets the error handler, which runs after `error`, `panicked` and `timed_out`. It returns nothing or a
+        /// result, and takes precedence over the app's error handler.
         pub fn on_error(mut self, handler: impl ErrorHandler) -> Self {
             self.hooks.error_handler = Some(Arc::new(handler));
             self
         }
 
-        /// What happens when a run would overlap an earlier one. Default: `Single` in the app tier,
-        /// `Parallel` in the framework tier. What is skipped is recorded as `skipped`.
+        /// Sets the rule for a run that would overlap an earlier one. Default: `Single` in the app tier, `Parallel`
+        /// in the framework tier. A skipped run is recorded as `skipped`.
         ///
-        /// The runs of this registration are counted, not those of an earlier one with the same
-        /// key. A handler that waits for a run of its own registration waits for itself.
+        /// The rule counts only the runs of this registration, not those of an earlier one with the same key. A
+        /// handler that waits for another run of its own registration may deadlock.
         pub const fn overlap(mut self, overlap: Overlap) -> Self {
             self.details.overlap = Some(overlap);
             self
         }
 
-        /// How many runs wait under `Queued` (default 10), or go on at once under `Parallel`
-        /// (default: no limit).
+        /// Sets how many runs may wait under `Queued` (default 10), or run at once under `Parallel` (default: no
+        /// limit).
         pub const fn overlap_limit(mut self, limit: u32) -> Self {
             self.details.overlap_limit = Some(limit);
             self
         }
 
-        /// Everything else that the history may know.
+        /// Changes any other detail of the registration.
         pub fn details(mut self, change: impl FnOnce(&mut Details)) -> Self {
             change(&mut self.details);
             self
@@ -112,7 +112,7 @@ macro_rules! common_settings {
     };
 }
 
-/// A listener to be registered; made by [`CommandExecutor::listener`](crate::CommandExecutor::listener).
+/// A listener to be registered; created by [`CommandExecutor::listener`](crate::CommandExecutor::listener).
 ///
 /// ```
 /// # use {executor_service::*, executor_testkit::MemoryStore};
@@ -149,14 +149,14 @@ impl ListenerBuilder {
 
     common_settings!();
 
-    /// The topic, or topic pattern, that it listens to.
+    /// Sets the topic, or topic pattern, that it listens to.
     pub fn topic(mut self, topic: impl Into<String>) -> Self {
         self.topic = topic.into();
         self
     }
 
-    /// What is asked before each run: yes or no, or a result with any error. It must not wait.
-    /// Where it says no the execution is `skipped`; where it fails, that is the outcome.
+    /// Sets the guard, which is checked before each run. It returns a `bool`, or a result with any error, and must
+    /// not wait. If it returns `false`, the execution is `skipped`; if it fails, that is the outcome.
     pub fn only_if<O: GuardOutput>(
         mut self,
         question: impl Fn(&Event) -> O + Send + Sync + 'static,
@@ -165,28 +165,31 @@ impl ListenerBuilder {
         self
     }
 
-    /// What runs for an event.
+    /// Sets the handler for events.
     pub fn handler(self, handler: impl Handler) -> ListenerToRegister {
         ListenerToRegister {
             builder: self,
             handler: Arc::new(handler),
+            is_published_to: true,
         }
     }
 
-    /// What runs for an event: a function with the event or without, that returns nothing or a
-    /// result with any error.
+    /// Sets a function as the handler. It takes the event or nothing, and returns nothing or a result with any error.
     pub fn handler_fn<Args: 'static>(self, function: impl HandlerFn<Args>) -> ListenerToRegister {
         self.handler(move |event| function.start(event))
     }
 
-    /// Without a handler: only what [`wrap`](ListenerHandle::wrap) is given runs.
+    /// Sets no handler: only futures passed to [`wrap`](ListenerHandle::wrap) run, and
+    /// [`publish`](crate::CommandExecutor::publish) skips this listener.
     pub fn for_wrapping(self) -> ListenerToRegister {
-        self.handler(|_| async { Err(HandlerError::known(NO_HANDLER)) })
+        ListenerToRegister {
+            is_published_to: false,
+            ..self.handler(|_| async { Err(HandlerError::known(NO_HANDLER)) })
+        }
     }
 
-    /// What runs for an event, where that blocks its thread: a function on a thread of its own
-    /// pool. One that still runs when its execution ends cannot be stopped; its thread is left
-    /// behind, and the record says so.
+    /// Sets a function that blocks its thread as the handler. It runs on a separate pool of threads. If it is still
+    /// running when its execution ends, it cannot be stopped; its thread is left behind, and the record says so.
     pub fn blocking_handler<O: HandlerOutput>(
         self,
         function: impl Fn(Arc<Event>) -> O + Send + Sync + 'static,
@@ -201,7 +204,7 @@ impl ListenerBuilder {
     }
 }
 
-/// What is recorded where something runs a registration that has no handler.
+/// The error that is recorded when a registration without a handler is run.
 const NO_HANDLER: &str = "it has no handler: it only runs the futures that `wrap` is given";
 
 /// A listener with its handler.
@@ -209,11 +212,12 @@ const NO_HANDLER: &str = "it has no handler: it only runs the futures that `wrap
 pub struct ListenerToRegister {
     builder: ListenerBuilder,
     handler: Arc<dyn Handler>,
+    /// True if it has a handler of its own.
+    is_published_to: bool,
 }
 
 impl ListenerToRegister {
-    /// Writes the registration and returns the handle. The same entity registered again keeps its
-    /// history.
+    /// Writes the registration and returns the handle. An entity that is registered again keeps its history.
     ///
     /// # Errors
     ///
@@ -247,12 +251,14 @@ impl ListenerToRegister {
             registrar,
             service: weak(&service),
         };
-        service.subscriptions.add(handle.clone());
+        if self.is_published_to && !service.subscriptions.add(handle.clone()) {
+            return Err(RegisterError::Stopped);
+        }
         Ok(handle)
     }
 }
 
-/// A job to be registered; made by [`CommandExecutor::job`](crate::CommandExecutor::job).
+/// A job to be registered; created by [`CommandExecutor::job`](crate::CommandExecutor::job).
 ///
 /// ```
 /// # use {executor_service::*, executor_testkit::MemoryStore};
@@ -294,27 +300,27 @@ impl JobBuilder {
 
     common_settings!();
 
-    /// When it runs by itself, from its registration on. Default: only by hand.
+    /// Sets the schedule, which begins when the job is registered. Default: none; it runs only on demand.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = Some(schedule);
         self
     }
 
-    /// The group in which it is shown.
+    /// Sets the group in which it is shown.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self
     }
 
-    /// Its arguments as JSON, to be recorded with every run, as the redaction hook leaves them.
-    /// Default: nothing is recorded.
+    /// Sets its arguments as JSON. They pass through the redaction hook and are recorded with every run. Default:
+    /// nothing is recorded.
     pub fn record_arguments(mut self, json: impl Into<String>) -> Self {
         self.arguments_json = Some(json.into());
         self
     }
 
-    /// What is asked before each run: yes or no, or a result with any error. It must not wait.
-    /// Where it says no the execution is `skipped`; where it fails, that is the outcome.
+    /// Sets the guard, which is checked before each run. It returns a `bool`, or a result with any error, and must
+    /// not wait. If it returns `false`, the execution is `skipped`; if it fails, that is the outcome.
     pub fn only_if<O: GuardOutput>(
         mut self,
         question: impl Fn() -> O + Send + Sync + 'static,
@@ -323,7 +329,7 @@ impl JobBuilder {
         self
     }
 
-    /// What runs.
+    /// Sets the handler.
     pub fn handler(self, handler: impl JobHandler) -> JobToRegister {
         JobToRegister {
             builder: self,
@@ -331,7 +337,7 @@ impl JobBuilder {
         }
     }
 
-    /// What runs: a function that returns nothing or a result with any error.
+    /// Sets a function as the handler. It returns nothing or a result with any error.
     pub fn handler_fn<F, Fut>(self, function: F) -> JobToRegister
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -343,13 +349,12 @@ impl JobBuilder {
         })
     }
 
-    /// Without a handler: only what [`wrap`](JobHandle::wrap) is given runs.
+    /// Sets no handler: only futures passed to [`wrap`](JobHandle::wrap) run.
     pub fn for_wrapping(self) -> JobToRegister {
         self.handler(|| async { Err(HandlerError::known(NO_HANDLER)) })
     }
 
-    /// What runs, where that blocks its thread; see
-    /// [`ListenerBuilder::blocking_handler`].
+    /// Sets a function that blocks its thread as the handler; see [`ListenerBuilder::blocking_handler`].
     pub fn blocking_handler<O: HandlerOutput>(
         self,
         function: impl Fn() -> O + Send + Sync + 'static,
@@ -372,8 +377,8 @@ pub struct JobToRegister {
 }
 
 impl JobToRegister {
-    /// Writes the registration and returns the handle. The same entity registered again keeps its
-    /// history; its earlier schedule ends.
+    /// Writes the registration and returns the handle. An entity that is registered again keeps its history; its
+    /// earlier schedule ends.
     ///
     /// # Errors
     ///
@@ -391,7 +396,7 @@ impl JobToRegister {
             handler_name: None,
             schedule: schedule::text_of(builder.schedule.as_ref()),
             group: builder.group,
-            // The registration's row has them too.
+            // The registration's row also has them, so redact them here.
             arguments_json: builder
                 .arguments_json
                 .map(|json| redact(&builder.service, &json)),
@@ -437,7 +442,8 @@ fn refuse_malformed(job: &str, arguments: Option<&str>) -> Result<(), RegisterEr
     }
 }
 
-/// Fails only for bad input and after a stop: while the store is away it is kept and applied later.
+/// Fails only for bad input and after a stop. While the store is unavailable, the registration is kept and applied
+/// later.
 async fn register(service: &Service, target: Arc<dyn Target>) -> Result<(), RegisterError> {
     if service.is_gone() {
         return Err(RegisterError::Stopped);

@@ -23,19 +23,22 @@ macro_rules! handle_methods {
             self.$what.slot.resume();
         }
 
-        /// Removes it: from now on its commands are refused and its schedule ends; running executions
-        /// continue, and the history shows when it was removed. If the store is unavailable, that is
-        /// written later. An entity that is registered again, before or after, is not marked. Idempotent.
+        /// Removes the registration: its commands are refused and its schedule ends, but running executions continue.
+        /// The history shows the time of the removal; if the store is unavailable, it is written later. An entity
+        /// that is registered again, before or after, is not marked as removed. Idempotent.
         ///
         /// # Errors
         ///
-        /// The store refuses to mark it as removed; its commands are refused all the same.
+        /// The store refuses to mark it as removed; its commands are refused anyway.
         ///
         /// # Cancel safety
         ///
-        /// Once polled, its commands are refused; dropping the future may leave the history without the mark.
+        /// From the first poll on, its commands are refused. Dropping the future may leave the history without the
+        /// mark.
         pub async fn cancel(&self) -> Result<(), StoreError> {
-            self.registrar.remove(Arc::clone(&self.$what) as _).await
+            let removed = self.registrar.remove(Arc::clone(&self.$what) as _);
+            self.unsubscribe();
+            removed.await
         }
     };
 }
@@ -56,11 +59,18 @@ macro_rules! handle_methods {
 pub struct ListenerHandle {
     pub(crate) listener: Arc<Listener>,
     pub(crate) registrar: Arc<Registrar>,
-    /// Not kept alive by its handles: a schedule holds one.
+    /// Weak, because schedules hold handles.
     pub(crate) service: Weak<dyn RunsFutures>,
 }
 
 impl ListenerHandle {
+    /// Stops publishing events to it.
+    fn unsubscribe(&self) {
+        if let Some(service) = self.service.upgrade() {
+            service.unsubscribe(&self.listener);
+        }
+    }
+
     /// Returns the command that invokes its handler for an event, with its tier and its deadline.
     pub fn invoke(&self, event: impl Into<Arc<Event>>) -> Command {
         let details = &self.listener.registration.details;
@@ -74,8 +84,8 @@ impl ListenerHandle {
 
     handle_methods!(listener);
 
-    /// Runs a future, which may borrow, as an execution of this listener: its overlap rule, its deadline and its pause hold,
-    /// and how it ends is recorded. It ends as `success` if the future returns, whatever it returns.
+    /// Runs a future, which may borrow, as an execution of this listener, subject to its overlap rule, deadline and
+    /// pause, and records the outcome. If the future returns, the outcome is `success`, whatever it returns.
     ///
     /// ```
     /// # use {executor_service::*, executor_testkit::MemoryStore};
@@ -90,7 +100,7 @@ impl ListenerHandle {
     ///
     /// # Errors
     ///
-    /// As of [`execute`](crate::CommandExecutor::execute); the future was dropped unpolled.
+    /// Like [`execute`](crate::CommandExecutor::execute); the future was dropped without being polled.
     ///
     /// # Cancel safety
     ///
@@ -103,16 +113,18 @@ impl ListenerHandle {
         wrap(&self.service, self.invoke(event), future).await
     }
 
-    /// The same for a future that returns a result: an error makes the execution end as `error`, with what the error
-    /// displays, and comes back as it is.
+    /// Does the same for a future that returns a result. If it returns an error, the execution ends as `error` and
+    /// the caller receives the error unchanged. The record has the error's type and its text in the alternate form
+    /// (`{:#}`, in which `anyhow` includes the causes). Because the error is only displayed, it never counts as a
+    /// timeout or a known error.
     ///
     /// # Errors
     ///
-    /// As of [`wrap`](Self::wrap).
+    /// Like [`wrap`](Self::wrap).
     ///
     /// # Cancel safety
     ///
-    /// As of [`wrap`](Self::wrap).
+    /// Like [`wrap`](Self::wrap).
     pub async fn wrap_result<T: Send, E: fmt::Display + Send>(
         &self,
         event: impl Into<Arc<Event>>,
@@ -121,8 +133,8 @@ impl ListenerHandle {
         wrap_result(&self.service, self.invoke(event), future).await
     }
 
-    /// Replaces the handler for events from now on. Running executions continue with the old one; key, history and
-    /// overlap rule stay the same.
+    /// Replaces the handler for future events. Running executions continue with the old one; key, history and overlap
+    /// rule stay the same.
     pub fn replace(&self, handler: impl Handler) {
         self.listener.slot.replace(Arc::new(handler));
     }
@@ -148,11 +160,15 @@ impl ListenerHandle {
 pub struct JobHandle {
     pub(crate) job: Arc<Job>,
     pub(crate) registrar: Arc<Registrar>,
-    /// Not kept alive by its handles: a schedule holds one.
+    /// Weak, because schedules hold handles.
     pub(crate) service: Weak<dyn RunsFutures>,
 }
 
 impl JobHandle {
+    /// Does nothing: events are not published to jobs.
+    #[allow(clippy::unused_self)]
+    const fn unsubscribe(&self) {}
+
     /// Returns the command that runs it on demand.
     pub fn run_now(&self) -> Command {
         self.command(TriggerMode::Manual)
@@ -165,8 +181,8 @@ impl JobHandle {
 
     handle_methods!(job);
 
-    /// Runs a future, which may borrow, as an execution of this job: its overlap rule, its deadline and its pause hold,
-    /// and how it ends is recorded. It ends as `success` if the future returns, whatever it returns.
+    /// Runs a future, which may borrow, as an execution of this job, subject to its overlap rule, deadline and pause,
+    /// and records the outcome. If the future returns, the outcome is `success`, whatever it returns.
     ///
     /// ```
     /// # use {executor_service::*, executor_testkit::MemoryStore};
@@ -181,7 +197,7 @@ impl JobHandle {
     ///
     /// # Errors
     ///
-    /// As of [`execute`](crate::CommandExecutor::execute); the future was dropped unpolled.
+    /// Like [`execute`](crate::CommandExecutor::execute); the future was dropped without being polled.
     ///
     /// # Cancel safety
     ///
@@ -193,16 +209,18 @@ impl JobHandle {
         wrap(&self.service, self.run_now(), future).await
     }
 
-    /// The same for a future that returns a result: an error makes the execution end as `error`, with what the error
-    /// displays, and comes back as it is.
+    /// Does the same for a future that returns a result. If it returns an error, the execution ends as `error` and
+    /// the caller receives the error unchanged. The record has the error's type and its text in the alternate form
+    /// (`{:#}`, in which `anyhow` includes the causes). Because the error is only displayed, it never counts as a
+    /// timeout or a known error.
     ///
     /// # Errors
     ///
-    /// As of [`wrap`](Self::wrap).
+    /// Like [`wrap`](Self::wrap).
     ///
     /// # Cancel safety
     ///
-    /// As of [`wrap`](Self::wrap).
+    /// Like [`wrap`](Self::wrap).
     pub async fn wrap_result<T: Send, E: fmt::Display + Send>(
         &self,
         future: impl Future<Output = Result<T, E>> + Send,
@@ -214,8 +232,8 @@ impl JobHandle {
         self.job.slot.is_removed()
     }
 
-    /// Replaces the handler for runs from now on. Running executions continue with the old one; key, history and
-    /// overlap rule stay the same.
+    /// Replaces the handler for future runs. Running executions continue with the old one; key, history and overlap
+    /// rule stay the same.
     pub fn replace(&self, handler: impl JobHandler) {
         self.job.slot.replace(Arc::new(handler));
     }

@@ -1,22 +1,29 @@
-//! Which listeners are told of an event: all that are registered and not cancelled, by their topic patterns.
+//! Finds the listeners of an event by their topic patterns, among all that are registered and not cancelled.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use executor_core::TopicPattern;
+use executor_core::{Entity, Listener, TopicPattern};
 
 use crate::registration::handle::ListenerHandle;
 
-/// The listeners of a service. They are held until they are cancelled or the service stops, also where their
-/// handles are dropped.
+/// The listeners of a service. They are held until they are cancelled or the service stops, even if their handles are
+/// dropped.
 pub(crate) struct Subscriptions {
     separator: char,
-    /// In the order in which they are told. Replaced as a whole, so that whoever publishes holds no lock meanwhile.
-    all: Mutex<Arc<[Subscription]>>,
+    state: Mutex<State>,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
+struct State {
+    /// In the order in which events are submitted to them. Replaced as a whole, so that publishing does not hold the
+    /// lock.
+    all: Arc<[Arc<Subscription>]>,
+    is_closed: bool,
+}
+
 struct Subscription {
-    /// `None` where the topic is no pattern: then it stands for itself.
+    /// `None` if the topic is not a pattern; it then matches only itself.
     pattern: Option<TopicPattern>,
     handle: ListenerHandle,
 }
@@ -25,7 +32,7 @@ impl Subscription {
     fn matches(&self, topic: &str) -> bool {
         match &self.pattern {
             Some(pattern) => pattern.matches(topic),
-            None => self.handle.listener().registration.entity.topic == topic,
+            None => self.entity().topic == topic,
         }
     }
 
@@ -33,8 +40,8 @@ impl Subscription {
         self.handle.listener().registration.details.priority
     }
 
-    fn is_live(&self) -> bool {
-        !self.handle.listener().slot.is_removed()
+    fn entity(&self) -> &Arc<Entity> {
+        &self.handle.listener().registration.entity
     }
 }
 
@@ -42,45 +49,64 @@ impl Subscriptions {
     pub(crate) fn new(separator: char) -> Self {
         Self {
             separator,
-            all: Mutex::new(Arc::new([])),
+            state: Mutex::default(),
         }
     }
 
-    /// Adds a listener; an earlier one of the same entity is told no more.
-    pub(crate) fn add(&self, handle: ListenerHandle) {
+    /// Adds a listener, in place of an earlier one of the same entity. Returns `false` after [`close`](Self::close).
+    pub(crate) fn add(&self, handle: ListenerHandle) -> bool {
         let entity = Arc::clone(&handle.listener().registration.entity);
-        let added = Subscription {
+        let added = Arc::new(Subscription {
             pattern: TopicPattern::with_separator(&entity.topic, self.separator).ok(),
             handle,
-        };
-        let mut all = self.all();
-        let is_kept = |known: &&Subscription| {
-            known.is_live() && known.handle.listener().registration.entity != entity
-        };
-        let kept = all.iter().filter(is_kept).cloned();
-        let mut next: Vec<Subscription> = kept.chain([added]).collect();
-        // Stable: among equals the order of registration stays.
-        next.sort_by_key(|known| std::cmp::Reverse(known.priority()));
-        *all = next.into();
+        });
+        let mut state = self.state();
+        if state.is_closed {
+            return false;
+        }
+        let is_kept = |known: &&Arc<Subscription>| known.entity() != &entity;
+        let mut next: Vec<_> = state.all.iter().filter(is_kept).cloned().collect();
+        // After its equals, so that they stay in the order of registration.
+        let place = next.partition_point(|known| known.priority() >= added.priority());
+        next.insert(place, added);
+        let before = std::mem::replace(&mut state.all, next.into());
+        drop(state);
+        // Dropped after the lock is released, here and below, because handlers and their captures are user code.
+        drop(before);
+        true
     }
 
-    /// Those that are told of an event with this topic, in order.
+    /// Removes a listener, unless another one of its entity has taken its place.
+    pub(crate) fn remove(&self, listener: &Arc<Listener>) {
+        let mut state = self.state();
+        let is_kept = |known: &&Arc<Subscription>| !Arc::ptr_eq(known.handle.listener(), listener);
+        let kept: Vec<_> = state.all.iter().filter(is_kept).cloned().collect();
+        let before = std::mem::replace(&mut state.all, kept.into());
+        drop(state);
+        drop(before);
+    }
+
+    /// Returns the listeners of an event with this topic, in order.
     pub(crate) fn of(&self, topic: &str) -> Vec<ListenerHandle> {
-        let all = Arc::clone(&self.all());
-        let told = all
-            .iter()
-            .filter(|known| known.is_live() && known.matches(topic));
+        let all = Arc::clone(&self.state().all);
+        let told = all.iter().filter(|known| known.matches(topic));
         told.map(|known| known.handle.clone()).collect()
     }
 
-    /// Lets go of all of them: their handlers may hold the service.
-    pub(crate) fn clear(&self) {
-        let all = std::mem::replace(&mut *self.all(), Arc::new([]));
-        // After the lock is released: destructors are user code.
-        drop(all);
+    /// Drops all listeners, because their handlers may hold the service, and accepts no others. A destructor that
+    /// panics does not affect the other listeners.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        let all = std::mem::take(&mut state.all);
+        drop(state);
+        let mut all = all.to_vec();
+        while let Some(subscription) = all.pop() {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(subscription)));
+        }
     }
 
-    fn all(&self) -> MutexGuard<'_, Arc<[Subscription]>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,30 +1,35 @@
-//! Running any future as an execution, and giving back what it returned.
+//! Runs any future as an execution and returns its value.
 
 use std::any::type_name;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use executor_core::handler::HandlerResult;
-use executor_core::{BorrowingFuture, Command, ExecutionResult, HandlerError, Refused};
+use executor_core::{BorrowingFuture, Command, ExecutionResult, HandlerError, Listener, Refused};
 
-/// What came of a future that was run as an execution.
+/// The result of a future that ran as an execution.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Wrapped<T> {
-    /// What the future returned; `None` where it did not: its deadline passed, it panicked, was cancelled or skipped.
+    /// The value that the future returned; `None` if its deadline passed or it panicked, was cancelled or was
+    /// skipped.
     pub value: Option<T>,
-    /// How the execution ended.
+    /// The result of the execution.
     pub result: ExecutionResult,
 }
 
-/// Whoever runs a future in place of a handler: the service.
+/// Runs a future in place of a handler. Implemented by the service.
 pub(crate) trait RunsFutures: Send + Sync {
     fn run_future<'f>(
         self: Arc<Self>,
         command: Command,
         future: BorrowingFuture<'f>,
     ) -> Pin<Box<dyn Future<Output = Result<ExecutionResult, Refused>> + Send + 'f>>;
+
+    /// Stops publishing events to a listener.
+    fn unsubscribe(&self, listener: &Arc<Listener>);
 }
 
 pub(crate) async fn wrap<T: Send>(
@@ -42,8 +47,14 @@ pub(crate) async fn wrap_result<T: Send, E: fmt::Display + Send>(
 ) -> Result<Wrapped<Result<T, E>>, Refused> {
     let told = |returned: &Result<T, E>| match returned {
         Ok(_) => Ok(()),
-        // The alternate form has `anyhow` tell the causes too.
-        Err(error) => Err(HandlerError::named(type_name::<E>(), format!("{error:#}"))),
+        // In the alternate form, `anyhow` includes the causes. A `Display` that panics must not cost the caller the
+        // value.
+        Err(error) => {
+            let text = catch_unwind(AssertUnwindSafe(|| format!("{error:#}")));
+            let text =
+                text.unwrap_or_else(|_| "an error that panics when it is displayed".to_owned());
+            Err(HandlerError::named(type_name::<E>(), text))
+        }
     };
     run(service, command, future, told).await
 }

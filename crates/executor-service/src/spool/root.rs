@@ -1,8 +1,8 @@
-//! Where on this machine a service keeps its spool.
+//! Decides where on this machine a service keeps its spool.
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use executor_core::ports::SpoolHome;
 
@@ -15,7 +15,7 @@ pub(crate) enum SpoolRoot {
     InMemory,
     At {
         root: PathBuf,
-        /// It holds nothing else, and is removed with the last spool in it.
+        /// True if it holds nothing else; it is then removed with the last spool in it.
         is_own: bool,
     },
     /// Records should survive the process, but this machine has no place for them.
@@ -47,12 +47,20 @@ fn find(
         (SpoolPlace::At(root), _) => at(root.clone(), false),
         (SpoolPlace::Beside, SpoolHome::Beside(root)) => at(root, true),
         (SpoolPlace::Beside, SpoolHome::OfMachine { name }) => match state_directory(variable) {
-            Some(state) => at(state.join("command-executor").join(name), true),
-            None => SpoolRoot::Nowhere,
+            Some(state) if is_file_name(&name) => {
+                at(state.join("command-executor").join(name), true)
+            }
+            _ => SpoolRoot::Nowhere,
         },
         // A kind of home that this version does not know.
         (SpoolPlace::Beside, _) => SpoolRoot::Nowhere,
     }
+}
+
+/// Any other name would share a spool with other stores, or lead out of the directory.
+fn is_file_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
 }
 
 /// The directory for state of this service or user, as systemd and the XDG base directories define it.

@@ -39,11 +39,11 @@ use kept::{
 ///
 /// # Panics
 ///
-/// The history breaks a promise; the first one ends the suite.
+/// The history breaks a promise; the first failure ends the suite.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the suite where it is.
+/// Dropping the future stops the suite.
 pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     let given = async || {
         let (store, history) = fresh().await;

@@ -98,7 +98,7 @@ fn measure(deferred: &Deferred, measuring: Measuring) {
 }
 
 impl SqliteStore {
-    /// Opens the database, creating and migrating it where needed.
+    /// Opens the database, creating and migrating it if needed.
     ///
     /// `url` is a path, `sqlite:PATH`, `sqlite://PATH`, `file:PATH`, or `:memory:`.
     ///
@@ -108,8 +108,7 @@ impl SqliteStore {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up waiting; the database is created or migrated completely or
-    /// not at all.
+    /// Dropping the future only stops the wait; the database is created or migrated completely or not at all.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         Self::open_with(url, SqliteOptions::default()).await
     }

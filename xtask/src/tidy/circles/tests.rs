@@ -28,6 +28,9 @@ fn a_circle_is_found_however_its_files_name_each_other() {
 
 #[test]
 fn of_a_file_in_a_folder_the_longest_path_counts() {
+    let child = ("intake/queue.rs", "use super::State;");
+    let parent = ("intake.rs", "mod queue; use queue::Queue;");
+    assert_eq!(found(&[child, parent]).len(), 1, "by the child's own name");
     let queue = ("intake/queue.rs", "use super::State;");
     let intake = ("intake.rs", "use self::queue::Queue;");
     assert_eq!(found(&[queue, intake]).len(), 1);

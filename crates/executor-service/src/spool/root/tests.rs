@@ -82,3 +82,15 @@ fn e01_a_configured_place_holds_for_every_store() {
         Some(("memory".into(), false))
     );
 }
+
+#[test]
+fn e01_a_name_that_is_no_file_name_leads_nowhere() {
+    for name in ["", ".", "..", "a/b", "/x", "../x", "a/"] {
+        let home = SpoolHome::OfMachine { name: name.into() };
+        assert_eq!(
+            found(&SpoolPlace::Beside, home, &[("HOME", "/home/ada")]),
+            None,
+            "{name}"
+        );
+    }
+}

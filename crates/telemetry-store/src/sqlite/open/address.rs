@@ -1,4 +1,4 @@
-//! Where a database is: addresses as people write them, and as SQLite takes them.
+//! The addresses of databases: as people write them, and as SQLite takes them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use thiserror::Error;
 pub struct Unaddressable {
     /// The address.
     pub url: String,
-    /// What is wrong with it, and what would be right.
+    /// The mistake, and how to correct it.
     pub why: &'static str,
 }
 

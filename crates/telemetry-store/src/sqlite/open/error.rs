@@ -32,7 +32,7 @@ pub enum OpenError {
     Unreachable {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's message.
         #[source]
         source: io::Error,
     },
@@ -41,10 +41,10 @@ pub enum OpenError {
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file.
         what: &'static str,
     },
-    /// The file is no SQLite database.
+    /// The file is not a SQLite database.
     #[error("`{}` is not a SQLite database; it was left untouched, give another path", path.display())]
     NotADatabase {
         /// The path.
@@ -89,7 +89,7 @@ pub enum OpenError {
     Unusable {
         /// Its address.
         database: String,
-        /// What SQLite said.
+        /// SQLite's message.
         #[source]
         source: Box<OpenError>,
     },
@@ -118,7 +118,7 @@ pub enum OpenError {
     Damaged {
         /// Its address.
         database: String,
-        /// What SQLite said.
+        /// SQLite's message.
         #[source]
         source: SqliteError,
     },
@@ -127,7 +127,7 @@ pub enum OpenError {
     NoSpace {
         /// Its address.
         database: String,
-        /// What SQLite said.
+        /// SQLite's message.
         #[source]
         source: Box<OpenError>,
     },
@@ -144,9 +144,9 @@ pub enum OpenError {
     Pragma {
         /// The pragma.
         name: &'static str,
-        /// What it says.
+        /// The actual value.
         found: String,
-        /// What it should say.
+        /// The expected value.
         wanted: String,
     },
     /// Migrating failed; nothing was changed.
@@ -157,7 +157,7 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
-/// What SQLite said, in its words.
+/// SQLite's own message.
 #[derive(Debug)]
 pub struct SqliteError(Cause);
 
