@@ -24,7 +24,6 @@ pub use error::ScheduleError;
 pub use state::ScheduleState;
 
 use cron::Cron;
-use plan::Series;
 
 /// A rule for when a job runs automatically.
 ///
@@ -228,23 +227,6 @@ impl Schedule {
     /// Returns whether it uses the wall clock rather than elapsed time.
     const fn goes_by_wall_clock(&self) -> bool {
         matches!(self.kind, Kind::Cron(_) | Kind::Once(_))
-    }
-
-    /// Returns the first planned time after `after`, if the schedule began at `began`.
-    fn planned_after(&self, began: Timestamp, after: Timestamp) -> Option<Timestamp> {
-        let once = |at: Timestamp| (at > after).then_some(at);
-        match &self.kind {
-            Kind::Every(interval) => plan::interval_after(*interval, began, after),
-            Kind::Cron(cron) => cron.next_after(after),
-            Kind::Once(at) => once(*at),
-            Kind::After(delay) => once(began.saturating_add(*delay)),
-        }
-    }
-
-    /// Begins the schedule for one job.
-    fn begin(self, began: Timestamp) -> Series {
-        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
-        Series::new(self, began, seed)
     }
 }
 

@@ -150,7 +150,8 @@ impl Spool {
         self.core.be_lean(true);
     }
 
-    /// Keeps spare segments again. Idempotent.
+    /// Keeps spare segments again, and asks a file system that refused one at the next append instead of after a
+    /// while: whoever calls this has just found space there. Idempotent.
     pub fn keep_spares(&self) {
         self.core.be_lean(false);
     }
@@ -232,13 +233,16 @@ impl Drop for Spool {
 }
 
 impl Core {
-    fn be_lean(&self, is_lean: bool) {
+    pub(crate) fn be_lean(&self, is_lean: bool) {
         let mut segments = self.segments();
         if std::mem::replace(&mut segments.is_lean, is_lean) != is_lean {
             if is_lean {
                 let spares = std::mem::take(&mut segments.spares);
                 segments.trash.extend(spares);
             }
+            segments.work = true;
+        }
+        if !is_lean && segments.refused.take().is_some() {
             segments.work = true;
         }
         self.wake_if_needed(segments);

@@ -18,9 +18,9 @@ use tracing::warn;
 
 use crate::context::{self, EndingProgram};
 
+use super::command_line::{CommandLine, TERMINATING, TERMINATION_GRACE};
 use super::output::{Output, Tail};
 use super::own::{self, Own};
-use super::{CommandLine, TERMINATING, TERMINATION_GRACE};
 
 /// The time for reading on after the program has ended: processes that it left behind may hold its
 /// outputs open for ever.

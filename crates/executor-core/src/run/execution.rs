@@ -31,7 +31,7 @@ use crate::run::verdict::{Terms, Times, Verdict, judge};
 use crate::time::{Moment, Timestamp};
 
 use super::aftermath::HeldPlace;
-use super::{Ended, Runner};
+use super::runner::{Ended, Runner};
 
 /// An execution that has begun.
 pub(super) struct Execution<'f, R: Deref<Target = Runner>> {

@@ -208,12 +208,27 @@ impl DueRuns {
     }
 }
 
+impl Schedule {
+    /// Returns the first planned time after `after`, if the schedule began at `began`.
+    pub(super) fn planned_after(&self, began: Timestamp, after: Timestamp) -> Option<Timestamp> {
+        let once = |at: Timestamp| (at > after).then_some(at);
+        match &self.kind {
+            Kind::Every(interval) => interval_after(*interval, began, after),
+            Kind::Cron(cron) => cron.next_after(after),
+            Kind::Once(at) => once(*at),
+            Kind::After(delay) => once(began.saturating_add(*delay)),
+        }
+    }
+
+    /// Begins the schedule for one job.
+    pub(super) fn begin(self, began: Timestamp) -> Series {
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        Series::new(self, began, seed)
+    }
+}
+
 /// Returns the first multiple of the interval after `after`, counted from `began` and excluding `began` itself.
-pub(super) fn interval_after(
-    interval: Duration,
-    began: Timestamp,
-    after: Timestamp,
-) -> Option<Timestamp> {
+fn interval_after(interval: Duration, began: Timestamp, after: Timestamp) -> Option<Timestamp> {
     let passed = passed(interval, began, after);
     nth(interval, began, passed + 1)
 }

@@ -180,6 +180,27 @@ fn e05_a_full_disk_is_a_refusal_and_it_goes_on_when_space_is_back() {
 }
 
 #[test]
+fn e05_who_has_just_found_space_on_the_disk_need_not_wait_for_the_spool_to_ask_again() {
+    let fs = SimFs::default();
+    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    let options = options(Durability::Process);
+    let (core, _lock) = open_core(&shared, Path::new(DIR), options).expect("started");
+    fs.set_fault(Some(Fault {
+        at: fs.operations(),
+        errno: ENOSPC,
+        for_good: true,
+    }));
+    while core.append(0, false, &[7; 500]).is_ok() {}
+    fs.set_fault(None);
+    assert!(
+        core.append(0, false, &[7; 500]).is_err(),
+        "it was refused lately"
+    );
+    core.be_lean(false);
+    core.append(0, false, &[7; 500]).expect("at once");
+}
+
+#[test]
 fn e01_a_file_whose_sync_failed_is_given_up_and_its_frames_are_written_anew() {
     let fs = SimFs::default();
     let shared: Arc<dyn Fs> = Arc::new(fs.clone());
