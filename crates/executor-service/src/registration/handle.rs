@@ -12,7 +12,8 @@ use crate::registration::registrar::Registrar;
 use crate::registration::wrapped::{RunsFutures, Wrapped, wrap, wrap_result};
 
 macro_rules! handle_methods {
-    ($what:ident) => {
+    // What else a cancellation does, besides removing it.
+    ($what:ident, $on_cancel:expr) => {
         /// Refuses its commands until [`resume`](Self::resume). Running executions continue. Idempotent.
         pub fn pause(&self) {
             self.$what.slot.pause();
@@ -37,7 +38,8 @@ macro_rules! handle_methods {
         /// mark.
         pub async fn cancel(&self) -> Result<(), StoreError> {
             let removed = self.registrar.remove(Arc::clone(&self.$what) as _);
-            self.unsubscribe();
+            let on_cancel: fn(&Self) = $on_cancel;
+            on_cancel(self);
             removed.await
         }
     };
@@ -82,7 +84,7 @@ impl ListenerHandle {
         })
     }
 
-    handle_methods!(listener);
+    handle_methods!(listener, Self::unsubscribe);
 
     /// Runs a future, which may borrow, as an execution of this listener, subject to its overlap rule, deadline and
     /// pause, and records the outcome. If the future returns, the outcome is `success`, whatever it returns.
@@ -165,10 +167,6 @@ pub struct JobHandle {
 }
 
 impl JobHandle {
-    /// Does nothing: events are not published to jobs.
-    #[allow(clippy::unused_self)]
-    const fn unsubscribe(&self) {}
-
     /// Returns the command that runs it on demand.
     pub fn run_now(&self) -> Command {
         self.command(TriggerMode::Manual)
@@ -179,7 +177,7 @@ impl JobHandle {
         self.command(TriggerMode::Schedule)
     }
 
-    handle_methods!(job);
+    handle_methods!(job, |_| {});
 
     /// Runs a future, which may borrow, as an execution of this job, subject to its overlap rule, deadline and pause,
     /// and records the outcome. If the future returns, the outcome is `success`, whatever it returns.
