@@ -55,8 +55,10 @@ impl<H: ?Sized> HandlerSlot<H> {
 
     /// Replaces the handler. Runs that have begun continue with the old one.
     pub fn replace(&self, handler: Arc<H>) {
-        *self.later() = Some(handler);
+        // The replaced one is dropped after the lock: its destructor is user code and may use this slot.
+        let replaced = self.later().replace(handler);
         self.is_replaced.store(true, Ordering::Release);
+        drop(replaced);
     }
 
     /// Refuses commands until [`resume`](Self::resume). Idempotent.

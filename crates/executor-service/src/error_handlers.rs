@@ -58,8 +58,9 @@ struct Turn {
 }
 
 impl HandlerQueue {
-    /// Accepts a failure. `Ok(Some)` runs now, `Ok(None)` waits, `Err` is rejected.
-    fn admit(&mut self, work: Work) -> Result<Option<Work>, ()> {
+    /// Accepts a failure. `Ok(Some)` runs now, `Ok(None)` waits, `Err` is rejected: it has destructors of the user's
+    /// and is the caller's to drop, outside of the lock.
+    fn admit(&mut self, work: Work) -> Result<Option<Work>, Box<Work>> {
         let entity = self.entities.entry(work.entity.clone()).or_default();
         if !entity.is_running && entity.waiting.is_none() && self.running < RUNNING_MAX {
             entity.is_running = true;
@@ -67,7 +68,7 @@ impl HandlerQueue {
             return Ok(Some(work));
         }
         if entity.waiting.is_some() {
-            return Err(());
+            return Err(Box::new(work));
         }
         if !entity.is_running {
             self.ready.push_back(work.entity.clone());
@@ -111,10 +112,13 @@ impl ErrorHandlers {
     /// Sets an app's error handler for executions that are dispatched from now on.
     pub(crate) fn set(&self, app_key: String, handler: Arc<dyn ErrorHandler>) {
         let of_apps = self.of_apps.get_or_init(RwLock::default);
-        let mut of_apps = of_apps.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = of_apps.as_ref().clone();
+        let mut current = of_apps.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = current.as_ref().clone();
         changed.insert(app_key, handler);
-        *of_apps = Arc::new(changed);
+        let replaced = std::mem::replace(&mut *current, Arc::new(changed));
+        // A handler's destructor is user code and may set another one.
+        drop(current);
+        drop(replaced);
     }
 
     /// Returns the apps' current error handlers; `None` if no app has one.
@@ -162,7 +166,7 @@ impl ErrorHandlers {
                 let working = async move { handlers.work_from(work).await };
                 self.tasks.spawn_on(working, runtime);
             }
-            Err(()) => {
+            Err(_rejected) => {
                 self.suppressed.fetch_add(1, Ordering::Relaxed);
             }
         }

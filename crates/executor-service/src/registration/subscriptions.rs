@@ -1,10 +1,10 @@
 //! Finds the listeners of an event by their topic patterns, among all that are registered and not cancelled.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::{Entity, Listener, TopicPattern};
 
+use crate::registration::drop_each;
 use crate::registration::handle::ListenerHandle;
 
 /// The listeners of a service. They are held until they are cancelled or the service stops, even if their handles are
@@ -93,17 +93,15 @@ impl Subscriptions {
         told.map(|known| known.handle.clone()).collect()
     }
 
-    /// Drops all listeners, because their handlers may hold the service, and accepts no others. A destructor that
-    /// panics does not affect the other listeners.
+    /// Drops all listeners, because their handlers may hold the service, and accepts no others.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
         let all = std::mem::take(&mut state.all);
         drop(state);
-        let mut all = all.to_vec();
-        while let Some(subscription) = all.pop() {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(subscription)));
-        }
+        let each = all.to_vec();
+        drop(all);
+        drop_each(each);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

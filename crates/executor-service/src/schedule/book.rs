@@ -32,6 +32,9 @@ pub(super) struct Turn {
     pub(super) missed: Vec<(Arc<Entity>, u64)>,
     /// The number of schedules that begin anew because the wall clock was set back by hours.
     pub(super) begun_anew: usize,
+    /// Cancelled jobs that left the book. Like all jobs that leave, they are for the caller to drop, without the
+    /// book's lock: a handler's destructor is user code and may use the service.
+    pub(super) gone: Vec<JobHandle>,
 }
 
 /// The schedules of a service.
@@ -76,10 +79,15 @@ impl Book {
         }
     }
 
-    /// Enters a job, replacing an earlier one with the same key.
-    pub(super) fn enter(&mut self, job: JobHandle, schedule: Schedule, now: Moment) {
+    /// Enters a job and returns the earlier one with the same key that it replaces.
+    pub(super) fn enter(
+        &mut self,
+        job: JobHandle,
+        schedule: Schedule,
+        now: Moment,
+    ) -> Option<JobHandle> {
         let key = Arc::clone(&job.job().registration.entity);
-        self.remove(&key);
+        let replaced = self.remove(&key);
         let now = self.time(&schedule, now);
         self.entered += 1;
         let entry = Entry {
@@ -93,16 +101,23 @@ impl Book {
             said: None,
         };
         self.jobs.insert(Arc::clone(&key), entry);
+        // A first look begins no run and misses none, and the caller holds the job.
         self.look_at(&key, now, &mut Turn::default());
+        replaced
     }
 
-    /// Removes a job. Returns whether there was one.
-    pub(super) fn remove(&mut self, key: &Arc<Entity>) -> bool {
-        let Some(entry) = self.jobs.remove(key) else {
-            return false;
-        };
+    /// Removes a job and returns it.
+    pub(super) fn remove(&mut self, key: &Arc<Entity>) -> Option<JobHandle> {
+        let entry = self.jobs.remove(key)?;
         self.leave_queue(&entry);
-        true
+        Some(entry.job)
+    }
+
+    /// Removes all jobs and returns them.
+    pub(super) fn clear(&mut self) -> Vec<JobHandle> {
+        self.by_wall_clock.clear();
+        self.by_elapsed_time.clear();
+        self.jobs.drain().map(|(_, entry)| entry.job).collect()
     }
 
     /// Pauses a job: its runs do not begin and are not made up for. Returns whether the job is known.
@@ -117,7 +132,7 @@ impl Book {
     }
 
     /// Resumes a job with the first run planned from now on. Returns whether the job is known.
-    pub(super) fn resume(&mut self, key: &Arc<Entity>, now: Moment) -> bool {
+    pub(super) fn resume(&mut self, key: &Arc<Entity>, now: Moment, turn: &mut Turn) -> bool {
         let now = match self.jobs.get(key) {
             Some(entry) if entry.is_paused => self.time_of(&entry.series, now),
             other => return other.is_some(),
@@ -125,7 +140,7 @@ impl Book {
         if let Some(entry) = self.jobs.get_mut(key) {
             (entry.last, entry.is_paused) = (entry.last.max(now), false);
         }
-        self.look_at(key, now, &mut Turn::default());
+        self.look_at(key, now, turn);
         true
     }
 
@@ -188,6 +203,7 @@ impl Book {
         };
         self.leave_queue(&entry);
         if entry.job.is_cancelled() {
+            turn.gone.push(entry.job);
             return;
         }
         let plan = entry.series.plan(entry.last, now);

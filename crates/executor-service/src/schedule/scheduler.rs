@@ -13,11 +13,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::book::Book;
 pub(crate) use super::book::Due;
+use super::book::{Book, Turn};
 use super::{Schedule, ScheduleState};
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::supervise::{Fault, Supervised, supervise};
+use crate::registration::drop_each;
 use crate::registration::handle::JobHandle;
 
 /// The longest time until a set wall clock, or one that went on while the machine slept, is noticed.
@@ -85,7 +86,8 @@ impl Scheduler {
         begin: impl FnOnce() -> Begin,
     ) {
         let now = self.shared.clock.now();
-        self.shared.book().enter(job.clone(), schedule, now);
+        let replaced = self.shared.book().enter(job.clone(), schedule, now);
+        drop(replaced);
         if !self.is_started.swap(true, Ordering::SeqCst) {
             let waiting = Waiting {
                 shared: Arc::clone(&self.shared),
@@ -100,7 +102,8 @@ impl Scheduler {
     }
 
     pub(crate) fn remove(&self, key: &Arc<Entity>) -> bool {
-        self.shared.book().remove(key)
+        let removed = self.shared.book().remove(key);
+        removed.is_some()
     }
 
     pub(crate) fn pause(&self, key: &Arc<Entity>) -> bool {
@@ -109,7 +112,8 @@ impl Scheduler {
 
     pub(crate) fn resume(&self, key: &Arc<Entity>) -> bool {
         let now = self.shared.clock.now();
-        let is_known = self.shared.book().resume(key, now);
+        let mut turn = Turn::default();
+        let is_known = self.shared.book().resume(key, now, &mut turn);
         self.shared.bell.notify_one();
         is_known
     }
@@ -118,10 +122,12 @@ impl Scheduler {
         self.shared.book().state(key, self.shared.clock.now())
     }
 
-    /// Stops new runs from now on.
+    /// Stops new runs from now on and drops the jobs, whose handlers may hold the service.
     pub(crate) fn stop(&self) {
         self.shared.stop.cancel();
         self.tasks.close();
+        let jobs = self.shared.book().clear();
+        drop_each(jobs);
     }
 
     /// Waits for the tasks after their executions have ended or been given up. Returns whether all have ended.

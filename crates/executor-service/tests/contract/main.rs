@@ -13,6 +13,7 @@ mod cancellation;
 mod clock_trust;
 mod completions;
 mod cron;
+mod destructors;
 mod failures;
 mod handles;
 mod lifecycle;
