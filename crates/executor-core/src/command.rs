@@ -11,6 +11,7 @@ use crate::overlap::Gate;
 use crate::record::{Subject, SubjectRef, Trigger, TriggerMode, TriggerRef};
 use crate::registration::{Details, Registration};
 use crate::runnable::{Hooks, Job, Listener};
+use crate::time::Timestamp;
 
 /// A unit of work that runs once, as one execution.
 ///
@@ -25,6 +26,7 @@ use crate::runnable::{Hooks, Job, Listener};
 /// let command = Command::from(ExecuteJob {
 ///     job: Arc::clone(&job),
 ///     trigger_mode: TriggerMode::Manual,
+///     due_at: None,
 ///     source_tier: SourceTier::App,
 ///     effective_timeout: None,
 /// });
@@ -100,11 +102,12 @@ pub struct InvokeHandler {
 /// # use executor_core::{Entity, Job, SourceTier};
 /// # let registration = Registration::new(Entity::job("lights", 0, "dim"), Details::new(SourceTier::App));
 /// # let job = Arc::new(Job::new(registration, Arc::new(|| async { Ok(()) }), Default::default()));
-/// use executor_core::{Command, ExecuteJob, TriggerMode};
+/// use executor_core::{Command, ExecuteJob, Timestamp, TriggerMode};
 ///
 /// let command = Command::from(ExecuteJob {
 ///     job,
 ///     trigger_mode: TriggerMode::Schedule,
+///     due_at: Some(Timestamp::from_micros(1_767_225_600_000_000)),
 ///     source_tier: SourceTier::App,
 ///     effective_timeout: None,
 /// });
@@ -116,6 +119,8 @@ pub struct ExecuteJob {
     pub job: Arc<Job>,
     /// The trigger of this run.
     pub trigger_mode: TriggerMode,
+    /// The time at which this run was due, before jitter, if a schedule begins it.
+    pub due_at: Option<Timestamp>,
     /// The author of the handler.
     pub source_tier: SourceTier,
     /// The deadline of this execution; `None` means that it has none.
@@ -181,6 +186,20 @@ impl Command {
                 origin: &event.origin,
             },
             Self::ExecuteJob(command) => TriggerRef::Job(command.trigger_mode),
+        }
+    }
+
+    /// Returns the topic of the event, if it is another than the listener's own.
+    pub(crate) fn own_topic(&self) -> Option<&Arc<str>> {
+        let topic = &self.event()?.topic;
+        (**topic != *self.entity().topic).then_some(topic)
+    }
+
+    /// Returns the time at which a scheduled run was due.
+    pub(crate) const fn due_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::InvokeHandler(_) => None,
+            Self::ExecuteJob(command) => command.due_at,
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct LeftBehind {
     pub(crate) got_no_thread: bool,
     /// Programs that are being ended.
     pub(crate) programs: Vec<EndingProgram>,
+    /// The exit status of the program that it ran.
+    pub(crate) exit_code: Option<i32>,
 }
 
 /// A program that is being ended with its group.
@@ -93,6 +95,10 @@ impl Scope {
         if let Some(left) = &mut self.left {
             left.got_no_thread = false;
         }
+    }
+
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        self.left.as_ref()?.exit_code
     }
 
     pub(crate) fn has_programs(&self) -> bool {

@@ -8,28 +8,33 @@ mod error;
 mod history;
 mod live_state;
 mod maintenance;
+mod query;
 mod records;
 mod records_only;
 mod registrations;
 mod sessions;
 mod shared;
 mod sink;
+mod stored;
 
 pub use self::error::{ErrorClass, StoreError, StoreFault, StoreFuture};
-pub use self::history::{
-    Filter, History, HistoryError, HistoryErrorClass, HistoryFuture, Order, PageOf, PageRequest,
-    PageToken, RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution,
-    StoredRegistration, StoredSession, Summary, Window,
-};
+pub use self::history::{History, HistoryError, HistoryErrorClass, HistoryFuture};
 pub use self::live_state::{LiveSession, LiveState, RunningExecution};
 pub use self::maintenance::{
     ClockTrust, Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome,
+};
+pub use self::query::{
+    Filter, Order, PageOf, PageRequest, PageToken, RegistrationFilter, RegistrationState, Scope,
+    Window,
 };
 pub use self::records::{Batch, Fate, RecordStore};
 pub use self::records_only::RecordsOnly;
 pub use self::registrations::{Apply, Reconcile, Reconciled, RegistrationStore};
 pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
 pub use self::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
+pub use self::stored::{
+    SessionCounts, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
+};
 pub use crate::record::{SubjectRef, TriggerRef};
 
 /// Everything that the service requires of a store.

@@ -13,6 +13,7 @@ mod program;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::context;
 use crate::event::Event;
 use crate::failure::HandlerError;
 use crate::handler::{Handler, HandlerFuture, HandlerResult, JobHandler};
@@ -59,6 +60,9 @@ impl CommandLine {
             Err(error) => return Err(self.not_started(&error)),
         };
         let end = program.run(input).await?;
+        if let End::Exited(code) = end {
+            context::leave_behind(|left| left.exit_code = Some(code));
+        }
         let Some(error_type) = kind_of(&end) else {
             return Ok(());
         };

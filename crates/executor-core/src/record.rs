@@ -141,7 +141,7 @@ pub struct RecordFlags {
 ///     duration: Duration::from_millis(5),
 ///     // …
 /// #   failure: None, flags: RecordFlags::default(), trigger: Trigger::Job(TriggerMode::Manual),
-/// #   generation: 0, retry_count: 0, attempt_number: 1, arguments_json: None,
+/// #   topic: None, due_at: None, exit_code: None, generation: 0, retry_count: 0, attempt_number: 1, arguments_json: None,
 /// };
 /// assert_eq!(record.ended_at().as_micros(), 1_767_225_600_005_000);
 /// ```
@@ -165,6 +165,12 @@ pub struct ExecutionRecord {
     pub flags: RecordFlags,
     /// The trigger.
     pub trigger: Trigger,
+    /// The topic of the event, where it is another than the listener's own: that is a pattern then.
+    pub topic: Option<Arc<str>>,
+    /// The time at which the run was due, before jitter, if a schedule began it.
+    pub due_at: Option<Timestamp>,
+    /// The exit status of the program that it ran, if that exited by itself.
+    pub exit_code: Option<i32>,
     /// The number of completion events between it and an event from outside.
     pub generation: u8,
     /// The number of failed runs of the same work before this one; 0 if nothing re-runs it.

@@ -32,7 +32,7 @@ pub enum TextKind {
     TriggerId,
     /// The origin of the triggering event.
     TriggerOrigin,
-    /// The topic of the triggering event; it is logged only.
+    /// The topic of the triggering event.
     Topic,
 }
 

@@ -82,29 +82,10 @@ pub struct Details {
     pub priority: i32,
     /// Whether it ends after its first run. Kept for the history; the program must enforce it.
     pub once: bool,
-    /// Settings on which only the program acts.
-    pub annotations: Annotations,
-}
-
-/// Settings that are kept for the history only: nothing here acts on them.
-///
-/// ```
-/// use std::time::Duration;
-/// use executor_core::registration::Annotations;
-///
-/// let quiet = Annotations { debounce: Some(Duration::from_secs(2)), ..Annotations::default() };
-/// assert!(!quiet.immediate);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Annotations {
-    /// Runs once at registration.
-    pub immediate: bool,
-    /// Wait until events have been quiet for this long.
-    pub debounce: Option<Duration>,
-    /// At most one run in this time.
-    pub throttle: Option<Duration>,
-    /// The state must hold this long before a run.
-    pub hold: Option<Duration>,
+    /// The program that it runs, if it is a command line.
+    pub program: Option<String>,
+    /// Settings on which only the program acts, as JSON. Kept and shown.
+    pub annotations: Option<String>,
 }
 
 impl Details {
@@ -123,12 +104,8 @@ impl Details {
             overlap_limit: None,
             priority: 0,
             once: false,
-            annotations: Annotations {
-                immediate: false,
-                debounce: None,
-                throttle: None,
-                hold: None,
-            },
+            program: None,
+            annotations: None,
         }
     }
 

@@ -173,6 +173,7 @@ impl Pruning {
             let slice = PruneSlice {
                 now,
                 clock,
+                session: Some(self.session),
                 ..PruneSlice::new(rule, self.retention.slice_rows)
             };
             prune(self.store.as_ref(), slice).await;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use executor_core::ports::{
     Batch, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, Lifetime, PageOf, PageRequest,
     PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationFilter, RegistrationStore, Session,
-    SessionEnd, SessionStore, SpoolHome, Stats, StoreFuture, StoredExecution, StoredRegistration,
-    StoredSession, Summary, Window,
+    SessionEnd, SessionStore, SpoolHome, Stats, StoreFuture, StoredExecution, StoredPrune,
+    StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{
     ExecutionId, Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp,
@@ -140,6 +140,10 @@ impl History for DiscardStore {
     }
 
     fn gaps(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
+        nothing()
+    }
+
+    fn prunes(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>> {
         nothing()
     }
 

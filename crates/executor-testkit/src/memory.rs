@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
     Apply, Batch, Fate, Gap, Lifetime, Reconcile, Reconciled, RecordStore, RegistrationStore,
-    Session, SessionEnd, SessionStatus, SessionStore, StoreFuture, StoredRegistration,
-    StoredSession,
+    Session, SessionCounts, SessionEnd, SessionStatus, SessionStore, StoreFuture, StoredPrune,
+    StoredRegistration, StoredSession,
 };
 use executor_core::{
     Entity, EntityKind, ErrorClass, ExecutionId, ExecutionRecord, Ledger, Registration,
@@ -54,6 +54,7 @@ pub(crate) struct Tables {
     /// In the order in which sessions were opened.
     pub(crate) lifetimes: Vec<Lifetime>,
     pub(crate) gaps: Vec<Gap>,
+    pub(crate) prunes: Vec<StoredPrune>,
     pub(crate) batches: usize,
     pub(crate) is_away: bool,
     pub(crate) syncs_commits: bool,
@@ -110,11 +111,16 @@ impl Tables {
     fn persist(&mut self, batch: &Batch) -> Vec<Fate> {
         self.open_session(&batch.session);
         let session = batch.session.id;
-        batch
-            .records
-            .iter()
-            .map(|record| self.store(record, session))
-            .collect()
+        let store = |record| self.store(record, session);
+        let fates: Vec<Fate> = batch.records.iter().map(store).collect();
+        let is_new = |fate: &&Fate| matches!(fate, Fate::Stored | Fate::Detached);
+        let new = fates.iter().filter(is_new).count() as u64;
+        if let Some(row) = self.sessions.get_mut(&session)
+            && row.stored.status != SessionStatus::Running
+        {
+            row.stored.counts.taken_over += new;
+        }
+        fates
     }
 
     fn store(&mut self, record: &ExecutionRecord, session: SessionId) -> Fate {
@@ -154,6 +160,10 @@ impl Tables {
                 status: SessionStatus::Running,
                 failure: None,
                 ledger: Ledger::default(),
+                counts: SessionCounts {
+                    is_counted: true,
+                    ..SessionCounts::default()
+                },
             },
             was_opened: false,
         });

@@ -21,10 +21,8 @@ const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 /// ```
 pub fn session() -> Arc<Session> {
     Arc::new(Session {
-        id: SessionId::new(START),
-        host: "testhost".into(),
         pid: 4_711,
-        started_at: START,
+        ..Session::new(SessionId::new(START), "testhost", START)
     })
 }
 
@@ -81,6 +79,9 @@ fn success(subject: Subject, trigger: Trigger, at_ms: u64) -> ExecutionRecord {
         failure: None,
         flags: RecordFlags::default(),
         trigger,
+        topic: None,
+        due_at: None,
+        exit_code: None,
         generation: 0,
         retry_count: 0,
         attempt_number: 1,

@@ -26,6 +26,19 @@ pub enum PruneRule {
     GoneBefore(Timestamp),
 }
 
+impl PruneRule {
+    /// Returns its name in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EndedBefore(_) => "age",
+            Self::WentWellBefore(_) => "age_of_successes",
+            Self::AllButNewest(_) => "number",
+            Self::LargerThan(_) => "size",
+            Self::GoneBefore(_) => "gone",
+        }
+    }
+}
+
 /// Says whether the wall clock may decide which rows are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockTrust {
@@ -55,6 +68,8 @@ pub struct PruneSlice {
     pub now: Timestamp,
     /// Whether to trust that time.
     pub clock: ClockTrust,
+    /// The session that prunes; `None` for a person.
+    pub session: Option<SessionId>,
 }
 
 impl PruneSlice {
@@ -65,6 +80,7 @@ impl PruneSlice {
             max_rows,
             now: Timestamp::MAX,
             clock: ClockTrust::Trusted,
+            session: None,
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::record::ExecutionRecord;
 /// use executor_core::{Batch, SessionId, Timestamp, ports::Session};
 ///
 /// let started_at = Timestamp::from_micros(1_767_225_600_000_000);
-/// let (id, host) = (SessionId::new(started_at), "attic".into());
-/// let session = Session { id, host, pid: std::process::id(), started_at };
+/// let (id, host) = (SessionId::new(started_at), "attic");
+/// let session = Session::new(id, host, started_at);
 /// let batch = Batch { session: session.into(), records: Vec::new() };
 /// assert_eq!(batch.session.host, "attic");
 /// ```

@@ -19,6 +19,27 @@ pub struct Session {
     pub pid: u32,
     /// The time at which it began.
     pub started_at: Timestamp,
+    /// The name of its program, if that is known.
+    pub program: Option<String>,
+    /// Its program's version, if that is known.
+    pub version: Option<String>,
+    /// A hash of its configuration, by which a change is seen.
+    pub config_hash: Option<String>,
+}
+
+impl Session {
+    /// Creates a session of this process. What its program is called, nobody knows yet.
+    pub fn new(id: SessionId, host: impl Into<String>, started_at: Timestamp) -> Self {
+        Self {
+            id,
+            host: host.into(),
+            pid: std::process::id(),
+            started_at,
+            program: None,
+            version: None,
+            config_hash: None,
+        }
+    }
 }
 
 /// The status of a session: running, or the way it ended.

@@ -23,6 +23,10 @@ pub struct ExecutionStart<'a> {
     pub started_at: Timestamp,
     /// The trigger.
     pub trigger: TriggerRef<'a>,
+    /// As [`ExecutionRecord::topic`].
+    pub topic: Option<&'a Arc<str>>,
+    /// As [`ExecutionRecord::due_at`].
+    pub due_at: Option<Timestamp>,
 }
 
 /// The facts about an execution that has ended: everything that its record says. A sink that serialises them at once
@@ -48,6 +52,8 @@ pub struct ExecutionEnd<'a> {
     pub failure: Option<&'a Arc<Failure>>,
     /// Other notable facts.
     pub flags: RecordFlags,
+    /// As [`ExecutionRecord::exit_code`].
+    pub exit_code: Option<i32>,
     /// As [`ExecutionRecord::generation`].
     pub generation: u8,
     /// As [`ExecutionRecord::retry_count`].
@@ -72,6 +78,9 @@ impl ExecutionEnd<'_> {
             failure: self.failure.map(Arc::clone),
             flags: self.flags,
             trigger: self.start.trigger.to_trigger(),
+            topic: self.start.topic.map(Arc::clone),
+            due_at: self.start.due_at,
+            exit_code: self.exit_code,
             generation: self.generation,
             retry_count: self.retry_count,
             attempt_number: self.attempt_number,
@@ -89,11 +98,14 @@ impl<'a> From<&'a ExecutionRecord> for ExecutionEnd<'a> {
                 source_tier: record.source_tier,
                 started_at: record.started_at,
                 trigger: (&record.trigger).into(),
+                topic: record.topic.as_ref(),
+                due_at: record.due_at,
             },
             status: record.status,
             duration: record.duration,
             failure: record.failure.as_ref(),
             flags: record.flags,
+            exit_code: record.exit_code,
             generation: record.generation,
             retry_count: record.retry_count,
             attempt_number: record.attempt_number,

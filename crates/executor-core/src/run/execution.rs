@@ -41,8 +41,11 @@ pub(super) struct Execution<'f, R: Deref<Target = Runner>> {
     is_owed: bool,
     /// The ticket that the sink gave out at its beginning.
     ticket: Ticket,
-    /// The part of its trigger that may be kept, if that is not all of it.
-    kept_trigger: Option<Trigger>,
+    /// The parts of its trigger and topic that may be kept, if that is not all of them. Boxed, because there seldom
+    /// are any.
+    kept: Option<Box<Kept>>,
+    /// Its event has another topic than its listener.
+    has_own_topic: bool,
     /// Its place in line under its overlap rule, while it waits there.
     in_line: Option<overlap::Ticket>,
     /// It has a place inside, which it must give back.
@@ -67,7 +70,8 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
             begun,
             is_owed: true,
             ticket: Ticket::NONE,
-            kept_trigger: kept_of(command.trigger_ref(), &runner.options.redactor),
+            kept: Kept::of(&command, &runner.options.redactor),
+            has_own_topic: command.own_topic().is_some(),
             in_line: None,
             is_inside: false,
             watched: Watched::new(command, id, span, stopwatch, traits, future),
@@ -156,13 +160,19 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
     /// Describes it for the sink, first when the handler begins and again at its end.
     fn told(&self) -> ExecutionStart<'_> {
         let command = self.watched.command();
-        let kept = self.kept_trigger.as_ref();
+        let kept = self.kept.as_deref();
+        let trigger = kept.and_then(|kept| kept.trigger.as_ref());
+        let topic = || command.event().map(|event| &event.topic);
         ExecutionStart {
             execution_id: self.watched.id(),
             subject: command.subject_ref(),
             source_tier: command.source_tier(),
             started_at: self.begun.wall,
-            trigger: kept.map_or_else(|| command.trigger_ref(), TriggerRef::from),
+            trigger: trigger.map_or_else(|| command.trigger_ref(), TriggerRef::from),
+            topic: kept
+                .and_then(|kept| kept.topic.as_ref())
+                .or_else(|| topic().filter(|_| self.has_own_topic)),
+            due_at: command.due_at(),
         }
     }
 
@@ -284,6 +294,7 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
             duration,
             failure: skipped.as_ref().or_else(|| outcome.failure()),
             flags,
+            exit_code: self.watched.exit_code(),
             generation: self.watched.command().generation(),
             retry_count: 0,
             attempt_number: 1,
@@ -368,8 +379,22 @@ fn skipped(outcome: &Outcome) -> Option<Arc<Failure>> {
     }
 }
 
-/// Returns the part of a trigger that may be kept, if that is not all of it.
-fn kept_of(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
+/// The parts of a trigger and of an event's own topic that may be kept; `None` if that is all of it.
+struct Kept {
+    trigger: Option<Trigger>,
+    topic: Option<Arc<str>>,
+}
+
+impl Kept {
+    fn of(command: &Command, redactor: &Redactor) -> Option<Box<Self>> {
+        let trigger = kept_trigger(command.trigger_ref(), redactor);
+        let topic = kept_topic(command, redactor);
+        let is_all = trigger.is_none() && topic.is_none();
+        (!is_all).then(|| Box::new(Self { trigger, topic }))
+    }
+}
+
+fn kept_trigger(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
     let TriggerRef::Event { id, origin } = trigger else {
         return None;
     };
@@ -385,6 +410,15 @@ fn kept_of(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
         id: id.map(|id| keep(TextKind::TriggerId, id, EVENT_ID_MAX_CHARS)),
         origin: keep(TextKind::TriggerOrigin, origin, MESSAGE_MAX_CHARS),
     })
+}
+
+fn kept_topic(command: &Command, redactor: &Redactor) -> Option<Arc<str>> {
+    let topic = command.own_topic()?;
+    if redactor.keeps_all() && is_storable(topic, MESSAGE_MAX_CHARS) {
+        return None;
+    }
+    let kept = redactor.apply_shared(TextKind::Topic, Arc::clone(topic));
+    Some(storable_shared(kept, MESSAGE_MAX_CHARS))
 }
 
 fn span_of(command: &Command, id: ExecutionId) -> Span {

@@ -170,6 +170,11 @@ impl<'f> Watched<'f> {
         self.scope.take_programs()
     }
 
+    /// The exit status of the program that it ran.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        self.scope.exit_code()
+    }
+
     pub(crate) const fn generation(&self) -> u8 {
         self.scope.traits.generation
     }

@@ -70,6 +70,7 @@ impl Default for RunOptions {
 /// # let command = executor_core::Command::from(executor_core::ExecuteJob {
 /// #     job,
 /// #     trigger_mode: executor_core::TriggerMode::Manual,
+/// #     due_at: None,
 /// #     source_tier: SourceTier::App,
 /// #     effective_timeout: None,
 /// # });
@@ -111,6 +112,7 @@ pub struct Ended {
 /// # let command = executor_core::Command::from(executor_core::ExecuteJob {
 /// #     job,
 /// #     trigger_mode: executor_core::TriggerMode::Manual,
+/// #     due_at: None,
 /// #     source_tier: SourceTier::App,
 /// #     effective_timeout: None,
 /// # });

@@ -7,6 +7,7 @@ fn command(job: Arc<Job>) -> ExecuteJob {
     ExecuteJob {
         job,
         trigger_mode: TriggerMode::Manual,
+        due_at: None,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::registration::handle::JobHandle;
 use crate::schedule::ScheduleState;
 
 impl CommandExecutor {
-    /// Returns the state of a job's schedule; `None` if the job has none.
+    /// Returns the state of a job's schedule; `None` if the job has none, or after a shutdown.
     pub fn schedule_of(&self, job: &JobHandle) -> Option<ScheduleState> {
         self.service.scheduler.state(&job.job().registration.entity)
     }

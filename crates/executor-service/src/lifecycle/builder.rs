@@ -69,6 +69,8 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     config: Config,
     redactor: Redactor,
+    version: Option<String>,
+    config_hash: Option<String>,
 }
 
 impl Builder {
@@ -78,6 +80,8 @@ impl Builder {
             clock: Arc::new(SystemClock),
             config: Config::default(),
             redactor: Redactor::NONE,
+            version: None,
+            config_hash: None,
         }
     }
 
@@ -91,6 +95,20 @@ impl Builder {
     /// are.
     pub fn redact(mut self, hook: impl Redact) -> Self {
         self.redactor = Redactor::new(Arc::new(hook));
+        self
+    }
+
+    /// Sets the version of the program, which the history keeps with each session, up to 100 characters. Default:
+    /// none.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(shortened(version.into()));
+        self
+    }
+
+    /// Sets a hash of the program's configuration, up to 100 characters, so that the history shows in which session
+    /// that was another. Default: none.
+    pub fn config_hash(mut self, hash: impl Into<String>) -> Self {
+        self.config_hash = Some(shortened(hash.into()));
         self
     }
 
@@ -119,7 +137,11 @@ impl Builder {
         self.config.validate()?;
         // Needed even if records wait in memory: the store writes files.
         record_spool::survive_file_size_limit();
-        let session = Arc::new(heartbeat::new_session(self.clock.as_ref()));
+        let session = Arc::new(Session {
+            version: self.version.clone(),
+            config_hash: self.config_hash.clone(),
+            ..heartbeat::new_session(self.clock.as_ref())
+        });
         let health = Arc::<HealthState>::default();
         if self.config.durability == Durability::Power {
             self.store.sync_commits();
@@ -203,6 +225,14 @@ impl Builder {
             })
             .ok()
     }
+}
+
+/// Returns the beginning of a text that must fit into the head of a spool.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(100) {
+        text.truncate(end);
+    }
+    text
 }
 
 /// The store has no files here, and the environment names no directory for state.

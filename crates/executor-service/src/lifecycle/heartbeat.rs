@@ -1,5 +1,6 @@
 //! Creates and opens this process's session, and writes its heartbeats.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,12 @@ const START_RETRY: Duration = Duration::from_millis(250);
 /// Creates a session of this process that begins now.
 pub(crate) fn new_session(clock: &dyn Clock) -> Session {
     let started_at = clock.now().wall;
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    let path = std::env::current_exe().ok();
+    let name = path.as_deref().and_then(Path::file_name);
     Session {
-        id: SessionId::new(started_at),
-        host: gethostname::gethostname().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        started_at,
+        program: name.map(|name| name.to_string_lossy().into_owned()),
+        ..Session::new(SessionId::new(started_at), host, started_at)
     }
 }
 

@@ -215,8 +215,8 @@ pub(crate) async fn run(
 
 async fn run_due(service: Arc<Service>, due: Due) {
     // There are several runs if missed ones are made up for; in sequence, no overlap rule skips them.
-    for _ in 0..due.runs {
+    for due_at in due.due_at {
         // A stopping service refuses the run, and then no record is owed.
-        let _ = run(Arc::clone(&service), due.job.run_scheduled(), None).await;
+        let _ = run(Arc::clone(&service), due.job.run_scheduled(due_at), None).await;
     }
 }

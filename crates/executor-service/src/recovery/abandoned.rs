@@ -312,10 +312,13 @@ pub(crate) fn unknown_session(dir: &Path) -> Session {
     let micros = started.map_or(0, |(secs, nanos)| {
         secs * 1_000_000 + u64::from(nanos / 1_000)
     });
+    let started_at = Timestamp::from_micros(i64::try_from(micros).unwrap_or(0));
     Session {
-        id: executor_core::SessionId::from_uuid(id),
-        host: "unknown".into(),
         pid: 0,
-        started_at: Timestamp::from_micros(i64::try_from(micros).unwrap_or(0)),
+        ..Session::new(
+            executor_core::SessionId::from_uuid(id),
+            "unknown",
+            started_at,
+        )
     }
 }

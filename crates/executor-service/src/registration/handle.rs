@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use executor_core::{
     Command, Event, ExecuteJob, Handler, InvokeHandler, Job, JobHandler, Listener, Refused,
-    StoreError, TriggerMode,
+    StoreError, Timestamp, TriggerMode,
 };
 
 use crate::registration::registrar::Registrar;
@@ -155,7 +155,8 @@ impl ListenerHandle {
 /// # let executor = CommandExecutor::builder(MemoryStore::new()).start().await.expect("starts");
 /// let dim = executor.job("lights", "dim").handler_fn(|| async {}).register().await?;
 /// assert!(executor.execute(dim.run_now()).await.is_ok());
-/// assert!(executor.execute(dim.run_scheduled()).await.is_ok());
+/// let due = executor_core::Timestamp::from_micros(1_767_225_600_000_000);
+/// assert!(executor.execute(dim.run_scheduled(due)).await.is_ok());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -169,12 +170,12 @@ pub struct JobHandle {
 impl JobHandle {
     /// Returns the command that runs it on demand.
     pub fn run_now(&self) -> Command {
-        self.command(TriggerMode::Manual)
+        self.command(TriggerMode::Manual, None)
     }
 
-    /// Returns the command that runs it as its schedule would.
-    pub fn run_scheduled(&self) -> Command {
-        self.command(TriggerMode::Schedule)
+    /// Returns the command that runs it as its schedule would, for a run that was due at this time.
+    pub fn run_scheduled(&self, due_at: Timestamp) -> Command {
+        self.command(TriggerMode::Schedule, Some(due_at))
     }
 
     handle_methods!(job, |_| {});
@@ -241,11 +242,12 @@ impl JobHandle {
         &self.job
     }
 
-    fn command(&self, trigger_mode: TriggerMode) -> Command {
+    fn command(&self, trigger_mode: TriggerMode, due_at: Option<Timestamp>) -> Command {
         let details = &self.job.registration.details;
         Command::ExecuteJob(ExecuteJob {
             job: Arc::clone(&self.job),
             trigger_mode,
+            due_at,
             source_tier: details.source_tier,
             effective_timeout: details.timeout,
         })

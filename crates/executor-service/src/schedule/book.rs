@@ -15,10 +15,14 @@ use crate::registration::handle::JobHandle;
 /// The minimum time between two logs of a job's missed runs.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
+/// The difference of the two clocks up to which nobody has set the wall clock since the start.
+const CLOCKS_AGREE: Duration = Duration::from_secs(1);
+
 /// Runs of a job that begin now, one after the other.
 pub(crate) struct Due {
     pub(crate) job: JobHandle,
-    pub(crate) runs: usize,
+    /// The times at which they were due, before jitter, as the wall clock shows them.
+    pub(crate) due_at: Vec<Timestamp>,
 }
 
 /// The result of checking the clock.
@@ -88,13 +92,13 @@ impl Book {
     ) -> Option<JobHandle> {
         let key = Arc::clone(&job.job().registration.entity);
         let replaced = self.remove(&key);
-        let now = self.time(&schedule, now);
+        let began = self.time(&schedule, now);
         self.entered += 1;
         let entry = Entry {
             job,
-            series: schedule.begin(now),
+            series: schedule.begin(began),
             number: self.entered,
-            last: now,
+            last: began,
             next: None,
             is_paused: false,
             missed: 0,
@@ -133,12 +137,12 @@ impl Book {
 
     /// Resumes a job with the first run planned from now on. Returns whether the job is known.
     pub(super) fn resume(&mut self, key: &Arc<Entity>, now: Moment, turn: &mut Turn) -> bool {
-        let now = match self.jobs.get(key) {
+        let resumed = match self.jobs.get(key) {
             Some(entry) if entry.is_paused => self.time_of(&entry.series, now),
             other => return other.is_some(),
         };
         if let Some(entry) = self.jobs.get_mut(key) {
-            (entry.last, entry.is_paused) = (entry.last.max(now), false);
+            (entry.last, entry.is_paused) = (entry.last.max(resumed), false);
         }
         self.look_at(key, now, turn);
         true
@@ -146,13 +150,7 @@ impl Book {
 
     pub(super) fn state(&self, key: &Arc<Entity>, now: Moment) -> Option<ScheduleState> {
         let entry = self.jobs.get(key).filter(|it| !it.job.is_cancelled())?;
-        let on_wall_clock = |next: Occurrence| {
-            if entry.series.goes_by_wall_clock() {
-                return next.due;
-            }
-            let elapsed = self.time_of(&entry.series, now);
-            now.wall.saturating_add(between(elapsed, next.due))
-        };
+        let on_wall_clock = |next: Occurrence| self.on_wall_clock(&entry.series, next.due, now);
         Some(ScheduleState {
             next_run: entry.next.map(on_wall_clock),
             missed: entry.missed,
@@ -163,13 +161,13 @@ impl Book {
     /// Checks the clock and returns what to do.
     pub(super) fn turn(&mut self, now: Moment) -> Turn {
         let mut turn = Turn::default();
-        self.mind_the_wall_clock(now.wall, &mut turn);
+        self.mind_the_wall_clock(now, &mut turn);
         let elapsed = self.elapsed(now);
         while let Some(key) = due(&self.by_wall_clock, now.wall) {
-            self.look_at(&key, now.wall, &mut turn);
+            self.look_at(&key, now, &mut turn);
         }
         while let Some(key) = due(&self.by_elapsed_time, elapsed) {
-            self.look_at(&key, elapsed, &mut turn);
+            self.look_at(&key, now, &mut turn);
         }
         let first = |queue: &Queue, now| {
             let ((due, _), _) = queue.first_key_value()?;
@@ -183,12 +181,12 @@ impl Book {
     }
 
     /// Replans the schedules on the wall clock if it was set back far: earlier plans are void then.
-    fn mind_the_wall_clock(&mut self, now: Timestamp, turn: &mut Turn) {
-        if self.latest.saturating_sub(SET_BACK) <= now {
-            self.latest = self.latest.max(now);
+    fn mind_the_wall_clock(&mut self, now: Moment, turn: &mut Turn) {
+        if self.latest.saturating_sub(SET_BACK) <= now.wall {
+            self.latest = self.latest.max(now.wall);
             return;
         }
-        self.latest = now;
+        self.latest = now.wall;
         let keys: Vec<_> = self.by_wall_clock.values().cloned().collect();
         turn.begun_anew = keys.len();
         for key in keys {
@@ -196,8 +194,8 @@ impl Book {
         }
     }
 
-    /// Carries out a job's plan; `now` is the time of the clock that it uses. A cancelled job is removed.
-    fn look_at(&mut self, key: &Arc<Entity>, now: Timestamp, turn: &mut Turn) {
+    /// Carries out a job's plan. A cancelled job is removed.
+    fn look_at(&mut self, key: &Arc<Entity>, now: Moment, turn: &mut Turn) {
         let Some(mut entry) = self.jobs.remove(key) else {
             return;
         };
@@ -206,16 +204,20 @@ impl Book {
             turn.gone.push(entry.job);
             return;
         }
-        let plan = entry.series.plan(entry.last, now);
+        let of_its_clock = self.time_of(&entry.series, now);
+        let plan = entry.series.plan(entry.last, of_its_clock);
         (entry.last, entry.next) = (plan.last, plan.next);
         entry.missed += plan.missed;
         if !plan.runs.is_empty() {
+            let due_at = plan.runs.into_iter();
             turn.begin.push(Due {
                 job: entry.job.clone(),
-                runs: plan.runs.len(),
+                due_at: due_at
+                    .map(|planned| self.on_wall_clock(&entry.series, planned, now))
+                    .collect(),
             });
         }
-        let unsaid = entry.unsaid(now);
+        let unsaid = entry.unsaid(of_its_clock);
         turn.missed
             .extend(unsaid.map(|missed| (Arc::clone(key), missed)));
         if let Some(next) = entry.next {
@@ -245,6 +247,20 @@ impl Book {
         } else {
             self.elapsed(now)
         }
+    }
+
+    /// Returns the time that the wall clock shows, or would have shown, at a time of the series' clock.
+    fn on_wall_clock(&self, series: &Series, at: Timestamp, now: Moment) -> Timestamp {
+        if series.goes_by_wall_clock() {
+            return at;
+        }
+        let elapsed = self.elapsed(now);
+        // The two clocks are not read at the same instant: a small difference is none.
+        let (set_forward, set_back) = (between(elapsed, now.wall), between(now.wall, elapsed));
+        if set_forward.max(set_back) < CLOCKS_AGREE {
+            return at;
+        }
+        at.saturating_add(set_forward).saturating_sub(set_back)
     }
 
     fn time(&self, schedule: &Schedule, now: Moment) -> Timestamp {

@@ -14,7 +14,8 @@ use executor_core::{
 use thiserror::Error;
 use uuid::Uuid;
 
-pub(super) const VERSION: u8 = 1;
+/// Version 2 added topic, due time and exit status.
+pub(super) const VERSION: u8 = 2;
 
 /// An undamaged payload that this program cannot read.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(crate) struct Start {
     pub(crate) source_tier: SourceTier,
     pub(crate) started_at: Timestamp,
     pub(crate) trigger: Trigger,
+    pub(crate) topic: Option<Arc<str>>,
+    pub(crate) due_at: Option<Timestamp>,
 }
 
 impl Start {
@@ -54,6 +57,9 @@ impl Start {
             failure: None,
             flags: RecordFlags::default(),
             trigger: self.trigger,
+            topic: self.topic,
+            due_at: self.due_at,
+            exit_code: None,
             generation: 0,
             retry_count: 0,
             attempt_number: 1,
@@ -70,6 +76,8 @@ pub(crate) fn read_start(bytes: &[u8]) -> Read<Start> {
         started_at: Timestamp::from_micros(input.i64()?),
         subject: input.subject()?,
         trigger: input.trigger()?,
+        topic: input.topic()?,
+        due_at: input.due_at()?,
     };
     input.end(start)
 }
@@ -83,12 +91,16 @@ pub(super) const BLOCKED: u8 = 32;
 pub(super) const FAILURE: u8 = 64;
 pub(super) const ARGUMENTS: u8 = 128;
 
+/// The second byte of flags, since version 2.
+pub(super) const EXIT_CODE: u8 = 1;
+
 pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
     let mut input = Input::of(bytes)?;
     let execution_id = ExecutionId::from_uuid(input.uuid()?);
     let source_tier = input.tier()?;
     let status = input.status()?;
     let flags = input.u8()?;
+    let more_flags = if input.version < 2 { 0 } else { input.u8()? };
     let generation = input.u8()?;
     let started_at = Timestamp::from_micros(input.i64()?);
     let duration = input.duration()?;
@@ -96,6 +108,7 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
     let attempt_number = input.u32()?;
     let subject = input.subject()?;
     let trigger = input.trigger()?;
+    let (topic, due_at) = (input.topic()?, input.due_at()?);
     let has = |flag: u8| flags & flag != 0;
     let timeout_origin = match (has(BY_DEADLINE), has(BY_HANDLER)) {
         (false, false) => None,
@@ -104,6 +117,7 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
         (true, true) => Some(TimeoutOrigin::Queue),
     };
     let blocked = has(BLOCKED).then(|| input.duration()).transpose()?;
+    let exit_code = (more_flags & EXIT_CODE != 0).then(|| input.i32());
     let failure = has(FAILURE).then(|| input.failure()).transpose()?;
     let arguments = has(ARGUMENTS).then(|| input.text()).transpose()?;
     let record = ExecutionRecord {
@@ -122,6 +136,9 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
             blocked,
         },
         trigger,
+        topic,
+        due_at,
+        exit_code: exit_code.transpose()?,
         generation,
         retry_count,
         attempt_number,
@@ -136,6 +153,10 @@ pub(crate) fn write_session(session: &Session) -> Vec<u8> {
     out.extend_from_slice(&session.pid.to_le_bytes());
     put_i64(&mut out, session.started_at.as_micros());
     put_text(&mut out, &session.host);
+    for text in [&session.program, &session.version, &session.config_hash] {
+        out.push(u8::from(text.is_some()));
+        put_text(&mut out, text.as_deref().unwrap_or_default());
+    }
     out
 }
 
@@ -146,6 +167,9 @@ pub(crate) fn read_session(bytes: &[u8]) -> Read<Session> {
         pid: input.u32()?,
         started_at: Timestamp::from_micros(input.i64()?),
         host: input.text()?,
+        program: input.later_text("program")?,
+        version: input.later_text("version")?,
+        config_hash: input.later_text("hash of the configuration")?,
     };
     input.end(session)
 }
@@ -216,27 +240,33 @@ pub(super) fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
 }
 
 /// The bytes that have not been read yet.
-struct Input<'b>(&'b [u8]);
+struct Input<'b> {
+    rest: &'b [u8],
+    version: u8,
+}
 
 impl<'b> Input<'b> {
     fn of(bytes: &'b [u8]) -> Read<Self> {
-        let mut input = Self(bytes);
-        match input.u8()? {
-            VERSION => Ok(input),
-            version => Err(Malformed::Version(version)),
+        match bytes.split_first() {
+            Some((version @ 1..=VERSION, rest)) => Ok(Self {
+                rest,
+                version: *version,
+            }),
+            Some((version, _)) => Err(Malformed::Version(*version)),
+            None => Err(Malformed::Short),
         }
     }
 
     fn end<T>(self, value: T) -> Read<T> {
-        match self.0.len() {
+        match self.rest.len() {
             0 => Ok(value),
             more => Err(Malformed::Long(more)),
         }
     }
 
     fn bytes(&mut self, count: usize) -> Read<&'b [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed::Short)?;
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed::Short)?;
+        self.rest = rest;
         Ok(taken)
     }
 
@@ -251,6 +281,10 @@ impl<'b> Input<'b> {
 
     fn u32(&mut self) -> Read<u32> {
         self.array().map(u32::from_le_bytes)
+    }
+
+    fn i32(&mut self) -> Read<i32> {
+        self.array().map(i32::from_le_bytes)
     }
 
     fn i64(&mut self) -> Read<i64> {
@@ -313,6 +347,34 @@ impl<'b> Input<'b> {
             entity: Arc::new(entity),
             row: row.map(RowId::new),
         })
+    }
+
+    fn topic(&mut self) -> Read<Option<Arc<str>>> {
+        let has_topic = self.version >= 2 && self.is_set("topic")?;
+        has_topic.then(|| self.str().map(Arc::from)).transpose()
+    }
+
+    /// Reads a text that a session has since version 2, if it has it.
+    fn later_text(&mut self, what: &'static str) -> Read<Option<String>> {
+        if self.version < 2 {
+            return Ok(None);
+        }
+        let is_set = self.is_set(what)?;
+        Ok(Some(self.text()?).filter(|_| is_set))
+    }
+
+    fn due_at(&mut self) -> Read<Option<Timestamp>> {
+        let is_due = self.version >= 2 && self.is_set("due time")?;
+        let micros = is_due.then(|| self.i64()).transpose()?;
+        Ok(micros.map(Timestamp::from_micros))
+    }
+
+    fn is_set(&mut self, what: &'static str) -> Read<bool> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed::Value(what)),
+        }
     }
 
     fn trigger(&mut self) -> Read<Trigger> {

@@ -5,12 +5,12 @@ use executor_core::{EntityKind, ExecutionId, RowId, TimeoutOrigin, TriggerMode};
 use record_spool::MAX_PAYLOAD;
 
 use crate::spool::codec::{
-    ARGUMENTS, BLOCKED, BY_DEADLINE, BY_HANDLER, DI_FAILURE, FAILURE, LEAKED, OVERRAN, VERSION,
-    nanos, put_duration, put_failure, put_text, tier_code,
+    ARGUMENTS, BLOCKED, BY_DEADLINE, BY_HANDLER, DI_FAILURE, EXIT_CODE, FAILURE, LEAKED, OVERRAN,
+    VERSION, nanos, put_duration, put_failure, put_text, tier_code,
 };
 
 const START_HEAD: usize = 26;
-const RECORD_HEAD: usize = 45;
+const RECORD_HEAD: usize = 46;
 
 /// A reusable buffer for encoding. Starts and records share subject and trigger, behind heads of different
 /// lengths: a record that follows its own start puts its head in front of the existing bytes.
@@ -68,7 +68,13 @@ impl Encoder {
         self.bytes[..RECORD_HEAD].copy_from_slice(&join::<RECORD_HEAD, _>([
             &[VERSION],
             end.start.execution_id.as_uuid().as_bytes(),
-            &[tier, end.status.code(), flags_of(end), end.generation],
+            &[
+                tier,
+                end.status.code(),
+                flags_of(end),
+                more_flags_of(end),
+                end.generation,
+            ],
             &end.start.started_at.as_micros().to_le_bytes(),
             &nanos(end.duration).to_le_bytes(),
             &end.retry_count.to_le_bytes(),
@@ -82,6 +88,7 @@ impl Encoder {
         self.bytes.extend_from_slice(&[0; RECORD_HEAD]);
         put_subject(&mut self.bytes, start.subject);
         put_trigger(&mut self.bytes, start.trigger);
+        put_own(&mut self.bytes, start);
         let row = number_of(start.subject.row);
         self.common = Some((start.execution_id, row, self.bytes.len()));
     }
@@ -89,6 +96,9 @@ impl Encoder {
     fn put_rest(&mut self, end: &ExecutionEnd<'_>) {
         if let Some(blocked) = end.flags.blocked {
             put_duration(&mut self.bytes, blocked);
+        }
+        if let Some(code) = end.exit_code {
+            self.bytes.extend_from_slice(&code.to_le_bytes());
         }
         if let Some(failure) = end.failure {
             put_failure(&mut self.bytes, failure);
@@ -115,6 +125,14 @@ fn flags_of(end: &ExecutionEnd<'_>) -> u8 {
         | flag(flags.blocked.is_some(), BLOCKED)
         | flag(end.failure.is_some(), FAILURE)
         | flag(end.arguments_json.is_some(), ARGUMENTS)
+}
+
+fn more_flags_of(end: &ExecutionEnd<'_>) -> u8 {
+    if end.exit_code.is_some() {
+        EXIT_CODE
+    } else {
+        0
+    }
 }
 
 /// Joins fields into `N` bytes, so that a buffer grows only once.
@@ -145,6 +163,21 @@ fn put_subject(out: &mut Vec<u8>, SubjectRef { entity, row }: SubjectRef<'_>) {
     put_text(out, &entity.name);
     if entity.kind == EntityKind::Listener {
         put_text(out, &entity.topic);
+    }
+}
+
+/// Puts the topic of the event and the due time; mostly there is neither.
+fn put_own(out: &mut Vec<u8>, start: &ExecutionStart<'_>) {
+    if start.topic.is_none() && start.due_at.is_none() {
+        return out.extend_from_slice(&[0, 0]);
+    }
+    out.push(u8::from(start.topic.is_some()));
+    if let Some(topic) = start.topic {
+        put_text(out, topic);
+    }
+    out.push(u8::from(start.due_at.is_some()));
+    if let Some(due) = start.due_at {
+        out.extend_from_slice(&due.as_micros().to_le_bytes());
     }
 }
 

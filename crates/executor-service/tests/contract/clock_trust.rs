@@ -71,12 +71,8 @@ fn wrong_by() -> [i64; 6] {
 async fn history() -> (MemoryStore, Vec<ExecutionRecord>) {
     let store = MemoryStore::new();
     let started_at = TRUTH.saturating_sub(DAY * 6);
-    let session = Arc::new(Session {
-        id: SessionId::new(started_at),
-        host: "attic".into(),
-        pid: 1,
-        started_at,
-    });
+    let session = Session::new(SessionId::new(started_at), "attic", started_at);
+    let session = Arc::new(session);
     store.open_session(Arc::clone(&session)).await.unwrap();
     let record = |hour: u32| {
         let mut record = kit::record(&kit::listener("hall"), None, 0);

@@ -100,11 +100,8 @@ async fn a07_a_job_that_leaves_the_schedules_may_ask_for_them_when_it_is_dropped
         let (service, other) = (executor.clone(), other.clone());
         let owned = OnDrop {
             call: move || {
-                assert!(
-                    service
-                        .schedule_of(&other)
-                        .is_none_or(|state| state.missed == 0)
-                )
+                let state = service.schedule_of(&other);
+                assert!(state.is_none_or(|state| state.missed == 0));
             },
             dropped: Arc::clone(&dropped),
         };

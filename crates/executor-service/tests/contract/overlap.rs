@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use executor_core::registration::Overlap;
-use executor_core::{Event, ExecutionResult, HandlerError, HandlerFailure, Status};
+use executor_core::{Event, ExecutionResult, HandlerError, HandlerFailure, Status, Timestamp};
 use executor_service::ListenerHandle;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -300,7 +300,11 @@ async fn a18_a_guard_that_says_no_skips() {
     assert_eq!(result.status(), Status::Skipped);
     let job = fixture.executor.job("lights", "nightly").only_if(|| false);
     let job = job.handler_fn(|| async {}).register().await.unwrap();
-    fixture.executor.execute(job.run_scheduled()).await.unwrap();
+    fixture
+        .executor
+        .execute(job.run_scheduled(Timestamp::from_micros(7)))
+        .await
+        .unwrap();
     // Whoever wants it now does not ask whether it may.
     fixture.executor.execute(job.run_now()).await.unwrap();
     assert_eq!(ran.load(Ordering::SeqCst), 1);

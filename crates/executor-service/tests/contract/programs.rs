@@ -53,7 +53,11 @@ fn is_gone(pid: &str) -> bool {
 async fn a19_the_event_arrives_on_standard_input_and_status_zero_is_success() {
     let reads = || script("read line; test \"$line\" = 'hall is lit'");
     let text = event().with_payload(String::from("hall is lit"));
-    assert_eq!(record_of(reads(), text).await.status, Status::Success);
+    let record = record_of(reads(), text).await;
+    assert_eq!(
+        (record.status, record.exit_code),
+        (Status::Success, Some(0))
+    );
     let made = reads().input(|event| format!("{} is lit", &event.topic[7..]).into_bytes());
     assert_eq!(record_of(made, event()).await.status, Status::Success);
 
@@ -71,28 +75,33 @@ async fn a19_exit_status_signal_and_no_such_program_are_told_apart() {
     let ends = [
         (
             script("exit 3"),
+            Some(3),
             "exit status 3",
             "`sh` exited with status 3",
         ),
         (
             script("kill -9 $$"),
+            None,
             "signal 9",
             "`sh` was ended by signal 9",
         ),
         (
             CommandLine::new("no-such-program"),
+            None,
             "spawn",
             "cannot start `no-such-program`: No such file or directory (os error 2)",
         ),
         (
             script("true").current_dir("/no/such/place"),
+            None,
             "spawn",
             "cannot start `sh` in /no/such/place: No such file or directory (os error 2)",
         ),
     ];
-    for (line, error_type, message) in ends {
+    for (line, exit_code, error_type, message) in ends {
         let record = record_of(line, event()).await;
         assert_eq!(record.status, Status::Error);
+        assert_eq!(record.exit_code, exit_code, "{message}");
         let failure = record.failure.unwrap();
         assert_eq!(
             (&*failure.error_type, &*failure.message),

@@ -8,7 +8,7 @@ use executor_core::context::inherit;
 use executor_core::registration::Overlap;
 use executor_core::{
     Clock, Command, Event, ExecutionRecord, HandlerError, Outcome, Refused, SourceTier, Status,
-    TimeoutOrigin, Trigger, TriggerMode, current_execution_id,
+    TimeoutOrigin, Timestamp, Trigger, TriggerMode, current_execution_id,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -451,26 +451,26 @@ async fn a16_the_record_says_what_triggered_it() {
     let fixture = Fixture::new().await;
     let listener = fixture.noop().await;
     let synthetic = Event::synthetic("motion.hall").with_id("hidden");
+    let all = fixture.executor.listener("lights", "all").topic("motion.*");
+    let all = all.handler_fn(|| async {}).register().await.unwrap();
     let job = fixture
         .executor
         .job("lights", "nightly")
         .handler_fn(|| async {});
     let job = job.register().await.unwrap();
-    let commands: [Command; 4] = [
+    let due = Timestamp::from_micros(7);
+    let commands: [Command; 5] = [
         listener.invoke(event()),
         listener.invoke(synthetic),
         job.run_now(),
-        job.run_scheduled(),
+        job.run_scheduled(due),
+        all.invoke(Event::new("motion.attic")),
     ];
     for command in commands {
         fixture.executor.execute(command).await.unwrap();
     }
-    let triggers: Vec<Trigger> = fixture
-        .stored()
-        .await
-        .into_iter()
-        .map(|r| r.trigger)
-        .collect();
+    let records = fixture.stored().await;
+    let triggers: Vec<&Trigger> = records.iter().map(|record| &record.trigger).collect();
     assert_eq!(
         (triggers[0].id(), triggers[0].origin()),
         (Some("e-1"), Some("REMOTE"))
@@ -481,4 +481,12 @@ async fn a16_the_record_says_what_triggered_it() {
     );
     assert_eq!(triggers[2].mode(), Some(TriggerMode::Manual));
     assert_eq!(triggers[3].mode(), Some(TriggerMode::Schedule));
+    let due_at: Vec<_> = records.iter().map(|record| record.due_at).collect();
+    assert_eq!(due_at, [None, None, None, Some(due), None]);
+    // The listener's own topic says it, unless that is a pattern.
+    let topics: Vec<_> = records
+        .iter()
+        .map(|record| record.topic.as_deref())
+        .collect();
+    assert_eq!(topics, [None, None, None, None, Some("motion.attic")]);
 }

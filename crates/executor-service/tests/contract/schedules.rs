@@ -53,10 +53,27 @@ async fn f06_a_job_runs_at_intervals_and_its_records_say_why() {
     }
     let records = fixture.stored().await;
     assert!(records.len() >= 5);
-    for record in records {
+    let first = records[0].due_at.expect("a schedule began it");
+    for (record, number) in records.iter().zip(0_u32..) {
         assert_eq!(record.trigger.mode(), Some(TriggerMode::Schedule));
         assert_eq!(record.status, Status::Success);
+        assert_eq!(record.due_at, Some(first.saturating_add(secs(10) * number)));
+        assert!(record.started_at >= first, "no run begins before it is due");
     }
+}
+
+/// Jitter delays a run, and the clock may go by elapsed time: what is recorded is the planned time of the wall clock.
+#[tokio::test(start_paused = true)]
+async fn a16_a_scheduled_run_is_recorded_with_the_time_at_which_it_was_due() {
+    let fixture = Fixture::new().await;
+    let hourly = Schedule::cron("0 * * * *", "UTC").unwrap();
+    let (_hourly, mut runs) = reporting(job(&fixture, hourly.jitter(secs(600)))).await;
+    runs.recv().await.unwrap();
+    let record = &fixture.stored().await[0];
+    let due = record.due_at.expect("a schedule began it");
+    assert_eq!(due.as_micros() % 3_600_000_000, 0, "the full hour");
+    let late = record.started_at.saturating_duration_since(due);
+    assert!(late > secs(0) && late < secs(600), "{late:?}");
 }
 
 async fn f06_what_comes_once_comes_once() {

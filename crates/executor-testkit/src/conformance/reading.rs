@@ -18,8 +18,8 @@ use super::{persist, samples};
 mod kept;
 
 use kept::{
-    gaps_are_read_back_by_window, registrations_are_read_back_as_they_were_made_last,
-    sessions_are_read_back_with_their_ledgers,
+    gaps_are_read_back_by_window, prunes_are_told_and_counted,
+    registrations_are_read_back_as_they_were_made_last, sessions_are_read_back_with_their_ledgers,
 };
 
 /// Runs every check, each on a fresh store and its history.
@@ -63,6 +63,8 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     gaps_are_read_back_by_window(&store, &history).await;
     let (store, history) = fresh().await;
     registrations_are_read_back_as_they_were_made_last(&store, &history).await;
+    let (store, history) = fresh().await;
+    prunes_are_told_and_counted(&store, &history).await;
 }
 
 /// The data that a store was given: executions in the order of their ends, some at the same instant.
@@ -138,6 +140,13 @@ fn varied(mut record: ExecutionRecord, number: u64) -> ExecutionRecord {
             .is_multiple_of(6)
             .then(|| Duration::from_millis(number)),
     };
+    record.topic = number
+        .is_multiple_of(9)
+        .then(|| format!("motion.{}", number % 2).into());
+    record.due_at = number
+        .is_multiple_of(4)
+        .then(|| Timestamp::from_micros(number as i64));
+    record.exit_code = number.is_multiple_of(3).then_some(-(number as i32));
     record.arguments_json = number
         .is_multiple_of(8)
         .then(|| format!("[{number}]").into());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use executor_core::ports::{
     Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, Order, PageOf,
     PageRequest, PageToken, RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution,
-    StoredRegistration, StoredSession, Summary, Window,
+    StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{Entity, ExecutionId, ExecutionRecord, SessionId, Status};
 
@@ -212,6 +212,24 @@ impl History for MemoryStore {
             };
             let gaps = tables.gaps.iter().enumerate().filter(|(_, gap)| is_in(gap));
             let placed = gaps.map(|(number, gap)| ((0, number as i64), gap.clone()));
+            page_of(READING, placed.collect(), &page)
+        })
+    }
+
+    fn prunes(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>> {
+        const READING: &str = "reading prunes";
+        let page = latest_first(page);
+        self.read(READING, move |tables| {
+            let is_in = |prune: &StoredPrune| {
+                window
+                    .session
+                    .is_none_or(|session| prune.session == Some(session))
+                    && window.from.is_none_or(|from| prune.last_at >= from)
+                    && window.to.is_none_or(|to| prune.first_at < to)
+            };
+            let prunes = tables.prunes.iter().enumerate();
+            let prunes = prunes.filter(|(_, prune)| is_in(prune));
+            let placed = prunes.map(|(number, prune)| ((0, number as i64), prune.clone()));
             page_of(READING, placed.collect(), &page)
         })
     }

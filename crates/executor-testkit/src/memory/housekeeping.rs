@@ -1,11 +1,50 @@
 //! Prunes a store in memory, and keeps the lifetimes of sessions and the gaps.
 
 use executor_core::ports::{
-    Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome, StoreFuture,
+    Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome, StoreFuture, StoredPrune,
 };
+use executor_core::{ExecutionId, Timestamp};
 
 use super::{MemoryStore, Tables, no_session};
 use crate::pruning;
+
+impl Tables {
+    /// Counts rows that are about to be pruned, and notes the prune.
+    fn note_prune(&mut self, slice: PruneSlice, old: &[(Timestamp, ExecutionId)]) {
+        let (Some((first, _)), Some((last, _))) = (old.first(), old.last()) else {
+            return;
+        };
+        for (_, id) in old {
+            let session = self.rows[self.by_execution[id]].session;
+            if let Some(row) = self.sessions.get_mut(&session) {
+                row.stored.counts.pruned += 1;
+            }
+        }
+        let noted = StoredPrune {
+            session: slice.session,
+            rule: slice.rule.as_str().to_owned(),
+            hour_at: hour_of(slice.now),
+            count: old.len() as u64,
+            first_at: *first,
+            last_at: *last,
+        };
+        let name = |prune: &StoredPrune| (prune.session, prune.rule.clone(), prune.hour_at);
+        let known = self.prunes.iter_mut().find(|it| name(it) == name(&noted));
+        match known {
+            None => self.prunes.push(noted),
+            Some(known) => {
+                known.count += noted.count;
+                known.first_at = known.first_at.min(noted.first_at);
+                known.last_at = known.last_at.max(noted.last_at);
+            }
+        }
+    }
+}
+
+fn hour_of(at: Timestamp) -> Timestamp {
+    let into_hour = at.as_micros().rem_euclid(3_600_000_000);
+    Timestamp::from_micros(at.as_micros() - into_hour)
+}
 
 impl Housekeeping for MemoryStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
@@ -17,6 +56,7 @@ impl Housekeeping for MemoryStore {
                 let mut old = pruning::let_go_by(slice, tables.rows.iter().map(|row| &row.record));
                 old.sort();
                 old.truncate(slice.max_rows as usize);
+                tables.note_prune(slice, &old);
                 tables
                     .rows
                     .retain(|row| !old.iter().any(|(_, id)| *id == row.record.execution_id));

@@ -10,6 +10,8 @@ pub(crate) mod executions;
 
 pub(crate) mod sessions;
 
+pub(crate) mod prunes;
+
 pub(crate) mod registrations;
 
 pub(crate) mod summary;

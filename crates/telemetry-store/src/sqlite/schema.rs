@@ -27,6 +27,14 @@ diesel::table! {
         dropped_damaged -> BigInt,
         dropped_shutdown -> BigInt,
         durability -> Nullable<Text>,
+        is_counted -> BigInt,
+        pruned -> BigInt,
+        taken_over -> BigInt,
+        ledger_rebuilt -> BigInt,
+        trusted_us -> Nullable<BigInt>,
+        program -> Nullable<Text>,
+        version -> Nullable<Text>,
+        config_hash -> Nullable<Text>,
     }
 }
 
@@ -49,12 +57,10 @@ diesel::table! {
         overlap_limit -> Nullable<BigInt>,
         priority -> BigInt,
         once -> BigInt,
-        immediate -> BigInt,
-        debounce_us -> Nullable<BigInt>,
-        throttle_us -> Nullable<BigInt>,
-        hold_us -> Nullable<BigInt>,
         retired_us -> Nullable<BigInt>,
         removed_us -> Nullable<BigInt>,
+        program -> Nullable<Text>,
+        annotations -> Nullable<Text>,
     }
 }
 
@@ -82,12 +88,12 @@ diesel::table! {
         overlap_limit -> Nullable<BigInt>,
         priority -> BigInt,
         once -> BigInt,
-        immediate -> BigInt,
-        debounce_us -> Nullable<BigInt>,
-        throttle_us -> Nullable<BigInt>,
-        hold_us -> Nullable<BigInt>,
         retired_us -> Nullable<BigInt>,
         removed_us -> Nullable<BigInt>,
+        last_due_us -> Nullable<BigInt>,
+        next_due_us -> Nullable<BigInt>,
+        program -> Nullable<Text>,
+        annotations -> Nullable<Text>,
     }
 }
 
@@ -110,6 +116,9 @@ diesel::table! {
         trigger_origin -> Nullable<Text>,
         trigger_mode -> Nullable<Text>,
         args_json -> Nullable<Text>,
+        topic_id -> Nullable<BigInt>,
+        due_us -> Nullable<BigInt>,
+        exit_code -> Nullable<BigInt>,
     }
 }
 
@@ -193,8 +202,149 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    history (id) {
+        id -> BigInt,
+        history_id -> Binary,
+    }
+}
+
+diesel::table! {
+    session_hours (session_id, hour_us) {
+        session_id -> BigInt,
+        hour_us -> BigInt,
+        stored -> BigInt,
+        pruned -> BigInt,
+    }
+}
+
+diesel::table! {
+    topics (id) {
+        id -> BigInt,
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    execution_lines (id) {
+        id -> BigInt,
+        lines -> BigInt,
+        total_lines -> BigInt,
+        total_bytes -> BigInt,
+        flags -> BigInt,
+        body -> Text,
+    }
+}
+
+diesel::table! {
+    missed_runs (id) {
+        id -> BigInt,
+        app_key -> Text,
+        instance -> BigInt,
+        name -> Text,
+        reason -> Text,
+        count -> BigInt,
+        first_due_us -> BigInt,
+        last_due_us -> BigInt,
+        session_id -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pauses (id) {
+        id -> BigInt,
+        session_id -> BigInt,
+        app_key -> Nullable<Text>,
+        instance -> Nullable<BigInt>,
+        name -> Nullable<Text>,
+        from_us -> BigInt,
+        until_us -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    prunes (id) {
+        id -> BigInt,
+        session_id -> Nullable<BigInt>,
+        rule -> Text,
+        hour_us -> BigInt,
+        count -> BigInt,
+        first_us -> BigInt,
+        last_us -> BigInt,
+    }
+}
+
+diesel::table! {
+    sources (id) {
+        id -> BigInt,
+        session_id -> BigInt,
+        name -> Text,
+        lines -> BigInt,
+        events -> BigInt,
+        bad_lines -> BigInt,
+        unheard -> BigInt,
+    }
+}
+
+diesel::table! {
+    source_topics (source_id, hour_us, topic) {
+        source_id -> BigInt,
+        hour_us -> BigInt,
+        topic -> Text,
+        count -> BigInt,
+    }
+}
+
+diesel::table! {
+    source_bad_lines (source_id, line) {
+        source_id -> BigInt,
+        line -> BigInt,
+        at_us -> BigInt,
+        problem -> Text,
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    actions (id) {
+        id -> BigInt,
+        session_id -> Nullable<BigInt>,
+        at_us -> BigInt,
+        who -> Text,
+        origin -> Text,
+        action -> Text,
+        target -> Text,
+        outcome -> Text,
+    }
+}
+
+diesel::table! {
+    schedules (id) {
+        id -> BigInt,
+        job_id -> BigInt,
+        from_us -> BigInt,
+        until_us -> Nullable<BigInt>,
+        text -> Text,
+        zone -> Nullable<Text>,
+        jitter_us -> BigInt,
+        missed -> Text,
+        persistent -> BigInt,
+    }
+}
+
+diesel::table! {
+    session_registrations (session_id, kind, registration, from_us) {
+        session_id -> BigInt,
+        kind -> BigInt,
+        registration -> BigInt,
+        from_us -> BigInt,
+        until_us -> Nullable<BigInt>,
+    }
+}
+
 diesel::joinable!(executions -> sessions (session_id));
 diesel::joinable!(gaps -> sessions (session_id));
+diesel::joinable!(prunes -> sessions (session_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     sessions,
@@ -204,4 +354,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     execution_errors,
     execution_orphans,
     gaps,
+    prunes,
 );

@@ -16,8 +16,14 @@ pub(crate) mod registration;
 
 pub(crate) mod references;
 
+pub(crate) mod topics;
+
+pub(crate) mod hours;
+
 pub(crate) mod persist;
 
 pub(crate) mod gaps;
 
 pub(crate) mod prune;
+
+pub(crate) mod prunes;

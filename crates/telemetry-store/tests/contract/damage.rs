@@ -222,8 +222,13 @@ async fn c04_a_missing_column_sets_rows_aside_and_says_which_it_is() {
     let database = Database::new();
     let store = database.open().await;
     let outside = database.outside();
+    let views =
+        "SELECT group_concat('DROP VIEW ' || name, ';') FROM sqlite_schema WHERE type = 'view'";
+    let drop_views = database.text(views);
     outside
-        .execute_batch("DROP VIEW executions_v; DROP VIEW errors_v; ALTER TABLE executions DROP COLUMN args_json")
+        .execute_batch(&format!(
+            "{drop_views}; ALTER TABLE executions DROP COLUMN args_json"
+        ))
         .unwrap();
     let fates = persist(&store, &kit::session(), records(3)).await.unwrap();
     for fate in fates {

@@ -3,6 +3,7 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod conformance;
 mod damage;
 mod dying;

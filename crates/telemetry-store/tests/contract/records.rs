@@ -118,7 +118,7 @@ async fn every_field_of_a_record_is_in_its_row() {
                trigger_origin, args_json, orphaned) FROM executions_v";
     let expected = format!(
         "{name}|handler|timed_out|framework|lights|0|hall|motion.hall|\
-         2026-01-01T00:00:00.250000Z|2026-01-01T00:00:00.251500Z|1.5|TimeoutError|\
+         2026-01-01 00:00:00.250000|2026-01-01 00:00:00.251500|1.5|TimeoutError|\
          execution timed out|deadline|1|1|1|150.0|event-1|LOCAL|[1]|0"
     );
     assert_eq!(database.text(row), expected);

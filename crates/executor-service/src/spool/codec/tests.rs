@@ -73,9 +73,12 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
     let ids = (any::<[u8; 16]>(), any::<bool>(), 0_i64..7, any::<u8>());
     let numbers = (any::<i64>(), any::<u64>(), any::<u32>(), any::<u32>());
     let failure = proptest::option::of(failure());
+    let due = proptest::option::of(any::<i64>().prop_map(Timestamp::from_micros));
+    let topic = proptest::option::of(text().prop_map(Arc::from));
+    let later = (topic, due, proptest::option::of(any::<i32>()));
     let rest = (
         subject(),
-        trigger(),
+        (trigger(), later),
         flags(),
         failure,
         proptest::option::of(text()),
@@ -84,7 +87,7 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
         |(
             (id, is_app, status, generation),
             (started, nanos, retry_count, attempt_number),
-            (subject, trigger, flags, failure, arguments),
+            (subject, (trigger, (topic, due_at, exit_code)), flags, failure, arguments),
         )| ExecutionRecord {
             execution_id: ExecutionId::from_uuid(Uuid::from_bytes(id)),
             subject,
@@ -99,6 +102,9 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
             failure: failure.map(Arc::new),
             flags,
             trigger,
+            topic,
+            due_at,
+            exit_code,
             generation,
             retry_count,
             attempt_number,
@@ -126,6 +132,7 @@ proptest! {
         let interrupted = start.interrupted();
         prop_assert_eq!(interrupted.execution_id, record.execution_id);
         prop_assert_eq!(interrupted.trigger, record.trigger);
+        prop_assert_eq!((interrupted.topic, interrupted.due_at), (record.topic, record.due_at));
         prop_assert_eq!(interrupted.status, Status::Interrupted);
     }
 
@@ -167,7 +174,7 @@ fn a_newer_version_is_named() {
 
 #[test]
 fn arguments_that_make_a_record_too_long_are_left_out() {
-    let mut long = written_by_the_first_version();
+    let mut long = full_record();
     long.arguments_json = Some("x".repeat(record_spool::MAX_PAYLOAD).into());
     let mut encoder = Encoder::new();
     let read = read_record(encoder.record(&(&long).into())).unwrap();
@@ -176,7 +183,7 @@ fn arguments_that_make_a_record_too_long_are_left_out() {
 }
 
 /// With all that a record can have.
-fn written_by_the_first_version() -> ExecutionRecord {
+fn full_record() -> ExecutionRecord {
     let failure = Failure {
         error_type: "E".into(),
         message: "no".into(),
@@ -204,6 +211,9 @@ fn written_by_the_first_version() -> ExecutionRecord {
             id: Some("e".into()),
             origin: "o".into(),
         },
+        topic: Some("motion.hall".into()),
+        due_at: Some(Timestamp::from_micros(258)),
+        exit_code: Some(-2),
         generation: 4,
         retry_count: 5,
         attempt_number: 6,
@@ -211,49 +221,88 @@ fn written_by_the_first_version() -> ExecutionRecord {
     }
 }
 
-/// Bytes that were written once are read for good, and written still.
+/// What a record and its start have in common: subject and trigger.
+const COMMON: &[u8] = b"\0\x02\x01\0\0\0\0\0\0\x03\0\0\0\x06\0\0\0lights\x03\0\0\0dim\x01\0\0\0#\
+    \x01\x01\0\0\0o\x01\0\0\0e";
+
+/// Bytes that were written once are read for good.
 #[test]
-fn starts_and_records_of_the_first_version_stay_readable() {
-    let record = written_by_the_first_version();
+fn e07_starts_and_records_of_the_first_version_stay_readable() {
+    let record = ExecutionRecord {
+        topic: None,
+        due_at: None,
+        exit_code: None,
+        ..full_record()
+    };
     let (id, started_at) = ([9; 16], 1_767_225_600_000_000_i64.to_le_bytes());
-    let common = b"\0\x02\x01\0\0\0\0\0\0\x03\0\0\0\x06\0\0\0lights\x03\0\0\0dim\x01\0\0\0#\
-        \x01\x01\0\0\0o\x01\0\0\0e";
-    let start = [&[1][..], &id, &[1], &started_at, common].concat();
+    let start = [&[1][..], &id, &[1], &started_at, COMMON].concat();
     let code = Status::Error.code();
     let numbers = b"\xdc\x05\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0";
     let rest = b"\x02\0\0\0\0\0\0\0\x01\0\0\0E\x02\0\0\0no\x01\x03\0\0\0why\x02\0\0\0{}";
     let head = [&[1][..], &id, &[1, code, 0xF7, 4], &started_at, numbers].concat();
-    let whole = [&head[..], common, rest].concat();
-    let mut encoder = Encoder::new();
-    assert_eq!(encoder.start(&ExecutionEnd::from(&record).start), start);
-    assert_eq!(encoder.record(&(&record).into()), whole);
+    let whole = [&head[..], COMMON, rest].concat();
     assert_eq!(read_record(&whole), Ok(record.clone()));
     assert_eq!(read_start(&start).unwrap().subject, record.subject);
 }
 
-/// Bytes that were written once are read for good.
+/// Bytes that were written once are read for good, and written still.
 #[test]
-fn the_first_version_stays_readable() {
+fn e07_starts_and_records_of_the_second_version_stay_readable() {
+    let record = full_record();
+    let (id, started_at) = ([9; 16], 1_767_225_600_000_000_i64.to_le_bytes());
+    let own = b"\x01\x0b\0\0\0motion.hall\x01\x02\x01\0\0\0\0\0\0";
+    let start = [&[2][..], &id, &[1], &started_at, COMMON, own].concat();
+    let code = Status::Error.code();
+    let numbers = b"\xdc\x05\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0";
+    let rest = b"\x02\0\0\0\0\0\0\0\xfe\xff\xff\xff\x01\0\0\0E\x02\0\0\0no\x01\x03\0\0\0why\
+        \x02\0\0\0{}";
+    let head = [&[2][..], &id, &[1, code, 0xF7, 1, 4], &started_at, numbers].concat();
+    let whole = [&head[..], COMMON, own, rest].concat();
+    let mut encoder = Encoder::new();
+    assert_eq!(encoder.start(&ExecutionEnd::from(&record).start), start);
+    assert_eq!(encoder.record(&(&record).into()), whole);
+    assert_eq!(read_record(&whole), Ok(record.clone()));
+    assert_eq!(read_start(&start).unwrap().due_at, record.due_at);
+}
+
+#[test]
+fn e07_sessions_of_each_version_stay_readable() {
+    let started_at = Timestamp::from_micros(1_767_225_600_000_000);
+    let id = SessionId::from_uuid(Uuid::from_bytes([7; 16]));
     let session = Session {
-        id: SessionId::from_uuid(Uuid::from_bytes([7; 16])),
-        host: "attic".into(),
         pid: 42,
-        started_at: Timestamp::from_micros(1_767_225_600_000_000),
+        ..Session::new(id, "attic", started_at)
     };
-    let mut expected = vec![1];
-    expected.extend_from_slice(&[7; 16]);
-    expected.extend_from_slice(&[42, 0, 0, 0]);
-    expected.extend_from_slice(&1_767_225_600_000_000_i64.to_le_bytes());
-    expected.extend_from_slice(b"\x05\0\0\0attic");
-    assert_eq!(write_session(&session), expected);
-    assert_eq!(read_session(&expected), Ok(session));
+    let mut first = vec![1];
+    first.extend_from_slice(&[7; 16]);
+    first.extend_from_slice(&[42, 0, 0, 0]);
+    first.extend_from_slice(&started_at.as_micros().to_le_bytes());
+    first.extend_from_slice(b"\x05\0\0\0attic");
+    assert_eq!(read_session(&first), Ok(session.clone()));
+    let later = Session {
+        program: Some("house".into()),
+        config_hash: Some("9f".into()),
+        ..session
+    };
+    let mut second = first;
+    second[0] = 2;
+    second.extend_from_slice(b"\x01\x05\0\0\0house\0\0\0\0\0\x01\x02\0\0\x009f");
+    assert_eq!(write_session(&later), second);
+    assert_eq!(read_session(&second), Ok(later));
+}
+
+#[test]
+fn e07_ends_of_each_version_stay_readable() {
     let end = SessionEnd {
         at: Timestamp::from_micros(5),
         status: SessionStatus::Failure,
         failure: None,
         ledger: Ledger::default(),
     };
-    let written = write_end(&end);
-    assert_eq!(written, [1, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(read_end(&written).unwrap().status, SessionStatus::Failure);
+    let mut written = write_end(&end);
+    assert_eq!(written, [2, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+    for version in [1, 2] {
+        written[0] = version;
+        assert_eq!(read_end(&written).unwrap().status, SessionStatus::Failure);
+    }
 }

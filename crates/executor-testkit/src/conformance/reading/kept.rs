@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{
-    Gap, History, PageRequest, RegistrationFilter, RegistrationState, SessionEnd, SessionStatus,
-    Store, Window,
+    Gap, History, PageRequest, PruneRule, PruneSlice, RegistrationFilter, RegistrationState,
+    SessionCounts, SessionEnd, SessionStatus, Store, StoredPrune, Window,
 };
 use executor_core::registration::{JobDetails, Overlap, ScheduleText};
 use executor_core::{
     DropReason, Durability, EntityKind, Failure, Ledger, RegistrationId, Timestamp,
 };
 
+use crate::conformance::persist;
 use crate::samples;
 
 pub(super) async fn sessions_are_read_back_with_their_ledgers<S: Store, H: History>(
@@ -22,6 +23,9 @@ pub(super) async fn sessions_are_read_back_with_their_ledgers<S: Store, H: Histo
     for number in 0..3 {
         let mut session = (*samples::session()).clone();
         session.host = format!("host {number}");
+        session.program = Some("house".to_owned());
+        session.version = (number > 0).then(|| format!("1.{number}"));
+        session.config_hash = (number > 1).then(|| "9f2c".to_owned());
         let session = Arc::new(session);
         store
             .open_session(Arc::clone(&session))
@@ -136,7 +140,8 @@ pub(super) async fn registrations_are_read_back_as_they_were_made_last<S: Store,
     hall.details.overlap = Some(Overlap::Queued);
     hall.details.overlap_limit = Some(3);
     hall.details.description = Some("motion".into());
-    hall.details.annotations.debounce = Some(Duration::from_millis(20));
+    hall.details.annotations = Some(r#"{"debounce":"20ms"}"#.to_owned());
+    hall.details.program = Some("dim".to_owned());
     let nightly = samples::job("nightly").with_job(JobDetails {
         handler_name: Some("nightly_run".into()),
         schedule: ScheduleText {
@@ -178,4 +183,70 @@ pub(super) async fn registrations_are_read_back_as_they_were_made_last<S: Store,
         ..RegistrationFilter::of(EntityKind::Listener)
     };
     assert_eq!(found(of_nobody).await, []);
+}
+
+pub(super) async fn prunes_are_told_and_counted<S: Store, H: History>(store: &S, history: &H) {
+    let (first, second) = (samples::session(), samples::session());
+    let hall = samples::listener("hall");
+    let records: Vec<_> = (0..6)
+        .map(|number| samples::record(&hall, None, number * 1_000))
+        .collect();
+    persist(store, &first, records[..4].to_vec()).await;
+    // What is there already is no new row.
+    persist(store, &first, records[..4].to_vec()).await;
+    let end = SessionEnd {
+        at: records[5].ended_at(),
+        status: SessionStatus::Success,
+        failure: None,
+        ledger: Ledger::default(),
+    };
+    let closed = store.close_session(first.id, end).await;
+    closed.expect("closes");
+    // A later process stores what the first one left.
+    persist(store, &first, records[4..5].to_vec()).await;
+    persist(store, &second, records[5..].to_vec()).await;
+    let slice = |rule, max_rows| PruneSlice {
+        now: records[5].ended_at(),
+        session: Some(second.id),
+        ..PruneSlice::new(rule, max_rows)
+    };
+    let age = PruneRule::EndedBefore(records[3].ended_at());
+    for _ in 0..2 {
+        store.prune(slice(age, 2)).await.expect("answers");
+    }
+    let newest = PruneRule::AllButNewest(1);
+    assert_eq!(store.prune(slice(newest, 9)).await.expect("answers"), 2);
+    let told = history
+        .prunes(Window::default(), PageRequest::default())
+        .await;
+    let told = told.expect("answers").items;
+    let hour = 3_600_000_000;
+    let prune = |rule: &str, count, ended: [usize; 2]| StoredPrune {
+        session: Some(second.id),
+        rule: rule.to_owned(),
+        hour_at: Timestamp::from_micros(records[5].ended_at().as_micros() / hour * hour),
+        count,
+        first_at: records[ended[0]].ended_at(),
+        last_at: records[ended[1]].ended_at(),
+    };
+    let expected = [prune("number", 2, [3, 4]), prune("age", 3, [0, 2])];
+    assert_eq!(told, expected, "the latest first");
+    let since = Window::since(records[4].ended_at());
+    let told = history.prunes(since, PageRequest::default()).await;
+    assert_eq!(told.expect("answers").items, expected[..1]);
+    let sessions = history.sessions(PageRequest::default()).await;
+    let counts = sessions.expect("answers").items.into_iter();
+    let counts: Vec<_> = counts.map(|it| it.counts).collect();
+    let of_first = SessionCounts {
+        is_counted: true,
+        pruned: 5,
+        taken_over: 1,
+        ledger_rebuilt: false,
+    };
+    let of_second = SessionCounts {
+        pruned: 0,
+        taken_over: 0,
+        ..of_first
+    };
+    assert_eq!(counts, [of_second, of_first]);
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
     Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, PageOf, PageRequest,
-    RegistrationFilter, Stats, StoredExecution, StoredRegistration, StoredSession, Summary, Window,
+    RegistrationFilter, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession,
+    Summary, Window,
 };
 use executor_core::{ExecutionId, SessionId};
 
@@ -20,7 +21,7 @@ use crate::sqlite::open::file_identity::{FileIdentity, FileState};
 use crate::sqlite::open::open_reader;
 use crate::sqlite::read::executions;
 use crate::sqlite::read::question::{Asked, Deadline, QueryError};
-use crate::sqlite::read::{registrations, sessions, stored, summary};
+use crate::sqlite::read::{prunes, registrations, sessions, stored, summary};
 
 /// The default time limit of a query.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -203,6 +204,12 @@ impl History for SqliteHistory {
     fn gaps(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
         self.ask("reading gaps", move |asked| {
             sessions::gaps(asked.connection, &window, &page)
+        })
+    }
+
+    fn prunes(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>> {
+        self.ask("reading prunes", move |asked| {
+            prunes::prunes(asked.connection, &window, &page)
         })
     }
 

@@ -9,9 +9,7 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
     PageOf, PageRequest, RegistrationFilter, RegistrationState, StoredRegistration,
 };
-use executor_core::registration::{
-    Annotations, Details, JobDetails, Overlap, Registration, ScheduleText,
-};
+use executor_core::registration::{Details, JobDetails, Overlap, Registration, ScheduleText};
 use executor_core::{Entity, EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
 use crate::sqlite::read::paging::{Cursor, page_of};
@@ -45,7 +43,7 @@ pub(crate) fn registrations(
     let rows: Vec<Row> = diesel::sql_query(format!(
         "SELECT id, app_key, instance, name, instance_name, source_tier, timeout_us, description, \
          guard_description, source_location, registration_source, entity, overlap, overlap_limit, \
-         priority, once, immediate, debounce_us, throttle_us, hold_us, retired_us, removed_us, {columns} \
+         priority, once, program, annotations, retired_us, removed_us, {columns} \
          FROM {table} WHERE id < ?1 AND (?2 IS NULL OR app_key = ?2) {live} ORDER BY id DESC LIMIT ?3"
     ))
     .bind::<BigInt, _>(Cursor::latest_first(page)?)
@@ -96,14 +94,10 @@ struct Row {
     priority: i64,
     #[diesel(sql_type = BigInt)]
     once: i64,
-    #[diesel(sql_type = BigInt)]
-    immediate: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    debounce_us: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    throttle_us: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    hold_us: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    program: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    annotations: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
     retired_us: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -179,14 +173,12 @@ impl Row {
         let limit = self.overlap_limit.map(|limit| {
             u32::try_from(limit).map_err(|_| unknown("overlap limit", limit.to_string()))
         });
-        let duration = |what, us: Option<i64>| {
-            let micros = |us: i64| u64::try_from(us).map_err(|_| unknown(what, us.to_string()));
-            Ok::<_, QueryError>(us.map(micros).transpose()?.map(Duration::from_micros))
-        };
+        let micros = |us: i64| u64::try_from(us).map_err(|_| unknown("timeout", us.to_string()));
+        let timeout = self.timeout_us.map(micros).transpose()?;
         Ok(Details {
             instance_name: self.instance_name.clone(),
             source_tier: tier.ok_or_else(|| unknown("source tier", self.source_tier.clone()))?,
-            timeout: duration("timeout", self.timeout_us)?,
+            timeout: timeout.map(Duration::from_micros),
             description: self.description.clone(),
             guard_description: self.guard_description.clone(),
             source_location: self.source_location.clone(),
@@ -197,12 +189,8 @@ impl Row {
             priority: i32::try_from(self.priority)
                 .map_err(|_| unknown("priority", self.priority.to_string()))?,
             once: self.once != 0,
-            annotations: Annotations {
-                immediate: self.immediate != 0,
-                debounce: duration("debounce", self.debounce_us)?,
-                throttle: duration("throttle", self.throttle_us)?,
-                hold: duration("hold", self.hold_us)?,
-            },
+            program: self.program.clone(),
+            annotations: self.annotations.clone(),
         })
     }
 }

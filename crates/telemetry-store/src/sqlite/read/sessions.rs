@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
-    Gap, PageOf, PageRequest, Session, SessionStatus, StoredSession, Window,
+    Gap, PageOf, PageRequest, Session, SessionCounts, SessionStatus, StoredSession, Window,
 };
 use executor_core::{DropReason, Durability, Entity, Failure, Ledger, SessionId, Timestamp};
 
@@ -55,6 +55,13 @@ struct SessionRow {
     dropped_damaged: i64,
     dropped_shutdown: i64,
     durability: Option<String>,
+    program: Option<String>,
+    version: Option<String>,
+    config_hash: Option<String>,
+    is_counted: i64,
+    pruned: i64,
+    taken_over: i64,
+    ledger_rebuilt: i64,
 }
 
 impl SessionRow {
@@ -84,6 +91,9 @@ impl SessionRow {
                 host: self.host,
                 pid: u32::try_from(self.pid).map_err(|_| unknown("pid", self.pid.to_string()))?,
                 started_at: Timestamp::from_micros(self.started_us),
+                program: self.program,
+                version: self.version,
+                config_hash: self.config_hash,
             },
             heartbeat_at: Timestamp::from_micros(self.heartbeat_us),
             stopped_at: self.stopped_us.map(Timestamp::from_micros),
@@ -94,6 +104,12 @@ impl SessionRow {
                 report: self.error_report,
             }),
             ledger,
+            counts: SessionCounts {
+                is_counted: self.is_counted != 0,
+                pruned: self.pruned.unsigned_abs(),
+                taken_over: self.taken_over.unsigned_abs(),
+                ledger_rebuilt: self.ledger_rebuilt != 0,
+            },
         })
     }
 

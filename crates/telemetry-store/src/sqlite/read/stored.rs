@@ -37,13 +37,14 @@ pub(crate) fn by_rows(
 const STORED: &str = "
 SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
        e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
-       e.args_json, s.session_uuid, x.error_type, x.error_message, x.error_report,
+       e.args_json, e.due_us, e.exit_code, t.text AS own_topic, s.session_uuid, x.error_type, x.error_message, x.error_report,
        coalesce(l.app_key, j.app_key, o.app_key, '?') AS app_key,
        coalesce(l.instance, j.instance, o.instance, 0) AS instance,
        coalesce(l.name, j.name, o.name, '?') AS name,
        coalesce(l.topic, o.topic, '') AS topic
 FROM executions e
 CROSS JOIN sessions s ON s.id = e.session_id
+LEFT JOIN topics t ON t.id = e.topic_id
 LEFT JOIN listeners l ON l.id = e.listener_id
 LEFT JOIN scheduled_jobs j ON j.id = e.job_id
 LEFT JOIN execution_orphans o ON o.id = e.id
@@ -103,6 +104,12 @@ struct Row {
     trigger_mode: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     args_json: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    due_us: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    exit_code: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    own_topic: Option<String>,
     #[diesel(sql_type = Binary)]
     session_uuid: Vec<u8>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -141,6 +148,9 @@ impl Row {
             failure: self.failure().map(Arc::new),
             flags: self.flags()?,
             trigger: self.trigger()?,
+            topic: self.own_topic.as_deref().map(Arc::from),
+            due_at: self.due_us.map(Timestamp::from_micros),
+            exit_code: self.exit_code()?,
             generation: 0,
             retry_count: self.small("retry count", self.retry_count)?,
             attempt_number: self.small("attempt number", self.attempt_number)?,
@@ -204,6 +214,11 @@ impl Row {
                 origin: Arc::from(origin.as_deref().unwrap_or_default()),
             }),
         }
+    }
+
+    fn exit_code(&self) -> Result<Option<i32>, QueryError> {
+        let small = |code: i64| i32::try_from(code).map_err(|_| self.unknown("exit code", &code));
+        self.exit_code.map(small).transpose()
     }
 
     fn duration(&self, us: i64) -> Result<Duration, QueryError> {

@@ -52,7 +52,8 @@ impl<const N: usize> QueryFragment<Sqlite> for InsertRows<'_, '_, N> {
         out.push_sql(
             "INSERT OR FAIL INTO executions (id, execution_id, kind, status, session_id, \
              listener_id, job_id, start_us, duration_us, flags, blocked_us, retry_count, \
-             attempt_number, trigger_id, trigger_origin, trigger_mode, args_json) VALUES ",
+             attempt_number, trigger_id, trigger_origin, trigger_mode, args_json, topic_id, \
+             due_us, exit_code) VALUES ",
         );
         for (place, row) in self.0.iter().enumerate() {
             out.push_sql(if place == 0 { "(" } else { ",(" });
@@ -98,6 +99,10 @@ fn push_row<'b>(row: &'b ExecutionRow<'_>, out: &mut AstPass<'_, 'b, Sqlite>) ->
     for text in texts {
         out.push_sql(",");
         out.push_bind_param::<Nullable<Text>, _>(text)?;
+    }
+    for number in [&row.topic_id, &row.due_us, &row.exit_code] {
+        out.push_sql(",");
+        out.push_bind_param::<Nullable<BigInt>, _>(number)?;
     }
     Ok(())
 }

@@ -16,18 +16,21 @@ use crate::sqlite::schema::{
     execution_errors, execution_orphans, executions, listeners, scheduled_jobs, sessions,
 };
 use crate::sqlite::transaction::{immediate, savepoint};
+use crate::sqlite::write::hours;
 use crate::sqlite::write::insert::insert;
 use crate::sqlite::write::references::Parents;
 use crate::sqlite::write::rollup::roll_up_late;
 use crate::sqlite::write::row_ids;
 use crate::sqlite::write::rows::{ErrorRow, ExecutionRow, OrphanRow, Place};
-use crate::sqlite::write::session;
+use crate::sqlite::write::{session, topics};
 
 /// Stores a batch. On an error nothing of it is stored.
 pub(crate) fn persist(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<Fate>> {
     let quick = immediate(connection, |connection| {
         let places = places(connection, batch)?;
-        write(connection, &batch.records, &places)
+        let fates = write(connection, &batch.records, &places)?;
+        count(connection, batch, &places, &fates)?;
+        Ok(fates)
     });
     match quick {
         Err(error) if class_of(&error) != ErrorClass::Transient => row_by_row(connection, batch),
@@ -49,8 +52,34 @@ fn row_by_row(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<V
             }
         }
         without_dangling(connection, batch, &places, &mut fates)?;
+        count(connection, batch, &places, &fates)?;
         Ok(fates)
     })
+}
+
+/// Counts the new rows in those of their session.
+fn count(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    places: &[Place],
+    fates: &[Fate],
+) -> QueryResult<()> {
+    let Some(place) = places.first() else {
+        return Ok(());
+    };
+    let of_new = batch.records.iter().zip(fates);
+    let of_new = of_new.filter(|(_, fate)| is_new(fate));
+    let ended: Vec<i64> = of_new
+        .map(|(record, _)| record.ended_at().as_micros())
+        .collect();
+    if !place.session_runs && !ended.is_empty() {
+        hours::count_taken_over(connection, place.session_id, ended.len() as i64)?;
+    }
+    hours::count_stored(connection, place.session_id, ended.into_iter())
+}
+
+const fn is_new(fate: &Fate) -> bool {
+    matches!(fate, Fate::Stored | Fate::Detached)
 }
 
 /// Removes rows with a dangling reference, which would fail the whole batch at the commit without naming
@@ -63,8 +92,7 @@ fn without_dangling(
     fates: &mut [Fate],
 ) -> QueryResult<()> {
     for ((record, place), fate) in batch.records.iter().zip(places).zip(fates) {
-        let is_new = matches!(fate, Fate::Stored | Fate::Detached);
-        if is_new && dangles(connection, place.id)? {
+        if is_new(fate) && dangles(connection, place.id)? {
             diesel::delete(executions::table.find(place.id)).execute(connection)?;
             *fate = Fate::SetAside {
                 reason: DropReason::Constraint,
@@ -105,14 +133,20 @@ fn set_aside(error: diesel::result::Error) -> QueryResult<Fate> {
 }
 
 fn places(connection: &mut SqliteConnection, batch: &Batch) -> QueryResult<Vec<Place>> {
-    let session_id = session::ensure(connection, &batch.session)?;
+    let session = session::ensure(connection, &batch.session)?;
+    let topics = topics::rows_of(connection, &batch.records)?;
     let parents = Parents::load(connection, &batch.records)?;
     let recorded = batch.records.iter().map(ExecutionRecord::ended_at);
     let ids = row_ids::give_out(connection, recorded)?;
     let place = |(record, id): (&ExecutionRecord, i64)| Place {
         id,
-        session_id,
+        session_id: session.row,
+        session_runs: session.is_running,
         parent: parents.row_of(&record.subject),
+        topic: record
+            .topic
+            .as_deref()
+            .and_then(|topic| topics.get(topic).copied()),
     };
     Ok(batch.records.iter().zip(ids).map(place).collect())
 }
@@ -139,7 +173,6 @@ fn write(
     for ((record, place), fate) in records.iter().zip(places).zip(&fates) {
         write_beside(connection, record, *place, fate)?;
     }
-    let is_new = |fate: &Fate| matches!(fate, Fate::Stored | Fate::Detached);
     let new = places.iter().zip(&fates).filter(|(_, fate)| is_new(fate));
     roll_up_late(connection, new.map(|(place, _)| place.id))?;
     Ok(fates)
@@ -180,7 +213,7 @@ fn write_beside(
     place: Place,
     fate: &Fate,
 ) -> QueryResult<()> {
-    if !matches!(fate, Fate::Stored | Fate::Detached) {
+    if !is_new(fate) {
         return Ok(());
     }
     if let Some(row) = ErrorRow::new(record, place.id) {

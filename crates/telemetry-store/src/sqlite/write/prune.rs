@@ -4,15 +4,16 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
-use executor_core::Status;
 use executor_core::ports::{ClockTrust, PruneRule, PruneSlice, StoredExecution};
+use executor_core::{Clock, Status, SystemClock, Timestamp};
 
 use crate::sqlite::read::question::QueryError;
 use crate::sqlite::read::stored::by_row;
 use crate::sqlite::schema::{executions, listeners, scheduled_jobs};
 use crate::sqlite::transaction::immediate;
-use crate::sqlite::write::registration;
+use crate::sqlite::write::prunes::Prune;
 use crate::sqlite::write::rollup::roll_up_before_deleting;
+use crate::sqlite::write::{prunes, registration, session, topics};
 
 /// A hook that sees the rows of a slice before they are deleted.
 pub(crate) type Hook = dyn Fn(&[StoredExecution]) + Send + Sync;
@@ -56,11 +57,12 @@ fn delete_slice(
     hook: Option<&Hook>,
 ) -> QueryResult<(u64, i64)> {
     let free_before = number(connection, "PRAGMA freelist_count")?;
+    let prune = noted_as(connection, slice)?;
     let mut left = slice.max_rows;
     loop {
         let most = left.min(rows_at_once(connection, slice.rule)?);
         let ids = let_go_by(connection, slice, most)?;
-        delete(connection, &ids, hook)?;
+        delete(connection, prune, &ids, hook)?;
         left -= u32::try_from(ids.len()).unwrap_or(left).min(left);
         let freed = number(connection, "PRAGMA freelist_count")? - free_before;
         if ids.is_empty() || left == 0 || freed >= PAGES_A_SLICE {
@@ -218,13 +220,39 @@ fn surplus_of_orphans(
     Ok(surplus.into_iter().map(|row| row.number).collect())
 }
 
-fn delete(connection: &mut SqliteConnection, ids: &[i64], hook: Option<&Hook>) -> QueryResult<()> {
-    if let Some(hook) = hook.filter(|_| !ids.is_empty()) {
+/// Returns what the history will say of a slice.
+fn noted_as(connection: &mut SqliteConnection, slice: PruneSlice) -> QueryResult<Prune> {
+    let session = slice.session.map(|id| session::row_of(connection, id));
+    let at = if slice.now == Timestamp::MAX {
+        SystemClock.now().wall
+    } else {
+        slice.now
+    };
+    Ok(Prune {
+        session: session.transpose()?.flatten(),
+        rule: slice.rule,
+        at_us: at.as_micros(),
+    })
+}
+
+fn delete(
+    connection: &mut SqliteConnection,
+    prune: Prune,
+    ids: &[i64],
+    hook: Option<&Hook>,
+) -> QueryResult<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    if let Some(hook) = hook {
         show(connection, ids, hook)?;
     }
     roll_up_before_deleting(connection, ids)?;
+    prunes::note(connection, prune, ids)?;
+    let topics = topics::of(connection, ids)?;
     let rows = executions::table.filter(executions::id.eq_any(ids));
-    diesel::delete(rows).execute(connection).map(drop)
+    diesel::delete(rows).execute(connection)?;
+    topics::forget(connection, &topics)
 }
 
 fn show(connection: &mut SqliteConnection, ids: &[i64], hook: &Hook) -> QueryResult<()> {

@@ -1,13 +1,12 @@
 //! The rows of the tables, and their conversion from domain types. Nothing here queries the database.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use diesel::prelude::*;
 use executor_core::record::ExecutionRecord;
 use executor_core::registration::{Details, JobDetails};
 use executor_core::time::micros;
-use executor_core::{Entity, EntityKind, SourceTier, TimeoutOrigin, TriggerMode};
+use executor_core::{Entity, EntityKind, SourceTier, TimeoutOrigin, Timestamp, TriggerMode};
 
 use crate::sqlite::schema;
 use crate::sqlite::write::upsert::{self, Binder, Column, Text, Upsert};
@@ -35,7 +34,6 @@ pub(crate) mod flag {
     pub(crate) const FRAMEWORK: i64 = 8;
     pub(crate) const TIMEOUT_DEADLINE: i64 = 16;
     pub(crate) const TIMEOUT_HANDLER: i64 = 32;
-    /// Not in the views yet.
     pub(crate) const TIMEOUT_QUEUE: i64 = 64;
 }
 
@@ -65,6 +63,9 @@ pub(crate) struct ExecutionRow<'a> {
     pub(crate) trigger_origin: Option<&'a str>,
     pub(crate) trigger_mode: Option<&'a str>,
     pub(crate) args_json: Option<&'a str>,
+    pub(crate) topic_id: Option<i64>,
+    pub(crate) due_us: Option<i64>,
+    pub(crate) exit_code: Option<i64>,
 }
 
 /// The ids that the transaction has found for a row.
@@ -72,8 +73,12 @@ pub(crate) struct ExecutionRow<'a> {
 pub(crate) struct Place {
     pub(crate) id: i64,
     pub(crate) session_id: i64,
+    /// False for what a later process stores.
+    pub(crate) session_runs: bool,
     /// The row of its listener or job; `None` where there is none.
     pub(crate) parent: Option<i64>,
+    /// The row of its event's topic, if it has one of its own.
+    pub(crate) topic: Option<i64>,
 }
 
 impl<'a> ExecutionRow<'a> {
@@ -103,6 +108,9 @@ impl<'a> ExecutionRow<'a> {
             trigger_origin: record.trigger.origin(),
             trigger_mode: record.trigger.mode().map(TriggerMode::as_str),
             args_json: record.arguments_json.as_deref(),
+            topic_id: place.topic,
+            due_us: record.due_at.map(Timestamp::as_micros),
+            exit_code: record.exit_code.map(i64::from),
         }
     }
 }
@@ -177,9 +185,8 @@ macro_rules! registration_row {
             description: Option<&'a str>, guard_description: Option<&'a str>,
             source_location: Option<&'a str>, registration_source: Option<&'a str>,
             entity: Option<&'a str>, overlap: Option<&'a str>, overlap_limit: Option<i64>,
-            priority: i64, once: i64, immediate: i64, debounce_us: Option<i64>,
-            throttle_us: Option<i64>, hold_us: Option<i64>, retired_us: Option<i64>,
-            removed_us: Option<i64>,
+            priority: i64, once: i64, program: Option<&'a str>, annotations: Option<&'a str>,
+            retired_us: Option<i64>, removed_us: Option<i64>,
         });
         registration_row!(@parts $row, { $($field: $type,)* });
     };
@@ -213,8 +220,6 @@ macro_rules! registration_row {
                 details: &'a Details,
                 ($($field,)*): ($($type,)*),
             ) -> Self {
-                let annotations = &details.annotations;
-                let us = |duration: Option<Duration>| duration.map(micros);
                 Self {
                     app_key: &entity.app_key,
                     instance: i64::from(entity.instance),
@@ -222,7 +227,7 @@ macro_rules! registration_row {
                     $($field,)*
                     instance_name: details.instance_name.as_deref(),
                     source_tier: details.source_tier.as_str(),
-                    timeout_us: us(details.timeout),
+                    timeout_us: details.timeout.map(micros),
                     description: details.description.as_deref(),
                     guard_description: details.guard_description.as_deref(),
                     source_location: details.source_location.as_deref(),
@@ -232,10 +237,8 @@ macro_rules! registration_row {
                     overlap_limit: details.overlap_limit.map(i64::from),
                     priority: i64::from(details.priority),
                     once: i64::from(details.once),
-                    immediate: i64::from(annotations.immediate),
-                    debounce_us: us(annotations.debounce),
-                    throttle_us: us(annotations.throttle),
-                    hold_us: us(annotations.hold),
+                    program: details.program.as_deref(),
+                    annotations: details.annotations.as_deref(),
                     retired_us: None,
                     removed_us: None,
                 }

@@ -11,13 +11,29 @@ use crate::sqlite::schema::{executions, sessions};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::row_ids::displacement;
 
-/// Returns the id of the session's row, and writes the row if it is missing.
-pub(crate) fn ensure(connection: &mut SqliteConnection, session: &Session) -> QueryResult<i64> {
-    if let Some(id) = row_of(connection, session.id)? {
-        return Ok(id);
+/// A session's row, as far as storing its records needs to know it.
+#[derive(Clone, Copy)]
+pub(crate) struct SessionRow {
+    pub(crate) row: i64,
+    pub(crate) is_running: bool,
+}
+
+/// Returns the session's row, and writes it if it is missing.
+pub(crate) fn ensure(
+    connection: &mut SqliteConnection,
+    session: &Session,
+) -> QueryResult<SessionRow> {
+    let known: Option<(i64, String)> = sessions::table
+        .filter(sessions::session_uuid.eq(session.id.as_uuid().as_bytes().as_slice()))
+        .select((sessions::id, sessions::status))
+        .first(connection)
+        .optional()?;
+    if let Some((row, status)) = known {
+        let is_running = status == SessionStatus::Running.as_str();
+        return Ok(SessionRow { row, is_running });
     }
     let started_us = session.started_at.as_micros();
-    diesel::insert_into(sessions::table)
+    let row = diesel::insert_into(sessions::table)
         .values((
             sessions::session_uuid.eq(session.id.as_uuid().as_bytes().as_slice()),
             sessions::host.eq(&session.host),
@@ -25,9 +41,17 @@ pub(crate) fn ensure(connection: &mut SqliteConnection, session: &Session) -> Qu
             sessions::started_us.eq(started_us),
             sessions::heartbeat_us.eq(started_us),
             sessions::status.eq(SessionStatus::Running.as_str()),
+            sessions::is_counted.eq(1),
+            sessions::program.eq(&session.program),
+            sessions::version.eq(&session.version),
+            sessions::config_hash.eq(&session.config_hash),
         ))
         .returning(sessions::id)
-        .get_result(connection)
+        .get_result(connection)?;
+    Ok(SessionRow {
+        row,
+        is_running: true,
+    })
 }
 
 pub(crate) fn row_of(connection: &mut SqliteConnection, id: SessionId) -> QueryResult<Option<i64>> {

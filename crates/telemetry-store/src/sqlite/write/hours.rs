@@ -1,0 +1,91 @@
+//! Counts what each session has stored and lost to pruning, by the hour in which executions ended, inside the
+//! transactions that store and prune. So rows and pruned rows add up to the stored ones at any time, and what does
+//! not add up was lost some other way.
+
+use std::collections::BTreeMap;
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use crate::sqlite::read::stored::listed;
+use crate::sqlite::schema::{session_hours, sessions};
+
+const HOUR_US: i64 = 3_600_000_000;
+
+/// Returns the beginning of the hour of a time, both in microseconds.
+pub(crate) const fn hour_of(us: i64) -> i64 {
+    us.div_euclid(HOUR_US).saturating_mul(HOUR_US)
+}
+
+/// Counts new rows of a session by the times at which their executions ended.
+pub(crate) fn count_stored(
+    connection: &mut SqliteConnection,
+    session: i64,
+    ended_us: impl Iterator<Item = i64>,
+) -> QueryResult<()> {
+    let mut hours: BTreeMap<i64, i64> = BTreeMap::new();
+    for ended in ended_us {
+        *hours.entry(hour_of(ended)).or_default() += 1;
+    }
+    for (hour, count) in hours {
+        raise(connection, session, hour, count)?;
+    }
+    Ok(())
+}
+
+fn raise(
+    connection: &mut SqliteConnection,
+    session: i64,
+    hour: i64,
+    count: i64,
+) -> QueryResult<()> {
+    let known = session_hours::table.find((session, hour));
+    let raised = diesel::update(known)
+        .set(session_hours::stored.eq(session_hours::stored + count))
+        .execute(connection)?;
+    if raised == 0 {
+        diesel::insert_into(session_hours::table)
+            .values((
+                session_hours::session_id.eq(session),
+                session_hours::hour_us.eq(hour),
+                session_hours::stored.eq(count),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Counts rows of a session that it did not store itself.
+pub(crate) fn count_taken_over(
+    connection: &mut SqliteConnection,
+    session: i64,
+    count: i64,
+) -> QueryResult<()> {
+    diesel::update(sessions::table.find(session))
+        .set(sessions::taken_over.eq(sessions::taken_over + count))
+        .execute(connection)
+        .map(drop)
+}
+
+/// Counts rows that are about to be pruned.
+pub(crate) fn count_pruned(connection: &mut SqliteConnection, ids: &[i64]) -> QueryResult<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids = listed(ids);
+    diesel::sql_query(format!(
+        "INSERT INTO session_hours (session_id, hour_us, pruned) \
+         SELECT session_id, ended - ((ended % {HOUR_US}) + {HOUR_US}) % {HOUR_US}, count(*) FROM \
+         (SELECT session_id, start_us + duration_us AS ended FROM executions WHERE id IN ({ids})) \
+         WHERE true GROUP BY 1, 2 \
+         ON CONFLICT (session_id, hour_us) DO UPDATE SET pruned = pruned + excluded.pruned"
+    ))
+    .execute(connection)?;
+    diesel::sql_query(format!(
+        "UPDATE sessions SET pruned = pruned + gone.count FROM \
+         (SELECT session_id, count(*) AS count FROM executions WHERE id IN ({ids}) GROUP BY 1) gone \
+         WHERE sessions.id = gone.session_id"
+    ))
+    .execute(connection)
+    .map(drop)
+}
