@@ -91,9 +91,10 @@
 
 #[doc(inline)]
 pub use executor_core::ports::{
-    Filter, History, HistoryError, HistoryErrorClass, LiveSession, LiveState, Order, PageOf,
-    PageRequest, PageToken, RegistrationFilter, RegistrationState, RunningExecution, Scope, Stats,
-    StoredExecution, StoredRegistration, StoredSession, Summary, Window,
+    Evidence, Filter, History, HistoryError, HistoryErrorClass, LiveSession, LiveState, Order,
+    PageOf, PageRequest, PageToken, Progress, RegistrationFilter, RegistrationState, RolledUpHour,
+    RunningExecution, Scope, SessionCounts, SessionHour, Stats, StoredExecution, StoredPrune,
+    StoredRegistration, StoredSession, Summary, Window,
 };
 #[cfg(all(unix, feature = "process"))]
 #[doc(inline)]
@@ -119,7 +120,7 @@ pub use executor_service::{
     Builder, CommandExecutor, Completion, CompletionEvent, Completions, Config, Degradation,
     Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Published,
     Recording, RegisterError, Retention, Schedule, ScheduleError, ScheduleState, ShutdownReport,
-    SpoolError, SpoolPlace, StartError, Submitted, Wrapped, config, inspect, schedule,
+    SpoolError, SpoolPlace, StartError, Submitted, Wrapped, config, diagnosis, inspect, schedule,
     survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]

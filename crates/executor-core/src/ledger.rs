@@ -105,6 +105,8 @@ pub struct Ledger {
     /// The durability of waiting records, fixed when the spool was made; `None` if they wait in memory and die with
     /// the process, and in a session's row until it is known.
     pub durability: Option<Durability>,
+    /// True if its counters were damaged, so that it was rebuilt from what can be counted.
+    pub is_rebuilt: bool,
 }
 
 impl Ledger {
@@ -159,6 +161,9 @@ impl fmt::Display for Ledger {
         }
         if let Some(durability) = self.durability {
             write!(f, ", durability {}", durability.as_str())?;
+        }
+        if self.is_rebuilt {
+            write!(f, ", rebuilt after damage")?;
         }
         Ok(())
     }

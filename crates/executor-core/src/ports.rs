@@ -5,6 +5,7 @@
 //! always safe.
 
 mod error;
+mod evidence;
 mod history;
 mod live_state;
 mod maintenance;
@@ -18,6 +19,7 @@ mod sink;
 mod stored;
 
 pub use self::error::{ErrorClass, StoreError, StoreFault, StoreFuture};
+pub use self::evidence::{Evidence, Progress, RolledUpHour, SessionHour};
 pub use self::history::{History, HistoryError, HistoryErrorClass, HistoryFuture};
 pub use self::live_state::{LiveSession, LiveState, RunningExecution};
 pub use self::maintenance::{

@@ -39,6 +39,8 @@ pub mod executor;
 
 pub mod submitted;
 
+pub mod diagnosis;
+
 pub use completions::{Completion, CompletionEvent, Completions};
 pub use config::{Config, SpoolPlace};
 pub use executor::{CommandExecutor, NotDrained, NotSynced, Published};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
-    Batch, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, Lifetime, PageOf, PageRequest,
-    PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationFilter, RegistrationStore, Session,
-    SessionEnd, SessionStore, SpoolHome, Stats, StoreFuture, StoredExecution, StoredPrune,
-    StoredRegistration, StoredSession, Summary, Window,
+    Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, Lifetime, PageOf,
+    PageRequest, Progress, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationFilter,
+    RegistrationStore, Session, SessionEnd, SessionStore, SpoolHome, Stats, StoreFuture,
+    StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{
     ExecutionId, Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp,
@@ -141,6 +141,10 @@ impl History for DiscardStore {
 
     fn gaps(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
         nothing()
+    }
+
+    fn evidence(&self, _: Window, _: Progress) -> HistoryFuture<'_, Evidence> {
+        answer(Evidence::default())
     }
 
     fn prunes(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>> {

@@ -19,6 +19,8 @@ use crate::faults::Faults;
 mod history;
 mod housekeeping;
 
+use housekeeping::hour_of;
+
 /// An in-memory store. Clones share one store, so a test can keep one clone and pass on another.
 ///
 /// ```
@@ -55,6 +57,8 @@ pub(crate) struct Tables {
     pub(crate) lifetimes: Vec<Lifetime>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) prunes: Vec<StoredPrune>,
+    /// What was stored and pruned of each session, by the hour in which executions ended.
+    pub(crate) hours: BTreeMap<(SessionId, Timestamp), (u64, u64)>,
     pub(crate) batches: usize,
     pub(crate) is_away: bool,
     pub(crate) syncs_commits: bool,
@@ -113,8 +117,21 @@ impl Tables {
         let session = batch.session.id;
         let store = |record| self.store(record, session);
         let fates: Vec<Fate> = batch.records.iter().map(store).collect();
-        let is_new = |fate: &&Fate| matches!(fate, Fate::Stored | Fate::Detached);
-        let new = fates.iter().filter(is_new).count() as u64;
+        let is_new = |fate: &Fate| matches!(fate, Fate::Stored | Fate::Detached);
+        let mut new = 0;
+        for (record, _) in batch
+            .records
+            .iter()
+            .zip(&fates)
+            .filter(|(_, fate)| is_new(fate))
+        {
+            let hour = (session, hour_of(record.ended_at()));
+            self.hours.entry(hour).or_default().0 += 1;
+            new += 1;
+        }
+        if let Some(row) = self.sessions.get_mut(&session) {
+            row.stored.counts.stored += new;
+        }
         if let Some(row) = self.sessions.get_mut(&session)
             && row.stored.status != SessionStatus::Running
         {
@@ -374,6 +391,7 @@ impl SessionStore for MemoryStore {
                 row.stored.failure = end.failure;
                 row.stored.stopped_at = Some(end.at);
                 row.stored.ledger = end.ledger;
+                row.stored.counts.is_final = true;
                 tables.beat(id, end.at);
                 Some(())
             })?;
@@ -386,6 +404,7 @@ impl SessionStore for MemoryStore {
             self.with("amending a session's ledger", |tables| {
                 if let Some(row) = tables.sessions.get_mut(&id) {
                     row.stored.ledger = ledger;
+                    row.stored.counts.is_final = true;
                 }
             })
         })

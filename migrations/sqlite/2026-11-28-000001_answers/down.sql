@@ -55,7 +55,7 @@ DROP TABLE session_hours;
 ALTER TABLE sessions DROP COLUMN is_counted;
 ALTER TABLE sessions DROP COLUMN pruned;
 ALTER TABLE sessions DROP COLUMN taken_over;
-ALTER TABLE sessions DROP COLUMN ledger_rebuilt;
+ALTER TABLE sessions DROP COLUMN ledger_state;
 ALTER TABLE sessions DROP COLUMN trusted_us;
 ALTER TABLE sessions DROP COLUMN program;
 ALTER TABLE sessions DROP COLUMN version;

@@ -8,12 +8,12 @@ CREATE TABLE history (
 ) STRICT;
 INSERT INTO history (id, history_id) VALUES (1, randomblob(16));
 
--- `pruned`: its rows that were pruned. `taken_over`: its rows that a later process stored. `trusted_us`: its last sign
--- of life while its clock was trusted.
+-- `pruned`: its rows that were pruned. `taken_over`: its rows that a later process stored. `ledger_state`: null
+-- until it was closed or its spool was taken over; `rebuilt` after damage. `trusted_us`: its last sign of life while its clock was trusted.
 ALTER TABLE sessions ADD COLUMN is_counted INTEGER NOT NULL DEFAULT 0 CHECK (is_counted IN (0, 1));
 ALTER TABLE sessions ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN taken_over INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE sessions ADD COLUMN ledger_rebuilt INTEGER NOT NULL DEFAULT 0 CHECK (ledger_rebuilt IN (0, 1));
+ALTER TABLE sessions ADD COLUMN ledger_state TEXT CHECK (ledger_state IN ('final', 'rebuilt'));
 ALTER TABLE sessions ADD COLUMN trusted_us INTEGER;
 ALTER TABLE sessions ADD COLUMN program TEXT;
 ALTER TABLE sessions ADD COLUMN version TEXT;
@@ -278,7 +278,7 @@ SELECT
         + s.dropped_unstorable + s.dropped_damaged + s.dropped_shutdown AS dropped,
     s.pruned,
     s.taken_over,
-    s.ledger_rebuilt,
+    s.ledger_state,
     s.durability
 FROM sessions s;
 

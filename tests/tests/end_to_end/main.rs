@@ -2,6 +2,7 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod canaries;
 mod crash;
 mod creation;

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use command_executor::diagnosis::Verdict;
 use command_executor::{CommandExecutor, Config, SpoolPlace, SqliteStore};
 use fastrand::Rng;
+
+use crate::audit::audited;
 
 const TORTURED: &str = env!("CARGO_BIN_EXE_tortured");
 
@@ -46,7 +49,7 @@ impl Cell {
     }
 
     /// Lets a victim live for so long after it was ready, then kills it.
-    fn kill_after(&self, rate: u64, life: Duration) {
+    pub(crate) fn kill_after(&self, rate: u64, life: Duration) {
         let mut victim = self.command(rate, "kill").spawn().unwrap();
         let mut line = String::new();
         let mut out = BufReader::new(victim.stdout.take().unwrap());
@@ -111,6 +114,8 @@ impl Cell {
             .query_row(unbalanced, [], |row| row.get(0))
             .unwrap();
         assert_eq!(unbalanced, 0, "sessions that do not balance, or go on");
+        let audit = audited(&self.path("history.db"), &[]);
+        assert_eq!(audit.verdict, Verdict::Complete, "{audit:#?}");
         let interrupted = rows.values().filter(|status| **status == INTERRUPTED);
         (rows.len(), interrupted.count())
     }

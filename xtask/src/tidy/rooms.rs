@@ -19,7 +19,7 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "executor-service",
-        "lib completions config drain error_handlers executor intake lifecycle metering recording recovery \
+        "lib completions config diagnosis drain error_handlers executor intake lifecycle metering recording recovery \
          registration retention running schedule schedule/cron spool submitted",
     ),
     (

@@ -10,7 +10,7 @@ use super::stored::{
     Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
 };
 use crate::identity::{ExecutionId, SessionId};
-use crate::ports::Gap;
+use crate::ports::{Evidence, Gap, Progress};
 
 /// The future of a query.
 pub type HistoryFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, HistoryError>> + Send + 'a>>;
@@ -84,6 +84,15 @@ pub trait History: Send + Sync + 'static {
     ///
     /// See [`HistoryErrorClass`].
     fn prunes(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>>;
+
+    /// Returns what an audit of these hours looks at, in one snapshot. The window is widened to whole hours; its
+    /// session is ignored. Counts every row in it, so it takes seconds on millions of rows and tells its progress; no
+    /// time limit applies.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`].
+    fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence>;
 
     /// Returns a page of listeners or jobs, the latest registered first.
     ///

@@ -48,8 +48,10 @@ pub struct SessionCounts {
     pub pruned: u64,
     /// The number of its rows that a later process stored.
     pub taken_over: u64,
-    /// True if its ledger was rebuilt after damage, from what could be counted.
-    pub ledger_rebuilt: bool,
+    /// True once its ledger is final: it was closed, or its spool was taken over.
+    pub is_final: bool,
+    /// The number of rows that were stored for it, by whichever process.
+    pub stored: u64,
 }
 
 /// Rows that were pruned by one rule, in one session and hour.

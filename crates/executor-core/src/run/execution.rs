@@ -158,6 +158,7 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
     }
 
     /// Describes it for the sink, first when the handler begins and again at its end.
+    #[inline]
     fn told(&self) -> ExecutionStart<'_> {
         let command = self.watched.command();
         let kept = self.kept.as_deref();

@@ -232,7 +232,9 @@ impl AbandonedSession {
             appended: self.abandoned.records_appended(),
             damaged: self.abandoned.damage().frames,
         };
-        reckon(&self.noted, segments, self.ledger)
+        let mut reckoned = reckon(&self.noted, segments, self.ledger);
+        reckoned.ledger.is_rebuilt = self.is_rebuilt;
+        reckoned
     }
 
     /// Returns the losses that the store does not know of yet.

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use executor_core::ports::{
-    Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, Order, PageOf,
-    PageRequest, PageToken, RegistrationFilter, RegistrationState, Scope, Stats, StoredExecution,
-    StoredPrune, StoredRegistration, StoredSession, Summary, Window,
+    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, Order, PageOf,
+    PageRequest, PageToken, Progress, RegistrationFilter, RegistrationState, RolledUpHour, Scope,
+    SessionHour, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
+    Window,
 };
-use executor_core::{Entity, ExecutionId, ExecutionRecord, SessionId, Status};
+use executor_core::{Entity, ExecutionId, ExecutionRecord, SessionId, Status, Timestamp};
 
-use super::{MemoryStore, Row, Tables};
+use super::housekeeping::hour_of;
+use super::{MemoryStore, Row, SessionRow, Tables};
 
 /// The place of an item in the order of its list.
 type Place = (i64, i64);
@@ -216,6 +218,13 @@ impl History for MemoryStore {
         })
     }
 
+    fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence> {
+        self.read("reading what an audit looks at", move |tables| {
+            progress.tell(tables.rows.len() as u64, tables.rows.len() as u64);
+            Ok(tables.evidence(&window))
+        })
+    }
+
     fn prunes(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>> {
         const READING: &str = "reading prunes";
         let page = latest_first(page);
@@ -256,6 +265,60 @@ impl History for MemoryStore {
             let placed = rows.map(|it| ((0, it.id.row.get()), it.clone()));
             page_of(READING, placed.collect(), &page)
         })
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+impl Tables {
+    fn evidence(&self, window: &Window) -> Evidence {
+        let is_in = |hour: Timestamp| {
+            window
+                .from
+                .is_none_or(|from| hour.saturating_add(HOUR) > from)
+                && window.to.is_none_or(|to| hour < to)
+        };
+        let mut hours: Vec<SessionHour> = Vec::new();
+        let mut rollups: BTreeMap<Timestamp, u64> = BTreeMap::new();
+        for ((session, hour_at), (stored, pruned)) in &self.hours {
+            if is_in(*hour_at) {
+                let is_its = |row: &&Row| {
+                    row.session == *session && hour_of(row.record.ended_at()) == *hour_at
+                };
+                hours.push(SessionHour {
+                    session: *session,
+                    hour_at: *hour_at,
+                    stored: *stored,
+                    pruned: *pruned,
+                    rows: self.rows.iter().filter(is_its).count() as u64,
+                });
+                // There are no rollups in memory, so they agree.
+                *rollups.entry(*hour_at).or_default() += stored;
+            }
+        }
+        let lived = |it: &&SessionRow| {
+            let (session, last) = (&it.stored.session, it.stored.heartbeat_at);
+            let has_hours = hours.iter().any(|hour| hour.session == session.id);
+            let begun = window.to.is_none_or(|to| session.started_at < to);
+            has_hours || begun && window.from.is_none_or(|from| last >= from)
+        };
+        let mut sessions: Vec<&SessionRow> = self.sessions.values().filter(lived).collect();
+        sessions.sort_by_key(|row| row.number);
+        let number = |id: SessionId| self.sessions.get(&id).map(|row| row.number);
+        hours.sort_by_key(|hour| (number(hour.session), hour.hour_at));
+        let gaps = self.gaps.iter().filter(|gap| {
+            window.from.is_none_or(|from| gap.last_at >= from)
+                && window.to.is_none_or(|to| gap.first_at < to)
+        });
+        Evidence {
+            gaps: gaps.cloned().collect(),
+            sessions: sessions.iter().map(|row| row.stored.clone()).collect(),
+            hours,
+            rollups: rollups
+                .into_iter()
+                .map(|(hour_at, count)| RolledUpHour { hour_at, count })
+                .collect(),
+        }
     }
 }
 

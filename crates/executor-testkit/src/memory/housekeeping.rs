@@ -14,8 +14,10 @@ impl Tables {
         let (Some((first, _)), Some((last, _))) = (old.first(), old.last()) else {
             return;
         };
-        for (_, id) in old {
+        for (ended, id) in old {
             let session = self.rows[self.by_execution[id]].session;
+            let hour = (session, hour_of(*ended));
+            self.hours.entry(hour).or_default().1 += 1;
             if let Some(row) = self.sessions.get_mut(&session) {
                 row.stored.counts.pruned += 1;
             }
@@ -41,7 +43,8 @@ impl Tables {
     }
 }
 
-fn hour_of(at: Timestamp) -> Timestamp {
+/// Returns the beginning of the hour of a time.
+pub(super) fn hour_of(at: Timestamp) -> Timestamp {
     let into_hour = at.as_micros().rem_euclid(3_600_000_000);
     Timestamp::from_micros(at.as_micros() - into_hour)
 }

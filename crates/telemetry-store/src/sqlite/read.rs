@@ -12,6 +12,8 @@ pub(crate) mod sessions;
 
 pub(crate) mod prunes;
 
+pub(crate) mod evidence;
+
 pub(crate) mod registrations;
 
 pub(crate) mod summary;

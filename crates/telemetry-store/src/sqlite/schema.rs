@@ -30,7 +30,7 @@ diesel::table! {
         is_counted -> BigInt,
         pruned -> BigInt,
         taken_over -> BigInt,
-        ledger_rebuilt -> BigInt,
+        ledger_state -> Nullable<Text>,
         trusted_us -> Nullable<BigInt>,
         program -> Nullable<Text>,
         version -> Nullable<Text>,
@@ -355,4 +355,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     execution_orphans,
     gaps,
     prunes,
+    session_hours,
 );

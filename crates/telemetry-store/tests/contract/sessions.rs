@@ -20,6 +20,7 @@ fn ledger() -> Ledger {
         filtered: 5,
         dropped: [0; 6],
         durability: Some(Durability::Power),
+        is_rebuilt: false,
     };
     for (count, reason) in DropReason::ALL.into_iter().enumerate() {
         ledger.add_dropped(reason, 10 + count as u64);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{
-    Gap, History, PageRequest, PruneRule, PruneSlice, RegistrationFilter, RegistrationState,
-    SessionCounts, SessionEnd, SessionStatus, Store, StoredPrune, Window,
+    Gap, History, PageRequest, Progress, PruneRule, PruneSlice, RegistrationFilter,
+    RegistrationState, RolledUpHour, Session, SessionCounts, SessionEnd, SessionHour,
+    SessionStatus, Store, StoredPrune, Window,
 };
 use executor_core::registration::{JobDetails, Overlap, ScheduleText};
 use executor_core::{
@@ -241,12 +242,42 @@ pub(super) async fn prunes_are_told_and_counted<S: Store, H: History>(store: &S,
         is_counted: true,
         pruned: 5,
         taken_over: 1,
-        ledger_rebuilt: false,
+        is_final: true,
+        stored: 5,
     };
     let of_second = SessionCounts {
         pruned: 0,
         taken_over: 0,
+        is_final: false,
+        stored: 1,
         ..of_first
     };
     assert_eq!(counts, [of_second, of_first]);
+    let evidence = history.evidence(Window::default(), Progress::ignored());
+    let evidence = evidence.await.expect("answers");
+    let told: Vec<_> = evidence.sessions.iter().map(|it| it.counts).collect();
+    assert_eq!(told, [of_first, of_second], "the oldest first");
+    let hour = |session: &Session, stored, pruned| SessionHour {
+        session: session.id,
+        hour_at: expected[0].hour_at,
+        stored,
+        pruned,
+        rows: stored - pruned,
+    };
+    assert_eq!(evidence.hours, [hour(&first, 5, 5), hour(&second, 1, 0)]);
+    let rolled_up = RolledUpHour {
+        hour_at: expected[0].hour_at,
+        count: 6,
+    };
+    assert_eq!(
+        (evidence.rollups, evidence.gaps),
+        (vec![rolled_up], Vec::new())
+    );
+    let later = Window::since(
+        expected[0]
+            .hour_at
+            .saturating_add(Duration::from_secs(3_600)),
+    );
+    let evidence = history.evidence(later, Progress::ignored()).await;
+    assert_eq!(evidence.expect("answers").hours, []);
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
-    Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, PageOf, PageRequest,
-    RegistrationFilter, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession,
-    Summary, Window,
+    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, PageOf,
+    PageRequest, Progress, RegistrationFilter, Stats, StoredExecution, StoredPrune,
+    StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{ExecutionId, SessionId};
 
@@ -21,7 +21,7 @@ use crate::sqlite::open::file_identity::{FileIdentity, FileState};
 use crate::sqlite::open::open_reader;
 use crate::sqlite::read::executions;
 use crate::sqlite::read::question::{Asked, Deadline, QueryError};
-use crate::sqlite::read::{prunes, registrations, sessions, stored, summary};
+use crate::sqlite::read::{evidence, prunes, registrations, sessions, stored, summary};
 
 /// The default time limit of a query.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -204,6 +204,12 @@ impl History for SqliteHistory {
     fn gaps(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
         self.ask("reading gaps", move |asked| {
             sessions::gaps(asked.connection, &window, &page)
+        })
+    }
+
+    fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence> {
+        self.ask("reading what an audit looks at", move |asked| {
+            evidence::evidence(asked.connection, &window, &progress)
         })
     }
 

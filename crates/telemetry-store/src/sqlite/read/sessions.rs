@@ -1,7 +1,9 @@
 //! Sessions and episodes of loss, page by page, the latest first.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
@@ -12,8 +14,9 @@ use executor_core::{DropReason, Durability, Entity, Failure, Ledger, SessionId, 
 use crate::sqlite::read::paging::{Cursor, page_of};
 use crate::sqlite::read::question::QueryError;
 use crate::sqlite::read::stored::uuid_of;
-use crate::sqlite::schema::{gap_entities, gaps, sessions};
+use crate::sqlite::schema::{gap_entities, gaps, session_hours, sessions};
 use crate::sqlite::write::rows::kind_of;
+use crate::sqlite::write::session;
 
 pub(crate) fn sessions(
     connection: &mut SqliteConnection,
@@ -25,7 +28,26 @@ pub(crate) fn sessions(
         .limit(i64::from(page.limit))
         .select(SessionRow::as_select())
         .load(connection)?;
-    page_of(rows, page, |row| row.id, SessionRow::into_session)
+    page_of(rows, page, |row| row.id, |row| row.read(connection))
+}
+
+/// Returns the sessions that lived in a window, or have rows in one of its hours, the oldest first.
+pub(crate) fn alive_in(
+    connection: &mut SqliteConnection,
+    window: &Range<i64>,
+) -> Result<Vec<StoredSession>, QueryError> {
+    let has_hours = session_hours::table
+        .filter(session_hours::session_id.eq(sessions::id))
+        .filter(session_hours::hour_us.ge(window.start))
+        .filter(session_hours::hour_us.lt(window.end));
+    let last_sign = sessions::heartbeat_us.ge(window.start);
+    let lived = sessions::started_us.lt(window.end).and(last_sign);
+    let rows: Vec<SessionRow> = sessions::table
+        .filter(lived.or(exists(has_hours)))
+        .order(sessions::id)
+        .select(SessionRow::as_select())
+        .load(connection)?;
+    rows.into_iter().map(|row| row.read(connection)).collect()
 }
 
 #[derive(Queryable, Selectable)]
@@ -61,11 +83,22 @@ struct SessionRow {
     is_counted: i64,
     pruned: i64,
     taken_over: i64,
-    ledger_rebuilt: i64,
+    ledger_state: Option<String>,
 }
 
 impl SessionRow {
-    fn into_session(self) -> Result<StoredSession, QueryError> {
+    /// Adds up what was stored for it.
+    fn read(self, connection: &mut SqliteConnection) -> Result<StoredSession, QueryError> {
+        let stored: i64 = session_hours::table
+            .filter(session_hours::session_id.eq(self.id))
+            .select(session_hours::stored)
+            .load::<i64>(connection)?
+            .iter()
+            .sum();
+        self.into_session(stored)
+    }
+
+    fn into_session(self, stored: i64) -> Result<StoredSession, QueryError> {
         const STATUSES: [SessionStatus; 4] = [
             SessionStatus::Running,
             SessionStatus::Success,
@@ -80,6 +113,7 @@ impl SessionRow {
         });
         let ledger = Ledger {
             durability: durability.transpose()?,
+            is_rebuilt: self.ledger_state.as_deref() == Some(session::REBUILT),
             ..self.ledger()
         };
         Ok(StoredSession {
@@ -108,7 +142,8 @@ impl SessionRow {
                 is_counted: self.is_counted != 0,
                 pruned: self.pruned.unsigned_abs(),
                 taken_over: self.taken_over.unsigned_abs(),
-                ledger_rebuilt: self.ledger_rebuilt != 0,
+                is_final: self.ledger_state.is_some(),
+                stored: stored.unsigned_abs(),
             },
         })
     }
@@ -142,32 +177,38 @@ pub(crate) fn gaps(
     window: &Window,
     page: &PageRequest,
 ) -> Result<PageOf<Gap>, QueryError> {
-    let before = Cursor::latest_first(page)?;
-    connection.transaction(|connection| {
-        let mut question = gaps::table
-            .inner_join(sessions::table)
-            .filter(gaps::id.lt(before))
-            .order(gaps::id.desc())
-            .limit(i64::from(page.limit))
-            .select((GapRow::as_select(), sessions::session_uuid))
-            .into_boxed();
-        if let Some(id) = window.session {
-            question = question.filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().to_vec()));
-        }
-        if let Some(from) = window.from {
-            question = question.filter(gaps::last_us.ge(from.as_micros()));
-        }
-        if let Some(to) = window.to {
-            question = question.filter(gaps::first_us.lt(to.as_micros()));
-        }
-        let rows: Vec<(GapRow, Vec<u8>)> = question.load(connection)?;
-        page_of(
-            rows,
-            page,
-            |(row, _)| row.id,
-            |(row, session)| row.into_gap(connection, &session),
-        )
-    })
+    connection.transaction(|connection| gaps_in(connection, window, page))
+}
+
+/// Does the same inside the caller's transaction.
+pub(crate) fn gaps_in(
+    connection: &mut SqliteConnection,
+    window: &Window,
+    page: &PageRequest,
+) -> Result<PageOf<Gap>, QueryError> {
+    let mut question = gaps::table
+        .inner_join(sessions::table)
+        .filter(gaps::id.lt(Cursor::latest_first(page)?))
+        .order(gaps::id.desc())
+        .limit(i64::from(page.limit))
+        .select((GapRow::as_select(), sessions::session_uuid))
+        .into_boxed();
+    if let Some(id) = window.session {
+        question = question.filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().to_vec()));
+    }
+    if let Some(from) = window.from {
+        question = question.filter(gaps::last_us.ge(from.as_micros()));
+    }
+    if let Some(to) = window.to {
+        question = question.filter(gaps::first_us.lt(to.as_micros()));
+    }
+    let rows: Vec<(GapRow, Vec<u8>)> = question.load(connection)?;
+    page_of(
+        rows,
+        page,
+        |(row, _)| row.id,
+        |(row, session)| row.into_gap(connection, &session),
+    )
 }
 
 #[derive(Queryable, Selectable)]

@@ -151,6 +151,7 @@ pub(crate) fn close(
             sessions::stopped_us.eq(end.at.as_micros()),
             sessions::heartbeat_us.eq(end.at.as_micros()),
             sessions::status.eq(end.status.as_str()),
+            sessions::ledger_state.eq(final_state(&end.ledger)),
             sessions::error_type.eq(failure.map(|failure| &failure.error_type)),
             sessions::error_message.eq(failure.map(|failure| &failure.message)),
             sessions::error_report.eq(failure.and_then(|failure| failure.report.as_ref())),
@@ -174,7 +175,10 @@ pub(crate) fn amend(
 ) -> QueryResult<()> {
     let row = sessions::table.filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().as_slice()));
     diesel::update(row)
-        .set(LedgerColumns::from(ledger))
+        .set((
+            LedgerColumns::from(ledger),
+            sessions::ledger_state.eq(final_state(ledger)),
+        ))
         .execute(connection)?;
     Ok(())
 }
@@ -261,6 +265,13 @@ struct LedgerColumns {
     dropped_damaged: i64,
     dropped_shutdown: i64,
     durability: Option<&'static str>,
+}
+
+/// The state of the final ledger that was rebuilt after damage.
+pub(crate) const REBUILT: &str = "rebuilt";
+
+const fn final_state(ledger: &Ledger) -> &'static str {
+    if ledger.is_rebuilt { REBUILT } else { "final" }
 }
 
 impl From<&Ledger> for LedgerColumns {
