@@ -109,7 +109,7 @@ pub use executor_core::{
     InvokeHandler, JobHandler, LeakedThread, Ledger, Outcome, Payload, PayloadMismatch, Redact,
     Refused, SessionId, SourceTier, Status, StoreError, StoreFault, Subject, TimeoutOrigin,
     Timestamp, TopicPattern, context, current_execution_id, event, failure, guard, handler,
-    identity, ledger, outcome, ports, record, redact, registration, time, topic,
+    identity, ledger, lines, outcome, ports, record, redact, registration, time, topic,
 };
 #[doc(inline)]
 pub use executor_service::registration::{

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use tokio::sync::oneshot;
@@ -13,6 +13,8 @@ use tracing::Span;
 use uuid::NonNilUuid;
 
 use crate::identity::ExecutionId;
+use crate::lines::LineKind;
+use crate::lines::buffer::LineBuffer;
 
 thread_local! {
     static CURRENT: RefCell<Scope> = const { RefCell::new(Scope::NONE) };
@@ -28,8 +30,12 @@ pub(crate) struct Scope {
     pub(crate) cancel: Option<CancellationToken>,
     /// Boxed, because it is almost always empty and each poll moves the scope in and out.
     left: Option<Box<LeftBehind>>,
+    /// What it said. Created on request, and shared with what it spawns.
+    lines: Option<SharedLines>,
     pub(crate) traits: Traits,
 }
+
+type SharedLines = Arc<Mutex<LineBuffer>>;
 
 /// Properties of an execution that everything it starts inherits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +73,7 @@ impl Scope {
         id: None,
         cancel: None,
         left: None,
+        lines: None,
         traits: Traits {
             generation: 0,
             records_backtraces: false,
@@ -99,6 +106,13 @@ impl Scope {
 
     pub(crate) fn exit_code(&self) -> Option<i32> {
         self.left.as_ref()?.exit_code
+    }
+
+    /// Takes what it said so far; what is said later is lost.
+    pub(crate) fn take_lines(&mut self) -> Option<LineBuffer> {
+        let lines = self.lines.take()?;
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(std::mem::take(&mut *lines))
     }
 
     pub(crate) fn has_programs(&self) -> bool {
@@ -192,6 +206,50 @@ pub(crate) fn leave_behind(what: impl FnOnce(&mut LeftBehind)) {
     });
 }
 
+/// The buffer of the current execution; `None` outside of one.
+fn lines() -> Option<SharedLines> {
+    let lines = CURRENT.try_with(|current| {
+        let mut current = current.borrow_mut();
+        current.id?;
+        Some(Arc::clone(current.lines.get_or_insert_default()))
+    });
+    lines.ok().flatten()
+}
+
+fn say(add: impl FnOnce(&mut LineBuffer)) {
+    if let Some(lines) = lines() {
+        add(&mut lines.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Adds a line to what the current execution says; it is kept with its record, as its
+/// [`LinePolicy`](crate::lines::LinePolicy) says. Does nothing outside of an execution.
+///
+/// ```
+/// use executor_core::{HandlerError, context};
+///
+/// async fn water_the_plants() -> Result<(), HandlerError> {
+///     context::line("the tank is half empty");
+///     Err(HandlerError::known("the valve is stuck"))
+/// }
+/// # drop(water_the_plants());
+/// ```
+pub fn line(text: impl AsRef<str>) {
+    log(LineKind::Info, "", text.as_ref());
+}
+
+/// Does the same with a level and the module that says it, for layers that capture a program's log.
+pub fn log(kind: LineKind, target: &str, text: &str) {
+    say(|lines| lines.log(kind, target, text));
+}
+
+/// Adds bytes that a program has printed for the current execution, to its [`Stdout`](LineKind::Stdout) or
+/// [`Stderr`](LineKind::Stderr): they are split into lines. A `CommandLine` does it
+/// itself; this is for programs that a handler runs in its own way.
+pub fn print(kind: LineKind, bytes: &[u8]) {
+    say(|lines| lines.print(kind, bytes));
+}
+
 /// The current execution, to be entered elsewhere.
 pub(crate) fn shared_scope() -> Scope {
     let Some(id) = current_execution_id() else {
@@ -199,6 +257,7 @@ pub(crate) fn shared_scope() -> Scope {
     };
     Scope {
         cancel: Some(cancellation()),
+        lines: lines(),
         ..Scope::of(id, traits())
     }
 }

@@ -44,6 +44,8 @@ pub mod record;
 
 pub mod ledger;
 
+pub mod lines;
+
 pub mod context;
 
 mod panics;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::identity::{Entity, ExecutionId, RowId, SourceTier};
+use crate::lines::Lines;
 use crate::outcome::{Status, TimeoutOrigin};
 use crate::time::Timestamp;
 
@@ -141,7 +142,7 @@ pub struct RecordFlags {
 ///     duration: Duration::from_millis(5),
 ///     // …
 /// #   failure: None, flags: RecordFlags::default(), trigger: Trigger::Job(TriggerMode::Manual),
-/// #   topic: None, due_at: None, exit_code: None, generation: 0, retry_count: 0, attempt_number: 1, arguments_json: None,
+/// #   topic: None, due_at: None, exit_code: None, lines: None, generation: 0, retry_count: 0, attempt_number: 1, arguments_json: None,
 /// };
 /// assert_eq!(record.ended_at().as_micros(), 1_767_225_600_005_000);
 /// ```
@@ -171,6 +172,9 @@ pub struct ExecutionRecord {
     pub due_at: Option<Timestamp>,
     /// The exit status of the program that it ran, if that exited by itself.
     pub exit_code: Option<i32>,
+    /// What it said, as far as that is kept. Pages of the history leave it out; see
+    /// [`execution`](crate::ports::History::execution).
+    pub lines: Option<Arc<Lines>>,
     /// The number of completion events between it and an event from outside.
     pub generation: u8,
     /// The number of failed runs of the same work before this one; 0 if nothing re-runs it.

@@ -34,6 +34,8 @@ pub enum TextKind {
     TriggerOrigin,
     /// The topic of the triggering event.
     Topic,
+    /// A line of what an execution says.
+    Line,
 }
 
 /// Removes text that must not be kept. Set once for a service; it sees every string of a record whole,

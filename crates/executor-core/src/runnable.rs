@@ -8,11 +8,12 @@ use crate::guard::Guard;
 use crate::handler::{Handler, JobHandler};
 use crate::handler_slot::HandlerSlot;
 use crate::identity::RowId;
+use crate::lines::LinePolicy;
 use crate::overlap::Gate;
 use crate::record::SubjectRef;
 use crate::registration::Registration;
 
-/// The guard and the error handler around a registration's handler, the same for listeners and jobs.
+/// The guard, the error handler and the policy for lines around a registration's handler, the same for listeners and jobs.
 ///
 /// ```
 /// use executor_core::{Guard, runnable::Hooks};
@@ -26,6 +27,9 @@ pub struct Hooks {
     pub guard: Option<Guard>,
     /// The error handler that is told when a run fails; `None` for the app's.
     pub error_handler: Option<Arc<dyn ErrorHandler>>,
+    /// Which runs keep their lines; `None` for [`Tail`](LinePolicy::Tail) where a program prints them, else
+    /// [`Failures`](LinePolicy::Failures).
+    pub lines: Option<LinePolicy>,
 }
 
 /// A listener that can be invoked. Shared by every command that invokes it.
@@ -51,7 +55,7 @@ pub struct Registered<H: ?Sized> {
     pub registration: Registration,
     /// The handler, and whether it may run.
     pub slot: HandlerSlot<H>,
-    /// Its guard and its error handler.
+    /// Its guard, its error handler and its policy for lines.
     pub hooks: Hooks,
     /// Its row, once the store has assigned one; earlier records are matched by their entity.
     pub row: OnceLock<RowId>,

@@ -15,11 +15,10 @@ use executor_core::{
 };
 
 use crate::faults::Faults;
+use crate::pruning::hour_of;
 
 mod history;
 mod housekeeping;
-
-use housekeeping::hour_of;
 
 /// An in-memory store. Clones share one store, so a test can keep one clone and pass on another.
 ///

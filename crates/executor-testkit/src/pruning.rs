@@ -42,3 +42,9 @@ pub(crate) fn let_go_by<'r>(
         PruneRule::GoneBefore(_) => Vec::new(),
     }
 }
+
+/// Returns the beginning of the hour of a time.
+pub(crate) fn hour_of(at: Timestamp) -> Timestamp {
+    let into_hour = at.as_micros().rem_euclid(3_600_000_000);
+    Timestamp::from_micros(at.as_micros() - into_hour)
+}

@@ -82,6 +82,7 @@ fn success(subject: Subject, trigger: Trigger, at_ms: u64) -> ExecutionRecord {
         topic: None,
         due_at: None,
         exit_code: None,
+        lines: None,
         generation: 0,
         retry_count: 0,
         attempt_number: 1,

@@ -15,7 +15,7 @@ const PLANS: [(&str, &str); 5] = [
     (
         "executor-core",
         "lib blocking command context error_handler event failure guard handler handler_slot identity ledger limiter \
-         outcome overlap panics ports process record redact registration run runnable time topic",
+         lines outcome overlap panics ports process record redact registration run runnable time topic",
     ),
     (
         "executor-service",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::identity::{ExecutionId, SourceTier};
+use crate::lines::Lines;
 use crate::outcome::Status;
 use crate::record::{ExecutionRecord, RecordFlags, SubjectRef, TriggerRef};
 use crate::time::Timestamp;
@@ -54,6 +55,8 @@ pub struct ExecutionEnd<'a> {
     pub flags: RecordFlags,
     /// As [`ExecutionRecord::exit_code`].
     pub exit_code: Option<i32>,
+    /// As [`ExecutionRecord::lines`].
+    pub lines: Option<&'a Arc<Lines>>,
     /// As [`ExecutionRecord::generation`].
     pub generation: u8,
     /// As [`ExecutionRecord::retry_count`].
@@ -81,6 +84,7 @@ impl ExecutionEnd<'_> {
             topic: self.start.topic.map(Arc::clone),
             due_at: self.start.due_at,
             exit_code: self.exit_code,
+            lines: self.lines.map(Arc::clone),
             generation: self.generation,
             retry_count: self.retry_count,
             attempt_number: self.attempt_number,
@@ -106,6 +110,7 @@ impl<'a> From<&'a ExecutionRecord> for ExecutionEnd<'a> {
             failure: record.failure.as_ref(),
             flags: record.flags,
             exit_code: record.exit_code,
+            lines: record.lines.as_ref(),
             generation: record.generation,
             retry_count: record.retry_count,
             attempt_number: record.attempt_number,

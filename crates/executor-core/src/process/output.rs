@@ -6,11 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::context;
+use crate::lines::LineKind;
+
 /// The last bytes of a stream.
 #[derive(Clone, Debug)]
 pub(super) struct Tail {
     state: Arc<Mutex<State>>,
     max_bytes: usize,
+    /// The stream, as the execution's lines name it; `None` if nobody listens any more.
+    kind: Option<LineKind>,
 }
 
 #[derive(Debug, Default)]
@@ -20,10 +25,20 @@ struct State {
 }
 
 impl Tail {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(kind: LineKind, max_bytes: usize) -> Self {
         Self {
             state: Arc::default(),
             max_bytes,
+            kind: Some(kind),
+        }
+    }
+
+    /// Reads and forgets everything.
+    pub(super) fn ignored() -> Self {
+        Self {
+            state: Arc::default(),
+            max_bytes: 0,
+            kind: None,
         }
     }
 
@@ -33,6 +48,9 @@ impl Tail {
         let mut buffer = [0; 4_096];
         // A stream that cannot be read has come to its end.
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            if let Some(kind) = self.kind {
+                context::print(kind, &buffer[..count]);
+            }
             self.push(&buffer[..count]);
         }
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::context::{self, EndingProgram};
+use crate::lines::LineKind;
 
 use super::command_line::{CommandLine, TERMINATING, TERMINATION_GRACE};
 use super::output::{Output, Tail};
@@ -63,8 +64,8 @@ impl Program {
         }
         Ok(Self {
             running: Some(Running::new(own::spawn(&mut command)?)),
-            standard_output: Tail::new(line.capture_max_bytes),
-            standard_error: Tail::new(line.capture_max_bytes),
+            standard_output: Tail::new(LineKind::Stdout, line.capture_max_bytes),
+            standard_error: Tail::new(LineKind::Stderr, line.capture_max_bytes),
         })
     }
 
@@ -155,7 +156,7 @@ impl Running {
     /// the group is gone, or has taken too long.
     async fn end(mut self, kill: CancellationToken, _over: oneshot::Sender<()>) {
         // Keep reading, or it waits for room in a pipe instead of ending.
-        let (ignored, stdout, stderr) = (Tail::new(0), self.stdout.take(), self.stderr.take());
+        let (ignored, stdout, stderr) = (Tail::ignored(), self.stdout.take(), self.stderr.take());
         let listening = async {
             tokio::join!(ignored.read(stdout), ignored.read(stderr));
             pending::<()>().await;

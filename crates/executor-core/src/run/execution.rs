@@ -20,7 +20,8 @@ use crate::failure::{
 use crate::guard::Guard;
 use crate::handler::BorrowingFuture;
 use crate::identity::{EntityKind, ExecutionId, RowId};
-use crate::outcome::{ExecutionResult, Outcome};
+use crate::lines::{LinePolicy, Lines};
+use crate::outcome::{ExecutionResult, Outcome, Status};
 use crate::overlap::{self, Admission, Entry};
 use crate::panics;
 use crate::ports::{ExecutionEnd, ExecutionStart, Ticket, TriggerRef};
@@ -288,6 +289,7 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
         if !std::mem::take(&mut self.is_owed) {
             return;
         }
+        let lines = self.lines(outcome.status());
         let (skipped, arguments) = (skipped(outcome), self.arguments());
         let end = ExecutionEnd {
             start: self.told(),
@@ -296,6 +298,7 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
             failure: skipped.as_ref().or_else(|| outcome.failure()),
             flags,
             exit_code: self.watched.exit_code(),
+            lines: lines.as_ref(),
             generation: self.watched.command().generation(),
             retry_count: 0,
             attempt_number: 1,
@@ -304,6 +307,19 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
         self.runner.sink.offer(&end, self.ticket);
         // Only now may the next run begin, so that records are offered in order.
         self.give_place_back();
+    }
+
+    /// Returns what it said, as far as its policy keeps it. Most say nothing.
+    fn lines(&mut self, status: Status) -> Option<Arc<Lines>> {
+        let lines = self.watched.take_lines()?;
+        let policy = self.watched.command().hooks().lines;
+        let redactor = &self.runner.options.redactor;
+        let room = match status {
+            Status::Success | Status::Skipped => LinePolicy::room_of_success,
+            _ => LinePolicy::room_of_failure,
+        };
+        let kept = lines.finish(self.begun.monotonic, policy, room, redactor);
+        kept.map(Arc::new)
     }
 
     fn give_place_back(&mut self) {

@@ -18,6 +18,7 @@ use crate::context::{EndingProgram, Scope, Traits};
 use crate::guard::Guard;
 use crate::handler::{BorrowingFuture, HandlerResult};
 use crate::identity::ExecutionId;
+use crate::lines::buffer::LineBuffer;
 use crate::panics::{Caught, catch, drop_quietly};
 
 /// The way in which a run ended.
@@ -173,6 +174,11 @@ impl<'f> Watched<'f> {
     /// The exit status of the program that it ran.
     pub(crate) fn exit_code(&self) -> Option<i32> {
         self.scope.exit_code()
+    }
+
+    /// Takes what it said.
+    pub(crate) fn take_lines(&mut self) -> Option<LineBuffer> {
+        self.scope.take_lines()
     }
 
     pub(crate) const fn generation(&self) -> u8 {

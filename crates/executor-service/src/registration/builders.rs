@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use executor_core::guard::{Guard, GuardOutput};
+use executor_core::lines::LinePolicy;
 use executor_core::redact::TextKind;
 use executor_core::registration::{Details, JobDetails, Overlap};
 use executor_core::runnable::Hooks;
@@ -84,6 +85,13 @@ macro_rules! common_settings {
         /// result, and takes precedence over the app's error handler.
         pub fn on_error(mut self, handler: impl ErrorHandler) -> Self {
             self.hooks.error_handler = Some(Arc::new(handler));
+            self
+        }
+
+        /// Sets which runs keep what they say (lines of [`context::line`](executor_core::context::line), or what a
+        /// program prints). Default: `Tail` where a program prints, else `Failures`.
+        pub const fn lines(mut self, policy: LinePolicy) -> Self {
+            self.hooks.lines = Some(policy);
             self
         }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use executor_core::lines::Lines;
 use executor_core::ports::{Session, SessionEnd, SessionStatus};
 use executor_core::record::RecordFlags;
 use executor_core::{
@@ -60,6 +61,7 @@ impl Start {
             topic: self.topic,
             due_at: self.due_at,
             exit_code: None,
+            lines: None,
             generation: 0,
             retry_count: 0,
             attempt_number: 1,
@@ -93,6 +95,7 @@ pub(super) const ARGUMENTS: u8 = 128;
 
 /// The second byte of flags, since version 2.
 pub(super) const EXIT_CODE: u8 = 1;
+pub(super) const LINES: u8 = 2;
 
 pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
     let mut input = Input::of(bytes)?;
@@ -119,6 +122,9 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
     let blocked = has(BLOCKED).then(|| input.duration()).transpose()?;
     let exit_code = (more_flags & EXIT_CODE != 0).then(|| input.i32());
     let failure = has(FAILURE).then(|| input.failure()).transpose()?;
+    let lines = (more_flags & LINES != 0)
+        .then(|| input.lines())
+        .transpose()?;
     let arguments = has(ARGUMENTS).then(|| input.text()).transpose()?;
     let record = ExecutionRecord {
         execution_id,
@@ -139,6 +145,7 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
         topic,
         due_at,
         exit_code: exit_code.transpose()?,
+        lines: lines.map(Arc::new),
         generation,
         retry_count,
         attempt_number,
@@ -239,6 +246,14 @@ pub(super) fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
     }
 }
 
+pub(super) fn put_lines(out: &mut Vec<u8>, lines: &Lines) {
+    for number in [lines.kept(), lines.total(), lines.total_bytes()] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.push(u8::from(lines.is_binary()));
+    put_text(out, lines.body());
+}
+
 /// The bytes that have not been read yet.
 struct Input<'b> {
     rest: &'b [u8],
@@ -283,6 +298,10 @@ impl<'b> Input<'b> {
         self.array().map(u32::from_le_bytes)
     }
 
+    fn u64(&mut self) -> Read<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
     fn i32(&mut self) -> Read<i32> {
         self.array().map(i32::from_le_bytes)
     }
@@ -292,8 +311,7 @@ impl<'b> Input<'b> {
     }
 
     fn duration(&mut self) -> Read<Duration> {
-        let nanos = self.array().map(u64::from_le_bytes)?;
-        Ok(Duration::from_nanos(nanos))
+        self.u64().map(Duration::from_nanos)
     }
 
     fn uuid(&mut self) -> Read<Uuid> {
@@ -331,6 +349,13 @@ impl<'b> Input<'b> {
             message,
             report: has_report.then(|| self.text()).transpose()?,
         })
+    }
+
+    fn lines(&mut self) -> Read<Lines> {
+        let [kept, total, total_bytes] = [self.u64()?, self.u64()?, self.u64()?];
+        let is_binary = self.is_set("kind of output")?;
+        let body = self.str()?;
+        Ok(Lines::from_parts(kept, total, total_bytes, is_binary, body))
     }
 
     fn subject(&mut self) -> Read<Subject> {

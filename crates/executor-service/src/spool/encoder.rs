@@ -5,8 +5,8 @@ use executor_core::{EntityKind, ExecutionId, RowId, TimeoutOrigin, TriggerMode};
 use record_spool::MAX_PAYLOAD;
 
 use crate::spool::codec::{
-    ARGUMENTS, BLOCKED, BY_DEADLINE, BY_HANDLER, DI_FAILURE, EXIT_CODE, FAILURE, LEAKED, OVERRAN,
-    VERSION, nanos, put_duration, put_failure, put_text, tier_code,
+    ARGUMENTS, BLOCKED, BY_DEADLINE, BY_HANDLER, DI_FAILURE, EXIT_CODE, FAILURE, LEAKED, LINES,
+    OVERRAN, VERSION, nanos, put_duration, put_failure, put_lines, put_text, tier_code,
 };
 
 const START_HEAD: usize = 26;
@@ -43,12 +43,13 @@ impl Encoder {
         bytes
     }
 
-    /// Encodes a record, without its arguments if they make it too long for a frame. Reuses subject and trigger of
+    /// Encodes a record, without its lines and arguments if they make it too long for a frame. Reuses subject and trigger of
     /// the execution's start if that was encoded last and knew the same row.
     pub(crate) fn record(&mut self, end: &ExecutionEnd<'_>) -> &[u8] {
         self.put_record(end);
         if self.bytes.len() > MAX_PAYLOAD {
             self.put_record(&ExecutionEnd {
+                lines: None,
                 arguments_json: None,
                 ..*end
             });
@@ -103,6 +104,9 @@ impl Encoder {
         if let Some(failure) = end.failure {
             put_failure(&mut self.bytes, failure);
         }
+        if let Some(lines) = end.lines {
+            put_lines(&mut self.bytes, lines);
+        }
         if let Some(arguments) = end.arguments_json {
             put_text(&mut self.bytes, arguments);
         }
@@ -128,11 +132,8 @@ fn flags_of(end: &ExecutionEnd<'_>) -> u8 {
 }
 
 fn more_flags_of(end: &ExecutionEnd<'_>) -> u8 {
-    if end.exit_code.is_some() {
-        EXIT_CODE
-    } else {
-        0
-    }
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    flag(end.exit_code.is_some(), EXIT_CODE) | flag(end.lines.is_some(), LINES)
 }
 
 /// Joins fields into `N` bytes, so that a buffer grows only once.

@@ -17,6 +17,7 @@ mod destructors;
 mod failures;
 mod handles;
 mod lifecycle;
+mod lines;
 mod live_state;
 mod logged;
 mod losses;

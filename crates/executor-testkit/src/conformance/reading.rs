@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use executor_core::lines::Lines;
 use executor_core::ports::{
     Filter, History, HistoryErrorClass, Order, PageOf, PageRequest, PageToken, Scope, Session,
     Stats, Store, Window,
@@ -147,6 +148,10 @@ fn varied(mut record: ExecutionRecord, number: u64) -> ExecutionRecord {
         .is_multiple_of(4)
         .then(|| Timestamp::from_micros(number as i64));
     record.exit_code = number.is_multiple_of(3).then_some(-(number as i32));
+    record.lines = number.is_multiple_of(11).then(|| {
+        let body = format!("12 o [] line {number}\n15 E [a::b] broken\n");
+        Lines::from_parts(2, number + 2, 900, number.is_multiple_of(2), body).into()
+    });
     record.arguments_json = number
         .is_multiple_of(8)
         .then(|| format!("[{number}]").into());
@@ -307,6 +312,7 @@ async fn all<H: History>(
         let found = history.executions(filter.clone(), page.clone()).await;
         let PageOf { items, next, .. } = found.expect("answers");
         assert!(items.len() <= limit as usize);
+        assert!(items.iter().all(|stored| stored.record.lines.is_none()));
         all.extend(items.into_iter().map(|stored| stored.record.execution_id));
         let Some(next) = next else { return all };
         // Pass it as text, as in a URL.

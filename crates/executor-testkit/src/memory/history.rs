@@ -11,7 +11,8 @@ use executor_core::ports::{
 };
 use executor_core::{Entity, ExecutionId, ExecutionRecord, SessionId, Status, Timestamp};
 
-use super::housekeeping::hour_of;
+use crate::pruning::hour_of;
+
 use super::{MemoryStore, Row, SessionRow, Tables};
 
 /// The place of an item in the order of its list.
@@ -149,7 +150,9 @@ impl History for MemoryStore {
             let rows = tables.rows.iter().enumerate().filter(|(_, row)| fits(row));
             let placed = rows.map(|(number, row)| {
                 let place = (row.record.ended_at().as_micros(), number as i64);
-                (place, stored(row))
+                let mut stored = stored(row);
+                stored.record.lines = None;
+                (place, stored)
             });
             page_of(READING, placed.collect(), &page)
         })

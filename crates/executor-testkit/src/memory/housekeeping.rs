@@ -6,7 +6,7 @@ use executor_core::ports::{
 use executor_core::{ExecutionId, Timestamp};
 
 use super::{MemoryStore, Tables, no_session};
-use crate::pruning;
+use crate::pruning::{self, hour_of};
 
 impl Tables {
     /// Counts rows that are about to be pruned, and notes the prune.
@@ -41,12 +41,6 @@ impl Tables {
             }
         }
     }
-}
-
-/// Returns the beginning of the hour of a time.
-pub(super) fn hour_of(at: Timestamp) -> Timestamp {
-    let into_hour = at.as_micros().rem_euclid(3_600_000_000);
-    Timestamp::from_micros(at.as_micros() - into_hour)
 }
 
 impl Housekeeping for MemoryStore {

@@ -54,6 +54,7 @@ pub(crate) async fn listener(
         .topic(config.topic.as_str())
         .details(|details| {
             describe_in(details, config.timeout, config.description.as_ref());
+            details.program = program_of(&config.run);
             details.overlap = Some(overlap);
             details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
         });
@@ -80,6 +81,7 @@ pub(crate) async fn job(
         .schedule(schedule)
         .details(|details| {
             describe_in(details, config.timeout, config.description.as_ref());
+            details.program = program_of(&config.run);
             details.overlap = config.overlap.map(|rule| rule.0);
             details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
         });
@@ -103,6 +105,14 @@ fn describe_in(details: &mut Details, timeout: Option<Timeout>, description: Opt
     }
     details.description = description.cloned();
     details.registration_source = Some("configuration".into());
+}
+
+/// Returns the program alone: arguments may hold secrets.
+fn program_of(run: &Run) -> Option<String> {
+    match run {
+        Run::Noop | Run::Panic => None,
+        Run::Program(argv) => argv.first().cloned(),
+    }
 }
 
 fn program(argv: &[String]) -> CommandLine {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn only_the_last_bytes_are_kept_and_the_rest_counted() {
-    let tail = Tail::new(4);
+    let tail = Tail::new(LineKind::Stdout, 4);
     assert_eq!(tail.text(), None);
     tail.push(b"ab");
     assert_eq!(tail.text().as_deref(), Some("ab"));

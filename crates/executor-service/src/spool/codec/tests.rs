@@ -75,7 +75,12 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
     let failure = proptest::option::of(failure());
     let due = proptest::option::of(any::<i64>().prop_map(Timestamp::from_micros));
     let topic = proptest::option::of(text().prop_map(Arc::from));
-    let later = (topic, due, proptest::option::of(any::<i32>()));
+    let lines = (any::<[u64; 3]>(), any::<bool>(), text()).prop_map(|(counts, is_binary, body)| {
+        let [kept, total, bytes] = counts;
+        Arc::new(Lines::from_parts(kept, total, bytes, is_binary, body))
+    });
+    let exit_code = proptest::option::of(any::<i32>());
+    let later = (topic, due, exit_code, proptest::option::of(lines));
     let rest = (
         subject(),
         (trigger(), later),
@@ -87,7 +92,7 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
         |(
             (id, is_app, status, generation),
             (started, nanos, retry_count, attempt_number),
-            (subject, (trigger, (topic, due_at, exit_code)), flags, failure, arguments),
+            (subject, (trigger, (topic, due_at, exit_code, lines)), flags, failure, arguments),
         )| ExecutionRecord {
             execution_id: ExecutionId::from_uuid(Uuid::from_bytes(id)),
             subject,
@@ -105,6 +110,7 @@ fn record() -> impl Strategy<Value = ExecutionRecord> {
             topic,
             due_at,
             exit_code,
+            lines,
             generation,
             retry_count,
             attempt_number,
@@ -178,7 +184,7 @@ fn arguments_that_make_a_record_too_long_are_left_out() {
     long.arguments_json = Some("x".repeat(record_spool::MAX_PAYLOAD).into());
     let mut encoder = Encoder::new();
     let read = read_record(encoder.record(&(&long).into())).unwrap();
-    long.arguments_json = None;
+    (long.arguments_json, long.lines) = (None, None);
     assert_eq!(read, long);
 }
 
@@ -214,6 +220,7 @@ fn full_record() -> ExecutionRecord {
         topic: Some("motion.hall".into()),
         due_at: Some(Timestamp::from_micros(258)),
         exit_code: Some(-2),
+        lines: Some(Arc::new(Lines::from_parts(1, 2, 3, true, "x"))),
         generation: 4,
         retry_count: 5,
         attempt_number: 6,
@@ -232,6 +239,7 @@ fn e07_starts_and_records_of_the_first_version_stay_readable() {
         topic: None,
         due_at: None,
         exit_code: None,
+        lines: None,
         ..full_record()
     };
     let (id, started_at) = ([9; 16], 1_767_225_600_000_000_i64.to_le_bytes());
@@ -255,8 +263,8 @@ fn e07_starts_and_records_of_the_second_version_stay_readable() {
     let code = Status::Error.code();
     let numbers = b"\xdc\x05\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0";
     let rest = b"\x02\0\0\0\0\0\0\0\xfe\xff\xff\xff\x01\0\0\0E\x02\0\0\0no\x01\x03\0\0\0why\
-        \x02\0\0\0{}";
-    let head = [&[2][..], &id, &[1, code, 0xF7, 1, 4], &started_at, numbers].concat();
+        \x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x01\x01\0\0\0x\x02\0\0\0{}";
+    let head = [&[2][..], &id, &[1, code, 0xF7, 3, 4], &started_at, numbers].concat();
     let whole = [&head[..], COMMON, own, rest].concat();
     let mut encoder = Encoder::new();
     assert_eq!(encoder.start(&ExecutionEnd::from(&record).start), start);

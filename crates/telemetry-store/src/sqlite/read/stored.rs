@@ -6,6 +6,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
+use executor_core::lines::Lines;
 use executor_core::ports::{Order, StoredExecution};
 use executor_core::record::{RecordFlags, SYNTHETIC_ORIGIN, TriggerMode};
 use executor_core::{
@@ -15,8 +16,9 @@ use executor_core::{
 
 use crate::sqlite::read::paging::direction;
 use crate::sqlite::read::question::QueryError;
+use crate::sqlite::schema::execution_lines;
 use crate::sqlite::write::rollup::damaged;
-use crate::sqlite::write::rows::{TIMEOUT_ORIGINS, flag, kind_of};
+use crate::sqlite::write::rows::{BINARY, TIMEOUT_ORIGINS, flag, kind_of};
 
 /// The number of rows in one query, because the length of its text is limited.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;
@@ -58,7 +60,38 @@ pub(crate) fn by_execution_id(
     let name = id.as_uuid().as_bytes().to_vec();
     let row = diesel::sql_query(format!("{STORED} e.execution_id = ?1")).bind::<Binary, _>(name);
     let row: Option<Row> = row.get_result(connection).optional()?;
-    row.map(Row::into_execution).transpose()
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let lines = lines(connection, row.id)?;
+    let mut execution = row.into_execution()?;
+    execution.record.lines = lines.map(Arc::new);
+    Ok(Some(execution))
+}
+
+/// Returns what an execution said. Only for one at a time: they may be large.
+fn lines(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<Lines>> {
+    type LinesRow = (i64, i64, i64, i64, String);
+    let row: Option<LinesRow> = execution_lines::table
+        .find(id)
+        .select((
+            execution_lines::lines,
+            execution_lines::total_lines,
+            execution_lines::total_bytes,
+            execution_lines::flags,
+            execution_lines::body,
+        ))
+        .first(connection)
+        .optional()?;
+    Ok(row.map(|(kept, total, bytes, flags, body)| {
+        Lines::from_parts(
+            kept.unsigned_abs(),
+            total.unsigned_abs(),
+            bytes.unsigned_abs(),
+            flags & BINARY != 0,
+            body,
+        )
+    }))
 }
 
 pub(crate) fn by_row(
@@ -151,6 +184,7 @@ impl Row {
             topic: self.own_topic.as_deref().map(Arc::from),
             due_at: self.due_us.map(Timestamp::from_micros),
             exit_code: self.exit_code()?,
+            lines: None,
             generation: 0,
             retry_count: self.small("retry count", self.retry_count)?,
             attempt_number: self.small("attempt number", self.attempt_number)?,

@@ -13,7 +13,8 @@ use executor_core::{DropReason, ErrorClass, ExecutionRecord};
 
 use crate::sqlite::classify::class_of;
 use crate::sqlite::schema::{
-    execution_errors, execution_orphans, executions, listeners, scheduled_jobs, sessions,
+    execution_errors, execution_lines, execution_orphans, executions, listeners, scheduled_jobs,
+    sessions,
 };
 use crate::sqlite::transaction::{immediate, savepoint};
 use crate::sqlite::write::hours;
@@ -21,7 +22,7 @@ use crate::sqlite::write::insert::insert;
 use crate::sqlite::write::references::Parents;
 use crate::sqlite::write::rollup::roll_up_late;
 use crate::sqlite::write::row_ids;
-use crate::sqlite::write::rows::{ErrorRow, ExecutionRow, OrphanRow, Place};
+use crate::sqlite::write::rows::{ErrorRow, ExecutionRow, LinesRow, OrphanRow, Place};
 use crate::sqlite::write::{session, topics};
 
 /// Stores a batch. On an error nothing of it is stored.
@@ -218,6 +219,11 @@ fn write_beside(
     }
     if let Some(row) = ErrorRow::new(record, place.id) {
         diesel::insert_into(execution_errors::table)
+            .values(&row)
+            .execute(connection)?;
+    }
+    if let Some(row) = LinesRow::new(record, place.id) {
+        diesel::insert_into(execution_lines::table)
             .values(&row)
             .execute(connection)?;
     }

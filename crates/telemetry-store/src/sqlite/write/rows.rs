@@ -151,6 +151,37 @@ impl<'a> ErrorRow<'a> {
     }
 }
 
+/// The bits of `execution_lines.flags`.
+pub(crate) const BINARY: i64 = 1;
+
+/// A row of `execution_lines`.
+#[derive(Insertable)]
+#[diesel(table_name = schema::execution_lines)]
+pub(crate) struct LinesRow<'a> {
+    id: i64,
+    lines: i64,
+    total_lines: i64,
+    total_bytes: i64,
+    flags: i64,
+    body: &'a str,
+}
+
+impl<'a> LinesRow<'a> {
+    /// Returns `None` for a record without lines.
+    pub(crate) fn new(record: &'a ExecutionRecord, id: i64) -> Option<Self> {
+        let lines = record.lines.as_deref()?;
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Some(Self {
+            id,
+            lines: number(lines.kept()),
+            total_lines: number(lines.total()),
+            total_bytes: number(lines.total_bytes()),
+            flags: if lines.is_binary() { BINARY } else { 0 },
+            body: lines.body(),
+        })
+    }
+}
+
 /// A row of `execution_orphans`.
 #[derive(Insertable)]
 #[diesel(table_name = schema::execution_orphans)]
