@@ -15,9 +15,11 @@ ALTER TABLE listeners ADD COLUMN debounce_us INTEGER;
 ALTER TABLE listeners ADD COLUMN throttle_us INTEGER;
 ALTER TABLE listeners ADD COLUMN hold_us INTEGER;
 UPDATE listeners SET
-    immediate = coalesce(annotations ->> 'immediate', 0), debounce_us = annotations ->> 'debounce_us',
-    throttle_us = annotations ->> 'throttle_us', hold_us = annotations ->> 'hold_us'
-WHERE annotations IS NOT NULL;
+    immediate = json_type(annotations, '$.immediate') IS 'true',
+    debounce_us = CASE json_type(annotations, '$.debounce_us') WHEN 'integer' THEN annotations ->> 'debounce_us' END,
+    throttle_us = CASE json_type(annotations, '$.throttle_us') WHEN 'integer' THEN annotations ->> 'throttle_us' END,
+    hold_us = CASE json_type(annotations, '$.hold_us') WHEN 'integer' THEN annotations ->> 'hold_us' END
+WHERE json_valid(annotations);
 ALTER TABLE listeners DROP COLUMN annotations;
 ALTER TABLE listeners DROP COLUMN program;
 ALTER TABLE scheduled_jobs ADD COLUMN immediate INTEGER NOT NULL DEFAULT 0;
@@ -25,9 +27,11 @@ ALTER TABLE scheduled_jobs ADD COLUMN debounce_us INTEGER;
 ALTER TABLE scheduled_jobs ADD COLUMN throttle_us INTEGER;
 ALTER TABLE scheduled_jobs ADD COLUMN hold_us INTEGER;
 UPDATE scheduled_jobs SET
-    immediate = coalesce(annotations ->> 'immediate', 0), debounce_us = annotations ->> 'debounce_us',
-    throttle_us = annotations ->> 'throttle_us', hold_us = annotations ->> 'hold_us'
-WHERE annotations IS NOT NULL;
+    immediate = json_type(annotations, '$.immediate') IS 'true',
+    debounce_us = CASE json_type(annotations, '$.debounce_us') WHEN 'integer' THEN annotations ->> 'debounce_us' END,
+    throttle_us = CASE json_type(annotations, '$.throttle_us') WHEN 'integer' THEN annotations ->> 'throttle_us' END,
+    hold_us = CASE json_type(annotations, '$.hold_us') WHEN 'integer' THEN annotations ->> 'hold_us' END
+WHERE json_valid(annotations);
 ALTER TABLE scheduled_jobs DROP COLUMN annotations;
 ALTER TABLE scheduled_jobs DROP COLUMN program;
 ALTER TABLE scheduled_jobs DROP COLUMN last_due_us;

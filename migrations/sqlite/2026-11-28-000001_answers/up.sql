@@ -1,7 +1,7 @@
 -- A history that answers why. What rows of earlier sessions do not say is null here and stays unknown; sessions from
 -- now on count what they store (`is_counted`).
 
--- The name of this history. A spool keeps it too and so notices that its database was replaced.
+-- The name of this history, by which it is told from another one at the same path.
 CREATE TABLE history (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
     history_id BLOB    NOT NULL CHECK (length(history_id) = 16)
@@ -24,10 +24,11 @@ ALTER TABLE sessions ADD COLUMN config_hash TEXT;
 CREATE TABLE session_hours (
     session_id INTEGER NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
     hour_us    INTEGER NOT NULL,
-    stored     INTEGER NOT NULL DEFAULT 0,
-    pruned     INTEGER NOT NULL DEFAULT 0,
+    stored     INTEGER NOT NULL DEFAULT 0 CHECK (stored >= 0),
+    pruned     INTEGER NOT NULL DEFAULT 0 CHECK (pruned >= 0),
     PRIMARY KEY (session_id, hour_us)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX session_hours_by_hour ON session_hours (hour_us);
 
 -- `due_us` is null unless a schedule began the execution; `topic_id` is null where the listener's own topic says it.
 CREATE TABLE topics (
@@ -83,7 +84,7 @@ CREATE UNIQUE INDEX pauses_of_whom ON pauses (session_id, from_us, coalesce(app_
 -- What was pruned, by rule and hour, and when its executions ended. `session_id` is null where a person pruned.
 CREATE TABLE prunes (
     id         INTEGER PRIMARY KEY,
-    session_id INTEGER REFERENCES sessions (id) ON DELETE SET NULL,
+    session_id INTEGER REFERENCES sessions (id) ON DELETE CASCADE,
     rule       TEXT    NOT NULL,
     hour_us    INTEGER NOT NULL,
     count      INTEGER NOT NULL CHECK (count > 0),

@@ -1,9 +1,9 @@
-//! Whether every record of a window is accounted for.
+//! Decides whether every record of a window is accounted for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use executor_core::ports::{
-    Evidence, LiveSession, SessionHour, SessionStatus, StoredSession, Window,
+    Evidence, LiveSession, Session, SessionHour, SessionStatus, StoredSession, Window,
 };
 use executor_core::{DropReason, Ledger, SessionId, Timestamp};
 
@@ -12,14 +12,14 @@ const HOUR_US: i64 = 3_600_000_000;
 /// A session that gives no sign of life for this long may have ended: two heartbeats.
 const SILENCE_US: i64 = 60_000_000;
 
-/// What an audit found.
+/// The findings of an audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// The answer in one word.
     pub verdict: Verdict,
-    /// What is missing, or does not add up, in the order of time.
+    /// The records that are missing, or do not add up, in the order of time.
     pub holes: Vec<Hole>,
-    /// What could not be looked at, in the order of time.
+    /// The things that could not be looked at, in the order of time.
     pub not_known: Vec<NotKnown>,
     /// The times in which no session lived. They are told and are no holes.
     pub idle: Vec<(Timestamp, Timestamp)>,
@@ -27,14 +27,16 @@ pub struct Audit {
     pub stored: u64,
     /// The number of those that were pruned.
     pub pruned: u64,
-    /// The number of records that were given up, as episodes of loss tell.
+    /// The number of records that were given up.
     pub dropped: u64,
+    /// The number of records that living processes have not handed to the store yet.
+    pub waiting: u64,
 }
 
 /// The answer of an audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every record is stored, pruned by a rule, or left out by the recording policy.
+    /// Every record is stored, pruned by a rule, left out by the recording policy, or waits in a living process.
     Complete,
     /// Records are missing; the holes say which.
     Incomplete,
@@ -64,7 +66,7 @@ pub struct Hole {
     pub to: Timestamp,
     /// The number of missing or surplus records.
     pub count: u64,
-    /// What is known of the cause.
+    /// The cause, as far as it is known.
     pub cause: Cause,
 }
 
@@ -101,7 +103,7 @@ impl Cause {
     }
 }
 
-/// Something that could not be looked at.
+/// A stretch of a session of which nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotKnown {
     /// The session.
@@ -110,16 +112,18 @@ pub struct NotKnown {
     pub from: Timestamp,
     /// The end of that stretch.
     pub to: Timestamp,
-    /// What was not looked at.
+    /// The thing itself.
     pub what: NotLookedAt,
 }
 
-/// What could not be looked at.
+/// A thing that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotLookedAt {
     /// The session is older than the counting of rows.
     Older,
+    /// Its counters were damaged, and its ledger was rebuilt from what could be counted.
+    Rebuilt,
     /// It died with its records in memory; what it had offered since its last heartbeat is not known.
     Memory,
     /// Its records wait in a spool.
@@ -153,60 +157,95 @@ pub enum NotLookedAt {
 /// `live` is the live state of this machine, read before the evidence; else records that were stored
 /// in between would count as missing.
 pub fn audit(evidence: &Evidence, live: &[LiveSession], window: &Window) -> Audit {
-    let mut audit = Audit {
-        verdict: Verdict::Complete,
-        holes: Vec::new(),
-        not_known: Vec::new(),
-        idle: idle(&evidence.sessions, window),
-        stored: evidence.hours.iter().map(|hour| hour.stored).sum(),
-        pruned: evidence.hours.iter().map(|hour| hour.pruned).sum(),
-        dropped: evidence.gaps.iter().map(|gap| gap.count).sum(),
-    };
-    audit.holes.extend(evidence.gaps.iter().map(|gap| Hole {
-        session: Some(gap.session),
-        from: gap.first_at,
-        to: gap.last_at,
-        count: gap.count,
-        cause: Cause::Dropped(gap.reason),
-    }));
-    let live: HashMap<SessionId, &LiveSession> =
-        live.iter().map(|it| (it.session.id, it)).collect();
+    let mut looking = Looking::at(evidence, live, window);
     for session in &evidence.sessions {
-        let live = live.get(&session.session.id).copied();
-        audit.look_at(session, live, evidence, window);
+        looking.at_session(session);
     }
-    audit.look_at_rollups(evidence);
-    audit.conclude()
+    let stored: HashSet<SessionId> = evidence.sessions.iter().map(|it| it.session.id).collect();
+    for live in live
+        .iter()
+        .filter(|live| !stored.contains(&live.session.id))
+    {
+        looking.at_unstored(live);
+    }
+    looking.at_rollups();
+    looking.audit.conclude()
 }
 
-impl Audit {
-    fn look_at(
-        &mut self,
-        session: &StoredSession,
-        live: Option<&LiveSession>,
-        evidence: &Evidence,
-        window: &Window,
-    ) {
-        if !session.counts.is_counted {
-            return self.does_not_know(session, session.session.started_at, NotLookedAt::Older);
+/// An audit that goes on, with what it looks at sorted by session.
+struct Looking<'e> {
+    evidence: &'e Evidence,
+    window: &'e Window,
+    hours: HashMap<SessionId, Vec<&'e SessionHour>>,
+    /// The losses that episodes tell.
+    told: HashMap<(SessionId, DropReason), u64>,
+    live: HashMap<SessionId, &'e LiveSession>,
+    audit: Audit,
+}
+
+impl<'e> Looking<'e> {
+    fn at(evidence: &'e Evidence, live: &'e [LiveSession], window: &'e Window) -> Self {
+        let mut hours: HashMap<SessionId, Vec<&SessionHour>> = HashMap::new();
+        for hour in &evidence.hours {
+            hours.entry(hour.session).or_default().push(hour);
         }
-        let id = session.session.id;
-        let hours = evidence.hours.iter().filter(|hour| hour.session == id);
-        self.holes.extend(hours.filter_map(hole_of_hour));
-        self.look_at_ledger(session, live);
-        if is_whole(session, window) {
-            self.look_at_losses(session, evidence);
+        let mut told = HashMap::new();
+        for gap in &evidence.gaps {
+            *told.entry((gap.session, gap.reason)).or_default() += gap.count;
         }
-        self.look_for_leftovers(session, live);
+        let holes = evidence.gaps.iter().map(|gap| Hole {
+            session: Some(gap.session),
+            from: gap.first_at,
+            to: gap.last_at,
+            count: gap.count,
+            cause: Cause::Dropped(gap.reason),
+        });
+        let audit = Audit {
+            verdict: Verdict::Complete,
+            holes: holes.collect(),
+            not_known: Vec::new(),
+            idle: idle(&evidence.sessions, window),
+            stored: evidence.hours.iter().map(|hour| hour.stored).sum(),
+            pruned: evidence.hours.iter().map(|hour| hour.pruned).sum(),
+            dropped: evidence.gaps.iter().map(|gap| gap.count).sum(),
+            waiting: 0,
+        };
+        Self {
+            evidence,
+            window,
+            hours,
+            told,
+            live: live.iter().map(|it| (it.session.id, it)).collect(),
+            audit,
+        }
     }
 
-    fn look_at_ledger(&mut self, session: &StoredSession, live: Option<&LiveSession>) {
+    fn at_session(&mut self, session: &StoredSession) {
+        let (begun, end) = (session.session.started_at, last_sign(session));
+        if !session.counts.is_counted {
+            return self.does_not_know(session.session.id, (begun, end), NotLookedAt::Older);
+        }
+        if session.ledger.is_rebuilt {
+            self.does_not_know(session.session.id, (begun, end), NotLookedAt::Rebuilt);
+        }
+        let hours = self.hours.get(&session.session.id).into_iter().flatten();
+        self.audit
+            .holes
+            .extend(hours.filter_map(|hour| hole_of_hour(hour)));
+        self.at_ledger(session);
+        if session.counts.is_final && is_whole(session, self.window) {
+            self.at_losses(session);
+        }
+        self.at_what_is_elsewhere(session);
+    }
+
+    fn at_ledger(&mut self, session: &StoredSession) {
         let ledger = &session.ledger;
-        let ended = session.counts.is_final;
-        if ended && !ledger.is_balanced() {
+        if session.counts.is_final && !ledger.is_balanced() {
             let (came_in, ends) = (ledger.offered + ledger.recovered, ends_of(ledger));
             self.is_missing(session, came_in.abs_diff(ends), Cause::Unaccounted);
         }
+        let live = self.live.get(&session.session.id);
         let of_process = live.and_then(|live| live.ledger.as_ref());
         let told = [Some(ledger), of_process].into_iter().flatten();
         // Records of others that it took over are rows of theirs.
@@ -218,59 +257,80 @@ impl Audit {
     }
 
     /// Looks for losses of an ended session that no episode tells.
-    fn look_at_losses(&mut self, session: &StoredSession, evidence: &Evidence) {
-        if !session.counts.is_final {
-            return;
-        }
+    fn at_losses(&mut self, session: &StoredSession) {
         for reason in DropReason::ALL {
-            let is_its = |gap: &&executor_core::ports::Gap| {
-                gap.session == session.session.id && gap.reason == reason
-            };
-            let told: u64 = evidence
-                .gaps
-                .iter()
-                .filter(is_its)
-                .map(|gap| gap.count)
-                .sum();
-            let untold = session.ledger.dropped(reason).saturating_sub(told);
-            if untold > 0 {
-                self.dropped += untold;
-                self.is_missing(session, untold, Cause::Dropped(reason));
+            let told = self.told.get(&(session.session.id, reason));
+            let told = told.copied().unwrap_or(0) + self.told_of_others(session, reason);
+            let lost = session.ledger.dropped(reason).saturating_sub(told);
+            if lost > 0 {
+                self.audit.dropped += lost;
+                self.is_missing(session, lost, Cause::Dropped(reason));
             }
         }
     }
 
-    /// Looks for records that an ended session left elsewhere.
-    fn look_for_leftovers(&mut self, session: &StoredSession, live: Option<&LiveSession>) {
-        let spool = |waiting| NotLookedAt::Spool {
-            host: session.session.host.clone(),
-            waiting,
-        };
-        let seen = live.filter(|live| live.unreadable.is_none());
-        let seen = seen.map(|live| live.waiting);
-        let (from, ledger) = (session.heartbeat_at, &session.ledger);
-        if session.status == SessionStatus::Crashed && !session.counts.is_final {
-            let what = match ledger.durability {
-                Some(_) => spool(seen),
-                None => NotLookedAt::Memory,
-            };
-            self.does_not_know(session, from, what);
-        } else if session.counts.is_final && ledger.spooled > 0 {
-            self.does_not_know(session, from, spool(seen.or(Some(ledger.spooled))));
+    /// Returns the losses of other sessions that were found while this one lived. Those that it took over are in its
+    /// ledger too.
+    fn told_of_others(&self, session: &StoredSession, reason: DropReason) -> u64 {
+        let life = session.session.started_at..=last_sign(session);
+        let gaps = self.evidence.gaps.iter();
+        let of_others = gaps.filter(|gap| {
+            gap.session != session.session.id
+                && gap.reason == reason
+                && life.contains(&gap.first_at)
+        });
+        let count: u64 = of_others.map(|gap| gap.count).sum();
+        count.min(session.ledger.recovered)
+    }
+
+    /// Looks for records of a session that have not reached the store.
+    fn at_what_is_elsewhere(&mut self, session: &StoredSession) {
+        let live = self.live.get(&session.session.id).copied();
+        let (id, ledger) = (session.session.id, &session.ledger);
+        let stretch = (session.heartbeat_at, self.end_of(session));
+        if session.counts.is_final {
+            if ledger.spooled > 0 {
+                let waiting = live.and_then(seen_waiting).or(Some(ledger.spooled));
+                self.does_not_know(id, stretch, spool_of(&session.session, waiting));
+            }
+            return;
+        }
+        let is_dead = session.status == SessionStatus::Crashed;
+        match live {
+            Some(live) if is_dead || !live.is_alive || live.unreadable.is_some() => {
+                self.does_not_know(id, stretch, spool_of(&live.session, seen_waiting(live)));
+            }
+            Some(live) => self.audit.waiting += live.waiting,
+            None if is_dead && ledger.durability.is_some() => {
+                self.does_not_know(id, stretch, spool_of(&session.session, None));
+            }
+            None if is_dead => self.does_not_know(id, stretch, NotLookedAt::Memory),
+            None => {}
         }
     }
 
-    fn look_at_rollups(&mut self, evidence: &Evidence) {
+    /// Looks at a session that the store has not heard of.
+    fn at_unstored(&mut self, live: &LiveSession) {
+        let holds_some = live.waiting > 0 || !live.is_alive || live.unreadable.is_some();
+        let is_in = self.window.to.is_none_or(|to| live.session.started_at < to);
+        // A session that lived before the window, if it is in the store, is not in the evidence either.
+        let may_be_in = live.waiting > 0 || self.window.from.is_none();
+        if holds_some && is_in && may_be_in {
+            let stretch = (live.session.started_at, Timestamp::MAX);
+            let spool = spool_of(&live.session, seen_waiting(live));
+            self.does_not_know(live.session.id, stretch, spool);
+        }
+    }
+
+    fn at_rollups(&mut self) {
         let mut stored: BTreeMap<Timestamp, u64> = BTreeMap::new();
-        for hour in &evidence.hours {
+        for hour in &self.evidence.hours {
             *stored.entry(hour.hour_at).or_default() += hour.stored;
         }
-        let rolled_up = evidence
-            .rollups
-            .iter()
-            .map(|hour| (hour.hour_at, hour.count));
-        let rolled_up: BTreeMap<Timestamp, u64> = rolled_up.collect();
-        let older = Uncounted::of(evidence);
+        let rolled_up = self.evidence.rollups.iter();
+        let rolled_up: BTreeMap<Timestamp, u64> =
+            rolled_up.map(|hour| (hour.hour_at, hour.count)).collect();
+        let older = Uncounted::of(self.evidence);
         let mut hours: Vec<Timestamp> = stored.keys().chain(rolled_up.keys()).copied().collect();
         hours.sort_unstable();
         hours.dedup();
@@ -278,7 +338,7 @@ impl Audit {
             let count = |counts: &BTreeMap<_, u64>| counts.get(&hour).copied().unwrap_or(0);
             let differ = count(&stored).abs_diff(count(&rolled_up));
             if differ > 0 {
-                self.holes.push(Hole {
+                self.audit.holes.push(Hole {
                     session: None,
                     from: hour,
                     to: end_of(hour),
@@ -289,8 +349,20 @@ impl Audit {
         }
     }
 
+    /// Returns the end of the stretch in which an unfinished session may have lived: the next start on its machine.
+    fn end_of(&self, session: &StoredSession) -> Timestamp {
+        if session.counts.is_final {
+            return last_sign(session);
+        }
+        let of_host = self.evidence.sessions.iter().map(|it| &it.session);
+        let of_host = of_host.filter(|it| it.host == session.session.host);
+        let later = of_host.map(|it| it.started_at);
+        let later = later.filter(|at| *at > session.heartbeat_at);
+        later.min().unwrap_or(Timestamp::MAX)
+    }
+
     fn is_missing(&mut self, session: &StoredSession, count: u64, cause: Cause) {
-        self.holes.push(Hole {
+        self.audit.holes.push(Hole {
             session: Some(session.session.id),
             from: session.session.started_at,
             to: last_sign(session),
@@ -299,15 +371,39 @@ impl Audit {
         });
     }
 
-    fn does_not_know(&mut self, session: &StoredSession, from: Timestamp, what: NotLookedAt) {
-        self.not_known.push(NotKnown {
-            session: session.session.id,
-            from,
-            to: last_sign(session),
-            what,
-        });
+    /// Notes a stretch, if it meets the window.
+    fn does_not_know(
+        &mut self,
+        session: SessionId,
+        (from, to): (Timestamp, Timestamp),
+        what: NotLookedAt,
+    ) {
+        let is_before = self.window.from.is_some_and(|begin| to < begin);
+        let is_after = self.window.to.is_some_and(|end| from >= end);
+        if !is_before && !is_after {
+            self.audit.not_known.push(NotKnown {
+                session,
+                from,
+                to,
+                what,
+            });
+        }
     }
+}
 
+/// Returns how many records wait in a spool, if it can be read.
+fn seen_waiting(live: &LiveSession) -> Option<u64> {
+    live.unreadable.is_none().then_some(live.waiting)
+}
+
+fn spool_of(session: &Session, waiting: Option<u64>) -> NotLookedAt {
+    NotLookedAt::Spool {
+        host: session.host.clone(),
+        waiting,
+    }
+}
+
+impl Audit {
     fn conclude(mut self) -> Self {
         self.holes.sort_by_key(|hole| (hole.from, hole.to));
         self.not_known.sort_by_key(|it| (it.from, it.to));
@@ -392,12 +488,16 @@ fn idle(sessions: &[StoredSession], window: &Window) -> Vec<(Timestamp, Timestam
         .map(|session| (session.session.started_at, last_sign(session)))
         .collect();
     lives.sort_unstable();
-    let Some((first, _)) = lives.first().copied() else {
+    let first = lives.first().map(|(from, _)| *from);
+    let Some(mut until) = window.from.or(first) else {
         return Vec::new();
     };
+    let end = window.to.unwrap_or(Timestamp::MAX);
     let mut idle = Vec::new();
-    let mut until = window.from.unwrap_or(first);
-    for (from, to) in lives {
+    // The end of the window ends the last stretch, if it has one.
+    let ends = window.to.map(|to| (to, to));
+    for (from, to) in lives.into_iter().chain(ends) {
+        let from = from.min(end);
         if from.as_micros().saturating_sub(until.as_micros()) > SILENCE_US {
             idle.push((until, from));
         }

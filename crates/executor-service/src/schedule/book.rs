@@ -52,7 +52,10 @@ pub(super) struct Book {
     by_elapsed_time: Queue,
     /// The latest time that the wall clock has shown since it was set back far.
     latest: Timestamp,
+    /// The wall clock minus elapsed time, in microseconds, since somebody set the wall clock; 0 before.
+    set_by_us: i64,
     entered: u64,
+    is_closed: bool,
 }
 
 /// Jobs that use the same clock, by due time and, for equal times, by order of entry.
@@ -79,17 +82,23 @@ impl Book {
             by_wall_clock: Queue::new(),
             by_elapsed_time: Queue::new(),
             latest: now.wall,
+            set_by_us: 0,
             entered: 0,
+            is_closed: false,
         }
     }
 
-    /// Enters a job and returns the earlier one with the same key that it replaces.
+    /// Enters a job and returns the earlier one with the same key that it replaces, or the job itself after
+    /// [`close`](Self::close).
     pub(super) fn enter(
         &mut self,
         job: JobHandle,
         schedule: Schedule,
         now: Moment,
     ) -> Option<JobHandle> {
+        if self.is_closed {
+            return Some(job);
+        }
         let key = Arc::clone(&job.job().registration.entity);
         let replaced = self.remove(&key);
         let began = self.time(&schedule, now);
@@ -117,8 +126,9 @@ impl Book {
         Some(entry.job)
     }
 
-    /// Removes all jobs and returns them.
-    pub(super) fn clear(&mut self) -> Vec<JobHandle> {
+    /// Removes all jobs and returns them; from now on no other can be entered.
+    pub(super) fn close(&mut self) -> Vec<JobHandle> {
+        self.is_closed = true;
         self.by_wall_clock.clear();
         self.by_elapsed_time.clear();
         self.jobs.drain().map(|(_, entry)| entry.job).collect()
@@ -161,6 +171,7 @@ impl Book {
     /// Checks the clock and returns what to do.
     pub(super) fn turn(&mut self, now: Moment) -> Turn {
         let mut turn = Turn::default();
+        self.mind_what_it_was_set_by(now);
         self.mind_the_wall_clock(now, &mut turn);
         let elapsed = self.elapsed(now);
         while let Some(key) = due(&self.by_wall_clock, now.wall) {
@@ -254,13 +265,24 @@ impl Book {
         if series.goes_by_wall_clock() {
             return at;
         }
-        let elapsed = self.elapsed(now);
-        // The two clocks are not read at the same instant: a small difference is none.
-        let (set_forward, set_back) = (between(elapsed, now.wall), between(now.wall, elapsed));
-        if set_forward.max(set_back) < CLOCKS_AGREE {
-            return at;
+        let measured = self.measured_us(now);
+        let is_known = measured.abs_diff(self.set_by_us) < CLOCKS_AGREE.as_micros() as u64;
+        let set_by = if is_known { self.set_by_us } else { measured };
+        Timestamp::from_micros(at.as_micros().saturating_add(set_by))
+    }
+
+    fn measured_us(&self, now: Moment) -> i64 {
+        let elapsed = self.elapsed(now).as_micros();
+        now.wall.as_micros().saturating_sub(elapsed)
+    }
+
+    /// Notices that somebody has set the wall clock. The two clocks are not read at the same instant, so a small
+    /// difference is none, and a run's due time does not change with it.
+    fn mind_what_it_was_set_by(&mut self, now: Moment) {
+        let measured = self.measured_us(now);
+        if measured.abs_diff(self.set_by_us) >= CLOCKS_AGREE.as_micros() as u64 {
+            self.set_by_us = measured;
         }
-        at.saturating_add(set_forward).saturating_sub(set_back)
     }
 
     fn time(&self, schedule: &Schedule, now: Moment) -> Timestamp {

@@ -86,8 +86,7 @@ impl Scheduler {
         begin: impl FnOnce() -> Begin,
     ) {
         let now = self.shared.clock.now();
-        let replaced = self.shared.book().enter(job.clone(), schedule, now);
-        drop(replaced);
+        let gone = self.shared.book().enter(job.clone(), schedule, now);
         if !self.is_started.swap(true, Ordering::SeqCst) {
             let waiting = Waiting {
                 shared: Arc::clone(&self.shared),
@@ -99,11 +98,14 @@ impl Scheduler {
             self.tasks.spawn_on(waiting, &self.runtime);
         }
         self.shared.bell.notify_one();
+        drop_each(gone.into_iter().collect());
     }
 
     pub(crate) fn remove(&self, key: &Arc<Entity>) -> bool {
         let removed = self.shared.book().remove(key);
-        removed.is_some()
+        let was_there = removed.is_some();
+        drop_each(removed.into_iter().collect());
+        was_there
     }
 
     pub(crate) fn pause(&self, key: &Arc<Entity>) -> bool {
@@ -115,6 +117,7 @@ impl Scheduler {
         let mut turn = Turn::default();
         let is_known = self.shared.book().resume(key, now, &mut turn);
         self.shared.bell.notify_one();
+        drop_each(turn.gone);
         is_known
     }
 
@@ -126,7 +129,7 @@ impl Scheduler {
     pub(crate) fn stop(&self) {
         self.shared.stop.cancel();
         self.tasks.close();
-        let jobs = self.shared.book().clear();
+        let jobs = self.shared.book().close();
         drop_each(jobs);
     }
 
@@ -157,6 +160,8 @@ impl Supervised for Waiting {
         loop {
             let now = shared.clock.now();
             let turn = shared.book().turn(now);
+            // At once: it may be long until the next turn.
+            drop_each(turn.gone);
             for due in turn.begin {
                 // The scheduler was stopped meanwhile, so the remaining runs are not owed.
                 if shared.stop.is_cancelled() {

@@ -271,6 +271,14 @@ impl History for MemoryStore {
     }
 }
 
+/// Returns whether a time lies before the end of a window's last hour.
+fn is_before_the_end(at: Timestamp, window: &Window) -> bool {
+    window.to.is_none_or(|to| {
+        let last = Timestamp::from_micros(to.as_micros().saturating_sub(1));
+        at < hour_of(last).saturating_add(HOUR)
+    })
+}
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Tables {
@@ -302,8 +310,10 @@ impl Tables {
         let lived = |it: &&SessionRow| {
             let (session, last) = (&it.stored.session, it.stored.heartbeat_at);
             let has_hours = hours.iter().any(|hour| hour.session == session.id);
-            let begun = window.to.is_none_or(|to| session.started_at < to);
-            has_hours || begun && window.from.is_none_or(|from| last >= from)
+            let begun = is_before_the_end(session.started_at, window);
+            let until_then =
+                !it.stored.counts.is_final || window.from.is_none_or(|from| last >= hour_of(from));
+            has_hours || begun && until_then
         };
         let mut sessions: Vec<&SessionRow> = self.sessions.values().filter(lived).collect();
         sessions.sort_by_key(|row| row.number);

@@ -96,7 +96,8 @@ fn g03_a_session_that_died_with_its_records_in_memory_cannot_be_told() {
         session.ledger.durability = durability;
         let mut live = LiveSession::new(session.session.clone(), false);
         live.waiting = 7;
-        let audit = audit(&of(vec![session]), &[live], &Window::default());
+        let live: &[LiveSession] = if is_memory { &[] } else { &[live] };
+        let audit = audit(&of(vec![session]), live, &Window::default());
         assert_eq!(audit.verdict, Verdict::CannotTell);
         let spool = NotLookedAt::Spool {
             host: "attic".into(),
@@ -153,6 +154,13 @@ fn g03_a_running_session_is_judged_by_its_last_write() {
     assert_eq!(whole(&of(vec![session.clone()])).verdict, Verdict::Complete);
     // Its own counters are newer than its row.
     let mut live = LiveSession::new(session.session.clone(), true);
+    live.waiting = 4;
+    let whole = super::audit(
+        &of(vec![session.clone()]),
+        &[live.clone()],
+        &Window::default(),
+    );
+    assert_eq!((whole.verdict, whole.waiting), (Verdict::Complete, 4));
     live.ledger = Some(Ledger {
         offered: 9,
         stored: 9,
@@ -210,4 +218,101 @@ fn g03_each_cause_has_words_of_its_own() {
     words.dedup();
     assert_eq!(words.len(), causes.len());
     assert_eq!(Verdict::CannotTell.as_str(), "cannot tell");
+}
+
+#[test]
+fn g03_a_dead_process_that_nobody_has_marked_yet_and_one_without_a_row_cannot_be_told() {
+    let mut session = closed(0, 5);
+    session.status = SessionStatus::Running;
+    session.counts.is_final = false;
+    session.stopped_at = None;
+    let mut dead = LiveSession::new(session.session.clone(), false);
+    dead.waiting = 300;
+    let evidence = of(vec![session]);
+    let unstored = Session::new(SessionId::new(at(50)), "attic", at(50));
+    let mut unstored = LiveSession::new(unstored, true);
+    unstored.waiting = 7;
+    for (live, waiting, from) in [(dead, 300, at(10)), (unstored, 7, at(50))] {
+        let audit = audit(&evidence, &[live], &Window::default());
+        let what = NotLookedAt::Spool {
+            host: "attic".into(),
+            waiting: Some(waiting),
+        };
+        assert_eq!(audit.verdict, Verdict::CannotTell);
+        assert_eq!(
+            (audit.not_known[0].what.clone(), audit.not_known[0].from),
+            (what, from)
+        );
+    }
+}
+
+#[test]
+fn g03_what_is_not_known_of_a_crash_ends_with_the_next_start_on_its_machine() {
+    let mut crashed = closed(0, 5);
+    crashed.status = SessionStatus::Crashed;
+    crashed.counts.is_final = false;
+    crashed.ledger.durability = None;
+    let evidence = of(vec![crashed, closed(500, 2)]);
+    let verdict = |from, to| {
+        let window = Window {
+            from: Some(at(from)),
+            to: Some(at(to)),
+            session: None,
+        };
+        audit(&evidence, &[], &window).verdict
+    };
+    assert_eq!(verdict(100, 200), Verdict::CannotTell);
+    assert_eq!(
+        verdict(0, 5),
+        Verdict::Complete,
+        "before its last heartbeat"
+    );
+    assert_eq!(verdict(501, 600), Verdict::Complete, "after the next start");
+}
+
+#[test]
+fn g03_a_rebuilt_ledger_cannot_be_told_and_losses_of_others_are_told_once() {
+    let mut rebuilt = closed(0, 5);
+    rebuilt.ledger.is_rebuilt = true;
+    let audit = whole(&of(vec![rebuilt]));
+    assert_eq!(audit.not_known[0].what, NotLookedAt::Rebuilt);
+    // It took over seven records of another session, of which five were damaged.
+    let mut taker = closed(20, 5);
+    taker.ledger.add_recovered(2, &[(DropReason::Damaged, 5)]);
+    let dead = closed(0, 3);
+    let damaged = Gap {
+        session: dead.session.id,
+        reason: DropReason::Damaged,
+        count: 5,
+        first_at: at(21),
+        last_at: at(21),
+        entities: Vec::new(),
+    };
+    let counts = |taker: &StoredSession| {
+        let mut evidence = of(vec![dead.clone(), taker.clone()]);
+        evidence.gaps.push(damaged.clone());
+        let audit = whole(&evidence);
+        let counts = audit.holes.iter().map(|hole| hole.count);
+        (audit.dropped, counts.collect::<Vec<_>>())
+    };
+    assert_eq!(counts(&taker), (5, vec![5]));
+    taker.ledger.add_dropped(DropReason::Overflow, 9);
+    taker.ledger.offered += 9;
+    assert_eq!(counts(&taker), (14, vec![9, 5]));
+}
+
+#[test]
+fn g03_idle_time_is_clipped_to_the_window() {
+    let evidence = of(vec![closed(500, 2)]);
+    let idle = |from, to| {
+        let window = Window {
+            from: Some(at(from)),
+            to: Some(at(to)),
+            session: None,
+        };
+        audit(&evidence, &[], &window).idle
+    };
+    assert_eq!(idle(0, 300), [(at(0), at(300))]);
+    assert_eq!(idle(0, 900), [(at(0), at(500)), (at(510), at(900))]);
+    assert_eq!(idle(505, 540), []);
 }

@@ -1,6 +1,6 @@
-//! What an audit looks at, read in one transaction: the counts of sessions and hours, the rows, and the rollups.
+//! Reads the evidence of an audit in one transaction: the counts of sessions and hours, the rows, and the rollups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use crate::rollup::tally::HOUR_US;
 use crate::sqlite::read::question::QueryError;
 use crate::sqlite::read::sessions;
 use crate::sqlite::read::stored::uuid_of;
-use crate::sqlite::schema::{self, rollups, session_hours};
+use crate::sqlite::schema::{self, session_hours};
 use crate::sqlite::write::hours::hour_of;
 use crate::sqlite::write::rollup::rolled_up_to;
 use crate::sqlite::write::row_ids::displacement;
@@ -36,8 +36,11 @@ pub(crate) fn evidence(
         let counted = Counted::read(connection, &hours, |done| {
             progress.tell(done.unsigned_abs(), expected.max(done).unsigned_abs());
         })?;
+        let with_rows = counted.rows.keys().map(|(session, _)| *session);
+        let with_rows: BTreeSet<i64> = with_rows.collect();
+        let with_rows = with_rows.into_iter().collect();
         Ok(Evidence {
-            sessions: sessions::alive_in(connection, &hours)?,
+            sessions: sessions::alive_in(connection, &hours, with_rows)?,
             rollups: rolled_up(connection, &hours, &counted)?,
             hours: hours_of(connection, stored, counted)?,
             gaps: gaps(connection, window)?,
@@ -140,27 +143,29 @@ fn slice(connection: &mut SqliteConnection, ids: Range<i64>, mark: i64) -> Query
     .load(connection)
 }
 
+#[derive(QueryableByName)]
+struct RollupHour {
+    #[diesel(sql_type = BigInt)]
+    hour: i64,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
 fn rolled_up(
     connection: &mut SqliteConnection,
     hours: &Range<i64>,
     counted: &Counted,
 ) -> QueryResult<Vec<RolledUpHour>> {
-    let of_each = rollups::success
-        + rollups::error
-        + rollups::timed_out
-        + rollups::cancelled
-        + rollups::panicked
-        + rollups::skipped
-        + rollups::interrupted;
-    let rows: Vec<(i64, i64)> = rollups::table
-        .filter(rollups::span_us.eq(HOUR_US))
-        .filter(rollups::start_us.ge(hours.start))
-        .filter(rollups::start_us.lt(hours.end))
-        .select((rollups::start_us, of_each))
-        .load(connection)?;
+    let rows: Vec<RollupHour> = diesel::sql_query(format!(
+        "SELECT start_us AS hour, sum(success + error + timed_out + cancelled + panicked + skipped + interrupted) \
+         AS count FROM rollups WHERE span_us = {HOUR_US} AND start_us >= ?1 AND start_us < ?2 GROUP BY start_us"
+    ))
+    .bind::<BigInt, _>(hours.start)
+    .bind::<BigInt, _>(hours.end)
+    .load(connection)?;
     let mut counts = counted.beyond_the_mark.clone();
-    for (hour, count) in rows {
-        *counts.entry(hour).or_default() += count;
+    for row in rows {
+        *counts.entry(row.hour).or_default() += row.count;
     }
     let told = counts.into_iter().map(|(hour, count)| RolledUpHour {
         hour_at: Timestamp::from_micros(hour),

@@ -1,10 +1,12 @@
 //! Sessions and episodes of loss, page by page, the latest first.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
     Gap, PageOf, PageRequest, Session, SessionCounts, SessionStatus, StoredSession, Window,
@@ -13,7 +15,7 @@ use executor_core::{DropReason, Durability, Entity, Failure, Ledger, SessionId, 
 
 use crate::sqlite::read::paging::{Cursor, page_of};
 use crate::sqlite::read::question::QueryError;
-use crate::sqlite::read::stored::uuid_of;
+use crate::sqlite::read::stored::{listed, uuid_of};
 use crate::sqlite::schema::{gap_entities, gaps, session_hours, sessions};
 use crate::sqlite::write::rows::kind_of;
 use crate::sqlite::write::session;
@@ -28,26 +30,69 @@ pub(crate) fn sessions(
         .limit(i64::from(page.limit))
         .select(SessionRow::as_select())
         .load(connection)?;
-    page_of(rows, page, |row| row.id, |row| row.read(connection))
+    let stored = stored_of(connection, &rows)?;
+    page_of(rows, page, |row| row.id, |row| row.into_session(&stored))
 }
 
-/// Returns the sessions that lived in a window, or have rows in one of its hours, the oldest first.
+/// The time for which a session from before the counting may have gone on after its last heartbeat.
+const SLACK_US: i64 = 3_600_000_000;
+
+/// Returns the sessions that lived in a window, may have lived in it, or have rows in one of its hours, such as those
+/// of `with_rows`; the oldest first.
 pub(crate) fn alive_in(
     connection: &mut SqliteConnection,
     window: &Range<i64>,
+    with_rows: Vec<i64>,
 ) -> Result<Vec<StoredSession>, QueryError> {
     let has_hours = session_hours::table
         .filter(session_hours::session_id.eq(sessions::id))
         .filter(session_hours::hour_us.ge(window.start))
         .filter(session_hours::hour_us.lt(window.end));
     let last_sign = sessions::heartbeat_us.ge(window.start);
-    let lived = sessions::started_us.lt(window.end).and(last_sign);
+    let older = sessions::is_counted.eq(0);
+    let older = older.and(sessions::heartbeat_us.ge(window.start.saturating_sub(SLACK_US)));
+    // Nobody knows how long an unfinished one has lived after its last heartbeat.
+    let until_then = last_sign.or(older).or(sessions::ledger_state.is_null());
+    let lived = sessions::started_us.lt(window.end).and(until_then);
     let rows: Vec<SessionRow> = sessions::table
-        .filter(lived.or(exists(has_hours)))
+        .filter(
+            lived
+                .or(exists(has_hours))
+                .or(sessions::id.eq_any(with_rows)),
+        )
         .order(sessions::id)
         .select(SessionRow::as_select())
         .load(connection)?;
-    rows.into_iter().map(|row| row.read(connection)).collect()
+    let stored = stored_of(connection, &rows)?;
+    rows.into_iter()
+        .map(|row| row.into_session(&stored))
+        .collect()
+}
+
+/// Adds up what was stored for each of these sessions.
+fn stored_of(
+    connection: &mut SqliteConnection,
+    rows: &[SessionRow],
+) -> QueryResult<HashMap<i64, i64>> {
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let sums: Vec<Stored> = diesel::sql_query(format!(
+        "SELECT session_id AS session, sum(stored) AS stored FROM session_hours \
+         WHERE session_id IN ({}) GROUP BY session_id",
+        listed(&ids)
+    ))
+    .load(connection)?;
+    Ok(sums
+        .into_iter()
+        .map(|sum| (sum.session, sum.stored))
+        .collect())
+}
+
+#[derive(QueryableByName)]
+struct Stored {
+    #[diesel(sql_type = BigInt)]
+    session: i64,
+    #[diesel(sql_type = BigInt)]
+    stored: i64,
 }
 
 #[derive(Queryable, Selectable)]
@@ -87,18 +132,8 @@ struct SessionRow {
 }
 
 impl SessionRow {
-    /// Adds up what was stored for it.
-    fn read(self, connection: &mut SqliteConnection) -> Result<StoredSession, QueryError> {
-        let stored: i64 = session_hours::table
-            .filter(session_hours::session_id.eq(self.id))
-            .select(session_hours::stored)
-            .load::<i64>(connection)?
-            .iter()
-            .sum();
-        self.into_session(stored)
-    }
-
-    fn into_session(self, stored: i64) -> Result<StoredSession, QueryError> {
+    /// `stored` has the number of rows that were stored for each session.
+    fn into_session(self, stored: &HashMap<i64, i64>) -> Result<StoredSession, QueryError> {
         const STATUSES: [SessionStatus; 4] = [
             SessionStatus::Running,
             SessionStatus::Success,
@@ -143,7 +178,9 @@ impl SessionRow {
                 pruned: self.pruned.unsigned_abs(),
                 taken_over: self.taken_over.unsigned_abs(),
                 is_final: self.ledger_state.is_some(),
-                stored: stored.unsigned_abs(),
+                stored: stored
+                    .get(&self.id)
+                    .map_or(0, |stored| stored.unsigned_abs()),
             },
         })
     }

@@ -73,6 +73,13 @@ fn count(
     let ended: Vec<i64> = of_new
         .map(|(record, _)| record.ended_at().as_micros())
         .collect();
+    if ended.len() < batch.records.len() {
+        // Their topics were written before anybody knew that no row would refer to them.
+        let topics = places.iter().zip(fates);
+        let topics = topics.filter(|(_, fate)| !is_new(fate));
+        let topics: Vec<i64> = topics.filter_map(|(place, _)| place.topic).collect();
+        topics::forget(connection, &topics)?;
+    }
     if !place.session_runs && !ended.is_empty() {
         hours::count_taken_over(connection, place.session_id, ended.len() as i64)?;
     }

@@ -4,8 +4,8 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
+use executor_core::Status;
 use executor_core::ports::{ClockTrust, PruneRule, PruneSlice, StoredExecution};
-use executor_core::{Clock, Status, SystemClock, Timestamp};
 
 use crate::sqlite::read::question::QueryError;
 use crate::sqlite::read::stored::by_row;
@@ -223,15 +223,10 @@ fn surplus_of_orphans(
 /// Returns what the history will say of a slice.
 fn noted_as(connection: &mut SqliteConnection, slice: PruneSlice) -> QueryResult<Prune> {
     let session = slice.session.map(|id| session::row_of(connection, id));
-    let at = if slice.now == Timestamp::MAX {
-        SystemClock.now().wall
-    } else {
-        slice.now
-    };
     Ok(Prune {
         session: session.transpose()?.flatten(),
         rule: slice.rule,
-        at_us: at.as_micros(),
+        at_us: slice.now.as_micros(),
     })
 }
 
