@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::BigInt;
+use diesel::sqlite::{Sqlite, SqliteConnection};
 
 use crate::sqlite::read::stored::listed;
-use crate::sqlite::schema::{session_hours, sessions};
+use crate::sqlite::schema::sessions;
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -28,31 +30,33 @@ pub(crate) fn count_stored(
         *hours.entry(hour_of(ended)).or_default() += 1;
     }
     for (hour, count) in hours {
-        raise(connection, session, hour, count)?;
+        Raise([session, hour, count]).execute(connection)?;
     }
     Ok(())
 }
 
-fn raise(
-    connection: &mut SqliteConnection,
-    session: i64,
-    hour: i64,
-    count: i64,
-) -> QueryResult<()> {
-    let known = session_hours::table.find((session, hour));
-    let raised = diesel::update(known)
-        .set(session_hours::stored.eq(session_hours::stored + count))
-        .execute(connection)?;
-    if raised == 0 {
-        diesel::insert_into(session_hours::table)
-            .values((
-                session_hours::session_id.eq(session),
-                session_hours::hour_us.eq(hour),
-                session_hours::stored.eq(count),
-            ))
-            .execute(connection)?;
+/// Raises what was stored in one hour. The text never changes, so it is prepared once.
+struct Raise([i64; 3]);
+
+impl QueryId for Raise {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl RunQueryDsl<SqliteConnection> for Raise {}
+
+impl QueryFragment<Sqlite> for Raise {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO session_hours (session_id, hour_us, stored) VALUES (");
+        for (place, number) in self.0.iter().enumerate() {
+            out.push_sql(if place == 0 { "" } else { "," });
+            out.push_bind_param::<BigInt, _>(number)?;
+        }
+        out.push_sql(
+            ") ON CONFLICT (session_id, hour_us) DO UPDATE SET stored = stored + excluded.stored",
+        );
+        Ok(())
     }
-    Ok(())
 }
 
 /// Counts rows of a session that it did not store itself.

@@ -25,29 +25,48 @@ pub(crate) fn insert<'r, 'a>(
 ) -> QueryResult<()> {
     let (chunks, rest) = rows.as_chunks::<CHUNK>();
     for chunk in chunks {
-        let new = InsertRows(chunk).execute(connection)?;
+        let new = insert_chunk(connection, chunk)?;
         written(connection, chunk, new)?;
     }
     for row in rest.as_chunks::<1>().0 {
-        let new = InsertRows(row).execute(connection)?;
+        let new = insert_chunk(connection, row)?;
         written(connection, row, new)?;
     }
     Ok(())
 }
 
-struct InsertRows<'r, 'a, const N: usize>(&'r [ExecutionRow<'a>; N]);
+/// Most rows have none of the columns that are seldom set, and each bound value costs as much as half a column.
+fn insert_chunk<const N: usize>(
+    connection: &mut SqliteConnection,
+    chunk: &[ExecutionRow<'_>; N],
+) -> QueryResult<usize> {
+    let is_plain = |row: &ExecutionRow<'_>| {
+        row.topic_id.is_none() && row.due_us.is_none() && row.exit_code.is_none()
+    };
+    if chunk.iter().all(is_plain) {
+        InsertRows::<N, false>(chunk).execute(connection)
+    } else {
+        InsertRows::<N, true>(chunk).execute(connection)
+    }
+}
 
-/// Names the statement for diesel's cache: its text depends on nothing but the number of rows.
-struct InsertRowsId<const N: usize>;
+/// `SELDOM` says whether the columns that are seldom set are bound.
+struct InsertRows<'r, 'a, const N: usize, const SELDOM: bool>(&'r [ExecutionRow<'a>; N]);
 
-impl<const N: usize> QueryId for InsertRows<'_, '_, N> {
-    type QueryId = InsertRowsId<N>;
+/// Names the statement for diesel's cache: its text depends on nothing but these two.
+struct InsertRowsId<const N: usize, const SELDOM: bool>;
+
+impl<const N: usize, const SELDOM: bool> QueryId for InsertRows<'_, '_, N, SELDOM> {
+    type QueryId = InsertRowsId<N, SELDOM>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<const N: usize> RunQueryDsl<SqliteConnection> for InsertRows<'_, '_, N> {}
+impl<const N: usize, const SELDOM: bool> RunQueryDsl<SqliteConnection>
+    for InsertRows<'_, '_, N, SELDOM>
+{
+}
 
-impl<const N: usize> QueryFragment<Sqlite> for InsertRows<'_, '_, N> {
+impl<const N: usize, const SELDOM: bool> QueryFragment<Sqlite> for InsertRows<'_, '_, N, SELDOM> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(
             "INSERT OR FAIL INTO executions (id, execution_id, kind, status, session_id, \
@@ -58,6 +77,11 @@ impl<const N: usize> QueryFragment<Sqlite> for InsertRows<'_, '_, N> {
         for (place, row) in self.0.iter().enumerate() {
             out.push_sql(if place == 0 { "(" } else { ",(" });
             push_row(row, &mut out)?;
+            if SELDOM {
+                push_seldom(row, &mut out)?;
+            } else {
+                out.push_sql(",NULL,NULL,NULL");
+            }
             out.push_sql(")");
         }
         out.push_sql(" ON CONFLICT (execution_id) DO NOTHING");
@@ -100,6 +124,13 @@ fn push_row<'b>(row: &'b ExecutionRow<'_>, out: &mut AstPass<'_, 'b, Sqlite>) ->
         out.push_sql(",");
         out.push_bind_param::<Nullable<Text>, _>(text)?;
     }
+    Ok(())
+}
+
+fn push_seldom<'b>(
+    row: &'b ExecutionRow<'_>,
+    out: &mut AstPass<'_, 'b, Sqlite>,
+) -> QueryResult<()> {
     for number in [&row.topic_id, &row.due_us, &row.exit_code] {
         out.push_sql(",");
         out.push_bind_param::<Nullable<BigInt>, _>(number)?;
