@@ -112,7 +112,7 @@ impl Scope {
     pub(crate) fn take_lines(&mut self) -> Option<LineBuffer> {
         let lines = self.lines.take()?;
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(std::mem::take(&mut *lines))
+        Some(lines.take())
     }
 
     pub(crate) fn has_programs(&self) -> bool {

@@ -33,6 +33,8 @@ pub(crate) struct LineBuffer {
     total_bytes: u64,
     /// The unfinished lines of a program's standard output and standard error.
     streams: [Splitter; 2],
+    /// Its execution has ended: what tasks and threads that it left behind say later is kept nowhere.
+    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -48,11 +50,28 @@ impl Said {
     fn cost(&self) -> usize {
         self.target.len() + self.text.len() + LINE_COST
     }
+
+    /// Removes at least `surplus` bytes from the beginning of its text, between characters.
+    fn keep_end(&mut self, surplus: usize) {
+        let is_boundary = |at: &usize| self.text.is_char_boundary(*at);
+        let from = (surplus.min(self.text.len())..).find(is_boundary);
+        self.text = self.text[from.unwrap_or(self.text.len())..].into();
+    }
 }
 
 impl LineBuffer {
+    /// Takes what was said and closes the buffer.
+    pub(crate) fn take(&mut self) -> Self {
+        let taken = std::mem::take(self);
+        self.is_closed = true;
+        taken
+    }
+
     /// Adds what was logged, a line for each of its lines.
     pub(crate) fn log(&mut self, kind: LineKind, target: &str, text: &str) {
+        if self.is_closed {
+            return;
+        }
         let at = Instant::now();
         for line in text.lines() {
             self.total_bytes += line.len() as u64 + 1;
@@ -68,6 +87,9 @@ impl LineBuffer {
 
     /// Adds what a program has printed.
     pub(crate) fn print(&mut self, kind: LineKind, bytes: &[u8]) {
+        if self.is_closed {
+            return;
+        }
         let stream = usize::from(kind == LineKind::Stderr);
         self.total_bytes += bytes.len() as u64;
         let was_binary = self.streams[stream].is_binary();
@@ -181,10 +203,16 @@ impl LineBuffer {
         }
         let mut all: VecDeque<Said> = self.head.drain(..).chain(self.tail.drain(..)).collect();
         let mut bytes: usize = all.iter().map(Said::cost).sum();
-        while bytes > room {
+        while bytes > room && all.len() > 1 {
             let Some(gone) = all.pop_front() else { break };
             bytes -= gone.cost();
             HELD.fetch_sub(gone.cost(), Ordering::Relaxed);
+        }
+        if let Some(last) = all.front_mut().filter(|_| bytes > room) {
+            let before = last.cost();
+            last.keep_end(bytes - room);
+            bytes -= before - last.cost();
+            HELD.fetch_sub(before - last.cost(), Ordering::Relaxed);
         }
         (self.head_bytes, self.tail_bytes) = (0, bytes);
         self.tail = all;

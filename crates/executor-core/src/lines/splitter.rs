@@ -48,15 +48,12 @@ impl Splitter {
                     lines.push(self.take());
                     self.restarts = false;
                 }
+                b'\r' => self.restarts = true,
                 byte => {
                     if std::mem::take(&mut self.restarts) {
                         self.clear();
                     }
-                    if *byte == b'\r' {
-                        self.restarts = true;
-                    } else {
-                        self.add(*byte);
-                    }
+                    self.add(*byte);
                 }
             }
         }

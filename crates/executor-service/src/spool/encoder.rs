@@ -43,15 +43,21 @@ impl Encoder {
         bytes
     }
 
-    /// Encodes a record, without its lines and arguments if they make it too long for a frame. Reuses subject and trigger of
+    /// Encodes a record, without its lines, and then without its arguments, if they make it too long for a frame. Reuses subject and trigger of
     /// the execution's start if that was encoded last and knew the same row.
     pub(crate) fn record(&mut self, end: &ExecutionEnd<'_>) -> &[u8] {
         self.put_record(end);
+        let without_lines = ExecutionEnd {
+            lines: None,
+            ..*end
+        };
+        if self.bytes.len() > MAX_PAYLOAD {
+            self.put_record(&without_lines);
+        }
         if self.bytes.len() > MAX_PAYLOAD {
             self.put_record(&ExecutionEnd {
-                lines: None,
                 arguments_json: None,
-                ..*end
+                ..without_lines
             });
         }
         &self.bytes

@@ -80,6 +80,37 @@ fn a22_the_policy_says_which_ends_keep_their_lines() {
 }
 
 #[test]
+fn a22_a_long_last_line_of_a_success_keeps_its_end() {
+    let _alone = ALONE.lock();
+    let mut buffer = LineBuffer::default();
+    buffer.print(LineKind::Stdout, b"first\n");
+    buffer.print(LineKind::Stdout, "ä".repeat(1_500).as_bytes());
+    let lines = finish(buffer, LinePolicy::room_of_success, None).unwrap();
+    let texts = texts(&lines);
+    assert_eq!(texts[0], "1 lines left out");
+    assert!(
+        (1_900..=2_048).contains(&texts[1].len()),
+        "{}",
+        texts[1].len()
+    );
+    assert!(texts[1].chars().all(|char| char == 'ä'));
+}
+
+#[test]
+fn a22_what_is_said_after_the_end_is_kept_nowhere_and_takes_no_room() {
+    let _alone = ALONE.lock();
+    let mut buffer = LineBuffer::default();
+    buffer.log(LineKind::Info, "", "in time");
+    let taken = buffer.take();
+    let before = HELD.load(Ordering::Relaxed);
+    buffer.log(LineKind::Info, "", "too late");
+    buffer.print(LineKind::Stdout, b"too late\n");
+    assert_eq!(HELD.load(Ordering::Relaxed), before);
+    assert_eq!(texts(&finish(taken, FAILED, None).unwrap()), ["in time"]);
+    assert_eq!(finish(buffer, FAILED, None), None);
+}
+
+#[test]
 fn a22_escape_sequences_and_control_characters_are_removed_and_bad_utf8_is_replaced() {
     let _alone = ALONE.lock();
     let mut buffer = LineBuffer::default();

@@ -19,6 +19,11 @@ fn a22_a_line_ends_at_lf_and_cr_restarts_it() {
     assert_eq!(rest.as_deref(), Some("end"));
     assert_eq!(split(&[b"half\r", b"\nwhole\r", b"x\n"]).0, ["half", "x"]);
     assert_eq!(split(&[b"all\n"]).1, None);
+    assert_eq!(
+        split(&[b"hello\r\r\n"]).0,
+        ["hello"],
+        "as terminals write it"
+    );
 }
 
 #[test]
