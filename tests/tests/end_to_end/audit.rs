@@ -79,7 +79,7 @@ const DAMAGES: [Damage; 12] = [
         says: Says::Hole(Cause::Unaccounted),
     },
     Damage {
-        does: "UPDATE sessions SET stored = stored - # WHERE id = (SELECT session_id FROM session_hours LIMIT 1)",
+        does: "UPDATE sessions SET stored = stored + # WHERE id = (SELECT session_id FROM session_hours LIMIT 1)",
         says: Says::Hole(Cause::Unaccounted),
     },
     Damage {
