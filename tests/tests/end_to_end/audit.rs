@@ -104,7 +104,7 @@ const DAMAGES: [Damage; 12] = [
 /// A history with crashes, takeovers and prunes, closed and rolled up.
 fn history() -> (Cell, PathBuf) {
     let cell = Cell::new();
-    for life in [20, 60, 90] {
+    for life in [100, 200, 300] {
         cell.kill_after(500, Duration::from_millis(life));
         cell.recover();
     }
