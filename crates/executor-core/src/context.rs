@@ -244,8 +244,8 @@ pub fn log(kind: LineKind, target: &str, text: &str) {
 }
 
 /// Adds bytes that a program has printed for the current execution, to its [`Stdout`](LineKind::Stdout) or
-/// [`Stderr`](LineKind::Stderr): they are split into lines. A `CommandLine` does it
-/// itself; this is for programs that a handler runs in its own way.
+/// [`Stderr`](LineKind::Stderr); any other kind counts as the former. A `CommandLine` does it itself; this is for a
+/// program that a handler runs in its own way, one at a time.
 pub fn print(kind: LineKind, bytes: &[u8]) {
     say(|lines| lines.print(kind, bytes));
 }

@@ -42,6 +42,8 @@ pub enum TextKind {
 /// before the string is cut to its cap and the record is offered to anything, and the same strings
 /// before they are logged.
 ///
+/// Lines that an execution says are the exception: it sees them one by one, a long one after it was cut.
+///
 /// It does not see the key of a listener or job (app, name, topic of the registration): that is the
 /// author's own text, and the history is looked up by it. Payloads are never recorded at all.
 ///

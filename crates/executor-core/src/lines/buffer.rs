@@ -90,7 +90,11 @@ impl LineBuffer {
         if self.is_closed {
             return;
         }
-        let stream = usize::from(kind == LineKind::Stderr);
+        // A program has no other streams, and what the handler logged is not to be taken for one.
+        let (stream, kind) = match kind {
+            LineKind::Stderr => (1, kind),
+            _ => (0, LineKind::Stdout),
+        };
         self.total_bytes += bytes.len() as u64;
         let was_binary = self.streams[stream].is_binary();
         let lines = self.streams[stream].push(bytes);

@@ -146,14 +146,15 @@ fn a22_escape_sequences_and_control_characters_are_removed_and_bad_utf8_is_repla
 fn a22_of_a_binary_output_only_the_size_is_kept_and_the_other_stream_stays() {
     let _alone = ALONE.lock();
     let mut buffer = LineBuffer::default();
-    buffer.print(LineKind::Stdout, b"PNG\n");
+    buffer.log(LineKind::Info, "", "logged");
+    buffer.print(LineKind::Info, b"PNG\n");
     buffer.print(LineKind::Stderr, b"a warning\n");
     buffer.print(LineKind::Stdout, b"\0\0\0\n");
     buffer.print(LineKind::Stdout, b"text\n");
     let lines = finish(buffer, FAILED, None).unwrap();
     assert!(lines.is_binary());
-    assert_eq!(lines.total_bytes(), 23);
-    assert_eq!(texts(&lines), ["a warning", "1 lines left out"]);
+    assert_eq!(lines.total_bytes(), 30);
+    assert_eq!(texts(&lines), ["logged", "a warning", "1 lines left out"]);
 }
 
 #[test]
