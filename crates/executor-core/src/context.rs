@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::sync::oneshot;
@@ -13,8 +13,9 @@ use tracing::Span;
 use uuid::NonNilUuid;
 
 use crate::identity::ExecutionId;
-use crate::lines::LineKind;
 use crate::lines::buffer::LineBuffer;
+use crate::lines::running::{RunnerNumber, SharedLines};
+use crate::lines::{LineKind, LinePolicy};
 
 thread_local! {
     static CURRENT: RefCell<Scope> = const { RefCell::new(Scope::NONE) };
@@ -31,11 +32,9 @@ pub(crate) struct Scope {
     /// Boxed, because it is almost always empty and each poll moves the scope in and out.
     left: Option<Box<LeftBehind>>,
     /// What it said. Created on request, and shared with what it spawns.
-    lines: Option<SharedLines>,
+    lines: Option<Arc<SharedLines>>,
     pub(crate) traits: Traits,
 }
-
-type SharedLines = Arc<Mutex<LineBuffer>>;
 
 /// Properties of an execution that everything it starts inherits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +43,10 @@ pub(crate) struct Traits {
     pub(crate) generation: u8,
     /// Whether errors that are created in it capture a backtrace.
     pub(crate) records_backtraces: bool,
+    /// Whether what it says is kept; `None` leaves that to its end.
+    pub(crate) lines: Option<LinePolicy>,
+    /// The runner that runs it.
+    pub(crate) runner: RunnerNumber,
 }
 
 /// Things that an execution leaves behind: work that continues, or a wait for a thread that never became free.
@@ -77,6 +80,8 @@ impl Scope {
         traits: Traits {
             generation: 0,
             records_backtraces: false,
+            lines: None,
+            runner: RunnerNumber(0),
         },
     };
 
@@ -111,8 +116,7 @@ impl Scope {
     /// Takes what it said so far; what is said later is lost.
     pub(crate) fn take_lines(&mut self) -> Option<LineBuffer> {
         let lines = self.lines.take()?;
-        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(lines.take())
+        Some(lines.buffer().take())
     }
 
     pub(crate) fn has_programs(&self) -> bool {
@@ -206,20 +210,38 @@ pub(crate) fn leave_behind(what: impl FnOnce(&mut LeftBehind)) {
     });
 }
 
-/// The buffer of the current execution; `None` outside of one.
-fn lines() -> Option<SharedLines> {
+/// The lines of the current execution; `None` outside of one, and if none of them will be kept.
+fn lines() -> Option<Arc<SharedLines>> {
     let lines = CURRENT.try_with(|current| {
         let mut current = current.borrow_mut();
-        current.id?;
-        Some(Arc::clone(current.lines.get_or_insert_default()))
+        let (id, traits) = (current.id?, current.traits);
+        if traits.lines == Some(LinePolicy::None) {
+            return None;
+        }
+        let new = || SharedLines::new(ExecutionId::from_uuid(id.get()), traits.runner);
+        Some(Arc::clone(current.lines.get_or_insert_with(new)))
     });
     lines.ok().flatten()
 }
 
 fn say(add: impl FnOnce(&mut LineBuffer)) {
     if let Some(lines) = lines() {
-        add(&mut lines.lock().unwrap_or_else(PoisonError::into_inner));
+        lines.say(add);
     }
+}
+
+/// Returns whether a line that is said here may be kept: in an execution whose
+/// [`LinePolicy`](crate::lines::LinePolicy) is not `none`. Layers that capture a log need not format what is not.
+///
+/// ```
+/// assert!(!executor_core::context::keeps_lines());
+/// ```
+pub fn keeps_lines() -> bool {
+    let keeps = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        current.id.is_some() && current.traits.lines != Some(LinePolicy::None)
+    });
+    keeps.unwrap_or(false)
 }
 
 /// Adds a line to what the current execution says; it is kept with its record, as its

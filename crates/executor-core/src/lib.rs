@@ -79,7 +79,7 @@ pub use ports::{
 pub use record::{ExecutionRecord, Subject, Trigger, TriggerMode};
 pub use redact::{Redact, Redactor};
 pub use registration::Registration;
-pub use run::{Ended, RunOptions, Runner};
+pub use run::{Ended, LineFlusher, RunOptions, Runner};
 pub use runnable::{Job, Listener};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use topic::TopicPattern;

@@ -4,6 +4,9 @@
 //! Whether they are kept at all depends on the [`LinePolicy`] and on how the execution ends.
 
 pub(crate) mod buffer;
+mod kept;
+mod plain;
+pub(crate) mod running;
 mod splitter;
 
 use std::fmt::{self, Write as _};

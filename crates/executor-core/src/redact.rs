@@ -64,7 +64,8 @@ pub enum TextKind {
 /// ```
 pub trait Redact: Send + Sync + 'static {
     /// Returns the part of `text` that may be kept. Called on the thread that runs the handler, so it
-    /// should be quick. If it panics, none of the text is kept.
+    /// should be quick; lines of an execution that runs for a while pass on a thread of their own, and once more at
+    /// its end. If it panics, none of the text is kept.
     fn redact<'t>(&self, kind: TextKind, text: &'t str) -> Cow<'t, str>;
 }
 

@@ -4,6 +4,7 @@
 
 mod aftermath;
 mod execution;
+mod flusher;
 mod log;
 mod poll;
 mod runner;
@@ -21,6 +22,7 @@ use crate::run::execution::Execution;
 use crate::run::poll::Stop;
 use crate::time::Timestamp;
 
+pub use self::flusher::LineFlusher;
 pub use self::runner::{Ended, RunOptions, Runner};
 
 impl Runner {

@@ -2,6 +2,8 @@
 
 pub(crate) mod health;
 
+pub(crate) mod flushing;
+
 pub(crate) mod supervise;
 
 pub(crate) mod tasks;

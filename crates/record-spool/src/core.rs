@@ -192,6 +192,7 @@ impl Core {
         Usage {
             bytes: segments.bytes(),
             max_bytes: segments.options.max_bytes,
+            held_bytes: segments.held.len() as u64 * segments.options.segment_bytes,
             segments: segments.count(),
             unread: counts.unread,
             unsettled: counts.unsettled,

@@ -95,6 +95,8 @@ pub struct Usage {
     pub bytes: u64,
     /// The limit on that size.
     pub max_bytes: u64,
+    /// The size of the files with frames in them, in bytes; the others are empty.
+    pub held_bytes: u64,
     /// Files, the empty ones included.
     pub segments: u64,
     /// Frames not read yet.

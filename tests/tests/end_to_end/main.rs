@@ -15,5 +15,6 @@ mod panics;
 mod path;
 mod paused;
 mod support;
+mod talk;
 mod terminated;
 mod torture;

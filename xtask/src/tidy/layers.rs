@@ -51,6 +51,11 @@ const LAYERS: &[Layer] = &[
         never: &["executor-service"],
     },
     Layer {
+        name: "executor-tracing",
+        knows: &["executor-core"],
+        never: &["executor-service", "diesel", "libsqlite3-sys"],
+    },
+    Layer {
         name: "command-executor",
         knows: &["executor-core", "executor-service", "telemetry-store"],
         never: &[],

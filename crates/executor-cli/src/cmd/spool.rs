@@ -187,6 +187,14 @@ fn describe(file: &Path, entry: Entry<'_>) -> Value {
                     "end",
                     json!({ "status": end.status.as_str(), "at_us": end.at.as_micros() }),
                 ),
+                Content::Lines {
+                    execution_id,
+                    lines,
+                    ..
+                } => (
+                    "lines",
+                    json!({ "execution_id": execution_id.to_string(), "lines": lines.body() }),
+                ),
                 Content::Session => ("session", Value::Null),
                 Content::Unknown { why } => ("unknown", json!({ "why": why })),
                 _ => ("unknown", Value::Null),

@@ -1,61 +1,84 @@
-//! Collects the lines of a running execution within bounds.
+//! Collects the lines of a running execution.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::kept::{Kept, Said};
+use super::plain::{cut, plain};
 use super::splitter::Splitter;
-use super::{LINE_MAX_BYTES, LINES_MAX_BYTES, Line, LineKind, LinePolicy, Lines, write_line};
-use crate::redact::{Redactor, TextKind};
+use super::{LineKind, LinePolicy, Lines};
+use crate::ports::Ticket;
+use crate::redact::Redactor;
 
-/// The part of the room that the first lines have.
-const HEAD_BYTES: usize = LINES_MAX_BYTES / 4;
+/// The time after which an unfinished line counts as a line.
+const UNFINISHED_AFTER: Duration = Duration::from_secs(1);
 
-/// The room for the lines of all running executions together.
-const ALL_MAX_BYTES: usize = 64 * 1_024 * 1_024;
-
-/// What a line costs beside its texts: time, kind and separators.
-const LINE_COST: usize = 24;
-
-/// What the lines of all running executions take.
-static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The streams of a program.
+const STREAMS: [LineKind; 2] = [LineKind::Stdout, LineKind::Stderr];
 
 /// The lines of one running execution.
 #[derive(Debug, Default)]
 pub(crate) struct LineBuffer {
-    head: Vec<Said>,
-    head_bytes: usize,
-    tail: VecDeque<Said>,
-    tail_bytes: usize,
+    kept: Kept,
     total: u64,
     total_bytes: u64,
     /// The unfinished lines of a program's standard output and standard error.
-    streams: [Splitter; 2],
+    streams: [Stream; 2],
+    /// What of it has been handed to the sink.
+    flushed: Flushed,
     /// Its execution has ended: what tasks and threads that it left behind say later is kept nowhere.
     is_closed: bool,
 }
 
-#[derive(Debug)]
-struct Said {
-    at: Instant,
-    kind: LineKind,
-    target: Box<str>,
-    text: Box<str>,
-    is_unfinished: bool,
+#[derive(Debug, Default)]
+struct Stream {
+    splitter: Splitter,
+    /// The time of its last bytes.
+    heard_at: Option<Instant>,
 }
 
-impl Said {
-    fn cost(&self) -> usize {
-        self.target.len() + self.text.len() + LINE_COST
+/// The lines of a running execution that were handed to the sink, in pieces.
+#[derive(Debug, Default)]
+struct Flushed {
+    /// The number of the last line.
+    to: u64,
+    pieces: VecDeque<Piece>,
+    /// The tickets of pieces of which nothing is kept any more.
+    outdated: Vec<Ticket>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    ticket: Ticket,
+    first: u64,
+    last: u64,
+}
+
+/// The lines that were not handed to the sink yet.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    said: Vec<Said>,
+    total: u64,
+    total_bytes: u64,
+    is_binary: bool,
+}
+
+impl Fresh {
+    /// The time of the first of them.
+    pub(crate) fn first_at(&self) -> Instant {
+        self.said[0].at
     }
 
-    /// Removes at least `surplus` bytes from the beginning of its text, between characters.
-    fn keep_end(&mut self, surplus: usize) {
-        let is_boundary = |at: &usize| self.text.is_char_boundary(*at);
-        let from = (surplus.min(self.text.len())..).find(is_boundary);
-        self.text = self.text[from.unwrap_or(self.text.len())..].into();
+    /// Returns them with their times since the first.
+    pub(crate) fn lines(&self, redactor: &Redactor) -> Lines {
+        let (begun, mut body) = (self.first_at(), String::new());
+        for said in &self.said {
+            said.write(&mut body, begun, redactor);
+        }
+        let kept = self.said.len() as u64;
+        Lines::from_parts(kept, self.total, self.total_bytes, self.is_binary, body)
     }
 }
 
@@ -75,13 +98,8 @@ impl LineBuffer {
         let at = Instant::now();
         for line in text.lines() {
             self.total_bytes += line.len() as u64 + 1;
-            self.add(Said {
-                at,
-                kind,
-                target: target.replace([' ', ']', '\n'], "_").into(),
-                text: plain(&cut(line)).into(),
-                is_unfinished: false,
-            });
+            let target = target.replace([' ', ']', '\n'], "_");
+            self.add(at, kind, &target, &plain(&cut(line)), false);
         }
     }
 
@@ -90,77 +108,140 @@ impl LineBuffer {
         if self.is_closed {
             return;
         }
+        let now = Instant::now();
+        self.finish_stale(now);
         // A program has no other streams, and what the handler logged is not to be taken for one.
-        let (stream, kind) = match kind {
-            LineKind::Stderr => (1, kind),
-            _ => (0, LineKind::Stdout),
-        };
+        let stream = usize::from(kind == LineKind::Stderr);
         self.total_bytes += bytes.len() as u64;
-        let was_binary = self.streams[stream].is_binary();
-        let lines = self.streams[stream].push(bytes);
-        if self.streams[stream].is_binary() {
+        self.streams[stream].heard_at = Some(now);
+        let splitter = &mut self.streams[stream].splitter;
+        let was_binary = splitter.is_binary();
+        let lines = splitter.push(bytes);
+        if splitter.is_binary() {
             if !was_binary {
-                self.forget(kind);
+                self.forget(STREAMS[stream]);
             }
             return;
         }
         for line in lines {
-            self.add_printed(kind, &line, false);
+            self.add_printed(now, stream, &line, false);
         }
     }
 
-    fn add_printed(&mut self, kind: LineKind, line: &[u8], is_unfinished: bool) {
-        let text = String::from_utf8_lossy(line);
-        self.add(Said {
-            at: Instant::now(),
+    fn add_printed(&mut self, at: Instant, stream: usize, line: &[u8], is_unfinished: bool) {
+        let text = plain(&String::from_utf8_lossy(line));
+        self.add(at, STREAMS[stream], "", &text, is_unfinished);
+    }
+
+    fn add(&mut self, at: Instant, kind: LineKind, target: &str, text: &str, is_unfinished: bool) {
+        self.total += 1;
+        self.kept.add(Said {
+            number: self.total,
+            at,
             kind,
-            target: Box::default(),
-            text: plain(&text).into(),
+            target: target.into(),
+            text: text.into(),
             is_unfinished,
         });
     }
 
-    /// Removes the lines of a stream that turned out not to be text.
+    /// Makes lines of what has waited for its end for a second.
+    fn finish_stale(&mut self, now: Instant) {
+        for stream in 0..STREAMS.len() {
+            let heard_at = self.streams[stream].heard_at;
+            if heard_at.is_some_and(|at| now.saturating_duration_since(at) >= UNFINISHED_AFTER) {
+                self.finish_stream(stream, heard_at.unwrap_or(now));
+            }
+        }
+    }
+
+    fn finish_stream(&mut self, stream: usize, at: Instant) {
+        self.streams[stream].heard_at = None;
+        if let Some(rest) = self.streams[stream].splitter.take_rest() {
+            self.add_printed(at, stream, &rest, true);
+        }
+    }
+
+    /// Removes the lines of a stream that turned out not to be text, and what was handed over of them.
     fn forget(&mut self, kind: LineKind) {
-        let of_others = |said: &Said| said.kind != kind;
-        let cost = |said: &Said| if said.kind == kind { said.cost() } else { 0 };
-        let head: usize = self.head.iter().map(cost).sum();
-        let tail: usize = self.tail.iter().map(cost).sum();
-        self.head.retain(of_others);
-        self.tail.retain(of_others);
-        (self.head_bytes, self.tail_bytes) = (self.head_bytes - head, self.tail_bytes - tail);
-        HELD.fetch_sub(head + tail, Ordering::Relaxed);
+        self.kept.forget(|said| said.kind == kind);
+        let pieces = self.flushed.pieces.drain(..);
+        self.flushed
+            .outdated
+            .extend(pieces.map(|piece| piece.ticket));
+        self.flushed.to = 0;
     }
 
-    fn add(&mut self, said: Said) {
-        self.total += 1;
-        let cost = said.cost();
-        if HELD.load(Ordering::Relaxed) + cost > ALL_MAX_BYTES {
-            return;
-        }
-        HELD.fetch_add(cost, Ordering::Relaxed);
-        if self.tail.is_empty() && self.head_bytes + cost <= HEAD_BYTES {
-            self.head_bytes += cost;
-            self.head.push(said);
-            return;
-        }
-        self.tail_bytes += cost;
-        self.tail.push_back(said);
-        while self.tail_bytes > LINES_MAX_BYTES - HEAD_BYTES {
-            self.drop_first_of_tail();
-        }
+    /// Returns the memory that its lines take.
+    pub(super) const fn memory(&self) -> usize {
+        self.kept.memory()
     }
 
-    fn drop_first_of_tail(&mut self) {
-        if let Some(gone) = self.tail.pop_front() {
-            self.tail_bytes -= gone.cost();
-            HELD.fetch_sub(gone.cost(), Ordering::Relaxed);
-        }
+    /// Gives half of that memory back to others.
+    pub(super) fn give_way(&mut self) {
+        self.kept.give_way();
     }
 
     /// Returns whether a program has printed anything.
     fn has_printed(&self) -> bool {
-        self.streams.iter().any(Splitter::has_seen)
+        self.streams.iter().any(|stream| stream.splitter.has_seen())
+    }
+
+    fn is_binary(&self) -> bool {
+        self.streams
+            .iter()
+            .any(|stream| stream.splitter.is_binary())
+    }
+
+    /// Returns the lines since the last call.
+    pub(crate) fn fresh(&mut self, now: Instant) -> Option<Fresh> {
+        if self.is_closed {
+            return None;
+        }
+        self.finish_stale(now);
+        let said = self.kept.after(self.flushed.to);
+        (!said.is_empty()).then(|| Fresh {
+            said,
+            total: self.total,
+            total_bytes: self.total_bytes,
+            is_binary: self.is_binary(),
+        })
+    }
+
+    /// Notes that the sink has taken fresh lines. Returns the ticket if the execution has ended meanwhile.
+    pub(crate) fn handed_over(&mut self, fresh: &Fresh, ticket: Ticket) -> Result<(), Ticket> {
+        if self.is_closed {
+            return Err(ticket);
+        }
+        let (first, last) = (fresh.said[0].number, fresh.total);
+        self.flushed.to = last;
+        self.flushed.pieces.push_back(Piece {
+            ticket,
+            first,
+            last,
+        });
+        Ok(())
+    }
+
+    /// Takes the tickets of pieces of which nothing is kept any more.
+    pub(crate) fn take_outdated(&mut self) -> Vec<Ticket> {
+        let (kept, outdated) = (&self.kept, &mut self.flushed.outdated);
+        self.flushed.pieces.retain(|piece| {
+            let is_kept = kept.has_any_of(piece.first, piece.last);
+            if !is_kept {
+                outdated.push(piece.ticket);
+            }
+            is_kept
+        });
+        std::mem::take(outdated)
+    }
+
+    /// Takes the tickets of all pieces.
+    pub(crate) fn take_tickets(&mut self) -> Vec<Ticket> {
+        let pieces = self.flushed.pieces.drain(..).map(|piece| piece.ticket);
+        let mut tickets = std::mem::take(&mut self.flushed.outdated);
+        tickets.extend(pieces);
+        tickets
     }
 
     /// Ends it with the execution. `room` says how many bytes a policy keeps after such an end; `None` if nothing is
@@ -172,10 +253,9 @@ impl LineBuffer {
         room: impl Fn(LinePolicy) -> usize,
         redactor: &Redactor,
     ) -> Option<Lines> {
-        for (stream, kind) in [LineKind::Stdout, LineKind::Stderr].into_iter().enumerate() {
-            if let Some(rest) = self.streams[stream].take_rest() {
-                self.add_printed(kind, &rest, true);
-            }
+        let now = Instant::now();
+        for stream in 0..STREAMS.len() {
+            self.finish_stream(stream, now);
         }
         let policy = policy.unwrap_or(if self.has_printed() {
             LinePolicy::Tail
@@ -187,145 +267,53 @@ impl LineBuffer {
         if room == 0 || is_silent {
             return None;
         }
-        self.shrink_to(room);
-        let kept = self.head.len() as u64 + self.tail.len() as u64;
-        let is_binary = self.streams.iter().any(Splitter::is_binary);
-        let body = self.body(begun, kept, redactor);
-        Some(Lines::from_parts(
-            kept,
+        self.kept.shrink_to(room);
+        Some(self.lines(begun, redactor))
+    }
+
+    fn lines(&self, begun: Instant, redactor: &Redactor) -> Lines {
+        let body = self.kept.body(begun, self.total, redactor);
+        Lines::from_parts(
+            self.kept.len(),
             self.total,
             self.total_bytes,
-            is_binary,
+            self.is_binary(),
             body,
-        ))
-    }
-
-    /// Keeps only the last lines if there is room for fewer than usual.
-    fn shrink_to(&mut self, room: usize) {
-        if room >= LINES_MAX_BYTES {
-            return;
-        }
-        let mut all: VecDeque<Said> = self.head.drain(..).chain(self.tail.drain(..)).collect();
-        let mut bytes: usize = all.iter().map(Said::cost).sum();
-        while bytes > room && all.len() > 1 {
-            let Some(gone) = all.pop_front() else { break };
-            bytes -= gone.cost();
-            HELD.fetch_sub(gone.cost(), Ordering::Relaxed);
-        }
-        if let Some(last) = all.front_mut().filter(|_| bytes > room) {
-            let before = last.cost();
-            last.keep_end(bytes - room);
-            bytes -= before - last.cost();
-            HELD.fetch_sub(before - last.cost(), Ordering::Relaxed);
-        }
-        (self.head_bytes, self.tail_bytes) = (0, bytes);
-        self.tail = all;
-    }
-
-    fn body(&self, begun: Instant, kept: u64, redactor: &Redactor) -> String {
-        let mut body = String::with_capacity(self.head_bytes + self.tail_bytes);
-        for said in &self.head {
-            write_said(&mut body, said, begun, redactor);
-        }
-        let left_out = self.total - kept;
-        if left_out > 0 {
-            let at = self.tail.front().map_or(begun, |said| said.at);
-            let text = format!("{left_out} lines left out");
-            write_line(
-                &mut body,
-                &Line {
-                    after: at.saturating_duration_since(begun),
-                    kind: LineKind::LeftOut,
-                    target: "",
-                    text: &text,
-                    is_unfinished: false,
-                },
-            );
-        }
-        for said in &self.tail {
-            write_said(&mut body, said, begun, redactor);
-        }
-        body
+        )
     }
 }
 
-impl Drop for LineBuffer {
-    fn drop(&mut self) {
-        HELD.fetch_sub(self.head_bytes + self.tail_bytes, Ordering::Relaxed);
-    }
-}
-
-fn write_said(body: &mut String, said: &Said, begun: Instant, redactor: &Redactor) {
-    let kept = redactor.apply(TextKind::Line, &said.text);
-    let text = if kept.contains(['\n', '\0']) {
-        Cow::Owned(kept.replace(['\n', '\0'], "\u{fffd}"))
-    } else {
-        kept
-    };
-    let line = Line {
-        after: said.at.saturating_duration_since(begun),
-        kind: said.kind,
-        target: &said.target,
-        text: &text,
-        is_unfinished: said.is_unfinished,
-    };
-    write_line(body, &line);
-}
-
-/// Cuts a long line in the middle, between characters.
-fn cut(line: &str) -> Cow<'_, str> {
-    if line.len() <= LINE_MAX_BYTES {
-        return Cow::Borrowed(line);
-    }
-    let half = LINE_MAX_BYTES / 2 - 32;
-    let is_boundary = |at: &usize| line.is_char_boundary(*at);
-    let head = (0..=half).rev().find(is_boundary).unwrap_or(0);
-    let tail = (line.len() - half..).find(is_boundary);
-    let tail = tail.unwrap_or(line.len());
-    let left_out = tail - head;
-    Cow::Owned(format!(
-        "{}…({left_out} bytes left out)…{}",
-        &line[..head],
-        &line[tail..]
-    ))
-}
-
-/// Removes escape sequences and control characters.
-fn plain(line: &str) -> String {
-    let mut plain = String::with_capacity(line.len());
-    let mut rest = line.chars().peekable();
-    while let Some(char) = rest.next() {
-        match char {
-            '\u{1b}' => skip_escape(&mut rest),
-            '\t' => plain.push('\t'),
-            char if char.is_control() => {}
-            char => plain.push(char),
-        }
-    }
-    plain
-}
-
-/// Skips what follows an escape character: a sequence that ends with a letter, or a command up to a bell or a string
-/// terminator.
-fn skip_escape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    match rest.next() {
-        Some('[') => while rest.next().is_some_and(|char| !('@'..='~').contains(&char)) {},
-        Some(']' | 'P' | 'X' | '^' | '_') => {
-            while let Some(char) = rest.next() {
-                if char == '\u{7}' {
-                    break;
-                }
-                if char == '\u{1b}' {
-                    rest.next();
-                    break;
-                }
+impl Lines {
+    /// Joins what [`RecordSink::said`](crate::RecordSink::said) was given of one execution, in that order, each with
+    /// the time from the beginning of the execution to the first line of the piece. `None` if nothing was said.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use executor_core::lines::Lines;
+    ///
+    /// let first = Lines::from_parts(1, 1, 8, false, "0 I [] one\n");
+    /// let second = Lines::from_parts(1, 9, 99, false, "0 I [] nine\n");
+    /// let pieces = [(Duration::from_micros(5), &first), (Duration::from_secs(2), &second)];
+    /// let lines = Lines::joined(pieces.into_iter()).expect("something was said");
+    /// assert_eq!(lines.body(), "5 I [] one\n2000000 I [] nine\n");
+    /// assert_eq!((lines.kept(), lines.total()), (2, 9));
+    /// ```
+    pub fn joined<'p>(pieces: impl Iterator<Item = (Duration, &'p Self)>) -> Option<Self> {
+        let (begun, mut buffer, mut is_binary) = (Instant::now(), LineBuffer::default(), false);
+        for (after, piece) in pieces {
+            for line in piece.iter() {
+                let at = begun + after + line.after;
+                buffer.add(at, line.kind, line.target, line.text, line.is_unfinished);
             }
+            buffer.total = piece.total().max(buffer.total);
+            buffer.total_bytes = piece.total_bytes();
+            is_binary |= piece.is_binary();
         }
-        // A sequence of two more, such as one that selects a character set.
-        Some(' '..='/') => drop(rest.next()),
-        _ => {}
+        let mut lines = buffer.lines(begun, &Redactor::NONE);
+        lines.is_binary = is_binary;
+        (lines.total() > 0).then_some(lines)
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

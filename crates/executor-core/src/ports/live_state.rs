@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::identity::{Entity, ExecutionId, SourceTier};
 use crate::ledger::Ledger;
+use crate::lines::Lines;
 use crate::ports::history::HistoryFuture;
 use crate::ports::sessions::Session;
 use crate::record::Trigger;
@@ -70,11 +71,13 @@ pub struct RunningExecution {
     pub started_at: Timestamp,
     /// The trigger.
     pub trigger: Trigger,
+    /// What it has said until half a second ago, as far as it is kept; `None` if that is nothing or not known.
+    pub lines: Option<Lines>,
 }
 
 impl RunningExecution {
     /// Creates an execution that has begun.
-    pub const fn new(
+    pub fn new(
         execution_id: ExecutionId,
         entity: Arc<Entity>,
         source_tier: SourceTier,
@@ -87,6 +90,7 @@ impl RunningExecution {
             source_tier,
             started_at,
             trigger,
+            lines: None,
         }
     }
 }

@@ -148,7 +148,7 @@ impl Ticket {
 
 /// Receives the beginning and the end of each execution. The runner knows nothing else about the layers above it.
 ///
-/// Both methods return at once, never fail and never panic; they may be called from `Drop`, and
+/// Its methods return at once, never fail and never panic; they may be called from `Drop`, and
 /// while a thread unwinds. The sink counts records that it cannot keep.
 ///
 /// ```
@@ -177,4 +177,16 @@ pub trait RecordSink: Send + Sync + 'static {
     /// handler never ran (skipped, a guard that failed, cancelled in line), there was no [`begin`](Self::begin), and
     /// the ticket is [`Ticket::NONE`].
     fn offer(&self, end: &ExecutionEnd<'_>, ticket: Ticket);
+
+    /// Receives what a running execution has said since the last call, in case that it does not live to its end.
+    /// The time is that of the first of the lines, from which their times count. The end has all lines that are to be
+    /// kept once more. Returns [`Ticket::NONE`] if it cannot keep them; they are then offered again with the next
+    /// ones. The default is a sink that does not outlive the process.
+    fn said(&self, _execution_id: ExecutionId, _at: Timestamp, _lines: &Lines) -> Ticket {
+        Ticket::NONE
+    }
+
+    /// Forgets what it was given by [`said`](Self::said): the execution has ended, or so much was said since that it
+    /// is no longer kept.
+    fn unsaid(&self, _tickets: &[Ticket]) {}
 }

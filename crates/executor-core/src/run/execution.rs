@@ -66,6 +66,8 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
         let traits = Traits {
             generation: context::traits().generation,
             records_backtraces: runner.options.record_backtraces,
+            lines: command.hooks().lines,
+            runner: runner.number,
         };
         Self {
             begun,
@@ -289,7 +291,7 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
         if !std::mem::take(&mut self.is_owed) {
             return;
         }
-        let lines = self.lines(outcome.status());
+        let (lines, flushed) = self.lines(outcome.status());
         let (skipped, arguments) = (skipped(outcome), self.arguments());
         let end = ExecutionEnd {
             start: self.told(),
@@ -305,21 +307,28 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
             arguments_json: arguments.as_deref(),
         };
         self.runner.sink.offer(&end, self.ticket);
+        if !flushed.is_empty() {
+            self.runner.sink.unsaid(&flushed);
+        }
         // Only now may the next run begin, so that records are offered in order.
         self.give_place_back();
     }
 
-    /// Returns what it said, as far as its policy keeps it. Most say nothing.
-    fn lines(&mut self, status: Status) -> Option<Arc<Lines>> {
-        let lines = self.watched.take_lines()?;
+    /// Returns what it said, as far as its policy keeps it, and the tickets of what the sink was given of it before.
+    /// Most say nothing.
+    fn lines(&mut self, status: Status) -> (Option<Arc<Lines>>, Vec<Ticket>) {
+        let Some(mut lines) = self.watched.take_lines() else {
+            return (None, Vec::new());
+        };
         let policy = self.watched.command().hooks().lines;
         let redactor = &self.runner.options.redactor;
         let room = match status {
             Status::Success | Status::Skipped => LinePolicy::room_of_success,
             _ => LinePolicy::room_of_failure,
         };
+        let flushed = lines.take_tickets();
         let kept = lines.finish(self.begun.monotonic, policy, room, redactor);
-        kept.map(Arc::new)
+        (kept.map(Arc::new), flushed)
     }
 
     fn give_place_back(&mut self) {

@@ -1,16 +1,19 @@
 //! Who runs commands: with which sink, clock and options.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error_handler::HandlerFailure;
+use crate::lines::running::RunnerNumber;
 use crate::outcome::ExecutionResult;
 use crate::panics;
 use crate::ports::RecordSink;
 use crate::redact::Redactor;
 use crate::run::aftermath::Aftermath;
+use crate::run::flusher::LineFlusher;
 use crate::run::log::RunLog;
 use crate::time::Clock;
 
@@ -132,7 +135,11 @@ pub struct Runner {
     pub(super) options: RunOptions,
     pub(super) log: RunLog,
     pub(super) aftermath: Aftermath,
+    pub(super) number: RunnerNumber,
 }
+
+/// The number of the next runner.
+static NEXT: AtomicU32 = AtomicU32::new(1);
 
 impl Runner {
     /// Creates a runner. Cancelling `stop` ends its executions as `cancelled`, except for those that finish
@@ -154,7 +161,14 @@ impl Runner {
             log: RunLog::new(options.redactor.clone()),
             options,
             aftermath: Aftermath::default(),
+            number: RunnerNumber(NEXT.fetch_add(1, Ordering::Relaxed)),
         }
+    }
+
+    /// Returns what hands the lines of its executions to the sink while they run. Nothing does so by itself.
+    pub fn line_flusher(&self) -> LineFlusher {
+        let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
+        LineFlusher::new(sink, clock, self.options.redactor.clone(), self.number)
     }
 
     /// Waits until the programs of all ended executions are gone: each has ended with its group, or was given up five

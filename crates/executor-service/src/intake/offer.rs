@@ -1,8 +1,9 @@
 //! The way in: accepts the record of an execution on the thread that ran it, by a push under a short lock or as a
 //! frame in the spool.
 
-use executor_core::DropReason;
+use executor_core::lines::Lines;
 use executor_core::ports::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
+use executor_core::{DropReason, ExecutionId, Timestamp};
 
 use crate::intake::{Intake, State, Wake};
 use crate::spool::session_spool::{SessionSpool, with_encoder};
@@ -34,7 +35,12 @@ impl Intake {
             let bytes = encoder.record(end);
             let mut state = self.state();
             state.counts.offered += 1;
-            if let Err(start) = spool.append(bytes, start) {
+            let appended = spool.append(bytes, start).or_else(|start| match end.lines {
+                // Lines go before records.
+                Some(_) => spool.append(encoder.record(&without_lines(end)), start),
+                None => Err(start),
+            });
+            if let Err(start) = appended {
                 let reason = state.no_room();
                 self.refuse(state, reason, end.start.subject.entity);
                 return spool.release(start);
@@ -57,6 +63,13 @@ impl Intake {
         state.counts.offered += 1;
         state.filter(end.start.subject.entity);
         self.note(&state);
+    }
+}
+
+fn without_lines<'e>(end: &ExecutionEnd<'e>) -> ExecutionEnd<'e> {
+    ExecutionEnd {
+        lines: None,
+        ..*end
     }
 }
 
@@ -90,6 +103,21 @@ impl RecordSink for Intake {
                 if let Some(spool) = spool {
                     spool.release(ticket);
                 }
+            }
+        }
+    }
+
+    fn said(&self, execution_id: ExecutionId, at: Timestamp, lines: &Lines) -> Ticket {
+        let spool = self.spool.as_ref();
+        spool.map_or(Ticket::NONE, |spool| {
+            spool.keep_lines(execution_id, at, lines)
+        })
+    }
+
+    fn unsaid(&self, tickets: &[Ticket]) {
+        if let Some(spool) = &self.spool {
+            for ticket in tickets {
+                spool.release(*ticket);
             }
         }
     }

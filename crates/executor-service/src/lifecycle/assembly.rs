@@ -19,6 +19,7 @@ use crate::drain::{Drain, Tools};
 use crate::error_handlers::ErrorHandlers;
 use crate::intake::loss_reporter::LossReporter;
 use crate::intake::{Intake, Limits};
+use crate::lifecycle::flushing::Flushing;
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::heartbeat::{Heartbeat, Opening};
 use crate::lifecycle::shared::Service;
@@ -84,6 +85,10 @@ impl Parts {
             self.start_recovery(&mut tasks, &starter, &intake, recovering.clone());
         }
         let runner = self.runner(&intake, &cancel);
+        let flushing = match has_spool {
+            true => Flushing::start(runner.line_flusher()),
+            false => Flushing::none(),
+        };
         let error_handlers = ErrorHandlers::new(self.config.error_handler_timeout, self.redactor);
         Service {
             scheduler: Scheduler::new(Arc::clone(&self.clock)),
@@ -103,6 +108,7 @@ impl Parts {
             recovering,
             completions: Mutex::new(Some(completions)),
             tasks,
+            flushing,
             time_is_up,
             is_stopping: AtomicBool::new(false),
             report: watch::Sender::new(None),

@@ -20,6 +20,7 @@ use crate::completions::CompletionBuffer;
 use crate::drain::Request;
 use crate::error_handlers::{AppErrorHandlers, ErrorHandlers};
 use crate::intake::Intake;
+use crate::lifecycle::flushing::Flushing;
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::report::ShutdownReport;
 use crate::lifecycle::tasks::Tasks;
@@ -57,6 +58,8 @@ pub(crate) struct Service {
     /// `None` once the last record was settled.
     pub(crate) completions: Mutex<Option<CompletionBuffer>>,
     pub(crate) tasks: Tasks,
+    /// Hands lines to the spool, if there is one.
+    pub(crate) flushing: Flushing,
     /// Makes the drain end after the try in hand.
     pub(crate) time_is_up: CancellationToken,
     pub(crate) is_stopping: AtomicBool,

@@ -110,6 +110,7 @@ impl Drop for Reporting {
         if self.service.report.borrow().is_some() {
             return;
         }
+        self.service.flushing.stop();
         self.service.intake.close();
         self.service.end_completions();
         self.service.subscriptions.close();
@@ -175,6 +176,7 @@ async fn end_drain(service: &Service, deadline: Instant) {
             drain.wait().await;
         }
     }
+    service.flushing.stop();
     // The remaining records stay in the spool or are lost; either way they are counted.
     service.intake.close();
     service.tasks.end_others().await;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use executor_core::lines::Lines;
 use executor_core::ports::{Fate, Gap, Session, SessionEnd};
 use executor_core::time::Moment;
 use executor_core::{DropReason, ExecutionId, ExecutionRecord, Ledger, Status, Timestamp};
@@ -37,6 +38,8 @@ pub(crate) struct AbandonedSession {
     ledger: Ledger,
     /// Executions that began and, as far as was read, did not end.
     starts: HashMap<ExecutionId, (Position, Start)>,
+    /// What they said, in the order in which it was handed over.
+    said: HashMap<ExecutionId, Vec<(u64, Timestamp, Lines)>>,
     end: Option<(Position, SessionEnd)>,
     losses: Losses,
     /// The losses of the dead process by reason, and how many of them the store knew of.
@@ -88,6 +91,7 @@ impl AbandonedSession {
             store_has_counted: false,
             noted,
             starts: HashMap::new(),
+            said: HashMap::new(),
             end: None,
             losses: Losses::default(),
             to_settle: Vec::new(),
@@ -140,6 +144,7 @@ impl AbandonedSession {
                 if let Some((start, _)) = self.starts.remove(&record.execution_id) {
                     self.to_settle.push(start);
                 }
+                self.said.remove(&record.execution_id);
                 self.alive_at = self.alive_at.max(record.ended_at());
                 piece.records.push(record);
                 piece.positions.push(position);
@@ -147,6 +152,11 @@ impl AbandonedSession {
             kind::START => codec::read_start(&frame.payload).map(|start| {
                 self.alive_at = self.alive_at.max(start.started_at);
                 self.starts.insert(start.execution_id, (position, start));
+            }),
+            kind::LINES => codec::read_lines(&frame.payload).map(|(id, at, lines)| {
+                let pieces = self.said.entry(id).or_default();
+                pieces.push((position.sequence(), at, lines));
+                self.to_settle.push(position);
             }),
             kind::END => codec::read_end(&frame.payload).map(|end| {
                 self.end = Some((position, end));
@@ -179,11 +189,23 @@ impl AbandonedSession {
         for id in ids.into_iter().take(max) {
             if let Some((position, start)) = self.starts.remove(&id) {
                 let mut record = start.interrupted();
+                record.lines = self.lines_of(id, record.started_at).map(Arc::new);
                 record.duration = self.alive_at.saturating_duration_since(record.started_at);
                 piece.records.push(record);
                 piece.positions.push(position);
             }
         }
+    }
+
+    /// Joins what an execution said. A piece that was copied forward is found behind later ones.
+    fn lines_of(&mut self, id: ExecutionId, started_at: Timestamp) -> Option<Lines> {
+        let mut pieces = self.said.remove(&id)?;
+        pieces.sort_by_key(|(sequence, ..)| *sequence);
+        let pieces = pieces.iter().map(|(_, at, lines)| {
+            let after = at.saturating_duration_since(started_at);
+            (after, lines)
+        });
+        Lines::joined(pieces)
     }
 
     /// Marks frames as settled in their files, so that the next process skips them.

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use executor_core::lines::Lines;
 use executor_core::ports::{Session, SessionEnd, Store};
-use executor_core::{DropReason, ExecutionRecord, Ledger, StoreError, SystemClock, Timestamp};
+use executor_core::{
+    DropReason, ExecutionId, ExecutionRecord, Ledger, StoreError, SystemClock, Timestamp,
+};
 use record_spool::{Counters, SpoolError};
 
 use crate::recovery::directories::{deleted_spools, directories, is_ours, restore_missing};
@@ -29,6 +32,15 @@ pub enum Content {
     Start(Box<ExecutionRecord>),
     /// The session ended while the store was unavailable.
     End(SessionEnd),
+    /// An execution has said something, the first line at this time.
+    Lines {
+        /// The execution.
+        execution_id: ExecutionId,
+        /// The time of the first line, from which the times of all count.
+        at: Timestamp,
+        /// What it said.
+        lines: Lines,
+    },
     /// The session has begun. The frame stays until the session has ended properly.
     Session,
     /// A frame that this program does not understand.
@@ -50,6 +62,11 @@ pub fn content(kind_of_frame: u8, payload: &[u8]) -> Content {
         kind::START => {
             codec::read_start(payload).map(|start| Content::Start(start.interrupted().into()))
         }
+        kind::LINES => codec::read_lines(payload).map(|(execution_id, at, lines)| Content::Lines {
+            execution_id,
+            at,
+            lines,
+        }),
         kind::END => codec::read_end(payload).map(Content::End),
         kind::SESSION => Ok(Content::Session),
         _ => Err(codec::Malformed::Value("kind")),

@@ -1,8 +1,9 @@
 //! Shows what the processes of this machine are doing, according to their spools.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use executor_core::lines::Lines;
 use executor_core::ports::{
     HistoryError, HistoryErrorClass, HistoryFuture, LiveSession, LiveState, RunningExecution,
 };
@@ -78,6 +79,7 @@ pub(crate) fn seen(dir: &Path) -> LiveSession {
 fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
     // A frame and its copy have the same sequence, and a start may outlive its record for a moment.
     let (mut started, mut ended) = (HashMap::new(), HashMap::new());
+    let mut said = BTreeMap::new();
     dump(dir, |_, entry| {
         let Some(Entry::Frame {
             kind,
@@ -90,6 +92,11 @@ fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
             return;
         };
         match content(kind, payload) {
+            Content::Lines {
+                execution_id,
+                at,
+                lines,
+            } => drop(said.insert(sequence, (execution_id, at, lines))),
             Content::Start(start) => drop(started.insert(sequence, running(*start))),
             Content::Record(record) => drop(ended.insert(sequence, record.execution_id)),
             Content::End(_) | Content::Session | Content::Unknown { .. } => {}
@@ -99,7 +106,16 @@ fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
     let started = started.into_values();
     let runs = started.filter(|start| !has_ended.contains(&start.execution_id));
     live.running = runs.collect();
-    live.running.sort_by_key(|running| running.started_at);
+    for running in &mut live.running {
+        let of_it = said.values().filter(|(id, ..)| *id == running.execution_id);
+        let pieces = of_it.map(|(_, at, lines)| {
+            let after = at.saturating_duration_since(running.started_at);
+            (after, lines)
+        });
+        running.lines = Lines::joined(pieces);
+    }
+    live.running
+        .sort_by_key(|running| (running.started_at, running.execution_id));
     live.waiting = ended.len() as u64;
     Ok(())
 }

@@ -154,6 +154,22 @@ pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
     input.end(record)
 }
 
+/// Encodes what an execution has said, and the time of the first of its lines.
+pub(crate) fn write_lines(id: ExecutionId, at: Timestamp, lines: &Lines) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend_from_slice(id.as_uuid().as_bytes());
+    put_i64(&mut out, at.as_micros());
+    put_lines(&mut out, lines);
+    out
+}
+
+pub(crate) fn read_lines(bytes: &[u8]) -> Read<(ExecutionId, Timestamp, Lines)> {
+    let mut input = Input::of(bytes)?;
+    let id = ExecutionId::from_uuid(input.uuid()?);
+    let said = (id, Timestamp::from_micros(input.i64()?), input.lines()?);
+    input.end(said)
+}
+
 pub(crate) fn write_session(session: &Session) -> Vec<u8> {
     let mut out = vec![VERSION];
     out.extend_from_slice(session.id.as_uuid().as_bytes());

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use executor_core::lines::Lines;
 use executor_core::ports::{ExecutionStart, Session, SessionEnd, Ticket};
 use executor_core::time::HeldTime;
-use executor_core::{Durability, Ledger, SessionId, Timestamp};
+use executor_core::{Durability, ExecutionId, Ledger, SessionId, Timestamp};
 use record_spool::{
     Closed, Counters, FrameBatch, NotSynced, Pin, Position, SYNC_EVERY_MAX, Spool, SpoolError,
     SpoolOptions, Usage,
@@ -32,6 +33,8 @@ pub(crate) mod kind {
     /// The session has begun; pinned until it has ended in order. The pin keeps the directory and the page for the
     /// process that otherwise ends the session.
     pub(crate) const SESSION: u8 = 4;
+    /// An execution has said something; pinned until it has ended.
+    pub(crate) const LINES: u8 = 5;
 }
 
 /// The maximum number of payload bytes read at once.
@@ -125,6 +128,17 @@ impl SessionSpool {
     /// Keeps a start. If there is no room, the start is dropped: only the record matters.
     pub(crate) fn begin(&self, start: &ExecutionStart<'_>) -> Ticket {
         let pinned = with_encoder(|encoder| self.spool.pin(kind::START, encoder.start(start)));
+        pinned.map_or(Ticket::NONE, |pin| Ticket::new(pin.into_words()))
+    }
+
+    /// Keeps what an execution has said. Does nothing if half of the spool is in use: records need the rest.
+    pub(crate) fn keep_lines(&self, id: ExecutionId, at: Timestamp, lines: &Lines) -> Ticket {
+        let usage = self.spool.usage();
+        if usage.held_bytes > usage.max_bytes / 2 {
+            return Ticket::NONE;
+        }
+        let payload = codec::write_lines(id, at, lines);
+        let pinned = self.spool.pin(kind::LINES, &payload);
         pinned.map_or(Ticket::NONE, |pin| Ticket::new(pin.into_words()))
     }
 

@@ -1,12 +1,16 @@
 //! Clause A22: what executions say is kept with their records.
 
 use executor_core::lines::{LineKind, LinePolicy, Lines};
+use executor_core::ports::{LiveState, RunningExecution};
 use executor_core::process::CommandLine;
 use executor_core::redact::{Redact, TextKind};
 use executor_core::{HandlerError, Status, context};
+use executor_service::CommandExecutor;
+use executor_testkit::{MemoryStore, TestClock};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Fixture, event, forever, millis, secs};
+use crate::spool::{config, life, start};
+use crate::support::{Fixture, event, forever, is_pending, millis, secs};
 
 fn texts(lines: &Lines) -> Vec<&str> {
     lines.iter().map(|line| line.text).collect()
@@ -160,4 +164,96 @@ async fn a20_lines_pass_the_redaction_before_they_are_kept() {
     let record = fixture.only_record().await;
     let lines = record.lines.unwrap();
     assert_eq!(texts(&lines), ["password=…"]);
+}
+
+/// What the executor's running executions have said, once at least `count` have said something: a thread of its own
+/// reads it, in real time.
+async fn live(executor: &CommandExecutor, count: usize) -> Vec<RunningExecution> {
+    for _ in 0..500 {
+        let mut sessions = executor.sessions().await.unwrap();
+        let running = sessions.remove(0).running;
+        if running
+            .iter()
+            .filter(|running| running.lines.is_some())
+            .count()
+            >= count
+        {
+            return running;
+        }
+        std::thread::sleep(millis(20));
+    }
+    panic!("nothing is heard of {count} executions after ten seconds");
+}
+
+#[test]
+fn a22_what_running_executions_say_is_in_the_spool_but_for_those_that_keep_none() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    life(async {
+        let builder = CommandExecutor::builder(store.clone()).redact(Secrets);
+        let builder = builder.clock(TestClock::new()).config(config(root.path()));
+        let executor = builder.start().await.unwrap();
+        let mut running = Vec::new();
+        for (name, policy) in [
+            ("talks", LinePolicy::Failures),
+            ("keeps silent", LinePolicy::None),
+        ] {
+            let job = executor.job("house", name).lines(policy);
+            let job = job.handler_fn(|| {
+                context::line("the password is hunter2");
+                forever()
+            });
+            let job = job.register().await.unwrap();
+            let mut execution = Box::pin(executor.execute(job.run_now()));
+            assert!(is_pending(&mut execution).await);
+            running.push(execution);
+        }
+        let live = live(&executor, 1).await;
+        let said: Vec<_> = live
+            .iter()
+            .map(|running| {
+                (
+                    &*running.entity.name,
+                    running.lines.as_ref().map(Lines::to_string),
+                )
+            })
+            .collect();
+        let talks = ("talks", Some("the password is …\n".to_owned()));
+        assert_eq!(said, [talks, ("keeps silent", None)]);
+        drop(running);
+        executor.flush().await.unwrap();
+        let report = executor.shutdown(secs(5)).await;
+        assert!(report.ledger.is_balanced(), "{}", report.ledger);
+    });
+    let left = std::fs::read_dir(root.path()).unwrap().count();
+    assert_eq!(left, 0, "what was said of executions that have ended goes");
+}
+
+#[test]
+fn a22_a_full_spool_takes_a_record_without_its_lines_rather_than_not() {
+    let (root, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+    life(async {
+        let config = config(root.path()).with_spool_max_bytes(32 << 20);
+        store.go_away();
+        let executor = start(&store, config).await;
+        let job = executor
+            .job("house", "talks")
+            .lines(LinePolicy::All)
+            .handler_fn(|| {
+                for number in 0..60 {
+                    context::line(format!("{number} {}", "x".repeat(1_000)));
+                }
+                std::future::ready(())
+            });
+        let job = job.register().await.unwrap();
+        while executor.ledger().total_dropped() == 0 {
+            executor.execute(job.run_now()).await.unwrap();
+        }
+        store.come_back();
+        executor.flush().await.unwrap();
+        let records = store.records();
+        let without = records.iter().filter(|record| record.lines.is_none());
+        let (without, all) = (without.count(), records.len());
+        assert!((5..all / 2).contains(&without), "{without} of {all}");
+        executor.shutdown(secs(5)).await;
+    });
 }

@@ -2,10 +2,14 @@
 
 use std::sync::Mutex;
 
+use proptest::prelude::*;
+
+use super::super::LINES_MAX_BYTES;
+use super::super::kept::held;
 use super::*;
 
-/// The room of all executions is shared: these tests fill it.
-static ALONE: Mutex<()> = Mutex::new(());
+/// The room of all executions is shared: these tests look at it.
+pub(in super::super) static ALONE: Mutex<()> = Mutex::new(());
 
 type Room = fn(LinePolicy) -> usize;
 
@@ -102,10 +106,10 @@ fn a22_what_is_said_after_the_end_is_kept_nowhere_and_takes_no_room() {
     let mut buffer = LineBuffer::default();
     buffer.log(LineKind::Info, "", "in time");
     let taken = buffer.take();
-    let before = HELD.load(Ordering::Relaxed);
+    let before = held();
     buffer.log(LineKind::Info, "", "too late");
     buffer.print(LineKind::Stdout, b"too late\n");
-    assert_eq!(HELD.load(Ordering::Relaxed), before);
+    assert_eq!(held(), before);
     assert_eq!(texts(&finish(taken, FAILED, None).unwrap()), ["in time"]);
     assert_eq!(finish(buffer, FAILED, None), None);
 }
@@ -157,26 +161,129 @@ fn a22_of_a_binary_output_only_the_size_is_kept_and_the_other_stream_stays() {
     assert_eq!(texts(&lines), ["logged", "a warning", "1 lines left out"]);
 }
 
-#[test]
-fn a22_all_running_executions_together_take_a_bounded_room() {
-    let _alone = ALONE.lock();
-    let before = HELD.load(Ordering::Relaxed);
-    let line = "x".repeat(8_000);
-    let mut all = Vec::new();
-    for _ in 0..1_200 {
-        let mut buffer = LineBuffer::default();
-        for _ in 0..8 {
-            buffer.log(LineKind::Info, "", &line);
+/// Hands over as a flusher does and keeps the pieces as a sink does.
+#[derive(Default)]
+struct Sink(Vec<(Ticket, Duration, Lines)>, u64);
+
+impl Sink {
+    fn flush(&mut self, buffer: &mut LineBuffer, begun: Instant) {
+        if let Some(fresh) = buffer.fresh(Instant::now()) {
+            self.1 += 1;
+            let ticket = Ticket::new([self.1, 0, 0]);
+            let after = fresh.first_at() - begun;
+            self.0.push((ticket, after, fresh.lines(&Redactor::NONE)));
+            buffer.handed_over(&fresh, ticket).expect("it runs");
         }
-        all.push(buffer);
+        self.forget(&buffer.take_outdated());
     }
-    let held = HELD.load(Ordering::Relaxed);
-    assert!(
-        held <= ALL_MAX_BYTES && held > ALL_MAX_BYTES - 20_000,
-        "{held}"
+
+    fn forget(&mut self, tickets: &[Ticket]) {
+        let before = self.0.len();
+        self.0.retain(|(ticket, ..)| !tickets.contains(ticket));
+        assert_eq!(
+            self.0.len() + tickets.len(),
+            before,
+            "each is forgotten once"
+        );
+    }
+
+    fn joined(&self) -> Option<Lines> {
+        let pieces = self.0.iter().map(|(_, after, lines)| (*after, lines));
+        Lines::joined(pieces)
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|(.., lines)| lines.body().len()).sum()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a22_what_was_handed_over_in_pieces_is_what_would_be_kept_at_the_end(
+        said in prop::collection::vec((0..900_usize, any::<bool>()), 0..300),
+    ) {
+        let _alone = ALONE.lock();
+        let (begun, mut buffer, mut sink) = (Instant::now(), LineBuffer::default(), Sink::default());
+        for (number, (length, flushes)) in said.iter().enumerate() {
+            buffer.log(LineKind::Info, "house", &format!("{number} {}", "x".repeat(*length)));
+            if *flushes {
+                sink.flush(&mut buffer, begun);
+            }
+            prop_assert!(sink.bytes() < 4 * LINES_MAX_BYTES, "what is displaced goes");
+        }
+        sink.flush(&mut buffer, begun);
+        let joined = sink.joined();
+        sink.forget(&buffer.take_tickets());
+        prop_assert!(sink.0.is_empty(), "at the end all go");
+        let kept = buffer.finish(begun, Some(LinePolicy::All), FAILED, &Redactor::NONE);
+        let counts = |lines: &Option<Lines>| lines.as_ref().map(|lines| (lines.total(), lines.total_bytes()));
+        prop_assert_eq!(counts(&joined), counts(&kept));
+        // The pieces may hold a little more: whole pieces go, and not lines.
+        let said = |lines: &Option<Lines>| -> Vec<String> {
+            let all = lines.iter().flat_map(Lines::iter);
+            let said = all.filter(|line| line.kind != LineKind::LeftOut);
+            said.map(|line| line.text.to_owned()).collect()
+        };
+        let (joined, kept) = (said(&joined), said(&kept));
+        prop_assert!(kept.iter().all(|line| joined.contains(line)), "{} of {}", joined.len(), kept.len());
+        prop_assert!(joined.len() <= kept.len() + 40);
+        prop_assert!(joined.is_sorted_by_key(|line| line.split(' ').next().and_then(|n| n.parse::<u64>().ok())));
+    }
+}
+
+#[test]
+fn a22_lines_that_are_handed_over_after_the_end_go_at_once() {
+    let _alone = ALONE.lock();
+    let mut buffer = LineBuffer::default();
+    buffer.log(LineKind::Info, "", "said");
+    let fresh = buffer.fresh(Instant::now()).unwrap();
+    drop(buffer.take());
+    let ticket = Ticket::new([1, 2, 3]);
+    assert_eq!(buffer.handed_over(&fresh, ticket), Err(ticket));
+    assert!(buffer.fresh(Instant::now()).is_none());
+}
+
+#[test]
+fn a22_what_was_handed_over_of_an_output_that_is_binary_goes() {
+    let _alone = ALONE.lock();
+    let (begun, mut buffer, mut sink) = (Instant::now(), LineBuffer::default(), Sink::default());
+    buffer.log(LineKind::Info, "", "logged");
+    buffer.print(LineKind::Stdout, b"PNG\n");
+    sink.flush(&mut buffer, begun);
+    buffer.print(LineKind::Stdout, b"\0\0\n");
+    sink.flush(&mut buffer, begun);
+    let joined = sink.joined().unwrap();
+    assert!(joined.is_binary());
+    assert_eq!(texts(&joined), ["logged", "1 lines left out"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a22_an_unfinished_line_is_kept_after_a_second_and_marked() {
+    let _alone = ALONE.lock();
+    let mut buffer = LineBuffer::default();
+    buffer.print(LineKind::Stdout, b"40 %");
+    tokio::time::advance(Duration::from_millis(999)).await;
+    assert!(buffer.fresh(Instant::now()).is_none());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let fresh = buffer.fresh(Instant::now()).unwrap();
+    let lines = fresh.lines(&Redactor::NONE);
+    let found: Vec<_> = lines
+        .iter()
+        .map(|line| (line.text, line.is_unfinished))
+        .collect();
+    assert_eq!(found, [("40 %", true)]);
+    // What follows a second later is a line of its own; what follows sooner is not.
+    buffer.print(LineKind::Stdout, b" done");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    buffer.print(LineKind::Stdout, b"next");
+    buffer.print(LineKind::Stdout, b" one\n");
+    let lines = finish(buffer, FAILED, None).unwrap();
+    let found: Vec<_> = lines
+        .iter()
+        .map(|line| (line.text, line.is_unfinished))
+        .collect();
+    assert_eq!(
+        found,
+        [("40 %", true), (" done", true), ("next one", false)]
     );
-    let last = finish(all.pop().unwrap(), FAILED, None).unwrap();
-    assert_eq!((last.kept(), last.total()), (0, 8), "counted, not kept");
-    drop(all);
-    assert_eq!(HELD.load(Ordering::Relaxed), before);
 }
