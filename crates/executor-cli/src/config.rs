@@ -195,6 +195,7 @@ pub(crate) struct JobConfig {
     pub(crate) jitter: Option<Span>,
     pub(crate) missed: Option<MissedRule>,
     pub(crate) missed_limit: Option<Spanned<Limit>>,
+    pub(crate) persistent: Option<Spanned<bool>>,
     pub(crate) run: Run,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,

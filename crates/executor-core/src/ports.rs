@@ -13,6 +13,7 @@ mod query;
 mod records;
 mod records_only;
 mod registrations;
+mod schedules;
 mod sessions;
 mod shared;
 mod sink;
@@ -32,6 +33,9 @@ pub use self::query::{
 pub use self::records::{Batch, Fate, RecordStore};
 pub use self::records_only::RecordsOnly;
 pub use self::registrations::{Apply, Reconcile, Reconciled, RegistrationStore};
+pub use self::schedules::{
+    Earlier, MissedReason, MissedRuns, Pause, Registered, SchedulePlan, ScheduleStore,
+};
 pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
 pub use self::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
 pub use self::stored::{
@@ -42,6 +46,9 @@ pub use crate::record::{SubjectRef, TriggerRef};
 /// Everything that the service requires of a store.
 ///
 /// `executor_testkit::MemoryStore` is a complete one; `executor_testkit::conformance` checks any store.
-pub trait Store: RecordStore + RegistrationStore + SessionStore + Housekeeping {}
+pub trait Store:
+    RecordStore + RegistrationStore + ScheduleStore + SessionStore + Housekeeping
+{
+}
 
-impl<S: RecordStore + RegistrationStore + SessionStore + Housekeeping> Store for S {}
+impl<S: RecordStore + RegistrationStore + ScheduleStore + SessionStore + Housekeeping> Store for S {}

@@ -14,6 +14,7 @@ use crate::lifecycle::builder::Builder;
 use crate::lifecycle::health::{Health, Measured};
 use crate::lifecycle::shared::{Service, run};
 use crate::registration::builders::{JobBuilder, ListenerBuilder};
+use crate::schedule::missed_log::Paused;
 
 mod draining;
 
@@ -252,11 +253,15 @@ impl CommandExecutor {
     /// ```
     pub fn pause(&self) {
         self.service.running.pause();
+        let now = self.service.clock.now().wall;
+        self.service.missed.pause(Paused::Executor, now);
     }
 
     /// Ends a pause. Idempotent.
     pub fn resume(&self) {
         self.service.running.resume();
+        let now = self.service.clock.now().wall;
+        self.service.missed.resume(&Paused::Executor, now);
     }
 
     /// Returns how many executions the recording policy left out, by listener and job. The ledger has the sum as

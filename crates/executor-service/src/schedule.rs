@@ -9,11 +9,19 @@ mod error;
 
 mod state;
 
+pub(crate) mod missed_log;
+
 mod plan;
+
+mod kept;
+
+mod catch_up;
 
 mod book;
 
 pub(crate) mod scheduler;
+
+pub(crate) mod missed_reporter;
 
 use std::time::Duration;
 
@@ -34,7 +42,8 @@ use cron::Cron;
 ///
 /// A run is an ordinary execution with the trigger mode `schedule`: if an earlier run is still going, the job's
 /// overlap rule decides. A schedule begins when the job is registered and ends with the service; runs that fell
-/// due while the program was not running are not made up for.
+/// due while the program was not running are recorded as missed, and made up for if it is
+/// [`persistent`](Self::persistent).
 ///
 /// # Where the clock changes
 ///
@@ -70,6 +79,7 @@ pub struct Schedule {
     /// `None` draws one for each job.
     seed: Option<u64>,
     missed: Missed,
+    is_persistent: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +172,7 @@ impl Schedule {
             jitter: Duration::ZERO,
             seed: None,
             missed: Missed::default(),
+            is_persistent: false,
         }
     }
 
@@ -182,6 +193,14 @@ impl Schedule {
     /// Sets the handling of missed runs. Default: [`Missed::Skip`].
     pub const fn missed(mut self, missed: Missed) -> Self {
         self.missed = missed;
+        self
+    }
+
+    /// Makes the rule for missed runs also cover the time in which no process had the job, as far as the history
+    /// knows it: for [`cron`](Self::cron) and [`once`](Self::once), which go by the wall clock. The others begin anew
+    /// with each process. Default: what was planned while no process ran is recorded as missed and not made up for.
+    pub const fn persistent(mut self) -> Self {
+        self.is_persistent = true;
         self
     }
 
@@ -217,6 +236,9 @@ impl Schedule {
             detail += &format!(", jitter up to {}", in_words(self.jitter));
         }
         detail += &format!(", missed runs: {}", self.missed.text());
+        if self.is_persistent {
+            detail += ", also while no process ran";
+        }
         ScheduleText {
             trigger_type: trigger_type.into(),
             label: Some(label),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
-    Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, Lifetime, PageOf,
-    PageRequest, Progress, PruneSlice, Reconcile, Reconciled, RecordStore, RegistrationFilter,
-    RegistrationStore, Session, SessionEnd, SessionStore, SpoolHome, Stats, StoreFuture,
-    StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
+    Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, Lifetime, MissedRuns,
+    PageOf, PageRequest, Pause, Progress, PruneSlice, Reconcile, Reconciled, RecordStore,
+    RegistrationFilter, RegistrationStore, ScheduleStore, Session, SessionEnd, SessionStore,
+    SpoolHome, Stats, StoreFuture, StoredExecution, StoredPrune, StoredRegistration, StoredSession,
+    Summary, Window,
 };
 use executor_core::{
     ExecutionId, Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp,
@@ -64,6 +65,8 @@ impl RegistrationStore for DiscardStore {
         ready(Reconciled::default())
     }
 }
+
+impl ScheduleStore for DiscardStore {}
 
 impl SessionStore for DiscardStore {
     fn open_session(&self, _: Arc<Session>) -> StoreFuture<'_, ()> {
@@ -148,6 +151,14 @@ impl History for DiscardStore {
     }
 
     fn prunes(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>> {
+        nothing()
+    }
+
+    fn missed_runs(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<MissedRuns>> {
+        nothing()
+    }
+
+    fn pauses(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
         nothing()
     }
 

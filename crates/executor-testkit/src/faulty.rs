@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
-    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, Session, SessionEnd, SessionStore, SpoolHome, Store, StoreFuture,
+    Batch, Earlier, Fate, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice, Reconcile,
+    Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session, SessionEnd,
+    SessionStore, SpoolHome, Store, StoreFuture,
 };
 use executor_core::{
     Ledger, Registration, RegistrationId, RowId, SessionId, StoreError, Timestamp,
@@ -158,6 +159,26 @@ impl<S: Store> RegistrationStore for FaultyStore<S> {
 
     fn reconcile(&self, wanted: Reconcile) -> StoreFuture<'_, Reconciled> {
         self.ask("reconciling registrations", |inner| inner.reconcile(wanted))
+    }
+}
+
+impl<S: Store> ScheduleStore for FaultyStore<S> {
+    fn note_registered(&self, registered: Registered) -> StoreFuture<'_, ()> {
+        self.ask("noting a registration", |inner| {
+            inner.note_registered(registered)
+        })
+    }
+
+    fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {
+        self.ask("reading a schedule", |inner| inner.earlier(registered))
+    }
+
+    fn record_missed(&self, missed: Vec<MissedRuns>) -> StoreFuture<'_, ()> {
+        self.ask("recording missed runs", |inner| inner.record_missed(missed))
+    }
+
+    fn record_pauses(&self, pauses: Vec<Pause>) -> StoreFuture<'_, ()> {
+        self.ask("recording pauses", |inner| inner.record_pauses(pauses))
     }
 }
 

@@ -10,6 +10,7 @@ mod clock;
 
 mod samples;
 
+mod planned;
 mod pruning;
 
 mod memory;

@@ -15,10 +15,12 @@ use executor_core::{
 };
 
 use crate::faults::Faults;
+use crate::planned::Schedules;
 use crate::pruning::hour_of;
 
 mod history;
 mod housekeeping;
+mod schedules;
 
 /// An in-memory store. Clones share one store, so a test can keep one clone and pass on another.
 ///
@@ -56,6 +58,7 @@ pub(crate) struct Tables {
     pub(crate) lifetimes: Vec<Lifetime>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) prunes: Vec<StoredPrune>,
+    schedules: Schedules,
     /// What was stored and pruned of each session, by the hour in which executions ended.
     pub(crate) hours: BTreeMap<(SessionId, Timestamp), (u64, u64)>,
     pub(crate) batches: usize,
@@ -76,7 +79,7 @@ pub(crate) struct SessionRow {
     number: i64,
     pub(crate) stored: StoredSession,
     /// Whether its process opened it; otherwise a batch brought it along.
-    was_opened: bool,
+    pub(crate) was_opened: bool,
 }
 
 impl MemoryStore {
@@ -339,6 +342,7 @@ impl RegistrationStore for MemoryStore {
     fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool> {
         Box::pin(async move {
             self.with("marking a registration as removed", |tables| {
+                tables.end_schedules(id, at);
                 let row = tables.registration(id);
                 row.map(|row| row.removed_at.get_or_insert(at)).is_some()
             })

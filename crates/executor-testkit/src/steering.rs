@@ -35,6 +35,15 @@ impl MemoryStore {
         self.tables().is_away = true;
     }
 
+    /// Makes the processes of all running sessions count as dead: the next [`mark_crashed`] finds them crashed.
+    ///
+    /// [`mark_crashed`]: executor_core::SessionStore::mark_crashed
+    pub fn lose_processes(&self) {
+        for row in self.tables().sessions.values_mut() {
+            row.was_opened = false;
+        }
+    }
+
     /// Reopens the store after it was closed, so that the next run of a program finds everything that the previous
     /// one left.
     pub fn reopen(&self) {

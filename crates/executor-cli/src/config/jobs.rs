@@ -15,11 +15,24 @@ const MISSED_AT_MOST: u32 = 10;
 impl JobConfig {
     /// When it runs.
     pub(crate) fn schedule(&self) -> Result<Schedule, Mistake> {
-        let schedule = self.kind()?.missed(self.missed()?);
-        Ok(match self.jitter {
-            Some(Span(jitter)) => schedule.jitter(jitter),
-            None => schedule,
-        })
+        let mut schedule = self.kind()?.missed(self.missed()?);
+        if let Some(Span(jitter)) = self.jitter {
+            schedule = schedule.jitter(jitter);
+        }
+        if self.is_persistent()? {
+            schedule = schedule.persistent();
+        }
+        Ok(schedule)
+    }
+
+    fn is_persistent(&self) -> Result<bool, Mistake> {
+        match &self.persistent {
+            Some(yes) if *yes.get_ref() && self.cron.is_none() && self.at.is_none() => {
+                let what = "`persistent` belongs to `cron` and `at`; elapsed time begins anew with each start";
+                Err((yes.span(), what.into()))
+            }
+            persistent => Ok(persistent.as_ref().is_some_and(|yes| *yes.get_ref())),
+        }
     }
 
     fn kind(&self) -> Result<Schedule, Mistake> {

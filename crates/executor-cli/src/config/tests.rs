@@ -58,6 +58,7 @@ fn every_mistake_in_a_schedule_is_one_line_with_its_place() {
         job("at = \"2026-12-24T18:00:00Z\"\ntime_zone = \"UTC\""),
         job("every = \"1s\"\njitter = \"some\""),
         job("every = \"1s\"\nmissed = \"yes\""),
+        job("every = \"1s\"\npersistent = true"),
         job("every = \"1s\"\nmissed = \"run_once\"\nmissed_limit = 3"),
         job("every = \"1s\"\nmissed = \"run_all\"\nmissed_limit = 0"),
     ];
@@ -73,7 +74,7 @@ fn every_mistake_in_a_schedule_is_one_line_with_its_place() {
 fn every_kind_of_schedule_is_understood() {
     let schedules = [
         "every = \"10s\"\njitter = \"1s\"",
-        "cron = \"30 2 * * *\"\ntime_zone = \"Europe/Berlin\"\nmissed = \"run_once\"",
+        "cron = \"30 2 * * *\"\ntime_zone = \"Europe/Berlin\"\nmissed = \"run_once\"\npersistent = true",
         "at = \"2026-12-24T18:00:00+01:00\"",
         "at = \"2026-12-24 18:00\"\ntime_zone = \"Europe/Berlin\"\nmissed = \"run_all\"",
         "after = \"5m\"\nmissed = \"run_all\"\nmissed_limit = 3",

@@ -10,7 +10,7 @@ use super::stored::{
     Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
 };
 use crate::identity::{ExecutionId, SessionId};
-use crate::ports::{Evidence, Gap, Progress};
+use crate::ports::{Evidence, Gap, MissedRuns, Pause, Progress};
 
 /// The future of a query.
 pub type HistoryFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, HistoryError>> + Send + 'a>>;
@@ -84,6 +84,26 @@ pub trait History: Send + Sync + 'static {
     ///
     /// See [`HistoryErrorClass`].
     fn prunes(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>>;
+
+    /// Returns a page of missed runs, the latest recorded first: those that were due within the window. Its session
+    /// is the one that noticed.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`].
+    fn missed_runs(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<MissedRuns>>;
+
+    /// Returns a page of pauses, the latest recorded first: those that overlap the window. One without an end lasts
+    /// until its session ended.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`].
+    fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>>;
 
     /// Returns what an audit of these hours looks at, in one snapshot. The window is widened to whole hours; its
     /// session is ignored. Counts every row in it, so it takes seconds on millions of rows and tells its progress; no

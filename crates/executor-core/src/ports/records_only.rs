@@ -10,6 +10,7 @@ use crate::ports::error::{StoreError, StoreFuture};
 use crate::ports::maintenance::{Gap, Housekeeping, Lifetime, PruneSlice, SpoolHome};
 use crate::ports::records::{Batch, Fate, RecordStore};
 use crate::ports::registrations::{Reconcile, Reconciled, RegistrationStore};
+use crate::ports::schedules::ScheduleStore;
 use crate::ports::sessions::{Session, SessionEnd, SessionStore};
 use crate::registration::Registration;
 use crate::time::Timestamp;
@@ -105,6 +106,8 @@ impl<S: RecordStore> RegistrationStore for RecordsOnly<S> {
         done(Reconciled::default())
     }
 }
+
+impl<S: RecordStore> ScheduleStore for RecordsOnly<S> {}
 
 impl<S: RecordStore> SessionStore for RecordsOnly<S> {
     fn open_session(&self, _: Arc<Session>) -> StoreFuture<'_, ()> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, Session, SessionEnd, SessionStore, SpoolHome, StoreFuture,
+    Batch, Earlier, Fate, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice, Reconcile,
+    Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session, SessionEnd,
+    SessionStore, SpoolHome, StoreFuture,
 };
 use crate::identity::{RegistrationId, RowId, SessionId};
 use crate::ledger::Ledger;
@@ -36,6 +37,24 @@ impl<S: ?Sized + RegistrationStore> RegistrationStore for Arc<S> {
 
     fn reconcile(&self, wanted: Reconcile) -> StoreFuture<'_, Reconciled> {
         (**self).reconcile(wanted)
+    }
+}
+
+impl<S: ?Sized + ScheduleStore> ScheduleStore for Arc<S> {
+    fn note_registered(&self, registered: Registered) -> StoreFuture<'_, ()> {
+        (**self).note_registered(registered)
+    }
+
+    fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {
+        (**self).earlier(registered)
+    }
+
+    fn record_missed(&self, missed: Vec<MissedRuns>) -> StoreFuture<'_, ()> {
+        (**self).record_missed(missed)
+    }
+
+    fn record_pauses(&self, pauses: Vec<Pause>) -> StoreFuture<'_, ()> {
+        (**self).record_pauses(pauses)
     }
 }
 

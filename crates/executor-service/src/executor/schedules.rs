@@ -11,7 +11,7 @@ impl CommandExecutor {
     }
 
     /// Pauses a job's schedule until it is resumed; a run in progress continues. Runs that fall into the pause are
-    /// neither counted as missed nor made up for. Returns whether the job has a schedule.
+    /// not made up for; the history has them as missed, and the pause. Returns whether the job has a schedule.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

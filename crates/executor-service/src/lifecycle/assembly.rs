@@ -32,6 +32,8 @@ use crate::registration::registrar::{Applying, Registrar};
 use crate::registration::subscriptions::Subscriptions;
 use crate::retention::Pruning;
 use crate::running::Running;
+use crate::schedule::missed_log::MissedLog;
+use crate::schedule::missed_reporter::MissedReporter;
 use crate::schedule::scheduler::Scheduler;
 use crate::spool::session_spool::{self, SessionSpool};
 
@@ -55,10 +57,14 @@ impl Parts {
         let has_spool = self.spool.is_some();
         let intake = Arc::new(self.intake());
         let cancel = CancellationToken::new();
+        let missed = Arc::new(MissedLog::new(self.session.id));
         let registrar = Arc::new(Registrar::new(
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
+            self.session.id,
+            Arc::clone(&missed),
         ));
+        let scheduler = Scheduler::new(Arc::clone(&self.clock), Arc::clone(&missed));
         let completions = CompletionBuffer::new(self.config.completions_max);
         let time_is_up = CancellationToken::new();
         let (recovering, is_recovering) = watch::channel(has_spool);
@@ -81,6 +87,13 @@ impl Parts {
         let mut tasks = Tasks::start(&starter, drain);
         self.start_reporting(&mut tasks, &starter, &intake);
         self.start_upkeep(&mut tasks, &starter, &registrar);
+        let reporter = MissedReporter {
+            missed: Arc::clone(&missed),
+            store: Arc::clone(&self.store),
+            catching_up: scheduler.catching_up(),
+            recovering: recovering.subscribe(),
+        };
+        tasks.add(&starter, reporter);
         if has_spool {
             self.start_recovery(&mut tasks, &starter, &intake, recovering.clone());
         }
@@ -91,7 +104,8 @@ impl Parts {
         };
         let error_handlers = ErrorHandlers::new(self.config.error_handler_timeout, self.redactor);
         Service {
-            scheduler: Scheduler::new(Arc::clone(&self.clock)),
+            scheduler,
+            missed,
             runner,
             intake,
             store: self.store,

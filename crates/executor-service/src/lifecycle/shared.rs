@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use executor_core::ports::{Session, Store};
+use executor_core::ports::{MissedReason, Session, Store};
 use executor_core::{
     BlockingPool, BorrowingFuture, Clock, Command, Ended, ExecutionResult, Listener, Outcome,
     Refused, Runner, Timestamp,
@@ -30,6 +30,7 @@ use crate::registration::subscriptions::Subscriptions;
 use crate::registration::wrapped::RunsFutures;
 use crate::running::Running;
 use crate::schedule::Schedule;
+use crate::schedule::missed_log::{MissedLog, Span};
 use crate::schedule::scheduler::{Due, Scheduler};
 
 /// The time without progress after which the service counts as stalled: a store needs a second at worst, or is
@@ -50,6 +51,7 @@ pub(crate) struct Service {
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     pub(crate) error_handlers: Arc<ErrorHandlers>,
     pub(crate) scheduler: Scheduler,
+    pub(crate) missed: Arc<MissedLog>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) health: Arc<HealthState>,
@@ -219,7 +221,18 @@ pub(crate) async fn run(
 async fn run_due(service: Arc<Service>, due: Due) {
     // There are several runs if missed ones are made up for; in sequence, no overlap rule skips them.
     for due_at in due.due_at {
-        // A stopping service refuses the run, and then no record is owed.
-        let _ = run(Arc::clone(&service), due.job.run_scheduled(due_at), None).await;
+        let ran = run(Arc::clone(&service), due.job.run_scheduled(due_at), None).await;
+        let reason = match ran {
+            Err(Refused::Paused) => MissedReason::Paused,
+            Err(Refused::Stopping) => MissedReason::NoProcess,
+            Ok(_) | Err(_) => continue,
+        };
+        let span = Span {
+            count: 1,
+            first: due_at,
+            last: due_at,
+        };
+        let entity = &due.job.job().registration.entity;
+        service.missed.note(entity, reason, span);
     }
 }

@@ -14,6 +14,7 @@ use crate::drain::guarded::guarded;
 use crate::intake::loss_reporter::write_gaps;
 use crate::lifecycle::report::ShutdownReport;
 use crate::lifecycle::shared::Service;
+use crate::schedule::missed_reporter::write_missed;
 
 /// Stops the service: refuses commands, waits for half the time, cancels executions, writes until the deadline,
 /// and closes. `inside` says that an execution of this service called it; that execution is not waited for.
@@ -184,6 +185,11 @@ async fn end_drain(service: &Service, deadline: Instant) {
     let writing = write_gaps(&service.intake, service.store.as_ref(), service.session.id);
     if !matches!(timeout_at(patience, writing).await, Ok(Ok(()))) {
         tracing::warn!("could not record the losses in the store");
+    }
+    service.missed.resume_all(service.clock.now().wall);
+    let writing = write_missed(&service.missed, service.store.as_ref());
+    if !matches!(timeout_at(patience, writing).await, Ok(Ok(()))) {
+        tracing::warn!("could not record missed runs and pauses in the store");
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use executor_core::guard::{Guard, GuardOutput};
 use executor_core::lines::LinePolicy;
+use executor_core::ports::SchedulePlan;
 use executor_core::redact::TextKind;
 use executor_core::registration::{Details, JobDetails, Overlap};
 use executor_core::runnable::Hooks;
@@ -252,7 +253,7 @@ impl ListenerToRegister {
         let entity = Entity::listener(app_key, instance, name, topic);
         let registration = Registration::new(entity, details);
         let listener = Arc::new(Listener::new(registration, self.handler, hooks));
-        register(&service, Arc::clone(&listener) as _).await?;
+        register(&service, Arc::clone(&listener) as _, None).await?;
         let registrar = Arc::clone(&service.registrar);
         let handle = ListenerHandle {
             listener,
@@ -410,7 +411,8 @@ impl JobToRegister {
                 .map(|json| redact(&builder.service, &json)),
         });
         let job = Arc::new(Job::new(registration, self.handler, builder.hooks));
-        register(&builder.service, Arc::clone(&job) as _).await?;
+        let plan = builder.schedule.as_ref().map(Schedule::plan);
+        register(&builder.service, Arc::clone(&job) as _, plan).await?;
         let registrar = Arc::clone(&builder.service.registrar);
         let handle = JobHandle {
             job,
@@ -452,11 +454,15 @@ fn refuse_malformed(job: &str, arguments: Option<&str>) -> Result<(), RegisterEr
 
 /// Fails only for bad input and after a stop. While the store is unavailable, the registration is kept and applied
 /// later.
-async fn register(service: &Service, target: Arc<dyn Target>) -> Result<(), RegisterError> {
+async fn register(
+    service: &Service,
+    target: Arc<dyn Target>,
+    plan: Option<SchedulePlan>,
+) -> Result<(), RegisterError> {
     if service.is_gone() {
         return Err(RegisterError::Stopped);
     }
-    let registered = service.registrar.register(target).await;
+    let registered = service.registrar.register(target, plan).await;
     registered.map_err(|error| RegisterError::Refused {
         detail: error.source.to_string(),
     })

@@ -17,11 +17,13 @@ macro_rules! handle_methods {
         /// Refuses its commands until [`resume`](Self::resume). Running executions continue. Idempotent.
         pub fn pause(&self) {
             self.$what.slot.pause();
+            self.registrar.paused(&self.$what.registration.entity);
         }
 
         /// Ends a pause. Idempotent.
         pub fn resume(&self) {
             self.$what.slot.resume();
+            self.registrar.resumed(&self.$what.registration.entity);
         }
 
         /// Removes the registration: its commands are refused and its schedule ends, but running executions continue.

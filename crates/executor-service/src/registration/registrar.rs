@@ -5,16 +5,20 @@ use std::collections::{HashMap, VecDeque};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use executor_core::ports::{Apply, Reconcile, Reconciled, Store, StoreError};
+use executor_core::ports::{
+    Apply, Reconcile, Reconciled, Registered as Noted, SchedulePlan, Store, StoreError,
+};
 use executor_core::runnable::Registered;
 use executor_core::{
-    Clock, Entity, ErrorClass, Registration, RegistrationId, RowId, SessionId, Timestamp,
+    Clock, Entity, EntityKind, ErrorClass, Registration, RegistrationId, RowId, SessionId,
+    Timestamp,
 };
 use tokio::sync::Notify;
 
 use crate::drain::guarded::guarded;
 use crate::drain::retry::{delay_after, with_jitter};
 use crate::lifecycle::supervise::{Fault, Supervised};
+use crate::schedule::missed_log::{MissedLog, Paused};
 
 /// A listener or a job to register.
 pub(crate) trait Target: Send + Sync {
@@ -54,7 +58,8 @@ impl dyn Target {
 /// A change to write to the store.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    Registration(Arc<dyn Target>),
+    /// With the schedule of a job, and the time.
+    Registration(Arc<dyn Target>, Option<SchedulePlan>, Timestamp),
     Removal(Arc<dyn Target>, Timestamp),
 }
 
@@ -65,6 +70,8 @@ type Known = Weak<dyn Target>;
 pub(crate) struct Registrar {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    session: SessionId,
+    missed: Arc<MissedLog>,
     waiting: Mutex<VecDeque<Entry>>,
     /// The last registration of each entity.
     current: Mutex<HashMap<Arc<Entity>, Known>>,
@@ -74,10 +81,17 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        session: SessionId,
+        missed: Arc<MissedLog>,
+    ) -> Self {
         Self {
             store,
             clock,
+            session,
+            missed,
             waiting: Mutex::default(),
             current: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -89,10 +103,29 @@ impl Registrar {
     /// entity without a row.
     ///
     /// Returns the error of a store that refuses it.
-    pub(crate) async fn register(&self, target: Arc<dyn Target>) -> Result<(), StoreError> {
+    pub(crate) async fn register(
+        &self,
+        target: Arc<dyn Target>,
+        plan: Option<SchedulePlan>,
+    ) -> Result<(), StoreError> {
         let entity = Arc::clone(&target.registration().entity);
         self.current().insert(entity, Arc::downgrade(&target));
-        self.write(Entry::Registration(target)).await
+        let at = self.clock.now().wall;
+        self.write(Entry::Registration(target, plan, at)).await
+    }
+
+    /// Notes that a job is paused; of listeners nothing is planned.
+    pub(crate) fn paused(&self, entity: &Arc<Entity>) {
+        if entity.kind == EntityKind::Job {
+            let paused = Paused::Job(Arc::clone(entity));
+            self.missed.pause(paused, self.clock.now().wall);
+        }
+    }
+
+    /// Notes that it is paused no longer.
+    pub(crate) fn resumed(&self, entity: &Arc<Entity>) {
+        let paused = Paused::Job(Arc::clone(entity));
+        self.missed.resume(&paused, self.clock.now().wall);
     }
 
     /// Removes a target: its commands are refused from now on, and its row is marked now or later, unless the same
@@ -160,10 +193,11 @@ impl Registrar {
         const OPERATION: &str = "registering";
         let store = self.store.as_ref();
         match entry {
-            Entry::Registration(target) => {
+            Entry::Registration(target, plan, at) => {
                 let registration = target.registration().clone();
                 let row = guarded(OPERATION, || store.register(registration)).await?;
                 let _ = target.row().set(row);
+                self.note_registered(target, plan.clone(), *at).await?;
             }
             Entry::Removal(target, at) => {
                 // An entity that was registered again meanwhile is not marked.
@@ -176,6 +210,37 @@ impl Registrar {
                     guarded(MARKING, || store.mark_cancelled(id, *at)).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Notes in the history who has what registered, and by which schedule.
+    async fn note_registered(
+        &self,
+        target: &Arc<dyn Target>,
+        plan: Option<SchedulePlan>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        const NOTING: &str = "noting a registration";
+        let Some(id) = target.id() else { return Ok(()) };
+        let registered = Noted {
+            id,
+            session: self.session,
+            at,
+            plan,
+        };
+        let noted = guarded(NOTING, || self.store.note_registered(registered.clone())).await;
+        noted.map_err(|error| match error.class {
+            // The session's row comes with the next batch or heartbeat.
+            ErrorClass::Dangling => StoreError {
+                class: ErrorClass::Transient,
+                ..error
+            },
+            _ => error,
+        })?;
+        if id.kind == EntityKind::Job {
+            let entity = &target.registration().entity;
+            self.missed.registered(entity, registered);
         }
         Ok(())
     }

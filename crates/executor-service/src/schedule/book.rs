@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use executor_core::ports::MissedReason;
 use executor_core::time::Moment;
 use executor_core::{Entity, Timestamp};
 
+use super::missed_log::Span;
 use super::plan::{Occurrence, SET_BACK, Series};
 use super::{Schedule, ScheduleState};
 use crate::registration::handle::JobHandle;
@@ -34,6 +36,8 @@ pub(super) struct Turn {
     pub(super) wait: Option<Duration>,
     /// Jobs with missed and skipped runs, and how many there were since the last report.
     pub(super) missed: Vec<(Arc<Entity>, u64)>,
+    /// What was planned in vain, for the history.
+    pub(super) in_vain: Vec<(Arc<Entity>, MissedReason, Span)>,
     /// The number of schedules that begin anew because the wall clock was set back by hours.
     pub(super) begun_anew: usize,
     /// Cancelled jobs that left the book. Like all jobs that leave, they are for the caller to drop, without the
@@ -54,6 +58,10 @@ pub(super) struct Book {
     latest: Timestamp,
     /// The wall clock minus elapsed time, in microseconds, since somebody set the wall clock; 0 before.
     set_by_us: i64,
+    /// The clocks at the last turn, with the time since the machine started if that is known.
+    seen: Option<(Moment, Option<Duration>)>,
+    /// The reason for which runs are late at this turn.
+    lateness: MissedReason,
     entered: u64,
     is_closed: bool,
 }
@@ -83,6 +91,8 @@ impl Book {
             by_elapsed_time: Queue::new(),
             latest: now.wall,
             set_by_us: 0,
+            seen: None,
+            lateness: MissedReason::HeldUp,
             entered: 0,
             is_closed: false,
         }
@@ -119,6 +129,61 @@ impl Book {
         replaced
     }
 
+    /// Works out from the clocks what has held up the runs that are late now.
+    pub(super) fn mind_what_held_it_up(&mut self, now: Moment, since_boot: Option<Duration>) {
+        let Some((then, boot_then)) = self.seen.replace((now, since_boot)) else {
+            return;
+        };
+        let ran = now.monotonic.saturating_duration_since(then.monotonic);
+        let passed = since_boot.zip(boot_then);
+        let passed = passed.map_or(ran, |(now, then)| now.saturating_sub(then));
+        let shown = between(then.wall, now.wall);
+        self.lateness = if passed > ran + CLOCKS_AGREE {
+            MissedReason::Asleep
+        } else if shown > passed + CLOCKS_AGREE {
+            MissedReason::ClockSet
+        } else {
+            MissedReason::HeldUp
+        };
+    }
+
+    /// Returns a job that is neither cancelled nor removed, with its schedule.
+    pub(super) fn job(&self, key: &Arc<Entity>) -> Option<(JobHandle, Schedule)> {
+        let entry = self.jobs.get(key).filter(|it| !it.job.is_cancelled())?;
+        Some((entry.job.clone(), entry.series.schedule().clone()))
+    }
+
+    /// Returns what was planned until now of the schedules that are paused, and begins to count anew.
+    pub(super) fn paused_in_vain(&mut self, now: Moment) -> Vec<(Arc<Entity>, Span)> {
+        let paused = self.jobs.iter().filter(|(_, entry)| entry.is_paused);
+        let keys: Vec<_> = paused.map(|(key, _)| Arc::clone(key)).collect();
+        let spans = keys.into_iter().filter_map(|key| {
+            let span = self.pass_over(&key, now)?;
+            Some((key, span))
+        });
+        spans.collect()
+    }
+
+    /// Passes over what is planned until now, and returns it.
+    fn pass_over(&mut self, key: &Arc<Entity>, now: Moment) -> Option<Span> {
+        let entry = self.jobs.get(key)?;
+        let until = self.time_of(&entry.series, now);
+        let span = entry.series.span(entry.last, until);
+        let span = span.map(|span| self.span_on_wall_clock(&entry.series, span, now));
+        if let Some(entry) = self.jobs.get_mut(key) {
+            entry.last = entry.last.max(until);
+        }
+        span
+    }
+
+    fn span_on_wall_clock(&self, series: &Series, span: Span, now: Moment) -> Span {
+        Span {
+            first: self.on_wall_clock(series, span.first, now),
+            last: self.on_wall_clock(series, span.last, now),
+            ..span
+        }
+    }
+
     /// Removes a job and returns it.
     pub(super) fn remove(&mut self, key: &Arc<Entity>) -> Option<JobHandle> {
         let entry = self.jobs.remove(key)?;
@@ -147,12 +212,15 @@ impl Book {
 
     /// Resumes a job with the first run planned from now on. Returns whether the job is known.
     pub(super) fn resume(&mut self, key: &Arc<Entity>, now: Moment, turn: &mut Turn) -> bool {
-        let resumed = match self.jobs.get(key) {
-            Some(entry) if entry.is_paused => self.time_of(&entry.series, now),
+        match self.jobs.get(key) {
+            Some(entry) if entry.is_paused => {}
             other => return other.is_some(),
-        };
+        }
+        let in_vain = self.pass_over(key, now);
+        let in_vain = in_vain.map(|span| (Arc::clone(key), MissedReason::Paused, span));
+        turn.in_vain.extend(in_vain);
         if let Some(entry) = self.jobs.get_mut(key) {
-            (entry.last, entry.is_paused) = (entry.last.max(resumed), false);
+            entry.is_paused = false;
         }
         self.look_at(key, now, turn);
         true
@@ -219,6 +287,15 @@ impl Book {
         let plan = entry.series.plan(entry.last, of_its_clock);
         (entry.last, entry.next) = (plan.last, plan.next);
         entry.missed += plan.missed;
+        if let Some(span) = plan.missed_span {
+            let is_made_up_for = entry.series.makes_up() && !plan.runs.is_empty();
+            let reason = match is_made_up_for {
+                true => MissedReason::Superseded,
+                false => self.lateness,
+            };
+            let span = self.span_on_wall_clock(&entry.series, span, now);
+            turn.in_vain.push((Arc::clone(key), reason, span));
+        }
         if !plan.runs.is_empty() {
             let due_at = plan.runs.into_iter();
             turn.begin.push(Due {

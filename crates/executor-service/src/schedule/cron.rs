@@ -134,14 +134,17 @@ impl Cron {
     }
 }
 
+impl Cron {
+    /// Returns its line and the name of its time zone.
+    pub(super) fn parts(&self) -> (&str, &str) {
+        (&self.line, self.zone.iana_name().unwrap_or(LOCAL))
+    }
+}
+
 impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}",
-            self.line,
-            self.zone.iana_name().unwrap_or(LOCAL)
-        )
+        let (line, zone) = self.parts();
+        write!(f, "{line} {zone}")
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use executor_core::Timestamp;
 use executor_core::time::micros;
 
+use super::missed_log::Span;
 use super::{Kind, Missed, Schedule};
 
 /// The latest that a run may begin and still count as planned. Longer than a set wall clock or a waking machine
@@ -41,6 +42,8 @@ pub(super) struct Plan {
     /// The number of further runs that were due and are skipped. If there were more than some ten thousand, only
     /// those that were counted.
     pub(super) missed: u64,
+    /// The first and the last of these, by their planned times.
+    pub(super) missed_span: Option<Span>,
     /// Everything up to here is dealt with; pass it back the next time.
     pub(super) last: Timestamp,
     /// The next run; `None` if there is none.
@@ -54,6 +57,11 @@ impl Series {
             began,
             seed,
         }
+    }
+
+    /// Returns whether a run may make up for earlier ones.
+    pub(super) fn makes_up(&self) -> bool {
+        self.schedule.missed != Missed::Skip
     }
 
     pub(super) const fn goes_by_wall_clock(&self) -> bool {
@@ -73,6 +81,7 @@ impl Series {
             return Plan {
                 runs: Vec::new(),
                 missed: 0,
+                missed_span: None,
                 last,
                 next,
             };
@@ -80,9 +89,20 @@ impl Series {
         let is_late = self.occurrence(newest).due.saturating_add(NOT_LATE) < now;
         if is_late && self.schedule.missed == Missed::Skip {
             due.newest.clear();
+            due.left_out = Some(newest);
         }
+        let missed = due.count - due.newest.len() as u64;
+        let missed_span = due.left_out.and_then(|left_out| {
+            let first = self.planned_after(last)?;
+            Some(Span {
+                count: missed,
+                first,
+                last: left_out,
+            })
+        });
         Plan {
-            missed: due.count - due.newest.len() as u64,
+            missed,
+            missed_span,
             runs: due.newest.into(),
             last: newest,
             next: self.occurrence_after(newest),
@@ -100,17 +120,46 @@ impl Series {
     /// Returns the runs due after `last` and until `now`.
     fn due(&self, last: Timestamp, now: Timestamp) -> DueRuns {
         let keep = self.keep();
-        // One more, because jitter may still delay the last one.
-        let mut found = self.planned(last, now, keep + 1);
+        // Two more: jitter may still delay the last one, and the last one to be left out has a time.
+        let mut found = self.planned(last, now, keep + 2);
         let is_delayed = |planned: &Timestamp| self.occurrence(*planned).due > now;
         if found.newest.back().is_some_and(is_delayed) {
             found.newest.pop_back();
             found.count -= 1;
         }
         while found.newest.len() > keep {
-            found.newest.pop_front();
+            found.left_out = found.newest.pop_front();
         }
         found
+    }
+
+    /// Returns the newest `keep` planned times after `from` and until `until`, whatever their jitter.
+    pub(super) fn planned_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        keep: usize,
+    ) -> DueRuns {
+        self.planned(from, until, keep)
+    }
+
+    /// Returns the first of them.
+    pub(super) fn first_between(&self, from: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        self.planned_after(from).filter(|first| *first <= until)
+    }
+
+    /// Returns what was planned after `from` and until `until`, all of it in vain.
+    pub(super) fn span(&self, from: Timestamp, until: Timestamp) -> Option<Span> {
+        let planned = self.planned(from, until, 1);
+        Some(Span {
+            count: planned.count,
+            first: self.first_between(from, until)?,
+            last: *planned.newest.back()?,
+        })
+    }
+
+    pub(super) const fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     fn planned_after(&self, after: Timestamp) -> Option<Timestamp> {
@@ -193,9 +242,11 @@ const WALK: usize = 10_000;
 
 /// Planned times: the newest ones, and how many there are.
 #[derive(Default)]
-struct DueRuns {
-    newest: VecDeque<Timestamp>,
-    count: u64,
+pub(super) struct DueRuns {
+    pub(super) newest: VecDeque<Timestamp>,
+    pub(super) count: u64,
+    /// The last of those that were due and do not begin.
+    left_out: Option<Timestamp>,
 }
 
 impl DueRuns {
@@ -258,6 +309,7 @@ fn intervals(
     DueRuns {
         newest: newest.collect(),
         count,
+        left_out: None,
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use executor_core::{Clock, Entity};
+use executor_core::ports::{Earlier, MissedReason};
+use executor_core::{Clock, Entity, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -15,6 +16,8 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use super::book::Due;
 use super::book::{Book, Turn};
+use super::catch_up::catch_up;
+use super::missed_log::{MissedLog, Paused, Span};
 use super::{Schedule, ScheduleState};
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::supervise::{Fault, Supervised, supervise};
@@ -41,6 +44,9 @@ pub(crate) struct Scheduler {
 
 struct Shared {
     book: Mutex<Book>,
+    /// Runs that make up for those of an earlier session.
+    made_up: Mutex<Vec<Due>>,
+    missed: Arc<MissedLog>,
     /// Rung when a new schedule may be due earlier than the current wait ends.
     bell: Notify,
     stop: CancellationToken,
@@ -51,21 +57,36 @@ impl Shared {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn made_up(&self) -> MutexGuard<'_, Vec<Due>> {
+        self.made_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, in_vain: Vec<(Arc<Entity>, MissedReason, Span)>) {
+        for (job, reason, span) in in_vain {
+            self.missed.note(&job, reason, span);
+        }
+    }
 }
 
 impl Scheduler {
     /// # Panics
     ///
     /// Outside of a tokio runtime; it runs on the current one.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, missed: Arc<MissedLog>) -> Self {
         let look_again = if clock.may_be_set() {
             LOOK_AGAIN
         } else {
             Duration::MAX
         };
+        let now = clock.now();
+        let mut book = Book::new(now, look_again);
+        book.mind_what_held_it_up(now, clock.since_boot());
         Self {
             shared: Arc::new(Shared {
-                book: Mutex::new(Book::new(clock.now(), look_again)),
+                book: Mutex::new(book),
+                made_up: Mutex::default(),
+                missed,
                 bell: Notify::new(),
                 stop: CancellationToken::new(),
                 clock,
@@ -109,7 +130,19 @@ impl Scheduler {
     }
 
     pub(crate) fn pause(&self, key: &Arc<Entity>) -> bool {
-        self.shared.book().pause(key)
+        let is_known = self.shared.book().pause(key);
+        if is_known {
+            let paused = Paused::Schedule(Arc::clone(key));
+            self.shared
+                .missed
+                .pause(paused, self.shared.clock.now().wall);
+        }
+        is_known
+    }
+
+    /// Returns what makes up for what was planned before this session.
+    pub(crate) fn catching_up(&self) -> CatchingUp {
+        CatchingUp(Arc::clone(&self.shared))
     }
 
     pub(crate) fn resume(&self, key: &Arc<Entity>) -> bool {
@@ -117,6 +150,9 @@ impl Scheduler {
         let mut turn = Turn::default();
         let is_known = self.shared.book().resume(key, now, &mut turn);
         self.shared.bell.notify_one();
+        self.shared.note(turn.in_vain);
+        let paused = Paused::Schedule(Arc::clone(key));
+        self.shared.missed.resume(&paused, now.wall);
         drop_each(turn.gone);
         is_known
     }
@@ -129,7 +165,14 @@ impl Scheduler {
     pub(crate) fn stop(&self) {
         self.shared.stop.cancel();
         self.tasks.close();
-        let jobs = self.shared.book().close();
+        let now = self.shared.clock.now();
+        let (paused, jobs) = {
+            let mut book = self.shared.book();
+            (book.paused_in_vain(now), book.close())
+        };
+        for (job, span) in paused {
+            self.shared.missed.note(&job, MissedReason::Paused, span);
+        }
         drop_each(jobs);
     }
 
@@ -142,6 +185,34 @@ impl Scheduler {
 impl Drop for Scheduler {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Makes up for what was planned while no process had a job.
+pub(crate) struct CatchingUp(Arc<Shared>);
+
+impl CatchingUp {
+    /// Notes what a job has missed before its registration at `at`, and begins the runs that make up for it.
+    pub(crate) fn catch_up(&self, key: &Arc<Entity>, earlier: &Earlier, at: Timestamp) {
+        let shared = &self.0;
+        if let Some(session) = earlier.elsewhere {
+            let job = &**key;
+            tracing::warn!(%job, other.session.id = %session, "another process schedules the same job");
+        }
+        let known = shared.book().job(key);
+        let schedule = known.as_ref().map(|(_, schedule)| schedule);
+        let caught_up = catch_up(earlier, schedule, at);
+        if let Some((reason, span)) = caught_up.missed {
+            let job = &**key;
+            let (missed, reason) = (span.count, reason);
+            tracing::warn!(%job, missed, reason = reason.as_str(), "schedule missed runs while no process had it");
+            shared.missed.note(key, reason, span);
+        }
+        if let Some((job, _)) = known.filter(|_| !caught_up.runs.is_empty()) {
+            let due_at = caught_up.runs;
+            shared.made_up().push(Due { job, due_at });
+            shared.bell.notify_one();
+        }
     }
 }
 
@@ -159,7 +230,14 @@ impl Supervised for Waiting {
         let shared = &self.shared;
         loop {
             let now = shared.clock.now();
-            let turn = shared.book().turn(now);
+            let since_boot = shared.clock.since_boot();
+            let mut turn = {
+                let mut book = shared.book();
+                book.mind_what_held_it_up(now, since_boot);
+                book.turn(now)
+            };
+            turn.begin.append(&mut shared.made_up());
+            shared.note(turn.in_vain);
             // At once: it may be long until the next turn.
             drop_each(turn.gone);
             for due in turn.begin {

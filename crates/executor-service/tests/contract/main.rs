@@ -23,6 +23,7 @@ mod logged;
 mod losses;
 #[cfg(feature = "metrics")]
 mod metering;
+mod missed_runs;
 mod overlap;
 mod privacy;
 mod programs;
@@ -41,4 +42,5 @@ mod spool_rest;
 mod starving;
 mod submitted;
 mod supervision;
+mod world;
 mod wrapped;

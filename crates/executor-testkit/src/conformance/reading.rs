@@ -17,11 +17,13 @@ use executor_core::{
 use super::{persist, samples};
 
 mod kept;
+mod planned;
 
 use kept::{
     gaps_are_read_back_by_window, prunes_are_told_and_counted,
     registrations_are_read_back_as_they_were_made_last, sessions_are_read_back_with_their_ledgers,
 };
+use planned::{missed_runs_and_pauses_are_read_back, what_was_in_force_before_is_known};
 
 /// Runs every check, each on a fresh store and its history.
 ///
@@ -66,6 +68,10 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     registrations_are_read_back_as_they_were_made_last(&store, &history).await;
     let (store, history) = fresh().await;
     prunes_are_told_and_counted(&store, &history).await;
+    let (store, history) = fresh().await;
+    missed_runs_and_pauses_are_read_back(&store, &history).await;
+    let (store, _history) = fresh().await;
+    what_was_in_force_before_is_known(&store).await;
 }
 
 /// The data that a store was given: executions in the order of their ends, some at the same instant.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use executor_core::ports::{
-    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, Order, PageOf,
-    PageRequest, PageToken, Progress, RegistrationFilter, RegistrationState, RolledUpHour, Scope,
-    SessionHour, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
-    Window,
+    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, MissedRuns,
+    Order, PageOf, PageRequest, PageToken, Pause, Progress, RegistrationFilter, RegistrationState,
+    RolledUpHour, Scope, SessionHour, Stats, StoredExecution, StoredPrune, StoredRegistration,
+    StoredSession, Summary, Window,
 };
 use executor_core::{Entity, ExecutionId, ExecutionRecord, SessionId, Status, Timestamp};
 
@@ -242,6 +242,52 @@ impl History for MemoryStore {
             let prunes = tables.prunes.iter().enumerate();
             let prunes = prunes.filter(|(_, prune)| is_in(prune));
             let placed = prunes.map(|(number, prune)| ((0, number as i64), prune.clone()));
+            page_of(READING, placed.collect(), &page)
+        })
+    }
+
+    fn missed_runs(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<MissedRuns>> {
+        const READING: &str = "reading missed runs";
+        let page = latest_first(page);
+        self.read(READING, move |tables| {
+            let is_in = |missed: &MissedRuns| {
+                window
+                    .session
+                    .is_none_or(|session| missed.session == Some(session))
+                    && window.from.is_none_or(|from| missed.last_due >= from)
+                    && window.to.is_none_or(|to| missed.first_due < to)
+            };
+            let missed = tables.schedules.missed.iter().enumerate();
+            let missed = missed.filter(|(_, missed)| is_in(missed));
+            let placed = missed.map(|(number, missed)| ((0, number as i64), missed.clone()));
+            page_of(READING, placed.collect(), &page)
+        })
+    }
+
+    fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
+        const READING: &str = "reading pauses";
+        let page = latest_first(page);
+        self.read(READING, move |tables| {
+            let end_of = |pause: &Pause| {
+                let row = tables.sessions.get(&pause.session);
+                pause.until.or(row.and_then(|row| row.stored.stopped_at))
+            };
+            let is_in = |pause: &Pause| {
+                window
+                    .session
+                    .is_none_or(|session| pause.session == session)
+                    && window.to.is_none_or(|to| pause.from < to)
+                    && window
+                        .from
+                        .is_none_or(|from| end_of(pause).is_none_or(|end| end >= from))
+            };
+            let pauses = tables.schedules.pauses.iter().enumerate();
+            let pauses = pauses.filter(|(_, pause)| is_in(pause));
+            let placed = pauses.map(|(number, pause)| ((0, number as i64), pause.clone()));
             page_of(READING, placed.collect(), &page)
         })
     }

@@ -12,6 +12,8 @@ pub(crate) mod sessions;
 
 pub(crate) mod prunes;
 
+pub(crate) mod schedules;
+
 pub(crate) mod evidence;
 
 pub(crate) mod registrations;

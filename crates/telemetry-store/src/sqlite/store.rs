@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::ports::{
-    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, Session, SessionEnd, SessionStore, SpoolHome, StoreFuture, StoredExecution,
+    Batch, Earlier, Fate, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice, Reconcile,
+    Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session, SessionEnd,
+    SessionStore, SpoolHome, StoreFuture, StoredExecution,
 };
 use executor_core::{
     EntityKind, ErrorClass, Ledger, Registration, RegistrationId, RowId, SessionId, StoreError,
@@ -21,7 +22,7 @@ use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::liveness::{self, Proof};
 use crate::sqlite::write::prune::{self, Hook};
 use crate::sqlite::write::row_ids::Measuring;
-use crate::sqlite::write::{gaps, persist, registration, rollup, session};
+use crate::sqlite::write::{gaps, persist, registration, rollup, schedules, session};
 use crate::sqlite::writer::Deferred;
 use crate::sqlite::writer::shared::SharedWriter;
 
@@ -248,6 +249,28 @@ impl RegistrationStore for SqliteStore {
                     registration::reconcile(connection, &wanted)
                 }),
         )
+    }
+}
+
+impl ScheduleStore for SqliteStore {
+    fn note_registered(&self, registered: Registered) -> StoreFuture<'_, ()> {
+        let noting = move |connection: &mut _| schedules::note_registered(connection, &registered);
+        Box::pin(self.writer.call("noting a registration", noting))
+    }
+
+    fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {
+        let reading = move |connection: &mut _| schedules::earlier(connection, &registered);
+        Box::pin(self.writer.call("reading a schedule", reading))
+    }
+
+    fn record_missed(&self, missed: Vec<MissedRuns>) -> StoreFuture<'_, ()> {
+        let recording = move |connection: &mut _| schedules::record_missed(connection, &missed);
+        Box::pin(self.writer.call("recording missed runs", recording))
+    }
+
+    fn record_pauses(&self, pauses: Vec<Pause>) -> StoreFuture<'_, ()> {
+        let recording = move |connection: &mut _| schedules::record_pauses(connection, &pauses);
+        Box::pin(self.writer.call("recording pauses", recording))
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) mod rollup;
 
 pub(crate) mod session;
 
+pub(crate) mod schedules;
+
 pub(crate) mod registration;
 
 pub(crate) mod references;

@@ -94,7 +94,9 @@ pub(crate) async fn job(
     let next_run = executor.schedule_of(&job).and_then(|state| state.next_run);
     if next_run.is_none() {
         let key = &job.job().registration.entity;
-        tracing::warn!("the time of job {key} has passed; it will not run");
+        tracing::warn!(
+            "the time of job {key} has passed; it will not run, unless it is persistent and was missed"
+        );
     }
     Ok(())
 }

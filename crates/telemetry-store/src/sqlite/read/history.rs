@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
-    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, PageOf,
-    PageRequest, Progress, RegistrationFilter, Stats, StoredExecution, StoredPrune,
+    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, MissedRuns,
+    PageOf, PageRequest, Pause, Progress, RegistrationFilter, Stats, StoredExecution, StoredPrune,
     StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{ExecutionId, SessionId};
@@ -21,7 +21,7 @@ use crate::sqlite::open::file_identity::{FileIdentity, FileState};
 use crate::sqlite::open::open_reader;
 use crate::sqlite::read::executions;
 use crate::sqlite::read::question::{Asked, Deadline, QueryError};
-use crate::sqlite::read::{evidence, prunes, registrations, sessions, stored, summary};
+use crate::sqlite::read::{evidence, prunes, registrations, schedules, sessions, stored, summary};
 
 /// The default time limit of a query.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -210,6 +210,22 @@ impl History for SqliteHistory {
     fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence> {
         self.ask("reading what an audit looks at", move |asked| {
             evidence::evidence(asked.connection, &window, &progress)
+        })
+    }
+
+    fn missed_runs(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<MissedRuns>> {
+        self.ask("reading missed runs", move |asked| {
+            schedules::missed_runs(asked.connection, &window, &page)
+        })
+    }
+
+    fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
+        self.ask("reading pauses", move |asked| {
+            schedules::pauses(asked.connection, &window, &page)
         })
     }
 

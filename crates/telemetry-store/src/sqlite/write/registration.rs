@@ -12,7 +12,7 @@ use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rows::{JobRow, ListenerRow};
-use crate::sqlite::write::session;
+use crate::sqlite::write::{schedules, session};
 
 /// The table of one kind of registration, and the column of `executions` that refers to it.
 pub(crate) struct Table {
@@ -56,15 +56,18 @@ pub(crate) fn mark_cancelled(
     id: RegistrationId,
     at: Timestamp,
 ) -> QueryResult<bool> {
-    let table = Table::of(id.kind).name;
-    let changed = diesel::sql_query(format!(
-        "UPDATE {table} SET removed_us = coalesce(removed_us, ?2) WHERE id = ?1"
-    ));
-    let changed = changed
-        .bind::<BigInt, _>(id.row.get())
-        .bind::<BigInt, _>(at.as_micros())
-        .execute(connection)?;
-    Ok(changed > 0)
+    immediate(connection, |connection| {
+        let table = Table::of(id.kind).name;
+        let changed = diesel::sql_query(format!(
+            "UPDATE {table} SET removed_us = coalesce(removed_us, ?2) WHERE id = ?1"
+        ));
+        let changed = changed
+            .bind::<BigInt, _>(id.row.get())
+            .bind::<BigInt, _>(at.as_micros())
+            .execute(connection)?;
+        schedules::end(connection, id, at)?;
+        Ok(changed > 0)
+    })
 }
 
 /// Finds stale registrations and, unless it is a dry run, deletes or retires them, in one transaction.

@@ -1,0 +1,178 @@
+//! The port for what schedules planned: by which rule, and what did not run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::identity::{Entity, RegistrationId, SessionId};
+use crate::ports::error::StoreFuture;
+use crate::time::Timestamp;
+
+/// The reason for which planned runs neither began nor were skipped.
+///
+/// ```
+/// use executor_core::ports::MissedReason;
+///
+/// assert_eq!(MissedReason::NoProcess.as_str(), "no_process");
+/// assert_eq!(MissedReason::parse("paused"), Some(MissedReason::Paused));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MissedReason {
+    /// No process that had the job was alive.
+    NoProcess,
+    /// The machine slept.
+    Asleep,
+    /// The process was stopped, or could not keep up.
+    HeldUp,
+    /// The wall clock was set past the time.
+    ClockSet,
+    /// The schedule, the job or the executor was paused.
+    Paused,
+    /// A later run made up for them.
+    Superseded,
+}
+
+impl MissedReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::NoProcess,
+        Self::Asleep,
+        Self::HeldUp,
+        Self::ClockSet,
+        Self::Paused,
+        Self::Superseded,
+    ];
+
+    /// Returns its name in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoProcess => "no_process",
+            Self::Asleep => "asleep",
+            Self::HeldUp => "held_up",
+            Self::ClockSet => "clock_set",
+            Self::Paused => "paused",
+            Self::Superseded => "superseded",
+        }
+    }
+
+    /// Returns the reason with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+/// An episode of missed runs: of one job, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedRuns {
+    /// The session that noticed; `None` once that is gone from the history.
+    pub session: Option<SessionId>,
+    /// The job.
+    pub entity: Arc<Entity>,
+    /// The reason.
+    pub reason: MissedReason,
+    /// The number of runs.
+    pub count: u64,
+    /// The time at which the first was due, before jitter.
+    pub first_due: Timestamp,
+    /// The time at which the last was due, before jitter.
+    pub last_due: Timestamp,
+}
+
+/// A pause of a listener, a job, a job's schedule or the whole executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// The session in which it was.
+    pub session: SessionId,
+    /// The listener or job; `None` for the whole executor.
+    pub entity: Option<Arc<Entity>>,
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end; `None` if it goes on, or ended with its session.
+    pub until: Option<Timestamp>,
+}
+
+/// A schedule as the history keeps it, so that its planned times can be worked out later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulePlan {
+    /// Its kind and rule, such as `cron 30 2 * * *` or `every 10s`.
+    pub text: String,
+    /// The time zone of a cron line.
+    pub time_zone: Option<String>,
+    /// The greatest delay of a run.
+    pub jitter: Duration,
+    /// The handling of missed runs, as `Missed` names it.
+    pub missed: String,
+    /// Whether that also covers the time in which no process ran.
+    pub is_persistent: bool,
+}
+
+/// A registration as a session has it from some time on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The listener or job.
+    pub id: RegistrationId,
+    /// The session.
+    pub session: SessionId,
+    /// The time of the registration.
+    pub at: Timestamp,
+    /// The schedule of a job; `None` for a listener, and for a job that runs on demand.
+    pub plan: Option<SchedulePlan>,
+}
+
+/// What is known of a job from before a registration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its schedule of then.
+    pub plan: Option<SchedulePlan>,
+    /// The time at which that ended, if it ended before the registration: the job was removed.
+    pub until: Option<Timestamp>,
+    /// The last sign of life of another session that had it registered.
+    pub alive_until: Option<Timestamp>,
+    /// The latest planned time that is dealt with: of a run in the history, or of one known to be missed.
+    pub dealt_with: Option<Timestamp>,
+    /// A session of another process that has it registered now.
+    pub elsewhere: Option<SessionId>,
+}
+
+/// Keeps the schedules and what they planned in vain. A store that keeps none of it leaves the methods as they are;
+/// then nobody can tell which runs were missed while no process ran.
+pub trait ScheduleStore: Send + Sync + 'static {
+    /// Notes that a session has a registration, and its schedule, from now on. The job's earlier schedule ends if it
+    /// was another one. Idempotent; the caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn note_registered(&self, _registered: Registered) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Returns what is known of a job from before a registration. Its plan is ignored. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// It could not be read.
+    fn earlier(&self, _registered: Registered) -> StoreFuture<'_, Earlier> {
+        Box::pin(std::future::ready(Ok(Earlier::default())))
+    }
+
+    /// Records missed runs. An episode with the job, reason and first time of a recorded one replaces it. Idempotent;
+    /// the caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn record_missed(&self, _missed: Vec<MissedRuns>) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Records pauses. One with the session, beginning and target of a recorded one replaces it. Idempotent; the
+    /// caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn record_pauses(&self, _pauses: Vec<Pause>) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

@@ -1,0 +1,210 @@
+//! Keeps missed runs and pauses until the store knows of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use executor_core::ports::{MissedReason, MissedRuns, Pause, Registered};
+use executor_core::{Entity, SessionId, Timestamp};
+use tokio::sync::Notify;
+
+/// An episode goes on while the next missed run was due within this time after the last one.
+const EPISODE: Duration = Duration::from_secs(3_600);
+
+/// The number of episodes and pauses that wait for a store that does not answer. Beyond it the oldest are forgotten,
+/// with a warning.
+const WAITING_MAX: usize = 10_000;
+
+/// Missed runs of one job, in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) count: u64,
+    /// The planned times of the first and the last of them.
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+}
+
+/// Whatever is paused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Paused {
+    Executor,
+    /// A job refuses all its commands.
+    Job(Arc<Entity>),
+    /// A job's schedule begins no runs.
+    Schedule(Arc<Entity>),
+}
+
+/// What the store is to be told of.
+pub(crate) struct MissedLog {
+    session: SessionId,
+    state: Mutex<State>,
+    /// Rung when there is something to tell or to ask.
+    pub(crate) bell: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// The latest episode of each job and reason.
+    current: HashMap<(Arc<Entity>, MissedReason), MissedRuns>,
+    unwritten: Vec<MissedRuns>,
+    open_pauses: Vec<(Paused, Timestamp)>,
+    unwritten_pauses: Vec<Pause>,
+    /// Jobs whose earlier sessions nobody has looked at yet.
+    registered: Vec<(Arc<Entity>, Registered)>,
+    /// Jobs that were registered in this session.
+    known: HashMap<Arc<Entity>, ()>,
+    forgotten: usize,
+}
+
+impl MissedLog {
+    pub(crate) fn new(session: SessionId) -> Self {
+        Self {
+            session,
+            state: Mutex::default(),
+            bell: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds missed runs, to the current episode if that goes on.
+    pub(crate) fn note(&self, entity: &Arc<Entity>, reason: MissedReason, span: Span) {
+        let mut state = self.state();
+        let key = (Arc::clone(entity), reason);
+        let current = state.current.get(&key).cloned();
+        let continues = |it: &MissedRuns| {
+            it.last_due.saturating_add(EPISODE) >= span.first && it.first_due <= span.first
+        };
+        let episode = match current.filter(continues) {
+            Some(current) => MissedRuns {
+                count: current.count + span.count,
+                last_due: current.last_due.max(span.last),
+                ..current
+            },
+            None => MissedRuns {
+                session: Some(self.session),
+                entity: Arc::clone(entity),
+                reason,
+                count: span.count,
+                first_due: span.first,
+                last_due: span.last,
+            },
+        };
+        let is_same = |it: &MissedRuns| {
+            (&it.entity, it.reason, it.first_due) == (entity, reason, episode.first_due)
+        };
+        state.unwritten.retain(|it| !is_same(it));
+        state.unwritten.push(episode.clone());
+        state.current.insert(key, episode);
+        state.bound();
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    /// Begins a pause. Idempotent.
+    pub(crate) fn pause(&self, what: Paused, at: Timestamp) {
+        let mut state = self.state();
+        if state.open_pauses.iter().any(|(open, _)| *open == what) {
+            return;
+        }
+        state.keep_pause(self.pause_of(&what, at, None));
+        state.open_pauses.push((what, at));
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    /// Ends a pause, if there is one.
+    pub(crate) fn resume(&self, what: &Paused, at: Timestamp) {
+        let mut state = self.state();
+        let open = state.open_pauses.iter().position(|(open, _)| open == what);
+        let Some(open) = open else { return };
+        let (what, from) = state.open_pauses.remove(open);
+        state.keep_pause(self.pause_of(&what, from, Some(at)));
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    /// Ends all pauses.
+    pub(crate) fn resume_all(&self, at: Timestamp) {
+        let mut state = self.state();
+        for (what, from) in std::mem::take(&mut state.open_pauses) {
+            state.keep_pause(self.pause_of(&what, from, Some(at)));
+        }
+    }
+
+    fn pause_of(&self, what: &Paused, from: Timestamp, until: Option<Timestamp>) -> Pause {
+        let entity = match what {
+            Paused::Executor => None,
+            Paused::Job(entity) | Paused::Schedule(entity) => Some(Arc::clone(entity)),
+        };
+        Pause {
+            session: self.session,
+            entity,
+            from,
+            until,
+        }
+    }
+
+    /// Adds a job that the store knows now, unless this session had it before: only then may runs have been missed
+    /// before its registration.
+    pub(crate) fn registered(&self, entity: &Arc<Entity>, registered: Registered) {
+        let mut state = self.state();
+        if state.known.insert(Arc::clone(entity), ()).is_none() {
+            state.registered.push((Arc::clone(entity), registered));
+            drop(state);
+            self.bell.notify_one();
+        }
+    }
+
+    /// Returns the jobs whose earlier sessions are to be looked at.
+    pub(crate) fn to_look_at(&self) -> Vec<(Arc<Entity>, Registered)> {
+        self.state().registered.clone()
+    }
+
+    /// Marks a job as looked at.
+    pub(crate) fn looked_at(&self, entity: &Arc<Entity>) {
+        self.state().registered.retain(|(it, _)| it != entity);
+    }
+
+    /// Returns what the store does not know yet.
+    pub(crate) fn unwritten(&self) -> (Vec<MissedRuns>, Vec<Pause>) {
+        let state = self.state();
+        (state.unwritten.clone(), state.unwritten_pauses.clone())
+    }
+
+    /// Marks these as known to the store; what changed meanwhile is not.
+    pub(crate) fn written(&self, missed: &[MissedRuns], pauses: &[Pause]) {
+        let mut state = self.state();
+        state.unwritten.retain(|it| !missed.contains(it));
+        state.unwritten_pauses.retain(|it| !pauses.contains(it));
+    }
+
+    /// Returns how many episodes and pauses were forgotten since the last call.
+    pub(crate) fn take_forgotten(&self) -> usize {
+        std::mem::take(&mut self.state().forgotten)
+    }
+}
+
+impl State {
+    fn keep_pause(&mut self, pause: Pause) {
+        let is_same = |it: &Pause| (&it.entity, it.from) == (&pause.entity, pause.from);
+        self.unwritten_pauses.retain(|it| !is_same(it));
+        self.unwritten_pauses.push(pause);
+        self.bound();
+    }
+
+    fn bound(&mut self) {
+        for list in [self.unwritten.len(), self.unwritten_pauses.len()] {
+            self.forgotten += list.saturating_sub(WAITING_MAX);
+        }
+        let surplus = self.unwritten.len().saturating_sub(WAITING_MAX);
+        self.unwritten.drain(..surplus);
+        let surplus = self.unwritten_pauses.len().saturating_sub(WAITING_MAX);
+        self.unwritten_pauses.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests;

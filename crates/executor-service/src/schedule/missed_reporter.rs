@@ -1,0 +1,87 @@
+//! Tells the store of missed runs and pauses, and asks it what was planned before a job was registered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use executor_core::StoreError;
+use executor_core::ports::Store;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::drain::guarded::guarded;
+use crate::lifecycle::supervise::{Fault, Supervised};
+use crate::schedule::missed_log::MissedLog;
+use crate::schedule::scheduler::CatchingUp;
+
+/// The minimum time between two looks, however much is missed.
+const PACE: Duration = Duration::from_secs(1);
+
+/// The delay before a store that failed to answer is asked again.
+const RETRY: Duration = Duration::from_secs(5);
+
+pub(crate) struct MissedReporter {
+    pub(crate) missed: Arc<MissedLog>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) catching_up: CatchingUp,
+    /// While recovery takes over the records of earlier processes, nobody knows which of their runs began.
+    pub(crate) recovering: watch::Receiver<bool>,
+}
+
+impl Supervised for MissedReporter {
+    const NAME: &'static str = "missed_reporter";
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        loop {
+            // Look first: the bell of an earlier, failed run does not ring again.
+            let retries = self.look().await.is_err();
+            tokio::select! {
+                () = self.missed.bell.notified() => sleep(PACE).await,
+                Ok(()) = self.recovering.changed() => {}
+                () = sleep(RETRY), if retries => {}
+            }
+        }
+    }
+}
+
+impl MissedReporter {
+    async fn look(&mut self) -> Result<(), StoreError> {
+        if !*self.recovering.borrow_and_update() {
+            self.look_back().await?;
+        }
+        write_missed(&self.missed, self.store.as_ref()).await
+    }
+
+    async fn look_back(&self) -> Result<(), StoreError> {
+        const READING: &str = "reading a schedule";
+        for (job, registered) in self.missed.to_look_at() {
+            let at = registered.at;
+            let ask = || self.store.earlier(registered.clone());
+            let earlier = guarded(READING, ask).await?;
+            self.catching_up.catch_up(&job, &earlier, at);
+            self.missed.looked_at(&job);
+        }
+        Ok(())
+    }
+}
+
+/// Writes what the store does not know yet. Idempotent.
+pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Result<(), StoreError> {
+    let forgotten = missed.take_forgotten();
+    if forgotten > 0 {
+        tracing::warn!(
+            forgotten,
+            "missed runs and pauses were forgotten: the store took none for too long"
+        );
+    }
+    let (runs, pauses) = missed.unwritten();
+    if !runs.is_empty() {
+        let record = || store.record_missed(runs.clone());
+        guarded("recording missed runs", record).await?;
+    }
+    if !pauses.is_empty() {
+        let record = || store.record_pauses(pauses.clone());
+        guarded("recording pauses", record).await?;
+    }
+    missed.written(&runs, &pauses);
+    Ok(())
+}

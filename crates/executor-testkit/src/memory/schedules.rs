@@ -1,0 +1,168 @@
+//! Schedules, missed runs and pauses of the in-memory store.
+
+use executor_core::ports::{
+    Earlier, MissedRuns, Pause, Registered, ScheduleStore, SessionStatus, StoreFuture,
+};
+use executor_core::{RegistrationId, SessionId, Timestamp};
+
+use super::{MemoryStore, Tables, no_session};
+use crate::planned::{HadIt, InForce};
+
+impl Tables {
+    fn note_registered(&mut self, registered: &Registered) {
+        let Registered {
+            id, session, at, ..
+        } = *registered;
+        let schedules = &mut self.schedules;
+        let had = schedules.registered.iter();
+        if !had
+            .clone()
+            .any(|had| (had.session, had.id, had.from) == (session, id, at))
+        {
+            schedules.registered.push(HadIt {
+                session,
+                id,
+                from: at,
+                until: None,
+            });
+        }
+        let mut open = schedules.plans.iter_mut();
+        let open = open.find(|plan| plan.job == id && plan.until.is_none());
+        let is_same = open
+            .as_ref()
+            .is_some_and(|open| Some(&open.plan) == registered.plan.as_ref());
+        if is_same {
+            return;
+        }
+        if let Some(open) = open {
+            open.until = Some(at);
+        }
+        if let Some(plan) = &registered.plan {
+            schedules.plans.push(InForce {
+                job: id,
+                from: at,
+                until: None,
+                plan: plan.clone(),
+            });
+        }
+    }
+
+    /// Ends what a registration had, at its removal.
+    pub(crate) fn end_schedules(&mut self, id: RegistrationId, at: Timestamp) {
+        let schedules = &mut self.schedules;
+        for plan in schedules.plans.iter_mut().filter(|plan| plan.job == id) {
+            plan.until.get_or_insert(at);
+        }
+        for had in schedules.registered.iter_mut().filter(|had| had.id == id) {
+            had.until.get_or_insert(at);
+        }
+    }
+
+    fn earlier(&self, registered: &Registered) -> Earlier {
+        let Registered {
+            id, session, at, ..
+        } = *registered;
+        let plans = self.schedules.plans.iter();
+        let latest = plans.rev().find(|plan| plan.job == id && plan.from < at);
+        let had = self.schedules.registered.iter();
+        let others: Vec<_> = had
+            .filter(|had| had.id == id && had.session != session)
+            .collect();
+        let alive = others.iter().filter(|had| had.from < at).filter_map(|had| {
+            let stored = &self.sessions.get(&had.session)?.stored;
+            let seen = stored.stopped_at.unwrap_or(stored.heartbeat_at);
+            Some(had.until.map_or(seen, |until| until.min(seen)))
+        });
+        let is_running = |session: &SessionId| {
+            let row = self.sessions.get(session);
+            row.is_some_and(|row| row.stored.status == SessionStatus::Running)
+        };
+        let living = others.iter().filter(|had| had.until.is_none());
+        Earlier {
+            plan: latest.map(|latest| latest.plan.clone()),
+            until: latest.and_then(|latest| latest.until.filter(|until| *until < at)),
+            alive_until: alive.max(),
+            dealt_with: self.dealt_with(id, at),
+            elsewhere: living.map(|had| had.session).rev().find(is_running),
+        }
+    }
+
+    fn dealt_with(&self, id: RegistrationId, at: Timestamp) -> Option<Timestamp> {
+        let entity = &self.registrations.get(&id)?.registration.entity;
+        let due = self.history_of(id).filter_map(|row| row.record.due_at);
+        let missed = self.schedules.missed.iter();
+        let missed = missed.filter(|missed| missed.entity == *entity);
+        let all = due.chain(missed.map(|missed| missed.last_due));
+        all.filter(|due| *due < at).max()
+    }
+
+    fn record_missed(&mut self, episode: MissedRuns) {
+        let is_it = |it: &&mut MissedRuns| {
+            (&it.entity, it.reason, it.first_due)
+                == (&episode.entity, episode.reason, episode.first_due)
+        };
+        match self.schedules.missed.iter_mut().find(is_it) {
+            Some(known) => *known = episode,
+            None => self.schedules.missed.push(episode),
+        }
+    }
+
+    fn record_pause(&mut self, pause: Pause) {
+        let is_it = |it: &&mut Pause| {
+            (it.session, &it.entity, it.from) == (pause.session, &pause.entity, pause.from)
+        };
+        match self.schedules.pauses.iter_mut().find(is_it) {
+            Some(known) => *known = pause,
+            None => self.schedules.pauses.push(pause),
+        }
+    }
+}
+
+impl ScheduleStore for MemoryStore {
+    fn note_registered(&self, registered: Registered) -> StoreFuture<'_, ()> {
+        const NOTING: &str = "noting a registration";
+        Box::pin(async move {
+            self.with(NOTING, |tables| {
+                if !tables.sessions.contains_key(&registered.session) {
+                    return Err(no_session(NOTING));
+                }
+                tables.note_registered(&registered);
+                Ok(())
+            })?
+        })
+    }
+
+    fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {
+        Box::pin(
+            async move { self.with("reading a schedule", |tables| tables.earlier(&registered)) },
+        )
+    }
+
+    fn record_missed(&self, missed: Vec<MissedRuns>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.with("recording missed runs", |tables| {
+                missed
+                    .into_iter()
+                    .for_each(|episode| tables.record_missed(episode));
+            })
+        })
+    }
+
+    fn record_pauses(&self, pauses: Vec<Pause>) -> StoreFuture<'_, ()> {
+        const RECORDING: &str = "recording pauses";
+        Box::pin(async move {
+            self.with(RECORDING, |tables| {
+                if pauses
+                    .iter()
+                    .any(|pause| !tables.sessions.contains_key(&pause.session))
+                {
+                    return Err(no_session(RECORDING));
+                }
+                pauses
+                    .into_iter()
+                    .for_each(|pause| tables.record_pause(pause));
+                Ok(())
+            })?
+        })
+    }
+}

@@ -1,0 +1,297 @@
+//! Which schedules were in force when, who had what registered, and what was planned in vain.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::SqliteConnection;
+use executor_core::ports::{Earlier, MissedRuns, Pause, Registered, SchedulePlan};
+use executor_core::time::micros;
+use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
+use std::time::Duration;
+
+use crate::sqlite::schema::{missed_runs, pauses, schedules, session_registrations};
+use crate::sqlite::transaction::immediate;
+use crate::sqlite::write::rows::code_of;
+use crate::sqlite::write::session;
+
+/// The number of a job's latest rows in which its last due time is looked for. Most of them have one.
+const LOOKED_AT: i64 = 1_000;
+
+/// Notes that a session has a registration from now on, and by which schedule.
+pub(crate) fn note_registered(
+    connection: &mut SqliteConnection,
+    registered: &Registered,
+) -> QueryResult<()> {
+    immediate(connection, |connection| {
+        let session = session::row_of(connection, registered.session)?;
+        let session = session.ok_or(diesel::result::Error::NotFound)?;
+        diesel::insert_or_ignore_into(session_registrations::table)
+            .values((
+                session_registrations::session_id.eq(session),
+                session_registrations::kind.eq(code_of(registered.id.kind)),
+                session_registrations::registration.eq(registered.id.row.get()),
+                session_registrations::from_us.eq(registered.at.as_micros()),
+            ))
+            .execute(connection)?;
+        match registered.id.kind {
+            EntityKind::Job => change_schedule(connection, registered),
+            EntityKind::Listener => Ok(()),
+        }
+    })
+}
+
+fn change_schedule(connection: &mut SqliteConnection, registered: &Registered) -> QueryResult<()> {
+    let (job, at) = (registered.id.row.get(), registered.at.as_micros());
+    let latest = latest_plan(connection, job, at.saturating_add(1))?;
+    if let Some(latest) = &latest
+        && latest.until_us.is_none()
+        && Some(latest.plan()) == registered.plan
+    {
+        return Ok(());
+    }
+    diesel::update(schedules::table)
+        .filter(schedules::job_id.eq(job).and(schedules::until_us.is_null()))
+        .set(schedules::until_us.eq(at))
+        .execute(connection)?;
+    let Some(plan) = &registered.plan else {
+        return Ok(());
+    };
+    let rule = (
+        schedules::until_us.eq(None::<i64>),
+        schedules::text.eq(&plan.text),
+        schedules::zone.eq(&plan.time_zone),
+        schedules::jitter_us.eq(micros(plan.jitter)),
+        schedules::missed.eq(&plan.missed),
+        schedules::persistent.eq(i64::from(plan.is_persistent)),
+    );
+    diesel::insert_into(schedules::table)
+        .values((schedules::job_id.eq(job), schedules::from_us.eq(at), rule))
+        .on_conflict((schedules::job_id, schedules::from_us))
+        .do_update()
+        .set(rule)
+        .execute(connection)
+        .map(drop)
+}
+
+/// Ends what a registration had, at its removal.
+pub(crate) fn end(
+    connection: &mut SqliteConnection,
+    id: RegistrationId,
+    at: Timestamp,
+) -> QueryResult<()> {
+    let of_it = session_registrations::kind
+        .eq(code_of(id.kind))
+        .and(session_registrations::registration.eq(id.row.get()));
+    diesel::update(session_registrations::table)
+        .filter(of_it.and(session_registrations::until_us.is_null()))
+        .set(session_registrations::until_us.eq(at.as_micros()))
+        .execute(connection)?;
+    if id.kind == EntityKind::Job {
+        let of_it = schedules::job_id.eq(id.row.get());
+        diesel::update(schedules::table)
+            .filter(of_it.and(schedules::until_us.is_null()))
+            .set(schedules::until_us.eq(at.as_micros()))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct PlanRow {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    until_us: Option<i64>,
+    #[diesel(sql_type = Text)]
+    text: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    zone: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    jitter_us: i64,
+    #[diesel(sql_type = Text)]
+    missed: String,
+    #[diesel(sql_type = BigInt)]
+    persistent: i64,
+}
+
+impl PlanRow {
+    fn plan(&self) -> SchedulePlan {
+        SchedulePlan {
+            text: self.text.clone(),
+            time_zone: self.zone.clone(),
+            jitter: Duration::from_micros(u64::try_from(self.jitter_us).unwrap_or_default()),
+            missed: self.missed.clone(),
+            is_persistent: self.persistent != 0,
+        }
+    }
+}
+
+fn latest_plan(
+    connection: &mut SqliteConnection,
+    job: i64,
+    before: i64,
+) -> QueryResult<Option<PlanRow>> {
+    diesel::sql_query(
+        "SELECT until_us, text, zone, jitter_us, missed, persistent FROM schedules \
+         WHERE job_id = ?1 AND from_us < ?2 ORDER BY from_us DESC LIMIT 1",
+    )
+    .bind::<BigInt, _>(job)
+    .bind::<BigInt, _>(before)
+    .get_result(connection)
+    .optional()
+}
+
+#[derive(QueryableByName)]
+struct Of {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    value: Option<i64>,
+}
+
+#[derive(QueryableByName)]
+struct Uuid {
+    #[diesel(sql_type = Binary)]
+    session_uuid: Vec<u8>,
+}
+
+/// What is known of a job from before a registration.
+pub(crate) fn earlier(
+    connection: &mut SqliteConnection,
+    registered: &Registered,
+) -> QueryResult<Earlier> {
+    let (job, at) = (registered.id.row.get(), registered.at.as_micros());
+    let latest = latest_plan(connection, job, at)?;
+    let until = latest.as_ref().and_then(|latest| latest.until_us);
+    Ok(Earlier {
+        until: until
+            .filter(|until| *until < at)
+            .map(Timestamp::from_micros),
+        plan: latest.as_ref().map(PlanRow::plan),
+        alive_until: alive_until(connection, registered)?.map(Timestamp::from_micros),
+        dealt_with: dealt_with(connection, job, at)?.map(Timestamp::from_micros),
+        elsewhere: elsewhere(connection, registered)?,
+    })
+}
+
+/// Sessions that have it registered. What follows chooses among them; `?3` is the session that asks.
+const HAVE_IT: &str = "FROM session_registrations r JOIN sessions s ON s.id = r.session_id \
+     WHERE r.kind = ?1 AND r.registration = ?2 AND s.session_uuid <> ?3 AND";
+
+fn alive_until(
+    connection: &mut SqliteConnection,
+    registered: &Registered,
+) -> QueryResult<Option<i64>> {
+    let alive = diesel::sql_query(format!(
+        "SELECT max(min(coalesce(r.until_us, 9223372036854775807), \
+         coalesce(s.stopped_us, s.heartbeat_us))) AS value {HAVE_IT} r.from_us < ?4"
+    ));
+    let alive: Of = alive
+        .bind::<BigInt, _>(code_of(registered.id.kind))
+        .bind::<BigInt, _>(registered.id.row.get())
+        .bind::<Binary, _>(registered.session.as_uuid().as_bytes().as_slice())
+        .bind::<BigInt, _>(registered.at.as_micros())
+        .get_result(connection)?;
+    Ok(alive.value)
+}
+
+fn elsewhere(
+    connection: &mut SqliteConnection,
+    registered: &Registered,
+) -> QueryResult<Option<SessionId>> {
+    let living = diesel::sql_query(format!(
+        "SELECT s.session_uuid {HAVE_IT} s.status = 'running' AND r.until_us IS NULL \
+         ORDER BY s.id DESC LIMIT 1"
+    ));
+    let living: Option<Uuid> = living
+        .bind::<BigInt, _>(code_of(registered.id.kind))
+        .bind::<BigInt, _>(registered.id.row.get())
+        .bind::<Binary, _>(registered.session.as_uuid().as_bytes().as_slice())
+        .get_result(connection)
+        .optional()?;
+    let uuid = living.and_then(|living| uuid::Uuid::from_slice(&living.session_uuid).ok());
+    Ok(uuid.map(SessionId::from_uuid))
+}
+
+fn dealt_with(connection: &mut SqliteConnection, job: i64, at: i64) -> QueryResult<Option<i64>> {
+    let question = diesel::sql_query(
+        "SELECT max(due) AS value FROM (\
+         SELECT max(due_us) AS due FROM (SELECT due_us FROM executions WHERE job_id = ?1 \
+         ORDER BY id DESC LIMIT ?3) WHERE due_us < ?2 \
+         UNION ALL SELECT max(m.last_due_us) FROM missed_runs m JOIN scheduled_jobs j \
+         ON m.app_key = j.app_key AND m.instance = j.instance AND m.name = j.name \
+         WHERE j.id = ?1 AND m.last_due_us < ?2)",
+    );
+    let found: Of = question
+        .bind::<BigInt, _>(job)
+        .bind::<BigInt, _>(at)
+        .bind::<BigInt, _>(LOOKED_AT)
+        .get_result(connection)?;
+    Ok(found.value)
+}
+
+/// Writes episodes of missed runs, and replaces those that exist.
+pub(crate) fn record_missed(
+    connection: &mut SqliteConnection,
+    missed: &[MissedRuns],
+) -> QueryResult<()> {
+    immediate(connection, |connection| {
+        for episode in missed {
+            let session = episode.session.map(|id| session::row_of(connection, id));
+            let counted = (
+                missed_runs::count.eq(i64::try_from(episode.count).unwrap_or(i64::MAX)),
+                missed_runs::last_due_us.eq(episode.last_due.as_micros()),
+                missed_runs::session_id.eq(session.transpose()?.flatten()),
+            );
+            diesel::insert_into(missed_runs::table)
+                .values((
+                    missed_runs::app_key.eq(&episode.entity.app_key),
+                    missed_runs::instance.eq(i64::from(episode.entity.instance)),
+                    missed_runs::name.eq(&episode.entity.name),
+                    missed_runs::reason.eq(episode.reason.as_str()),
+                    missed_runs::first_due_us.eq(episode.first_due.as_micros()),
+                    counted,
+                ))
+                .on_conflict((
+                    missed_runs::app_key,
+                    missed_runs::instance,
+                    missed_runs::name,
+                    missed_runs::first_due_us,
+                    missed_runs::reason,
+                ))
+                .do_update()
+                .set(counted)
+                .execute(connection)?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes pauses, and replaces those that exist: a pause is written when it begins and again when it ends.
+pub(crate) fn record_pauses(
+    connection: &mut SqliteConnection,
+    paused: &[Pause],
+) -> QueryResult<()> {
+    immediate(connection, |connection| {
+        for pause in paused {
+            let session = session::row_of(connection, pause.session)?;
+            let session = session.ok_or(diesel::result::Error::NotFound)?;
+            let entity = pause.entity.as_deref();
+            let whose = (
+                pauses::session_id.eq(session),
+                pauses::from_us.eq(pause.from.as_micros()),
+                pauses::app_key.eq(entity.map(|entity| &entity.app_key)),
+                pauses::instance.eq(entity.map(|entity| i64::from(entity.instance))),
+                pauses::name.eq(entity.map(|entity| &entity.name)),
+            );
+            let known = pauses::table
+                .filter(pauses::session_id.eq(session))
+                .filter(pauses::from_us.eq(pause.from.as_micros()))
+                .filter(pauses::app_key.is(entity.map(|entity| &entity.app_key)))
+                .filter(pauses::instance.is(entity.map(|entity| i64::from(entity.instance))))
+                .filter(pauses::name.is(entity.map(|entity| &entity.name)));
+            let until = pauses::until_us.eq(pause.until.map(Timestamp::as_micros));
+            if diesel::update(known).set(until).execute(connection)? == 0 {
+                diesel::insert_into(pauses::table)
+                    .values((whose, until))
+                    .execute(connection)?;
+            }
+        }
+        Ok(())
+    })
+}
