@@ -91,10 +91,11 @@
 
 #[doc(inline)]
 pub use executor_core::ports::{
-    Evidence, Filter, History, HistoryError, HistoryErrorClass, LiveSession, LiveState, Order,
-    PageOf, PageRequest, PageToken, Progress, RegistrationFilter, RegistrationState, RolledUpHour,
-    RunningExecution, Scope, SessionCounts, SessionHour, Stats, StoredExecution, StoredPrune,
-    StoredRegistration, StoredSession, Summary, Window,
+    Evidence, Filter, History, HistoryError, HistoryErrorClass, InForce, LiveSession, LiveState,
+    MissedReason, MissedRuns, Order, PageOf, PageRequest, PageToken, Pause, Progress,
+    RegistrationFilter, RegistrationState, RolledUpHour, RunningExecution, SchedulePlan, Scope,
+    SessionCounts, SessionHour, Stats, StoredExecution, StoredPrune, StoredRegistration,
+    StoredSession, Summary, Window,
 };
 #[cfg(all(unix, feature = "process"))]
 #[doc(inline)]

@@ -1,10 +1,14 @@
 //! Ids, keys and tiers. Plain data; the store decides how to keep ids.
 
+mod short;
+
 use std::fmt;
 
 use uuid::{NoContext, Uuid};
 
 use crate::time::Timestamp;
+
+pub use self::short::{IdRanges, SHORT_ID_DIGITS, SHORT_ID_DIGITS_MIN};
 
 /// The row of a registration in its table, assigned by the store. Listeners and jobs have separate tables; a
 /// [`RegistrationId`] says which one.

@@ -28,13 +28,13 @@ pub use self::maintenance::{
 };
 pub use self::query::{
     Filter, Order, PageOf, PageRequest, PageToken, RegistrationFilter, RegistrationState, Scope,
-    Window,
+    Window, says,
 };
 pub use self::records::{Batch, Fate, RecordStore};
 pub use self::records_only::RecordsOnly;
 pub use self::registrations::{Apply, Reconcile, Reconciled, RegistrationStore};
 pub use self::schedules::{
-    Earlier, MissedReason, MissedRuns, Pause, Registered, SchedulePlan, ScheduleStore,
+    Earlier, InForce, MissedReason, MissedRuns, Pause, Registered, SchedulePlan, ScheduleStore,
 };
 pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
 pub use self::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};

@@ -1,9 +1,21 @@
-//! Decides what the history says: whether it is complete, and where not, what is missing. Pure functions of what was
-//! read; nothing here asks a store.
+//! Decides what the history says: whether it is complete, and where not, what is missing; why something ran or did not
+//! run; which failures are of one kind. Decisions are pure functions of what was read, through the port alone.
 
 mod findings;
 
 mod audit;
 
+mod explanation;
+
+mod facts;
+
+mod explain;
+
+mod groups;
+
 pub use audit::audit;
+pub use explain::explain;
+pub use explanation::{Doubt, Explanation};
+pub use facts::{Facts, Question};
 pub use findings::{Audit, Cause, Hole, NotKnown, NotLookedAt, Verdict};
+pub use groups::{ErrorGroup, ErrorGroups, error_groups, shape};

@@ -247,7 +247,7 @@ impl Schedule {
     }
 
     /// Returns whether it uses the wall clock rather than elapsed time.
-    const fn goes_by_wall_clock(&self) -> bool {
+    pub(crate) const fn goes_by_wall_clock(&self) -> bool {
         matches!(self.kind, Kind::Cron(_) | Kind::Once(_))
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
-    Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, Lifetime, MissedRuns,
-    PageOf, PageRequest, Pause, Progress, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationFilter, RegistrationStore, ScheduleStore, Session, SessionEnd, SessionStore,
-    SpoolHome, Stats, StoreFuture, StoredExecution, StoredPrune, StoredRegistration, StoredSession,
-    Summary, Window,
+    Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, InForce, Lifetime,
+    MissedRuns, PageOf, PageRequest, Pause, Progress, PruneSlice, Reconcile, Reconciled,
+    RecordStore, RegistrationFilter, RegistrationStore, ScheduleStore, Session, SessionEnd,
+    SessionStore, SpoolHome, Stats, StoreFuture, StoredExecution, StoredPrune, StoredRegistration,
+    StoredSession, Summary, Window,
 };
 use executor_core::{
     ExecutionId, Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp,
@@ -124,6 +124,14 @@ impl History for DiscardStore {
 
     fn execution(&self, _: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>> {
         answer(None)
+    }
+
+    fn find(&self, _: String, _: u32) -> HistoryFuture<'_, Vec<StoredExecution>> {
+        answer(Vec::new())
+    }
+
+    fn schedules(&self, _: RegistrationId) -> HistoryFuture<'_, Vec<InForce>> {
+        answer(Vec::new())
     }
 
     fn count(&self, _: Option<SessionId>) -> HistoryFuture<'_, u64> {

@@ -1,22 +1,20 @@
 //! What the in-memory store knows of schedules.
 
-use executor_core::ports::{MissedRuns, Pause, SchedulePlan};
+use executor_core::ports::{InForce, MissedRuns, Pause};
 use executor_core::{RegistrationId, SessionId, Timestamp};
 
 /// What schedules planned, and for whom.
 #[derive(Default)]
 pub(crate) struct Schedules {
-    pub(crate) plans: Vec<InForce>,
+    pub(crate) plans: Vec<Planned>,
     pub(crate) registered: Vec<HadIt>,
     pub(crate) missed: Vec<MissedRuns>,
     pub(crate) pauses: Vec<Pause>,
 }
 
-pub(crate) struct InForce {
+pub(crate) struct Planned {
     pub(crate) job: RegistrationId,
-    pub(crate) from: Timestamp,
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) plan: SchedulePlan,
+    pub(crate) in_force: InForce,
 }
 
 pub(crate) struct HadIt {

@@ -9,8 +9,8 @@ use super::query::{Filter, PageOf, PageRequest, RegistrationFilter, Window};
 use super::stored::{
     Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
 };
-use crate::identity::{ExecutionId, SessionId};
-use crate::ports::{Evidence, Gap, MissedRuns, Pause, Progress};
+use crate::identity::{ExecutionId, RegistrationId, SessionId};
+use crate::ports::{Evidence, Gap, InForce, MissedRuns, Pause, Progress};
 
 /// The future of a query.
 pub type HistoryFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, HistoryError>> + Send + 'a>>;
@@ -40,6 +40,15 @@ pub trait History: Send + Sync + 'static {
     ///
     /// See [`HistoryErrorClass`].
     fn execution(&self, id: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>>;
+
+    /// Returns the executions whose id a text may mean: a whole one, or a short one or its beginning; see
+    /// [`IdRanges`](crate::identity::IdRanges). At most `limit`, without their lines, the latest first; none if the
+    /// text is no id.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`].
+    fn find(&self, text: String, limit: u32) -> HistoryFuture<'_, Vec<StoredExecution>>;
 
     /// Counts the stored executions of one session, or of all.
     ///
@@ -104,6 +113,13 @@ pub trait History: Send + Sync + 'static {
     ///
     /// See [`HistoryErrorClass`].
     fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>>;
+
+    /// Returns the schedules that a job had, the latest first, at most a thousand.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`].
+    fn schedules(&self, job: RegistrationId) -> HistoryFuture<'_, Vec<InForce>>;
 
     /// Returns what an audit of these hours looks at, in one snapshot. The window is widened to whole hours; its
     /// session is ignored. Counts every row in it, so it takes seconds on millions of rows and tells its progress; no

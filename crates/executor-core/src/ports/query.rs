@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::identity::{EntityKind, RegistrationId, SessionId, SourceTier};
+use crate::lines::Lines;
 use crate::outcome::Status;
 use crate::record::ExecutionRecord;
 use crate::time::Timestamp;
@@ -47,10 +48,14 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Those that ended before this.
     pub to: Option<Timestamp>,
+    /// Those that began before this: with `from`, those that overlap the time from there to here.
+    pub started_before: Option<Timestamp>,
     /// Those that took at least this long.
     pub min_duration: Option<Duration>,
     /// Those with this text in the type or message of their failure; the case of ASCII letters is ignored.
     pub error_text: Option<String>,
+    /// Those that said this, as a part of one line; the case of ASCII letters is ignored.
+    pub line_text: Option<String>,
 }
 
 impl Filter {
@@ -64,6 +69,9 @@ impl Filter {
             && self.from.is_none_or(|from| ended_at >= from)
             && self.to.is_none_or(|to| ended_at < to)
             && self
+                .started_before
+                .is_none_or(|before| record.started_at < before)
+            && self
                 .min_duration
                 .is_none_or(|least| record.duration >= least)
             && self.error_text.as_deref().is_none_or(|text| {
@@ -72,7 +80,16 @@ impl Filter {
                     contains(&failure.error_type, text) || contains(&failure.message, text)
                 })
             })
+            && self.line_text.as_deref().is_none_or(|text| {
+                let lines = record.lines.as_deref();
+                lines.is_some_and(|lines| says(lines, text))
+            })
     }
+}
+
+/// Returns whether one of the lines has this text, whatever the case of ASCII letters.
+pub fn says(lines: &Lines, text: &str) -> bool {
+    lines.iter().any(|line| contains(line.text, text))
 }
 
 fn contains(text: &str, part: &str) -> bool {

@@ -106,6 +106,17 @@ pub struct SchedulePlan {
     pub is_persistent: bool,
 }
 
+/// A schedule that a job had for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// The schedule.
+    pub plan: SchedulePlan,
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end; `None` if the job has it now.
+    pub until: Option<Timestamp>,
+}
+
 /// A registration as a session has it from some time on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {

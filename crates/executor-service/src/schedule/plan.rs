@@ -261,7 +261,7 @@ impl DueRuns {
 
 impl Schedule {
     /// Returns the first planned time after `after`, if the schedule began at `began`.
-    pub(super) fn planned_after(&self, began: Timestamp, after: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn planned_after(&self, began: Timestamp, after: Timestamp) -> Option<Timestamp> {
         let once = |at: Timestamp| (at > after).then_some(at);
         match &self.kind {
             Kind::Every(interval) => interval_after(*interval, began, after),

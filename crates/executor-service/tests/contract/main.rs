@@ -14,6 +14,7 @@ mod clock_trust;
 mod completions;
 mod cron;
 mod destructors;
+mod explaining;
 mod failures;
 mod handles;
 mod lifecycle;

@@ -8,6 +8,7 @@ use executor_core::Status;
 use executor_core::ports::{History, MissedRuns, PageRequest, Pause, Window};
 use executor_core::registration::Overlap;
 use executor_core::time::{Clock, Moment, Timestamp};
+use executor_service::diagnosis::{Facts, Question, explain};
 use executor_service::{CommandExecutor, JobHandle, Schedule};
 use executor_testkit::MemoryStore;
 use tokio::time::{Instant, advance, sleep};
@@ -142,6 +143,30 @@ impl World {
             let all = self.store.pauses(Window::default(), PageRequest::default());
             all.await.unwrap().items
         })
+    }
+
+    /// Why it ran or did not run at that time, without ids.
+    pub(crate) fn explain(&self, name: &str, at: &str) -> String {
+        let at = Timestamp::from_micros(micros(at));
+        let question = Question::new("house", name, at);
+        let facts = life(Facts::read(&self.store, &question)).unwrap();
+        let sentence = explain(&question, &facts).sentence(name, shown);
+        let is_id = |word: &&str| {
+            word.starts_with('(') && word.trim_end_matches(['.', ':', ';']).len() == 12
+        };
+        let words: Vec<_> = sentence.split(' ').collect();
+        let words = words.into_iter().map(|word| match is_id(&word) {
+            true => word
+                .trim_start_matches('(')
+                .split(')')
+                .nth(1)
+                .unwrap_or_default(),
+            false => word,
+        });
+        let text = words.collect::<Vec<_>>().join(" ");
+        text.replace(" .", ".")
+            .replace(" :", ":")
+            .replace(" ;", ";")
     }
 
     /// What was missed and when the others were due, as text.

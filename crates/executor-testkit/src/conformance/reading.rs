@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use executor_core::lines::Lines;
 use executor_core::ports::{
-    Filter, History, HistoryErrorClass, Order, PageOf, PageRequest, PageToken, Scope, Session,
-    Stats, Store, Window,
+    Filter, History, HistoryErrorClass, Order, PageRequest, PageToken, Scope, Session, Stats,
+    Store, Window,
 };
 use executor_core::record::RecordFlags;
 use executor_core::{
@@ -16,9 +16,11 @@ use executor_core::{
 
 use super::{persist, samples};
 
+mod found;
 mod kept;
 mod planned;
 
+use found::{all, overlaps_are_found, texts_find_the_executions_that_they_may_mean};
 use kept::{
     gaps_are_read_back_by_window, prunes_are_told_and_counted,
     registrations_are_read_back_as_they_were_made_last, sessions_are_read_back_with_their_ledgers,
@@ -70,8 +72,12 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     prunes_are_told_and_counted(&store, &history).await;
     let (store, history) = fresh().await;
     missed_runs_and_pauses_are_read_back(&store, &history).await;
-    let (store, _history) = fresh().await;
-    what_was_in_force_before_is_known(&store).await;
+    let (store, history) = fresh().await;
+    overlaps_are_found(&store, &history).await;
+    let (store, history) = fresh().await;
+    texts_find_the_executions_that_they_may_mean(&store, &history).await;
+    let (store, history) = fresh().await;
+    what_was_in_force_before_is_known(&store, &history).await;
 }
 
 /// The data that a store was given: executions in the order of their ends, some at the same instant.
@@ -191,6 +197,10 @@ async fn every_filter_finds_what_it_says<H: History>(history: &H, given: &Given)
         scope,
         ..Filter::default()
     };
+    let said = |text: &str| Filter {
+        line_text: Some(text.into()),
+        ..Filter::default()
+    };
     let status_of = |number: u64| Status::ALL[(number % Status::ALL.len() as u64) as usize];
     let (failed, at) = ([Status::Error, Status::TimedOut], |place: u64| {
         given.records[place as usize].ended_at()
@@ -291,6 +301,11 @@ async fn every_filter_finds_what_it_says<H: History>(history: &H, given: &Given)
             },
             Vec::new(),
         ),
+        (said("LINE 1"), given.where_(|n| n == 11)),
+        (said("broken"), given.where_(|n| n % 11 == 0)),
+        // Neither a target nor a time is a line's text.
+        (said("a::b"), Vec::new()),
+        (said("15"), Vec::new()),
     ];
     for (filter, mut expected) in cases {
         expected.sort_unstable();
@@ -299,30 +314,6 @@ async fn every_filter_finds_what_it_says<H: History>(history: &H, given: &Given)
             found.sort_unstable();
             assert_eq!(found, expected, "{filter:?}");
         }
-    }
-}
-
-/// Reads all pages of `limit` items into one list.
-async fn all<H: History>(
-    history: &H,
-    filter: &Filter,
-    order: Order,
-    limit: u32,
-) -> Vec<ExecutionId> {
-    let mut page = PageRequest {
-        order,
-        ..PageRequest::first(limit)
-    };
-    let mut all = Vec::new();
-    loop {
-        let found = history.executions(filter.clone(), page.clone()).await;
-        let PageOf { items, next, .. } = found.expect("answers");
-        assert!(items.len() <= limit as usize);
-        assert!(items.iter().all(|stored| stored.record.lines.is_none()));
-        all.extend(items.into_iter().map(|stored| stored.record.execution_id));
-        let Some(next) = next else { return all };
-        // Pass it as text, as in a URL.
-        page = page.following(PageToken::from(next.to_string()));
     }
 }
 

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use executor_core::identity::IdRanges;
 use executor_core::ports::{
-    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, MissedRuns,
-    Order, PageOf, PageRequest, PageToken, Pause, Progress, RegistrationFilter, RegistrationState,
-    RolledUpHour, Scope, SessionHour, Stats, StoredExecution, StoredPrune, StoredRegistration,
-    StoredSession, Summary, Window,
+    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
+    MissedRuns, Order, PageOf, PageRequest, PageToken, Pause, Progress, RegistrationFilter,
+    RegistrationState, RolledUpHour, Scope, SessionHour, Stats, StoredExecution, StoredPrune,
+    StoredRegistration, StoredSession, Summary, Window,
 };
-use executor_core::{Entity, ExecutionId, ExecutionRecord, SessionId, Status, Timestamp};
+use executor_core::{
+    Entity, ExecutionId, ExecutionRecord, RegistrationId, SessionId, Status, Timestamp,
+};
 
 use crate::pruning::hour_of;
 
@@ -162,6 +165,34 @@ impl History for MemoryStore {
         self.read("reading an execution", move |tables| {
             let place = tables.by_execution.get(&id);
             Ok(place.map(|place| stored(&tables.rows[*place])))
+        })
+    }
+
+    fn find(&self, text: String, limit: u32) -> HistoryFuture<'_, Vec<StoredExecution>> {
+        self.read("finding an execution", move |tables| {
+            let ids = || tables.rows.iter().map(|row| row.record.started_at);
+            let (Some(from), Some(to)) = (ids().min(), ids().max()) else {
+                return Ok(Vec::new());
+            };
+            let Some(ranges) = IdRanges::of(&text, from, to) else {
+                return Ok(Vec::new());
+            };
+            let fits = |row: &&Row| ranges.contains(row.record.execution_id);
+            let mut found: Vec<_> = tables.rows.iter().filter(fits).map(stored).collect();
+            found.sort_by_key(|it| std::cmp::Reverse(it.record.execution_id));
+            found.truncate(limit as usize);
+            for found in &mut found {
+                found.record.lines = None;
+            }
+            Ok(found)
+        })
+    }
+
+    fn schedules(&self, job: RegistrationId) -> HistoryFuture<'_, Vec<InForce>> {
+        self.read("reading schedules", move |tables| {
+            let plans = tables.schedules.plans.iter().rev();
+            let its = plans.filter(|it| it.job == job);
+            Ok(its.map(|it| it.in_force.clone()).take(1_000).collect())
         })
     }
 

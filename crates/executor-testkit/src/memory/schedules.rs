@@ -1,12 +1,12 @@
 //! Schedules, missed runs and pauses of the in-memory store.
 
 use executor_core::ports::{
-    Earlier, MissedRuns, Pause, Registered, ScheduleStore, SessionStatus, StoreFuture,
+    Earlier, InForce, MissedRuns, Pause, Registered, ScheduleStore, SessionStatus, StoreFuture,
 };
 use executor_core::{RegistrationId, SessionId, Timestamp};
 
 use super::{MemoryStore, Tables, no_session};
-use crate::planned::{HadIt, InForce};
+use crate::planned::{HadIt, Planned};
 
 impl Tables {
     fn note_registered(&mut self, registered: &Registered) {
@@ -27,22 +27,24 @@ impl Tables {
             });
         }
         let mut open = schedules.plans.iter_mut();
-        let open = open.find(|plan| plan.job == id && plan.until.is_none());
+        let open = open.find(|plan| plan.job == id && plan.in_force.until.is_none());
         let is_same = open
             .as_ref()
-            .is_some_and(|open| Some(&open.plan) == registered.plan.as_ref());
+            .is_some_and(|open| Some(&open.in_force.plan) == registered.plan.as_ref());
         if is_same {
             return;
         }
         if let Some(open) = open {
-            open.until = Some(at);
+            open.in_force.until = Some(at);
         }
         if let Some(plan) = &registered.plan {
-            schedules.plans.push(InForce {
+            schedules.plans.push(Planned {
                 job: id,
-                from: at,
-                until: None,
-                plan: plan.clone(),
+                in_force: InForce {
+                    plan: plan.clone(),
+                    from: at,
+                    until: None,
+                },
             });
         }
     }
@@ -51,7 +53,7 @@ impl Tables {
     pub(crate) fn end_schedules(&mut self, id: RegistrationId, at: Timestamp) {
         let schedules = &mut self.schedules;
         for plan in schedules.plans.iter_mut().filter(|plan| plan.job == id) {
-            plan.until.get_or_insert(at);
+            plan.in_force.until.get_or_insert(at);
         }
         for had in schedules.registered.iter_mut().filter(|had| had.id == id) {
             had.until.get_or_insert(at);
@@ -63,7 +65,9 @@ impl Tables {
             id, session, at, ..
         } = *registered;
         let plans = self.schedules.plans.iter();
-        let latest = plans.rev().find(|plan| plan.job == id && plan.from < at);
+        let latest = plans
+            .rev()
+            .find(|plan| plan.job == id && plan.in_force.from < at);
         let had = self.schedules.registered.iter();
         let others: Vec<_> = had
             .filter(|had| had.id == id && had.session != session)
@@ -79,8 +83,8 @@ impl Tables {
         };
         let living = others.iter().filter(|had| had.until.is_none());
         Earlier {
-            plan: latest.map(|latest| latest.plan.clone()),
-            until: latest.and_then(|latest| latest.until.filter(|until| *until < at)),
+            plan: latest.map(|latest| latest.in_force.plan.clone()),
+            until: latest.and_then(|latest| latest.in_force.until.filter(|until| *until < at)),
             alive_until: alive.max(),
             dealt_with: self.dealt_with(id, at),
             elsewhere: living.map(|had| had.session).rev().find(is_running),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{
-    Earlier, History, MissedReason, MissedRuns, PageRequest, Pause, Registered, SchedulePlan,
-    Session, SessionEnd, SessionStatus, Store, Window,
+    Earlier, History, InForce, MissedReason, MissedRuns, PageRequest, Pause, Registered,
+    SchedulePlan, Session, SessionEnd, SessionStatus, Store, Window,
 };
 use executor_core::{Entity, Ledger, RegistrationId, Timestamp};
 
@@ -93,7 +93,10 @@ pub(super) async fn missed_runs_and_pauses_are_read_back<S: Store, H: History>(
     assert_eq!(found.expect("answers").items, [ended]);
 }
 
-pub(super) async fn what_was_in_force_before_is_known<S: Store>(store: &S) {
+pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
+    store: &S,
+    history: &H,
+) {
     let (first, second) = (samples::session(), samples::session());
     let job = samples::job("dim");
     let row = store.register(job.clone()).await.expect("registers");
@@ -175,4 +178,15 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store>(store: &S) {
         earlier.elsewhere, None,
         "the second one runs, but without it"
     );
+    let in_force = |text, from, until| InForce {
+        plan: plan(text),
+        from: at(from),
+        until: Some(at(until)),
+    };
+    let expected = [
+        in_force("cron 30 * * * *", 9_000, 9_500),
+        in_force("cron 0 * * * *", 0, 9_000),
+    ];
+    let known = history.schedules(RegistrationId::job(row)).await;
+    assert_eq!(known.expect("answers"), expected);
 }

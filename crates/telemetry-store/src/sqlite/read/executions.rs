@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::dsl::count_star;
+use diesel::dsl::{count_star, max, min};
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
-use executor_core::SessionId;
-use executor_core::ports::{Filter, PageOf, PageRequest, StoredExecution};
+use executor_core::identity::IdRanges;
+use executor_core::ports::{Filter, Order, PageOf, PageRequest, StoredExecution};
+use executor_core::{SessionId, Timestamp};
 
 use self::ids::ids;
 use self::search::{PageIds, Residue, search};
@@ -23,6 +24,9 @@ mod search;
 
 /// The time that one page may spend on conditions without an index.
 const SEARCH_FOR: Duration = Duration::from_millis(200);
+
+/// An execution that began longer before the first row is found by its whole id only.
+const LONGEST: Duration = Duration::from_secs(100 * 86_400);
 
 pub(crate) fn executions(
     asked: &mut Asked<'_>,
@@ -53,6 +57,40 @@ pub(crate) fn executions(
             searched_to: found.searched_to,
         })
     })
+}
+
+/// Finds the executions that a text may mean, the latest first.
+pub(crate) fn find(
+    connection: &mut SqliteConnection,
+    text: &str,
+    limit: u32,
+) -> Result<Vec<StoredExecution>, QueryError> {
+    let ends = executions::table.select((min(executions::id), max(executions::id)));
+    let (Some(first), Some(last)) = ends.get_result::<(Option<i64>, Option<i64>)>(connection)?
+    else {
+        return Ok(Vec::new());
+    };
+    let from = Timestamp::from_micros(first).saturating_sub(LONGEST);
+    let Some(ranges) = IdRanges::of(text, from, Timestamp::from_micros(last)) else {
+        return Ok(Vec::new());
+    };
+    let mut rows: Vec<i64> = Vec::new();
+    // The latest first, which are in the last range.
+    for (first, last) in ranges.ranges().iter().rev() {
+        let bytes = |id: &uuid::Uuid| id.as_bytes().to_vec();
+        let found = executions::table
+            .filter(executions::execution_id.between(bytes(first), bytes(last)))
+            .order(executions::execution_id.desc())
+            .limit(i64::from(limit) - rows.len() as i64)
+            .select(executions::id);
+        rows.extend(found.load::<i64>(connection)?);
+        if rows.len() >= limit as usize {
+            break;
+        }
+    }
+    let mut found = by_rows(connection, &rows, Order::LatestFirst)?;
+    found.sort_by_key(|it| std::cmp::Reverse(it.record.execution_id));
+    Ok(found)
 }
 
 /// Counts the executions of one session or of all.

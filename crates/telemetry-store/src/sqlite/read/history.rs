@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
-    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, MissedRuns,
-    PageOf, PageRequest, Pause, Progress, RegistrationFilter, Stats, StoredExecution, StoredPrune,
-    StoredRegistration, StoredSession, Summary, Window,
+    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
+    MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Stats, StoredExecution,
+    StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
-use executor_core::{ExecutionId, SessionId};
+use executor_core::{ExecutionId, RegistrationId, SessionId};
 
 use crate::sqlite::open::address::Target;
 use crate::sqlite::open::error::OpenError;
@@ -174,6 +174,18 @@ impl History for SqliteHistory {
     fn execution(&self, id: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>> {
         self.ask("reading an execution", move |asked| {
             stored::by_execution_id(asked.connection, id)
+        })
+    }
+
+    fn find(&self, text: String, limit: u32) -> HistoryFuture<'_, Vec<StoredExecution>> {
+        self.ask("finding an execution", move |asked| {
+            executions::find(asked.connection, &text, limit)
+        })
+    }
+
+    fn schedules(&self, job: RegistrationId) -> HistoryFuture<'_, Vec<InForce>> {
+        self.ask("reading schedules", move |asked| {
+            schedules::of_job(asked.connection, job)
         })
     }
 

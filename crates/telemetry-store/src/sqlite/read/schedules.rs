@@ -1,16 +1,20 @@
 //! What was planned in vain, and pauses, page by page, the latest first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::{MissedReason, MissedRuns, PageOf, PageRequest, Pause, Window};
-use executor_core::{Entity, SessionId, Timestamp};
+use executor_core::ports::{
+    InForce, MissedReason, MissedRuns, PageOf, PageRequest, Pause, SchedulePlan, Window,
+};
+use executor_core::{Entity, EntityKind, RegistrationId, SessionId, Timestamp};
 
 use crate::sqlite::read::paging::{Cursor, page_of};
 use crate::sqlite::read::question::QueryError;
 use crate::sqlite::read::stored::uuid_of;
+use crate::sqlite::schema::schedules;
 
 /// The window's session, and its beginning and end in microseconds.
 fn bounds(window: &Window) -> (Option<Vec<u8>>, i64, i64) {
@@ -150,5 +154,53 @@ impl PauseRow {
             from: Timestamp::from_micros(self.from_us),
             until: self.until_us.map(Timestamp::from_micros),
         })
+    }
+}
+
+/// The number of schedules of one job that are read.
+const SCHEDULES_MAX: i64 = 1_000;
+
+/// Returns the schedules that a job had, the latest first.
+pub(crate) fn of_job(
+    connection: &mut SqliteConnection,
+    job: RegistrationId,
+) -> Result<Vec<InForce>, QueryError> {
+    if job.kind != EntityKind::Job {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<InForceRow> = schedules::table
+        .filter(schedules::job_id.eq(job.row.get()))
+        .order(schedules::from_us.desc())
+        .limit(SCHEDULES_MAX)
+        .select(InForceRow::as_select())
+        .load(connection)?;
+    Ok(rows.into_iter().map(InForceRow::into_in_force).collect())
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = schedules)]
+struct InForceRow {
+    from_us: i64,
+    until_us: Option<i64>,
+    text: String,
+    zone: Option<String>,
+    jitter_us: i64,
+    missed: String,
+    persistent: i64,
+}
+
+impl InForceRow {
+    fn into_in_force(self) -> InForce {
+        InForce {
+            plan: SchedulePlan {
+                text: self.text,
+                time_zone: self.zone,
+                jitter: Duration::from_micros(u64::try_from(self.jitter_us).unwrap_or_default()),
+                missed: self.missed,
+                is_persistent: self.persistent != 0,
+            },
+            from: Timestamp::from_micros(self.from_us),
+            until: self.until_us.map(Timestamp::from_micros),
+        }
     }
 }

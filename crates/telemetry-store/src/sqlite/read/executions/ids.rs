@@ -1,9 +1,12 @@
 //! Finds the ids of executions, as far as an index or the primary key serves.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Filter, Order, Scope};
+use executor_core::time::micros;
 use executor_core::{EntityKind, Status, Timestamp};
 
 use crate::sqlite::read::paging::{Cursor, direction};
@@ -12,6 +15,9 @@ use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::row_ids::displacement;
 use crate::sqlite::write::session;
 
+/// Executions that take at least this long have an index of their own.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Returns the ids that indexes find, at most `limit`.
 pub(crate) fn ids(
     connection: &mut SqliteConnection,
@@ -19,8 +25,48 @@ pub(crate) fn ids(
     cursor: Cursor,
     limit: u32,
 ) -> QueryResult<Vec<i64>> {
-    let wanted = Wanted::new(filter, cursor, limit, displacement(connection)?);
-    let mut found = match &filter.scope {
+    let displacement = displacement(connection)?;
+    let Some(before) = filter.started_before else {
+        let wanted = Wanted::new(filter, cursor, limit, displacement, "");
+        return of_scope(connection, filter, cursor, limit, &wanted);
+    };
+    // Short ones end soon after they begin; an index has the others.
+    let soon = before
+        .saturating_add(LONG)
+        .as_micros()
+        .saturating_add(displacement);
+    let began = format!(" AND e.start_us < {}", before.as_micros());
+    let mut found = Vec::new();
+    for ended in [
+        format!("{began} AND e.id <= {soon}"),
+        format!(
+            "{began} AND e.id > {soon} AND e.duration_us >= {}",
+            micros(LONG)
+        ),
+    ] {
+        let wanted = Wanted::new(filter, cursor, limit, displacement, &ended);
+        found.extend(of_scope(connection, filter, cursor, limit, &wanted)?);
+    }
+    Ok(in_order(found, cursor, limit))
+}
+
+fn in_order(mut found: Vec<i64>, cursor: Cursor, limit: u32) -> Vec<i64> {
+    match cursor.order {
+        Order::LatestFirst => found.sort_unstable_by(|one, other| other.cmp(one)),
+        Order::OldestFirst => found.sort_unstable(),
+    }
+    found.truncate(limit as usize);
+    found
+}
+
+fn of_scope(
+    connection: &mut SqliteConnection,
+    filter: &Filter,
+    cursor: Cursor,
+    limit: u32,
+    wanted: &Wanted,
+) -> QueryResult<Vec<i64>> {
+    let found = match &filter.scope {
         Scope::Registration(id) => {
             let column = Table::of(id.kind).column;
             wanted.load(connection, &format!("e.{column} = {}", id.row.get()))?
@@ -34,15 +80,10 @@ pub(crate) fn ids(
                 wanted.load(connection, &stretch)?
             }
         },
-        Scope::App(app) => of_app(connection, app, &wanted)?,
+        Scope::App(app) => of_app(connection, app, wanted)?,
         Scope::All => wanted.load(connection, "1")?,
     };
-    match cursor.order {
-        Order::LatestFirst => found.sort_unstable_by(|one, other| other.cmp(one)),
-        Order::OldestFirst => found.sort_unstable(),
-    }
-    found.truncate(limit as usize);
-    Ok(found)
+    Ok(in_order(found, cursor, limit))
 }
 
 /// Finds the ids of an app. An index serves each of its registrations, and the pages of all of them
@@ -83,8 +124,9 @@ struct Wanted {
 
 impl Wanted {
     /// `displacement` is the most that a row's id lies above the time at which its execution ended.
-    fn new(filter: &Filter, cursor: Cursor, limit: u32, displacement: i64) -> Self {
+    fn new(filter: &Filter, cursor: Cursor, limit: u32, displacement: i64, also: &str) -> Self {
         let mut conditions = of_statuses(&filter.statuses);
+        conditions.push_str(also);
         if let Some(from) = filter.from.map(Timestamp::as_micros) {
             let ended = format!(" AND e.id >= {from} AND e.start_us + e.duration_us >= {from}");
             conditions.push_str(&ended);

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::{Filter, Order};
+use executor_core::lines::Lines;
+use executor_core::ports::{Filter, Order, says};
 use executor_core::time::micros;
 use executor_core::{SourceTier, Timestamp};
 
-use crate::sqlite::read::executions::ids::{Id, ids};
+use crate::sqlite::read::executions::ids::ids;
 
 use crate::sqlite::read::paging::{Cursor, direction};
 use crate::sqlite::read::question::QueryError;
@@ -81,6 +82,15 @@ pub(crate) fn search(
 pub(crate) struct Residue {
     conditions: String,
     error_text: Option<String>,
+    line_text: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct Hit {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    body: Option<String>,
 }
 
 impl Residue {
@@ -97,16 +107,19 @@ impl Residue {
         if let Some(least) = filter.min_duration {
             conditions.push(format!("e.duration_us >= {}", micros(least)));
         }
-        if conditions.is_empty() && filter.error_text.is_none() {
+        let texts = [&filter.error_text, &filter.line_text];
+        if conditions.is_empty() && texts.iter().all(|text| text.is_none()) {
             return None;
         }
         // SQLite's `lower` also changes only ASCII letters.
         let has = |column| format!("instr(lower(x.{column}), ?1) > 0");
         let (in_type, in_message) = (has("error_type"), has("error_message"));
         conditions.push(format!("(?1 IS NULL OR {in_type} OR {in_message})"));
+        conditions.push("(?2 IS NULL OR instr(lower(l.body), ?2) > 0)".into());
         Some(Self {
             conditions: conditions.join(" AND "),
             error_text: filter.error_text.as_deref().map(str::to_ascii_lowercase),
+            line_text: filter.line_text.as_deref().map(str::to_ascii_lowercase),
         })
     }
 
@@ -120,17 +133,29 @@ impl Residue {
         let mut hits = Vec::new();
         for ids in candidates.chunks(ROWS_AT_ONCE) {
             let question = format!(
-                "SELECT e.id FROM executions e LEFT JOIN execution_errors x ON x.id = e.id \
+                "SELECT e.id, iif(?2 IS NULL, NULL, l.body) AS body FROM executions e \
+                 LEFT JOIN execution_errors x ON x.id = e.id \
+                 LEFT JOIN execution_lines l ON l.id = e.id AND ?2 IS NOT NULL \
                  WHERE e.id IN ({}) AND {} ORDER BY e.id {}",
                 listed(ids),
                 self.conditions,
                 direction(order),
             );
-            let question =
-                diesel::sql_query(question).bind::<Nullable<Text>, _>(self.error_text.as_deref());
-            let found: Vec<Id> = question.load(connection)?;
-            hits.extend(found.into_iter().map(|found| found.id));
+            let found: Vec<Hit> = diesel::sql_query(question)
+                .bind::<Nullable<Text>, _>(self.error_text.as_deref())
+                .bind::<Nullable<Text>, _>(self.line_text.as_deref())
+                .load(connection)?;
+            let found = found.into_iter().filter(|hit| self.is_said(hit));
+            hits.extend(found.map(|found| found.id));
         }
         Ok(hits)
+    }
+
+    /// Returns whether the text is that of a line: times and targets are in the body too.
+    fn is_said(&self, hit: &Hit) -> bool {
+        match (&self.line_text, &hit.body) {
+            (Some(text), Some(body)) => says(&Lines::from_parts(0, 0, 0, false, &**body), text),
+            (wanted, _) => wanted.is_none(),
+        }
     }
 }

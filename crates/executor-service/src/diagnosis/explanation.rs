@@ -1,0 +1,222 @@
+//! What an explanation says.
+
+use executor_core::ports::{
+    MissedReason, MissedRuns, Pause, SchedulePlan, SessionStatus, StoredExecution,
+};
+use executor_core::{Status, Timestamp};
+
+/// Why something ran or did not run, with its evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Explanation {
+    /// It ran.
+    Ran {
+        /// The execution that was due, or else begun, nearest to the time.
+        execution: Box<StoredExecution>,
+        /// The number of others around that time.
+        others: u64,
+    },
+    /// A guard or an overlap rule kept it from running.
+    Skipped {
+        /// The record that says so.
+        execution: Box<StoredExecution>,
+        /// The number of others around that time.
+        others: u64,
+    },
+    /// It was planned and did not run.
+    Missed(MissedRuns),
+    /// It was paused.
+    Paused(Pause),
+    /// It had been removed from the program by then.
+    Removed {
+        /// The time of the removal.
+        at: Timestamp,
+    },
+    /// Its schedule planned nothing for that time.
+    NotDue {
+        /// The schedule of then.
+        plan: SchedulePlan,
+        /// The next time that it planned.
+        next: Option<Timestamp>,
+    },
+    /// It has no schedule, and nobody ran it.
+    OnDemand,
+    /// No event reached it.
+    NoEvent,
+    /// No process was alive.
+    NoProcess {
+        /// The last sign of life before.
+        since: Option<Timestamp>,
+        /// How the process before ended, if there was one: `running` if nobody knows, because none began since.
+        how: Option<SessionStatus>,
+        /// The start of the process after.
+        until: Option<Timestamp>,
+    },
+    /// It was registered only later.
+    NotRegistered,
+    /// Nothing of that name is in the history.
+    NeverHeardOf,
+    /// It may have run, and its record is not there.
+    CannotTell(Vec<Doubt>),
+}
+
+/// A reason for which nobody can tell whether something ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// So many records of that time were lost.
+    Lost {
+        /// Their number.
+        count: u64,
+    },
+    /// So many rows of around that time were pruned.
+    Pruned {
+        /// Their number.
+        count: u64,
+    },
+    /// The session's recording policy left out so many records.
+    LeftOut {
+        /// Their number.
+        count: u64,
+    },
+    /// So many records have not reached the history yet.
+    Waiting {
+        /// Their number.
+        count: u64,
+    },
+    /// There is more around that time than was looked at.
+    TooMany,
+    /// It was due, and nothing says why it did not run.
+    Unexplained,
+}
+
+impl Explanation {
+    /// Returns it as one sentence about `what`; `show` formats times.
+    pub fn sentence(&self, what: &str, show: impl Fn(Timestamp) -> String) -> String {
+        match self {
+            Self::Ran { execution, others } => {
+                let record = &execution.record;
+                let ended = match record.status {
+                    Status::Success => "succeeded".to_owned(),
+                    status => format!("ended as {}", status.as_str()),
+                };
+                let (begun, id) = (show(record.started_at), record.execution_id.short());
+                format!(
+                    "{what} ran at {begun} and {ended} ({id}){}{}.",
+                    reason(execution),
+                    beside(*others)
+                )
+            }
+            Self::Skipped { execution, others } => {
+                let at = show(execution.record.started_at);
+                let id = execution.record.execution_id.short();
+                format!(
+                    "{what} was skipped at {at} ({id}){}{}.",
+                    reason(execution),
+                    beside(*others)
+                )
+            }
+            Self::Missed(missed) => of_missed(what, missed, show),
+            Self::Paused(pause) => {
+                let whose = pause.entity.as_ref().map_or("the executor", |_| what);
+                let until = pause.until.map(|until| format!(" until {}", show(until)));
+                let (from, until) = (show(pause.from), until.unwrap_or_default());
+                format!("{what} did not run: {whose} was paused from {from}{until}.")
+            }
+            Self::Removed { at } => {
+                format!("{what} did not run: it was removed at {}.", show(*at))
+            }
+            Self::NotDue { plan, next } => {
+                let next = next.map_or("nothing was planned after that".to_owned(), |next| {
+                    format!("next was {}", show(next))
+                });
+                let text = plan
+                    .text
+                    .split_once(' ')
+                    .map_or(
+                        &*plan.text,
+                        |(kind, rule)| {
+                            if kind == "cron" { rule } else { &plan.text }
+                        },
+                    );
+                let zone = plan.time_zone.as_deref().map(|zone| format!(" {zone}"));
+                let zone = zone.unwrap_or_default();
+                format!("{what} was not due: its schedule was `{text}{zone}`; {next}.")
+            }
+            Self::OnDemand => {
+                format!("{what} did not run: it has no schedule, and nobody ran it.")
+            }
+            Self::NoEvent => format!("{what} did not run: no event reached it."),
+            Self::NoProcess { since, how, until } => {
+                let ended = match how {
+                    Some(SessionStatus::Crashed) => "was killed",
+                    Some(SessionStatus::Running) => "was last heard of",
+                    _ => "ended",
+                };
+                let since = since.map(|since| format!("; the last one {ended} at {}", show(since)));
+                let until = until.map(|until| format!("; the next one began at {}", show(until)));
+                let (since, until) = (since.unwrap_or_default(), until.unwrap_or_default());
+                format!("{what} did not run: no process was alive{since}{until}.")
+            }
+            Self::NotRegistered => {
+                format!("{what} did not run: it was registered only later.")
+            }
+            Self::NeverHeardOf => format!("{what} is not in this history."),
+            Self::CannotTell(doubts) => {
+                let doubts: Vec<String> = doubts.iter().map(Doubt::text).collect();
+                format!("cannot tell whether {what} ran: {}.", doubts.join("; "))
+            }
+        }
+    }
+}
+
+impl Doubt {
+    fn text(&self) -> String {
+        match self {
+            Self::Lost { count } => format!("{count} records of that time were lost"),
+            Self::Pruned { count } => format!("{count} records of around that time were pruned"),
+            Self::LeftOut { count } => {
+                format!("the recording policy of that session left out {count} records")
+            }
+            Self::Waiting { count } => {
+                format!("{count} records wait in the spool and are not in the history yet")
+            }
+            Self::TooMany => "there are too many executions around that time".into(),
+            Self::Unexplained => {
+                "it was due, and the history does not say why it did not run".into()
+            }
+        }
+    }
+}
+
+fn reason(execution: &StoredExecution) -> String {
+    let failure = execution.record.failure.as_deref();
+    failure.map_or_else(String::new, |failure| format!(": {}", failure.message))
+}
+
+fn beside(others: u64) -> String {
+    match others {
+        0 => String::new(),
+        1 => "; one more around that time".into(),
+        others => format!("; {others} more around that time"),
+    }
+}
+
+fn of_missed(what: &str, missed: &MissedRuns, show: impl Fn(Timestamp) -> String) -> String {
+    let why = match missed.reason {
+        MissedReason::NoProcess => "no process was alive",
+        MissedReason::Asleep => "the machine slept",
+        MissedReason::HeldUp => "the process was held up",
+        MissedReason::ClockSet => "the clock was set past its time",
+        MissedReason::Paused => "it was paused",
+        MissedReason::Superseded => "a later run made up for it",
+        _ => missed.reason.as_str(),
+    };
+    let (first, last) = (show(missed.first_due), show(missed.last_due));
+    match missed.count {
+        1 => format!("{what} was due at {first} and did not run: {why}."),
+        count => format!(
+            "{what} did not run: {why}; {count} runs were missed, due from {first} to {last}."
+        ),
+    }
+}

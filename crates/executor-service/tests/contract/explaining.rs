@@ -1,0 +1,342 @@
+//! Clause G4: the right sentence for why something ran or did not run.
+
+use std::sync::Arc;
+
+use executor_core::registration::Overlap;
+use executor_core::{Event, HandlerError};
+use executor_service::{Missed, Schedule};
+use tokio::time::sleep;
+
+use crate::world::{End, Killed, Life, Stopped, World, micros, minutes};
+
+fn hourly() -> Schedule {
+    Schedule::cron("0 * * * *", "UTC").unwrap()
+}
+
+/// A process that has the job from half past midnight on, for an hour, and does more.
+fn from_half_past(world: &World, end: End, schedule: Schedule, more: impl AsyncFnOnce(&Life)) {
+    world.life("00:30", end, async |life| {
+        life.job(schedule).await;
+        sleep(minutes(60)).await;
+        more(life).await;
+    });
+}
+
+async fn nothing(_: &Life) {}
+
+/// Asks about the backup at several times.
+fn check(world: &World, expected: &[(&str, &str)]) {
+    for (at, sentence) in expected {
+        assert_eq!(world.explain("backup", at), *sentence, "at {at}");
+    }
+}
+
+#[test]
+fn g04_it_ran_however_it_ended() {
+    let world = World::default();
+    world.life("00:30", Stopped, async |life| {
+        life.job(hourly()).await;
+        let broken = life.executor.job("house", "broken").schedule(hourly());
+        let broken = broken.handler(async || Err(HandlerError::known("no route to attic")));
+        broken.register().await.unwrap();
+        sleep(minutes(91)).await;
+        let hall = life.executor.listener("house", "hall").topic("motion");
+        let hall = hall
+            .overlap(Overlap::Parallel)
+            .handler(async |_: Arc<Event>| Ok(()));
+        let hall = hall.register().await.unwrap();
+        for _ in 0..3 {
+            life.executor
+                .execute(hall.invoke(Event::new("motion")))
+                .await
+                .unwrap();
+        }
+        sleep(minutes(1)).await;
+    });
+    check(
+        &world,
+        &[
+            ("01:00", "backup ran at 01:00 and succeeded."),
+            ("00:59", "backup ran at 01:00 and succeeded."),
+            ("01:01", "backup ran at 01:00 and succeeded."),
+            (
+                "01:02",
+                "backup was not due: its schedule was `0 * * * * UTC`; next was 02:00.",
+            ),
+            (
+                "01:30",
+                "backup was not due: its schedule was `0 * * * * UTC`; next was 02:00.",
+            ),
+            ("02:00", "backup ran at 02:00 and succeeded."),
+        ],
+    );
+    let broken = "broken ran at 01:00 and ended as error: no route to attic.";
+    assert_eq!(world.explain("broken", "01:00"), broken);
+    let hall = "hall ran at 02:01 and succeeded; 2 more around that time.";
+    assert_eq!(world.explain("hall", "02:01"), hall);
+    assert_eq!(
+        world.explain("hall", "01:00"),
+        "hall did not run: no event reached it."
+    );
+    assert_eq!(
+        world.explain("cellar", "01:00"),
+        "cellar is not in this history."
+    );
+}
+
+#[test]
+fn g04_it_was_skipped_by_its_guard_or_an_earlier_run() {
+    let world = World::default();
+    world.life("00:30", Stopped, async |life| {
+        let job = life.executor.job("house", "backup").schedule(hourly());
+        let job = job.only_if(|| false).handler_fn(|| async {});
+        job.register().await.unwrap();
+        let long = life.executor.job("house", "long").schedule(hourly());
+        let long = long.timeout(minutes(300)).overlap(Overlap::Single);
+        let long = long.handler_fn(async || sleep(minutes(90)).await);
+        long.register().await.unwrap();
+        sleep(minutes(121)).await;
+    });
+    let sentence = world.explain("backup", "01:00");
+    assert!(
+        sentence.starts_with("backup was skipped at 01:00: "),
+        "{sentence}"
+    );
+    assert!(sentence.contains("guard"), "{sentence}");
+    let sentence = world.explain("long", "02:00");
+    assert!(
+        sentence.starts_with("long was skipped at 02:00: "),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("an earlier run still goes on"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn g04_it_was_missed_and_why() {
+    let world = World::default();
+    from_half_past(&world, Stopped, hourly(), async |life: &Life| {
+        life.asleep(minutes(160)).await;
+        sleep(minutes(60)).await;
+    });
+    check(
+        &world,
+        &[
+            (
+                "02:00",
+                "backup did not run: the machine slept; 3 runs were missed, due from 02:00 to 04:00.",
+            ),
+            (
+                "03:00",
+                "backup did not run: the machine slept; 3 runs were missed, due from 02:00 to 04:00.",
+            ),
+            (
+                "03:30",
+                "backup was not due: its schedule was `0 * * * * UTC`; next was 04:00.",
+            ),
+            ("05:00", "backup ran at 05:00 and succeeded."),
+        ],
+    );
+    let held = World::default();
+    from_half_past(&held, Stopped, hourly(), async |life: &Life| {
+        life.held_up(minutes(40)).await;
+    });
+    check(
+        &held,
+        &[(
+            "02:00",
+            "backup was due at 02:00 and did not run: the process was held up.",
+        )],
+    );
+    let set = World::default();
+    from_half_past(&set, Stopped, hourly(), async |life: &Life| {
+        life.set(minutes(40)).await;
+    });
+    check(
+        &set,
+        &[(
+            "02:00",
+            "backup was due at 02:00 and did not run: the clock was set past its time.",
+        )],
+    );
+    let made_up = World::default();
+    let once = hourly().missed(Missed::RunOnce);
+    from_half_past(&made_up, Stopped, once, async |life: &Life| {
+        life.asleep(minutes(100)).await;
+    });
+    check(
+        &made_up,
+        &[
+            (
+                "02:00",
+                "backup was due at 02:00 and did not run: a later run made up for it.",
+            ),
+            ("03:00", "backup ran at 03:10 and succeeded."),
+        ],
+    );
+}
+
+#[test]
+fn g04_nobody_was_there_to_run_it() {
+    for (end, how) in [(Stopped, "ended"), (Killed, "was last heard of")] {
+        let world = World::default();
+        from_half_past(&world, end, hourly(), nothing);
+        let absent =
+            format!("backup did not run: no process was alive; the last one {how} at 01:30.");
+        check(&world, &[("03:00", &absent), ("23:00", &absent)]);
+        world.life("04:10", Stopped, async |life| {
+            life.job(hourly()).await;
+            sleep(minutes(60)).await;
+        });
+        let missed = "backup did not run: no process was alive; 3 runs were missed, due from 02:00 to 04:00.";
+        check(
+            &world,
+            &[
+                ("03:00", missed),
+                (
+                    "03:30",
+                    "backup was not due: its schedule was `0 * * * * UTC`; next was 04:00.",
+                ),
+                ("05:00", "backup ran at 05:00 and succeeded."),
+            ],
+        );
+        let before = "backup did not run: no process was alive; the next one began at 00:30.";
+        check(&world, &[("00:10", before)]);
+    }
+}
+
+#[test]
+fn g04_it_was_paused_removed_changed_or_never_scheduled() {
+    let world = World::default();
+    world.life("00:30", Stopped, async |life| {
+        let job = life.job(hourly()).await;
+        sleep(minutes(60)).await;
+        life.executor.pause_schedule(&job);
+        sleep(minutes(15)).await;
+        life.executor.resume_schedule(&job);
+        sleep(minutes(30)).await;
+        life.executor.pause();
+        sleep(minutes(60)).await;
+        life.executor.resume();
+        let half_past = Schedule::cron("30 * * * *", "UTC").unwrap();
+        let job = life.job(half_past).await;
+        sleep(minutes(60)).await;
+        job.cancel().await.unwrap();
+        let by_hand = life
+            .executor
+            .job("house", "by hand")
+            .handler_fn(|| async {});
+        by_hand.register().await.unwrap();
+        sleep(minutes(60)).await;
+    });
+    check(
+        &world,
+        &[
+            (
+                "01:40",
+                "backup did not run: backup was paused from 01:30 until 01:45.",
+            ),
+            ("02:00", "backup ran at 02:00 and succeeded."),
+            (
+                "02:40",
+                "backup did not run: the executor was paused from 02:15 until 03:15.",
+            ),
+            (
+                "03:00",
+                "backup was due at 03:00 and did not run: it was paused.",
+            ),
+            (
+                "03:20",
+                "backup was not due: its schedule was `30 * * * * UTC`; next was 03:30.",
+            ),
+            ("03:30", "backup ran at 03:30 and succeeded."),
+            ("04:20", "backup did not run: it was removed at 04:15."),
+            ("05:00", "backup did not run: it was removed at 04:15."),
+        ],
+    );
+    let on_demand = "by hand did not run: it has no schedule, and nobody ran it.";
+    assert_eq!(world.explain("by hand", "05:00"), on_demand);
+}
+
+#[test]
+fn g04_it_was_registered_only_later() {
+    let world = World::default();
+    world.life("00:30", Stopped, async |life| {
+        sleep(minutes(60)).await;
+        life.job(hourly()).await;
+        sleep(minutes(60)).await;
+    });
+    check(
+        &world,
+        &[
+            ("01:00", "backup did not run: it was registered only later."),
+            ("02:00", "backup ran at 02:00 and succeeded."),
+        ],
+    );
+}
+
+#[test]
+fn g04_what_may_be_missing_is_no_proof() {
+    use executor_core::ports::{Gap, Housekeeping, PruneRule, PruneSlice};
+    use executor_core::{DropReason, Entity, Timestamp};
+    let at = |text| Timestamp::from_micros(micros(text));
+    let lost = |session, entities: Vec<(Arc<Entity>, u64)>| Gap {
+        session,
+        reason: DropReason::Overflow,
+        first_at: at("01:10"),
+        last_at: at("01:20"),
+        count: 3,
+        entities,
+    };
+    let backup = Arc::new(Entity::job("house", 0, "backup"));
+    let other = Arc::new(Entity::job("house", 0, "other"));
+    for (entities, sentence) in [
+        (
+            vec![(backup, 1), (Arc::clone(&other), 2)],
+            "cannot tell whether backup ran: 3 records of that time were lost.",
+        ),
+        (
+            vec![(Arc::clone(&other), 2)],
+            "cannot tell whether backup ran: 3 records of that time were lost.",
+        ),
+        (
+            vec![(other, 3)],
+            "backup was not due: its schedule was `0 * * * * UTC`; next was 02:00.",
+        ),
+    ] {
+        let world = World::default();
+        from_half_past(&world, Stopped, hourly(), async |life: &Life| {
+            let gap = lost(life.executor.session_id(), entities);
+            world.store.record_gaps(vec![gap]).await.unwrap();
+        });
+        check(
+            &world,
+            &[
+                ("01:15", sentence),
+                ("01:00", "backup ran at 01:00 and succeeded."),
+            ],
+        );
+    }
+    let world = World::default();
+    from_half_past(&world, Stopped, hourly(), async |life: &Life| {
+        life.executor.flush().await.unwrap();
+        let slice = PruneSlice {
+            now: at("01:30"),
+            ..PruneSlice::new(PruneRule::EndedBefore(at("01:20")), 10)
+        };
+        assert_eq!(world.store.prune(slice).await.unwrap(), 1);
+    });
+    let pruned = "cannot tell whether backup ran: 1 records of around that time were pruned.";
+    check(
+        &world,
+        &[
+            ("01:00", pruned),
+            (
+                "01:25",
+                "backup was not due: its schedule was `0 * * * * UTC`; next was 02:00.",
+            ),
+        ],
+    );
+}
