@@ -1,5 +1,8 @@
 //! The command line.
 
+mod times;
+pub(crate) mod verbs;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -27,12 +30,26 @@ Exit codes:
     5  the events cannot be read to their end, or none of their lines is an event
     6  done, but records were lost or executions did not end; the last line says how many and why
     7  a spool cannot be read
+    8  cannot tell: not everything could be looked at, or something is missing that may be the answer
+    9  nothing in the history matches, or more than one execution does
   130  cut off by a second signal, or by a signal during startup";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the listeners and jobs of a configuration.
     Run(RunArgs),
+    /// List executions, the latest first.
+    Ls(verbs::LsArgs),
+    /// Show everything about one execution.
+    Show(verbs::ShowArgs),
+    /// Show what executions said.
+    Logs(verbs::LogsArgs),
+    /// Group failures by type and shape of their message.
+    Errors(verbs::ErrorsArgs),
+    /// Say why something ran or did not run.
+    Explain(verbs::ExplainArgs),
+    /// Say whether the history is complete, and if not, what is missing.
+    Audit(verbs::AuditArgs),
     /// Print a summary of a database: runs, outcomes, durations, last errors.
     Report(ReportArgs),
     /// Inspect spools: records that processes have left and a database has not taken yet.

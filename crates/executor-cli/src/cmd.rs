@@ -1,5 +1,12 @@
 //! The verbs, one file each.
 
+pub(crate) mod audit;
+pub(crate) mod errors;
+pub(crate) mod explain;
+pub(crate) mod logs;
+mod looking;
+pub(crate) mod ls;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod show;
 pub(crate) mod spool;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use command_executor::inspect::ReplayError;
 use command_executor::{HistoryError, OpenError, RegisterError, StartError};
@@ -14,6 +15,10 @@ use crate::output::plain::plain;
 pub(crate) const LOST: u8 = 6;
 /// A spool could not be read.
 pub(crate) const UNREADABLE: u8 = 7;
+/// What was asked for cannot be told from what there is.
+pub(crate) const CANNOT_TELL: u8 = 8;
+/// Nothing in the history matches, or more than one thing does.
+pub(crate) const NO_MATCH: u8 = 9;
 /// Cut off by a signal.
 pub(crate) const CUT_OFF: u8 = 130;
 
@@ -58,6 +63,13 @@ pub(crate) enum Failure {
     },
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    #[error("the history has no {}", what.strip_prefix("an ").or(what.strip_prefix("a ")).unwrap_or(what))]
+    NotFound { what: String },
+    #[error("`{text}` may mean {} executions; write more of the id: {}", candidates.len(), candidates.join("; "))]
+    Ambiguous {
+        text: String,
+        candidates: Vec<String>,
+    },
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot write the result")]
@@ -68,6 +80,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Runtime(_) | Self::Signals(_) | Self::Output(_) => 1,
+            Self::NotFound { .. } | Self::Ambiguous { .. } => NO_MATCH,
             Self::Config(_) | Self::Register(_) => 3,
             Self::WhichDatabase { .. } => 2,
             Self::Open(_) | Self::Start(_) | Self::Query(_) => 4,
@@ -76,6 +89,15 @@ impl Failure {
             Self::Events { .. } | Self::NoEvents { .. } => 5,
             Self::SpoolDirectory { .. } | Self::Replay(_) => UNREADABLE,
         }
+    }
+}
+
+/// Success if anything matched.
+pub(crate) fn matched(has_any: bool) -> ExitCode {
+    if has_any {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO_MATCH)
     }
 }
 

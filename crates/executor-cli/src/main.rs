@@ -23,7 +23,7 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crate::args::{Args, Command};
-use crate::cmd::{report, run, spool};
+use crate::cmd::{audit, errors, explain, logs, ls, report, run, show, spool};
 use crate::exit::Failure;
 use crate::output::console::{self, describe};
 
@@ -41,6 +41,12 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
     let ended = runtime.block_on(async {
         match command {
             Command::Run(run) => run::run(run).await,
+            Command::Ls(ls) => ls::ls(ls).await,
+            Command::Show(show) => show::show(show).await,
+            Command::Logs(logs) => logs::logs(logs).await,
+            Command::Errors(errors) => errors::errors(errors).await,
+            Command::Explain(explain) => explain::explain(explain).await,
+            Command::Audit(audit) => audit::audit(audit).await,
             Command::Report(report) => report::report(report).await,
             Command::Spool(spool) => spool::spool(spool).await,
         }

@@ -1,5 +1,7 @@
 //! Output for people and programs.
 
+pub(crate) mod columns;
 pub(crate) mod console;
 pub(crate) mod plain;
 pub(crate) mod progress;
+pub(crate) mod shown;

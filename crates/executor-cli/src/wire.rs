@@ -1,6 +1,6 @@
 //! Turns the address of a database into its store and its history. The only file that names a store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use command_executor::ports::Store;
@@ -24,6 +24,16 @@ pub(crate) fn is_there(url: &str) -> Result<bool, OpenError> {
 /// Returns the history at an address, without opening it yet.
 pub(crate) fn history(url: &str) -> Result<Arc<dyn History>, OpenError> {
     Ok(Arc::new(SqliteHistory::new(url)?))
+}
+
+/// Returns the directory of this machine's spools beside the database; `None` in memory.
+pub(crate) fn spools(url: &str) -> Result<Option<PathBuf>, OpenError> {
+    let history = SqliteHistory::new(url)?;
+    Ok(history.path().map(|path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".spool");
+        PathBuf::from(name)
+    }))
 }
 
 /// Opens it for recording, and makes it where nothing is, with this mode.

@@ -107,6 +107,20 @@ impl LineKind {
         Self::LeftOut,
     ];
 
+    /// Returns its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::LeftOut => "left_out",
+        }
+    }
+
     /// Returns its letter in tables.
     pub const fn letter(self) -> char {
         match self {

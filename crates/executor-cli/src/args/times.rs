@@ -1,0 +1,120 @@
+//! Times as people write them: `2h`, `yesterday`, `03:00`, `2026-11-28`, `2026-11-28 03:00`.
+
+use std::str::FromStr;
+
+use command_executor::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::{SignedDuration, ToSpan, Unit, ZonedDateTime, ZonedDateTimeRound};
+
+const HELP: &str = "write it like 2h, yesterday, 03:00, 2026-11-28 or 2026-11-28T03:00";
+
+/// A time on the command line: a stretch as long as its last unit, because an end counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct When {
+    pub(crate) from: Timestamp,
+    /// The first moment after it.
+    pub(crate) to: Timestamp,
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::read(text, &ZonedDateTime::now())
+            .ok_or_else(|| format!("`{text}` is not a time: {HELP}"))
+    }
+}
+
+impl When {
+    /// Reads a time in the zone of `now`. A time without a date is the latest past one.
+    pub(crate) fn read(text: &str, now: &ZonedDateTime) -> Option<Self> {
+        let text = text.trim();
+        let day = |day: ZonedDateTime| {
+            let start = day.start_of_day().ok()?;
+            Self::between(&start, &start.checked_add(1.day()).ok()?)
+        };
+        match text {
+            "now" => return Self::at(now),
+            "today" => return day(now.clone()),
+            "yesterday" => return day(now.checked_sub(1.day()).ok()?),
+            _ => {}
+        }
+        if let Some(ago) = ago_of(text) {
+            return Self::at(&now.checked_sub(ago).ok()?);
+        }
+        if let Ok(at) = text.parse::<jiff::Timestamp>() {
+            return Self::at(&at.to_zoned_datetime(now.time_zone().clone()));
+        }
+        if let Some(date) = text.parse::<Date>().ok().filter(|_| text.len() <= 10) {
+            return day(date.to_zoned_datetime(now.time_zone().clone()).ok()?);
+        }
+        let unit = if text.matches(':').count() > 1 {
+            Unit::Second
+        } else {
+            Unit::Minute
+        };
+        if let Some(time) = text
+            .parse::<Time>()
+            .ok()
+            .filter(|_| text.contains(':') && !text.contains('-'))
+        {
+            let today = now
+                .date()
+                .to_datetime(time)
+                .to_zoned_datetime(now.time_zone().clone())
+                .ok()?;
+            let latest = match today > *now {
+                true => today.checked_sub(1.day()).ok()?,
+                false => today,
+            };
+            return Self::unit(&latest, unit);
+        }
+        let at: DateTime = text.parse().ok()?;
+        Self::unit(&at.to_zoned_datetime(now.time_zone().clone()).ok()?, unit)
+    }
+
+    fn at(at: &ZonedDateTime) -> Option<Self> {
+        let from = micros(at)?;
+        let to = Timestamp::from_micros(from.as_micros().checked_add(1)?);
+        Some(Self { from, to })
+    }
+
+    fn unit(at: &ZonedDateTime, unit: Unit) -> Option<Self> {
+        let round = ZonedDateTimeRound::new()
+            .smallest(unit)
+            .mode(jiff::RoundMode::Floor);
+        let start = at.round(round).ok()?;
+        let length = match unit {
+            Unit::Second => 1.second(),
+            _ => 1.minute(),
+        };
+        Self::between(&start, &start.checked_add(length).ok()?)
+    }
+
+    fn between(from: &ZonedDateTime, to: &ZonedDateTime) -> Option<Self> {
+        Some(Self {
+            from: micros(from)?,
+            to: micros(to)?,
+        })
+    }
+}
+
+/// A time ago, such as `90s`, `2h30m`, `7d` or `2w`.
+fn ago_of(text: &str) -> Option<SignedDuration> {
+    if !text.starts_with(|char: char| char.is_ascii_digit()) || text.contains([':', '-']) {
+        return None;
+    }
+    let of = |unit: char, seconds: i64| {
+        let count: i64 = text.strip_suffix(unit)?.parse().ok()?;
+        Some(SignedDuration::from_secs(count.checked_mul(seconds)?))
+    };
+    let days = of('d', 86_400).or_else(|| of('w', 7 * 86_400));
+    days.or_else(|| text.parse().ok())
+}
+
+fn micros(at: &ZonedDateTime) -> Option<Timestamp> {
+    Some(Timestamp::from_micros(at.timestamp().as_microsecond()))
+}
+
+#[cfg(test)]
+mod tests;

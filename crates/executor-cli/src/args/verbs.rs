@@ -1,0 +1,232 @@
+//! The arguments of the verbs that look.
+
+use std::str::FromStr;
+
+use command_executor::{Entity, Status};
+
+use super::times::When;
+use crate::config::duration::Span;
+
+/// Where to look, and how to show it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Look {
+    /// The database. Default: EXECUTOR_DB, else the `[store] url` of EXECUTOR_CONFIG or `./executor.toml`, else
+    /// `telemetry.db`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) db: Option<String>,
+    /// Show times in UTC instead of the local time zone.
+    #[arg(long)]
+    pub(crate) utc: bool,
+    /// Print JSON: one line for each item, times in microseconds since 1970 (UTC).
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which executions.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Selection {
+    /// Those of this app.
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Option<String>,
+    /// Those of listeners and jobs with this name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Those that ended so: success, error, timed_out, cancelled, panicked, skipped, interrupted.
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    pub(crate) status: Vec<StatusWord>,
+    /// Those that failed: error, panicked, timed_out or interrupted.
+    #[arg(long, conflicts_with = "status")]
+    pub(crate) failed: bool,
+    /// Those that ended at or after this: `2h` ago, `yesterday`, `03:00`, `2026-11-28`.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<When>,
+    /// Those that ended until this, which counts.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<When>,
+    /// Those whose error has this text.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) error: Option<String>,
+    /// Those that took at least this long.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) min_duration: Option<Span>,
+}
+
+impl Selection {
+    pub(crate) fn statuses(&self) -> Vec<Status> {
+        if self.failed {
+            return FAILED.to_vec();
+        }
+        self.status.iter().map(|word| word.0).collect()
+    }
+}
+
+/// The outcomes that count as failures.
+pub(crate) const FAILED: [Status; 4] = [
+    Status::Error,
+    Status::Panicked,
+    Status::TimedOut,
+    Status::Interrupted,
+];
+
+/// A status by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StatusWord(Status);
+
+impl FromStr for StatusWord {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Status::ALL
+            .into_iter()
+            .find(|status| status.as_str() == word);
+        found.map(Self).ok_or_else(|| {
+            let names = Status::ALL.map(Status::as_str).join(", ");
+            format!("`{word}` is not a status: write one of {names}")
+        })
+    }
+}
+
+/// A listener or a job: `APP/NAME`, or `APP#INSTANCE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct What {
+    pub(crate) app: String,
+    pub(crate) instance: Option<u32>,
+    pub(crate) name: String,
+}
+
+impl What {
+    pub(crate) fn is(&self, entity: &Entity) -> bool {
+        entity.app_key == self.app
+            && entity.name == self.name
+            && self
+                .instance
+                .is_none_or(|instance| instance == entity.instance)
+    }
+}
+
+impl FromStr for What {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("`{text}` names no listener or job: write APP/NAME or APP#INSTANCE/NAME");
+        let (app, name) = text.split_once('/').ok_or_else(wrong)?;
+        let (app, instance) = match app.rsplit_once('#') {
+            Some((app, number)) => (app, Some(number.parse().map_err(|_| wrong())?)),
+            None => (app, None),
+        };
+        if app.is_empty() || name.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self {
+            app: app.to_owned(),
+            instance,
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// `executor ls`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor ls --failed --since 2h --app lights")]
+pub(crate) struct LsArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// How many at most.
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 50)]
+    pub(crate) limit: u32,
+    /// The oldest first.
+    #[arg(long, short)]
+    pub(crate) reverse: bool,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor show`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor show 6f2a91c04e")]
+pub(crate) struct ShowArgs {
+    /// An execution: its id or the beginning of it, `latest`, or `APP/NAME` for the last one of a listener or job.
+    #[arg(value_name = "ID|latest|APP/NAME")]
+    pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor logs`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor logs --failed --since 1h")]
+pub(crate) struct LogsArgs {
+    /// An execution's id, `latest`, or `APP/NAME`. Default: all that are selected.
+    #[arg(value_name = "ID|latest|APP/NAME")]
+    pub(crate) what: Option<String>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Only executions that said this, and only those lines; letters' case is ignored.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
+    /// How many executions at most, the latest ones.
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor errors`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor errors --since 1d")]
+pub(crate) struct ErrorsArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// How many groups at most.
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor explain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor explain house/backup@03:00")]
+pub(crate) struct ExplainArgs {
+    /// A listener or job, and a time: a time without a date is the latest past one. Default: now.
+    #[arg(value_name = "APP/NAME[@TIME]")]
+    pub(crate) what: WhatAndWhen,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct WhatAndWhen {
+    pub(crate) what: What,
+    pub(crate) when: When,
+}
+
+impl FromStr for WhatAndWhen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (what, when) = text.rsplit_once('@').unwrap_or((text, "now"));
+        Ok(Self {
+            what: what.parse()?,
+            when: when.parse()?,
+        })
+    }
+}
+
+/// `executor audit`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor audit --since 7d")]
+pub(crate) struct AuditArgs {
+    /// From this time on; widened to whole hours. Default: the whole history.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<When>,
+    /// Until this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<When>,
+    /// The directory of this machine's spools. Default: the one beside the database.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spools: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}

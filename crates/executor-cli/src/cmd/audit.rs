@@ -1,0 +1,139 @@
+//! `executor audit`: whether the history is complete.
+
+use std::process::ExitCode;
+
+use command_executor::diagnosis::{Audit, NotLookedAt, Verdict, audit as decide};
+use command_executor::inspect::MachineSpools;
+use command_executor::{LiveState, Progress, Window};
+use serde_json::{Value, json};
+
+use crate::args::verbs::AuditArgs;
+use crate::cmd::looking::Looking;
+use crate::exit::{CANNOT_TELL, Failure, LOST};
+use crate::output::console;
+use crate::output::plain::{self, plain};
+use crate::wire;
+
+/// Holes that are listed; the number of all is said.
+const LISTED: usize = 50;
+
+pub(crate) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(&args.look)?;
+    let window = Window {
+        from: args.since.map(|since| since.from),
+        to: args.until.map(|until| until.to),
+        session: None,
+    };
+    let spools = match args.spools {
+        Some(spools) => Some(spools),
+        None => wire::spools(&looking.url)?,
+    };
+    // Before the evidence, or records that are stored in between would count as missing.
+    let live = match spools {
+        Some(spools) => MachineSpools::new(spools).sessions().await?,
+        None => Vec::new(),
+    };
+    let progress = Progress::new(|done, all| {
+        console::show(format!("counting rows: {done} of {all}"));
+    });
+    let evidence = looking.history.evidence(window.clone(), progress).await;
+    console::show(String::new());
+    let audit = decide(&evidence?, &live, &window);
+    let text = match looking.json {
+        true => format!("{}\n", plain::json(&json_of(&audit), false)),
+        false => for_people(&looking, &audit),
+    };
+    console::print(text).await?;
+    Ok(match audit.verdict {
+        Verdict::Complete => ExitCode::SUCCESS,
+        Verdict::Incomplete => ExitCode::from(LOST),
+        Verdict::CannotTell => ExitCode::from(CANNOT_TELL),
+    })
+}
+
+fn for_people(looking: &Looking, audit: &Audit) -> String {
+    let zone = &looking.zone;
+    let mut text = format!("{}  {} stored", audit.verdict.as_str(), audit.stored);
+    for (count, what) in [
+        (audit.pruned, "pruned since"),
+        (audit.dropped, "given up"),
+        (audit.waiting, "waiting"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(" · {count} {what}"));
+        }
+    }
+    text.push('\n');
+    for hole in audit.holes.iter().take(LISTED) {
+        let (from, to) = (zone.time(hole.from), zone.time(hole.to));
+        let session = hole
+            .session
+            .map(|id| format!("  session {id}"))
+            .unwrap_or_default();
+        text.push_str(&format!(
+            "  {from} – {to}  {}  {}{session}\n",
+            hole.count,
+            hole.cause.as_str()
+        ));
+    }
+    if audit.holes.len() > LISTED {
+        text.push_str(&format!("  … and {} more\n", audit.holes.len() - LISTED));
+    }
+    for unknown in audit.not_known.iter().take(LISTED) {
+        let (from, to) = (zone.time(unknown.from), zone.time(unknown.to));
+        let what = plain(&not_looked_at(&unknown.what));
+        text.push_str(&format!(
+            "  not checked  {from} – {to}  {what}  session {}\n",
+            unknown.session
+        ));
+    }
+    if audit.not_known.len() > LISTED {
+        text.push_str(&format!(
+            "  … and {} more\n",
+            audit.not_known.len() - LISTED
+        ));
+    }
+    text
+}
+
+fn not_looked_at(what: &NotLookedAt) -> String {
+    match what {
+        NotLookedAt::Older => "older than the counting of rows".into(),
+        NotLookedAt::Rebuilt => "its counters were damaged".into(),
+        NotLookedAt::Memory => "it died with its records in memory".into(),
+        NotLookedAt::Spool { host, waiting } => match waiting {
+            Some(waiting) => format!("a spool on {host} ({waiting} waiting): run the audit there"),
+            None => format!("a spool on {host}: run the audit there"),
+        },
+        _ => "something that this version does not know".into(),
+    }
+}
+
+fn json_of(audit: &Audit) -> Value {
+    let holes = audit.holes.iter().map(|hole| {
+        json!({
+            "session": hole.session.map(|id| id.to_string()),
+            "from_us": hole.from.as_micros(),
+            "to_us": hole.to.as_micros(),
+            "count": hole.count,
+            "cause": hole.cause.as_str(),
+        })
+    });
+    let not_known = audit.not_known.iter().map(|it| {
+        json!({
+            "session": it.session.to_string(),
+            "from_us": it.from.as_micros(),
+            "to_us": it.to.as_micros(),
+            "what": not_looked_at(&it.what),
+        })
+    });
+    json!({
+        "verdict": audit.verdict.as_str(),
+        "stored": audit.stored,
+        "pruned": audit.pruned,
+        "dropped": audit.dropped,
+        "waiting": audit.waiting,
+        "holes": holes.collect::<Vec<_>>(),
+        "not_known": not_known.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,93 @@
+//! `executor errors`: failures in groups.
+
+use std::process::ExitCode;
+
+use command_executor::diagnosis::{ErrorGroup, error_groups};
+use command_executor::ports::Scope;
+use serde_json::json;
+
+use crate::args::verbs::ErrorsArgs;
+use crate::cmd::looking::{Looking, filter_of, window_of};
+use crate::exit::{Failure, matched};
+use crate::output::columns::{Columns, Text};
+use crate::output::console;
+use crate::output::plain::{self, plain};
+
+/// The number of failures that are looked at.
+const LOOKED_AT_MAX: u64 = 100_000;
+
+pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(&args.look)?;
+    let scope = args.selection.app.clone().map_or(Scope::All, Scope::App);
+    let filter = filter_of(&args.selection, scope, None);
+    let found = error_groups(looking.history.as_ref(), filter, LOOKED_AT_MAX).await?;
+    let groups = found.groups.iter().take(args.limit as usize);
+    if looking.json {
+        let lines = groups.map(|group| format!("{}\n", plain::json(&json_of(group), false)));
+        console::print(lines.collect()).await?;
+        return Ok(matched(!found.groups.is_empty()));
+    }
+    let mut columns = Columns::new(["COUNT", "FIRST", "LAST", "ID", "WHERE", "ERROR"]);
+    for group in groups {
+        columns.row([
+            Text::number(group.count.to_string()),
+            looking.zone.time(group.first_at).into(),
+            looking.zone.time(group.last_at).into(),
+            group.last.short().into(),
+            place_of(group).into(),
+            format!("{}: {}", plain(&group.error_type), plain(&group.shape)).into(),
+        ]);
+    }
+    let mut text = match found.groups.is_empty() {
+        true => String::new(),
+        false => columns.text(),
+    };
+    text.push_str(&format!(
+        "{} in {}",
+        counted(found.looked_at, "failure"),
+        counted(found.groups.len() as u64, "group")
+    ));
+    if let Some(to) = found.looked_to {
+        text.push_str(&format!(
+            ", since {}; there are more",
+            looking.zone.time(to)
+        ));
+    }
+    let missing = looking.missing(window_of(&args.selection)).await?;
+    text.extend(missing.map(|missing| format!(" · {missing}")));
+    text.push('\n');
+    console::print(text).await?;
+    Ok(matched(!found.groups.is_empty()))
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+fn place_of(group: &ErrorGroup) -> String {
+    match &group.places[..] {
+        [] => String::new(),
+        [(place, _)] => plain(place),
+        [(place, _), rest @ ..] => format!("{} +{}", plain(place), rest.len()),
+    }
+}
+
+fn json_of(group: &ErrorGroup) -> serde_json::Value {
+    let places = group
+        .places
+        .iter()
+        .map(|(place, count)| json!({ "where": place, "count": count }));
+    json!({
+        "error_type": group.error_type,
+        "shape": group.shape,
+        "count": group.count,
+        "first_us": group.first_at.as_micros(),
+        "last_us": group.last_at.as_micros(),
+        "last_id": group.last.to_string(),
+        "last_message": group.last_message,
+        "places": places.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,118 @@
+//! `executor logs`: what executions said.
+
+use std::process::ExitCode;
+
+use command_executor::lines::{Line, LineKind};
+use command_executor::{PageRequest, StoredExecution, Timestamp};
+
+use crate::args::verbs::LogsArgs;
+use crate::cmd::looking::Looking;
+use crate::exit::{Failure, matched};
+use crate::output::plain::{self, plain};
+use crate::output::{console, shown};
+
+pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(&args.look)?;
+    let mut found = match &args.what {
+        Some(what) => vec![looking.one(what).await?],
+        None => {
+            let request = PageRequest::first(args.limit);
+            let (found, _) = looking
+                .select(&args.selection, request, args.grep.as_deref())
+                .await?;
+            found
+        }
+    };
+    // The latest comes last, as in a log.
+    found.reverse();
+    let mut text = String::new();
+    for execution in found {
+        let whole = looking
+            .history
+            .execution(execution.record.execution_id)
+            .await?;
+        if let Some(execution) = whole {
+            text.push_str(&one(&looking, &execution, args.grep.as_deref()));
+        }
+    }
+    let nothing = text.is_empty();
+    if nothing && !looking.json {
+        text.push_str("no lines\n");
+    }
+    console::print(text).await?;
+    Ok(matched(!nothing))
+}
+
+fn one(looking: &Looking, execution: &StoredExecution, grep: Option<&str>) -> String {
+    if looking.json {
+        return format!("{}\n", plain::json(&shown::json_of(execution), false));
+    }
+    format!(
+        "{}\n{}",
+        heading(looking, execution),
+        lines_of(looking, execution, grep)
+    )
+}
+
+/// The execution itself, above what it said.
+pub(crate) fn heading(looking: &Looking, execution: &StoredExecution) -> String {
+    let record = &execution.record;
+    let name = shown::name_of(&record.subject.entity);
+    let (at, took) = (
+        looking.zone.time(record.ended_at()),
+        shown::took_of(execution),
+    );
+    let code = record
+        .exit_code
+        .map(|code| format!("  exit status {code}"))
+        .unwrap_or_default();
+    let (status, id) = (record.status.as_str(), record.execution_id.short());
+    format!("{at}  {id}  {name}  {status}{code}  {took}")
+}
+
+/// Its lines, indented; those with a text, or all.
+pub(crate) fn lines_of(
+    looking: &Looking,
+    execution: &StoredExecution,
+    grep: Option<&str>,
+) -> String {
+    let record = &execution.record;
+    let grep = grep.map(str::to_ascii_lowercase);
+    let fits = |line: &Line<'_>| {
+        let text = line.text.to_ascii_lowercase();
+        grep.as_ref()
+            .is_none_or(|grep| text.contains(grep.as_str()))
+    };
+    let lines = record.lines.iter().flat_map(|lines| lines.iter());
+    let mut text: String = lines
+        .filter(fits)
+        .map(|line| of_line(looking, record.started_at, &line))
+        .collect();
+    if record.lines.as_ref().is_some_and(|lines| lines.is_binary()) {
+        let bytes = record.lines.as_ref().map_or(0, |lines| lines.total_bytes());
+        text.push_str(&format!("    ({bytes} bytes that are no text)\n"));
+    }
+    if let (true, Some(failure)) = (text.is_empty() && grep.is_none(), &record.failure) {
+        text.push_str(&format!("    {}\n", plain(&failure.message)));
+    }
+    text
+}
+
+fn of_line(looking: &Looking, started_at: Timestamp, line: &Line<'_>) -> String {
+    let text = plain(line.text);
+    if line.kind == LineKind::LeftOut {
+        return format!("    … {text} …\n");
+    }
+    let at = looking.zone.time(started_at.saturating_add(line.after));
+    let kind = match line.kind {
+        LineKind::Stdout => "out",
+        LineKind::Stderr => "err",
+        kind => kind.as_str(),
+    };
+    let target = match line.target {
+        "" => String::new(),
+        target => format!("{}: ", plain(target)),
+    };
+    let mark = if line.is_unfinished { "…" } else { "" };
+    format!("    {at} {kind:<5} {target}{text}{mark}\n")
+}

@@ -1,0 +1,259 @@
+//! What the verbs that look share: which database, which executions, and what is missing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use command_executor::ports::Scope;
+use command_executor::{
+    EntityKind, Filter, History, PageRequest, RegistrationFilter, StoredExecution,
+    StoredRegistration, Window,
+};
+
+use crate::args::DEFAULT_DB;
+use crate::args::verbs::{Look, Selection, What};
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::output::console;
+use crate::output::plain::plain;
+use crate::output::shown::{Zone, name_of};
+use crate::wire;
+
+/// The number of candidates that an ambiguous id lists.
+const CANDIDATES: u32 = 10;
+
+/// An open history, and how to show it.
+pub(crate) struct Looking {
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) url: String,
+    pub(crate) zone: Zone,
+    pub(crate) json: bool,
+}
+
+impl Looking {
+    pub(crate) fn new(look: &Look) -> Result<Self, Failure> {
+        let url = match &look.db {
+            Some(url) => url.clone(),
+            None => found_database()?,
+        };
+        Ok(Self {
+            history: wire::history(&url)?,
+            zone: Zone::new(look.utc),
+            json: look.json,
+            url,
+        })
+    }
+
+    /// Returns the executions that are selected, the latest first or the oldest, at most `limit`, and whether there
+    /// are more.
+    pub(crate) async fn select(
+        &self,
+        selection: &Selection,
+        mut request: PageRequest,
+        line_text: Option<&str>,
+    ) -> Result<(Vec<StoredExecution>, bool), Failure> {
+        let limit = request.limit as usize;
+        let mut found = Vec::new();
+        let mut has_more = false;
+        for scope in self.scopes(selection).await? {
+            let filter = filter_of(selection, scope, line_text);
+            request.after = None;
+            let mut of_scope = 0;
+            loop {
+                let page = self
+                    .history
+                    .executions(filter.clone(), request.clone())
+                    .await?;
+                of_scope += page.items.len();
+                found.extend(page.items);
+                let Some(next) = page.next else { break };
+                if of_scope >= limit {
+                    has_more = true;
+                    break;
+                }
+                request = request.following(next);
+            }
+        }
+        let is_reversed = request.order == command_executor::Order::OldestFirst;
+        found.sort_by_key(|it| it.record.ended_at());
+        if !is_reversed {
+            found.reverse();
+        }
+        has_more |= found.len() > limit;
+        found.truncate(limit);
+        Ok((found, has_more))
+    }
+
+    /// One question for each listener or job of a name.
+    async fn scopes(&self, selection: &Selection) -> Result<Vec<Scope>, Failure> {
+        let Some(name) = &selection.name else {
+            let scope = selection.app.clone().map_or(Scope::All, Scope::App);
+            return Ok(vec![scope]);
+        };
+        let is_it = |it: &StoredRegistration| {
+            let entity = &it.registration.entity;
+            let is_of_app = selection
+                .app
+                .as_ref()
+                .is_none_or(|app| *app == entity.app_key);
+            is_of_app && entity.name == *name
+        };
+        let all = self.registrations(selection.app.clone()).await?;
+        let scopes = all
+            .iter()
+            .filter(|it| is_it(it))
+            .map(|it| Scope::Registration(it.id));
+        let scopes: Vec<Scope> = scopes.collect();
+        if scopes.is_empty() {
+            return Err(Failure::NotFound {
+                what: format!("a listener or job `{}`", plain(name)),
+            });
+        }
+        Ok(scopes)
+    }
+
+    pub(crate) async fn registrations(
+        &self,
+        app_key: Option<String>,
+    ) -> Result<Vec<StoredRegistration>, Failure> {
+        let mut all = Vec::new();
+        for kind in EntityKind::ALL {
+            let filter = RegistrationFilter {
+                app_key: app_key.clone(),
+                ..RegistrationFilter::of(kind)
+            };
+            let mut request = PageRequest::first(1_000);
+            loop {
+                let page = self
+                    .history
+                    .registrations(filter.clone(), request.clone())
+                    .await?;
+                all.extend(page.items);
+                match page.next {
+                    Some(next) => request = request.following(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Finds one execution, with its lines: by `latest`, by `APP/NAME` or by an id.
+    pub(crate) async fn one(&self, text: &str) -> Result<StoredExecution, Failure> {
+        let latest = Selection::default();
+        let found = if text == "latest" {
+            self.select(&latest, PageRequest::first(1), None).await?.0
+        } else if text.contains('/') {
+            let what: What = text.parse().map_err(|what| Failure::NotFound { what })?;
+            self.latest_of(&what).await?
+        } else {
+            self.history.find(text.to_owned(), CANDIDATES).await?
+        };
+        match &found[..] {
+            [] => Err(Failure::NotFound {
+                what: format!("an execution `{}`", plain(text)),
+            }),
+            [one] => {
+                let id = one.record.execution_id;
+                let whole = self.history.execution(id).await?;
+                whole.ok_or_else(|| Failure::NotFound {
+                    what: id.to_string(),
+                })
+            }
+            several => Err(Failure::Ambiguous {
+                text: plain(text),
+                candidates: several.iter().map(|it| self.candidate(it)).collect(),
+            }),
+        }
+    }
+
+    fn candidate(&self, execution: &StoredExecution) -> String {
+        let record = &execution.record;
+        let (id, at) = (record.execution_id, self.zone.time(record.ended_at()));
+        format!("{id}  {}  {at}", name_of(&record.subject.entity))
+    }
+
+    async fn latest_of(&self, what: &What) -> Result<Vec<StoredExecution>, Failure> {
+        let all = self.registrations(Some(what.app.clone())).await?;
+        let mut latest: Vec<StoredExecution> = Vec::new();
+        for its in all.iter().filter(|it| what.is(&it.registration.entity)) {
+            let filter = Filter {
+                scope: Scope::Registration(its.id),
+                ..Filter::default()
+            };
+            let page = self
+                .history
+                .executions(filter, PageRequest::first(1))
+                .await?;
+            latest.extend(page.items);
+        }
+        latest.sort_by_key(|it| it.record.ended_at());
+        Ok(latest.pop().into_iter().collect())
+    }
+
+    /// Says in a few words what is missing of a time, or nothing.
+    pub(crate) async fn missing(&self, window: Window) -> Result<Option<String>, Failure> {
+        let page = || PageRequest::first(1_000);
+        let gaps = self.history.gaps(window.clone(), page()).await?.items;
+        let lost: u64 = gaps.iter().map(|gap| gap.count).sum();
+        let prunes = self.history.prunes(window, page()).await?.items;
+        let pruned: u64 = prunes.iter().map(|prune| prune.count).sum();
+        let mut parts = Vec::new();
+        if lost > 0 {
+            parts.push(format!("{lost} records were lost: see `executor audit`"));
+        }
+        if pruned > 0 {
+            parts.push(format!("{pruned} were pruned"));
+        }
+        Ok((!parts.is_empty()).then(|| format!("incomplete: {}", parts.join("; "))))
+    }
+}
+
+pub(crate) fn window_of(selection: &Selection) -> Window {
+    Window {
+        from: selection.since.map(|since| since.from),
+        to: selection.until.map(|until| until.to),
+        session: None,
+    }
+}
+
+pub(crate) fn filter_of(selection: &Selection, scope: Scope, line_text: Option<&str>) -> Filter {
+    Filter {
+        scope,
+        statuses: selection.statuses(),
+        from: selection.since.map(|since| since.from),
+        to: selection.until.map(|until| until.to),
+        min_duration: selection.min_duration.map(|least| least.0),
+        error_text: selection.error.clone(),
+        line_text: line_text.map(str::to_owned),
+        ..Filter::default()
+    }
+}
+
+/// The database that nobody named: of the environment, or of the configuration at hand.
+fn found_database() -> Result<String, Failure> {
+    let (url, by) = look_for_database()?;
+    if let Some(by) = by {
+        console::say(&format!("looking at `{}`, {by}", plain(&url)));
+    }
+    Ok(url)
+}
+
+fn look_for_database() -> Result<(String, Option<String>), Failure> {
+    let of_environment = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+    if let Some(url) = of_environment("EXECUTOR_DB") {
+        return Ok((url, Some("as EXECUTOR_DB says".into())));
+    }
+    let configured = of_environment("EXECUTOR_CONFIG").map(PathBuf::from);
+    let here = Path::new("executor.toml");
+    let path = configured.or_else(|| here.exists().then(|| here.to_owned()));
+    let Some(path) = path else {
+        return Ok((DEFAULT_DB.to_owned(), None));
+    };
+    let config = Config::read(&path).map_err(Failure::Config)?;
+    let shown = plain(&path.to_string_lossy());
+    let url = config.store.url.map(|url| url.0);
+    Ok(match url {
+        Some(url) => (url, Some(format!("as `{shown}` says"))),
+        None => (DEFAULT_DB.to_owned(), None),
+    })
+}

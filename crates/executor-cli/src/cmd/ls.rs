@@ -1,0 +1,74 @@
+//! `executor ls`: executions, a line each.
+
+use std::process::ExitCode;
+
+use command_executor::{Order, PageRequest, StoredExecution};
+
+use crate::args::verbs::{FAILED, LsArgs};
+use crate::cmd::looking::{Looking, window_of};
+use crate::exit::{Failure, matched};
+use crate::output::columns::{Columns, Text};
+use crate::output::{console, plain, shown};
+
+pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(&args.look)?;
+    let request = PageRequest {
+        order: match args.reverse {
+            true => Order::OldestFirst,
+            false => Order::LatestFirst,
+        },
+        ..PageRequest::first(args.limit)
+    };
+    let (mut found, has_more) = looking.select(&args.selection, request, None).await?;
+    if looking.json {
+        let lines = found
+            .iter()
+            .map(|it| format!("{}\n", plain::json(&shown::json_of(it), false)));
+        console::print(lines.collect()).await?;
+        return Ok(matched(!found.is_empty()));
+    }
+    with_last_words(&looking, &mut found).await?;
+    let mut text = table(&looking, &found);
+    text.push_str(&match (found.len(), has_more) {
+        (0, _) => "no executions".to_owned(),
+        (1, false) => "1 execution".to_owned(),
+        (count, false) => format!("{count} executions"),
+        (count, true) => format!("{count} executions, and more: --limit"),
+    });
+    let missing = looking.missing(window_of(&args.selection)).await?;
+    text.extend(missing.map(|missing| format!(" · {missing}")));
+    text.push('\n');
+    console::print(text).await?;
+    Ok(matched(!found.is_empty()))
+}
+
+/// Programs say why they failed in their last line.
+async fn with_last_words(looking: &Looking, found: &mut [StoredExecution]) -> Result<(), Failure> {
+    for execution in found {
+        let record = &execution.record;
+        if record.exit_code.is_some_and(|code| code != 0) && FAILED.contains(&record.status) {
+            let whole = looking.history.execution(record.execution_id).await?;
+            execution.record.lines = whole.and_then(|whole| whole.record.lines);
+        }
+    }
+    Ok(())
+}
+
+fn table(looking: &Looking, found: &[StoredExecution]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    let mut columns = Columns::new(["ENDED", "ID", "WHAT", "OUTCOME", "TOOK", "WHY"]);
+    for execution in found {
+        let record = &execution.record;
+        columns.row([
+            looking.zone.time(record.ended_at()).into(),
+            record.execution_id.short().into(),
+            shown::name_of(&record.subject.entity).into(),
+            Text::status(record.status),
+            Text::number(shown::took_of(execution)),
+            shown::why(execution).into(),
+        ]);
+    }
+    columns.text()
+}

@@ -1,0 +1,115 @@
+//! Lines of aligned columns, as wide as they need to be; the last one takes what is left of the terminal.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, CellAlignment, Color, Table};
+use command_executor::Status;
+
+/// The least width of the last column.
+const LAST_MIN: usize = 12;
+
+/// A table without lines. Cells that stand for a number are aligned to the right.
+pub(crate) struct Columns {
+    table: Table,
+    header: Vec<&'static str>,
+    rows: Vec<Vec<Text>>,
+}
+
+/// One cell.
+pub(crate) struct Text {
+    pub(crate) text: String,
+    is_number: bool,
+    color: Option<Color>,
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            is_number: false,
+            color: None,
+        }
+    }
+}
+
+impl Text {
+    pub(crate) fn number(text: impl Into<String>) -> Self {
+        Self {
+            is_number: true,
+            ..Self::from(text.into())
+        }
+    }
+
+    /// An outcome, in its colour.
+    pub(crate) fn status(status: Status) -> Self {
+        let color = match status {
+            Status::Success => Color::Green,
+            Status::Skipped | Status::Cancelled => Color::Yellow,
+            _ => Color::Red,
+        };
+        Self {
+            color: Some(color),
+            ..Self::from(status.as_str().to_owned())
+        }
+    }
+}
+
+impl Columns {
+    pub(crate) fn new(header: impl IntoIterator<Item = &'static str>) -> Self {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        Self {
+            table,
+            header: header.into_iter().collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Text>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    pub(crate) fn text(mut self) -> String {
+        if let Some(width) = self.table.width() {
+            self.shorten_last(usize::from(width));
+        }
+        self.table.set_header(self.header.iter().map(Cell::new));
+        for row in self.rows {
+            let cells = row.into_iter().map(|text| {
+                let cell = Cell::new(text.text);
+                let cell = match text.is_number {
+                    true => cell.set_alignment(CellAlignment::Right),
+                    false => cell,
+                };
+                match text.color {
+                    Some(color) => cell.fg(color),
+                    None => cell,
+                }
+            });
+            self.table.add_row(cells.collect::<Vec<_>>());
+        }
+        let last = self.header.len().saturating_sub(1);
+        for (place, column) in self.table.column_iter_mut().enumerate() {
+            let right = if place == last { 0 } else { 2 };
+            column.set_padding((0, right));
+        }
+        let text = self.table.to_string();
+        let lines = text.lines().map(|line| format!("{}\n", line.trim_end()));
+        lines.collect()
+    }
+
+    /// Cuts the last column, which is the one that may be long.
+    fn shorten_last(&mut self, width: usize) {
+        let last = self.header.len().saturating_sub(1);
+        let others = (0..last).map(|place| {
+            let cells = self.rows.iter().map(|row| row[place].text.chars().count());
+            cells.chain([self.header[place].len()]).max().unwrap_or(0) + 2
+        });
+        let left = width.saturating_sub(others.sum()).max(LAST_MIN);
+        for row in &mut self.rows {
+            let text = &mut row[last].text;
+            if text.chars().count() > left {
+                *text = text.chars().take(left - 1).chain(['…']).collect();
+            }
+        }
+    }
+}
