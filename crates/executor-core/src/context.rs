@@ -231,7 +231,7 @@ fn say(add: impl FnOnce(&mut LineBuffer)) {
 }
 
 /// Returns whether a line that is said here may be kept: in an execution whose
-/// [`LinePolicy`](crate::lines::LinePolicy) is not `none`. Layers that capture a log need not format what is not.
+/// [`LinePolicy`] is not `none`. Layers that capture a log need not format what is not.
 ///
 /// ```
 /// assert!(!executor_core::context::keeps_lines());
@@ -245,7 +245,7 @@ pub fn keeps_lines() -> bool {
 }
 
 /// Adds a line to what the current execution says; it is kept with its record, as its
-/// [`LinePolicy`](crate::lines::LinePolicy) says. Does nothing outside of an execution.
+/// [`LinePolicy`] says. Does nothing outside of an execution.
 ///
 /// ```
 /// use executor_core::{HandlerError, context};
