@@ -295,12 +295,14 @@ impl Lines {
     /// let second = Lines::from_parts(1, 9, 99, false, "0 I [] nine\n");
     /// let pieces = [(Duration::from_micros(5), &first), (Duration::from_secs(2), &second)];
     /// let lines = Lines::joined(pieces.into_iter()).expect("something was said");
-    /// assert_eq!(lines.body(), "5 I [] one\n2000000 I [] nine\n");
+    /// assert_eq!(lines.to_string(), "one\n7 lines left out\nnine\n");
     /// assert_eq!((lines.kept(), lines.total()), (2, 9));
     /// ```
     pub fn joined<'p>(pieces: impl Iterator<Item = (Duration, &'p Self)>) -> Option<Self> {
         let (begun, mut buffer, mut is_binary) = (Instant::now(), LineBuffer::default(), false);
         for (after, piece) in pieces {
+            // What was said before the piece, but is neither in it nor in the last one, was displaced.
+            buffer.total = buffer.total.max(piece.total().saturating_sub(piece.kept()));
             for line in piece.iter() {
                 let at = begun + after + line.after;
                 buffer.add(at, line.kind, line.target, line.text, line.is_unfinished);

@@ -185,25 +185,13 @@ impl Kept {
     /// Writes the lines as one text that says where how many of `total` are left out.
     pub(super) fn body(&self, begun: Instant, total: u64, redactor: &Redactor) -> String {
         let mut body = String::with_capacity(self.head_bytes + self.tail_bytes);
-        for said in &self.head {
+        let (mut last, mut last_at) = (0, begun);
+        for said in self.head.iter().chain(&self.tail) {
+            leave_out(&mut body, said.number - last - 1, said.at, begun);
             said.write(&mut body, begun, redactor);
+            (last, last_at) = (said.number, said.at);
         }
-        let left_out = total - self.len();
-        if left_out > 0 {
-            let at = self.tail.front().map_or(begun, |said| said.at);
-            let text = format!("{left_out} lines left out");
-            let line = Line {
-                after: at.saturating_duration_since(begun),
-                kind: LineKind::LeftOut,
-                target: "",
-                text: &text,
-                is_unfinished: false,
-            };
-            write_line(&mut body, &line);
-        }
-        for said in &self.tail {
-            said.write(&mut body, begun, redactor);
-        }
+        leave_out(&mut body, total - last, last_at, begun);
         body
     }
 
@@ -235,6 +223,25 @@ impl Kept {
         self.memory -= memory;
         HELD.fetch_sub(memory, Ordering::Relaxed);
     }
+}
+
+/// Says that lines are left out here, if they are.
+fn leave_out(body: &mut String, count: u64, at: Instant, begun: Instant) {
+    if count == 0 {
+        return;
+    }
+    let text = match count {
+        1 => "1 line left out".to_owned(),
+        count => format!("{count} lines left out"),
+    };
+    let line = Line {
+        after: at.saturating_duration_since(begun),
+        kind: LineKind::LeftOut,
+        target: "",
+        text: &text,
+        is_unfinished: false,
+    };
+    write_line(body, &line);
 }
 
 impl Drop for Kept {

@@ -91,7 +91,7 @@ fn a22_a_long_last_line_of_a_success_keeps_its_end() {
     buffer.print(LineKind::Stdout, "ä".repeat(1_500).as_bytes());
     let lines = finish(buffer, LinePolicy::room_of_success, None).unwrap();
     let texts = texts(&lines);
-    assert_eq!(texts[0], "1 lines left out");
+    assert_eq!(texts[0], "1 line left out");
     assert!(
         (1_900..=2_048).contains(&texts[1].len()),
         "{}",
@@ -158,7 +158,7 @@ fn a22_of_a_binary_output_only_the_size_is_kept_and_the_other_stream_stays() {
     let lines = finish(buffer, FAILED, None).unwrap();
     assert!(lines.is_binary());
     assert_eq!(lines.total_bytes(), 30);
-    assert_eq!(texts(&lines), ["logged", "a warning", "1 lines left out"]);
+    assert_eq!(texts(&lines), ["logged", "1 line left out", "a warning"]);
 }
 
 /// Hands over as a flusher does and keeps the pieces as a sink does.
@@ -254,7 +254,7 @@ fn a22_what_was_handed_over_of_an_output_that_is_binary_goes() {
     sink.flush(&mut buffer, begun);
     let joined = sink.joined().unwrap();
     assert!(joined.is_binary());
-    assert_eq!(texts(&joined), ["logged", "1 lines left out"]);
+    assert_eq!(texts(&joined), ["1 line left out", "logged"]);
 }
 
 #[tokio::test(start_paused = true)]
