@@ -20,6 +20,7 @@ use crate::failure::{
 use crate::guard::Guard;
 use crate::handler::BorrowingFuture;
 use crate::identity::{EntityKind, ExecutionId, RowId};
+use crate::lines::buffer::LineBuffer;
 use crate::lines::{LinePolicy, Lines};
 use crate::outcome::{ExecutionResult, Outcome, Status};
 use crate::overlap::{self, Admission, Entry};
@@ -291,7 +292,7 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
         if !std::mem::take(&mut self.is_owed) {
             return;
         }
-        let (lines, flushed) = self.lines(outcome.status());
+        let said = self.said(outcome.status());
         let (skipped, arguments) = (skipped(outcome), self.arguments());
         let end = ExecutionEnd {
             start: self.told(),
@@ -300,26 +301,31 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
             failure: skipped.as_ref().or_else(|| outcome.failure()),
             flags,
             exit_code: self.watched.exit_code(),
-            lines: lines.as_ref(),
+            lines: said.as_ref().and_then(|said| said.kept.as_ref()),
             generation: self.watched.command().generation(),
             retry_count: 0,
             attempt_number: 1,
             arguments_json: arguments.as_deref(),
         };
         self.runner.sink.offer(&end, self.ticket);
-        if !flushed.is_empty() {
-            self.runner.sink.unsaid(&flushed);
+        if let Some(said) = &said
+            && !said.flushed.is_empty()
+        {
+            self.runner.sink.unsaid(&said.flushed);
         }
         // Only now may the next run begin, so that records are offered in order.
         self.give_place_back();
     }
 
-    /// Returns what it said, as far as its policy keeps it, and the tickets of what the sink was given of it before.
-    /// Most say nothing.
-    fn lines(&mut self, status: Status) -> (Option<Arc<Lines>>, Vec<Ticket>) {
-        let Some(mut lines) = self.watched.take_lines() else {
-            return (None, Vec::new());
-        };
+    /// Returns what it said. Most say nothing.
+    #[inline]
+    fn said(&mut self, status: Status) -> Option<Box<LastWords>> {
+        let lines = self.watched.take_lines()?;
+        Some(self.finish_lines(lines, status))
+    }
+
+    #[cold]
+    fn finish_lines(&self, mut lines: LineBuffer, status: Status) -> Box<LastWords> {
         let policy = self.watched.command().hooks().lines;
         let redactor = &self.runner.options.redactor;
         let room = match status {
@@ -328,7 +334,10 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
         };
         let flushed = lines.take_tickets();
         let kept = lines.finish(self.begun.monotonic, policy, room, redactor);
-        (kept.map(Arc::new), flushed)
+        Box::new(LastWords {
+            kept: kept.map(Arc::new),
+            flushed,
+        })
     }
 
     fn give_place_back(&mut self) {
@@ -383,6 +392,14 @@ impl<R: Deref<Target = Runner>> Drop for Execution<'_, R> {
             panics::drop_quietly(panics::catch(|| self.say_what_leaked()).err());
         }
     }
+}
+
+/// What an execution said, once it has ended.
+struct LastWords {
+    /// As far as its policy keeps it.
+    kept: Option<Arc<Lines>>,
+    /// What the sink was given of it before.
+    flushed: Vec<Ticket>,
 }
 
 /// Returns the guard to ask before this run. A job that runs on request skips its guard.
