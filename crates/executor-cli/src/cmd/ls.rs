@@ -35,7 +35,16 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
         (count, false) => format!("{count} executions"),
         (count, true) => format!("{count} executions, and more: --limit"),
     });
-    let missing = looking.missing(window_of(&args.selection)).await?;
+    let mut window = window_of(&args.selection);
+    if has_more {
+        // Of the time that is shown, rather than of the whole history.
+        let shown = found.iter().map(|it| it.record.ended_at());
+        match args.reverse {
+            true => window.to = shown.max(),
+            false => window.from = shown.min(),
+        }
+    }
+    let missing = looking.missing(window).await?;
     text.extend(missing.map(|missing| format!(" · {missing}")));
     text.push('\n');
     console::print(text).await?;

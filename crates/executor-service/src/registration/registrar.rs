@@ -197,7 +197,9 @@ impl Registrar {
                 let registration = target.registration().clone();
                 let row = guarded(OPERATION, || store.register(registration)).await?;
                 let _ = target.row().set(row);
-                self.note_registered(target, plan.clone(), *at).await?;
+                let kind = target.registration().entity.kind;
+                let id = RegistrationId { kind, row };
+                self.note_registered(target, id, plan.clone(), *at).await?;
             }
             Entry::Removal(target, at) => {
                 // An entity that was registered again meanwhile is not marked.
@@ -218,11 +220,11 @@ impl Registrar {
     async fn note_registered(
         &self,
         target: &Arc<dyn Target>,
+        id: RegistrationId,
         plan: Option<SchedulePlan>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
         const NOTING: &str = "noting a registration";
-        let Some(id) = target.id() else { return Ok(()) };
         let registered = Noted {
             id,
             session: self.session,
