@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use command_executor::diagnosis::{Audit, NotLookedAt, Verdict, audit as decide};
 use command_executor::inspect::MachineSpools;
-use command_executor::{LiveState, Progress, Window};
+use command_executor::{LiveState, Progress, Timestamp, Window};
 use serde_json::{Value, json};
 
 use crate::args::verbs::AuditArgs;
@@ -12,7 +12,11 @@ use crate::cmd::looking::Looking;
 use crate::exit::{CANNOT_TELL, Failure, LOST};
 use crate::output::console;
 use crate::output::plain::{self, plain};
+use crate::output::shown::Zone;
 use crate::wire;
+
+/// What to do about a spool that nobody has taken over.
+const REMEDY: &str = "the next start there stores it, or `executor spool replay`";
 
 /// Holes that are listed; the number of all is said.
 const LISTED: usize = 50;
@@ -65,13 +69,13 @@ fn for_people(looking: &Looking, audit: &Audit) -> String {
     }
     text.push('\n');
     for hole in audit.holes.iter().take(LISTED) {
-        let (from, to) = (zone.time(hole.from), zone.time(hole.to));
+        let stretch = stretch(zone, hole.from, hole.to);
         let session = hole
             .session
             .map(|id| format!("  session {id}"))
             .unwrap_or_default();
         text.push_str(&format!(
-            "  {from} – {to}  {}  {}{session}\n",
+            "  {stretch}  {}  {}{session}\n",
             hole.count,
             hole.cause.as_str()
         ));
@@ -80,10 +84,10 @@ fn for_people(looking: &Looking, audit: &Audit) -> String {
         text.push_str(&format!("  … and {} more\n", audit.holes.len() - LISTED));
     }
     for unknown in audit.not_known.iter().take(LISTED) {
-        let (from, to) = (zone.time(unknown.from), zone.time(unknown.to));
+        let stretch = stretch(zone, unknown.from, unknown.to);
         let what = plain(&not_looked_at(&unknown.what));
         text.push_str(&format!(
-            "  not checked  {from} – {to}  {what}  session {}\n",
+            "  not checked  {stretch}  {what}  session {}\n",
             unknown.session
         ));
     }
@@ -96,14 +100,28 @@ fn for_people(looking: &Looking, audit: &Audit) -> String {
     text
 }
 
+/// A stretch that may have no known beginning or end.
+fn stretch(zone: &Zone, from: Timestamp, to: Timestamp) -> String {
+    let (min, max) = (
+        Timestamp::from_micros(i64::MIN),
+        Timestamp::from_micros(i64::MAX),
+    );
+    match (from == min, to == max) {
+        (false, false) => format!("{} – {}", zone.time(from), zone.time(to)),
+        (false, true) => format!("since {}", zone.time(from)),
+        (true, false) => format!("until {}", zone.time(to)),
+        (true, true) => "at any time".into(),
+    }
+}
+
 fn not_looked_at(what: &NotLookedAt) -> String {
     match what {
         NotLookedAt::Older => "older than the counting of rows".into(),
         NotLookedAt::Rebuilt => "its counters were damaged".into(),
         NotLookedAt::Memory => "it died with its records in memory".into(),
         NotLookedAt::Spool { host, waiting } => match waiting {
-            Some(waiting) => format!("a spool on {host} ({waiting} waiting): run the audit there"),
-            None => format!("a spool on {host}: run the audit there"),
+            Some(waiting) => format!("a spool on {host}, {waiting} waiting: {REMEDY}"),
+            None => format!("a spool on {host}: {REMEDY}"),
         },
         _ => "something that this version does not know".into(),
     }

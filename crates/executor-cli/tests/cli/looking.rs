@@ -1,6 +1,6 @@
 //! The verbs that look: `ls`, `show`, `logs`, `errors`, `explain` and `audit`, on a history that `run` has left.
 
-use crate::support::{Place, Said};
+use crate::support::{Place, Said, until};
 
 const CONFIG: &str = r#"
 [store]
@@ -234,6 +234,40 @@ fn i01_audit_is_complete_until_somebody_deletes_a_row() {
         "{}",
         said.out
     );
+}
+
+#[test]
+fn i01_an_audit_that_cannot_look_at_a_spool_says_so() {
+    let place = Place::new();
+    place.file("executor.toml", &CONFIG.replace("@noop", "sleep\", \"10"));
+    place.file("events.ndjson", "{\"topic\":\"motion\"}\n");
+    let mut run = place.start(&["run", "executor.toml", "--events", "events.ndjson"]);
+    until("the program has failed", || {
+        let said = place.run(&["ls", "--failed"]);
+        (said.code == Some(0)).then_some(())
+    });
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let said = place.run(&["audit"]);
+    assert_eq!(said.code, Some(8), "{}", said.err);
+    assert!(
+        said.out.starts_with("cannot tell  1 stored\n"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("  not checked  since "), "{}", said.out);
+    assert!(said.out.contains("`executor spool replay`"), "{}", said.out);
+    let said = place.run(&["spool", "replay", "house.db.spool"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let said = place.run(&["audit"]);
+    assert_eq!((said.code, &*said.out), (Some(0), "complete  2 stored\n"));
+    let said = place.run(&["ls", "--status", "interrupted"]);
+    assert!(
+        said.out.contains("house/lamp  interrupted  ≥ "),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("process killed"), "{}", said.out);
 }
 
 #[test]
