@@ -27,7 +27,8 @@ pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
         console::print(lines.collect()).await?;
         return Ok(matched(!found.groups.is_empty()));
     }
-    let mut columns = Columns::new(["COUNT", "FIRST", "LAST", "ID", "WHERE", "ERROR"]);
+    let mut columns = Columns::new(["COUNT", "FIRST", "LAST", "ID", "WHERE", "ERROR"])
+        .dispensable(["ID", "FIRST"]);
     for group in groups {
         columns.row([
             Text::number(group.count.to_string()),

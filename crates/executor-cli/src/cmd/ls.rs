@@ -67,7 +67,8 @@ fn table(looking: &Looking, found: &[StoredExecution]) -> String {
     if found.is_empty() {
         return String::new();
     }
-    let mut columns = Columns::new(["ENDED", "ID", "WHAT", "OUTCOME", "TOOK", "WHY"]);
+    let mut columns =
+        Columns::new(["ENDED", "ID", "WHAT", "OUTCOME", "TOOK", "WHY"]).dispensable(["ID", "TOOK"]);
     for execution in found {
         let record = &execution.record;
         columns.row([

@@ -11,6 +11,8 @@ const LAST_MIN: usize = 12;
 pub(crate) struct Columns {
     table: Table,
     header: Vec<&'static str>,
+    /// Columns that a narrow terminal does without, the one to go first last.
+    dispensable: Vec<&'static str>,
     rows: Vec<Vec<Text>>,
 }
 
@@ -60,8 +62,15 @@ impl Columns {
         Self {
             table,
             header: header.into_iter().collect(),
+            dispensable: Vec::new(),
             rows: Vec::new(),
         }
+    }
+
+    /// Names columns that a narrow terminal does without, the first to go last.
+    pub(crate) fn dispensable(mut self, titles: impl IntoIterator<Item = &'static str>) -> Self {
+        self.dispensable = titles.into_iter().collect();
+        self
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Text>) {
@@ -70,7 +79,7 @@ impl Columns {
 
     pub(crate) fn text(mut self) -> String {
         if let Some(width) = self.table.width() {
-            self.shorten_last(usize::from(width));
+            self.fit(usize::from(width));
         }
         self.table.set_header(self.header.iter().map(Cell::new));
         for row in self.rows {
@@ -97,14 +106,18 @@ impl Columns {
         lines.collect()
     }
 
-    /// Cuts the last column, which is the one that may be long.
-    fn shorten_last(&mut self, width: usize) {
+    /// Makes it fit: leaves out columns that matter less, then cuts the last one, which may be long.
+    fn fit(&mut self, width: usize) {
+        while self.widths().iter().sum::<usize>() + LAST_MIN > width {
+            let Some(title) = self.dispensable.pop() else {
+                break;
+            };
+            self.leave_out(title);
+        }
+        let left = width
+            .saturating_sub(self.widths().iter().sum())
+            .max(LAST_MIN);
         let last = self.header.len().saturating_sub(1);
-        let others = (0..last).map(|place| {
-            let cells = self.rows.iter().map(|row| row[place].text.chars().count());
-            cells.chain([self.header[place].len()]).max().unwrap_or(0) + 2
-        });
-        let left = width.saturating_sub(others.sum()).max(LAST_MIN);
         for row in &mut self.rows {
             let text = &mut row[last].text;
             if text.chars().count() > left {
@@ -112,4 +125,26 @@ impl Columns {
             }
         }
     }
+
+    /// The widths of all columns but the last, with the space behind them.
+    fn widths(&self) -> Vec<usize> {
+        let last = self.header.len().saturating_sub(1);
+        let width = |place: usize| {
+            let cells = self.rows.iter().map(|row| row[place].text.chars().count());
+            cells.chain([self.header[place].len()]).max().unwrap_or(0) + 2
+        };
+        (0..last).map(width).collect()
+    }
+
+    fn leave_out(&mut self, title: &str) {
+        if let Some(place) = self.header.iter().position(|it| *it == title) {
+            self.header.remove(place);
+            for row in &mut self.rows {
+                row.remove(place);
+            }
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;
