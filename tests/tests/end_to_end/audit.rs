@@ -161,7 +161,7 @@ fn check(audit: &Audit, damage: &Damage, number: u64) {
 #[test]
 fn g03_a_database_that_was_set_back_is_noticed_by_what_its_process_was_told() {
     let cell = Cell::new();
-    cell.kill_after(500, Duration::from_millis(60));
+    cell.kill_after(500, Duration::from_millis(400));
     cell.recover();
     let (database, copy) = (cell.path("history.db"), cell.path("copy.db"));
     let told = sessions(&database);

@@ -20,10 +20,17 @@ const TRANSIENT: &[&str] = &[
     // A damaged file is not the fault of the rows to be written: they wait for its repair.
     "database disk image is malformed",
     "file is not a database",
+    "malformed database schema",
+    "unsupported file format",
 ];
 
 /// Messages that mean that the file is damaged.
-const DAMAGED: &[&str] = &["database disk image is malformed", "file is not a database"];
+const DAMAGED: &[&str] = &[
+    "database disk image is malformed",
+    "file is not a database",
+    "malformed database schema",
+    "unsupported file format",
+];
 
 /// Messages that mean that there is no space.
 const NO_SPACE: &[&str] = &["database or disk is full"];
@@ -35,6 +42,8 @@ const ABSENT: &[&str] = &[
     "out of memory",
     "database disk image is malformed",
     "file is not a database",
+    "malformed database schema",
+    "unsupported file format",
 ];
 
 /// Classifies an error and adds the operation that failed.

@@ -5,10 +5,12 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use executor_core::ports::{Fate, RecordStore, Session, SessionStore};
+use executor_core::ports::{
+    Fate, Filter, History, HistoryError, Order, PageRequest, RecordStore, Session, SessionStore,
+};
 use executor_core::{DropReason, ExecutionRecord};
 use executor_testkit as kit;
-use telemetry_store::{OpenError, SqliteStore};
+use telemetry_store::{OpenError, SqliteHistory, SqliteStore};
 
 use crate::faults::{passes, records, why};
 use crate::support::{Database, persist, run};
@@ -288,4 +290,51 @@ async fn d05_damage_where_the_migrations_stand_is_damage_too() {
     fs::write(&database.path, bytes).unwrap();
     let refused = SqliteStore::open(database.url()).await.err().unwrap();
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
+}
+
+/// Pages of a damaged table come to an end, with an error or without: an overwritten page may give the same rows again
+/// and again.
+#[tokio::test]
+async fn g05_whatever_is_damaged_the_pages_of_a_query_come_to_an_end() {
+    let database = Database::new();
+    let store = database.open().await;
+    persist(&store, &kit::session(), records(300))
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let whole = fs::read(database.url()).unwrap();
+    let mut ended = [0, 0];
+    for page in 1..whole.len() / 4_096 {
+        let mut hurt = whole.clone();
+        hurt[page * 4_096..(page + 1) * 4_096].fill(0);
+        fs::write(database.url(), &hurt).unwrap();
+        for order in [Order::LatestFirst, Order::OldestFirst] {
+            let is_error = all_pages(&database.history(), order).await.is_err();
+            ended[usize::from(is_error)] += 1;
+        }
+        assert_eq!(
+            fs::read(database.url()).unwrap(),
+            hurt,
+            "reading changes nothing"
+        );
+    }
+    assert!(ended[0] > 0 && ended[1] > 0, "{ended:?}");
+}
+
+async fn all_pages(history: &SqliteHistory, order: Order) -> Result<usize, HistoryError> {
+    let first = PageRequest {
+        order,
+        ..PageRequest::first(7)
+    };
+    let (mut request, mut count) = (first.clone(), 0);
+    for _ in 0..1_000 {
+        let page = history.executions(Filter::default(), request).await?;
+        count += page.items.len();
+        match page.next {
+            Some(next) => request = first.following(next),
+            None => return Ok(count),
+        }
+    }
+    panic!("no end after a thousand pages");
 }

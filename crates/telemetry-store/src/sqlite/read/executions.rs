@@ -18,6 +18,7 @@ use crate::sqlite::read::paging::Cursor;
 use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_rows};
 use crate::sqlite::schema::{executions, sessions};
+use crate::sqlite::write::rollup::damaged;
 
 mod ids;
 mod search;
@@ -50,6 +51,10 @@ pub(crate) fn executions(
         for ids in found.ids.chunks(ROWS_AT_ONCE) {
             deadline.check()?;
             items.extend(by_rows(connection, ids, page.order)?);
+        }
+        if items.len() != found.ids.len() {
+            // In one transaction, so nobody has pruned them meanwhile.
+            return Err(damaged("an index names rows that are not there").into());
         }
         Ok(PageOf {
             items,

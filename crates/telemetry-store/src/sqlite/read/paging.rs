@@ -29,6 +29,14 @@ impl Cursor {
         })
     }
 
+    /// Returns whether a row is on this page or a later one.
+    pub(crate) fn is_before(self, id: i64) -> bool {
+        self.after.is_none_or(|after| match self.order {
+            Order::LatestFirst => id < after,
+            Order::OldestFirst => id > after,
+        })
+    }
+
     /// Returns the id below which a page begins, for lists that only come with the latest first.
     pub(crate) fn latest_first(page: &PageRequest) -> Result<i64, QueryError> {
         let page = PageRequest {
@@ -72,6 +80,9 @@ pub(crate) fn page_of<R, T>(
 ) -> Result<PageOf<T>, QueryError> {
     let is_full = rows.len() == page.limit as usize;
     let last = rows.last().filter(|_| is_full).map(id);
+    // A damaged table may give the same rows again and again; pages come to an end all the same.
+    let begins_at = Cursor::latest_first(page)?;
+    let last = last.filter(|last| *last < begins_at);
     Ok(PageOf {
         items: rows.into_iter().map(item).collect::<Result<_, _>>()?,
         next: last.map(|id| Cursor::token(Order::LatestFirst, id)),

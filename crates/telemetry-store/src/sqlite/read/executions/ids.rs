@@ -51,6 +51,8 @@ pub(crate) fn ids(
 }
 
 fn in_order(mut found: Vec<i64>, cursor: Cursor, limit: u32) -> Vec<i64> {
+    // A damaged table may give the same rows again and again; pages come to an end all the same.
+    found.retain(|id| cursor.is_before(*id));
     match cursor.order {
         Order::LatestFirst => found.sort_unstable_by(|one, other| other.cmp(one)),
         Order::OldestFirst => found.sort_unstable(),
