@@ -246,6 +246,18 @@ fn doubts(question: &Question, facts: &Facts) -> Vec<Doubt> {
     if waiting > 0 {
         doubts.push(Doubt::Waiting { count: waiting });
     }
+    let running = facts.live.iter().flat_map(|live| &live.running);
+    let running = running.filter(|it| {
+        let (entity, is_due) = (&it.entity, it.started_at <= to);
+        entity.app_key == question.app_key && entity.name == question.name && is_due
+    });
+    let running = running.count() as u64;
+    if running > 0 {
+        doubts.push(Doubt::Running { count: running });
+    }
+    if facts.live.iter().any(|live| live.unreadable.is_some()) {
+        doubts.push(Doubt::Unreadable);
+    }
     if facts.is_cut {
         doubts.push(Doubt::TooMany);
     }

@@ -84,6 +84,13 @@ pub enum Doubt {
         /// Their number.
         count: u64,
     },
+    /// So many of its executions that began by then have not ended yet.
+    Running {
+        /// Their number.
+        count: u64,
+    },
+    /// A spool cannot be read.
+    Unreadable,
     /// There is more around that time than was looked at.
     TooMany,
     /// It was due, and nothing says why it did not run.
@@ -181,6 +188,8 @@ impl Doubt {
             Self::Waiting { count } => {
                 format!("{count} records wait in the spool and are not in the history yet")
             }
+            Self::Running { count } => format!("{count} of its executions have not ended yet"),
+            Self::Unreadable => "a spool of this machine cannot be read".into(),
             Self::TooMany => "there are too many executions around that time".into(),
             Self::Unexplained => {
                 "it was due, and the history does not say why it did not run".into()

@@ -45,10 +45,14 @@ impl Supervised for MissedReporter {
 
 impl MissedReporter {
     async fn look(&mut self) -> Result<(), StoreError> {
-        if !*self.recovering.borrow_and_update() {
-            self.look_back().await?;
-        }
-        write_missed(&self.missed, self.store.as_ref()).await
+        let is_recovering = *self.recovering.borrow_and_update();
+        let looked_back = match is_recovering {
+            true => Ok(()),
+            false => self.look_back().await,
+        };
+        // Whatever becomes of one job, what is known of the others is written.
+        write_missed(&self.missed, self.store.as_ref()).await?;
+        looked_back
     }
 
     async fn look_back(&self) -> Result<(), StoreError> {
