@@ -82,9 +82,9 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
-    /// The database.
-    #[arg(long, value_name = "URL", default_value = DEFAULT_DB)]
-    pub(crate) db: String,
+    /// The database. Default: as for `ls`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) db: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

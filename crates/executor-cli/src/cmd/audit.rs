@@ -29,6 +29,11 @@ pub(crate) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
         session: None,
     };
     let spools = match args.spools {
+        // A mistyped one would hide what waits in the right one.
+        Some(dir) if !dir.exists() => {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(Failure::SpoolDirectory { dir, source });
+        }
         Some(spools) => Some(spools),
         None => wire::spools(&looking.url)?,
     };

@@ -230,7 +230,7 @@ pub(crate) fn filter_of(selection: &Selection, scope: Scope, line_text: Option<&
 }
 
 /// The database that nobody named: of the environment, or of the configuration at hand.
-fn found_database() -> Result<String, Failure> {
+pub(crate) fn found_database() -> Result<String, Failure> {
     let (url, by) = look_for_database()?;
     if let Some(by) = by {
         console::say(&format!("looking at `{}`, {by}", plain(&url)));

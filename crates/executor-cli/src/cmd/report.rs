@@ -9,6 +9,7 @@ use command_executor::{Status, Summary, Window};
 use serde_json::{Value, json};
 
 use crate::args::ReportArgs;
+use crate::cmd::looking::found_database;
 use crate::exit::Failure;
 use crate::output::console;
 use crate::output::plain::{self, plain};
@@ -19,9 +20,11 @@ const ERROR_MAX_CHARS: usize = 48;
 
 /// `executor report`.
 pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
-    let summaries = wire::history(&args.db)?
-        .summaries(Window::default())
-        .await?;
+    let url = match args.db {
+        Some(url) => url,
+        None => found_database()?,
+    };
+    let summaries = wire::history(&url)?.summaries(Window::default()).await?;
     print(&summaries, args.json).await?;
     Ok(ExitCode::SUCCESS)
 }
