@@ -96,9 +96,9 @@ impl LineBuffer {
             return;
         }
         let at = Instant::now();
+        let target = target.replace([' ', ']', '\n'], "_");
         for line in text.lines() {
             self.total_bytes += line.len() as u64 + 1;
-            let target = target.replace([' ', ']', '\n'], "_");
             self.add(at, kind, &target, &plain(&cut(line)), false);
         }
     }

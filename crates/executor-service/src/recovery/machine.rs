@@ -7,7 +7,7 @@ use executor_core::lines::Lines;
 use executor_core::ports::{
     HistoryError, HistoryErrorClass, HistoryFuture, LiveSession, LiveState, RunningExecution,
 };
-use executor_core::{ExecutionId, ExecutionRecord};
+use executor_core::{ExecutionId, ExecutionRecord, Timestamp};
 use record_spool::{Entry, SpoolError, dump, is_held};
 
 use crate::recovery::abandoned::unknown_session;
@@ -79,7 +79,7 @@ pub(crate) fn seen(dir: &Path) -> LiveSession {
 fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
     // A frame and its copy have the same sequence, and a start may outlive its record for a moment.
     let (mut started, mut ended) = (HashMap::new(), HashMap::new());
-    let mut said = BTreeMap::new();
+    let mut said: HashMap<ExecutionId, BTreeMap<u64, (Timestamp, Lines)>> = HashMap::new();
     dump(dir, |_, entry| {
         let Some(Entry::Frame {
             kind,
@@ -96,7 +96,10 @@ fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
                 execution_id,
                 at,
                 lines,
-            } => drop(said.insert(sequence, (execution_id, at, lines))),
+            } => {
+                let pieces = said.entry(execution_id).or_default();
+                pieces.insert(sequence, (at, lines));
+            }
             Content::Start(start) => drop(started.insert(sequence, running(*start))),
             Content::Record(record) => drop(ended.insert(sequence, record.execution_id)),
             Content::End(_) | Content::Session | Content::Unknown { .. } => {}
@@ -107,8 +110,8 @@ fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
     let runs = started.filter(|start| !has_ended.contains(&start.execution_id));
     live.running = runs.collect();
     for running in &mut live.running {
-        let of_it = said.values().filter(|(id, ..)| *id == running.execution_id);
-        let pieces = of_it.map(|(_, at, lines)| {
+        let pieces = said.get(&running.execution_id).into_iter().flatten();
+        let pieces = pieces.map(|(_, (at, lines))| {
             let after = at.saturating_duration_since(running.started_at);
             (after, lines)
         });

@@ -4,8 +4,8 @@
 use executor_core::Timestamp;
 use executor_core::ports::{Earlier, MissedReason};
 
+use super::Schedule;
 use super::missed_log::Span;
-use super::{Missed, Schedule};
 
 /// What was planned while no process had the job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,31 +34,25 @@ pub(super) fn catch_up(earlier: &Earlier, schedule: Option<&Schedule>, at: Times
         .map_or(from, |dealt_with| from.max(dealt_with));
     let until = earlier.until.map_or(at, |until| until.min(at));
     let persistent = schedule.filter(|schedule| schedule.is_persistent);
-    let rule = persistent.map_or(Missed::Skip, |schedule| schedule.missed);
-    let keep = match rule {
-        Missed::Skip => 0,
-        Missed::RunOnce => 1,
-        Missed::RunAll { at_most } => at_most.max(1) as usize,
-    };
+    let keep = persistent.map_or(0, |schedule| schedule.missed.at_most());
     let series = then.begin(from);
-    let planned = series.planned_between(from, until, keep + 1);
+    // One more, of which the time is told.
+    let mut planned = series.planned(from, until, keep + 1);
     let Some(first) = series.first_between(from, until) else {
         return nothing;
     };
-    let mut newest = planned.newest;
-    let mut last = None;
-    while newest.len() > keep {
-        last = newest.pop_front();
-    }
-    let count = planned.count - newest.len() as u64;
-    let reason = if newest.is_empty() {
+    planned.keep_newest(keep);
+    let count = planned.count - planned.newest.len() as u64;
+    let reason = if planned.newest.is_empty() {
         MissedReason::NoProcess
     } else {
         MissedReason::Superseded
     };
     CatchUp {
-        runs: newest.into(),
-        missed: last.map(|last| (reason, Span { count, first, last })),
+        runs: planned.newest.into(),
+        missed: planned
+            .left_out
+            .map(|last| (reason, Span { count, first, last })),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keeps missed runs and pauses until the store knows of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ struct State {
     /// Jobs whose earlier sessions nobody has looked at yet.
     registered: Vec<(Arc<Entity>, Registered)>,
     /// Jobs that were registered in this session.
-    known: HashMap<Arc<Entity>, ()>,
+    known: HashSet<Arc<Entity>>,
     forgotten: usize,
 }
 
@@ -151,7 +151,7 @@ impl MissedLog {
     /// before its registration.
     pub(crate) fn registered(&self, entity: &Arc<Entity>, registered: Registered) {
         let mut state = self.state();
-        if state.known.insert(Arc::clone(entity), ()).is_none() {
+        if state.known.insert(Arc::clone(entity)) {
             state.registered.push((Arc::clone(entity), registered));
             drop(state);
             self.bell.notify_one();
@@ -196,14 +196,15 @@ impl State {
     }
 
     fn bound(&mut self) {
-        for list in [self.unwritten.len(), self.unwritten_pauses.len()] {
-            self.forgotten += list.saturating_sub(WAITING_MAX);
-        }
-        let surplus = self.unwritten.len().saturating_sub(WAITING_MAX);
-        self.unwritten.drain(..surplus);
-        let surplus = self.unwritten_pauses.len().saturating_sub(WAITING_MAX);
-        self.unwritten_pauses.drain(..surplus);
+        self.forgotten += forget_oldest(&mut self.unwritten);
+        self.forgotten += forget_oldest(&mut self.unwritten_pauses);
     }
+}
+
+/// Returns how many were too many.
+fn forget_oldest<T>(waiting: &mut Vec<T>) -> usize {
+    let surplus = waiting.len().saturating_sub(WAITING_MAX);
+    waiting.drain(..surplus).count()
 }
 
 #[cfg(test)]

@@ -111,10 +111,7 @@ impl Series {
 
     /// Returns how many runs may begin at once.
     fn keep(&self) -> usize {
-        match self.schedule.missed {
-            Missed::Skip | Missed::RunOnce => 1,
-            Missed::RunAll { at_most } => at_most.max(1) as usize,
-        }
+        self.schedule.missed.at_most().max(1)
     }
 
     /// Returns the runs due after `last` and until `now`.
@@ -127,23 +124,11 @@ impl Series {
             found.newest.pop_back();
             found.count -= 1;
         }
-        while found.newest.len() > keep {
-            found.left_out = found.newest.pop_front();
-        }
+        found.keep_newest(keep);
         found
     }
 
-    /// Returns the newest `keep` planned times after `from` and until `until`, whatever their jitter.
-    pub(super) fn planned_between(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        keep: usize,
-    ) -> DueRuns {
-        self.planned(from, until, keep)
-    }
-
-    /// Returns the first of them.
+    /// Returns the first planned time after `from` and until `until`.
     pub(super) fn first_between(&self, from: Timestamp, until: Timestamp) -> Option<Timestamp> {
         self.planned_after(from).filter(|first| *first <= until)
     }
@@ -192,8 +177,9 @@ impl Series {
         }
     }
 
-    /// Returns the newest `keep` planned times after `last` and until `now`, and how many there are.
-    fn planned(&self, last: Timestamp, now: Timestamp, keep: usize) -> DueRuns {
+    /// Returns the newest `keep` planned times after `last` and until `now`, whatever their jitter, and how many there
+    /// are.
+    pub(super) fn planned(&self, last: Timestamp, now: Timestamp, keep: usize) -> DueRuns {
         if let Kind::Every(interval) = self.schedule.kind {
             return intervals(interval, self.began, (last, now), keep);
         }
@@ -246,10 +232,28 @@ pub(super) struct DueRuns {
     pub(super) newest: VecDeque<Timestamp>,
     pub(super) count: u64,
     /// The last of those that were due and do not begin.
-    left_out: Option<Timestamp>,
+    pub(super) left_out: Option<Timestamp>,
+}
+
+impl Missed {
+    /// Returns how many missed runs it makes up for.
+    pub(super) fn at_most(self) -> usize {
+        match self {
+            Self::Skip => 0,
+            Self::RunOnce => 1,
+            Self::RunAll { at_most } => at_most.max(1) as usize,
+        }
+    }
 }
 
 impl DueRuns {
+    /// Leaves out all but the newest.
+    pub(super) fn keep_newest(&mut self, keep: usize) {
+        while self.newest.len() > keep {
+            self.left_out = self.newest.pop_front();
+        }
+    }
+
     fn add(&mut self, planned: Timestamp, keep: usize) {
         self.count += 1;
         self.newest.push_back(planned);

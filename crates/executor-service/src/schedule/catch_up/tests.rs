@@ -6,6 +6,7 @@ use executor_core::ports::SchedulePlan;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::super::Missed;
 use super::*;
 
 const MINUTE: i64 = 60_000_000;
