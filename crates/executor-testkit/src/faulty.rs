@@ -3,6 +3,7 @@
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use executor_core::ports::{
     Batch, Earlier, Fate, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice, Reconcile,
@@ -45,6 +46,7 @@ pub struct FaultyStore<S> {
 #[derive(Default)]
 struct Seen {
     is_away: AtomicBool,
+    slow_by: Mutex<Duration>,
     batches: Mutex<Vec<Arc<Batch>>>,
 }
 
@@ -97,6 +99,31 @@ impl<S> FaultyStore<S> {
         self.seen.is_away.store(false, Ordering::SeqCst);
     }
 
+    /// Makes the store answer each request this much later from now on; zero ends it.
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant};
+    /// use executor_core::Housekeeping;
+    /// use executor_testkit::{FaultyStore, MemoryStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let store = FaultyStore::new(MemoryStore::new());
+    /// store.slow_down(Duration::from_millis(20));
+    /// let begun = Instant::now();
+    /// assert!(store.health().await.is_ok());
+    /// assert!(begun.elapsed() >= Duration::from_millis(20));
+    /// # }
+    /// ```
+    pub fn slow_down(&self, by: Duration) {
+        *self.slow_by() = by;
+    }
+
+    fn slow_by(&self) -> MutexGuard<'_, Duration> {
+        let slow_by = self.seen.slow_by.lock();
+        slow_by.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns every batch that was handed over, in order, including retries and batches that met a fault.
     pub fn batches(&self) -> Vec<Arc<Batch>> {
         self.lock_batches().clone()
@@ -119,7 +146,14 @@ impl<S> FaultyStore<S> {
             let away = StoreError::unreachable(operation, "the store is away");
             return Box::pin(ready(Err(away)));
         }
-        ask(&self.inner)
+        let (slow_by, asked) = (*self.slow_by(), ask(&self.inner));
+        if slow_by.is_zero() {
+            return asked;
+        }
+        Box::pin(async move {
+            tokio::time::sleep(slow_by).await;
+            asked.await
+        })
     }
 
     /// Returns the wrapped store.
@@ -163,10 +197,16 @@ impl<S: Store> RegistrationStore for FaultyStore<S> {
 }
 
 impl<S: Store> ScheduleStore for FaultyStore<S> {
-    fn note_registered(&self, registered: Registered) -> StoreFuture<'_, ()> {
-        self.ask("noting a registration", |inner| {
-            inner.note_registered(registered)
-        })
+    fn note_schedule(&self, registered: Registered) -> StoreFuture<'_, ()> {
+        self.ask("noting a schedule", |inner| inner.note_schedule(registered))
+    }
+
+    fn take_charge(&self, registered: Vec<Registered>) -> StoreFuture<'_, ()> {
+        self.ask("taking charge", |inner| inner.take_charge(registered))
+    }
+
+    fn leave_charge(&self, session: SessionId, at: Timestamp) -> StoreFuture<'_, ()> {
+        self.ask("leaving charge", |inner| inner.leave_charge(session, at))
     }
 
     fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {

@@ -91,7 +91,10 @@ fn reading(place: &Place, config: &str) -> Child {
     let program = program
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+        .stderr(Stdio::piped())
+        // What is given back goes back at once: without it the allocator's own reserve, up to 90 MiB more, depends
+        // on the order in which lines come and go.
+        .env("MALLOC_MMAP_THRESHOLD_", "131072");
     program.spawn().unwrap()
 }
 
@@ -124,7 +127,7 @@ fn i04_at_most_64_mib_of_lines_wait_or_run() {
     });
     feeding.join().unwrap();
     // The lines, a copy of each on its way to a program, one that grows, and the program itself: of 480 MB.
-    assert!(peak < 230, "{peak} MiB");
+    assert!(peak < 180, "{peak} MiB");
     let rows = "SELECT count(*) FROM executions_v WHERE status = 'success'";
     assert_eq!(place.number("telemetry.db", rows), 40);
 }

@@ -137,24 +137,45 @@ pub struct Earlier {
     pub plan: Option<SchedulePlan>,
     /// The time at which that ended, if it ended before the registration: the job was removed.
     pub until: Option<Timestamp>,
-    /// The last sign of life of another session that had it registered.
+    /// The last time at which another session was in charge of it.
     pub alive_until: Option<Timestamp>,
     /// The latest planned time that is dealt with: of a run in the history, or of one known to be missed.
     pub dealt_with: Option<Timestamp>,
-    /// A session of another process that has it registered now.
+    /// A session of another process that is in charge of it now.
     pub elsewhere: Option<SessionId>,
 }
 
 /// Keeps the schedules and what they planned in vain. A store that keeps none of it leaves the methods as they are;
 /// then nobody can tell which runs were missed while no process ran.
 pub trait ScheduleStore: Send + Sync + 'static {
-    /// Notes that a session has a registration, and its schedule, from now on. The job's earlier schedule ends if it
-    /// was another one. Idempotent; the caller retries.
+    /// Notes that a job has this schedule, or none, from now on. Its earlier one ends if it was another one. Idempotent;
+    /// the caller retries.
     ///
     /// # Errors
     ///
     /// Nothing was changed.
-    fn note_registered(&self, _registered: Registered) -> StoreFuture<'_, ()> {
+    fn note_schedule(&self, _registered: Registered) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Notes that a session has registrations, and of jobs that it is in charge: what was planned before its
+    /// registration is recorded, and what is planned from then on is its own to begin or to record. Plans are ignored.
+    /// Idempotent; the caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed; [`Dangling`](crate::ErrorClass::Dangling) if a session has no row.
+    fn take_charge(&self, _registered: Vec<Registered>) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Notes that a session begins no planned run after a time, although it lives on to end. What it took charge of
+    /// later ends at once. Idempotent; the caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn leave_charge(&self, _session: SessionId, _at: Timestamp) -> StoreFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 

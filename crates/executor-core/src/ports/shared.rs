@@ -41,8 +41,16 @@ impl<S: ?Sized + RegistrationStore> RegistrationStore for Arc<S> {
 }
 
 impl<S: ?Sized + ScheduleStore> ScheduleStore for Arc<S> {
-    fn note_registered(&self, registered: Registered) -> StoreFuture<'_, ()> {
-        (**self).note_registered(registered)
+    fn note_schedule(&self, registered: Registered) -> StoreFuture<'_, ()> {
+        (**self).note_schedule(registered)
+    }
+
+    fn take_charge(&self, registered: Vec<Registered>) -> StoreFuture<'_, ()> {
+        (**self).take_charge(registered)
+    }
+
+    fn leave_charge(&self, session: SessionId, at: Timestamp) -> StoreFuture<'_, ()> {
+        (**self).leave_charge(session, at)
     }
 
     fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {

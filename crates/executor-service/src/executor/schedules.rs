@@ -1,5 +1,7 @@
 //! Queries, pauses, resumes and removes the schedules of jobs.
 
+use std::sync::Arc;
+
 use super::CommandExecutor;
 use crate::registration::handle::JobHandle;
 use crate::schedule::ScheduleState;
@@ -44,8 +46,13 @@ impl CommandExecutor {
 
     /// Ends a job's schedule; a run in progress continues. Returns whether the job had one.
     pub fn remove_schedule(&self, job: &JobHandle) -> bool {
-        self.service
-            .scheduler
-            .remove(&job.job().registration.entity)
+        let entity = &job.job().registration.entity;
+        let had_one = self.service.scheduler.remove(entity, None);
+        if had_one {
+            self.service
+                .registrar
+                .unscheduled(Arc::clone(job.job()) as _);
+        }
+        had_one
     }
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{MissedReason, Session, Store};
+use executor_core::time::Moment;
 use executor_core::{
-    BlockingPool, BorrowingFuture, Clock, Command, Ended, ExecutionResult, Listener, Outcome,
+    BlockingPool, BorrowingFuture, Clock, Command, Ended, ExecutionResult, Job, Listener, Outcome,
     Refused, Runner, Timestamp,
 };
 use tokio::runtime::Handle;
@@ -132,13 +133,20 @@ impl Service {
 
     /// Sets or removes the schedule of a newly registered job; either way the schedule of an earlier job with the
     /// same key ends.
-    pub(crate) fn schedule(self: &Arc<Self>, job: &JobHandle, schedule: Option<Schedule>) {
+    /// It goes from `at` on, the time of the registration: what is due while the store notes that is not forgotten.
+    pub(crate) fn schedule(
+        self: &Arc<Self>,
+        job: &JobHandle,
+        schedule: Option<Schedule>,
+        at: Moment,
+    ) {
         let Some(schedule) = schedule else {
-            self.scheduler.remove(&job.job().registration.entity);
+            let entity = &job.job().registration.entity;
+            self.scheduler.remove(entity, None);
             return;
         };
         let service = Arc::downgrade(self);
-        self.scheduler.enter(job, schedule, &self.health, || {
+        self.scheduler.enter(job, (schedule, at), &self.health, || {
             Box::new(move |due| Some(Box::pin(run_due(service.upgrade()?, due))))
         });
     }
@@ -167,6 +175,10 @@ impl RunsFutures for Service {
 
     fn unsubscribe(&self, listener: &Arc<Listener>) {
         self.subscriptions.remove(listener);
+    }
+
+    fn unschedule(&self, job: &Arc<Job>) {
+        self.scheduler.remove(&job.registration.entity, Some(job));
     }
 }
 
@@ -219,8 +231,13 @@ pub(crate) async fn run(
 }
 
 async fn run_due(service: Arc<Service>, due: Due) {
+    let last = due.due_at.last().copied();
+    let mut takes_charge = due.takes_charge;
     // There are several runs if missed ones are made up for; in sequence, no overlap rule skips them.
     for due_at in due.due_at {
+        if let Some(registered) = takes_charge.take_if(|_| Some(due_at) == last) {
+            service.missed.took(registered);
+        }
         let ran = run(Arc::clone(&service), due.job.run_scheduled(due_at), None).await;
         let reason = match ran {
             Err(Refused::Paused) => MissedReason::Paused,

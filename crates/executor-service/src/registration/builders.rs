@@ -9,6 +9,7 @@ use executor_core::ports::SchedulePlan;
 use executor_core::redact::TextKind;
 use executor_core::registration::{Details, JobDetails, Overlap};
 use executor_core::runnable::Hooks;
+use executor_core::time::Moment;
 use executor_core::{
     Entity, ErrorHandler, Event, Handler, HandlerError, HandlerFn, HandlerOutput, Job, JobHandler,
     Listener, Registration, SourceTier,
@@ -253,7 +254,8 @@ impl ListenerToRegister {
         let entity = Entity::listener(app_key, instance, name, topic);
         let registration = Registration::new(entity, details);
         let listener = Arc::new(Listener::new(registration, self.handler, hooks));
-        register(&service, Arc::clone(&listener) as _, None).await?;
+        let at = service.clock.now();
+        register(&service, Arc::clone(&listener) as _, None, at).await?;
         let registrar = Arc::clone(&service.registrar);
         let handle = ListenerHandle {
             listener,
@@ -412,14 +414,15 @@ impl JobToRegister {
         });
         let job = Arc::new(Job::new(registration, self.handler, builder.hooks));
         let plan = builder.schedule.as_ref().map(Schedule::plan);
-        register(&builder.service, Arc::clone(&job) as _, plan).await?;
+        let at = builder.service.clock.now();
+        register(&builder.service, Arc::clone(&job) as _, plan, at).await?;
         let registrar = Arc::clone(&builder.service.registrar);
         let handle = JobHandle {
             job,
             registrar,
             service: weak(&builder.service),
         };
-        builder.service.schedule(&handle, builder.schedule);
+        builder.service.schedule(&handle, builder.schedule, at);
         Ok(handle)
     }
 }
@@ -458,11 +461,12 @@ async fn register(
     service: &Service,
     target: Arc<dyn Target>,
     plan: Option<SchedulePlan>,
+    at: Moment,
 ) -> Result<(), RegisterError> {
     if service.is_gone() {
         return Err(RegisterError::Stopped);
     }
-    let registered = service.registrar.register(target, plan).await;
+    let registered = service.registrar.register(target, plan, at.wall).await;
     registered.map_err(|error| RegisterError::Refused {
         detail: error.source.to_string(),
     })

@@ -180,7 +180,14 @@ impl JobHandle {
         self.command(TriggerMode::Schedule, Some(due_at))
     }
 
-    handle_methods!(job, |_| {});
+    handle_methods!(job, Self::unschedule);
+
+    /// Ends its schedule, unless that is of a later job with the same key.
+    fn unschedule(&self) {
+        if let Some(service) = self.service.upgrade() {
+            service.unschedule(&self.job);
+        }
+    }
 
     /// Runs a future, which may borrow, as an execution of this job, subject to its overlap rule, deadline and pause,
     /// and records the outcome. If the future returns, the outcome is `success`, whatever it returns.

@@ -55,12 +55,16 @@ impl dyn Target {
     }
 }
 
+const NOTING: &str = "noting a schedule";
+
 /// A change to write to the store.
 #[derive(Clone)]
 pub(crate) enum Entry {
     /// With the schedule of a job, and the time.
     Registration(Arc<dyn Target>, Option<SchedulePlan>, Timestamp),
     Removal(Arc<dyn Target>, Timestamp),
+    /// The end of a job's schedule.
+    Unscheduled(Arc<dyn Target>, Timestamp),
 }
 
 /// A weak reference to a target: its handler may hold the executor.
@@ -107,10 +111,12 @@ impl Registrar {
         &self,
         target: Arc<dyn Target>,
         plan: Option<SchedulePlan>,
+        at: Timestamp,
     ) -> Result<(), StoreError> {
         let entity = Arc::clone(&target.registration().entity);
+        // A registration that replaces a paused one is not paused.
+        self.missed.resume(&Paused::Job(Arc::clone(&entity)), at);
         self.current().insert(entity, Arc::downgrade(&target));
-        let at = self.clock.now().wall;
         self.write(Entry::Registration(target, plan, at)).await
     }
 
@@ -133,7 +139,14 @@ impl Registrar {
     pub(crate) async fn remove(&self, target: Arc<dyn Target>) -> Result<(), StoreError> {
         target.remove();
         let at = self.clock.now().wall;
+        self.missed.removed(&target.registration().entity, at);
         self.write(Entry::Removal(target, at)).await
+    }
+
+    /// Notes that a job's schedule has ended, now or later.
+    pub(crate) fn unscheduled(&self, target: Arc<dyn Target>) {
+        let at = self.clock.now().wall;
+        self.keep(Entry::Unscheduled(target, at));
     }
 
     /// Makes the store compare an app's live registrations with the stored ones.
@@ -199,7 +212,7 @@ impl Registrar {
                 let _ = target.row().set(row);
                 let kind = target.registration().entity.kind;
                 let id = RegistrationId { kind, row };
-                self.note_registered(target, id, plan.clone(), *at).await?;
+                self.note(target, id, plan.clone(), *at).await?;
             }
             Entry::Removal(target, at) => {
                 // An entity that was registered again meanwhile is not marked.
@@ -212,35 +225,40 @@ impl Registrar {
                     guarded(MARKING, || store.mark_cancelled(id, *at)).await?;
                 }
             }
+            Entry::Unscheduled(target, at) => {
+                let unscheduled = target.id().map(|id| self.noted(id, None, *at));
+                if let Some(unscheduled) = unscheduled {
+                    let note = || store.note_schedule(unscheduled);
+                    guarded(NOTING, note).await?;
+                }
+            }
         }
         Ok(())
     }
 
+    const fn noted(&self, id: RegistrationId, plan: Option<SchedulePlan>, at: Timestamp) -> Noted {
+        Noted {
+            id,
+            session: self.session,
+            at,
+            plan,
+        }
+    }
+
     /// Notes in the history who has what registered, and by which schedule.
-    async fn note_registered(
+    async fn note(
         &self,
         target: &Arc<dyn Target>,
         id: RegistrationId,
         plan: Option<SchedulePlan>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        const NOTING: &str = "noting a registration";
-        let registered = Noted {
-            id,
-            session: self.session,
-            at,
-            plan,
-        };
-        let noted = guarded(NOTING, || self.store.note_registered(registered.clone())).await;
-        noted.map_err(|error| match error.class {
-            // The session's row comes with the next batch or heartbeat.
-            ErrorClass::Dangling => StoreError {
-                class: ErrorClass::Transient,
-                ..error
-            },
-            _ => error,
-        })?;
+        let registered = self.noted(id, plan, at);
         if id.kind == EntityKind::Job {
+            let note = || self.store.note_schedule(registered.clone());
+            guarded(NOTING, note).await?;
+        }
+        if !target.is_removed() {
             let entity = &target.registration().entity;
             self.missed.registered(entity, registered);
         }

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use executor_core::handler::HandlerResult;
-use executor_core::{BorrowingFuture, Command, ExecutionResult, HandlerError, Listener, Refused};
+use executor_core::{
+    BorrowingFuture, Command, ExecutionResult, HandlerError, Job, Listener, Refused,
+};
 
 /// The result of a future that ran as an execution.
 #[derive(Clone, Debug)]
@@ -30,6 +32,9 @@ pub(crate) trait RunsFutures: Send + Sync {
 
     /// Stops publishing events to a listener.
     fn unsubscribe(&self, listener: &Arc<Listener>);
+
+    /// Ends a job's schedule.
+    fn unschedule(&self, job: &Arc<Job>);
 }
 
 pub(crate) async fn wrap<T: Send>(

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::MissedReason;
+use executor_core::ports::{MissedReason, Registered};
 use executor_core::time::Moment;
-use executor_core::{Entity, Timestamp};
+use executor_core::{Entity, Job, Timestamp};
 
 use super::missed_log::Span;
 use super::plan::{Occurrence, SET_BACK, Series};
@@ -25,6 +25,9 @@ pub(crate) struct Due {
     pub(crate) job: JobHandle,
     /// The times at which they were due, before jitter, as the wall clock shows them.
     pub(crate) due_at: Vec<Timestamp>,
+    /// This session is in charge of the job as soon as the last of them begins; before, the runs are owed by whoever
+    /// comes next.
+    pub(crate) takes_charge: Option<Registered>,
 }
 
 /// The result of checking the clock.
@@ -81,6 +84,25 @@ struct Entry {
     said: Option<(u64, Timestamp)>,
 }
 
+/// A job that left the book. It is for the caller to drop, like those of a [`Turn`].
+pub(super) struct Removed {
+    pub(super) job: JobHandle,
+    /// What was planned in its pause until now.
+    pub(super) in_vain: Option<Span>,
+    /// The wall clock's time until which its schedule had been followed.
+    last: Option<Timestamp>,
+}
+
+impl Removed {
+    const fn of(job: JobHandle) -> Self {
+        Self {
+            job,
+            in_vain: None,
+            last: None,
+        }
+    }
+}
+
 impl Book {
     pub(super) fn new(now: Moment, look_again: Duration) -> Self {
         Self {
@@ -98,26 +120,31 @@ impl Book {
         }
     }
 
-    /// Enters a job and returns the earlier one with the same key that it replaces, or the job itself after
-    /// [`close`](Self::close).
+    /// Enters a job that was registered at `at`, and returns the earlier one with the same key that it replaces, or the
+    /// job itself after [`close`](Self::close).
     pub(super) fn enter(
         &mut self,
         job: JobHandle,
         schedule: Schedule,
+        at: Moment,
         now: Moment,
-    ) -> Option<JobHandle> {
+    ) -> Option<Removed> {
         if self.is_closed {
-            return Some(job);
+            return Some(Removed::of(job));
         }
         let key = Arc::clone(&job.job().registration.entity);
-        let replaced = self.remove(&key);
-        let began = self.time(&schedule, now);
+        let replaced = self.remove(&key, now);
+        let began = self.time(&schedule, at);
         self.entered += 1;
+        let series = schedule.begin(began);
+        // While the store noted the new one, the earlier one went on.
+        let earlier = replaced.as_ref().and_then(|earlier| earlier.last);
+        let earlier = earlier.filter(|_| series.goes_by_wall_clock());
         let entry = Entry {
             job,
-            series: schedule.begin(began),
+            series,
             number: self.entered,
-            last: began,
+            last: earlier.map_or(began, |earlier| began.max(earlier)),
             next: None,
             is_paused: false,
             missed: 0,
@@ -125,7 +152,7 @@ impl Book {
         };
         self.jobs.insert(Arc::clone(&key), entry);
         // A first look begins no run and misses none, and the caller holds the job.
-        self.look_at(&key, now, &mut Turn::default());
+        self.look_at(&key, at, &mut Turn::default());
         replaced
     }
 
@@ -184,11 +211,32 @@ impl Book {
         }
     }
 
+    /// Returns whether it is this job's schedule.
+    pub(super) fn is_of(&self, key: &Arc<Entity>, job: &Arc<Job>) -> bool {
+        let entry = self.jobs.get(key);
+        entry.is_some_and(|entry| Arc::ptr_eq(entry.job.job(), job))
+    }
+
     /// Removes a job and returns it.
-    pub(super) fn remove(&mut self, key: &Arc<Entity>) -> Option<JobHandle> {
+    pub(super) fn remove(&mut self, key: &Arc<Entity>, now: Moment) -> Option<Removed> {
+        let is_paused = self.jobs.get(key)?.is_paused;
+        let in_vain = match is_paused {
+            true => self.pass_over(key, now),
+            false => None,
+        };
         let entry = self.jobs.remove(key)?;
         self.leave_queue(&entry);
-        Some(entry.job)
+        let goes_by_wall_clock = entry.series.goes_by_wall_clock();
+        Some(Removed {
+            last: goes_by_wall_clock.then_some(entry.last),
+            job: entry.job,
+            in_vain,
+        })
+    }
+
+    /// Returns the wall clock's time at the last turn: what was due until then has begun.
+    pub(super) fn looked_until(&self) -> Option<Timestamp> {
+        self.seen.map(|(seen, _)| seen.wall)
     }
 
     /// Removes all jobs and returns them; from now on no other can be entered.
@@ -201,13 +249,8 @@ impl Book {
 
     /// Pauses a job: its runs do not begin and are not made up for. Returns whether the job is known.
     pub(super) fn pause(&mut self, key: &Arc<Entity>) -> bool {
-        let Some(mut entry) = self.jobs.remove(key) else {
-            return false;
-        };
-        self.leave_queue(&entry);
-        (entry.next, entry.is_paused) = (None, true);
-        self.jobs.insert(Arc::clone(key), entry);
-        true
+        let entry = self.jobs.get_mut(key);
+        entry.map(|entry| entry.is_paused = true).is_some()
     }
 
     /// Resumes a job with the first run planned from now on. Returns whether the job is known.
@@ -230,7 +273,7 @@ impl Book {
         let entry = self.jobs.get(key).filter(|it| !it.job.is_cancelled())?;
         let on_wall_clock = |next: Occurrence| self.on_wall_clock(&entry.series, next.due, now);
         Some(ScheduleState {
-            next_run: entry.next.map(on_wall_clock),
+            next_run: entry.next.filter(|_| !entry.is_paused).map(on_wall_clock),
             missed: entry.missed,
             is_paused: entry.is_paused,
         })
@@ -286,23 +329,30 @@ impl Book {
         let of_its_clock = self.time_of(&entry.series, now);
         let plan = entry.series.plan(entry.last, of_its_clock);
         (entry.last, entry.next) = (plan.last, plan.next);
-        entry.missed += plan.missed;
-        if let Some(span) = plan.missed_span {
-            let is_made_up_for = entry.series.makes_up() && !plan.runs.is_empty();
-            let reason = match is_made_up_for {
-                true => MissedReason::Superseded,
-                false => self.lateness,
-            };
+        let in_vain = match entry.is_paused {
+            true => plan.all().map(|span| (MissedReason::Paused, span)),
+            false => {
+                entry.missed += plan.missed;
+                let is_made_up_for = entry.series.makes_up() && !plan.runs.is_empty();
+                let reason = match is_made_up_for {
+                    true => MissedReason::Superseded,
+                    false => self.lateness,
+                };
+                plan.missed_span.map(|span| (reason, span))
+            }
+        };
+        if let Some((reason, span)) = in_vain {
             let span = self.span_on_wall_clock(&entry.series, span, now);
             turn.in_vain.push((Arc::clone(key), reason, span));
         }
-        if !plan.runs.is_empty() {
+        if !plan.runs.is_empty() && !entry.is_paused {
             let due_at = plan.runs.into_iter();
             turn.begin.push(Due {
                 job: entry.job.clone(),
                 due_at: due_at
                     .map(|planned| self.on_wall_clock(&entry.series, planned, now))
                     .collect(),
+                takes_charge: None,
             });
         }
         let unsaid = entry.unsaid(of_its_clock);

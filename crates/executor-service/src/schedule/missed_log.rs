@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{MissedReason, MissedRuns, Pause, Registered};
-use executor_core::{Entity, SessionId, Timestamp};
+use executor_core::{Entity, EntityKind, SessionId, Timestamp};
 use tokio::sync::Notify;
 
 /// An episode goes on while the next missed run was due within this time after the last one.
@@ -36,7 +36,7 @@ pub(crate) enum Paused {
 
 /// What the store is to be told of.
 pub(crate) struct MissedLog {
-    session: SessionId,
+    pub(crate) session: SessionId,
     state: Mutex<State>,
     /// Rung when there is something to tell or to ask.
     pub(crate) bell: Notify,
@@ -53,7 +53,21 @@ struct State {
     registered: Vec<(Arc<Entity>, Registered)>,
     /// Jobs that were registered in this session.
     known: HashSet<Arc<Entity>>,
+    /// What this session has registered and looked back at, which the store does not know yet.
+    untaken: Vec<Registered>,
+    /// The time after which no planned run began: this session stops.
+    left_at: Option<Timestamp>,
     forgotten: usize,
+}
+
+/// What the store does not know yet.
+#[derive(Clone, Default)]
+pub(crate) struct Unwritten {
+    pub(crate) runs: Vec<MissedRuns>,
+    pub(crate) pauses: Vec<Pause>,
+    /// Written after the runs that were missed before.
+    pub(crate) taken: Vec<Registered>,
+    pub(crate) left_at: Option<Timestamp>,
 }
 
 impl MissedLog {
@@ -147,15 +161,32 @@ impl MissedLog {
         }
     }
 
-    /// Adds a job that the store knows now, unless this session had it before: only then may runs have been missed
-    /// before its registration.
+    /// Adds a registration that the store knows now. Runs of a job may have been missed before it, unless this session
+    /// had the job already.
     pub(crate) fn registered(&self, entity: &Arc<Entity>, registered: Registered) {
         let mut state = self.state();
-        if state.known.insert(Arc::clone(entity)) {
+        let is_new = state.known.insert(Arc::clone(entity));
+        if is_new && entity.kind == EntityKind::Job {
             state.registered.push((Arc::clone(entity), registered));
-            drop(state);
-            self.bell.notify_one();
+        } else {
+            state.untaken.push(registered);
+            state.bound();
         }
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    /// Forgets a job that was removed before anybody looked back, and ends its pauses.
+    pub(crate) fn removed(&self, entity: &Arc<Entity>, at: Timestamp) {
+        self.looked_at(entity);
+        self.resume(&Paused::Job(Arc::clone(entity)), at);
+        self.resume(&Paused::Schedule(Arc::clone(entity)), at);
+    }
+
+    /// Notes that no planned run begins after a time.
+    pub(crate) fn left(&self, at: Timestamp) {
+        self.state().left_at.get_or_insert(at);
+        self.bell.notify_one();
     }
 
     /// Returns the jobs whose earlier sessions are to be looked at.
@@ -163,22 +194,41 @@ impl MissedLog {
         self.state().registered.clone()
     }
 
-    /// Marks a job as looked at.
-    pub(crate) fn looked_at(&self, entity: &Arc<Entity>) {
-        self.state().registered.retain(|(it, _)| it != entity);
+    /// Marks a job as looked at. Returns whether it still was to be looked at.
+    pub(crate) fn looked_at(&self, entity: &Arc<Entity>) -> bool {
+        let registered = &mut self.state().registered;
+        let before = registered.len();
+        registered.retain(|(it, _)| it != entity);
+        registered.len() < before
+    }
+
+    /// Takes charge of a job: what was missed before is noted.
+    pub(crate) fn took(&self, registered: Registered) {
+        let mut state = self.state();
+        state.untaken.push(registered);
+        state.bound();
+        drop(state);
+        self.bell.notify_one();
     }
 
     /// Returns what the store does not know yet.
-    pub(crate) fn unwritten(&self) -> (Vec<MissedRuns>, Vec<Pause>) {
+    pub(crate) fn unwritten(&self) -> Unwritten {
         let state = self.state();
-        (state.unwritten.clone(), state.unwritten_pauses.clone())
+        Unwritten {
+            runs: state.unwritten.clone(),
+            pauses: state.unwritten_pauses.clone(),
+            taken: state.untaken.clone(),
+            left_at: state.left_at,
+        }
     }
 
     /// Marks these as known to the store; what changed meanwhile is not.
-    pub(crate) fn written(&self, missed: &[MissedRuns], pauses: &[Pause]) {
+    pub(crate) fn written(&self, known: &Unwritten) {
         let mut state = self.state();
-        state.unwritten.retain(|it| !missed.contains(it));
-        state.unwritten_pauses.retain(|it| !pauses.contains(it));
+        state.unwritten.retain(|it| !known.runs.contains(it));
+        let pauses = &mut state.unwritten_pauses;
+        pauses.retain(|it| !known.pauses.contains(it));
+        state.untaken.retain(|it| !known.taken.contains(it));
     }
 
     /// Returns how many episodes and pauses were forgotten since the last call.
@@ -198,6 +248,8 @@ impl State {
     fn bound(&mut self) {
         self.forgotten += forget_oldest(&mut self.unwritten);
         self.forgotten += forget_oldest(&mut self.unwritten_pauses);
+        // Without them somebody looks back twice, and finds the same.
+        forget_oldest(&mut self.untaken);
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::drain::guarded::guarded;
 use crate::lifecycle::supervise::{Fault, Supervised};
-use crate::schedule::missed_log::MissedLog;
+use crate::schedule::missed_log::{MissedLog, Unwritten};
 use crate::schedule::scheduler::CatchingUp;
 
 /// The minimum time between two looks, however much is missed.
@@ -34,8 +34,9 @@ impl Supervised for MissedReporter {
         loop {
             // Look first: the bell of an earlier, failed run does not ring again.
             let retries = self.look().await.is_err();
+            sleep(PACE).await;
             tokio::select! {
-                () = self.missed.bell.notified() => sleep(PACE).await,
+                () = self.missed.bell.notified() => {}
                 Ok(()) = self.recovering.changed() => {}
                 () = sleep(RETRY), if retries => {}
             }
@@ -58,11 +59,15 @@ impl MissedReporter {
     async fn look_back(&self) -> Result<(), StoreError> {
         const READING: &str = "reading a schedule";
         for (job, registered) in self.missed.to_look_at() {
-            let at = registered.at;
+            if registered.plan.is_some() && !self.catching_up.has(&job) {
+                continue;
+            }
             let ask = || self.store.earlier(registered.clone());
             let earlier = guarded(READING, ask).await?;
-            self.catching_up.catch_up(&job, &earlier, at);
-            self.missed.looked_at(&job);
+            // A job may be removed meanwhile.
+            if self.missed.looked_at(&job) {
+                self.catching_up.catch_up(&job, &earlier, registered);
+            }
         }
         Ok(())
     }
@@ -77,15 +82,28 @@ pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Resul
             "missed runs and pauses were forgotten: the store took none for too long"
         );
     }
-    let (runs, pauses) = missed.unwritten();
+    let unwritten = missed.unwritten();
+    let Unwritten {
+        runs,
+        pauses,
+        taken,
+        left_at,
+    } = unwritten.clone();
     if !runs.is_empty() {
-        let record = || store.record_missed(runs.clone());
+        let record = || store.record_missed(runs);
         guarded("recording missed runs", record).await?;
     }
     if !pauses.is_empty() {
-        let record = || store.record_pauses(pauses.clone());
+        let record = || store.record_pauses(pauses);
         guarded("recording pauses", record).await?;
     }
-    missed.written(&runs, &pauses);
+    if !taken.is_empty() {
+        guarded("taking charge", || store.take_charge(taken)).await?;
+    }
+    if let Some(at) = left_at {
+        let leave = || store.leave_charge(missed.session, at);
+        guarded("leaving charge", leave).await?;
+    }
+    missed.written(&unwritten);
     Ok(())
 }

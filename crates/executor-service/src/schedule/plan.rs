@@ -50,6 +50,20 @@ pub(super) struct Plan {
     pub(super) next: Option<Occurrence>,
 }
 
+impl Plan {
+    /// Returns all that was due, skipped or not.
+    pub(super) fn all(&self) -> Option<Span> {
+        let skipped = self.missed_span.map(|span| (span.first, span.last));
+        let first = skipped.map(|(first, _)| first);
+        let last = skipped.map(|(_, last)| last);
+        Some(Span {
+            count: self.missed + self.runs.len() as u64,
+            first: first.or(self.runs.first().copied())?,
+            last: self.runs.last().copied().or(last)?,
+        })
+    }
+}
+
 impl Series {
     pub(super) const fn new(schedule: Schedule, began: Timestamp, seed: u64) -> Self {
         Self {

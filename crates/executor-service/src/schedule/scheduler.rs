@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use executor_core::ports::{Earlier, MissedReason};
-use executor_core::{Clock, Entity, Timestamp};
+use executor_core::ports::{Earlier, MissedReason, Registered};
+use executor_core::time::Moment;
+use executor_core::{Clock, Entity, Job};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use super::book::Due;
-use super::book::{Book, Turn};
+use super::book::{Book, Removed, Turn};
 use super::catch_up::catch_up;
 use super::missed_log::{MissedLog, Paused, Span};
 use super::{Schedule, ScheduleState};
@@ -62,6 +63,23 @@ impl Shared {
         self.made_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes runs that were due and that a stop has kept from beginning.
+    fn note_unbegun(&self, due: &Due) {
+        if due.takes_charge.is_some() {
+            return;
+        }
+        let (Some(first), Some(last)) = (due.due_at.first(), due.due_at.last()) else {
+            return;
+        };
+        let span = Span {
+            count: due.due_at.len() as u64,
+            first: *first,
+            last: *last,
+        };
+        let entity = &due.job.job().registration.entity;
+        self.missed.note(entity, MissedReason::NoProcess, span);
+    }
+
     fn note(&self, in_vain: Vec<(Arc<Entity>, MissedReason, Span)>) {
         for (job, reason, span) in in_vain {
             self.missed.note(&job, reason, span);
@@ -102,12 +120,12 @@ impl Scheduler {
     pub(crate) fn enter(
         &self,
         job: &JobHandle,
-        schedule: Schedule,
+        (schedule, at): (Schedule, Moment),
         health: &Arc<HealthState>,
         begin: impl FnOnce() -> Begin,
     ) {
         let now = self.shared.clock.now();
-        let gone = self.shared.book().enter(job.clone(), schedule, now);
+        let gone = self.shared.book().enter(job.clone(), schedule, at, now);
         if !self.is_started.swap(true, Ordering::SeqCst) {
             let waiting = Waiting {
                 shared: Arc::clone(&self.shared),
@@ -119,14 +137,34 @@ impl Scheduler {
             self.tasks.spawn_on(waiting, &self.runtime);
         }
         self.shared.bell.notify_one();
-        drop_each(gone.into_iter().collect());
+        // Now somebody can make up for what was planned before.
+        self.shared.missed.bell.notify_one();
+        self.end(&job.job().registration.entity, gone, now);
     }
 
-    pub(crate) fn remove(&self, key: &Arc<Entity>) -> bool {
-        let removed = self.shared.book().remove(key);
-        let was_there = removed.is_some();
-        drop_each(removed.into_iter().collect());
-        was_there
+    /// Ends a schedule, or only that of a certain job. Returns whether there was one.
+    pub(crate) fn remove(&self, key: &Arc<Entity>, only_of: Option<&Arc<Job>>) -> bool {
+        let now = self.shared.clock.now();
+        let removed = {
+            let mut book = self.shared.book();
+            let is_it = only_of.is_none_or(|job| book.is_of(key, job));
+            is_it.then(|| book.remove(key, now)).flatten()
+        };
+        self.end(key, removed, now)
+    }
+
+    /// Ends the pause of a schedule that left the book. Returns whether there was one.
+    fn end(&self, key: &Arc<Entity>, removed: Option<Removed>, now: Moment) -> bool {
+        let Some(removed) = removed else {
+            return false;
+        };
+        if let Some(span) = removed.in_vain {
+            self.shared.missed.note(key, MissedReason::Paused, span);
+        }
+        let paused = Paused::Schedule(Arc::clone(key));
+        self.shared.missed.resume(&paused, now.wall);
+        drop_each(vec![removed.job]);
+        true
     }
 
     pub(crate) fn pause(&self, key: &Arc<Entity>) -> bool {
@@ -166,13 +204,17 @@ impl Scheduler {
         self.shared.stop.cancel();
         self.tasks.close();
         let now = self.shared.clock.now();
-        let (paused, jobs) = {
+        let (paused, jobs, looked_until) = {
             let mut book = self.shared.book();
-            (book.paused_in_vain(now), book.close())
+            (book.paused_in_vain(now), book.close(), book.looked_until())
         };
         for (job, span) in paused {
             self.shared.missed.note(&job, MissedReason::Paused, span);
         }
+        // Nobody is in charge of what was to be made up for: the next process does it.
+        let made_up = std::mem::take(&mut *self.shared.made_up());
+        drop_each(made_up.into_iter().map(|due| due.job).collect());
+        self.shared.missed.left(looked_until.unwrap_or(now.wall));
         drop_each(jobs);
     }
 
@@ -192,9 +234,14 @@ impl Drop for Scheduler {
 pub(crate) struct CatchingUp(Arc<Shared>);
 
 impl CatchingUp {
-    /// Notes what a job has missed before its registration at `at`, and begins the runs that make up for it.
-    pub(crate) fn catch_up(&self, key: &Arc<Entity>, earlier: &Earlier, at: Timestamp) {
-        let shared = &self.0;
+    /// Returns whether the scheduler has a job that was just registered with a schedule: a moment later it has.
+    pub(crate) fn has(&self, key: &Arc<Entity>) -> bool {
+        self.0.book().job(key).is_some()
+    }
+
+    /// Notes what a job has missed before its registration, begins the runs that make up for it, and takes charge.
+    pub(crate) fn catch_up(&self, key: &Arc<Entity>, earlier: &Earlier, registered: Registered) {
+        let (shared, at) = (&self.0, registered.at);
         if let Some(session) = earlier.elsewhere {
             let job = &**key;
             tracing::warn!(%job, other.session.id = %session, "another process schedules the same job");
@@ -208,11 +255,16 @@ impl CatchingUp {
             tracing::warn!(%job, missed, reason = reason.as_str(), "schedule missed runs while no process had it");
             shared.missed.note(key, reason, span);
         }
-        if let Some((job, _)) = known.filter(|_| !caught_up.runs.is_empty()) {
-            let due_at = caught_up.runs;
-            shared.made_up().push(Due { job, due_at });
-            shared.bell.notify_one();
-        }
+        let Some((job, _)) = known.filter(|_| !caught_up.runs.is_empty()) else {
+            shared.missed.took(registered);
+            return;
+        };
+        shared.made_up().push(Due {
+            job,
+            due_at: caught_up.runs,
+            takes_charge: Some(registered),
+        });
+        shared.bell.notify_one();
     }
 }
 
@@ -241,9 +293,10 @@ impl Supervised for Waiting {
             // At once: it may be long until the next turn.
             drop_each(turn.gone);
             for due in turn.begin {
-                // The scheduler was stopped meanwhile, so the remaining runs are not owed.
+                // The scheduler was stopped meanwhile.
                 if shared.stop.is_cancelled() {
-                    return Ok(());
+                    shared.note_unbegun(&due);
+                    continue;
                 }
                 let Some(run) = (self.begin)(due) else {
                     return Ok(());

@@ -25,6 +25,7 @@ mod losses;
 #[cfg(feature = "metrics")]
 mod metering;
 mod missed_runs;
+mod outages;
 mod overlap;
 mod privacy;
 mod programs;

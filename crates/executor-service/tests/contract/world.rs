@@ -9,7 +9,7 @@ use executor_core::ports::{History, MissedRuns, PageRequest, Pause, Window};
 use executor_core::registration::Overlap;
 use executor_core::time::{Clock, Moment, Timestamp};
 use executor_service::diagnosis::{Facts, Question, explain};
-use executor_service::{CommandExecutor, JobHandle, Schedule};
+use executor_service::{CommandExecutor, Config, JobHandle, Retention, Schedule};
 use executor_testkit::MemoryStore;
 use tokio::time::{Instant, advance, sleep};
 
@@ -22,6 +22,17 @@ pub(crate) struct Machine {
     origin: Instant,
     wall: Arc<AtomicI64>,
     slept: Arc<AtomicI64>,
+}
+
+impl Machine {
+    /// One that shows this time now.
+    pub(crate) fn at(from: &str) -> Self {
+        Self {
+            origin: Instant::now(),
+            wall: Arc::new(AtomicI64::new(micros(from))),
+            slept: Arc::default(),
+        }
+    }
 }
 
 impl Clock for Machine {
@@ -110,13 +121,10 @@ impl World {
     pub(crate) fn life(&self, from: &str, end: End, work: impl AsyncFnOnce(&Life)) {
         self.store.reopen();
         life(async {
-            let machine = Machine {
-                origin: Instant::now(),
-                wall: Arc::new(AtomicI64::new(micros(from))),
-                slept: Arc::default(),
-            };
+            let machine = Machine::at(from);
             let builder = CommandExecutor::builder(self.store.clone()).clock(machine.clone());
-            let executor = builder.start().await.unwrap();
+            let config = Config::default().with_retention(Retention::FOR_EVER);
+            let executor = builder.config(config).start().await.unwrap();
             let life = Life { executor, machine };
             work(&life).await;
             life.executor.flush().await.unwrap();
@@ -129,10 +137,16 @@ impl World {
 
     pub(crate) fn missed(&self) -> Vec<MissedRuns> {
         life(async {
-            let all = self
-                .store
-                .missed_runs(Window::default(), PageRequest::default());
-            let mut all = all.await.unwrap().items;
+            let (mut all, mut page) = (Vec::new(), PageRequest::first(500));
+            loop {
+                let found = self.store.missed_runs(Window::default(), page.clone());
+                let mut found = found.await.unwrap();
+                all.append(&mut found.items);
+                page.after = found.next;
+                if page.after.is_none() {
+                    break;
+                }
+            }
             all.sort_by_key(|missed| (missed.first_due, missed.reason.as_str()));
             all
         })

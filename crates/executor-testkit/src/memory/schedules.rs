@@ -3,29 +3,39 @@
 use executor_core::ports::{
     Earlier, InForce, MissedRuns, Pause, Registered, ScheduleStore, SessionStatus, StoreFuture,
 };
-use executor_core::{RegistrationId, SessionId, Timestamp};
+use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
 
 use super::{MemoryStore, Tables, no_session};
 use crate::planned::{HadIt, Planned};
 
 impl Tables {
-    fn note_registered(&mut self, registered: &Registered) {
+    fn take_charge(&mut self, registered: &Registered) {
         let Registered {
             id, session, at, ..
         } = *registered;
-        let schedules = &mut self.schedules;
-        let had = schedules.registered.iter();
-        if !had
-            .clone()
-            .any(|had| (had.session, had.id, had.from) == (session, id, at))
-        {
-            schedules.registered.push(HadIt {
+        let had = &mut self.schedules.registered;
+        let is_it = |had: &HadIt| (had.session, had.id, had.from) == (session, id, at);
+        if !had.iter().any(is_it) {
+            had.push(HadIt {
                 session,
                 id,
                 from: at,
                 until: None,
             });
         }
+    }
+
+    fn leave_charge(&mut self, session: SessionId, at: Timestamp) {
+        let had = self.schedules.registered.iter_mut();
+        let its_jobs = had.filter(|had| had.session == session && had.id.kind == EntityKind::Job);
+        for had in its_jobs {
+            had.until.get_or_insert(at.max(had.from));
+        }
+    }
+
+    fn note_schedule(&mut self, registered: &Registered) {
+        let Registered { id, at, .. } = *registered;
+        let schedules = &mut self.schedules;
         let mut open = schedules.plans.iter_mut();
         let open = open.find(|plan| plan.job == id && plan.in_force.until.is_none());
         let is_same = open
@@ -123,17 +133,32 @@ impl Tables {
 }
 
 impl ScheduleStore for MemoryStore {
-    fn note_registered(&self, registered: Registered) -> StoreFuture<'_, ()> {
-        const NOTING: &str = "noting a registration";
+    fn note_schedule(&self, registered: Registered) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            self.with(NOTING, |tables| {
-                if !tables.sessions.contains_key(&registered.session) {
-                    return Err(no_session(NOTING));
+            self.with("noting a schedule", |tables| {
+                tables.note_schedule(&registered);
+            })
+        })
+    }
+
+    fn take_charge(&self, registered: Vec<Registered>) -> StoreFuture<'_, ()> {
+        const TAKING: &str = "taking charge";
+        Box::pin(async move {
+            self.with(TAKING, |tables| {
+                let mut sessions = registered.iter().map(|registered| registered.session);
+                if sessions.any(|session| !tables.sessions.contains_key(&session)) {
+                    return Err(no_session(TAKING));
                 }
-                tables.note_registered(&registered);
+                registered.iter().for_each(|it| tables.take_charge(it));
                 Ok(())
             })?
         })
+    }
+
+    fn leave_charge(&self, session: SessionId, at: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(
+            async move { self.with("leaving charge", |tables| tables.leave_charge(session, at)) },
+        )
     }
 
     fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {

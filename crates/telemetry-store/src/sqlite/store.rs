@@ -253,9 +253,19 @@ impl RegistrationStore for SqliteStore {
 }
 
 impl ScheduleStore for SqliteStore {
-    fn note_registered(&self, registered: Registered) -> StoreFuture<'_, ()> {
-        let noting = move |connection: &mut _| schedules::note_registered(connection, &registered);
-        Box::pin(self.writer.call("noting a registration", noting))
+    fn note_schedule(&self, registered: Registered) -> StoreFuture<'_, ()> {
+        let noting = move |connection: &mut _| schedules::note_schedule(connection, &registered);
+        Box::pin(self.writer.call("noting a schedule", noting))
+    }
+
+    fn take_charge(&self, registered: Vec<Registered>) -> StoreFuture<'_, ()> {
+        let taking = move |connection: &mut _| schedules::take_charge(connection, &registered);
+        Box::pin(self.writer.call("taking charge", taking))
+    }
+
+    fn leave_charge(&self, session: SessionId, at: Timestamp) -> StoreFuture<'_, ()> {
+        let leaving = move |connection: &mut _| schedules::leave_charge(connection, session, at);
+        Box::pin(self.writer.call("leaving charge", leaving))
     }
 
     fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {

@@ -23,7 +23,7 @@ fn log() -> (MissedLog, Arc<Entity>) {
 }
 
 fn counts(log: &MissedLog) -> Vec<(u64, Timestamp, Timestamp)> {
-    let (missed, _) = log.unwritten();
+    let missed = log.unwritten().runs;
     let counts = missed.iter();
     counts
         .map(|it| (it.count, it.first_due, it.last_due))
@@ -36,13 +36,13 @@ fn f07_an_episode_goes_on_for_an_hour_and_is_written_again() {
     log.note(&job, InPause, span(1, 0, 0));
     log.note(&job, InPause, span(1, 60, 60));
     assert_eq!(counts(&log), [(2, at(0), at(60))]);
-    let (missed, pauses) = log.unwritten();
+    let unwritten = log.unwritten();
     // What changes while it is being written is written again.
     log.note(&job, InPause, span(2, 70, 80));
-    log.written(&missed, &pauses);
+    log.written(&unwritten);
     assert_eq!(counts(&log), [(4, at(0), at(80))]);
-    let (missed, pauses) = log.unwritten();
-    log.written(&missed, &pauses);
+    let unwritten = log.unwritten();
+    log.written(&unwritten);
     assert_eq!(counts(&log), []);
     log.note(&job, HeldUp, span(1, 81, 81));
     log.note(&job, InPause, span(1, 141, 141));
@@ -77,7 +77,7 @@ fn f07_a_pause_is_written_when_it_begins_and_when_it_ends() {
     log.pause(paused.clone(), at(2));
     log.pause(Paused::Executor, at(3));
     let ends = |log: &MissedLog| {
-        let (_, pauses) = log.unwritten();
+        let pauses = log.unwritten().pauses;
         let ends = pauses
             .iter()
             .map(|it| (it.entity.is_some(), it.from, it.until));

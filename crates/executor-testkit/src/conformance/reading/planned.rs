@@ -93,6 +93,13 @@ pub(super) async fn missed_runs_and_pauses_are_read_back<S: Store, H: History>(
     assert_eq!(found.expect("answers").items, [ended]);
 }
 
+async fn register<S: Store>(store: &S, registered: &Registered) {
+    let noted = store.note_schedule(registered.clone()).await;
+    noted.expect("is idempotent");
+    let taken = store.take_charge(vec![registered.clone()]).await;
+    taken.expect("is idempotent");
+}
+
 pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
     store: &S,
     history: &H,
@@ -107,14 +114,11 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
         plan,
     };
     let begun = registered(&first, at(0), Some(plan("cron 0 * * * *")));
-    let without_session = store.note_registered(begun.clone()).await;
+    let without_session = store.take_charge(vec![begun.clone()]).await;
     without_session.expect_err("its session is not there yet");
     store.open_session(Arc::clone(&first)).await.expect("opens");
     for _ in 0..2 {
-        store
-            .note_registered(begun.clone())
-            .await
-            .expect("is idempotent");
+        register(store, &begun).await;
     }
     let earlier = store.earlier(begun).await.expect("answers");
     assert_eq!(earlier, Earlier::default(), "there was nothing before");
@@ -129,7 +133,8 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
         .await
         .expect("opens");
     let again = registered(&second, at(9_000), Some(plan("cron 30 * * * *")));
-    store.note_registered(again.clone()).await.expect("notes");
+    let noted = store.note_schedule(again.clone()).await;
+    noted.expect("notes");
     let expected = Earlier {
         plan: Some(plan("cron 0 * * * *")),
         until: None,
@@ -162,7 +167,30 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
         elsewhere: None,
         ..expected
     };
-    assert_eq!(store.earlier(again).await.expect("answers"), expected);
+    assert_eq!(
+        store.earlier(again.clone()).await.expect("answers"),
+        expected
+    );
+
+    // A session that never looked back answers for nothing, one that stops only until it does.
+    let later = registered(&samples::session(), at(9_400), None);
+    assert_eq!(
+        store.earlier(later.clone()).await.expect("answers"),
+        Earlier {
+            plan: Some(plan("cron 30 * * * *")),
+            ..expected.clone()
+        }
+    );
+    store.take_charge(vec![again]).await.expect("notes");
+    let beats = store.heartbeat(second.id, at(9_300), Ledger::default());
+    beats.await.expect("answers");
+    for until in [9_200, 9_250] {
+        let left = store.leave_charge(second.id, at(until)).await;
+        left.expect("notes");
+    }
+    let earlier = store.earlier(later).await.expect("answers");
+    assert_eq!(earlier.alive_until, Some(at(9_200)));
+    assert_eq!(earlier.elsewhere, None, "it lives on only to end");
 
     // A removal ends it.
     let removed = store.mark_cancelled(RegistrationId::job(row), at(9_500));
@@ -170,7 +198,7 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
     let third = samples::session();
     store.open_session(Arc::clone(&third)).await.expect("opens");
     let anew = registered(&third, at(10_000), None);
-    store.note_registered(anew.clone()).await.expect("notes");
+    register(store, &anew).await;
     let earlier = store.earlier(anew).await.expect("answers");
     assert_eq!(earlier.plan, Some(plan("cron 30 * * * *")));
     assert_eq!(earlier.until, Some(at(9_500)));

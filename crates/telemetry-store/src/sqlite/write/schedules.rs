@@ -16,27 +16,56 @@ use crate::sqlite::write::session;
 /// The number of a job's latest rows in which its last due time is looked for. Most of them have one.
 const LOOKED_AT: i64 = 1_000;
 
-/// Notes that a session has a registration from now on, and by which schedule.
-pub(crate) fn note_registered(
+/// Notes that a job has this schedule from now on.
+pub(crate) fn note_schedule(
     connection: &mut SqliteConnection,
     registered: &Registered,
 ) -> QueryResult<()> {
     immediate(connection, |connection| {
-        let session = session::row_of(connection, registered.session)?;
-        let session = session.ok_or(diesel::result::Error::NotFound)?;
-        diesel::insert_or_ignore_into(session_registrations::table)
-            .values((
-                session_registrations::session_id.eq(session),
-                session_registrations::kind.eq(code_of(registered.id.kind)),
-                session_registrations::registration.eq(registered.id.row.get()),
-                session_registrations::from_us.eq(registered.at.as_micros()),
-            ))
-            .execute(connection)?;
-        match registered.id.kind {
-            EntityKind::Job => change_schedule(connection, registered),
-            EntityKind::Listener => Ok(()),
-        }
+        change_schedule(connection, registered)
     })
+}
+
+/// Notes that sessions have registrations.
+pub(crate) fn take_charge(
+    connection: &mut SqliteConnection,
+    registered: &[Registered],
+) -> QueryResult<()> {
+    immediate(connection, |connection| {
+        for registered in registered {
+            let session = session::row_of(connection, registered.session)?;
+            let session = session.ok_or(diesel::result::Error::NotFound)?;
+            diesel::insert_or_ignore_into(session_registrations::table)
+                .values((
+                    session_registrations::session_id.eq(session),
+                    session_registrations::kind.eq(code_of(registered.id.kind)),
+                    session_registrations::registration.eq(registered.id.row.get()),
+                    session_registrations::from_us.eq(registered.at.as_micros()),
+                ))
+                .execute(connection)?;
+        }
+        Ok(())
+    })
+}
+
+/// Notes that a session begins no planned run after a time.
+pub(crate) fn leave_charge(
+    connection: &mut SqliteConnection,
+    session: SessionId,
+    at: Timestamp,
+) -> QueryResult<()> {
+    let Some(session) = session::row_of(connection, session)? else {
+        return Ok(());
+    };
+    diesel::sql_query(
+        "UPDATE session_registrations SET until_us = max(from_us, ?2) \
+         WHERE session_id = ?1 AND kind = ?3 AND until_us IS NULL",
+    )
+    .bind::<BigInt, _>(session)
+    .bind::<BigInt, _>(at.as_micros())
+    .bind::<BigInt, _>(code_of(EntityKind::Job))
+    .execute(connection)
+    .map(drop)
 }
 
 fn change_schedule(connection: &mut SqliteConnection, registered: &Registered) -> QueryResult<()> {
@@ -169,7 +198,7 @@ pub(crate) fn earlier(
     })
 }
 
-/// Sessions that have it registered. What follows chooses among them; `?3` is the session that asks.
+/// Sessions that took charge of it. What follows chooses among them; `?3` is the session that asks.
 const HAVE_IT: &str = "FROM session_registrations r JOIN sessions s ON s.id = r.session_id \
      WHERE r.kind = ?1 AND r.registration = ?2 AND s.session_uuid <> ?3 AND";
 
