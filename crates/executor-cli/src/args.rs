@@ -48,6 +48,10 @@ pub(crate) enum Command {
     Errors(verbs::ErrorsArgs),
     /// Say why something ran or did not run.
     Explain(verbs::ExplainArgs),
+    /// Show each job's schedule: its next run, how the last one ended, what it missed.
+    Timers(verbs::TimersArgs),
+    /// List the processes that have written the history, the latest first.
+    Sessions(verbs::SessionsArgs),
     /// Say whether the history is complete, and if not, what is missing.
     Audit(verbs::AuditArgs),
     /// Print a summary of a database: runs, outcomes, durations, last errors.

@@ -8,5 +8,7 @@ mod looking;
 pub(crate) mod ls;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod spool;
+pub(crate) mod timers;

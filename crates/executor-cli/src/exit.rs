@@ -70,6 +70,12 @@ pub(crate) enum Failure {
         text: String,
         candidates: Vec<String>,
     },
+    #[error("--since is after --until: nothing can lie between")]
+    EmptyWindow,
+    #[error(
+        "`{what}` is one execution: the options that select executions go without it, or with APP/NAME"
+    )]
+    NothingToSelect { what: String },
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot write the result")]
@@ -82,7 +88,7 @@ impl Failure {
             Self::Runtime(_) | Self::Signals(_) | Self::Output(_) => 1,
             Self::NotFound { .. } | Self::Ambiguous { .. } => NO_MATCH,
             Self::Config(_) | Self::Register(_) => 3,
-            Self::WhichDatabase { .. } => 2,
+            Self::WhichDatabase { .. } | Self::EmptyWindow | Self::NothingToSelect { .. } => 2,
             Self::Open(_) | Self::Start(_) | Self::Query(_) => 4,
             Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,
             Self::Replay(ReplayError::Away(_) | ReplayError::Refused(_)) => 4,

@@ -23,7 +23,7 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crate::args::{Args, Command};
-use crate::cmd::{audit, errors, explain, logs, ls, report, run, show, spool};
+use crate::cmd::{audit, errors, explain, logs, ls, report, run, sessions, show, spool, timers};
 use crate::exit::Failure;
 use crate::output::console::{self, describe};
 
@@ -46,6 +46,8 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             Command::Logs(logs) => logs::logs(logs).await,
             Command::Errors(errors) => errors::errors(errors).await,
             Command::Explain(explain) => explain::explain(explain).await,
+            Command::Timers(timers) => timers::timers(timers).await,
+            Command::Sessions(sessions) => sessions::sessions(sessions).await,
             Command::Audit(audit) => audit::audit(audit).await,
             Command::Report(report) => report::report(report).await,
             Command::Spool(spool) => spool::spool(spool).await,

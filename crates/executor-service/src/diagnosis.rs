@@ -13,9 +13,12 @@ mod explain;
 
 mod groups;
 
+mod planned;
+
 pub use audit::audit;
 pub use explain::explain;
 pub use explanation::{Doubt, Explanation};
 pub use facts::{Facts, Question};
 pub use findings::{Audit, Cause, Hole, NotKnown, NotLookedAt, Verdict};
 pub use groups::{ErrorGroup, ErrorGroups, error_groups, shape};
+pub use planned::next_planned;

@@ -250,6 +250,11 @@ impl Schedule {
     pub(crate) const fn goes_by_wall_clock(&self) -> bool {
         matches!(self.kind, Kind::Cron(_) | Kind::Once(_))
     }
+
+    /// Returns whether it plans runs at an interval.
+    pub(crate) const fn is_interval(&self) -> bool {
+        matches!(self.kind, Kind::Every(_))
+    }
 }
 
 /// Returns the text that the history keeps of a job's schedule.

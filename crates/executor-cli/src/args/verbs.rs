@@ -31,6 +31,9 @@ pub(crate) struct Selection {
     /// Those of listeners and jobs with this name.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Of an app with several instances, this one.
+    #[arg(skip)]
+    pub(crate) instance: Option<u32>,
     /// Those that ended so: success, error, timed_out, cancelled, panicked, skipped, interrupted.
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     pub(crate) status: Vec<StatusWord>,
@@ -52,6 +55,23 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            app,
+            name,
+            instance,
+            status,
+            failed,
+            since,
+            until,
+            error,
+            min_duration,
+        } = self;
+        let has_text = app.is_some() || name.is_some() || error.is_some();
+        let has_time = since.is_some() || until.is_some() || min_duration.is_some();
+        !(has_text || has_time || instance.is_some() || *failed || !status.is_empty())
+    }
+
     pub(crate) fn statuses(&self) -> Vec<Status> {
         if self.failed {
             return FAILED.to_vec();
@@ -157,7 +177,7 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: executor logs --failed --since 1h")]
 pub(crate) struct LogsArgs {
-    /// An execution's id, `latest`, or `APP/NAME`. Default: all that are selected.
+    /// An execution's id, `latest`, or `APP/NAME` for those of a listener or job. Default: all that are selected.
     #[arg(value_name = "ID|latest|APP/NAME")]
     pub(crate) what: Option<String>,
     #[command(flatten)]
@@ -179,6 +199,28 @@ pub(crate) struct ErrorsArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// How many groups at most.
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor timers`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor timers --app house")]
+pub(crate) struct TimersArgs {
+    /// Those of this app.
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Option<String>,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor sessions`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor sessions -n 5")]
+pub(crate) struct SessionsArgs {
+    /// How many at most, the latest ones.
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
     pub(crate) limit: u32,
     #[command(flatten)]

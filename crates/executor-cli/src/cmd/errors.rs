@@ -3,24 +3,25 @@
 use std::process::ExitCode;
 
 use command_executor::diagnosis::{ErrorGroup, error_groups};
-use command_executor::ports::Scope;
 use serde_json::json;
 
 use crate::args::verbs::ErrorsArgs;
 use crate::cmd::looking::{Looking, filter_of, window_of};
 use crate::exit::{Failure, matched};
 use crate::output::columns::{Columns, Text};
-use crate::output::console;
 use crate::output::plain::{self, plain};
+use crate::output::{console, shown};
 
 /// The number of failures that are looked at.
 const LOOKED_AT_MAX: u64 = 100_000;
 
 pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
     let looking = Looking::new(&args.look)?;
-    let scope = args.selection.app.clone().map_or(Scope::All, Scope::App);
-    let filter = filter_of(&args.selection, scope, None);
-    let found = error_groups(looking.history.as_ref(), filter, LOOKED_AT_MAX).await?;
+    let scopes = looking.scopes(&args.selection).await?;
+    let filters = scopes
+        .into_iter()
+        .map(|scope| filter_of(&args.selection, scope, None));
+    let found = error_groups(looking.history.as_ref(), filters, LOOKED_AT_MAX).await?;
     let groups = found.groups.iter().take(args.limit as usize);
     if looking.json {
         let lines = groups.map(|group| format!("{}\n", plain::json(&json_of(group), false)));
@@ -45,8 +46,8 @@ pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
     };
     text.push_str(&format!(
         "{} in {}",
-        counted(found.looked_at, "failure"),
-        counted(found.groups.len() as u64, "group")
+        shown::counted(found.looked_at, "failure"),
+        shown::counted(found.groups.len() as u64, "group")
     ));
     if let Some(to) = found.looked_to {
         text.push_str(&format!(
@@ -59,13 +60,6 @@ pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
     text.push('\n');
     console::print(text).await?;
     Ok(matched(!found.groups.is_empty()))
-}
-
-fn counted(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
 }
 
 fn place_of(group: &ErrorGroup) -> String {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use command_executor::lines::{Line, LineKind};
 use command_executor::{PageRequest, StoredExecution, Timestamp};
 
-use crate::args::verbs::LogsArgs;
+use crate::args::verbs::{LogsArgs, What};
 use crate::cmd::looking::Looking;
 use crate::exit::{Failure, matched};
 use crate::output::plain::{self, plain};
@@ -13,14 +13,23 @@ use crate::output::{console, shown};
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
     let looking = Looking::new(&args.look)?;
-    let mut found = match &args.what {
-        Some(what) => vec![looking.one(what).await?],
-        None => {
+    let mut selection = args.selection;
+    let mut found = match args.what {
+        Some(what) if !what.contains('/') => {
+            if !selection.is_empty() {
+                return Err(Failure::NothingToSelect { what: plain(&what) });
+            }
+            vec![looking.one(&what).await?]
+        }
+        of_one => {
+            if let Some(what) = of_one {
+                let what: What = what.parse().map_err(|what| Failure::NotFound { what })?;
+                (selection.app, selection.name) = (Some(what.app), Some(what.name));
+                selection.instance = what.instance;
+            }
             let request = PageRequest::first(args.limit);
-            let (found, _) = looking
-                .select(&args.selection, request, args.grep.as_deref())
-                .await?;
-            found
+            let grep = args.grep.as_deref();
+            looking.select(&selection, request, grep).await?.0
         }
     };
     // The latest comes last, as in a log.
@@ -32,7 +41,7 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
             .execution(execution.record.execution_id)
             .await?;
         if let Some(execution) = whole {
-            text.push_str(&one(&looking, &execution, args.grep.as_deref()));
+            text.extend(one(&looking, &execution, args.grep.as_deref()));
         }
     }
     let nothing = text.is_empty();
@@ -43,15 +52,16 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
     Ok(matched(!nothing))
 }
 
-fn one(looking: &Looking, execution: &StoredExecution, grep: Option<&str>) -> String {
-    if looking.json {
-        return format!("{}\n", plain::json(&shown::json_of(execution), false));
+/// `None` if it has no line with the text.
+fn one(looking: &Looking, execution: &StoredExecution, grep: Option<&str>) -> Option<String> {
+    let lines = lines_of(looking, execution, grep);
+    if grep.is_some() && lines.is_empty() {
+        return None;
     }
-    format!(
-        "{}\n{}",
-        heading(looking, execution),
-        lines_of(looking, execution, grep)
-    )
+    Some(match looking.json {
+        true => format!("{}\n", plain::json(&shown::json_of(execution), false)),
+        false => format!("{}\n{lines}", heading(looking, execution)),
+    })
 }
 
 /// The execution itself, above what it said.

@@ -52,8 +52,9 @@ impl Looking {
         line_text: Option<&str>,
     ) -> Result<(Vec<StoredExecution>, bool), Failure> {
         let limit = request.limit as usize;
+        // One more tells whether there are more.
+        request.limit = request.limit.saturating_add(1);
         let mut found = Vec::new();
-        let mut has_more = false;
         for scope in self.scopes(selection).await? {
             let filter = filter_of(selection, scope, line_text);
             request.after = None;
@@ -65,12 +66,10 @@ impl Looking {
                     .await?;
                 of_scope += page.items.len();
                 found.extend(page.items);
-                let Some(next) = page.next else { break };
-                if of_scope >= limit {
-                    has_more = true;
-                    break;
+                match page.next {
+                    Some(next) if of_scope <= limit => request = request.following(next),
+                    _ => break,
                 }
-                request = request.following(next);
             }
         }
         let is_reversed = request.order == command_executor::Order::OldestFirst;
@@ -78,13 +77,20 @@ impl Looking {
         if !is_reversed {
             found.reverse();
         }
-        has_more |= found.len() > limit;
+        let has_more = found.len() > limit;
         found.truncate(limit);
         Ok((found, has_more))
     }
 
-    /// One question for each listener or job of a name.
-    async fn scopes(&self, selection: &Selection) -> Result<Vec<Scope>, Failure> {
+    /// Returns what to ask for: each listener and job of a name, an app, or everything.
+    pub(crate) async fn scopes(&self, selection: &Selection) -> Result<Vec<Scope>, Failure> {
+        let (since, until) = (selection.since, selection.until);
+        if since
+            .zip(until)
+            .is_some_and(|(since, until)| since.from > until.to)
+        {
+            return Err(Failure::EmptyWindow);
+        }
         let Some(name) = &selection.name else {
             let scope = selection.app.clone().map_or(Scope::All, Scope::App);
             return Ok(vec![scope]);
@@ -95,7 +101,9 @@ impl Looking {
                 .app
                 .as_ref()
                 .is_none_or(|app| *app == entity.app_key);
-            is_of_app && entity.name == *name
+            let instance = selection.instance;
+            let is_instance = instance.is_none_or(|instance| instance == entity.instance);
+            is_of_app && is_instance && entity.name == *name
         };
         let all = self.registrations(selection.app.clone()).await?;
         let scopes = all
@@ -192,11 +200,18 @@ impl Looking {
 
     /// Says in a few words what is missing of a time, or nothing.
     pub(crate) async fn missing(&self, window: Window) -> Result<Option<String>, Failure> {
-        let page = || PageRequest::first(1_000);
-        let gaps = self.history.gaps(window.clone(), page()).await?.items;
-        let lost: u64 = gaps.iter().map(|gap| gap.count).sum();
-        let prunes = self.history.prunes(window, page()).await?.items;
-        let pruned: u64 = prunes.iter().map(|prune| prune.count).sum();
+        let (mut lost, mut request) = (0, Some(PageRequest::first(1_000)));
+        while let Some(page) = request {
+            let found = self.history.gaps(window.clone(), page.clone()).await?;
+            lost += found.items.iter().map(|gap| gap.count).sum::<u64>();
+            request = found.next.map(|next| page.following(next));
+        }
+        let (mut pruned, mut request) = (0, Some(PageRequest::first(1_000)));
+        while let Some(page) = request {
+            let found = self.history.prunes(window.clone(), page.clone()).await?;
+            pruned += found.items.iter().map(|prune| prune.count).sum::<u64>();
+            request = found.next.map(|next| page.following(next));
+        }
         let mut parts = Vec::new();
         if lost > 0 {
             parts.push(format!("{lost} records were lost: see `executor audit`"));

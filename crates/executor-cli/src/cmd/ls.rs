@@ -29,12 +29,8 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
     }
     with_last_words(&looking, &mut found).await?;
     let mut text = table(&looking, &found);
-    text.push_str(&match (found.len(), has_more) {
-        (0, _) => "no executions".to_owned(),
-        (1, false) => "1 execution".to_owned(),
-        (count, false) => format!("{count} executions"),
-        (count, true) => format!("{count} executions, and more: --limit"),
-    });
+    text.push_str(&shown::counted(found.len() as u64, "execution"));
+    text.push_str(if has_more { ", and more: --limit" } else { "" });
     let mut window = window_of(&args.selection);
     if has_more {
         // Of the time that is shown, rather than of the whole history.

@@ -55,6 +55,20 @@ impl Zone {
     }
 }
 
+/// What time it is.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+}
+
+/// A number of things, in words that agree with it.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
 /// A duration in three digits or so, or two units.
 pub(crate) fn took(duration: Duration) -> String {
     let (us, s) = (duration.as_micros(), duration.as_secs());

@@ -97,6 +97,15 @@ fn i01_ls_lists_what_is_selected() {
     );
     let said = place.run(&["ls", "--name", "nobody"]);
     assert_eq!((said.code, &*said.out), (Some(9), ""));
+    let said = place.run(&["ls", "--since", "1h", "--until", "2h"]);
+    assert_eq!((said.code, &*said.out), (Some(2), ""), "{}", said.err);
+    for (limit, end) in [
+        ("6", "\n6 executions, and more: --limit\n"),
+        ("7", "\n7 executions\n"),
+    ] {
+        let said = place.run(&["ls", "--limit", limit]);
+        assert!(said.out.ends_with(end), "{}", said.out);
+    }
 }
 
 #[test]
@@ -154,10 +163,21 @@ fn i01_logs_shows_what_executions_said() {
     let said = place.run(&["logs", "--grep", "ATTIC", "-n", "2"]);
     assert_eq!(said.out.matches("attic").count(), 2, "{}", said.out);
     assert!(!said.out.contains("dark"), "{}", said.out);
-    let said = place.run(&["logs", "house/hall"]);
-    assert_eq!(said.out.matches("attic").count(), 1, "{}", said.out);
-    let said = place.run(&["logs", "--grep", "nobody said this"]);
-    assert_eq!((said.code, &*said.out), (Some(9), "no lines\n"));
+    for (more, count) in [(&[][..], 3), (&["-n", "2"], 2), (&["--status", "error"], 3)] {
+        let said = place.run(&[&["logs", "house/hall"], more].concat());
+        assert_eq!(said.out.matches("attic").count(), count, "{}", said.out);
+    }
+    for nothing in [
+        &["logs", "--grep", "nobody said this"][..],
+        &["logs", "house/hall", "--grep", "nobody said this"],
+        &["logs", "latest", "--grep", "nobody said this"],
+        &["logs", "house#1/hall"],
+    ] {
+        let said = place.run(nothing);
+        assert_eq!(said.code, Some(9), "{nothing:?}: {}", said.out);
+    }
+    let said = place.run(&["logs", "latest", "--failed"]);
+    assert_eq!((said.code, &*said.out), (Some(2), ""), "{}", said.err);
 }
 
 #[test]
@@ -168,6 +188,12 @@ fn i01_errors_are_grouped_by_their_shape() {
     assert_eq!(values(&said, "shape")[0], "`sh` exited with status #");
     let said = place.run(&["errors", "--app", "cellar"]);
     assert!(said.out.ends_with("1 failure in 1 group\n"), "{}", said.out);
+    let said = place.run(&["errors", "--name", "hall"]);
+    assert!(
+        said.out.ends_with("3 failures in 1 group\n"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]

@@ -13,3 +13,4 @@ mod stops;
 mod streams;
 mod support;
 mod terminals;
+mod timers;

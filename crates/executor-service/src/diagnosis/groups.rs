@@ -45,8 +45,9 @@ pub struct ErrorGroups {
     pub looked_to: Option<Timestamp>,
 }
 
-/// Groups the failures that a filter selects, at most `max`, the latest ones. A filter without statuses selects every
-/// outcome with a failure: error, panicked, timed out and interrupted.
+/// Groups the failures that filters select, at most `max`, of each filter the latest ones. What two filters select is
+/// counted twice. A filter without statuses selects every outcome with a failure: error, panicked, timed out and
+/// interrupted.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -55,7 +56,7 @@ pub struct ErrorGroups {
 /// use executor_service::diagnosis::error_groups;
 /// use executor_testkit::MemoryStore;
 ///
-/// let found = error_groups(&MemoryStore::new(), Filter::default(), 10_000).await?;
+/// let found = error_groups(&MemoryStore::new(), [Filter::default()], 10_000).await?;
 /// assert!(found.groups.is_empty());
 /// # Ok(())
 /// # }
@@ -70,32 +71,28 @@ pub struct ErrorGroups {
 /// Dropping the future abandons the question.
 pub async fn error_groups(
     history: &dyn History,
-    mut filter: Filter,
+    filters: impl IntoIterator<Item = Filter>,
     max: u64,
 ) -> Result<ErrorGroups, HistoryError> {
-    if filter.statuses.is_empty() {
-        filter.statuses = vec![
-            Status::Error,
-            Status::Panicked,
-            Status::TimedOut,
-            Status::Interrupted,
-        ];
-    }
-    let (mut sorting, mut request) = (Sorting::default(), PageRequest::first(PAGE));
-    loop {
-        let page = history.executions(filter.clone(), request.clone()).await?;
-        for execution in &page.items {
-            if sorting.looked_at == max {
-                return Ok(sorting.conclude(true));
-            }
-            sorting.add(execution);
+    let mut sorting = Sorting::default();
+    for mut filter in filters {
+        if filter.statuses.is_empty() {
+            filter.statuses = FAILED.to_vec();
         }
-        match page.next {
-            Some(next) => request = request.following(next),
-            None => return Ok(sorting.conclude(false)),
+        if sorting.add_all(history, filter, max).await? {
+            return Ok(sorting.conclude(true));
         }
     }
+    Ok(sorting.conclude(false))
 }
+
+/// The outcomes with a failure.
+const FAILED: [Status; 4] = [
+    Status::Error,
+    Status::Panicked,
+    Status::TimedOut,
+    Status::Interrupted,
+];
 
 #[derive(Default)]
 struct Sorting {
@@ -105,12 +102,36 @@ struct Sorting {
 }
 
 impl Sorting {
-    /// Adds an execution; they come with the latest first.
+    /// Adds what a filter selects. Returns whether there is more than `max` in all.
+    async fn add_all(
+        &mut self,
+        history: &dyn History,
+        filter: Filter,
+        max: u64,
+    ) -> Result<bool, HistoryError> {
+        let mut request = PageRequest::first(PAGE);
+        loop {
+            let page = history.executions(filter.clone(), request.clone()).await?;
+            for execution in &page.items {
+                if self.looked_at == max {
+                    return Ok(true);
+                }
+                self.add(execution);
+            }
+            match page.next {
+                Some(next) => request = request.following(next),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// Adds an execution.
     fn add(&mut self, execution: &StoredExecution) {
         let record = &execution.record;
         let (ended_at, failure) = (record.ended_at(), record.failure.as_deref());
         self.looked_at += 1;
-        self.looked_to = Some(ended_at);
+        let looked_to = self.looked_to.unwrap_or(ended_at);
+        self.looked_to = Some(looked_to.min(ended_at));
         let error_type = failure.map_or(record.status.as_str(), |failure| &failure.error_type);
         let message = failure.map_or("", |failure| &failure.message);
         let key = (error_type.to_owned(), shape(message));
@@ -127,6 +148,10 @@ impl Sorting {
             };
             (group, HashMap::new())
         });
+        if ended_at > group.last_at {
+            (group.last_at, group.last) = (ended_at, record.execution_id);
+            group.last_message = message.to_owned();
+        }
         group.count += 1;
         group.first_at = group.first_at.min(ended_at);
         let entity = &record.subject.entity;

@@ -96,7 +96,8 @@ pub enum OpenError {
     /// A file of the database, or one beside it, may not be written to.
     #[error(
         "cannot use the database `{database}`: `{}` belongs to user {owner} with mode {mode:o}, and this is user {user}: \
-         change its owner or mode; a -shm or -wal file may be removed while no program has the database open", file.display()
+         change its owner or mode; a -shm file may be removed while no program has the database open, but a -wal file holds \
+         records", file.display()
     )]
     Denied {
         /// The database's address.

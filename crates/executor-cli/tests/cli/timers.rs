@@ -1,0 +1,116 @@
+//! The verbs that look at jobs and processes: `timers` and `sessions`.
+
+use crate::support::{Place, until};
+
+const CONFIG: &str = r#"
+[store]
+url = "house.db"
+
+[[job]]
+app = "house"
+name = "backup"
+run = ["false"]
+cron = "0 3 * * *"
+time_zone = "UTC"
+
+[[job]]
+app = "house"
+name = "beat"
+run = ["@noop"]
+every = "100ms"
+
+[[listener]]
+app = "house"
+name = "hall"
+topic = "motion"
+run = ["@noop"]
+"#;
+
+fn lines(text: &str) -> Vec<serde_json::Value> {
+    let lines = text.lines().map(serde_json::from_str);
+    lines.map(Result::unwrap).collect()
+}
+
+#[test]
+fn i01_timers_say_when_each_job_runs_next_and_how_it_ran_last() {
+    let place = Place::new();
+    place.file("executor.toml", CONFIG);
+    let mut run = place.start(&["run", "executor.toml"]);
+    until("it has beaten", || {
+        let said = place.run(&["timers", "--json"]);
+        let jobs = lines(&said.out);
+        let beat = jobs.iter().find(|job| job["name"] == "beat")?;
+        (beat["last_status"] == "success" && jobs.len() == 2).then_some(())
+    });
+    let said = place.run(&["timers", "--utc"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let table: Vec<&str> = said.out.lines().collect();
+    assert!(
+        table[0].starts_with("NEXT") && table[0].ends_with("SCHEDULE"),
+        "{}",
+        said.out
+    );
+    assert!(
+        table[1].contains("house/beat") && table[1].contains("success"),
+        "{}",
+        said.out
+    );
+    assert!(
+        table[2].contains("03:00:00 ") && table[2].ends_with("house/backup  cron 0 3 * * * UTC"),
+        "{}",
+        said.out
+    );
+    assert_eq!(table.len(), 3, "a listener has no schedule: {}", said.out);
+
+    run.kill().unwrap();
+    run.wait().unwrap();
+    // The next process finds that nobody was there, and ends well.
+    let said = place.run(&["run", "executor.toml", "--for", "300ms"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let said = place.run(&["timers"]);
+    assert!(
+        said.out
+            .ends_with("\nno process runs: until one starts, nothing begins\n"),
+        "{}",
+        said.out
+    );
+
+    let said = place.run(&["sessions", "--json"]);
+    let sessions = lines(&said.out);
+    let statuses: Vec<_> = sessions
+        .iter()
+        .map(|it| it["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["success", "crashed"]);
+    assert_eq!(sessions[0]["program"], "executor");
+    let stored = place.number("house.db", "SELECT count(*) FROM executions");
+    let told: i64 = sessions
+        .iter()
+        .map(|it| it["stored"].as_i64().unwrap())
+        .sum();
+    assert_eq!(told, stored);
+    let said = place.run(&["sessions", "-n", "1"]);
+    assert!(said.out.starts_with("STARTED "), "{}", said.out);
+    assert!(
+        said.out.ends_with("\n1 session, and more: --limit\n"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn i01_of_a_history_without_jobs_there_are_no_timers() {
+    let place = Place::new();
+    let (store, listener) = (CONFIG.find("[[job]]"), CONFIG.find("[[listener]]"));
+    let config = [&CONFIG[..store.unwrap()], &CONFIG[listener.unwrap()..]];
+    place.file("c.toml", &config.concat());
+    let said = place.run(&["run", "c.toml", "--for", "10ms"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let said = place.run(&["timers", "--db", "house.db"]);
+    assert_eq!(
+        (said.code, &*said.out),
+        (Some(9), "no jobs with a schedule\n")
+    );
+    let said = place.run(&["timers", "--db", "house.db", "--json"]);
+    assert_eq!((said.code, &*said.out), (Some(9), ""));
+}
