@@ -47,6 +47,7 @@ pub struct FaultyStore<S> {
 struct Seen {
     is_away: AtomicBool,
     slow_by: Mutex<Duration>,
+    hangs_in: Mutex<Option<&'static str>>,
     batches: Mutex<Vec<Arc<Batch>>>,
 }
 
@@ -119,6 +120,17 @@ impl<S> FaultyStore<S> {
         *self.slow_by() = by;
     }
 
+    /// Makes the store answer no request of one operation from now on, by the name that its errors have, such as
+    /// `reading a schedule`; `None` ends it.
+    pub fn hang_in(&self, operation: Option<&'static str>) {
+        *self.hangs_in() = operation;
+    }
+
+    fn hangs_in(&self) -> MutexGuard<'_, Option<&'static str>> {
+        let hangs_in = self.seen.hangs_in.lock();
+        hangs_in.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn slow_by(&self) -> MutexGuard<'_, Duration> {
         let slow_by = self.seen.slow_by.lock();
         slow_by.unwrap_or_else(PoisonError::into_inner)
@@ -145,6 +157,9 @@ impl<S> FaultyStore<S> {
         if self.seen.is_away.load(Ordering::SeqCst) {
             let away = StoreError::unreachable(operation, "the store is away");
             return Box::pin(ready(Err(away)));
+        }
+        if *self.hangs_in() == Some(operation) {
+            return Box::pin(std::future::pending());
         }
         let (slow_by, asked) = (*self.slow_by(), ask(&self.inner));
         if slow_by.is_zero() {

@@ -137,10 +137,11 @@ pub struct Earlier {
     pub plan: Option<SchedulePlan>,
     /// The time at which that ended, if it ended before the registration: the job was removed.
     pub until: Option<Timestamp>,
-    /// The last time at which another session was in charge of it.
+    /// The last time at which a session was in charge of it.
     pub alive_until: Option<Timestamp>,
-    /// The latest planned time that is dealt with: of a run in the history, or of one known to be missed.
-    pub dealt_with: Option<Timestamp>,
+    /// The planned times that are dealt with, in ranges from the first to the last, in no order: of runs in the history,
+    /// and of those known to be missed. The latest thousand of each suffice.
+    pub dealt_with: Vec<(Timestamp, Timestamp)>,
     /// A session of another process that is in charge of it now.
     pub elsewhere: Option<SessionId>,
 }

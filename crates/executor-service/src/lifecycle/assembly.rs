@@ -92,6 +92,7 @@ impl Parts {
             store: Arc::clone(&self.store),
             catching_up: scheduler.catching_up(),
             recovering: recovering.subscribe(),
+            made_up: Vec::new(),
         };
         tasks.add(&starter, reporter);
         if has_spool {

@@ -1,8 +1,10 @@
 //! The state that all handles of a service share.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use executor_core::ports::{MissedReason, Session, Store};
@@ -232,13 +234,25 @@ pub(crate) async fn run(
 
 async fn run_due(service: Arc<Service>, due: Due) {
     let last = due.due_at.last().copied();
-    let mut takes_charge = due.takes_charge;
+    let mut owed = due.takes_charge;
     // There are several runs if missed ones are made up for; in sequence, no overlap rule skips them.
     for due_at in due.due_at {
-        if let Some(registered) = takes_charge.take_if(|_| Some(due_at) == last) {
+        let mut running = pin!(run(
+            Arc::clone(&service),
+            due.job.run_scheduled(due_at),
+            None
+        ));
+        let begun = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
+        if owed.is_some() && matches!(begun, Poll::Ready(Err(Refused::Stopping))) {
+            return;
+        }
+        if let Some(registered) = owed.take_if(|_| Some(due_at) == last) {
             service.missed.took(registered);
         }
-        let ran = run(Arc::clone(&service), due.job.run_scheduled(due_at), None).await;
+        let ran = match begun {
+            Poll::Ready(ran) => ran,
+            Poll::Pending => running.await,
+        };
         let reason = match ran {
             Err(Refused::Paused) => MissedReason::Paused,
             Err(Refused::Stopping) => MissedReason::NoProcess,

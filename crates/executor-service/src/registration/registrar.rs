@@ -114,10 +114,14 @@ impl Registrar {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let entity = Arc::clone(&target.registration().entity);
-        // A registration that replaces a paused one is not paused.
-        self.missed.resume(&Paused::Job(Arc::clone(&entity)), at);
-        self.current().insert(entity, Arc::downgrade(&target));
-        self.write(Entry::Registration(target, plan, at)).await
+        let known = Arc::clone(&entity);
+        self.current().insert(known, Arc::downgrade(&target));
+        let written = self.write(Entry::Registration(target, plan, at)).await;
+        if written.is_ok() {
+            // A registration that replaces a paused one is not paused.
+            self.missed.resume(&Paused::Job(entity), at);
+        }
+        written
     }
 
     /// Notes that a job is paused; of listeners nothing is planned.
@@ -139,13 +143,16 @@ impl Registrar {
     pub(crate) async fn remove(&self, target: Arc<dyn Target>) -> Result<(), StoreError> {
         target.remove();
         let at = self.clock.now().wall;
-        self.missed.removed(&target.registration().entity, at);
+        if self.is_current(&target) {
+            self.missed.removed(&target.registration().entity, at);
+        }
         self.write(Entry::Removal(target, at)).await
     }
 
     /// Notes that a job's schedule has ended, now or later.
     pub(crate) fn unscheduled(&self, target: Arc<dyn Target>) {
         let at = self.clock.now().wall;
+        self.missed.unscheduled(&target.registration().entity);
         self.keep(Entry::Unscheduled(target, at));
     }
 
@@ -216,11 +223,7 @@ impl Registrar {
             }
             Entry::Removal(target, at) => {
                 // An entity that was registered again meanwhile is not marked.
-                let is_last = self
-                    .current()
-                    .get(&target.registration().entity)
-                    .is_none_or(|known| ptr::addr_eq(known.as_ptr(), Arc::as_ptr(target)));
-                if let Some(id) = target.id().filter(|_| is_last) {
+                if let Some(id) = target.id().filter(|_| self.is_current(target)) {
                     const MARKING: &str = "marking a registration as removed";
                     guarded(MARKING, || store.mark_cancelled(id, *at)).await?;
                 }
@@ -234,6 +237,13 @@ impl Registrar {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether no later registration has taken its place.
+    fn is_current(&self, target: &Arc<dyn Target>) -> bool {
+        let current = self.current();
+        let known = current.get(&target.registration().entity);
+        known.is_none_or(|known| ptr::addr_eq(known.as_ptr(), Arc::as_ptr(target)))
     }
 
     const fn noted(&self, id: RegistrationId, plan: Option<SchedulePlan>, at: Timestamp) -> Noted {

@@ -133,13 +133,15 @@ impl Book {
             return Some(Removed::of(job));
         }
         let key = Arc::clone(&job.job().registration.entity);
+        let before = self.jobs.get(&key).map(|it| it.series.schedule().plan());
+        let is_same = before.is_some_and(|before| before == schedule.plan());
         let replaced = self.remove(&key, now);
         let began = self.time(&schedule, at);
         self.entered += 1;
         let series = schedule.begin(began);
         // While the store noted the new one, the earlier one went on.
         let earlier = replaced.as_ref().and_then(|earlier| earlier.last);
-        let earlier = earlier.filter(|_| series.goes_by_wall_clock());
+        let earlier = earlier.filter(|_| is_same);
         let entry = Entry {
             job,
             series,

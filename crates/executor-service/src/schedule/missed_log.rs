@@ -165,8 +165,14 @@ impl MissedLog {
     /// had the job already.
     pub(crate) fn registered(&self, entity: &Arc<Entity>, registered: Registered) {
         let mut state = self.state();
-        let is_new = state.known.insert(Arc::clone(entity));
-        if is_new && entity.kind == EntityKind::Job {
+        let mut unseen = state.registered.iter_mut();
+        if let Some((_, earlier)) = unseen.find(|(it, _)| it == entity) {
+            // Whoever looks back looks from the first registration, and makes up by the latest schedule.
+            earlier.plan = registered.plan;
+        } else if !state.known.insert(Arc::clone(entity)) {
+            // This session is in charge already.
+            return;
+        } else if entity.kind == EntityKind::Job {
             state.registered.push((Arc::clone(entity), registered));
         } else {
             state.untaken.push(registered);
@@ -176,17 +182,31 @@ impl MissedLog {
         self.bell.notify_one();
     }
 
-    /// Forgets a job that was removed before anybody looked back, and ends its pauses.
+    /// Notes that a job has no schedule any more.
+    pub(crate) fn unscheduled(&self, entity: &Arc<Entity>) {
+        let mut state = self.state();
+        let mut unseen = state.registered.iter_mut();
+        if let Some((_, registered)) = unseen.find(|(it, _)| it == entity) {
+            registered.plan = None;
+        }
+    }
+
+    /// Forgets a job that was removed, and ends its pauses.
     pub(crate) fn removed(&self, entity: &Arc<Entity>, at: Timestamp) {
         self.looked_at(entity);
+        self.state().known.remove(entity);
         self.resume(&Paused::Job(Arc::clone(entity)), at);
         self.resume(&Paused::Schedule(Arc::clone(entity)), at);
     }
 
     /// Notes that no planned run begins after a time.
     pub(crate) fn left(&self, at: Timestamp) {
-        self.state().left_at.get_or_insert(at);
-        self.bell.notify_one();
+        let mut state = self.state();
+        if state.known.iter().any(|it| it.kind == EntityKind::Job) {
+            state.left_at.get_or_insert(at);
+            drop(state);
+            self.bell.notify_one();
+        }
     }
 
     /// Returns the jobs whose earlier sessions are to be looked at.

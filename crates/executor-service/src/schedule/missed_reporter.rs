@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::drain::guarded::guarded;
 use crate::lifecycle::supervise::{Fault, Supervised};
 use crate::schedule::missed_log::{MissedLog, Unwritten};
-use crate::schedule::scheduler::CatchingUp;
+use crate::schedule::scheduler::{CatchingUp, Due};
 
 /// The minimum time between two looks, however much is missed.
 const PACE: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub(crate) struct MissedReporter {
     pub(crate) catching_up: CatchingUp,
     /// While recovery takes over the records of earlier processes, nobody knows which of their runs began.
     pub(crate) recovering: watch::Receiver<bool>,
+    /// Runs that make up for others, which the store is to know of first.
+    pub(crate) made_up: Vec<Due>,
 }
 
 impl Supervised for MissedReporter {
@@ -53,23 +55,35 @@ impl MissedReporter {
         };
         // Whatever becomes of one job, what is known of the others is written.
         write_missed(&self.missed, self.store.as_ref()).await?;
+        if !self.made_up.is_empty() {
+            self.catching_up.begin(std::mem::take(&mut self.made_up));
+        }
         looked_back
     }
 
-    async fn look_back(&self) -> Result<(), StoreError> {
+    /// A job that cannot be read keeps no other waiting; the first error is returned.
+    async fn look_back(&mut self) -> Result<(), StoreError> {
         const READING: &str = "reading a schedule";
+        let mut looked_back = Ok(());
         for (job, registered) in self.missed.to_look_at() {
             if registered.plan.is_some() && !self.catching_up.has(&job) {
                 continue;
             }
             let ask = || self.store.earlier(registered.clone());
-            let earlier = guarded(READING, ask).await?;
+            let earlier = match guarded(READING, ask).await {
+                Ok(earlier) => earlier,
+                Err(error) => {
+                    looked_back = looked_back.and(Err(error));
+                    continue;
+                }
+            };
             // A job may be removed meanwhile.
             if self.missed.looked_at(&job) {
-                self.catching_up.catch_up(&job, &earlier, registered);
+                let made_up = self.catching_up.catch_up(&job, &earlier, registered);
+                self.made_up.extend(made_up);
             }
         }
-        Ok(())
+        looked_back
     }
 }
 

@@ -63,6 +63,12 @@ impl Shared {
         self.made_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nobody is in charge of what was to be made up for: the next process does it.
+    fn drop_made_up(&self) {
+        let made_up = std::mem::take(&mut *self.made_up());
+        drop_each(made_up.into_iter().map(|due| due.job).collect());
+    }
+
     /// Notes runs that were due and that a stop has kept from beginning.
     fn note_unbegun(&self, due: &Due) {
         if due.takes_charge.is_some() {
@@ -211,9 +217,7 @@ impl Scheduler {
         for (job, span) in paused {
             self.shared.missed.note(&job, MissedReason::Paused, span);
         }
-        // Nobody is in charge of what was to be made up for: the next process does it.
-        let made_up = std::mem::take(&mut *self.shared.made_up());
-        drop_each(made_up.into_iter().map(|due| due.job).collect());
+        self.shared.drop_made_up();
         self.shared.missed.left(looked_until.unwrap_or(now.wall));
         drop_each(jobs);
     }
@@ -239,9 +243,19 @@ impl CatchingUp {
         self.0.book().job(key).is_some()
     }
 
-    /// Notes what a job has missed before its registration, begins the runs that make up for it, and takes charge.
-    pub(crate) fn catch_up(&self, key: &Arc<Entity>, earlier: &Earlier, registered: Registered) {
+    /// Notes what a job has missed before its registration, and takes charge unless there is something to make up for:
+    /// those runs are returned, to begin once the history has the others.
+    pub(crate) fn catch_up(
+        &self,
+        key: &Arc<Entity>,
+        earlier: &Earlier,
+        registered: Registered,
+    ) -> Option<Due> {
         let (shared, at) = (&self.0, registered.at);
+        if shared.stop.is_cancelled() {
+            // The next process looks back.
+            return None;
+        }
         if let Some(session) = earlier.elsewhere {
             let job = &**key;
             tracing::warn!(%job, other.session.id = %session, "another process schedules the same job");
@@ -249,22 +263,31 @@ impl CatchingUp {
         let known = shared.book().job(key);
         let schedule = known.as_ref().map(|(_, schedule)| schedule);
         let caught_up = catch_up(earlier, schedule, at);
-        if let Some((reason, span)) = caught_up.missed {
-            let job = &**key;
-            let (missed, reason) = (span.count, reason);
+        for (reason, span) in caught_up.missed.into_iter().rev() {
+            let (job, missed) = (&**key, span.count);
             tracing::warn!(%job, missed, reason = reason.as_str(), "schedule missed runs while no process had it");
             shared.missed.note(key, reason, span);
         }
-        let Some((job, _)) = known.filter(|_| !caught_up.runs.is_empty()) else {
+        let known = known.filter(|_| !caught_up.runs.is_empty());
+        let Some((job, _)) = known else {
             shared.missed.took(registered);
-            return;
+            return None;
         };
-        shared.made_up().push(Due {
+        Some(Due {
             job,
             due_at: caught_up.runs,
             takes_charge: Some(registered),
-        });
+        })
+    }
+
+    /// Begins what makes up for earlier runs.
+    pub(crate) fn begin(&self, made_up: Vec<Due>) {
+        let shared = &self.0;
+        shared.made_up().extend(made_up);
         shared.bell.notify_one();
+        if shared.stop.is_cancelled() {
+            shared.drop_made_up();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Clause F7: whatever becomes of the processes, each planned run either ran or is told as missed, and only once.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use executor_core::Clock;
@@ -151,6 +152,74 @@ fn f07_what_is_due_while_a_process_stops_is_the_next_ones_to_tell_or_to_make_up_
                 sleep(minutes(1)).await;
             });
         });
+    }
+}
+
+type Work<'w> = &'w dyn Fn(Life, JobHandle) -> Pin<Box<dyn Future<Output = Life>>>;
+
+#[test]
+fn f07_an_outage_that_nobody_has_looked_back_at_outlives_a_process() {
+    fn persistent() -> Schedule {
+        hourly().missed(ALL).persistent()
+    }
+    let registered_again: Work<'_> = &|life, _| {
+        Box::pin(async move {
+            life.job(persistent()).await;
+            life
+        })
+    };
+    let old_one_cancelled: Work<'_> = &|life, old| {
+        Box::pin(async move {
+            life.job(persistent()).await;
+            old.cancel().await.unwrap();
+            life
+        })
+    };
+    let cancelled: Work<'_> = &|life, old| {
+        Box::pin(async move {
+            old.cancel().await.unwrap();
+            life.job(persistent()).await;
+            life
+        })
+    };
+    for (name, work, end) in [
+        ("registered again", registered_again, Stopped),
+        ("registered again, killed", registered_again, Killed),
+        ("the old one cancelled", old_one_cancelled, Stopped),
+        ("cancelled and registered", cancelled, Killed),
+    ] {
+        let world = World::default();
+        world.life("00:30", Killed, async |life| {
+            life.job(hourly()).await;
+            sleep(minutes(40)).await;
+        });
+        world.store.reopen();
+        // This one never comes to look back, and runs one of its own.
+        life(async {
+            let machine = Machine::at("03:59");
+            let store = FaultyStore::new(world.store.clone());
+            store.hang_in(Some("reading a schedule"));
+            let builder = CommandExecutor::builder(store).clock(machine.clone());
+            let executor = builder.start().await.unwrap();
+            let life = Life { executor, machine };
+            let job = life.job(persistent()).await;
+            let life = work(life, job).await;
+            sleep(minutes(5)).await;
+            life.executor.flush().await.unwrap();
+            match end {
+                Stopped => drop(life.executor.shutdown(secs(5)).await),
+                Killed => world.store.lose_processes(),
+            }
+        });
+        world.life("04:30", Stopped, async |life| {
+            life.job(persistent()).await;
+            sleep(minutes(1)).await;
+        });
+        let told = world.told();
+        let mut ran: Vec<_> = told.split(' ').collect();
+        ran.sort_unstable();
+        let expected = ["01:00", "02:00", "03:00", "04:00", "ran"];
+        assert_eq!(ran, expected, "{name}: {told}");
     }
 }
 

@@ -13,6 +13,7 @@ impl Tables {
         let Registered {
             id, session, at, ..
         } = *registered;
+        let removed_at = self.registrations.get(&id).and_then(|it| it.removed_at);
         let had = &mut self.schedules.registered;
         let is_it = |had: &HadIt| (had.session, had.id, had.from) == (session, id, at);
         if !had.iter().any(is_it) {
@@ -20,7 +21,8 @@ impl Tables {
                 session,
                 id,
                 from: at,
-                until: None,
+                // What was removed meanwhile is in nobody's charge.
+                until: removed_at.filter(|removed_at| *removed_at >= at),
             });
         }
     }
@@ -79,10 +81,8 @@ impl Tables {
             .rev()
             .find(|plan| plan.job == id && plan.in_force.from < at);
         let had = self.schedules.registered.iter();
-        let others: Vec<_> = had
-            .filter(|had| had.id == id && had.session != session)
-            .collect();
-        let alive = others.iter().filter(|had| had.from < at).filter_map(|had| {
+        let all: Vec<_> = had.filter(|had| had.id == id).collect();
+        let alive = all.iter().filter(|had| had.from < at).filter_map(|had| {
             let stored = &self.sessions.get(&had.session)?.stored;
             let seen = stored.stopped_at.unwrap_or(stored.heartbeat_at);
             Some(had.until.map_or(seen, |until| until.min(seen)))
@@ -91,7 +91,8 @@ impl Tables {
             let row = self.sessions.get(session);
             row.is_some_and(|row| row.stored.status == SessionStatus::Running)
         };
-        let living = others.iter().filter(|had| had.until.is_none());
+        let others = all.iter().filter(|had| had.session != session);
+        let living = others.filter(|had| had.until.is_none());
         Earlier {
             plan: latest.map(|latest| latest.in_force.plan.clone()),
             until: latest.and_then(|latest| latest.in_force.until.filter(|until| *until < at)),
@@ -101,13 +102,16 @@ impl Tables {
         }
     }
 
-    fn dealt_with(&self, id: RegistrationId, at: Timestamp) -> Option<Timestamp> {
-        let entity = &self.registrations.get(&id)?.registration.entity;
+    fn dealt_with(&self, id: RegistrationId, at: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        let Some(known) = self.registrations.get(&id) else {
+            return Vec::new();
+        };
         let due = self.history_of(id).filter_map(|row| row.record.due_at);
         let missed = self.schedules.missed.iter();
-        let missed = missed.filter(|missed| missed.entity == *entity);
-        let all = due.chain(missed.map(|missed| missed.last_due));
-        all.filter(|due| *due < at).max()
+        let missed = missed.filter(|missed| missed.entity == known.registration.entity);
+        let missed = missed.map(|missed| (missed.first_due, missed.last_due));
+        let all = due.map(|due| (due, due)).chain(missed);
+        all.filter(|(first, _)| *first < at).collect()
     }
 
     fn record_missed(&mut self, episode: MissedRuns) {

@@ -139,7 +139,7 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
         plan: Some(plan("cron 0 * * * *")),
         until: None,
         alive_until: Some(at(4_000)),
-        dealt_with: Some(at(3_600)),
+        dealt_with: vec![(at(3_600), at(3_600))],
         elsewhere: Some(first.id),
     };
     let earlier = store.earlier(again.clone()).await.expect("answers");
@@ -163,7 +163,7 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
     store.record_missed(vec![missed]).await.expect("records");
     let expected = Earlier {
         alive_until: Some(at(4_100)),
-        dealt_with: Some(at(7_200)),
+        dealt_with: vec![(at(3_600), at(3_600)), (at(7_200), at(7_200))],
         elsewhere: None,
         ..expected
     };

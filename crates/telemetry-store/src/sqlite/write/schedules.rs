@@ -13,7 +13,7 @@ use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rows::code_of;
 use crate::sqlite::write::session;
 
-/// The number of a job's latest rows in which its last due time is looked for. Most of them have one.
+/// The number of a job's latest rows, and of its latest episodes of missed runs, that are looked at.
 const LOOKED_AT: i64 = 1_000;
 
 /// Notes that a job has this schedule from now on.
@@ -35,14 +35,19 @@ pub(crate) fn take_charge(
         for registered in registered {
             let session = session::row_of(connection, registered.session)?;
             let session = session.ok_or(diesel::result::Error::NotFound)?;
-            diesel::insert_or_ignore_into(session_registrations::table)
-                .values((
-                    session_registrations::session_id.eq(session),
-                    session_registrations::kind.eq(code_of(registered.id.kind)),
-                    session_registrations::registration.eq(registered.id.row.get()),
-                    session_registrations::from_us.eq(registered.at.as_micros()),
-                ))
-                .execute(connection)?;
+            // What was removed meanwhile is in nobody's charge.
+            diesel::sql_query(
+                "INSERT INTO session_registrations \
+                 (session_id, kind, registration, from_us, until_us) VALUES (?1, ?2, ?3, ?4, \
+                 (SELECT removed_us FROM scheduled_jobs \
+                 WHERE ?2 = ?5 AND id = ?3 AND removed_us >= ?4)) ON CONFLICT DO NOTHING",
+            )
+            .bind::<BigInt, _>(session)
+            .bind::<BigInt, _>(code_of(registered.id.kind))
+            .bind::<BigInt, _>(registered.id.row.get())
+            .bind::<BigInt, _>(registered.at.as_micros())
+            .bind::<BigInt, _>(code_of(EntityKind::Job))
+            .execute(connection)?;
         }
         Ok(())
     })
@@ -193,14 +198,14 @@ pub(crate) fn earlier(
             .map(Timestamp::from_micros),
         plan: latest.as_ref().map(PlanRow::plan),
         alive_until: alive_until(connection, registered)?.map(Timestamp::from_micros),
-        dealt_with: dealt_with(connection, job, at)?.map(Timestamp::from_micros),
+        dealt_with: dealt_with(connection, job, at)?,
         elsewhere: elsewhere(connection, registered)?,
     })
 }
 
-/// Sessions that took charge of it. What follows chooses among them; `?3` is the session that asks.
+/// Sessions that took charge of it. What follows chooses among them.
 const HAVE_IT: &str = "FROM session_registrations r JOIN sessions s ON s.id = r.session_id \
-     WHERE r.kind = ?1 AND r.registration = ?2 AND s.session_uuid <> ?3 AND";
+     WHERE r.kind = ?1 AND r.registration = ?2 AND";
 
 fn alive_until(
     connection: &mut SqliteConnection,
@@ -208,12 +213,11 @@ fn alive_until(
 ) -> QueryResult<Option<i64>> {
     let alive = diesel::sql_query(format!(
         "SELECT max(min(coalesce(r.until_us, 9223372036854775807), \
-         coalesce(s.stopped_us, s.heartbeat_us))) AS value {HAVE_IT} r.from_us < ?4"
+         coalesce(s.stopped_us, s.heartbeat_us))) AS value {HAVE_IT} r.from_us < ?3"
     ));
     let alive: Of = alive
         .bind::<BigInt, _>(code_of(registered.id.kind))
         .bind::<BigInt, _>(registered.id.row.get())
-        .bind::<Binary, _>(registered.session.as_uuid().as_bytes().as_slice())
         .bind::<BigInt, _>(registered.at.as_micros())
         .get_result(connection)?;
     Ok(alive.value)
@@ -224,8 +228,8 @@ fn elsewhere(
     registered: &Registered,
 ) -> QueryResult<Option<SessionId>> {
     let living = diesel::sql_query(format!(
-        "SELECT s.session_uuid {HAVE_IT} s.status = 'running' AND r.until_us IS NULL \
-         ORDER BY s.id DESC LIMIT 1"
+        "SELECT s.session_uuid {HAVE_IT} s.session_uuid <> ?3 AND s.status = 'running' \
+         AND r.until_us IS NULL ORDER BY s.id DESC LIMIT 1"
     ));
     let living: Option<Uuid> = living
         .bind::<BigInt, _>(code_of(registered.id.kind))
@@ -237,21 +241,47 @@ fn elsewhere(
     Ok(uuid.map(SessionId::from_uuid))
 }
 
-fn dealt_with(connection: &mut SqliteConnection, job: i64, at: i64) -> QueryResult<Option<i64>> {
-    let question = diesel::sql_query(
-        "SELECT max(due) AS value FROM (\
-         SELECT max(due_us) AS due FROM (SELECT due_us FROM executions WHERE job_id = ?1 \
-         ORDER BY id DESC LIMIT ?3) WHERE due_us < ?2 \
-         UNION ALL SELECT max(m.last_due_us) FROM missed_runs m JOIN scheduled_jobs j \
-         ON m.app_key = j.app_key AND m.instance = j.instance AND m.name = j.name \
-         WHERE j.id = ?1 AND m.last_due_us < ?2)",
+#[derive(QueryableByName)]
+struct Range {
+    #[diesel(sql_type = BigInt)]
+    first: i64,
+    #[diesel(sql_type = BigInt)]
+    last: i64,
+}
+
+fn dealt_with(
+    connection: &mut SqliteConnection,
+    job: i64,
+    at: i64,
+) -> QueryResult<Vec<(Timestamp, Timestamp)>> {
+    let ask = |query: &str| diesel::sql_query(query).bind::<BigInt, _>(job);
+    let ran = ask(
+        "SELECT due_us AS first, due_us AS last FROM (SELECT due_us FROM executions \
+         WHERE job_id = ?1 ORDER BY id DESC LIMIT ?3) WHERE due_us < ?2",
     );
-    let found: Of = question
-        .bind::<BigInt, _>(job)
-        .bind::<BigInt, _>(at)
-        .bind::<BigInt, _>(LOOKED_AT)
-        .get_result(connection)?;
-    Ok(found.value)
+    let missed = ask(
+        "SELECT m.first_due_us AS first, m.last_due_us AS last FROM missed_runs m \
+         JOIN scheduled_jobs j ON m.app_key = j.app_key AND m.instance = j.instance \
+         AND m.name = j.name WHERE j.id = ?1 AND m.first_due_us < ?2 ORDER BY m.id DESC LIMIT ?3",
+    );
+    let mut ranges = Vec::new();
+    for question in [ran, missed] {
+        let question = question.bind::<BigInt, _>(at);
+        let found: Vec<Range> = question.bind::<BigInt, _>(LOOKED_AT).load(connection)?;
+        // Nobody has looked beyond.
+        let is_cut = found.len() as i64 == LOOKED_AT;
+        let earliest = found.iter().map(|range| range.first).min();
+        ranges.extend(earliest.filter(|_| is_cut).map(|earliest| Range {
+            first: i64::MIN,
+            last: earliest,
+        }));
+        ranges.extend(found);
+    }
+    let times = ranges.into_iter().map(|range| {
+        let (first, last) = (range.first, range.last);
+        (Timestamp::from_micros(first), Timestamp::from_micros(last))
+    });
+    Ok(times.collect())
 }
 
 /// Writes episodes of missed runs, and replaces those that exist.
