@@ -38,6 +38,8 @@ Exit codes:
 pub(crate) enum Command {
     /// Run the listeners and jobs of a configuration.
     Run(RunArgs),
+    /// Say what a configuration would run, and when, without running anything.
+    Check(verbs::CheckArgs),
     /// List executions, the latest first.
     Ls(verbs::LsArgs),
     /// Show everything about one execution.

@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 pub(crate) mod audit;
+pub(crate) mod check;
 pub(crate) mod errors;
 pub(crate) mod explain;
 pub(crate) mod logs;

@@ -11,6 +11,8 @@ use thiserror::Error;
 
 use crate::output::plain::plain;
 
+/// The configuration is wrong, or a program of it cannot be executed.
+pub(crate) const WRONG_CONFIG: u8 = 3;
 /// Done, but records were lost or executions did not end.
 pub(crate) const LOST: u8 = 6;
 /// A spool could not be read.
@@ -87,7 +89,7 @@ impl Failure {
         match self {
             Self::Runtime(_) | Self::Signals(_) | Self::Output(_) => 1,
             Self::NotFound { .. } | Self::Ambiguous { .. } => NO_MATCH,
-            Self::Config(_) | Self::Register(_) => 3,
+            Self::Config(_) | Self::Register(_) => WRONG_CONFIG,
             Self::WhichDatabase { .. } | Self::EmptyWindow | Self::NothingToSelect { .. } => 2,
             Self::Open(_) | Self::Start(_) | Self::Query(_) => 4,
             Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,

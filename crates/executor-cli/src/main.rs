@@ -23,7 +23,9 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crate::args::{Args, Command};
-use crate::cmd::{audit, errors, explain, logs, ls, report, run, sessions, show, spool, timers};
+use crate::cmd::{
+    audit, check, errors, explain, logs, ls, report, run, sessions, show, spool, timers,
+};
 use crate::exit::Failure;
 use crate::output::console::{self, describe};
 
@@ -41,6 +43,7 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
     let ended = runtime.block_on(async {
         match command {
             Command::Run(run) => run::run(run).await,
+            Command::Check(check) => check::check(check).await,
             Command::Ls(ls) => ls::ls(ls).await,
             Command::Show(show) => show::show(show).await,
             Command::Logs(logs) => logs::logs(logs).await,

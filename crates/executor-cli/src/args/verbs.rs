@@ -205,6 +205,20 @@ pub(crate) struct ErrorsArgs {
     pub(crate) look: Look,
 }
 
+/// `executor check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor check house.toml")]
+pub(crate) struct CheckArgs {
+    /// The configuration, a TOML file.
+    pub(crate) config: std::path::PathBuf,
+    /// Show times in UTC instead of the local time zone.
+    #[arg(long)]
+    pub(crate) utc: bool,
+    /// Print JSON: one line for each listener and job.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `executor timers`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: executor timers --app house")]

@@ -99,6 +99,46 @@ fn i01_timers_say_when_each_job_runs_next_and_how_it_ran_last() {
 }
 
 #[test]
+fn i01_check_says_what_would_run_and_which_program_is_not_there() {
+    let place = Place::new();
+    place.file("executor.toml", CONFIG);
+    let said = place.run(&["check", "executor.toml", "--utc"]);
+    assert_eq!((said.code, &*said.err), (Some(0), ""));
+    let of_backup = said.out.lines().find(|line| line.contains("house/backup"));
+    let of_backup = of_backup.unwrap();
+    assert_eq!(of_backup.matches("03:00:00").count(), 3, "{}", said.out);
+    assert!(of_backup.ends_with("false"), "{}", said.out);
+    assert!(said.out.contains("topic motion"), "{}", said.out);
+    assert!(said.out.ends_with("\nnothing is wrong\n"), "{}", said.out);
+    assert!(
+        !place.directory.path().join("house.db").exists(),
+        "nothing runs"
+    );
+
+    place.file("tool", "#!/bin/sh\n");
+    for absent in ["no-such-program", "./no/such/path", "./tool", "/"] {
+        let config = CONFIG.replace("\"false\"", &format!("\"{absent}\""));
+        place.file("executor.toml", &config);
+        let said = place.run(&["check", "executor.toml"]);
+        assert_eq!(said.code, Some(3), "{absent}: {}", said.out);
+        assert!(
+            said.out.contains(&format!("{absent} (not found)\n")),
+            "{}",
+            said.out
+        );
+        let said = place.run(&["check", "executor.toml", "--json"]);
+        let found: Vec<_> = lines(&said.out)
+            .iter()
+            .map(|it| it["is_found"] == true)
+            .collect();
+        assert_eq!(found, [true, false, true]);
+    }
+    place.file("executor.toml", "[[job]]");
+    let said = place.run(&["check", "executor.toml"]);
+    assert_eq!((said.code, &*said.out), (Some(3), ""), "{}", said.err);
+}
+
+#[test]
 fn i01_of_a_history_without_jobs_there_are_no_timers() {
     let place = Place::new();
     let (store, listener) = (CONFIG.find("[[job]]"), CONFIG.find("[[listener]]"));

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use executor_core::ports::{
-    Filter, Gap, History, HistoryError, InForce, LiveSession, MissedRuns, Order, PageRequest,
-    Pause, RegistrationFilter, Scope, StoredExecution, StoredPrune, StoredRegistration,
-    StoredSession, Window,
+    Filter, Gap, History, HistoryError, HistoryFuture, InForce, LiveSession, MissedRuns, Order,
+    PageOf, PageRequest, Pause, RegistrationFilter, Scope, StoredExecution, StoredPrune,
+    StoredRegistration, StoredSession, Window,
 };
 use executor_core::{EntityKind, Timestamp};
 
@@ -68,7 +68,7 @@ pub struct Facts {
     pub missed: Vec<MissedRuns>,
     /// Pauses of it and of the executor around that time.
     pub pauses: Vec<Pause>,
-    /// Sessions around that time.
+    /// All sessions, the latest first.
     pub sessions: Vec<StoredSession>,
     /// Losses around that time.
     pub gaps: Vec<Gap>,
@@ -176,44 +176,21 @@ impl Facts {
         question: &Question,
         window: &Window,
     ) -> Result<(), HistoryError> {
-        let page = || PageRequest::first(PAGE);
-        let missed = history.missed_runs(window.clone(), page()).await?.items;
+        let missed = all(|page| history.missed_runs(window.clone(), page)).await?;
         let its = missed.into_iter();
         self.missed = its.filter(|it| question.is_about(&it.entity)).collect();
-        let pauses = history
-            .pauses(window.clone(), page())
-            .await?
-            .items
-            .into_iter();
+        let pauses = all(|page| history.pauses(window.clone(), page)).await?;
         let is_its = |it: &Pause| {
             it.entity
                 .as_ref()
                 .is_none_or(|entity| question.is_about(entity))
         };
-        self.pauses = pauses.filter(is_its).collect();
-        self.gaps = history.gaps(window.clone(), page()).await?.items;
-        self.prunes = history.prunes(window.clone(), page()).await?.items;
-        self.read_sessions(history, question).await
-    }
-
-    /// Reads sessions, the latest first, until one that ended before the time.
-    async fn read_sessions(
-        &mut self,
-        history: &dyn History,
-        question: &Question,
-    ) -> Result<(), HistoryError> {
-        let mut request = PageRequest::first(PAGE);
-        loop {
-            let page = history.sessions(request.clone()).await?;
-            let is_before = |it: &StoredSession| it.session.started_at <= question.at;
-            let before = page.items.iter().filter(|it| is_before(it)).count();
-            self.sessions.extend(page.items);
-            match page.next {
-                // Sessions of several processes overlap: a page more.
-                Some(next) if before < PAGE as usize / 2 => request = request.following(next),
-                _ => return Ok(()),
-            }
-        }
+        self.pauses = pauses.into_iter().filter(is_its).collect();
+        self.gaps = all(|page| history.gaps(window.clone(), page)).await?;
+        self.prunes = all(|page| history.prunes(window.clone(), page)).await?;
+        // The one that was alive may have begun long before many that were not.
+        self.sessions = all(|page| history.sessions(page)).await?;
+        Ok(())
     }
 
     pub(super) fn has_listener(&self) -> bool {
@@ -231,5 +208,20 @@ impl Facts {
     pub(super) fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
         let begun = self.executions.iter().map(|it| it.record.started_at);
         begun.filter(|begun| *begun > at).min()
+    }
+}
+
+/// Reads every page of an answer.
+async fn all<'h, T>(
+    ask: impl Fn(PageRequest) -> HistoryFuture<'h, PageOf<T>>,
+) -> Result<Vec<T>, HistoryError> {
+    let (mut all, mut request) = (Vec::new(), PageRequest::first(PAGE));
+    loop {
+        let page = ask(request.clone()).await?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => request = request.following(next),
+            None => return Ok(all),
+        }
     }
 }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use executor_core::ports::{
+    MissedReason, MissedRuns, ScheduleStore, Session, SessionEnd, SessionStatus, SessionStore,
+};
 use executor_core::registration::Overlap;
-use executor_core::{Event, HandlerError};
+use executor_core::{Entity, Event, HandlerError, Ledger, SessionId, Timestamp};
 use executor_service::{Missed, Schedule};
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::world::{End, Killed, Life, Stopped, World, micros, minutes};
 
@@ -176,6 +180,53 @@ fn g04_it_was_missed_and_why() {
             ("03:00", "backup ran at 03:10 and succeeded."),
         ],
     );
+}
+
+fn at(minute: i64) -> Timestamp {
+    Timestamp::from_micros(micros("00:00") + minute * 60_000_000)
+}
+
+/// What more than a thousand other jobs missed at two o'clock.
+fn of_others(first: u32) -> Vec<MissedRuns> {
+    let of_one = |instance| MissedRuns {
+        session: None,
+        entity: Arc::new(Entity::job("house", instance, "other")),
+        reason: MissedReason::HeldUp,
+        count: 1,
+        first_due: at(120),
+        last_due: at(120),
+    };
+    (first..first + 1_100).map(of_one).collect()
+}
+
+#[test]
+fn g04_the_answer_is_found_among_thousands_of_others() {
+    let world = World::default();
+    world.life("00:30", Killed, async |life| {
+        life.job(hourly()).await;
+        // Processes that come and go while this one lives.
+        for number in 1..=1_100 {
+            let id = SessionId::from_uuid(Uuid::from_u128(number));
+            let session = Arc::new(Session::new(id, "host", at(31)));
+            world.store.open_session(session).await.unwrap();
+            let end = SessionEnd {
+                at: at(32),
+                status: SessionStatus::Success,
+                failure: None,
+                ledger: Ledger::default(),
+            };
+            world.store.close_session(id, end).await.unwrap();
+        }
+        sleep(minutes(60)).await;
+        world.store.record_missed(of_others(0)).await.unwrap();
+    });
+    world.life("02:10", Stopped, async |life| {
+        life.job(hourly()).await;
+        sleep(minutes(5)).await;
+        world.store.record_missed(of_others(2_000)).await.unwrap();
+    });
+    let missed = "backup was due at 02:00 and did not run: no process was alive.";
+    check(&world, &[("02:00", missed)]);
 }
 
 #[test]
