@@ -29,8 +29,9 @@ pub(super) fn catch_up(earlier: &Earlier, schedule: Option<&Schedule>, at: Times
     if !then.goes_by_wall_clock() || earlier.elsewhere.is_some() {
         return nothing;
     }
-    // A run that jitter had delayed beyond the last sign of life had not begun.
-    let from = alive_until.saturating_sub(then.jitter);
+    // A run that jitter had delayed beyond the last sign of life had not begun, nor need one that was due in the same
+    // microsecond. If it had, the history has it.
+    let from = alive_until.saturating_sub(then.jitter + Duration::from_micros(1));
     let until = earlier.until.map_or(at, |until| until.min(at));
     let persistent = schedule.filter(|schedule| schedule.is_persistent);
     let mut keep = persistent.map_or(0, |schedule| schedule.missed.at_most());

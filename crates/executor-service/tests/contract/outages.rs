@@ -85,8 +85,9 @@ fn at(micros: i64) -> String {
 
 #[test]
 fn f07_a_year_of_random_outages_leaves_no_planned_run_untold_and_tells_none_twice() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    // This one once ended a life in the microsecond in which a run was due; OUTAGES_SEED asks for another.
+    let seed = std::env::var("OUTAGES_SEED").ok();
+    let seed = seed.map_or(9_594_008_357_739_379_611, |seed| seed.parse().unwrap());
     let mut rng = Rng::with_seed(seed);
     let world = World::default();
     let began = micros("00:30");
