@@ -56,8 +56,8 @@ pub(crate) enum Command {
     Sessions(verbs::SessionsArgs),
     /// Say whether the history is complete, and if not, what is missing.
     Audit(verbs::AuditArgs),
-    /// Print a summary of a database: runs, outcomes, durations, last errors.
-    Report(ReportArgs),
+    /// Summarize listeners and jobs: runs, outcomes, durations, last errors; one of them period by period.
+    Report(verbs::ReportArgs),
     /// Inspect spools: records that processes have left and a database has not taken yet.
     Spool(SpoolArgs),
 }
@@ -84,16 +84,6 @@ pub(crate) struct RunArgs {
     /// Log every failure of a handler as it happens.
     #[arg(long, short)]
     pub(crate) verbose: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ReportArgs {
-    /// The database. Default: as for `ls`.
-    #[arg(long, value_name = "URL")]
-    pub(crate) db: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

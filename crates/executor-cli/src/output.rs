@@ -2,6 +2,8 @@
 
 pub(crate) mod columns;
 pub(crate) mod console;
+pub(crate) mod drawn;
+pub(crate) mod periods;
 pub(crate) mod plain;
 pub(crate) mod progress;
 pub(crate) mod shown;

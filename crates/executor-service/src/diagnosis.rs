@@ -15,7 +15,10 @@ mod groups;
 
 mod planned;
 
+mod completeness;
+
 pub use audit::audit;
+pub use completeness::{Completeness, completeness};
 pub use explain::explain;
 pub use explanation::{Doubt, Explanation};
 pub use facts::{Facts, Question};

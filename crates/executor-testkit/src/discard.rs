@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use executor_core::ports::{
     Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, InForce, Lifetime,
     MissedRuns, PageOf, PageRequest, Pause, Progress, PruneSlice, Reconcile, Reconciled,
-    RecordStore, RegistrationFilter, RegistrationStore, ScheduleStore, Session, SessionEnd,
+    RecordStore, RegistrationFilter, RegistrationStore, ScheduleStore, Scope, Session, SessionEnd,
     SessionStore, SpoolHome, Stats, StoreFuture, StoredExecution, StoredPrune, StoredRegistration,
     StoredSession, Summary, Window,
 };
@@ -144,6 +144,10 @@ impl History for DiscardStore {
 
     fn overall(&self, _: Window) -> HistoryFuture<'_, Stats> {
         answer(Stats::default())
+    }
+
+    fn series(&self, _: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>> {
+        answer(vec![Stats::default(); bounds.len().saturating_sub(1)])
     }
 
     fn sessions(&self, _: PageRequest) -> HistoryFuture<'_, PageOf<StoredSession>> {

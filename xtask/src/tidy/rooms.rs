@@ -24,7 +24,7 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "telemetry-store",
-        "lib rollup sqlite sqlite/open sqlite/read sqlite/read/executions sqlite/write sqlite/writer",
+        "lib rollup sqlite sqlite/open sqlite/read sqlite/read/executions sqlite/read/summary sqlite/write sqlite/writer",
     ),
     (
         "record-spool",
@@ -33,7 +33,7 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "executor-cli",
-        "main args cmd cmd/run config exit input output wire",
+        "main args cmd cmd/report cmd/run config exit input output wire",
     ),
 ];
 

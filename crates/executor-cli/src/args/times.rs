@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::config::duration::with_days;
 use command_executor::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{SignedDuration, ToSpan, Unit, ZonedDateTime, ZonedDateTimeRound};
@@ -104,12 +105,7 @@ fn ago_of(text: &str) -> Option<SignedDuration> {
     if !text.starts_with(|char: char| char.is_ascii_digit()) || text.contains([':', '-']) {
         return None;
     }
-    let of = |unit: char, seconds: i64| {
-        let count: i64 = text.strip_suffix(unit)?.parse().ok()?;
-        Some(SignedDuration::from_secs(count.checked_mul(seconds)?))
-    };
-    let days = of('d', 86_400).or_else(|| of('w', 7 * 86_400));
-    days.or_else(|| text.parse().ok())
+    with_days(text)
 }
 
 fn micros(at: &ZonedDateTime) -> Option<Timestamp> {

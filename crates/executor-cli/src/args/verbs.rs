@@ -1,5 +1,6 @@
 //! The arguments of the verbs that look.
 
+use std::fmt;
 use std::str::FromStr;
 
 use command_executor::{Entity, Status};
@@ -124,6 +125,15 @@ impl What {
     }
 }
 
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.instance {
+            None => write!(f, "{}/{}", self.app, self.name),
+            Some(instance) => write!(f, "{}#{instance}/{}", self.app, self.name),
+        }
+    }
+}
+
 impl FromStr for What {
     type Err = String;
 
@@ -239,6 +249,43 @@ pub(crate) struct SessionsArgs {
     pub(crate) limit: u32,
     #[command(flatten)]
     pub(crate) look: Look,
+}
+
+/// `executor report`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor report --compare 7d")]
+pub(crate) struct ReportArgs {
+    /// One listener or job: period by period, with its slowest runs. Default: all of them, a line each.
+    #[arg(value_name = "APP/NAME")]
+    pub(crate) what: Option<What>,
+    /// Those of this app.
+    #[arg(long, value_name = "APP", conflicts_with = "what")]
+    pub(crate) app: Option<String>,
+    /// Of executions that ended at or after this: `7d` ago, `yesterday`, `03:00`. Default: all; for one, a week; to
+    /// compare, as far back as that.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<When>,
+    /// Of those that ended until this, which counts.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<When>,
+    /// Beside the same time so much earlier, such as `7d`; what became slower comes first.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) compare: Option<Span>,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+impl ReportArgs {
+    pub(crate) fn is_about(&self, entity: &Entity) -> bool {
+        self.what.as_ref().is_none_or(|what| what.is(entity))
+            && self.app.as_ref().is_none_or(|app| *app == entity.app_key)
+    }
+
+    /// Whether it asks for less than everything.
+    pub(crate) const fn is_narrowed(&self) -> bool {
+        let has_time = self.since.is_some() || self.until.is_some();
+        self.what.is_some() || self.app.is_some() || has_time
+    }
 }
 
 /// `executor explain`.

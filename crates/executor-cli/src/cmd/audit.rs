@@ -49,7 +49,7 @@ pub(crate) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
     console::show(String::new());
     let audit = decide(&evidence?, &live, &window);
     let text = match looking.json {
-        true => format!("{}\n", plain::json(&json_of(&audit), false)),
+        true => plain::json_lines([json_of(&audit)]),
         false => for_people(&looking, &audit),
     };
     console::print(text).await?;

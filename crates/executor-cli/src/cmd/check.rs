@@ -56,12 +56,7 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
     });
     let checked: Vec<Checked<'_>> = listeners.chain(jobs).collect();
     let text = match args.json {
-        true => {
-            let lines = checked.iter().map(json_of);
-            lines
-                .map(|line| format!("{}\n", plain::json(&line, false)))
-                .collect()
-        }
+        true => plain::json_lines(checked.iter().map(json_of)),
         false => table(&checked, &Zone::new(args.utc)),
     };
     console::print(text).await?;

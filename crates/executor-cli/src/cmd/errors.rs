@@ -24,8 +24,7 @@ pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
     let found = error_groups(looking.history.as_ref(), filters, LOOKED_AT_MAX).await?;
     let groups = found.groups.iter().take(args.limit as usize);
     if looking.json {
-        let lines = groups.map(|group| format!("{}\n", plain::json(&json_of(group), false)));
-        console::print(lines.collect()).await?;
+        console::print(plain::json_lines(groups.map(json_of))).await?;
         return Ok(matched(!found.groups.is_empty()));
     }
     let mut columns = Columns::new(["COUNT", "FIRST", "LAST", "ID", "WHERE", "ERROR"])

@@ -1,19 +1,15 @@
 //! `executor explain`: why something ran or did not run.
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use command_executor::LiveState;
 use command_executor::diagnosis::{Explanation, Facts, Question, explain as decide};
-use command_executor::inspect::MachineSpools;
 use serde_json::json;
 
-use crate::args::verbs::{ExplainArgs, What};
+use crate::args::verbs::ExplainArgs;
 use crate::cmd::looking::Looking;
 use crate::exit::{CANNOT_TELL, Failure, NO_MATCH};
 use crate::output::console;
 use crate::output::plain::{self, plain};
-use crate::wire;
 
 pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode, Failure> {
     let looking = Looking::new(&args.look)?;
@@ -22,25 +18,21 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode, Failure> {
         instance: what.instance,
         ..Question::new(what.app.clone(), what.name.clone(), at)
     };
-    let live = match wire::spools(&looking.url)? {
-        Some(spools) if Path::new(&spools).exists() => {
-            MachineSpools::new(spools).sessions().await?
-        }
-        _ => Vec::new(),
-    };
+    // Before the facts: what is stored in between is in both.
+    let live = looking.live().await?;
     let mut facts = Facts::read(looking.history.as_ref(), &question).await?;
     facts.live = live;
     let explanation = decide(&question, &facts);
-    let sentence = explanation.sentence(&plain(&named(&what)), |at| looking.zone.time(at));
+    let sentence = explanation.sentence(&plain(&what.to_string()), |at| looking.zone.time(at));
     let text = match looking.json {
         true => {
             let value = json!({
-                "what": named(&what),
+                "what": what.to_string(),
                 "at_us": at.as_micros(),
                 "because": word_of(&explanation),
                 "sentence": sentence,
             });
-            format!("{}\n", plain::json(&value, false))
+            plain::json_lines([value])
         }
         false => format!("{}\n", plain(&sentence)),
     };
@@ -50,13 +42,6 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode, Failure> {
         Explanation::NeverHeardOf => ExitCode::from(NO_MATCH),
         _ => ExitCode::SUCCESS,
     })
-}
-
-fn named(what: &What) -> String {
-    match what.instance {
-        None => format!("{}/{}", what.app, what.name),
-        Some(instance) => format!("{}#{instance}/{}", what.app, what.name),
-    }
 }
 
 const fn word_of(explanation: &Explanation) -> &'static str {

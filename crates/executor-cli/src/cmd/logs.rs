@@ -59,7 +59,7 @@ fn one(looking: &Looking, execution: &StoredExecution, grep: Option<&str>) -> Op
         return None;
     }
     Some(match looking.json {
-        true => format!("{}\n", plain::json(&shown::json_of(execution), false)),
+        true => plain::json_lines([shown::json_of(execution)]),
         false => format!("{}\n{lines}", heading(looking, execution)),
     })
 }

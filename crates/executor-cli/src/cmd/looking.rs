@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use command_executor::ports::Scope;
+use command_executor::diagnosis::{Completeness, completeness};
+use command_executor::inspect::MachineSpools;
+use command_executor::ports::{Scope, all_pages};
 use command_executor::{
-    EntityKind, Filter, History, PageRequest, RegistrationFilter, StoredExecution,
-    StoredRegistration, Window,
+    EntityKind, Filter, History, LiveSession, LiveState, PageRequest, RegistrationFilter,
+    StoredExecution, StoredRegistration, Window,
 };
 
 use crate::args::DEFAULT_DB;
@@ -15,7 +17,7 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::output::console;
 use crate::output::plain::plain;
-use crate::output::shown::{Zone, name_of};
+use crate::output::shown::{self, Zone, name_of};
 use crate::wire;
 
 /// The number of candidates that an ambiguous id lists.
@@ -129,18 +131,8 @@ impl Looking {
                 app_key: app_key.clone(),
                 ..RegistrationFilter::of(kind)
             };
-            let mut request = PageRequest::first(1_000);
-            loop {
-                let page = self
-                    .history
-                    .registrations(filter.clone(), request.clone())
-                    .await?;
-                all.extend(page.items);
-                match page.next {
-                    Some(next) => request = request.following(next),
-                    None => break,
-                }
-            }
+            let history = &self.history;
+            all.extend(all_pages(|page| history.registrations(filter.clone(), page)).await?);
         }
         Ok(all)
     }
@@ -198,29 +190,44 @@ impl Looking {
         Ok(latest.pop().into_iter().collect())
     }
 
+    /// Returns the live state of this machine's processes that write this database.
+    pub(crate) async fn live(&self) -> Result<Vec<LiveSession>, Failure> {
+        Ok(match wire::spools(&self.url)? {
+            Some(spools) if spools.exists() => MachineSpools::new(spools).sessions().await?,
+            _ => Vec::new(),
+        })
+    }
+
     /// Says in a few words what is missing of a time, or nothing.
     pub(crate) async fn missing(&self, window: Window) -> Result<Option<String>, Failure> {
-        let (mut lost, mut request) = (0, Some(PageRequest::first(1_000)));
-        while let Some(page) = request {
-            let found = self.history.gaps(window.clone(), page.clone()).await?;
-            lost += found.items.iter().map(|gap| gap.count).sum::<u64>();
-            request = found.next.map(|next| page.following(next));
-        }
-        let (mut pruned, mut request) = (0, Some(PageRequest::first(1_000)));
-        while let Some(page) = request {
-            let found = self.history.prunes(window.clone(), page.clone()).await?;
-            pruned += found.items.iter().map(|prune| prune.count).sum::<u64>();
-            request = found.next.map(|next| page.following(next));
-        }
-        let mut parts = Vec::new();
-        if lost > 0 {
-            parts.push(format!("{lost} records were lost: see `executor audit`"));
-        }
-        if pruned > 0 {
-            parts.push(format!("{pruned} were pruned"));
-        }
-        Ok((!parts.is_empty()).then(|| format!("incomplete: {}", parts.join("; "))))
+        let found = completeness(self.history.as_ref(), &window, shown::now()).await?;
+        Ok(missing_of(&found))
     }
+}
+
+/// What is missing, in a few words.
+fn missing_of(found: &Completeness) -> Option<String> {
+    let mut parts = Vec::new();
+    if found.lost() > 0 {
+        let lost = found.lost();
+        parts.push(format!("{lost} records were lost: see `executor audit`"));
+    }
+    if found.pruned > 0 {
+        parts.push(format!("{} were pruned", found.pruned));
+    }
+    if found.unsettled > 0 {
+        let dead = shown::counted(found.unsettled, "process");
+        parts.push(format!(
+            "the last records of {dead} that died are not stored: see `executor audit`"
+        ));
+    }
+    let incomplete = (!parts.is_empty()).then(|| format!("incomplete: {}", parts.join("; ")));
+    let missed = (found.missed > 0).then(|| {
+        let runs = shown::counted(found.missed, "planned run");
+        format!("{runs} missed: see `executor timers`")
+    });
+    let all: Vec<String> = incomplete.into_iter().chain(missed).collect();
+    (!all.is_empty()).then(|| all.join(" · "))
 }
 
 pub(crate) fn window_of(selection: &Selection) -> Window {

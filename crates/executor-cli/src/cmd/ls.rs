@@ -21,10 +21,8 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
     };
     let (mut found, has_more) = looking.select(&args.selection, request, None).await?;
     if looking.json {
-        let lines = found
-            .iter()
-            .map(|it| format!("{}\n", plain::json(&shown::json_of(it), false)));
-        console::print(lines.collect()).await?;
+        let lines = plain::json_lines(found.iter().map(shown::json_of));
+        console::print(lines).await?;
         return Ok(matched(!found.is_empty()));
     }
     with_last_words(&looking, &mut found).await?;

@@ -1,197 +1,77 @@
-//! The table per listener and job, for people and as JSON.
+//! `executor report`: how listeners and jobs did, all of them or one, also beside an earlier time.
+
+mod table;
+
+mod figures;
+
+mod compared;
+
+mod one;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
-use command_executor::{Status, Summary, Window};
-use serde_json::{Value, json};
+use command_executor::{Summary, Window};
 
-use crate::args::ReportArgs;
-use crate::cmd::looking::found_database;
-use crate::exit::Failure;
-use crate::output::console;
-use crate::output::plain::{self, plain};
-use crate::wire;
+use crate::args::verbs::ReportArgs;
+use crate::cmd::looking::Looking;
+use crate::exit::{Failure, matched};
+use crate::output::{console, plain, shown};
 
-/// The length at which the table cuts the last error; `errors_v` has the rest.
-const ERROR_MAX_CHARS: usize = 48;
+/// What the report of one listener or job covers, unless it is told.
+const OF_ONE: Duration = Duration::from_secs(7 * 86_400);
 
-/// `executor report`.
 pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
-    let url = match args.db {
-        Some(url) => url,
-        None => found_database()?,
-    };
-    let summaries = wire::history(&url)?.summaries(Window::default()).await?;
-    print(&summaries, args.json).await?;
-    Ok(ExitCode::SUCCESS)
+    let looking = Looking::new(&args.look)?;
+    let window = window_of(&args)?;
+    if let Some(shift) = args.compare {
+        return compared::compared(&looking, &args, window, shift.0).await;
+    }
+    if args.what.is_some() {
+        return one::one(&looking, &args, window).await;
+    }
+    let summaries = figures::summaries(&looking, &args, window.clone()).await?;
+    print(&summaries, looking.json).await?;
+    if !looking.json {
+        let missing = looking.missing(window).await?;
+        console::print(missing.map_or_else(String::new, |missing| format!("{missing}\n"))).await?;
+    }
+    Ok(match args.is_narrowed() {
+        // An empty database has a report, too.
+        false => ExitCode::SUCCESS,
+        true => matched(!summaries.is_empty()),
+    })
+}
+
+/// The time that is asked for. What is compared reaches as far back as what it is compared with, and one listener or
+/// job a week.
+fn window_of(args: &ReportArgs) -> Result<Window, Failure> {
+    let (since, until) = (args.since.map(|it| it.from), args.until.map(|it| it.to));
+    if since
+        .zip(until)
+        .is_some_and(|(since, until)| since >= until)
+    {
+        return Err(Failure::EmptyWindow);
+    }
+    let length = args.compare.map(|shift| shift.0);
+    let length = length.or(args.what.as_ref().map(|_| OF_ONE));
+    let end = until.unwrap_or_else(shown::now);
+    let ago = length.map(|length| end.saturating_sub(length));
+    Ok(Window {
+        from: since.or(ago),
+        to: until,
+        session: None,
+    })
 }
 
 /// Prints summaries on standard output.
 pub(crate) async fn print(summaries: &[Summary], as_json: bool) -> Result<(), Failure> {
     let text = if as_json {
-        format!("{}\n", plain::json(&json(summaries), true))
+        format!("{}\n", plain::json(&table::json(summaries), true))
     } else if summaries.is_empty() {
         "no executions\n".to_owned()
     } else {
-        for_people(summaries)
+        table::for_people(summaries)
     };
     console::print(text).await
 }
-
-fn json(summaries: &[Summary]) -> Value {
-    summaries.iter().map(json_of).collect()
-}
-
-fn json_of(summary: &Summary) -> Value {
-    let by_status: serde_json::Map<String, Value> = Status::ALL
-        .into_iter()
-        .map(|status| {
-            (
-                status.as_str().to_owned(),
-                summary.stats.count(status).into(),
-            )
-        })
-        .collect();
-    let entity = &summary.entity;
-    json!({
-        "kind": entity.kind.as_str(),
-        "app_key": entity.app_key,
-        "instance": entity.instance,
-        "name": entity.name,
-        "topic": Some(&entity.topic).filter(|topic| !topic.is_empty()),
-        "runs": summary.stats.runs(),
-        "by_status": by_status,
-        "average_us": summary.stats.average.as_micros() as u64,
-        "p50_us": summary.stats.p50.as_micros() as u64,
-        "p95_us": summary.stats.p95.as_micros() as u64,
-        "p99_us": summary.stats.p99.as_micros() as u64,
-        "max_us": summary.stats.max.as_micros() as u64,
-        "last_error": summary.stats.last_error,
-    })
-}
-
-/// Returns the whole table if the terminal is wide enough or there is none; otherwise the table without its widest
-/// columns, followed by the errors.
-fn for_people(summaries: &[Summary]) -> String {
-    let whole = table(summaries, Width::Whole);
-    let needed = whole.lines().next().unwrap_or_default().chars().count();
-    let wide_enough = Table::new()
-        .width()
-        .is_none_or(|width| needed <= usize::from(width));
-    if wide_enough {
-        return format!("{whole}\n");
-    }
-    let mut text = format!("{}\n", table(summaries, Width::Narrow));
-    for summary in summaries {
-        if let Some(error) = &summary.stats.last_error {
-            let (app, name) = (app_of(summary), plain(&summary.entity.name));
-            text.push_str(&format!("{app} {name}: {}\n", shortened(error)));
-        }
-    }
-    text
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Width {
-    Whole,
-    /// Without kinds, topics and errors.
-    Narrow,
-}
-
-fn table(summaries: &[Summary], width: Width) -> String {
-    let shown: Vec<Status> = Status::ALL
-        .into_iter()
-        .filter(|status| {
-            summaries
-                .iter()
-                .any(|summary| summary.stats.count(*status) > 0)
-        })
-        .collect();
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    if width == Width::Narrow {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    }
-    let only = |cells: Vec<Cell>| -> Vec<Cell> {
-        let last = cells.len() - 1;
-        let keep = |place: usize| width == Width::Whole || (![KIND, TOPIC, last].contains(&place));
-        let kept = cells
-            .into_iter()
-            .enumerate()
-            .filter(|(place, _)| keep(*place));
-        kept.map(|(_, cell)| cell).collect()
-    };
-    table.set_header(only(header(&shown)));
-    for summary in summaries {
-        table.add_row(only(row(summary, &shown)));
-    }
-    table.to_string()
-}
-
-/// The columns that a narrow table leaves out, besides the last one, which has the error.
-const KIND: usize = 0;
-const TOPIC: usize = 3;
-
-fn app_of(summary: &Summary) -> String {
-    let app = plain(&summary.entity.app_key);
-    match summary.entity.instance {
-        0 => app,
-        instance => format!("{app}[{instance}]"),
-    }
-}
-
-fn header(shown: &[Status]) -> Vec<Cell> {
-    let words = ["kind", "app", "name", "topic", "runs"].into_iter();
-    let statuses = shown.iter().map(|status| status.as_str());
-    let rest = ["average", "p95", "last error"];
-    words.chain(statuses).chain(rest).map(Cell::new).collect()
-}
-
-fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
-    let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-
-    let mut cells = vec![
-        Cell::new(summary.entity.kind.as_str()),
-        Cell::new(app_of(summary)),
-        Cell::new(plain(&summary.entity.name)),
-        Cell::new(plain(&summary.entity.topic)),
-        number(summary.stats.runs().to_string()),
-    ];
-    for status in shown {
-        let count = summary.stats.count(*status);
-        let cell = number(count.to_string());
-        let is_bad = count > 0 && *status != Status::Success;
-        cells.push(if is_bad { cell.fg(Color::Red) } else { cell });
-    }
-    cells.push(number(readable(summary.stats.average)));
-    cells.push(number(readable(summary.stats.p95)));
-    cells.push(Cell::new(shortened(
-        summary.stats.last_error.as_deref().unwrap_or(""),
-    )));
-    cells
-}
-
-/// Three digits or so, in the unit that fits.
-fn readable(duration: Duration) -> String {
-    let us = duration.as_micros();
-    match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
-        1_000_000..60_000_000 => format!("{:.2} s", us as f64 / 1e6),
-        _ => format!("{:.1} min", us as f64 / 6e7),
-    }
-}
-
-fn shortened(error: &str) -> String {
-    let line = plain(error);
-    match line.char_indices().nth(ERROR_MAX_CHARS) {
-        None => line,
-        Some((end, _)) => format!("{}…", &line[..end]),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -21,12 +21,7 @@ pub(crate) async fn sessions(args: SessionsArgs) -> Result<ExitCode, Failure> {
     let has_more = found.len() > args.limit as usize;
     found.truncate(args.limit as usize);
     let text = match looking.json {
-        true => {
-            let lines = found.iter().map(json_of);
-            lines
-                .map(|line| format!("{}\n", plain::json(&line, false)))
-                .collect()
-        }
+        true => plain::json_lines(found.iter().map(json_of)),
         false => table(&looking, &found, has_more),
     };
     console::print(text).await?;

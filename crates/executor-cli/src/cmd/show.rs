@@ -38,7 +38,7 @@ pub(crate) async fn show(args: ShowArgs) -> Result<ExitCode, Failure> {
                 .iter()
                 .map(|it| it.record.execution_id.to_string());
             value["overlapped"] = beside.collect();
-            format!("{}\n", plain::json(&value, false))
+            plain::json_lines([value])
         }
         false => for_people(&looking, &execution, &around),
     };

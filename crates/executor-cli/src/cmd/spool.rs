@@ -259,5 +259,5 @@ fn database_of(dir: &Path) -> Option<String> {
 }
 
 fn print(line: &Value) -> Result<(), Failure> {
-    console::put(&format!("{}\n", plain::json(line, false)))
+    console::put(&plain::json_lines([line]))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use command_executor::diagnosis::next_planned;
-use command_executor::ports::{SchedulePlan, Scope, SessionStatus};
+use command_executor::ports::{SchedulePlan, Scope, SessionStatus, all_pages};
 use command_executor::{
     Entity, EntityKind, Filter, PageRequest, StoredExecution, StoredRegistration, Timestamp, Window,
 };
@@ -41,12 +41,7 @@ pub(crate) async fn timers(args: TimersArgs) -> Result<ExitCode, Failure> {
     let is_alive = is_anybody_alive(&looking).await?;
     let timers = read(&looking, args.app, now, is_alive).await?;
     let text = match looking.json {
-        true => {
-            let lines = timers.iter().map(json_of);
-            lines
-                .map(|line| format!("{}\n", plain::json(&line, false)))
-                .collect()
-        }
+        true => plain::json_lines(timers.iter().map(json_of)),
         false => {
             let mut text = table(&looking, &timers, now);
             if !timers.is_empty() && !is_alive {
@@ -111,14 +106,11 @@ async fn timer(
 }
 
 async fn missed_by_job(looking: &Looking) -> Result<HashMap<Arc<Entity>, u64>, Failure> {
-    let (mut counts, mut request) = (HashMap::new(), Some(PageRequest::first(1_000)));
-    while let Some(page) = request {
-        let window = Window::default();
-        let found = looking.history.missed_runs(window, page.clone()).await?;
-        for missed in found.items {
-            *counts.entry(missed.entity).or_default() += missed.count;
-        }
-        request = found.next.map(|next| page.following(next));
+    let history = &looking.history;
+    let missed = all_pages(|page| history.missed_runs(Window::default(), page)).await?;
+    let mut counts = HashMap::new();
+    for missed in missed {
+        *counts.entry(missed.entity).or_default() += missed.count;
     }
     Ok(counts)
 }

@@ -16,14 +16,34 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let help = "write it like 250ms, 10s or 2h30m";
-        let parsed: SignedDuration = text
-            .parse()
-            .map_err(|_| format!("`{text}` is not a duration: {help}"))?;
+        let help = "write it like 250ms, 10s, 2h30m or 7d";
+        let parsed =
+            with_days(text).ok_or_else(|| format!("`{text}` is not a duration: {help}"))?;
         match Duration::try_from(parsed) {
             Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
             _ => Err(format!("`{text}` is not more than zero: {help}")),
         }
+    }
+}
+
+/// Reads a duration that may begin with weeks and days, of 24 hours each: `2w`, `1d12h`.
+pub(crate) fn with_days(text: &str) -> Option<SignedDuration> {
+    let (mut rest, mut sum) = (text.trim(), SignedDuration::ZERO);
+    for (unit, seconds) in [('w', 7 * 86_400), ('d', 86_400)] {
+        let Some((count, after)) = rest.split_once(unit) else {
+            continue;
+        };
+        let is_number = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number || after.starts_with(|char: char| char.is_alphabetic()) {
+            continue;
+        }
+        let count: i64 = count.parse().ok()?;
+        sum = sum.checked_add(SignedDuration::from_secs(count.checked_mul(seconds)?))?;
+        rest = after.trim_start();
+    }
+    match rest {
+        "" if !sum.is_zero() || text.contains(['w', 'd']) => Some(sum),
+        rest => sum.checked_add(rest.parse().ok()?),
     }
 }
 

@@ -41,6 +41,14 @@ impl Text {
         }
     }
 
+    /// In red, if it is bad.
+    pub(crate) const fn red_if(mut self, is_bad: bool) -> Self {
+        if is_bad {
+            self.color = Some(Color::Red);
+        }
+        self
+    }
+
     /// An outcome, in its colour.
     pub(crate) fn status(status: Status) -> Self {
         let color = match status {

@@ -1,6 +1,7 @@
 //! Makes text from events, names and errors safe for a terminal: characters that would move the cursor, change
 //! colours or turn the reading direction are shown as U+FFFD.
 
+use std::borrow::Borrow;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -39,6 +40,14 @@ pub(crate) fn json(value: &Value, is_pretty: bool) -> String {
         }
     }
     escaped
+}
+
+/// Formats each value as JSON on a line of its own.
+pub(crate) fn json_lines(values: impl IntoIterator<Item = impl Borrow<Value>>) -> String {
+    let lines = values.into_iter();
+    lines
+        .map(|value| format!("{}\n", json(value.borrow(), false)))
+        .collect()
 }
 
 #[cfg(test)]

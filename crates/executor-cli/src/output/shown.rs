@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use command_executor::lines::{Line, LineKind, Lines};
 use command_executor::{Entity, Status, StoredExecution, Timestamp};
+use jiff::ToSpan;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
@@ -47,6 +48,37 @@ impl Zone {
         zoned.strftime(format).to_string()
     }
 
+    /// The time to the minute, with the date unless it is today.
+    pub(crate) fn minute(&self, at: Timestamp) -> String {
+        let zoned = self.zoned(at);
+        let text = zoned.map(|zoned| match zoned.date() == self.today {
+            true => zoned.strftime("%H:%M").to_string(),
+            false => zoned.strftime("%d %b %H:%M").to_string(),
+        });
+        text.unwrap_or_else(|| format!("{} us", at.as_micros()))
+    }
+
+    /// The day.
+    pub(crate) fn day(&self, at: Timestamp) -> String {
+        let zoned = self.zoned(at);
+        let text = zoned.map(|zoned| match zoned.date().year() == self.today.year() {
+            true => zoned.strftime("%a %d %b").to_string(),
+            false => zoned.strftime("%Y-%m-%d").to_string(),
+        });
+        text.unwrap_or_else(|| format!("{} us", at.as_micros()))
+    }
+
+    /// The midnight that many days after the one before a time; the time itself where there is none.
+    pub(crate) fn days_after(&self, at: Timestamp, days: i64) -> Timestamp {
+        let midnight = self.zoned(at).and_then(|zoned| {
+            let day = zoned.date().checked_add(days.days()).ok()?;
+            day.to_zoned_datetime(self.zone.clone()).ok()
+        });
+        midnight.map_or(at, |it| {
+            Timestamp::from_micros(it.timestamp().as_microsecond())
+        })
+    }
+
     /// The time to the millisecond.
     pub(crate) fn exact(&self, at: Timestamp) -> String {
         let zoned = self.zoned(at);
@@ -62,10 +94,11 @@ pub(crate) fn now() -> Timestamp {
 
 /// A number of things, in words that agree with it.
 pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if what.ends_with('s') { "es" } else { "s" };
     match count {
-        0 => format!("no {what}s"),
+        0 => format!("no {what}{plural}"),
         1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
+        _ => format!("{count} {what}{plural}"),
     }
 }
 

@@ -3,9 +3,11 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod fixture;
 mod looking;
 mod mistakes;
 mod permissions;
+mod reports;
 mod runs;
 mod signals;
 mod spools;

@@ -5,12 +5,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::query::{Filter, PageOf, PageRequest, RegistrationFilter, Window};
+use super::query::{Filter, PageOf, PageRequest, RegistrationFilter, Scope, Window};
 use super::stored::{
     Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
 };
 use crate::identity::{ExecutionId, RegistrationId, SessionId};
 use crate::ports::{Evidence, Gap, InForce, MissedRuns, Pause, Progress};
+use crate::time::Timestamp;
 
 /// The future of a query.
 pub type HistoryFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, HistoryError>> + Send + 'a>>;
@@ -71,6 +72,15 @@ pub trait History: Send + Sync + 'static {
     ///
     /// See [`HistoryErrorClass`].
     fn overall(&self, window: Window) -> HistoryFuture<'_, Stats>;
+
+    /// Returns the statistics of each period between two neighbouring bounds: its first bound belongs to it, its last
+    /// one to the next. They must ascend, 1,001 at most. Pruned executions count as in [`summaries`](Self::summaries):
+    /// an hour of which some are gone belongs as a whole to the period in which it begins.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`].
+    fn series(&self, scope: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>>;
 
     /// Returns a page of sessions, the latest first, each with its ledger.
     ///
@@ -140,6 +150,43 @@ pub trait History: Send + Sync + 'static {
         filter: RegistrationFilter,
         page: PageRequest,
     ) -> HistoryFuture<'_, PageOf<StoredRegistration>>;
+}
+
+/// The number of items in a page of [`all_pages`].
+const PAGE: u32 = 1_000;
+
+/// Returns everything that a query finds, page by page.
+///
+/// ```no_run
+/// # async fn example(history: &dyn executor_core::ports::History)
+/// # -> Result<(), executor_core::ports::HistoryError> {
+/// use executor_core::ports::{Window, all_pages};
+///
+/// let lost = all_pages(|page| history.gaps(Window::default(), page)).await?;
+/// println!("{} records", lost.iter().map(|gap| gap.count).sum::<u64>());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A page cannot be read.
+///
+/// # Cancel safety
+///
+/// Dropping the future abandons the query.
+pub async fn all_pages<'h, T>(
+    ask: impl Fn(PageRequest) -> HistoryFuture<'h, PageOf<T>>,
+) -> Result<Vec<T>, HistoryError> {
+    let (mut all, mut request) = (Vec::new(), PageRequest::first(PAGE));
+    loop {
+        let page = ask(request.clone()).await?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => request = request.following(next),
+            None => return Ok(all),
+        }
+    }
 }
 
 /// The ways in which a query can fail.

@@ -1,6 +1,7 @@
 //! Decides whether every record of a window is accounted for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use executor_core::ports::{
     Evidence, LiveSession, Session, SessionHour, SessionStatus, StoredSession, Window,
@@ -12,7 +13,7 @@ use super::findings::{Audit, Cause, Hole, NotKnown, NotLookedAt, Verdict};
 const HOUR_US: i64 = 3_600_000_000;
 
 /// A session that gives no sign of life for this long may have ended: two heartbeats.
-const SILENCE_US: i64 = 60_000_000;
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Audits a window.
 ///
@@ -364,7 +365,7 @@ fn idle(sessions: &[StoredSession], window: &Window) -> Vec<(Timestamp, Timestam
     let ends = window.to.map(|to| (to, to));
     for (from, to) in lives.into_iter().chain(ends) {
         let from = from.min(end);
-        if from.as_micros().saturating_sub(until.as_micros()) > SILENCE_US {
+        if from.saturating_duration_since(until) > SILENCE {
             idle.push((until, from));
         }
         until = until.max(to);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use executor_core::ports::{
-    Filter, Gap, History, HistoryError, HistoryFuture, InForce, LiveSession, MissedRuns, Order,
-    PageOf, PageRequest, Pause, RegistrationFilter, Scope, StoredExecution, StoredPrune,
-    StoredRegistration, StoredSession, Window,
+    Filter, Gap, History, HistoryError, InForce, LiveSession, MissedRuns, Order, PageRequest,
+    Pause, RegistrationFilter, Scope, StoredExecution, StoredPrune, StoredRegistration,
+    StoredSession, Window, all_pages,
 };
 use executor_core::{EntityKind, Timestamp};
 
@@ -14,9 +14,6 @@ pub(super) const NEAR: Duration = Duration::from_secs(60);
 
 /// The number of executions of one listener or job that are looked at.
 const EXECUTIONS: u32 = 1_000;
-
-/// The number of rows in a page of anything else.
-const PAGE: u32 = 500;
 
 /// A run may begin this long after it was due.
 const QUEUED: Duration = Duration::from_secs(3_600);
@@ -126,19 +123,11 @@ impl Facts {
             app_key: Some(question.app_key.clone()),
             ..RegistrationFilter::of(kind)
         };
-        let mut request = PageRequest::first(PAGE);
-        loop {
-            let page = history
-                .registrations(filter.clone(), request.clone())
-                .await?;
-            let items = page.items.into_iter();
-            let its = items.filter(|it| question.is_about(&it.registration.entity));
-            self.registrations.extend(its);
-            match page.next {
-                Some(next) => request = request.following(next),
-                None => return Ok(()),
-            }
-        }
+        let all = all_pages(|page| history.registrations(filter.clone(), page)).await?;
+        let its = all.into_iter();
+        self.registrations
+            .extend(its.filter(|it| question.is_about(&it.registration.entity)));
+        Ok(())
     }
 
     async fn read_executions(
@@ -176,20 +165,20 @@ impl Facts {
         question: &Question,
         window: &Window,
     ) -> Result<(), HistoryError> {
-        let missed = all(|page| history.missed_runs(window.clone(), page)).await?;
+        let missed = all_pages(|page| history.missed_runs(window.clone(), page)).await?;
         let its = missed.into_iter();
         self.missed = its.filter(|it| question.is_about(&it.entity)).collect();
-        let pauses = all(|page| history.pauses(window.clone(), page)).await?;
+        let pauses = all_pages(|page| history.pauses(window.clone(), page)).await?;
         let is_its = |it: &Pause| {
             it.entity
                 .as_ref()
                 .is_none_or(|entity| question.is_about(entity))
         };
         self.pauses = pauses.into_iter().filter(is_its).collect();
-        self.gaps = all(|page| history.gaps(window.clone(), page)).await?;
-        self.prunes = all(|page| history.prunes(window.clone(), page)).await?;
+        self.gaps = all_pages(|page| history.gaps(window.clone(), page)).await?;
+        self.prunes = all_pages(|page| history.prunes(window.clone(), page)).await?;
         // The one that was alive may have begun long before many that were not.
-        self.sessions = all(|page| history.sessions(page)).await?;
+        self.sessions = all_pages(|page| history.sessions(page)).await?;
         Ok(())
     }
 
@@ -208,20 +197,5 @@ impl Facts {
     pub(super) fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
         let begun = self.executions.iter().map(|it| it.record.started_at);
         begun.filter(|begun| *begun > at).min()
-    }
-}
-
-/// Reads every page of an answer.
-async fn all<'h, T>(
-    ask: impl Fn(PageRequest) -> HistoryFuture<'h, PageOf<T>>,
-) -> Result<Vec<T>, HistoryError> {
-    let (mut all, mut request) = (Vec::new(), PageRequest::first(PAGE));
-    loop {
-        let page = ask(request.clone()).await?;
-        all.extend(page.items);
-        match page.next {
-            Some(next) => request = request.following(next),
-            None => return Ok(all),
-        }
     }
 }

@@ -19,6 +19,7 @@ use super::{persist, samples};
 mod found;
 mod kept;
 mod planned;
+mod series;
 
 use found::{all, overlaps_are_found, texts_find_the_executions_that_they_may_mean};
 use kept::{
@@ -26,6 +27,7 @@ use kept::{
     registrations_are_read_back_as_they_were_made_last, sessions_are_read_back_with_their_ledgers,
 };
 use planned::{missed_runs_and_pauses_are_read_back, what_was_in_force_before_is_known};
+use series::series_count_every_execution_once;
 
 /// Runs every check, each on a fresh store and its history.
 ///
@@ -62,6 +64,7 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     pages_lose_nothing_in_either_order(&history, &given).await;
     a_token_of_somebody_else_is_refused(&history).await;
     summaries_count_every_execution(&history, &given).await;
+    series_count_every_execution_once(&history, &given.records, given.scopes()).await;
     let (store, history) = fresh().await;
     sessions_are_read_back_with_their_ledgers(&store, &history).await;
     let (store, history) = fresh().await;
@@ -117,6 +120,18 @@ impl Given {
             dim: RegistrationId::job(dim_row),
             records,
         }
+    }
+
+    fn scopes(&self) -> Vec<Scope> {
+        let app_key = &self.records[0].subject.entity.app_key;
+        vec![
+            Scope::All,
+            Scope::Session(self.sessions[1].id),
+            Scope::App(app_key.clone()),
+            Scope::App("nobody".into()),
+            Scope::Registration(self.hall),
+            Scope::Registration(self.dim),
+        ]
     }
 
     fn where_(&self, is_one: impl Fn(u64) -> bool) -> Vec<ExecutionId> {

@@ -227,6 +227,24 @@ impl History for MemoryStore {
         })
     }
 
+    fn series(&self, scope: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>> {
+        const SUMMARIZING: &str = "summarizing periods";
+        self.read(SUMMARIZING, move |tables| {
+            if !bounds.is_sorted_by(|one, next| one < next) || bounds.len() > 1_001 {
+                let class = HistoryErrorClass::Invalid;
+                return Err(HistoryError::new(class, SUMMARIZING, "no periods"));
+            }
+            let of_period = |bounds: &[Timestamp]| {
+                let rows = tables.rows.iter().filter(|row| {
+                    let ended_at = row.record.ended_at();
+                    tables.is_in(&scope, row) && (bounds[0]..bounds[1]).contains(&ended_at)
+                });
+                stats_of(&rows.map(|row| &row.record).collect::<Vec<_>>())
+            };
+            Ok(bounds.windows(2).map(of_period).collect())
+        })
+    }
+
     fn sessions(&self, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredSession>> {
         const READING: &str = "reading sessions";
         let page = latest_first(page);

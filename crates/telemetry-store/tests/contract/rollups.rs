@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use executor_core::ports::{
-    History, Housekeeping, PruneRule, PruneSlice, RegistrationStore, Stats, StoredExecution, Window,
+    History, Housekeeping, PruneRule, PruneSlice, RegistrationStore, Scope, Stats, StoredExecution,
+    Window,
 };
-use executor_core::{ExecutionRecord, Failure, Status, Timestamp};
+use executor_core::{ExecutionRecord, Failure, RegistrationId, Status, Timestamp};
 use executor_testkit as kit;
 use proptest::prelude::*;
 use telemetry_store::{RELATIVE_ERROR, SqliteStore};
@@ -234,6 +235,51 @@ proptest! {
                 prop_assert_eq!(summaries.len(), of_each.len());
                 for summary in summaries {
                     check(&summary.stats, &of_each[&summary.entity.name])?;
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// The bounds of periods as they must be taken: an hour of which rows are gone belongs to where it begins.
+fn moved(bounds: &[Timestamp], thinned: &Thinned) -> Vec<Timestamp> {
+    let first = widened(&Window::since(bounds[0]), thinned).from;
+    let rest = bounds[1..].iter().map(|at| {
+        let until = Window {
+            to: Some(*at),
+            ..Window::default()
+        };
+        widened(&until, thinned).to
+    });
+    [first].into_iter().chain(rest).flatten().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn g01_a_series_counts_every_execution_once(
+        steps in steps(), bounds in prop::collection::btree_set(0_u64..260_000, 2..8), listener in 0..LISTENERS,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let database = Database::new();
+            let Played { written, thinned, store } = play(&database, steps).await;
+            let bounds: Vec<_> = bounds.into_iter().map(at).collect();
+            let moved = moved(&bounds, &thinned);
+            let name = format!("l{listener}");
+            let row = store.register(kit::listener(&name)).await.unwrap();
+            let of_one = Scope::Registration(RegistrationId::listener(row));
+            for (scope, name) in [(Scope::All, None), (Scope::App("lights".into()), None), (of_one, Some(name))] {
+                let series = database.history().series(scope, bounds.clone()).await.unwrap();
+                prop_assert_eq!(series.len(), bounds.len() - 1);
+                for (stats, ends) in series.iter().zip(moved.windows(2)) {
+                    let its = written.iter().filter(|record| {
+                        (ends[0]..ends[1]).contains(&record.ended_at())
+                            && name.as_ref().is_none_or(|name| *name == name_of(record))
+                    });
+                    check(stats, &its.collect::<Vec<_>>())?;
                 }
             }
             Ok(())

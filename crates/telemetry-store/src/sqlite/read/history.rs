@@ -10,10 +10,10 @@ use std::time::Duration;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
     Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
-    MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Stats, StoredExecution,
-    StoredPrune, StoredRegistration, StoredSession, Summary, Window,
+    MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Scope, Stats,
+    StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
-use executor_core::{ExecutionId, RegistrationId, SessionId};
+use executor_core::{ExecutionId, RegistrationId, SessionId, Timestamp};
 
 use crate::sqlite::open::address::Target;
 use crate::sqlite::open::error::OpenError;
@@ -204,6 +204,12 @@ impl History for SqliteHistory {
     fn overall(&self, window: Window) -> HistoryFuture<'_, Stats> {
         self.ask("summarizing executions", move |asked| {
             summary::overall(asked, &window)
+        })
+    }
+
+    fn series(&self, scope: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>> {
+        self.ask("summarizing periods", move |asked| {
+            summary::series(asked, &scope, &bounds)
         })
     }
 

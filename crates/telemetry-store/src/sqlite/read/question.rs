@@ -25,6 +25,8 @@ pub(crate) enum QueryError {
     },
     #[error("it took longer than {0:?}: ask for less, or allow more time")]
     TimedOut(Duration),
+    #[error("these are no periods: {0}")]
+    Periods(&'static str),
     #[error("`{0}` does not say where a page of this begins")]
     Token(PageToken),
 }
@@ -55,7 +57,7 @@ impl QueryError {
             Self::Read(error) if is_damage(error) => HistoryErrorClass::Damaged,
             Self::Open(_) | Self::Read(_) => HistoryErrorClass::Unavailable,
             Self::TimedOut(_) => HistoryErrorClass::TimedOut,
-            Self::Token(_) => HistoryErrorClass::Invalid,
+            Self::Token(_) | Self::Periods(_) => HistoryErrorClass::Invalid,
         }
     }
 }

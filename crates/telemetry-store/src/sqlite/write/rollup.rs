@@ -117,7 +117,8 @@ impl Entities {
     }
 }
 
-fn registered(
+/// The key of a registration, by its row.
+pub(crate) fn registered(
     connection: &mut SqliteConnection,
     kind: i64,
     id: i64,

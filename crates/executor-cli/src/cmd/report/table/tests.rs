@@ -1,4 +1,4 @@
-//! Tests of `report.rs`.
+//! Tests of `table.rs`.
 
 use command_executor::Entity;
 

@@ -1,4 +1,4 @@
-//! Tests of `summary.rs`.
+//! Tests of `parts.rs`.
 
 use super::*;
 use proptest::prelude::*;

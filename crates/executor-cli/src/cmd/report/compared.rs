@@ -1,0 +1,160 @@
+//! How listeners and jobs did beside an earlier time.
+
+use std::cmp::Ordering;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use command_executor::{Entity, Stats, Summary, Window};
+use serde_json::{Value, json};
+
+use super::figures::{failed, span_of, summaries, took};
+use super::table;
+use crate::args::verbs::ReportArgs;
+use crate::cmd::looking::Looking;
+use crate::exit::{Failure, matched};
+use crate::output::columns::{Columns, Text};
+use crate::output::{console, plain, shown};
+
+/// A listener or job now and then.
+struct Pair {
+    entity: Entity,
+    now: Stats,
+    before: Stats,
+}
+
+pub(super) async fn compared(
+    looking: &Looking,
+    args: &ReportArgs,
+    window: Window,
+    shift: Duration,
+) -> Result<ExitCode, Failure> {
+    let earlier = Window {
+        from: window.from.map(|from| from.saturating_sub(shift)),
+        to: Some(window.to.unwrap_or_else(shown::now).saturating_sub(shift)),
+        session: None,
+    };
+    let now = summaries(looking, args, window.clone()).await?;
+    let before = summaries(looking, args, earlier.clone()).await?;
+    let mut pairs = pairs(now, before);
+    pairs.sort_by(|one, other| slowdown(other).total_cmp(&slowdown(one)));
+    let text = match looking.json {
+        true => plain::json_lines(pairs.iter().map(json_of)),
+        false => {
+            let mut text = for_people(&pairs);
+            let (now, then) = (span_of(looking, &window), span_of(looking, &earlier));
+            text.push_str(&format!("{now}, before: {then}\n"));
+            // What is gone from either makes them differ.
+            for (when, window) in [("", window), ("before: ", earlier)] {
+                if let Some(missing) = looking.missing(window).await? {
+                    text.push_str(&format!("{when}{missing}\n"));
+                }
+            }
+            text
+        }
+    };
+    console::print(text).await?;
+    Ok(matched(!pairs.is_empty()))
+}
+
+/// Puts together what is of one listener or job, whatever its topic was.
+fn pairs(now: Vec<Summary>, mut before: Vec<Summary>) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for now in now {
+        let is_it = |then: &Summary| key(&then.entity) == key(&now.entity);
+        let then = before.iter().position(is_it);
+        pairs.push(Pair {
+            before: then.map_or_else(Stats::default, |at| before.remove(at).stats),
+            entity: now.entity,
+            now: now.stats,
+        });
+    }
+    pairs.extend(before.into_iter().map(|then| Pair {
+        entity: then.entity,
+        now: Stats::default(),
+        before: then.stats,
+    }));
+    pairs
+}
+
+fn key(entity: &Entity) -> (&str, &str, u32, &str) {
+    let Entity {
+        kind,
+        app_key,
+        instance,
+        name,
+        ..
+    } = entity;
+    (kind.as_str(), app_key, *instance, name)
+}
+
+/// By how much the typical run is slower; zero where nothing can be compared.
+fn slowdown(pair: &Pair) -> f64 {
+    change(pair.now.p50, pair.before.p50).unwrap_or(0.0)
+}
+
+fn change(now: Duration, before: Duration) -> Option<f64> {
+    let is_known = !now.is_zero() && !before.is_zero();
+    is_known.then(|| now.as_secs_f64() / before.as_secs_f64() - 1.0)
+}
+
+fn for_people(pairs: &[Pair]) -> String {
+    if pairs.is_empty() {
+        return "no executions\n".to_owned();
+    }
+    let mut columns = Columns::new([
+        "RUNS", "BEFORE", "FAILED", "BEFORE", "P50", "BEFORE", "CHANGE", "P95", "BEFORE", "CHANGE",
+        "WHAT",
+    ]);
+    for pair in pairs {
+        let Pair { now, before, .. } = pair;
+        let count = |count: u64| Text::number(count.to_string());
+        columns.row([
+            count(now.runs()),
+            count(before.runs()),
+            count(failed(now)).red_if(worse(failed(now), now, failed(before), before)),
+            count(failed(before)),
+            took(now.p50),
+            took(before.p50),
+            percent(change(now.p50, before.p50)),
+            took(now.p95),
+            took(before.p95),
+            percent(change(now.p95, before.p95)),
+            shown::name_of(&pair.entity).into(),
+        ]);
+    }
+    columns.text()
+}
+
+/// Whether a greater part failed.
+fn worse(failed_now: u64, now: &Stats, failed_before: u64, before: &Stats) -> bool {
+    let part = |failed: u64, of: &Stats| failed as f64 / of.runs().max(1) as f64;
+    let parts = part(failed_now, now).partial_cmp(&part(failed_before, before));
+    parts == Some(Ordering::Greater)
+}
+
+/// A change; percentiles are known to 2 %, so less says nothing.
+fn percent(change: Option<f64>) -> Text {
+    const KNOWN_TO: f64 = 0.02;
+    match change {
+        None => Text::number("-"),
+        Some(change) if change.abs() <= KNOWN_TO => Text::number("same"),
+        Some(change) => Text::number(format!("{:+.0} %", change * 100.0)).red_if(change > 0.2),
+    }
+}
+
+fn json_of(pair: &Pair) -> Value {
+    let summary = |stats: &Stats| {
+        table::json_of(&Summary {
+            entity: pair.entity.clone(),
+            stats: stats.clone(),
+        })
+    };
+    let mut value = summary(&pair.now);
+    value["before"] = summary(&pair.before);
+    value["p50_change"] = json!(change(pair.now.p50, pair.before.p50));
+    value["p95_change"] = json!(change(pair.now.p95, pair.before.p95));
+    value
+}
+
+#[cfg(test)]
+mod tests;

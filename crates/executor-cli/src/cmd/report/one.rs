@@ -1,0 +1,223 @@
+//! How one listener or job did: period by period, and its slowest runs.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use command_executor::ports::Scope;
+use command_executor::{
+    Filter, PageRequest, Stats, Status, StoredExecution, StoredRegistration, Window,
+};
+use serde_json::{Value, json};
+
+use super::figures::{failed, span_of, took};
+use super::table;
+use crate::args::verbs::ReportArgs;
+use crate::cmd::looking::Looking;
+use crate::exit::{Failure, matched};
+use crate::output::columns::{Columns, Text};
+use crate::output::drawn::bar;
+use crate::output::periods::Periods;
+use crate::output::{console, plain, shown};
+
+/// The number of slowest runs that are shown.
+const SLOWEST: usize = 5;
+/// The most runs that are looked at to find them.
+const LOOKED_AT_MAX: usize = 5_000;
+/// The length of the longest bar.
+const BAR: usize = 24;
+
+/// What is told of one listener or job.
+struct Report {
+    of: StoredRegistration,
+    overall: Stats,
+    periods: Periods,
+    series: Vec<Stats>,
+    slowest: Vec<StoredExecution>,
+}
+
+pub(super) async fn one(
+    looking: &Looking,
+    args: &ReportArgs,
+    window: Window,
+) -> Result<ExitCode, Failure> {
+    let all = looking.registrations(None).await?;
+    let its = all
+        .into_iter()
+        .filter(|it| args.is_about(&it.registration.entity));
+    let (mut reports, mut text) = (Vec::new(), String::new());
+    for registered in its {
+        reports.push(read(looking, registered, &window).await?);
+    }
+    if reports.is_empty() {
+        let what = args
+            .what
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let what = format!("a listener or job `{}`", plain::plain(&what));
+        return Err(Failure::NotFound { what });
+    }
+    for report in &reports {
+        text.push_str(&match looking.json {
+            true => plain::json_lines([json_of(report)]),
+            false => for_people(looking, report, &window),
+        });
+    }
+    if let (false, Some(missing)) = (looking.json, looking.missing(window).await?) {
+        text.push_str(&format!("{missing}\n"));
+    }
+    console::print(text).await?;
+    Ok(matched(
+        reports.iter().any(|report| report.overall.runs() > 0),
+    ))
+}
+
+async fn read(
+    looking: &Looking,
+    of: StoredRegistration,
+    window: &Window,
+) -> Result<Report, Failure> {
+    let now = shown::now();
+    let to = window
+        .to
+        .unwrap_or_else(|| now.saturating_add(Duration::from_micros(1)));
+    let from = window.from.unwrap_or(to).min(to);
+    let periods = Periods::of(&looking.zone, from, to);
+    let scope = Scope::Registration(of.id);
+    let (history, bounds) = (&looking.history, &periods.bounds);
+    let series = history.series(scope.clone(), bounds.clone()).await?;
+    let ends = [from, to].to_vec();
+    let overall = match from < to {
+        true => history.series(scope.clone(), ends).await?.pop(),
+        false => None,
+    };
+    let overall = overall.unwrap_or_default();
+    let filter = Filter {
+        scope,
+        from: Some(from),
+        to: Some(to),
+        min_duration: least_of(&overall),
+        ..Filter::default()
+    };
+    let slowest = slowest(looking, filter).await?;
+    Ok(Report {
+        of,
+        overall,
+        periods,
+        series,
+        slowest,
+    })
+}
+
+/// How long the slowest runs take at least, so that few have to be looked at. Percentiles are known to 2 %.
+fn least_of(overall: &Stats) -> Option<Duration> {
+    let least = match overall.runs() {
+        0..=10 => return None,
+        11..=100 => overall.p50,
+        101..=500 => overall.p95,
+        _ => overall.p99,
+    };
+    Some(least.mul_f64(0.97))
+}
+
+async fn slowest(looking: &Looking, filter: Filter) -> Result<Vec<StoredExecution>, Failure> {
+    let (mut found, mut request) = (Vec::new(), Some(PageRequest::first(1_000)));
+    while let Some(page) = request.filter(|_| found.len() < LOOKED_AT_MAX) {
+        let answer = looking
+            .history
+            .executions(filter.clone(), page.clone())
+            .await?;
+        found.extend(answer.items);
+        request = answer.next.map(|next| page.following(next));
+    }
+    // Of these only the least is known, or that they did not run.
+    found.retain(|it| !matches!(it.record.status, Status::Skipped | Status::Interrupted));
+    found.sort_by_key(|it| std::cmp::Reverse(it.record.duration));
+    found.truncate(SLOWEST);
+    Ok(found)
+}
+
+fn for_people(looking: &Looking, report: &Report, window: &Window) -> String {
+    let overall = &report.overall;
+    let name = shown::name_of(&report.of.registration.entity);
+    let mut text = format!(
+        "{name}  {}: {}, {} failed",
+        span_of(looking, window),
+        shown::counted(overall.runs(), "run"),
+        failed(overall),
+    );
+    if overall.runs() == 0 {
+        text.push('\n');
+        return text;
+    }
+    text.push_str(&format!(
+        " · half within {}, 95 % within {}, longest {}\n",
+        shown::took(overall.p50),
+        shown::took(overall.p95),
+        shown::took(overall.max)
+    ));
+    text.push_str(&series_of(looking, report));
+    text.push_str("slowest\n");
+    for it in &report.slowest {
+        let record = &it.record;
+        let (at, took) = (looking.zone.time(record.ended_at()), shown::took_of(it));
+        let (id, why) = (record.execution_id.short(), shown::why(it));
+        let line = format!(
+            "  {at}  {id}  {took:>8}  {:<9}  {why}",
+            record.status.as_str()
+        );
+        text.push_str(&format!("{}\n", line.trim_end()));
+    }
+    text
+}
+
+/// A line for each period; the bar is as long as 95 of 100 took.
+fn series_of(looking: &Looking, report: &Report) -> String {
+    let Report {
+        periods, series, ..
+    } = report;
+    let longest = series
+        .iter()
+        .map(|stats| stats.p95)
+        .max()
+        .unwrap_or_default();
+    let mut columns =
+        Columns::new([periods.name(), "RUNS", "FAILED", "P50", "P95", ""]).dispensable(["P50"]);
+    for (at, stats) in periods.bounds.iter().zip(series) {
+        let count = |count: u64| match count {
+            0 => Text::number("-"),
+            count => Text::number(count.to_string()),
+        };
+        columns.row([
+            periods.label(&looking.zone, *at).into(),
+            count(stats.runs()),
+            count(failed(stats)).red_if(failed(stats) > 0),
+            took(stats.p50),
+            took(stats.p95),
+            bar(stats.p95.as_secs_f64(), longest.as_secs_f64(), BAR).into(),
+        ]);
+    }
+    columns.text()
+}
+
+fn json_of(report: &Report) -> Value {
+    let summary = |stats: &Stats| {
+        table::json_of(&command_executor::Summary {
+            entity: (*report.of.registration.entity).clone(),
+            stats: stats.clone(),
+        })
+    };
+    let mut value = summary(&report.overall);
+    let bounds = report.periods.bounds.windows(2);
+    value["series"] = bounds
+        .zip(&report.series)
+        .map(|(bounds, stats)| {
+            let mut period = table::stats_json(stats);
+            period["from_us"] = json!(bounds[0].as_micros());
+            period["to_us"] = json!(bounds[1].as_micros());
+            period
+        })
+        .collect();
+    value["slowest"] = report.slowest.iter().map(shown::json_of).collect();
+    value
+}

@@ -1,0 +1,41 @@
+//! Statistics of periods.
+
+use std::time::Duration;
+
+use executor_core::ports::{Filter, History, HistoryErrorClass, Order, Scope};
+use executor_core::{ExecutionRecord, Timestamp};
+
+use super::found::all;
+
+pub(super) async fn series_count_every_execution_once<H: History>(
+    history: &H,
+    records: &[ExecutionRecord],
+    scopes: Vec<Scope>,
+) {
+    let mut ends: Vec<_> = records.iter().map(ExecutionRecord::ended_at).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    let after = |at: Timestamp| at.saturating_add(Duration::from_micros(1));
+    // Each bound is the end of an execution, which belongs to what follows.
+    let bounds = vec![ends[0], ends[7], ends[8], after(ends[ends.len() - 1])];
+    for scope in scopes {
+        let series = history.series(scope.clone(), bounds.clone()).await;
+        let series = series.expect("answers");
+        assert_eq!(series.len(), 3, "{scope:?}");
+        for (stats, bounds) in series.iter().zip(bounds.windows(2)) {
+            let filter = Filter {
+                scope: scope.clone(),
+                from: Some(bounds[0]),
+                to: Some(bounds[1]),
+                ..Filter::default()
+            };
+            let its = all(history, &filter, Order::LatestFirst, 100).await;
+            assert_eq!(stats.runs(), its.len() as u64, "{scope:?} {bounds:?}");
+        }
+    }
+    for wrong in [vec![ends[1], ends[0]], vec![ends[0], ends[0]]] {
+        let refused = history.series(Scope::All, wrong).await;
+        let class = refused.expect_err("no periods").class;
+        assert_eq!(class, HistoryErrorClass::Invalid);
+    }
+}
