@@ -34,7 +34,8 @@ pub use self::records::{Batch, Fate, RecordStore};
 pub use self::records_only::RecordsOnly;
 pub use self::registrations::{Apply, Reconcile, Reconciled, RegistrationStore};
 pub use self::schedules::{
-    Earlier, InForce, MissedReason, MissedRuns, Pause, Registered, SchedulePlan, ScheduleStore,
+    Earlier, Followed, InForce, MissedReason, MissedRuns, Pause, Registered, SchedulePlan,
+    ScheduleStore,
 };
 pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
 pub use self::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};

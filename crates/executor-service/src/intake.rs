@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::Gap;
 use executor_core::time::Moment;
-use executor_core::{Clock, DropReason, Entity, Fate, Ledger, SessionId};
+use executor_core::{Clock, DropReason, Entity, Fate, Ledger, SessionId, SourceTier};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -122,6 +122,11 @@ struct Wake {
 }
 
 impl Intake {
+    /// Returns whether the policy has every execution of a tier recorded.
+    pub(crate) fn records_all(&self, tier: SourceTier) -> bool {
+        self.limits.policy.keeps_all(tier)
+    }
+
     pub(crate) fn new(
         limits: Limits,
         clock: Arc<dyn Clock>,

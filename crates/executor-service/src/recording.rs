@@ -63,6 +63,15 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// Returns whether every execution of a tier is recorded.
+    pub(crate) fn keeps_all(self, tier: SourceTier) -> bool {
+        let recording = match tier {
+            SourceTier::App => self.app,
+            SourceTier::Framework => self.framework,
+        };
+        recording == Recording::All
+    }
+
     pub(crate) fn keeps(self, end: &ExecutionEnd<'_>) -> bool {
         let recording = match end.start.source_tier {
             SourceTier::App => self.app,

@@ -9,6 +9,8 @@ mod error;
 
 mod state;
 
+mod following;
+
 pub(crate) mod missed_log;
 
 mod plan;

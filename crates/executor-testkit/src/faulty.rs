@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{
-    Batch, Earlier, Fate, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice, Reconcile,
-    Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session, SessionEnd,
-    SessionStore, SpoolHome, Store, StoreFuture,
+    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
+    Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
+    SessionEnd, SessionStore, SpoolHome, Store, StoreFuture,
 };
 use executor_core::{
     Ledger, Registration, RegistrationId, RowId, SessionId, StoreError, Timestamp,
@@ -48,6 +48,7 @@ struct Seen {
     is_away: AtomicBool,
     slow_by: Mutex<Duration>,
     hangs_in: Mutex<Option<&'static str>>,
+    refuses_in: Mutex<Option<&'static str>>,
     batches: Mutex<Vec<Arc<Batch>>>,
 }
 
@@ -126,6 +127,17 @@ impl<S> FaultyStore<S> {
         *self.hangs_in() = operation;
     }
 
+    /// Makes the store refuse every request of one operation for good from now on, as one whose rows break a rule of the
+    /// tables; `None` ends it.
+    pub fn refuse_in(&self, operation: Option<&'static str>) {
+        *self.refuses_in() = operation;
+    }
+
+    fn refuses_in(&self) -> MutexGuard<'_, Option<&'static str>> {
+        let refuses_in = self.seen.refuses_in.lock();
+        refuses_in.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn hangs_in(&self) -> MutexGuard<'_, Option<&'static str>> {
         let hangs_in = self.seen.hangs_in.lock();
         hangs_in.unwrap_or_else(PoisonError::into_inner)
@@ -160,6 +172,14 @@ impl<S> FaultyStore<S> {
         }
         if *self.hangs_in() == Some(operation) {
             return Box::pin(std::future::pending());
+        }
+        if *self.refuses_in() == Some(operation) {
+            let refused = StoreError {
+                class: executor_core::ErrorClass::Constraint,
+                answered: true,
+                ..StoreError::unreachable(operation, "it breaks a rule of the tables")
+            };
+            return Box::pin(ready(Err(refused)));
         }
         let (slow_by, asked) = (*self.slow_by(), ask(&self.inner));
         if slow_by.is_zero() {
@@ -222,6 +242,12 @@ impl<S: Store> ScheduleStore for FaultyStore<S> {
 
     fn leave_charge(&self, session: SessionId, at: Timestamp) -> StoreFuture<'_, ()> {
         self.ask("leaving charge", |inner| inner.leave_charge(session, at))
+    }
+
+    fn note_followed(&self, followed: Vec<Followed>) -> StoreFuture<'_, ()> {
+        self.ask("noting how far schedules were followed", |inner| {
+            inner.note_followed(followed)
+        })
     }
 
     fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {

@@ -1,5 +1,7 @@
 //! What the in-memory store knows of schedules.
 
+use std::collections::HashMap;
+
 use executor_core::ports::{InForce, MissedRuns, Pause};
 use executor_core::{RegistrationId, SessionId, Timestamp};
 
@@ -10,6 +12,8 @@ pub(crate) struct Schedules {
     pub(crate) registered: Vec<HadIt>,
     pub(crate) missed: Vec<MissedRuns>,
     pub(crate) pauses: Vec<Pause>,
+    /// The time up to which all of a job's planned runs are dealt with.
+    pub(crate) begun_until: HashMap<RegistrationId, Timestamp>,
 }
 
 pub(crate) struct Planned {

@@ -130,6 +130,20 @@ pub struct Registered {
     pub plan: Option<SchedulePlan>,
 }
 
+/// How far a session has followed a job's schedule, where neither its signs of life nor its executions say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The job.
+    pub id: RegistrationId,
+    /// The session, which is in charge of it.
+    pub session: SessionId,
+    /// The last time up to which every planned run has begun, was skipped, or is recorded as missed; some of their
+    /// executions are not kept. `None` if the history has them all.
+    pub begun_until: Option<Timestamp>,
+    /// The time after which planned runs still wait for earlier ones: they may never begin. `None` if none waits.
+    pub waits_after: Option<Timestamp>,
+}
+
 /// What is known of a job from before a registration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Earlier {
@@ -177,6 +191,15 @@ pub trait ScheduleStore: Send + Sync + 'static {
     ///
     /// Nothing was changed.
     fn leave_charge(&self, _session: SessionId, _at: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Notes how far sessions have followed schedules, until they say otherwise. Idempotent; the caller retries.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    fn note_followed(&self, _followed: Vec<Followed>) -> StoreFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Batch, Earlier, Fate, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice, Reconcile,
-    Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session, SessionEnd,
-    SessionStore, SpoolHome, StoreFuture,
+    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
+    Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
+    SessionEnd, SessionStore, SpoolHome, StoreFuture,
 };
 use crate::identity::{RegistrationId, RowId, SessionId};
 use crate::ledger::Ledger;
@@ -51,6 +51,10 @@ impl<S: ?Sized + ScheduleStore> ScheduleStore for Arc<S> {
 
     fn leave_charge(&self, session: SessionId, at: Timestamp) -> StoreFuture<'_, ()> {
         (**self).leave_charge(session, at)
+    }
+
+    fn note_followed(&self, followed: Vec<Followed>) -> StoreFuture<'_, ()> {
+        (**self).note_followed(followed)
     }
 
     fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {

@@ -85,7 +85,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
         };
         let mut tasks = Tasks::start(&starter, drain);
-        self.start_reporting(&mut tasks, &starter, &intake);
+        self.start_reporting(&mut tasks, &starter, &intake, &missed);
         self.start_upkeep(&mut tasks, &starter, &registrar);
         let reporter = MissedReporter {
             missed: Arc::clone(&missed),
@@ -162,7 +162,13 @@ impl Parts {
     }
 
     /// Starts the services that report on the records.
-    fn start_reporting(&self, tasks: &mut Tasks, starter: &Starter, intake: &Arc<Intake>) {
+    fn start_reporting(
+        &self,
+        tasks: &mut Tasks,
+        starter: &Starter,
+        intake: &Arc<Intake>,
+        missed: &Arc<MissedLog>,
+    ) {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         let losses = LossReporter::new(Arc::clone(intake), store, self.session.id, clock);
         tasks.add(starter, losses);
@@ -172,6 +178,7 @@ impl Parts {
             intake: Arc::clone(intake),
             clock: Arc::clone(&self.clock),
             health: Arc::clone(&self.health),
+            missed: Arc::clone(missed),
             every: self.config.heartbeat_interval,
         };
         tasks.add(starter, heartbeat);

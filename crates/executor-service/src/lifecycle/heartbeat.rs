@@ -11,6 +11,8 @@ use crate::drain::guarded::guarded;
 use crate::intake::Intake;
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::supervise::{Fault, Supervised};
+use crate::schedule::missed_log::MissedLog;
+use crate::schedule::missed_reporter::write_missed;
 
 /// The interval at which an unavailable store is asked again during the start.
 const START_RETRY: Duration = Duration::from_millis(250);
@@ -65,6 +67,7 @@ pub(crate) struct Heartbeat {
     pub(crate) intake: Arc<Intake>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) health: Arc<HealthState>,
+    pub(crate) missed: Arc<MissedLog>,
     pub(crate) every: Duration,
 }
 
@@ -84,6 +87,11 @@ impl Heartbeat {
         let (at, ledger) = (self.clock.now().wall, self.intake.ledger());
         if let Some(is_deleted) = self.intake.sign_of_life(at) {
             self.health.spool_was_seen(is_deleted);
+        }
+        // First: a sign of life vouches for all planned runs until then, but for those of which the store is told.
+        if let Err(error) = write_missed(&self.missed, self.store.as_ref()).await {
+            self.health.store_failed(at, &error);
+            return;
         }
         let beat = guarded("writing the heartbeat", || {
             self.store.heartbeat(self.session.id, at, ledger)

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use executor_core::ports::{MissedReason, Session, Store};
+use executor_core::registration::Overlap;
 use executor_core::time::Moment;
 use executor_core::{
     BlockingPool, BorrowingFuture, Clock, Command, Ended, ExecutionResult, Job, Listener, Outcome,
@@ -234,9 +235,17 @@ pub(crate) async fn run(
 
 async fn run_due(service: Arc<Service>, due: Due) {
     let last = due.due_at.last().copied();
+    let entity = Arc::clone(due.entity());
     let mut owed = due.takes_charge;
+    let details = &due.job.job().registration.details;
+    // Whether such a run has begun or waits in line is not seen from here, so it counts once it has ended.
+    let may_wait = details.effective_overlap() == Overlap::Queued;
+    let is_recorded = service.intake.records_all(details.source_tier);
     // There are several runs if missed ones are made up for; in sequence, no overlap rule skips them.
     for due_at in due.due_at {
+        if may_wait {
+            service.missed.waits(&entity, due_at);
+        }
         let mut running = pin!(run(
             Arc::clone(&service),
             due.job.run_scheduled(due_at),
@@ -246,24 +255,32 @@ async fn run_due(service: Arc<Service>, due: Due) {
         if owed.is_some() && matches!(begun, Poll::Ready(Err(Refused::Stopping))) {
             return;
         }
-        if let Some(registered) = owed.take_if(|_| Some(due_at) == last) {
-            service.missed.took(registered);
+        let is_last = Some(due_at) == last;
+        if let Some(registered) = owed.take_if(|_| is_last && !may_wait) {
+            service.missed.took(&entity, registered);
         }
         let ran = match begun {
             Poll::Ready(ran) => ran,
             Poll::Pending => running.await,
         };
         let reason = match ran {
-            Err(Refused::Paused) => MissedReason::Paused,
-            Err(Refused::Stopping) => MissedReason::NoProcess,
-            Ok(_) | Err(_) => continue,
+            Err(Refused::Paused) => Some(MissedReason::Paused),
+            Err(Refused::Stopping | Refused::Removed) => Some(MissedReason::NoProcess),
+            Ok(_) | Err(Refused::Busy) => None,
         };
-        let span = Span {
-            count: 1,
-            first: due_at,
-            last: due_at,
-        };
-        let entity = &due.job.job().registration.entity;
-        service.missed.note(entity, reason, span);
+        if let Some(reason) = reason {
+            let span = Span {
+                count: 1,
+                first: due_at,
+                last: due_at,
+            };
+            service.missed.note(&entity, reason, span);
+        } else if !is_recorded {
+            service.missed.ran_unrecorded(&entity, due_at);
+        }
+        service.missed.ended(&entity, due_at);
+        if let Some(registered) = owed.take_if(|_| is_last) {
+            service.missed.took(&entity, registered);
+        }
     }
 }

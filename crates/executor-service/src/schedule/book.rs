@@ -30,6 +30,21 @@ pub(crate) struct Due {
     pub(crate) takes_charge: Option<Registered>,
 }
 
+impl Due {
+    pub(crate) fn entity(&self) -> &Arc<Entity> {
+        &self.job.job().registration.entity
+    }
+
+    /// All of them in a row.
+    pub(super) fn span(&self) -> Option<Span> {
+        Some(Span {
+            count: self.due_at.len() as u64,
+            first: *self.due_at.first()?,
+            last: *self.due_at.last()?,
+        })
+    }
+}
+
 /// The result of checking the clock.
 #[derive(Default)]
 pub(super) struct Turn {
@@ -133,28 +148,35 @@ impl Book {
             return Some(Removed::of(job));
         }
         let key = Arc::clone(&job.job().registration.entity);
-        let before = self.jobs.get(&key).map(|it| it.series.schedule().plan());
-        let is_same = before.is_some_and(|before| before == schedule.plan());
+        // The same schedule goes on, with the delays that jitter has drawn. What goes by elapsed time begins anew.
+        let before = self.jobs.get(&key).map(|it| &it.series);
+        let is_same = |it: &&Series| it.schedule().plan() == schedule.plan();
+        let goes_on = before.filter(is_same).filter(|it| it.goes_by_wall_clock());
+        let goes_on = goes_on.cloned();
         let replaced = self.remove(&key, now);
         let began = self.time(&schedule, at);
         self.entered += 1;
-        let series = schedule.begin(began);
         // While the store noted the new one, the earlier one went on.
         let earlier = replaced.as_ref().and_then(|earlier| earlier.last);
-        let earlier = earlier.filter(|_| is_same);
+        let earlier = earlier.filter(|_| goes_on.is_some());
+        let series = goes_on.unwrap_or_else(|| schedule.begin(began));
         let entry = Entry {
             job,
             series,
             number: self.entered,
-            last: earlier.map_or(began, |earlier| began.max(earlier)),
+            // A run of the earlier one may be due and not have begun: jitter delays it, or nobody has looked yet.
+            last: earlier.unwrap_or(began),
             next: None,
             is_paused: false,
             missed: 0,
             said: None,
         };
         self.jobs.insert(Arc::clone(&key), entry);
-        // A first look begins no run and misses none, and the caller holds the job.
-        self.look_at(&key, at, &mut Turn::default());
+        match earlier {
+            // A first look begins no run and misses none, and the caller holds the job.
+            None => self.look_at(&key, at, &mut Turn::default()),
+            Some(_) => self.look_soon(&key, at),
+        }
         replaced
     }
 
@@ -255,6 +277,10 @@ impl Book {
         entry.map(|entry| entry.is_paused = true).is_some()
     }
 
+    pub(super) fn is_paused(&self, key: &Arc<Entity>) -> bool {
+        self.jobs.get(key).is_some_and(|entry| entry.is_paused)
+    }
+
     /// Resumes a job with the first run planned from now on. Returns whether the job is known.
     pub(super) fn resume(&mut self, key: &Arc<Entity>, now: Moment, turn: &mut Turn) -> bool {
         match self.jobs.get(key) {
@@ -316,6 +342,18 @@ impl Book {
         for key in keys {
             self.look_at(&key, now, turn);
         }
+    }
+
+    /// Has the next turn look at a job.
+    fn look_soon(&mut self, key: &Arc<Entity>, now: Moment) {
+        let Some(mut entry) = self.jobs.remove(key) else {
+            return;
+        };
+        let due = self.time_of(&entry.series, now);
+        entry.next = Some(Occurrence { planned: due, due });
+        self.queue(&entry.series)
+            .insert((due, entry.number), Arc::clone(key));
+        self.jobs.insert(Arc::clone(key), entry);
     }
 
     /// Carries out a job's plan. A cancelled job is removed.

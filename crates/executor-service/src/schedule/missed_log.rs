@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use executor_core::ports::{MissedReason, MissedRuns, Pause, Registered};
+use executor_core::ports::{Followed, MissedReason, MissedRuns, Pause, Registered};
 use executor_core::{Entity, EntityKind, SessionId, Timestamp};
 use tokio::sync::Notify;
+
+use super::following::Following;
 
 /// An episode goes on while the next missed run was due within this time after the last one.
 const EPISODE: Duration = Duration::from_secs(3_600);
@@ -57,6 +59,7 @@ struct State {
     untaken: Vec<Registered>,
     /// The time after which no planned run began: this session stops.
     left_at: Option<Timestamp>,
+    following: Following,
     forgotten: usize,
 }
 
@@ -67,6 +70,8 @@ pub(crate) struct Unwritten {
     pub(crate) pauses: Vec<Pause>,
     /// Written after the runs that were missed before.
     pub(crate) taken: Vec<Registered>,
+    /// Written once it is in charge.
+    pub(crate) followed: Vec<Followed>,
     pub(crate) left_at: Option<Timestamp>,
 }
 
@@ -194,7 +199,10 @@ impl MissedLog {
     /// Forgets a job that was removed, and ends its pauses.
     pub(crate) fn removed(&self, entity: &Arc<Entity>, at: Timestamp) {
         self.looked_at(entity);
-        self.state().known.remove(entity);
+        let mut state = self.state();
+        state.known.remove(entity);
+        state.following.removed(entity);
+        drop(state);
         self.resume(&Paused::Job(Arc::clone(entity)), at);
         self.resume(&Paused::Schedule(Arc::clone(entity)), at);
     }
@@ -222,9 +230,32 @@ impl MissedLog {
         registered.len() < before
     }
 
+    /// Ends the current episode of runs that others made up for: a later one would cover runs that are owed now.
+    pub(crate) fn end_superseded(&self, entity: &Arc<Entity>) {
+        let key = (Arc::clone(entity), MissedReason::Superseded);
+        self.state().current.remove(&key);
+    }
+
+    /// Notes that a run may wait in line: until it has ended, this session does not vouch for it.
+    pub(crate) fn waits(&self, entity: &Arc<Entity>, due: Timestamp) {
+        self.state().following.waits(entity, due);
+    }
+
+    /// Notes that a run has ended, or that it never begins and is noted as missed.
+    pub(crate) fn ended(&self, entity: &Arc<Entity>, due: Timestamp) {
+        self.state().following.ended(entity, due);
+    }
+
+    /// Notes that a run has begun of which there may be no record.
+    pub(crate) fn ran_unrecorded(&self, entity: &Arc<Entity>, due: Timestamp) {
+        self.state().following.ran_unrecorded(entity, due);
+        self.bell.notify_one();
+    }
+
     /// Takes charge of a job: what was missed before is noted.
-    pub(crate) fn took(&self, registered: Registered) {
+    pub(crate) fn took(&self, entity: &Arc<Entity>, registered: Registered) {
         let mut state = self.state();
+        state.following.took(entity, registered.id);
         state.untaken.push(registered);
         state.bound();
         drop(state);
@@ -238,17 +269,30 @@ impl MissedLog {
             runs: state.unwritten.clone(),
             pauses: state.unwritten_pauses.clone(),
             taken: state.untaken.clone(),
+            followed: state.following.untold(self.session, state.left_at),
             left_at: state.left_at,
         }
     }
 
     /// Marks these as known to the store; what changed meanwhile is not.
     pub(crate) fn written(&self, known: &Unwritten) {
+        // Each is looked up: thousands wait after a long outage, and nobody may wait for this lock.
+        let runs: HashMap<_, &MissedRuns> = known.runs.iter().map(|it| (key_of(it), it)).collect();
+        let pauses: HashMap<_, &Pause> = (known.pauses.iter())
+            .map(|it| ((&it.entity, it.from), it))
+            .collect();
         let mut state = self.state();
-        state.unwritten.retain(|it| !known.runs.contains(it));
-        let pauses = &mut state.unwritten_pauses;
-        pauses.retain(|it| !known.pauses.contains(it));
+        let is_new = |it: &MissedRuns| runs.get(&key_of(it)) != Some(&it);
+        state.unwritten.retain(is_new);
+        let is_new = |it: &Pause| pauses.get(&(&it.entity, it.from)) != Some(&it);
+        state.unwritten_pauses.retain(is_new);
         state.untaken.retain(|it| !known.taken.contains(it));
+        state.following.told(&known.followed);
+    }
+
+    /// Forgets an episode that the store refuses for good: it would keep the others from being written.
+    pub(crate) fn refused(&self, episode: &MissedRuns) {
+        self.state().unwritten.retain(|it| it != episode);
     }
 
     /// Returns how many episodes and pauses were forgotten since the last call.
@@ -271,6 +315,10 @@ impl State {
         // Without them somebody looks back twice, and finds the same.
         forget_oldest(&mut self.untaken);
     }
+}
+
+fn key_of(episode: &MissedRuns) -> (&Arc<Entity>, MissedReason, Timestamp) {
+    (&episode.entity, episode.reason, episode.first_due)
 }
 
 /// Returns how many were too many.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::StoreError;
-use executor_core::ports::Store;
+use executor_core::ports::{MissedRuns, Store};
+use executor_core::{ErrorClass, StoreError};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -79,8 +79,9 @@ impl MissedReporter {
             };
             // A job may be removed meanwhile.
             if self.missed.looked_at(&job) {
-                let made_up = self.catching_up.catch_up(&job, &earlier, registered);
-                self.made_up.extend(made_up);
+                let made_up = &mut self.made_up;
+                self.catching_up
+                    .catch_up(&job, &earlier, registered, made_up);
             }
         }
         looked_back
@@ -101,11 +102,11 @@ pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Resul
         runs,
         pauses,
         taken,
+        followed,
         left_at,
     } = unwritten.clone();
     if !runs.is_empty() {
-        let record = || store.record_missed(runs);
-        guarded("recording missed runs", record).await?;
+        write_runs(missed, store, runs).await?;
     }
     if !pauses.is_empty() {
         let record = || store.record_pauses(pauses);
@@ -114,10 +115,44 @@ pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Resul
     if !taken.is_empty() {
         guarded("taking charge", || store.take_charge(taken)).await?;
     }
+    if !followed.is_empty() {
+        let note = || store.note_followed(followed);
+        guarded("noting how far schedules were followed", note).await?;
+    }
     if let Some(at) = left_at {
         let leave = || store.leave_charge(missed.session, at);
         guarded("leaving charge", leave).await?;
     }
     missed.written(&unwritten);
     Ok(())
+}
+
+/// Writes episodes; what the store refuses for good is told in the log, and keeps no other waiting.
+async fn write_runs(
+    missed: &MissedLog,
+    store: &dyn Store,
+    runs: Vec<MissedRuns>,
+) -> Result<(), StoreError> {
+    const RECORDING: &str = "recording missed runs";
+    let all = guarded(RECORDING, || store.record_missed(runs.clone())).await;
+    let Err(error) = all else { return Ok(()) };
+    if !is_refusal(&error) {
+        return Err(error);
+    }
+    for episode in runs {
+        match guarded(RECORDING, || store.record_missed(vec![episode.clone()])).await {
+            Ok(()) => {}
+            Err(error) if is_refusal(&error) => {
+                missed.refused(&episode);
+                let (job, count) = (&*episode.entity, episode.count);
+                tracing::error!(%job, missed = count, %error, "the store refuses to record missed runs");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn is_refusal(error: &StoreError) -> bool {
+    matches!(error.class, ErrorClass::Constraint | ErrorClass::Unstorable)
 }

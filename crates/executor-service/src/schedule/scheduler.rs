@@ -63,6 +63,23 @@ impl Shared {
         self.made_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What makes up for earlier runs, unless its schedule is paused: that begins none, and makes up for none.
+    fn made_up_to_begin(&self) -> Vec<Due> {
+        let made_up = std::mem::take(&mut *self.made_up());
+        let is_paused = |due: &Due| self.book().is_paused(due.entity());
+        let (paused, to_begin): (Vec<_>, Vec<_>) = made_up.into_iter().partition(is_paused);
+        for due in paused {
+            if let Some(span) = due.span() {
+                self.missed.note(due.entity(), MissedReason::Paused, span);
+            }
+            if let Some(registered) = due.takes_charge.clone() {
+                self.missed.took(due.entity(), registered);
+            }
+            drop_each(vec![due.job]);
+        }
+        to_begin
+    }
+
     /// Nobody is in charge of what was to be made up for: the next process does it.
     fn drop_made_up(&self) {
         let made_up = std::mem::take(&mut *self.made_up());
@@ -74,16 +91,10 @@ impl Shared {
         if due.takes_charge.is_some() {
             return;
         }
-        let (Some(first), Some(last)) = (due.due_at.first(), due.due_at.last()) else {
-            return;
-        };
-        let span = Span {
-            count: due.due_at.len() as u64,
-            first: *first,
-            last: *last,
-        };
-        let entity = &due.job.job().registration.entity;
-        self.missed.note(entity, MissedReason::NoProcess, span);
+        if let Some(span) = due.span() {
+            self.missed
+                .note(due.entity(), MissedReason::NoProcess, span);
+        }
     }
 
     fn note(&self, in_vain: Vec<(Arc<Entity>, MissedReason, Span)>) {
@@ -244,40 +255,37 @@ impl CatchingUp {
     }
 
     /// Notes what a job has missed before its registration, and takes charge unless there is something to make up for:
-    /// those runs are returned, to begin once the history has the others.
+    /// those runs join `made_up`, to begin once the history has the others.
     pub(crate) fn catch_up(
         &self,
         key: &Arc<Entity>,
         earlier: &Earlier,
         registered: Registered,
-    ) -> Option<Due> {
+        made_up: &mut Vec<Due>,
+    ) {
         let (shared, at) = (&self.0, registered.at);
         if shared.stop.is_cancelled() {
             // The next process looks back.
-            return None;
-        }
-        if let Some(session) = earlier.elsewhere {
-            let job = &**key;
-            tracing::warn!(%job, other.session.id = %session, "another process schedules the same job");
+            return;
         }
         let known = shared.book().job(key);
         let schedule = known.as_ref().map(|(_, schedule)| schedule);
         let caught_up = catch_up(earlier, schedule, at);
-        for (reason, span) in caught_up.missed.into_iter().rev() {
-            let (job, missed) = (&**key, span.count);
-            tracing::warn!(%job, missed, reason = reason.as_str(), "schedule missed runs while no process had it");
-            shared.missed.note(key, reason, span);
+        for (reason, span) in caught_up.missed.iter().rev() {
+            shared.missed.note(key, *reason, *span);
         }
-        let known = known.filter(|_| !caught_up.runs.is_empty());
-        let Some((job, _)) = known else {
-            shared.missed.took(registered);
-            return None;
-        };
-        Some(Due {
-            job,
-            due_at: caught_up.runs,
-            takes_charge: Some(registered),
-        })
+        // What is missed from now on is later than what is owed.
+        shared.missed.end_superseded(key);
+        match known.filter(|_| !caught_up.runs.is_empty()) {
+            None => shared.missed.took(key, registered),
+            Some((job, _)) => made_up.push(Due {
+                job,
+                due_at: caught_up.runs,
+                takes_charge: Some(registered),
+            }),
+        }
+        // Log last: a log subscriber may panic.
+        say_what_was_missed(key, earlier, &caught_up.missed);
     }
 
     /// Begins what makes up for earlier runs.
@@ -311,7 +319,7 @@ impl Supervised for Waiting {
                 book.mind_what_held_it_up(now, since_boot);
                 book.turn(now)
             };
-            turn.begin.append(&mut shared.made_up());
+            turn.begin.extend(shared.made_up_to_begin());
             shared.note(turn.in_vain);
             // At once: it may be long until the next turn.
             drop_each(turn.gone);
@@ -335,6 +343,16 @@ impl Supervised for Waiting {
                 () = wait_for(now.monotonic, turn.wait) => {}
             }
         }
+    }
+}
+
+fn say_what_was_missed(job: &Entity, earlier: &Earlier, missed: &[(MissedReason, Span)]) {
+    if let Some(session) = earlier.elsewhere {
+        tracing::warn!(%job, other.session.id = %session, "another process schedules the same job");
+    }
+    for (reason, span) in missed.iter().rev() {
+        let (missed, reason) = (span.count, reason.as_str());
+        tracing::warn!(%job, missed, reason, "schedule missed runs while no process had it");
     }
 }
 

@@ -16,6 +16,7 @@ mod cron;
 mod destructors;
 mod explaining;
 mod failures;
+mod followed;
 mod handles;
 mod lifecycle;
 mod lines;

@@ -119,11 +119,21 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn life(&self, from: &str, end: End, work: impl AsyncFnOnce(&Life)) {
+        self.life_with(Config::default(), from, end, work);
+    }
+
+    pub(crate) fn life_with(
+        &self,
+        config: Config,
+        from: &str,
+        end: End,
+        work: impl AsyncFnOnce(&Life),
+    ) {
         self.store.reopen();
         life(async {
             let machine = Machine::at(from);
             let builder = CommandExecutor::builder(self.store.clone()).clock(machine.clone());
-            let config = Config::default().with_retention(Retention::FOR_EVER);
+            let config = config.with_retention(Retention::FOR_EVER);
             let executor = builder.config(config).start().await.unwrap();
             let life = Life { executor, machine };
             work(&life).await;

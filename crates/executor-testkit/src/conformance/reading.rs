@@ -26,7 +26,10 @@ use kept::{
     gaps_are_read_back_by_window, prunes_are_told_and_counted,
     registrations_are_read_back_as_they_were_made_last, sessions_are_read_back_with_their_ledgers,
 };
-use planned::{missed_runs_and_pauses_are_read_back, what_was_in_force_before_is_known};
+use planned::{
+    a_run_behind_many_others_counts, missed_runs_and_pauses_are_read_back,
+    what_was_in_force_before_is_known,
+};
 use series::series_count_every_execution_once;
 
 /// Runs every check, each on a fresh store and its history.
@@ -81,6 +84,8 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     texts_find_the_executions_that_they_may_mean(&store, &history).await;
     let (store, history) = fresh().await;
     what_was_in_force_before_is_known(&store, &history).await;
+    let (store, _history) = fresh().await;
+    a_run_behind_many_others_counts(&store).await;
 }
 
 /// The data that a store was given: executions in the order of their ends, some at the same instant.

@@ -1,7 +1,8 @@
 //! Schedules, missed runs and pauses of the in-memory store.
 
 use executor_core::ports::{
-    Earlier, InForce, MissedRuns, Pause, Registered, ScheduleStore, SessionStatus, StoreFuture,
+    Earlier, Followed, InForce, MissedRuns, Pause, Registered, ScheduleStore, SessionStatus,
+    StoreFuture,
 };
 use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
 
@@ -32,6 +33,19 @@ impl Tables {
         let its_jobs = had.filter(|had| had.session == session && had.id.kind == EntityKind::Job);
         for had in its_jobs {
             had.until.get_or_insert(at.max(had.from));
+        }
+    }
+
+    fn note_followed(&mut self, followed: &Followed) {
+        let schedules = &mut self.schedules;
+        if let Some(until) = followed.begun_until {
+            let known = schedules.begun_until.entry(followed.id).or_insert(until);
+            *known = until.max(*known);
+        }
+        let had = schedules.registered.iter_mut().rev();
+        let mut its = had.filter(|had| (had.session, had.id) == (followed.session, followed.id));
+        if let Some(had) = its.next() {
+            had.until = followed.waits_after.map(|after| after.max(had.from));
         }
     }
 
@@ -110,7 +124,9 @@ impl Tables {
         let missed = self.schedules.missed.iter();
         let missed = missed.filter(|missed| missed.entity == known.registration.entity);
         let missed = missed.map(|missed| (missed.first_due, missed.last_due));
-        let all = due.map(|due| (due, due)).chain(missed);
+        let begun = self.schedules.begun_until.get(&id);
+        let begun = begun.map(|until| (Timestamp::from_micros(i64::MIN), *until));
+        let all = due.map(|due| (due, due)).chain(missed).chain(begun);
         all.filter(|(first, _)| *first < at).collect()
     }
 
@@ -156,6 +172,14 @@ impl ScheduleStore for MemoryStore {
                 registered.iter().for_each(|it| tables.take_charge(it));
                 Ok(())
             })?
+        })
+    }
+
+    fn note_followed(&self, followed: Vec<Followed>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.with("noting how far schedules were followed", |tables| {
+                followed.iter().for_each(|it| tables.note_followed(it));
+            })
         })
     }
 

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::ports::{
-    Batch, Earlier, Fate, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice, Reconcile,
-    Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session, SessionEnd,
-    SessionStore, SpoolHome, StoreFuture, StoredExecution,
+    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
+    Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
+    SessionEnd, SessionStore, SpoolHome, StoreFuture, StoredExecution,
 };
 use executor_core::{
     EntityKind, ErrorClass, Ledger, Registration, RegistrationId, RowId, SessionId, StoreError,
@@ -261,6 +261,14 @@ impl ScheduleStore for SqliteStore {
     fn take_charge(&self, registered: Vec<Registered>) -> StoreFuture<'_, ()> {
         let taking = move |connection: &mut _| schedules::take_charge(connection, &registered);
         Box::pin(self.writer.call("taking charge", taking))
+    }
+
+    fn note_followed(&self, followed: Vec<Followed>) -> StoreFuture<'_, ()> {
+        let noting = move |connection: &mut _| schedules::note_followed(connection, &followed);
+        Box::pin(
+            self.writer
+                .call("noting how far schedules were followed", noting),
+        )
     }
 
     fn leave_charge(&self, session: SessionId, at: Timestamp) -> StoreFuture<'_, ()> {

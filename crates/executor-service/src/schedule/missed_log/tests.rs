@@ -1,6 +1,6 @@
 //! Tests of `missed_log.rs`.
 
-use executor_core::ports::MissedReason::{HeldUp, Paused as InPause};
+use executor_core::ports::MissedReason::{HeldUp, Paused as InPause, Superseded};
 use uuid::Uuid;
 
 use super::*;
@@ -90,4 +90,14 @@ fn f07_a_pause_is_written_when_it_begins_and_when_it_ends() {
     log.resume_all(at(7));
     let expected = [(true, at(1), Some(at(5))), (false, at(3), Some(at(7)))];
     assert_eq!(ends(&log), expected);
+}
+
+#[test]
+fn f07_what_is_owed_lies_within_no_episode() {
+    let (log, job) = log();
+    // The tenth is made up for; until it has begun, the history must not tell it as missed.
+    log.note(&job, Superseded, span(9, 1, 9));
+    log.end_superseded(&job);
+    log.note(&job, Superseded, span(4, 11, 14));
+    assert_eq!(counts(&log), [(9, at(1), at(9)), (4, at(11), at(14))]);
 }

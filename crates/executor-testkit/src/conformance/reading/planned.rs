@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{
-    Earlier, History, InForce, MissedReason, MissedRuns, PageRequest, Pause, Registered,
+    Earlier, Followed, History, InForce, MissedReason, MissedRuns, PageRequest, Pause, Registered,
     SchedulePlan, Session, SessionEnd, SessionStatus, Store, Window,
 };
 use executor_core::{Entity, Ledger, RegistrationId, Timestamp};
@@ -100,6 +100,40 @@ async fn register<S: Store>(store: &S, registered: &Registered) {
     taken.expect("is idempotent");
 }
 
+/// Its second session is in charge and was alive until 9,300. Ends as it began.
+async fn how_far_it_was_followed_is_known<S: Store>(
+    store: &S,
+    in_charge: &Registered,
+    later: &Registered,
+) {
+    let known = async |begun_until: Option<i64>, waits_after: Option<i64>| {
+        let followed = Followed {
+            id: in_charge.id,
+            session: in_charge.session,
+            begun_until: begun_until.map(at),
+            waits_after: waits_after.map(at),
+        };
+        let noted = store.note_followed(vec![followed]).await;
+        noted.expect("notes");
+        let earlier = store.earlier(later.clone()).await.expect("answers");
+        let from_the_first = Timestamp::from_micros(i64::MIN);
+        let mut begun = earlier.dealt_with.iter();
+        let begun = begun.find(|(first, _)| *first == from_the_first);
+        (begun.map(|(_, until)| *until), earlier.alive_until)
+    };
+    assert_eq!(known(None, Some(9_150)).await, (None, Some(at(9_150))));
+    // What waits may have been planned before this session took charge: it vouches for nothing then.
+    assert_eq!(known(None, Some(8_000)).await, (None, Some(at(9_000))));
+    assert_eq!(
+        known(Some(9_250), None).await,
+        (Some(at(9_250)), Some(at(9_300)))
+    );
+    assert_eq!(
+        known(Some(9_100), None).await,
+        (Some(at(9_250)), Some(at(9_300)))
+    );
+}
+
 pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
     store: &S,
     history: &H,
@@ -181,9 +215,11 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
             ..expected.clone()
         }
     );
-    store.take_charge(vec![again]).await.expect("notes");
+    let taken = store.take_charge(vec![again.clone()]).await;
+    taken.expect("notes");
     let beats = store.heartbeat(second.id, at(9_300), Ledger::default());
     beats.await.expect("answers");
+    how_far_it_was_followed_is_known(store, &again, &later).await;
     for until in [9_200, 9_250] {
         let left = store.leave_charge(second.id, at(until)).await;
         left.expect("notes");
@@ -217,4 +253,28 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
     ];
     let known = history.schedules(RegistrationId::job(row)).await;
     assert_eq!(known.expect("answers"), expected);
+}
+
+/// However many other executions came after it, a planned run that the history has was not missed.
+pub(super) async fn a_run_behind_many_others_counts<S: Store>(store: &S) {
+    let (session, job) = (samples::session(), samples::job("dim"));
+    let row = store.register(job.clone()).await.expect("registers");
+    let mut planned = samples::record(&job, Some(row), 0);
+    planned.due_at = Some(at(0));
+    let by_hand = (1..=1_100).map(|place| samples::record(&job, Some(row), place * 10));
+    let mut records: Vec<_> = by_hand.collect();
+    // One that was planned later must not make the others seem to be all.
+    records[1_000].due_at = Some(at(5_000));
+    persist(store, &session, vec![planned]).await;
+    persist(store, &session, records).await;
+    let registered = Registered {
+        id: RegistrationId::job(row),
+        session: session.id,
+        at: at(4_000),
+        plan: None,
+    };
+    let earlier = store.earlier(registered).await.expect("answers");
+    let mut ranges = earlier.dealt_with.iter();
+    let covers = ranges.any(|(first, last)| (*first..=*last).contains(&at(0)));
+    assert!(covers, "{:?}", earlier.dealt_with);
 }

@@ -3,12 +3,14 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::{Earlier, MissedRuns, Pause, Registered, SchedulePlan};
+use executor_core::ports::{Earlier, Followed, MissedRuns, Pause, Registered, SchedulePlan};
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
 use std::time::Duration;
 
-use crate::sqlite::schema::{missed_runs, pauses, schedules, session_registrations};
+use crate::sqlite::schema::{
+    missed_runs, pauses, scheduled_jobs, schedules, session_registrations,
+};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rows::code_of;
 use crate::sqlite::write::session;
@@ -71,6 +73,41 @@ pub(crate) fn leave_charge(
     .bind::<BigInt, _>(code_of(EntityKind::Job))
     .execute(connection)
     .map(drop)
+}
+
+/// Notes how far sessions have followed schedules.
+pub(crate) fn note_followed(
+    connection: &mut SqliteConnection,
+    followed: &[Followed],
+) -> QueryResult<()> {
+    immediate(connection, |connection| {
+        for followed in followed {
+            let job = followed.id.row.get();
+            diesel::sql_query(
+                "UPDATE scheduled_jobs SET last_due_us = max(coalesce(last_due_us, ?2), ?2) \
+                 WHERE id = ?1 AND ?2 IS NOT NULL",
+            )
+            .bind::<BigInt, _>(job)
+            .bind::<Nullable<BigInt>, _>(followed.begun_until.map(Timestamp::as_micros))
+            .execute(connection)?;
+            let Some(session) = session::row_of(connection, followed.session)? else {
+                continue;
+            };
+            // The job may have been removed and registered again: only the last charge goes on.
+            diesel::sql_query(
+                "UPDATE session_registrations SET until_us = max(from_us, ?4) \
+                 WHERE session_id = ?1 AND kind = ?2 AND registration = ?3 AND from_us = \
+                 (SELECT max(from_us) FROM session_registrations \
+                  WHERE session_id = ?1 AND kind = ?2 AND registration = ?3)",
+            )
+            .bind::<BigInt, _>(session)
+            .bind::<BigInt, _>(code_of(EntityKind::Job))
+            .bind::<BigInt, _>(job)
+            .bind::<Nullable<BigInt>, _>(followed.waits_after.map(Timestamp::as_micros))
+            .execute(connection)?;
+        }
+        Ok(())
+    })
 }
 
 fn change_schedule(connection: &mut SqliteConnection, registered: &Registered) -> QueryResult<()> {
@@ -249,39 +286,73 @@ struct Range {
     last: i64,
 }
 
+#[derive(QueryableByName)]
+struct Ran {
+    #[diesel(sql_type = BigInt)]
+    start_us: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    due_us: Option<i64>,
+}
+
 fn dealt_with(
     connection: &mut SqliteConnection,
     job: i64,
     at: i64,
 ) -> QueryResult<Vec<(Timestamp, Timestamp)>> {
-    let ask = |query: &str| diesel::sql_query(query).bind::<BigInt, _>(job);
-    let ran = ask(
-        "SELECT due_us AS first, due_us AS last FROM (SELECT due_us FROM executions \
-         WHERE job_id = ?1 ORDER BY id DESC LIMIT ?3) WHERE due_us < ?2",
-    );
-    let missed = ask(
+    let mut ranges = ran(connection, job)?;
+    ranges.extend(missed(connection, job, at)?);
+    ranges.extend(begun_until(connection, job)?.map(|until| (i64::MIN, until)));
+    ranges.retain(|(first, _)| *first < at);
+    let times = ranges.into_iter();
+    let time = Timestamp::from_micros;
+    Ok(times
+        .map(|(first, last)| (time(first), time(last)))
+        .collect())
+}
+
+/// The due times of the latest executions. Nobody looks beyond them.
+fn ran(connection: &mut SqliteConnection, job: i64) -> QueryResult<Vec<(i64, i64)>> {
+    let found: Vec<Ran> = diesel::sql_query(
+        "SELECT start_us, due_us FROM executions WHERE job_id = ?1 ORDER BY id DESC LIMIT ?2",
+    )
+    .bind::<BigInt, _>(job)
+    .bind::<BigInt, _>(LOOKED_AT)
+    .load(connection)?;
+    let is_cut = found.len() as i64 == LOOKED_AT;
+    let earliest = found
+        .iter()
+        .map(|it| it.due_us.unwrap_or(it.start_us))
+        .min();
+    let beyond = earliest.filter(|_| is_cut).map(|it| (i64::MIN, it));
+    let due = found.iter().filter_map(|it| it.due_us);
+    Ok(due.map(|due| (due, due)).chain(beyond).collect())
+}
+
+/// The latest episodes of missed runs. Nobody looks beyond them.
+fn missed(connection: &mut SqliteConnection, job: i64, at: i64) -> QueryResult<Vec<(i64, i64)>> {
+    let found: Vec<Range> = diesel::sql_query(
         "SELECT m.first_due_us AS first, m.last_due_us AS last FROM missed_runs m \
          JOIN scheduled_jobs j ON m.app_key = j.app_key AND m.instance = j.instance \
          AND m.name = j.name WHERE j.id = ?1 AND m.first_due_us < ?2 ORDER BY m.id DESC LIMIT ?3",
-    );
-    let mut ranges = Vec::new();
-    for question in [ran, missed] {
-        let question = question.bind::<BigInt, _>(at);
-        let found: Vec<Range> = question.bind::<BigInt, _>(LOOKED_AT).load(connection)?;
-        // Nobody has looked beyond.
-        let is_cut = found.len() as i64 == LOOKED_AT;
-        let earliest = found.iter().map(|range| range.first).min();
-        ranges.extend(earliest.filter(|_| is_cut).map(|earliest| Range {
-            first: i64::MIN,
-            last: earliest,
-        }));
-        ranges.extend(found);
-    }
-    let times = ranges.into_iter().map(|range| {
-        let (first, last) = (range.first, range.last);
-        (Timestamp::from_micros(first), Timestamp::from_micros(last))
-    });
-    Ok(times.collect())
+    )
+    .bind::<BigInt, _>(job)
+    .bind::<BigInt, _>(at)
+    .bind::<BigInt, _>(LOOKED_AT)
+    .load(connection)?;
+    let is_cut = found.len() as i64 == LOOKED_AT;
+    let earliest = found.iter().map(|range| range.first).min();
+    let beyond = earliest.filter(|_| is_cut).map(|it| (i64::MIN, it));
+    let ranges = found.iter().map(|range| (range.first, range.last));
+    Ok(ranges.chain(beyond).collect())
+}
+
+/// The time up to which every planned run is dealt with, though not all executions were kept.
+fn begun_until(connection: &mut SqliteConnection, job: i64) -> QueryResult<Option<i64>> {
+    let row = scheduled_jobs::table
+        .find(job)
+        .select(scheduled_jobs::last_due_us);
+    let until: Option<Option<i64>> = row.first(connection).optional()?;
+    Ok(until.flatten())
 }
 
 /// Writes episodes of missed runs, and replaces those that exist.
