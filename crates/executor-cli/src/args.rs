@@ -25,7 +25,7 @@ Exit codes:
     0  done
     1  the program itself failed
     2  the command line is wrong
-    3  the configuration is wrong
+    3  the configuration is wrong, or a program of it cannot be executed
     4  the database cannot be used
     5  the events cannot be read to their end, or none of their lines is an event
     6  done, but records were lost or executions did not end; the last line says how many and why
@@ -54,10 +54,22 @@ pub(crate) enum Command {
     Timers(verbs::TimersArgs),
     /// List the processes that have written the history, the latest first.
     Sessions(verbs::SessionsArgs),
+    /// Say what runs, what comes next, what crashed last, and what is missing.
+    Status(verbs::StatusArgs),
+    /// Draw what ran at the same time.
+    Timeline(verbs::TimelineArgs),
     /// Say whether the history is complete, and if not, what is missing.
     Audit(verbs::AuditArgs),
     /// Summarize listeners and jobs: runs, outcomes, durations, last errors; one of them period by period.
     Report(verbs::ReportArgs),
+    /// Delete old executions, or say what that would delete.
+    Prune(verbs::PruneArgs),
+    /// Write executions as JSON or CSV, the oldest first.
+    Export(verbs::ExportArgs),
+    /// Print a script that completes this program's command lines in a shell.
+    Completions(verbs::CompletionsArgs),
+    /// Print this program's manual page.
+    Man,
     /// Inspect spools: records that processes have left and a database has not taken yet.
     Spool(SpoolArgs),
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use command_executor::inspect::ReplayError;
-use command_executor::{HistoryError, OpenError, RegisterError, StartError};
+use command_executor::{HistoryError, OpenError, RegisterError, StartError, StoreError};
 use thiserror::Error;
 
 use crate::output::plain::plain;
@@ -78,6 +78,12 @@ pub(crate) enum Failure {
         "`{what}` is one execution: the options that select executions go without it, or with APP/NAME"
     )]
     NothingToSelect { what: String },
+    #[error(
+        "there is no terminal to ask at: add --yes to delete, or --dry-run to see what would go"
+    )]
+    NobodyToAsk,
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot write the result")]
@@ -91,7 +97,8 @@ impl Failure {
             Self::NotFound { .. } | Self::Ambiguous { .. } => NO_MATCH,
             Self::Config(_) | Self::Register(_) => WRONG_CONFIG,
             Self::WhichDatabase { .. } | Self::EmptyWindow | Self::NothingToSelect { .. } => 2,
-            Self::Open(_) | Self::Start(_) | Self::Query(_) => 4,
+            Self::NobodyToAsk => 2,
+            Self::Open(_) | Self::Start(_) | Self::Query(_) | Self::Store(_) => 4,
             Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,
             Self::Replay(ReplayError::Away(_) | ReplayError::Refused(_)) => 4,
             Self::Events { .. } | Self::NoEvents { .. } => 5,

@@ -24,7 +24,8 @@ use tokio::runtime::Runtime;
 
 use crate::args::{Args, Command};
 use crate::cmd::{
-    audit, check, errors, explain, logs, ls, report, run, sessions, show, spool, timers,
+    audit, check, errors, explain, export, logs, ls, manual, prune, report, run, sessions, show,
+    spool, status, timeline, timers,
 };
 use crate::exit::Failure;
 use crate::output::console::{self, describe};
@@ -51,6 +52,12 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             Command::Explain(explain) => explain::explain(explain).await,
             Command::Timers(timers) => timers::timers(timers).await,
             Command::Sessions(sessions) => sessions::sessions(sessions).await,
+            Command::Status(status) => status::status(status).await,
+            Command::Timeline(timeline) => timeline::timeline(timeline).await,
+            Command::Prune(prune) => prune::prune(prune).await,
+            Command::Export(export) => export::export(export).await,
+            Command::Completions(completions) => manual::completions(&completions).await,
+            Command::Man => manual::man().await,
             Command::Audit(audit) => audit::audit(audit).await,
             Command::Report(report) => report::report(report).await,
             Command::Spool(spool) => spool::spool(spool).await,

@@ -21,6 +21,17 @@ pub(crate) fn is_there(url: &str) -> Result<bool, OpenError> {
     Ok(SqliteHistory::new(url)?.path().is_some_and(Path::exists))
 }
 
+/// Returns the size of the database, with its write-ahead log.
+pub(crate) fn bytes(url: &str) -> Result<u64, OpenError> {
+    let history = SqliteHistory::new(url)?;
+    let size = |path: &Path| path.metadata().map_or(0, |it| it.len());
+    Ok(history.path().map_or(0, |path| {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        size(path) + size(Path::new(&log))
+    }))
+}
+
 /// Returns the history at an address, without opening it yet.
 pub(crate) fn history(url: &str) -> Result<Arc<dyn History>, OpenError> {
     Ok(Arc::new(SqliteHistory::new(url)?))

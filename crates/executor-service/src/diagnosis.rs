@@ -1,6 +1,8 @@
 //! Decides what the history says: whether it is complete, and where not, what is missing; why something ran or did not
 //! run; which failures are of one kind. Decisions are pure functions of what was read, through the port alone.
 
+mod alive;
+
 mod findings;
 
 mod audit;
@@ -17,6 +19,7 @@ mod planned;
 
 mod completeness;
 
+pub use alive::seems_alive;
 pub use audit::audit;
 pub use completeness::{Completeness, completeness};
 pub use explain::explain;

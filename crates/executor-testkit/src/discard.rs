@@ -134,7 +134,7 @@ impl History for DiscardStore {
         answer(Vec::new())
     }
 
-    fn count(&self, _: Option<SessionId>) -> HistoryFuture<'_, u64> {
+    fn count(&self, _: Window) -> HistoryFuture<'_, u64> {
         answer(0)
     }
 

@@ -168,6 +168,9 @@ pub(crate) struct LsArgs {
     /// The oldest first.
     #[arg(long, short)]
     pub(crate) reverse: bool,
+    /// Go on, and print executions as they end, until it is interrupted.
+    #[arg(long, short, conflicts_with_all = ["reverse", "until"])]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) look: Look,
 }
@@ -198,6 +201,9 @@ pub(crate) struct LogsArgs {
     /// How many executions at most, the latest ones.
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
     pub(crate) limit: u32,
+    /// Go on, and print what executions said as they end, until it is interrupted.
+    #[arg(long, short, conflicts_with = "until")]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) look: Look,
 }
@@ -238,6 +244,88 @@ pub(crate) struct TimersArgs {
     pub(crate) app: Option<String>,
     #[command(flatten)]
     pub(crate) look: Look,
+}
+
+/// `executor status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor status --db house.db")]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor timeline`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor timeline --since 03:00 --until 04:00")]
+pub(crate) struct TimelineArgs {
+    /// An execution, as for `show`: what ran at the same time. Default: the last hour, or the time of --since and
+    /// --until.
+    #[arg(value_name = "ID|latest|APP/NAME", conflicts_with_all = ["since", "until"])]
+    pub(crate) what: Option<String>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor prune`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor prune --older 30d --dry-run")]
+pub(crate) struct PruneArgs {
+    /// Delete executions that ended longer ago than this. Summaries of them are kept. Without it --dry-run goes by 7d,
+    /// as `run` does unless it is told.
+    #[arg(long, value_name = "DURATION", required_unless_present = "dry_run")]
+    pub(crate) older: Option<Span>,
+    /// Only say how large the database is, and what would be deleted.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor export --since 7d --format csv > week.csv")]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// JSON, one line for each execution, or comma-separated values with a line of titles.
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub(crate) format: Format,
+    /// With what they said; JSON only.
+    #[arg(long)]
+    pub(crate) lines: bool,
+    /// The database. Default: as for `ls`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) db: Option<String>,
+}
+
+impl ExportArgs {
+    pub(crate) fn look(&self) -> Look {
+        Look {
+            db: self.db.clone(),
+            utc: true,
+            json: true,
+        }
+    }
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    Json,
+    Csv,
+}
+
+/// `executor completions`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor completions bash > /etc/bash_completion.d/executor")]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// `executor sessions`.

@@ -1,7 +1,6 @@
 //! `executor check`: what a configuration would run, and when, without running anything.
 
 use std::env;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,6 +27,8 @@ struct Checked<'c> {
     run: &'c Run,
     /// Its program can be found and executed.
     is_found: bool,
+    /// It has a schedule, and that plans nothing any more.
+    is_past: bool,
 }
 
 pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
@@ -44,15 +45,20 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         next: Vec::new(),
         run: &listener.run,
         is_found: is_found(&listener.run),
+        is_past: false,
     });
     let jobs = config.jobs.iter().zip(&config.schedules);
-    let jobs = jobs.map(|(job, schedule)| Checked {
-        kind: "job",
-        what: format!("{}/{}", plain(&job.app.0), plain(&job.name.get_ref().0)),
-        when: label_of(schedule),
-        next: schedule.upcoming(now).take(SHOWN).collect(),
-        run: &job.run,
-        is_found: is_found(&job.run),
+    let jobs = jobs.map(|(job, schedule)| {
+        let next: Vec<Timestamp> = schedule.upcoming(now).take(SHOWN).collect();
+        Checked {
+            kind: "job",
+            what: format!("{}/{}", plain(&job.app.0), plain(&job.name.get_ref().0)),
+            when: label_of(schedule),
+            is_past: next.is_empty(),
+            next,
+            run: &job.run,
+            is_found: is_found(&job.run),
+        }
     });
     let checked: Vec<Checked<'_>> = listeners.chain(jobs).collect();
     let text = match args.json {
@@ -67,29 +73,47 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
 }
 
 fn table(checked: &[Checked<'_>], zone: &Zone) -> String {
-    let mut columns =
-        Columns::new(["KIND", "WHAT", "WHEN", "NEXT RUNS", "PROGRAM"]).dispensable(["KIND"]);
+    // The later times are dispensable.
+    let titles = ["KIND", "WHAT", "WHEN", "NEXT RUN", "THEN", "PROGRAM"];
+    let mut columns = Columns::new(titles).dispensable(["KIND", "THEN"]);
     for it in checked {
-        let next: Vec<String> = it.next.iter().map(|at| zone.time(*at)).collect();
+        let mut next = it.next.iter().map(|at| zone.time(*at));
+        let first = match it.is_past {
+            true => Some("never: its time has passed".to_owned()),
+            false => next.next(),
+        };
         let program = program_of(it.run);
         let mark = if it.is_found { "" } else { " (not found)" };
         columns.row([
             it.kind.to_owned().into(),
             it.what.clone().into(),
             it.when.clone().into(),
-            next.join(", ").into(),
+            first.unwrap_or_default().into(),
+            next.collect::<Vec<_>>().join(", ").into(),
             format!("{}{mark}", plain(program)).into(),
         ]);
     }
     let mut text = columns.text();
-    let missing = checked.iter().filter(|it| !it.is_found).count();
-    text.push_str(&match missing {
-        0 => "nothing is wrong\n".to_owned(),
-        _ => format!(
-            "{} cannot be executed: install, or write the whole path\n",
-            shown::counted(missing as u64, "program")
-        ),
-    });
+    let count = |is_one: fn(&Checked<'_>) -> bool| {
+        let those = checked.iter().filter(|it| is_one(it));
+        those.count() as u64
+    };
+    let (missing, past) = (count(|it| !it.is_found), count(|it| it.is_past));
+    if missing > 0 {
+        let programs = shown::counted(missing, "program");
+        text.push_str(&format!(
+            "{programs} cannot be executed: install, or write the whole path\n"
+        ));
+    }
+    if past > 0 {
+        let jobs = shown::counted(past, "job");
+        text.push_str(&format!(
+            "{jobs} will not run, unless persistent and missed: the time has passed\n"
+        ));
+    }
+    if missing + past == 0 {
+        text.push_str("nothing is wrong\n");
+    }
     text
 }
 
@@ -114,16 +138,23 @@ fn is_found(run: &Run) -> bool {
     if argv[0].contains('/') {
         return is_executable(program);
     }
-    let path = env::var_os("PATH").unwrap_or_default();
+    // As the system looks where nobody says.
+    let path = env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let candidates: Vec<PathBuf> = env::split_paths(&path)
         .map(|dir| dir.join(program))
         .collect();
     candidates.iter().any(|candidate| is_executable(candidate))
 }
 
+/// Whether this user may execute it.
 fn is_executable(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    let may = rustix::fs::accessat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::Access::EXEC_OK,
+        rustix::fs::AtFlags::EACCESS,
+    );
+    may.is_ok() && path.metadata().is_ok_and(|it| it.is_file())
 }
 
 fn json_of(checked: &Checked<'_>) -> Value {
@@ -135,5 +166,6 @@ fn json_of(checked: &Checked<'_>) -> Value {
         "next_us": next,
         "program": program_of(checked.run),
         "is_found": checked.is_found,
+        "is_past": checked.is_past,
     })
 }

@@ -6,6 +6,7 @@ use command_executor::lines::{Line, LineKind};
 use command_executor::{PageRequest, StoredExecution, Timestamp};
 
 use crate::args::verbs::{LogsArgs, What};
+use crate::cmd::following::{EVERY, Following};
 use crate::cmd::looking::Looking;
 use crate::exit::{Failure, matched};
 use crate::output::plain::{self, plain};
@@ -16,7 +17,7 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
     let mut selection = args.selection;
     let mut found = match args.what {
         Some(what) if !what.contains('/') => {
-            if !selection.is_empty() {
+            if !selection.is_empty() || args.follow {
                 return Err(Failure::NothingToSelect { what: plain(&what) });
             }
             vec![looking.one(&what).await?]
@@ -34,14 +35,17 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
     };
     // The latest comes last, as in a log.
     found.reverse();
-    let mut text = String::new();
-    for execution in found {
-        let whole = looking
-            .history
-            .execution(execution.record.execution_id)
-            .await?;
-        if let Some(execution) = whole {
-            text.extend(one(&looking, &execution, args.grep.as_deref()));
+    let grep = args.grep.as_deref();
+    let mut text = text_of(&looking, &found, grep).await?;
+    if args.follow {
+        let mut following = Following::after(&found, shown::now());
+        loop {
+            if !text.is_empty() && !console::is_read(&text)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+            tokio::time::sleep(EVERY).await;
+            let fresh = following.look(&looking, &selection, grep).await?;
+            text = text_of(&looking, &fresh, grep).await?;
         }
     }
     let nothing = text.is_empty();
@@ -50,6 +54,20 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
     }
     console::print(text).await?;
     Ok(matched(!nothing))
+}
+
+async fn text_of(
+    looking: &Looking,
+    found: &[StoredExecution],
+    grep: Option<&str>,
+) -> Result<String, Failure> {
+    let mut text = String::new();
+    for execution in found {
+        let id = execution.record.execution_id;
+        let whole = looking.history.execution(id).await?;
+        text.extend(whole.and_then(|execution| one(looking, &execution, grep)));
+    }
+    Ok(text)
 }
 
 /// `None` if it has no line with the text.

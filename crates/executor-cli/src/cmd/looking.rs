@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use command_executor::diagnosis::{Completeness, completeness};
+use command_executor::diagnosis::{Completeness, completeness, seems_alive};
 use command_executor::inspect::MachineSpools;
-use command_executor::ports::{Scope, all_pages};
+use command_executor::ports::{Scope, SessionStatus, all_pages};
 use command_executor::{
     EntityKind, Filter, History, LiveSession, LiveState, PageRequest, RegistrationFilter,
-    StoredExecution, StoredRegistration, Window,
+    StoredExecution, StoredRegistration, StoredSession, Window,
 };
 
 use crate::args::DEFAULT_DB;
@@ -198,15 +198,32 @@ impl Looking {
         })
     }
 
+    /// Returns the sessions whose processes are alive, as far as can be told: the spools of this machine know it, the
+    /// others go by their signs of life.
+    pub(crate) async fn living(&self) -> Result<Vec<StoredSession>, Failure> {
+        let (live, now) = (self.live().await?, shown::now());
+        let history = &self.history;
+        let mut sessions = all_pages(|page| history.sessions(page)).await?;
+        sessions.retain(|stored| {
+            let here = live.iter().find(|it| it.session.id == stored.session.id);
+            let is_running = stored.status == SessionStatus::Running;
+            is_running && here.map_or_else(|| seems_alive(stored, now), |it| it.is_alive)
+        });
+        Ok(sessions)
+    }
+
+    pub(crate) async fn completeness(&self, window: &Window) -> Result<Completeness, Failure> {
+        Ok(completeness(self.history.as_ref(), window, shown::now()).await?)
+    }
+
     /// Says in a few words what is missing of a time, or nothing.
     pub(crate) async fn missing(&self, window: Window) -> Result<Option<String>, Failure> {
-        let found = completeness(self.history.as_ref(), &window, shown::now()).await?;
-        Ok(missing_of(&found))
+        Ok(missing_of(&self.completeness(&window).await?))
     }
 }
 
 /// What is missing, in a few words.
-fn missing_of(found: &Completeness) -> Option<String> {
+pub(crate) fn missing_of(found: &Completeness) -> Option<String> {
     let mut parts = Vec::new();
     if found.lost() > 0 {
         let lost = found.lost();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use command_executor::{Order, PageRequest, StoredExecution};
 
 use crate::args::verbs::{FAILED, LsArgs};
+use crate::cmd::following::{EVERY, Following};
 use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
 use crate::output::columns::{Columns, Text};
@@ -20,6 +21,10 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
         ..PageRequest::first(args.limit)
     };
     let (mut found, has_more) = looking.select(&args.selection, request, None).await?;
+    if args.follow {
+        found.reverse();
+        return follow(&looking, &args, found).await;
+    }
     if looking.json {
         let lines = plain::json_lines(found.iter().map(shown::json_of));
         console::print(lines).await?;
@@ -43,6 +48,45 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
     text.push('\n');
     console::print(text).await?;
     Ok(matched(!found.is_empty()))
+}
+
+/// Prints what was found, the latest last, and goes on until nobody reads it any more.
+async fn follow(
+    looking: &Looking,
+    args: &LsArgs,
+    mut found: Vec<StoredExecution>,
+) -> Result<ExitCode, Failure> {
+    let mut following = Following::after(&found, shown::now());
+    loop {
+        let text = match looking.json {
+            true => plain::json_lines(found.iter().map(shown::json_of)),
+            false => {
+                with_last_words(looking, &mut found).await?;
+                found.iter().map(|it| line_of(looking, it)).collect()
+            }
+        };
+        if !text.is_empty() && !console::is_read(&text)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::time::sleep(EVERY).await;
+        found = following.look(looking, &args.selection, None).await?;
+    }
+}
+
+/// A line whose columns do not depend on those of others.
+fn line_of(looking: &Looking, execution: &StoredExecution) -> String {
+    let record = &execution.record;
+    let (at, id) = (
+        looking.zone.time(record.ended_at()),
+        record.execution_id.short(),
+    );
+    let (name, took) = (
+        shown::name_of(&record.subject.entity),
+        shown::took_of(execution),
+    );
+    let (status, why) = (record.status.as_str(), shown::why(execution));
+    let line = format!("{at}  {id}  {status:<11}  {took:>8}  {name}  {why}");
+    format!("{}\n", line.trim_end())
 }
 
 /// Programs say why they failed in their last line.

@@ -1,9 +1,10 @@
 //! `executor sessions`: the processes that have written the history, a line each.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use command_executor::ports::SessionStatus;
-use command_executor::{PageRequest, StoredSession, Timestamp};
+use command_executor::{PageRequest, SessionId, StoredSession, Timestamp};
 use serde_json::{Value, json};
 
 use crate::args::verbs::SessionsArgs;
@@ -20,30 +21,44 @@ pub(crate) async fn sessions(args: SessionsArgs) -> Result<ExitCode, Failure> {
     let mut found = looking.history.sessions(page).await?.items;
     let has_more = found.len() > args.limit as usize;
     found.truncate(args.limit as usize);
+    let living = looking.living().await?;
+    let living: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
     let text = match looking.json {
-        true => plain::json_lines(found.iter().map(json_of)),
-        false => table(&looking, &found, has_more),
+        true => plain::json_lines(found.iter().map(|it| json_of(it, &living))),
+        false => table(&looking, &found, &living, has_more),
     };
     console::print(text).await?;
     Ok(matched(!found.is_empty()))
 }
 
-fn table(looking: &Looking, found: &[StoredSession], has_more: bool) -> String {
+fn table(
+    looking: &Looking,
+    found: &[StoredSession],
+    living: &HashSet<SessionId>,
+    has_more: bool,
+) -> String {
     let mut columns = Columns::new([
         "STARTED", "ENDED", "LASTED", "STATUS", "STORED", "LOST", "PID", "HOST", "PROGRAM",
     ])
     .dispensable(["HOST", "PID", "LASTED"]);
     for stored in found {
         let session = &stored.session;
-        let until = match stored.status {
-            SessionStatus::Running => shown::now(),
-            _ => stored.stopped_at.unwrap_or(stored.heartbeat_at),
+        let is_alive = living.contains(&session.id);
+        let until = match is_alive {
+            true => shown::now(),
+            false => stored.stopped_at.unwrap_or(stored.heartbeat_at),
         };
-        let ended = match stored.status {
-            SessionStatus::Running => String::new(),
+        let ended = match (is_alive, stored.status) {
+            (true, _) => String::new(),
             // Nobody saw it die: this was its last sign of life.
-            SessionStatus::Crashed => format!("≥ {}", looking.zone.time(until)),
+            (_, SessionStatus::Running | SessionStatus::Crashed) => {
+                format!("≥ {}", looking.zone.time(until))
+            }
             _ => looking.zone.time(until),
+        };
+        let status = match (is_alive, stored.status) {
+            (false, SessionStatus::Running) => "silent",
+            (_, status) => status.as_str(),
         };
         columns.row([
             looking.zone.time(session.started_at).into(),
@@ -51,7 +66,7 @@ fn table(looking: &Looking, found: &[StoredSession], has_more: bool) -> String {
             Text::number(shown::took(
                 until.saturating_duration_since(session.started_at),
             )),
-            status_of(stored).into(),
+            status.to_owned().into(),
             Text::number(stored_of(stored).to_string()),
             Text::number(stored.ledger.total_dropped().to_string()),
             Text::number(session.pid.to_string()),
@@ -80,14 +95,6 @@ const fn stored_of(stored: &StoredSession) -> u64 {
     }
 }
 
-fn status_of(stored: &StoredSession) -> String {
-    let status = stored.status.as_str();
-    match &stored.failure {
-        Some(failure) => format!("{status}: {}", plain(&failure.message)),
-        None => status.to_owned(),
-    }
-}
-
 fn program_of(stored: &StoredSession) -> String {
     let parts = [&stored.session.program, &stored.session.version];
     let parts: Vec<String> = parts
@@ -95,10 +102,14 @@ fn program_of(stored: &StoredSession) -> String {
         .flatten()
         .map(|part| plain(part))
         .collect();
-    parts.join(" ")
+    let program = parts.join(" ");
+    match &stored.failure {
+        Some(failure) => format!("{program}: {}", plain(&failure.message)),
+        None => program,
+    }
 }
 
-fn json_of(stored: &StoredSession) -> Value {
+fn json_of(stored: &StoredSession, living: &HashSet<SessionId>) -> Value {
     let session = &stored.session;
     json!({
         "id": session.id.to_string(),
@@ -106,6 +117,7 @@ fn json_of(stored: &StoredSession) -> Value {
         "heartbeat_us": stored.heartbeat_at.as_micros(),
         "stopped_us": stored.stopped_at.map(Timestamp::as_micros),
         "status": stored.status.as_str(),
+        "is_alive": living.contains(&session.id),
         "failure": stored.failure.as_ref().map(|failure| &failure.message),
         "host": session.host,
         "pid": session.pid,

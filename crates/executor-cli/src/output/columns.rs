@@ -16,6 +16,11 @@ pub(crate) struct Columns {
     rows: Vec<Vec<Text>>,
 }
 
+/// The width of what a line may be: of the terminal, or what is usual where there is none.
+pub(crate) fn width() -> usize {
+    Table::new().width().map_or(100, usize::from)
+}
+
 /// One cell.
 pub(crate) struct Text {
     pub(crate) text: String,

@@ -64,9 +64,16 @@ pub(crate) async fn print(text: String) -> Result<(), Failure> {
 
 /// Writes a result to standard output. A reader that closes the pipe early is no error.
 pub(crate) fn put(text: &str) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        _ => Ok(()),
+    is_read(text).map(drop)
+}
+
+/// Writes a part of a result that goes on. Returns whether anybody still reads it.
+pub(crate) fn is_read(text: &str) -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Output(error)),
     }
 }
 

@@ -102,6 +102,16 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
     }
 }
 
+/// A size in three digits or so.
+pub(crate) fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
 /// A duration in three digits or so, or two units.
 pub(crate) fn took(duration: Duration) -> String {
     let (us, s) = (duration.as_micros(), duration.as_secs());

@@ -3,9 +3,11 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod care;
 mod fixture;
 mod looking;
 mod mistakes;
+mod now;
 mod permissions;
 mod reports;
 mod runs;

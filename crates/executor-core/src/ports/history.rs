@@ -9,7 +9,7 @@ use super::query::{Filter, PageOf, PageRequest, RegistrationFilter, Scope, Windo
 use super::stored::{
     Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
 };
-use crate::identity::{ExecutionId, RegistrationId, SessionId};
+use crate::identity::{ExecutionId, RegistrationId};
 use crate::ports::{Evidence, Gap, InForce, MissedRuns, Pause, Progress};
 use crate::time::Timestamp;
 
@@ -51,12 +51,12 @@ pub trait History: Send + Sync + 'static {
     /// See [`HistoryErrorClass`].
     fn find(&self, text: String, limit: u32) -> HistoryFuture<'_, Vec<StoredExecution>>;
 
-    /// Counts the stored executions of one session, or of all.
+    /// Counts the stored executions of a window: the rows that are there, without pruned ones.
     ///
     /// # Errors
     ///
     /// See [`HistoryErrorClass`].
-    fn count(&self, session: Option<SessionId>) -> HistoryFuture<'_, u64>;
+    fn count(&self, window: Window) -> HistoryFuture<'_, u64>;
 
     /// Returns a summary per listener and job, in order of kind, app, instance and name. It includes pruned
     /// executions as long as a rollup of their hour is kept, and then covers the whole hour.

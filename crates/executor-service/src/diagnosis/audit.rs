@@ -1,19 +1,16 @@
 //! Decides whether every record of a window is accounted for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
 
 use executor_core::ports::{
     Evidence, LiveSession, Session, SessionHour, SessionStatus, StoredSession, Window,
 };
 use executor_core::{DropReason, Ledger, SessionId, Timestamp};
 
+use super::alive::SILENCE;
 use super::findings::{Audit, Cause, Hole, NotKnown, NotLookedAt, Verdict};
 
 const HOUR_US: i64 = 3_600_000_000;
-
-/// A session that gives no sign of life for this long may have ended: two heartbeats.
-pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Audits a window.
 ///

@@ -5,7 +5,7 @@ use executor_core::ports::{
     Gap, History, HistoryError, SessionStatus, StoredSession, Window, all_pages,
 };
 
-use super::audit::SILENCE;
+use super::alive::{SILENCE, seems_alive};
 
 /// What is known to be missing from a window. It goes with an answer, so it costs little: nothing is counted, unlike
 /// by [`audit`](super::audit()).
@@ -85,7 +85,7 @@ fn may_hide_records(stored: &StoredSession, window: &Window, now: Timestamp) -> 
     let last = stored.heartbeat_at.saturating_add(SILENCE);
     let is_dead = match stored.status {
         // Nobody has noticed yet.
-        SessionStatus::Running => last < now,
+        SessionStatus::Running => !seems_alive(stored, now),
         SessionStatus::Crashed => true,
         SessionStatus::Success | SessionStatus::Failure => false,
     };

@@ -5,12 +5,10 @@ use std::time::Duration;
 use executor_core::ports::{MissedRuns, Pause, SessionStatus, StoredExecution, StoredSession};
 use executor_core::{Status, Timestamp};
 
+use super::alive::SILENCE;
 use super::explanation::{Doubt, Explanation};
 use super::facts::{Facts, NEAR, Question};
 use crate::schedule::Schedule;
-
-/// The silence after which a session that was running has no longer been: two heartbeats.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// Explains what happened to a listener or a job at a time.
 ///

@@ -207,9 +207,26 @@ async fn every_execution_is_read_back_as_it_was<H: History>(history: &H, given: 
     }
     let never = ExecutionId::new(Timestamp::from_micros(1));
     assert_eq!(history.execution(never).await.expect("answers"), None);
-    assert_eq!(history.count(None).await.expect("answers"), COUNT);
-    let of_first = history.count(Some(given.sessions[0].id)).await;
-    assert_eq!(of_first.expect("answers"), COUNT / 2);
+    let count = async |window| history.count(window).await.expect("answers");
+    assert_eq!(count(Window::default()).await, COUNT);
+    let of_first = Window::of_session(given.sessions[0].id);
+    assert_eq!(count(of_first.clone()).await, COUNT / 2);
+    let middle = given.records[15].ended_at();
+    let (before, of_first_before) = (
+        Window {
+            to: Some(middle),
+            ..Window::default()
+        },
+        Window {
+            to: Some(middle),
+            ..of_first
+        },
+    );
+    let ended_before = given.records.iter().filter(|it| it.ended_at() < middle);
+    let ended_before = ended_before.count() as u64;
+    assert_eq!(count(before).await, ended_before);
+    assert_eq!(count(of_first_before).await, ended_before);
+    assert_eq!(count(Window::since(middle)).await, COUNT - ended_before);
 }
 
 async fn every_filter_finds_what_it_says<H: History>(history: &H, given: &Given) {

@@ -196,10 +196,9 @@ impl History for MemoryStore {
         })
     }
 
-    fn count(&self, session: Option<SessionId>) -> HistoryFuture<'_, u64> {
+    fn count(&self, window: Window) -> HistoryFuture<'_, u64> {
         self.read("counting executions", move |tables| {
-            let is_its = |row: &&Row| session.is_none_or(|session| row.session == session);
-            Ok(tables.rows.iter().filter(is_its).count() as u64)
+            Ok(tables.within(&window).count() as u64)
         })
     }
 

@@ -1,6 +1,6 @@
 //! Clause C4: what passes. Each fault is a real one, and whatever it hits is stored when it is over.
 
-use executor_core::ports::{Fate, History};
+use executor_core::ports::{Fate, History, Window};
 use executor_core::{ErrorClass, ExecutionRecord, StoreError};
 use executor_testkit as kit;
 use telemetry_store::SqliteStore;
@@ -97,7 +97,11 @@ async fn d05_a_file_that_may_not_be_written_is_refused_and_the_reason_is_said() 
     let text = why(&refused.err().unwrap());
     assert!(text.contains("not writable"), "{text}");
     let reader = telemetry_store::SqliteHistory::new(path.to_str().unwrap()).unwrap();
-    assert_eq!(reader.count(None).await.unwrap(), 0, "but it can be read");
+    assert_eq!(
+        reader.count(Window::default()).await.unwrap(),
+        0,
+        "but it can be read"
+    );
 }
 
 pub(crate) async fn prune_all(store: &SqliteStore) -> Result<u64, StoreError> {

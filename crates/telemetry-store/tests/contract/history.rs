@@ -195,9 +195,12 @@ async fn d09_the_executions_of_one_session_are_counted() {
     }
     let reader = database.history();
     for (session, count) in sessions.iter().zip([3, 5]) {
-        assert_eq!(reader.count(Some(session.id)).await.unwrap(), count);
+        assert_eq!(
+            reader.count(Window::of_session(session.id)).await.unwrap(),
+            count
+        );
     }
-    assert_eq!(reader.count(None).await.unwrap(), 8);
+    assert_eq!(reader.count(Window::default()).await.unwrap(), 8);
 }
 
 #[tokio::test]
@@ -227,7 +230,7 @@ async fn g02_a_kept_connection_sees_what_is_written_and_that_its_file_was_replac
     let session = kit::session();
     for count in 1..=3 {
         persist(&store, &session, record(count)).await.unwrap();
-        assert_eq!(history.count(None).await.unwrap(), count);
+        assert_eq!(history.count(Window::default()).await.unwrap(), count);
     }
     store.close().await.unwrap();
     drop(store);
@@ -243,8 +246,8 @@ async fn g02_a_kept_connection_sees_what_is_written_and_that_its_file_was_replac
         let _ = std::fs::remove_file(beside);
     }
     std::fs::rename(&other.path, &database.path).unwrap();
-    assert_eq!(history.count(None).await.unwrap(), 1);
+    assert_eq!(history.count(Window::default()).await.unwrap(), 1);
     std::fs::remove_file(&database.path).unwrap();
-    let error = history.count(None).await.unwrap_err();
+    let error = history.count(Window::default()).await.unwrap_err();
     assert_eq!(error.class, HistoryErrorClass::Absent);
 }

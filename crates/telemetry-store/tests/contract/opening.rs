@@ -422,7 +422,7 @@ async fn d05_an_empty_database_that_says_not_whose_it_is_is_opened_and_one_that_
         std::mem::forget(store);
     }
     let reader = SqliteHistory::new(database.url()).unwrap();
-    assert_eq!(reader.count(None).await.unwrap(), 7);
+    assert_eq!(reader.count(Window::default()).await.unwrap(), 7);
     for theirs in [
         "PRAGMA application_id = 7",
         "PRAGMA user_version = 7",

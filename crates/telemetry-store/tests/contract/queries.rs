@@ -80,7 +80,10 @@ async fn d09_a_summary_counts_averages_and_ranks_like_the_rows() {
             .len(),
         2
     );
-    assert_eq!(database.history().count(None).await.unwrap(), 101);
+    assert_eq!(
+        database.history().count(Window::default()).await.unwrap(),
+        101
+    );
 }
 
 #[tokio::test]

@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 
 use diesel::dsl::{count_star, max, min};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable};
 use diesel::sqlite::SqliteConnection;
+use executor_core::Timestamp;
 use executor_core::identity::IdRanges;
-use executor_core::ports::{Filter, Order, PageOf, PageRequest, StoredExecution};
-use executor_core::{SessionId, Timestamp};
+use executor_core::ports::{Filter, Order, PageOf, PageRequest, StoredExecution, Window};
 
 use self::ids::ids;
 use self::search::{PageIds, Residue, search};
 use crate::sqlite::read::paging::Cursor;
 use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_rows};
-use crate::sqlite::schema::{executions, sessions};
+use crate::sqlite::schema::executions;
 use crate::sqlite::write::rollup::damaged;
+use crate::sqlite::write::row_ids::displacement;
+use crate::sqlite::write::session;
 
 mod ids;
 mod search;
@@ -99,22 +102,45 @@ pub(crate) fn find(
 }
 
 /// Counts the executions of one session or of all.
-pub(crate) fn count(
-    connection: &mut SqliteConnection,
-    session: Option<SessionId>,
-) -> Result<u64, QueryError> {
-    let all = executions::table
-        .inner_join(sessions::table)
-        .select(count_star());
-    let counted: i64 = match session {
-        None => executions::table
+pub(crate) fn count(connection: &mut SqliteConnection, window: &Window) -> Result<u64, QueryError> {
+    if *window == Window::default() {
+        // From the smallest index.
+        let all: i64 = executions::table
             .select(count_star())
-            .get_result(connection)?,
-        Some(id) => all
-            .filter(sessions::session_uuid.eq(id.as_uuid().as_bytes().to_vec()))
-            .get_result(connection)?,
+            .get_result(connection)?;
+        return Ok(all.unsigned_abs());
+    }
+    let ids = match window.session {
+        None => None,
+        Some(id) => match session::ids_of(connection, id)? {
+            Some(found) => Some(found),
+            None => return Ok(0),
+        },
     };
-    Ok(counted.unsigned_abs())
+    let (row, ids) = ids.unzip();
+    let ids = ids.unwrap_or(i64::MIN..i64::MAX);
+    let from = window.from.map_or(i64::MIN, Timestamp::as_micros);
+    let to = window.to.map_or(i64::MAX, Timestamp::as_micros);
+    // A row's id is never before the end of its execution, and not further behind than the displacement.
+    let last = to.saturating_add(displacement(connection)?);
+    let counted: Counted = diesel::sql_query(
+        "SELECT count(*) AS count FROM executions WHERE id BETWEEN ?1 AND ?2 \
+         AND start_us + duration_us >= ?3 AND start_us + duration_us < ?4 \
+         AND (?5 IS NULL OR session_id = ?5)",
+    )
+    .bind::<BigInt, _>(ids.start.max(from))
+    .bind::<BigInt, _>(ids.end.min(last))
+    .bind::<BigInt, _>(from)
+    .bind::<BigInt, _>(to)
+    .bind::<Nullable<BigInt>, _>(row)
+    .get_result(connection)?;
+    Ok(counted.count.unsigned_abs())
+}
+
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use executor_core::ports::{
     MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Scope, Stats,
     StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
-use executor_core::{ExecutionId, RegistrationId, SessionId, Timestamp};
+use executor_core::{ExecutionId, RegistrationId, Timestamp};
 
 use crate::sqlite::open::address::Target;
 use crate::sqlite::open::error::OpenError;
@@ -189,9 +189,9 @@ impl History for SqliteHistory {
         })
     }
 
-    fn count(&self, session: Option<SessionId>) -> HistoryFuture<'_, u64> {
+    fn count(&self, window: Window) -> HistoryFuture<'_, u64> {
         self.ask("counting executions", move |asked| {
-            executions::count(asked.connection, session)
+            executions::count(asked.connection, &window)
         })
     }
 

@@ -1,0 +1,108 @@
+//! Finds executions as they are stored, for verbs that go on.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use command_executor::ports::Scope;
+use command_executor::{
+    ExecutionId, HistoryErrorClass, Order, PageRequest, StoredExecution, Timestamp,
+};
+
+use crate::args::verbs::Selection;
+use crate::cmd::looking::{Looking, filter_of};
+use crate::exit::Failure;
+use crate::output::console;
+
+/// The time between two looks.
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
+
+/// Executions are stored in no strict order: one is found if it is stored within this time after others that ended
+/// later.
+const LATE: Duration = Duration::from_secs(60);
+
+/// What was found already.
+pub(crate) struct Following {
+    /// Executions that ended before this are not looked for any more.
+    from: Timestamp,
+    seen: HashMap<ExecutionId, Timestamp>,
+    is_away: bool,
+}
+
+impl Following {
+    /// Follows what is stored after `shown`, of what ended after `from`.
+    pub(crate) fn after(shown: &[StoredExecution], from: Timestamp) -> Self {
+        let mut following = Self {
+            from: from.saturating_sub(LATE),
+            seen: HashMap::new(),
+            is_away: false,
+        };
+        following.note(shown);
+        following
+    }
+
+    fn note(&mut self, shown: &[StoredExecution]) {
+        for execution in shown {
+            let record = &execution.record;
+            self.seen.insert(record.execution_id, record.ended_at());
+        }
+        let latest = shown.iter().map(|it| it.record.ended_at()).max();
+        let from = latest.map_or(self.from, |latest| latest.saturating_sub(LATE));
+        self.from = self.from.max(from);
+        self.seen.retain(|_, ended_at| *ended_at >= self.from);
+    }
+
+    /// Returns what has been stored since the last look, the oldest first. A database that is away is waited for.
+    pub(crate) async fn look(
+        &mut self,
+        looking: &Looking,
+        selection: &Selection,
+        line_text: Option<&str>,
+    ) -> Result<Vec<StoredExecution>, Failure> {
+        let mut fresh = Vec::new();
+        for scope in looking.scopes(selection).await? {
+            match self.fresh(looking, selection, scope, line_text).await {
+                Ok(found) => fresh.extend(found),
+                Err(Failure::Query(error)) if error.class == HistoryErrorClass::Unavailable => {
+                    if !self.is_away {
+                        console::say("the database cannot be read now; waiting");
+                    }
+                    self.is_away = true;
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.is_away = false;
+        fresh.sort_by_key(|it| it.record.ended_at());
+        self.note(&fresh);
+        Ok(fresh)
+    }
+
+    async fn fresh(
+        &self,
+        looking: &Looking,
+        selection: &Selection,
+        scope: Scope,
+        line_text: Option<&str>,
+    ) -> Result<Vec<StoredExecution>, Failure> {
+        let mut filter = filter_of(selection, scope, line_text);
+        filter.from = filter.from.max(Some(self.from));
+        let (mut fresh, mut request) = (
+            Vec::new(),
+            Some(PageRequest {
+                order: Order::OldestFirst,
+                ..PageRequest::first(1_000)
+            }),
+        );
+        while let Some(page) = request {
+            let answer = looking
+                .history
+                .executions(filter.clone(), page.clone())
+                .await?;
+            let items = answer.items.into_iter();
+            fresh.extend(items.filter(|it| !self.seen.contains_key(&it.record.execution_id)));
+            request = answer.next.map(|next| page.following(next));
+        }
+        Ok(fresh)
+    }
+}

@@ -1,0 +1,133 @@
+//! `executor prune`: deletes old executions, or says what that would delete.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use command_executor::ports::{Housekeeping as _, PruneRule, PruneSlice};
+use command_executor::{Timestamp, Window};
+use serde_json::json;
+
+use crate::args::verbs::PruneArgs;
+use crate::cmd::looking::Looking;
+use crate::config::Settings;
+use crate::exit::Failure;
+use crate::output::{console, plain, shown};
+use crate::wire;
+
+/// The number of rows that one transaction deletes: a process that records waits for no more.
+const SLICE: u32 = 1_000;
+
+/// How long executions are kept unless a configuration says otherwise.
+const USUALLY: Duration = Duration::from_secs(7 * 86_400);
+
+/// What is there, and what would go.
+struct Plan {
+    before: Timestamp,
+    all: u64,
+    to_go: u64,
+    bytes: u64,
+}
+
+pub(crate) async fn prune(args: PruneArgs) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(&args.look)?;
+    let plan = plan(&looking, &args).await?;
+    if args.dry_run || plan.to_go == 0 {
+        console::print(told(&looking, &plan)).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes && !agrees(&looking, &plan)? {
+        console::say("nothing was deleted");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let deleted = delete(&looking, &plan).await?;
+    let text = match looking.json {
+        true => plain::json_lines([json!({
+            "before_us": plan.before.as_micros(),
+            "deleted": deleted,
+            "bytes_before": plan.bytes,
+            "bytes": wire::bytes(&looking.url)?,
+        })]),
+        false => format!(
+            "deleted {}; the database had {}, and has {}\n",
+            shown::counted(deleted, "execution"),
+            shown::bytes(plan.bytes),
+            shown::bytes(wire::bytes(&looking.url)?),
+        ),
+    };
+    console::print(text).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn plan(looking: &Looking, args: &PruneArgs) -> Result<Plan, Failure> {
+    let older = args.older.map_or(USUALLY, |older| older.0);
+    let before = shown::now().saturating_sub(older);
+    let window = Window {
+        to: Some(before),
+        ..Window::default()
+    };
+    Ok(Plan {
+        before,
+        all: looking.history.count(Window::default()).await?,
+        to_go: looking.history.count(window).await?,
+        bytes: wire::bytes(&looking.url)?,
+    })
+}
+
+fn told(looking: &Looking, plan: &Plan) -> String {
+    if looking.json {
+        return plain::json_lines([json!({
+            "before_us": plan.before.as_micros(),
+            "executions": plan.all,
+            "would_delete": plan.to_go,
+            "bytes": plan.bytes,
+        })]);
+    }
+    // Rows differ in size, but not by much on the whole.
+    let share = plan.to_go as f64 / plan.all.max(1) as f64;
+    format!(
+        "{}, {}\nwould delete {} that ended before {}, about {}\n",
+        shown::counted(plan.all, "execution"),
+        shown::bytes(plan.bytes),
+        shown::counted(plan.to_go, "execution"),
+        looking.zone.time(plan.before),
+        shown::bytes((plan.bytes as f64 * share) as u64),
+    )
+}
+
+/// Asks whoever sits at the terminal.
+fn agrees(looking: &Looking, plan: &Plan) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::NobodyToAsk);
+    }
+    console::settle();
+    let executions = shown::counted(plan.to_go, "execution");
+    let before = looking.zone.time(plan.before);
+    let mut out = io::stderr();
+    let asked = write!(
+        out,
+        "delete {executions} that ended before {before}? [y/N] "
+    );
+    asked.and_then(|()| out.flush()).map_err(Failure::Output)?;
+    let mut answer = String::new();
+    io::stdin()
+        .read_line(&mut answer)
+        .map_err(Failure::Output)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+async fn delete(looking: &Looking, plan: &Plan) -> Result<u64, Failure> {
+    let store = wire::store(&looking.url, Settings::default().file_mode).await?;
+    let slice = PruneSlice::new(PruneRule::EndedBefore(plan.before), SLICE);
+    let mut deleted = 0;
+    loop {
+        console::show(format!("deleted {deleted} of {}", plan.to_go));
+        match store.prune(slice).await? {
+            0 => break,
+            count => deleted += count,
+        }
+    }
+    store.close().await?;
+    console::show(String::new());
+    Ok(deleted)
+}

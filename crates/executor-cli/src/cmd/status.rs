@@ -1,0 +1,314 @@
+//! `executor status`: what runs, what comes next, the last crash, and what is missing.
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use command_executor::diagnosis::Completeness;
+use command_executor::ports::{Scope, SessionStatus, all_pages};
+use command_executor::{
+    Filter, LiveSession, PageRequest, RunningExecution, SessionId, Stats, Status, StoredExecution,
+    StoredSession, Timestamp, Window,
+};
+use serde_json::{Value, json};
+
+use crate::args::verbs::StatusArgs;
+use crate::cmd::looking::{Looking, missing_of};
+use crate::cmd::planned::{self, Timer};
+use crate::exit::{Failure, matched};
+use crate::output::plain::{self, plain};
+use crate::output::shown::{name_of, took};
+use crate::output::{console, shown};
+
+/// What the counts cover.
+const LATELY: Duration = Duration::from_secs(3_600);
+/// The number of interrupted executions, of running ones a process, and of next runs that are named.
+const NAMED: usize = 5;
+
+struct State {
+    now: Timestamp,
+    /// The processes that are alive, the latest first.
+    living: Vec<StoredSession>,
+    live: Vec<LiveSession>,
+    /// The process that began last, if none is alive.
+    last: Option<StoredSession>,
+    lately: Stats,
+    next: Vec<Timer>,
+    crash: Option<Crash>,
+    missing: Completeness,
+}
+
+/// The last process that did not end well, and what it was doing.
+struct Crash {
+    session: StoredSession,
+    interrupted: Vec<StoredExecution>,
+}
+
+pub(crate) async fn status(args: StatusArgs) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(&args.look)?;
+    let state = read(&looking).await?;
+    let has_any = !state.living.is_empty() || state.last.is_some();
+    let text = match looking.json {
+        true => plain::json_lines([json_of(&state)]),
+        false => for_people(&looking, &state),
+    };
+    console::print(text).await?;
+    Ok(matched(has_any))
+}
+
+async fn read(looking: &Looking) -> Result<State, Failure> {
+    let (now, history) = (shown::now(), &looking.history);
+    let (live, living) = (looking.live().await?, looking.living().await?);
+    let ids: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
+    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let lately = Window::since(now.saturating_sub(LATELY));
+    let mut next = planned::timers(looking, None, now, &ids).await?;
+    next.retain(|timer| timer.next.is_some());
+    next.truncate(NAMED);
+    let is_crash = |it: &&StoredSession| {
+        let status = it.status;
+        let is_dead = status == SessionStatus::Running && !ids.contains(&it.session.id);
+        is_dead || matches!(status, SessionStatus::Crashed | SessionStatus::Failure)
+    };
+    let crash = match sessions.iter().find(is_crash) {
+        Some(session) => Some(crash(looking, session.clone()).await?),
+        None => None,
+    };
+    Ok(State {
+        now,
+        last: sessions.into_iter().next().filter(|_| living.is_empty()),
+        lately: history.overall(lately).await?,
+        missing: looking.completeness(&Window::default()).await?,
+        living,
+        live,
+        next,
+        crash,
+    })
+}
+
+async fn crash(looking: &Looking, session: StoredSession) -> Result<Crash, Failure> {
+    let filter = Filter {
+        scope: Scope::Session(session.session.id),
+        statuses: vec![Status::Interrupted],
+        ..Filter::default()
+    };
+    let request = PageRequest::first(NAMED as u32);
+    let page = looking.history.executions(filter, request).await?;
+    Ok(Crash {
+        session,
+        interrupted: page.items,
+    })
+}
+
+fn for_people(looking: &Looking, state: &State) -> String {
+    let mut text = String::new();
+    let mut add = |label: &str, value: &str| {
+        text.push_str(format!("{label:<11}{value}").trim_end());
+        text.push('\n');
+    };
+    if state.living.is_empty() {
+        add("running", &nobody(looking, state.last.as_ref()));
+    }
+    for stored in &state.living {
+        let live = live_of(state, stored.session.id);
+        add("running", &process(state, stored, live));
+        let running = live.map_or(&[][..], |live| &live.running);
+        for execution in running.iter().take(NAMED) {
+            add("", &running_one(state, execution));
+        }
+        if running.len() > NAMED {
+            add("", &format!("… and {} more", running.len() - NAMED));
+        }
+    }
+    let dead = state.live.iter().filter(|it| !it.is_alive);
+    for live in dead {
+        add("died", &left_behind(live));
+    }
+    add("last hour", &counts(&state.lately));
+    for (place, timer) in state.next.iter().enumerate() {
+        let label = if place == 0 { "next" } else { "" };
+        add(label, &next(looking, state.now, timer));
+    }
+    if let Some(crash) = &state.crash {
+        add("last crash", &crashed(looking, crash));
+    }
+    // What was pruned is not missing: somebody asked for it.
+    let mut missing = state.missing.clone();
+    missing.pruned = 0;
+    let missing = missing_of(&missing);
+    add("missing", missing.as_deref().unwrap_or("nothing"));
+    text
+}
+
+fn nobody(looking: &Looking, last: Option<&StoredSession>) -> String {
+    let Some(last) = last else {
+        return "nothing, and nothing ever has".to_owned();
+    };
+    let at = looking
+        .zone
+        .time(last.stopped_at.unwrap_or(last.heartbeat_at));
+    let how = match last.status {
+        SessionStatus::Running => "gave its last sign of life",
+        SessionStatus::Success => "ended",
+        SessionStatus::Failure => "failed",
+        SessionStatus::Crashed => "died after",
+    };
+    format!("nothing; the last process {how} {at}")
+}
+
+fn live_of(state: &State, id: SessionId) -> Option<&LiveSession> {
+    state.live.iter().find(|it| it.session.id == id)
+}
+
+fn process(state: &State, stored: &StoredSession, live: Option<&LiveSession>) -> String {
+    let session = &stored.session;
+    let program = session.program.as_deref().unwrap_or("a process");
+    let up = took(state.now.saturating_duration_since(session.started_at));
+    let (program, host) = (plain(program), plain(&session.host));
+    let mut text = format!("{program} on {host} (pid {}), up {up}", session.pid);
+    match live {
+        Some(live) => {
+            let count = live.running.len() + live.unlisted;
+            text.push_str(&format!(" · {count} in progress"));
+            if live.waiting > 0 {
+                let records = shown::counted(live.waiting, "record");
+                text.push_str(&format!(" · {records} not stored yet"));
+            }
+        }
+        None => text.push_str(" · what it runs cannot be seen from here"),
+    }
+    text
+}
+
+fn running_one(state: &State, execution: &RunningExecution) -> String {
+    let since = state.now.saturating_duration_since(execution.started_at);
+    let (name, id) = (name_of(&execution.entity), execution.execution_id.short());
+    let last = execution
+        .lines
+        .as_ref()
+        .and_then(|lines| lines.iter().last());
+    let last = last.map(|line| plain(line.text)).unwrap_or_default();
+    format!("  {name}  {id}  {}  {last}", took(since))
+}
+
+/// A process of this machine that died, and whose spool nobody has taken over yet.
+fn left_behind(live: &LiveSession) -> String {
+    let session = &live.session;
+    let records = shown::counted(live.waiting, "record");
+    let mut text = format!("pid {}; its spool keeps {records}", session.pid);
+    let names: Vec<String> = live.running.iter().map(|it| name_of(&it.entity)).collect();
+    if !names.is_empty() {
+        text.push_str(&format!("; was running: {}", names.join(", ")));
+    }
+    text.push_str("; the next start stores it, or `executor spool replay`");
+    text
+}
+
+fn counts(stats: &Stats) -> String {
+    let parts = Status::ALL.map(|status| {
+        let (count, word) = (stats.count(status), status.as_str());
+        (count > 0).then(|| format!("{count} {word}"))
+    });
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    match parts.is_empty() {
+        true => "no executions".to_owned(),
+        false => parts.join(" · "),
+    }
+}
+
+fn next(looking: &Looking, now: Timestamp, timer: &Timer) -> String {
+    let at = timer.next.unwrap_or(now);
+    let (name, left) = (name_of(&timer.entity), at.saturating_duration_since(now));
+    format!("{name} in {}, at {}", took(left), looking.zone.time(at))
+}
+
+fn crashed(looking: &Looking, crash: &Crash) -> String {
+    let stored = &crash.session;
+    let at = looking
+        .zone
+        .time(stored.stopped_at.unwrap_or(stored.heartbeat_at));
+    let why = match (&stored.failure, stored.status) {
+        (Some(failure), _) => plain(&failure.message),
+        (None, SessionStatus::Running) => "silent since".to_owned(),
+        (None, _) => "killed".to_owned(),
+    };
+    let interrupted = crash.interrupted.iter();
+    let names: Vec<String> = interrupted
+        .map(|it| {
+            let record = &it.record;
+            let name = name_of(&record.subject.entity);
+            format!("{name} {}", record.execution_id.short())
+        })
+        .collect();
+    match names.is_empty() {
+        true => format!("{at}, {why}; nothing was interrupted"),
+        false => format!("{at}, {why}; interrupted: {}", names.join(", ")),
+    }
+}
+
+fn json_of(state: &State) -> Value {
+    let running = state.living.iter().map(|stored| {
+        let live = live_of(state, stored.session.id);
+        let in_progress =
+            live.map(|live| live.running.iter().map(json_of_running).collect::<Vec<_>>());
+        json!({
+            "session": stored.session.id.to_string(),
+            "host": stored.session.host,
+            "pid": stored.session.pid,
+            "program": stored.session.program,
+            "version": stored.session.version,
+            "started_us": stored.session.started_at.as_micros(),
+            "in_progress": in_progress,
+            "unlisted": live.map(|live| live.unlisted),
+            "waiting": live.map(|live| live.waiting),
+        })
+    });
+    let died = state.live.iter().filter(|it| !it.is_alive).map(|live| {
+        json!({
+            "session": live.session.id.to_string(),
+            "pid": live.session.pid,
+            "waiting": live.waiting,
+            "was_running": live.running.iter().map(json_of_running).collect::<Vec<_>>(),
+        })
+    });
+    let next = state.next.iter().map(|timer| {
+        let at = timer.next.map(Timestamp::as_micros);
+        json!({ "what": timer.entity.to_string(), "next_us": at })
+    });
+    let by_status = Status::ALL.map(|status| {
+        let count = state.lately.count(status);
+        (status.as_str().to_owned(), Value::from(count))
+    });
+    let crash = state.crash.as_ref().map(|crash| {
+        let (stored, interrupted) = (&crash.session, crash.interrupted.iter());
+        let at = stored.stopped_at.unwrap_or(stored.heartbeat_at);
+        json!({
+            "session": stored.session.id.to_string(),
+            "at_us": at.as_micros(),
+            "status": stored.status.as_str(),
+            "interrupted": interrupted.map(shown::json_of).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "running": running.collect::<Vec<_>>(),
+        "died": died.collect::<Vec<_>>(),
+        "last_hour": serde_json::Map::from_iter(by_status),
+        "next": next.collect::<Vec<_>>(),
+        "last_crash": crash,
+        "missing": {
+            "lost": state.missing.lost(),
+            "pruned": state.missing.pruned,
+            "missed_runs": state.missing.missed,
+            "unsettled": state.missing.unsettled,
+        },
+    })
+}
+
+fn json_of_running(execution: &RunningExecution) -> Value {
+    json!({
+        "id": execution.execution_id.to_string(),
+        "short_id": execution.execution_id.short(),
+        "what": name_of(&execution.entity),
+        "started_us": execution.started_at.as_micros(),
+    })
+}

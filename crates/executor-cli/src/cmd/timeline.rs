@@ -1,0 +1,255 @@
+//! `executor timeline`: what ran at the same time, drawn on lanes.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use command_executor::ports::{Gap, all_pages};
+use command_executor::{Order, PageRequest, Status, StoredExecution, Timestamp, Window};
+
+use crate::args::verbs::{FAILED, TimelineArgs};
+use crate::cmd::looking::{Looking, filter_of, window_of};
+use crate::exit::{Failure, matched};
+use crate::output::lanes::{Piece, Scale};
+use crate::output::shown::name_of;
+use crate::output::{columns, console, plain, shown};
+
+/// The time that is drawn if none is asked for.
+const LATELY: Duration = Duration::from_secs(3_600);
+/// The most executions that are drawn.
+const DRAWN_MAX: usize = 10_000;
+/// The most lanes of one listener or job.
+const LANES_MAX: usize = 4;
+const NAME_MAX: usize = 28;
+/// The width of what is said behind a lane.
+const NOTE: usize = 26;
+const LOST: char = '░';
+const RUNNING: char = '>';
+
+pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(&args.look)?;
+    let now = shown::now();
+    let (from, to) = match &args.what {
+        Some(what) => around(&looking.one(what).await?),
+        None => {
+            let window = window_of(&args.selection);
+            let to = window.to.unwrap_or(now);
+            (window.from.unwrap_or(to.saturating_sub(LATELY)), to)
+        }
+    };
+    let (found, has_more) = overlapping(&looking, &args, from, to).await?;
+    if looking.json {
+        let lines = plain::json_lines(found.iter().map(shown::json_of));
+        console::print(lines).await?;
+        return Ok(matched(!found.is_empty()));
+    }
+    let window = Window {
+        from: Some(from),
+        to: Some(to),
+        session: None,
+    };
+    let history = &looking.history;
+    let gaps = all_pages(|page| history.gaps(window.clone(), page)).await?;
+    let mut lanes = of_executions(&found);
+    running(&looking, now, &mut lanes).await?;
+    let mut text = drawing(&looking, (from, to), &lanes, &gaps);
+    text.push_str(&shown::counted(found.len() as u64, "execution"));
+    text.push_str(if has_more {
+        ", and more: ask for less time"
+    } else {
+        ""
+    });
+    let missing = looking.missing(window).await?;
+    text.extend(missing.map(|missing| format!(" · {missing}")));
+    text.push('\n');
+    console::print(text).await?;
+    Ok(matched(!found.is_empty()))
+}
+
+/// An execution's time, and a quarter of it on both sides.
+fn around(execution: &StoredExecution) -> (Timestamp, Timestamp) {
+    let record = &execution.record;
+    let margin = (record.duration / 4).max(Duration::from_millis(1));
+    let to = record.ended_at().saturating_add(margin);
+    (record.started_at.saturating_sub(margin), to)
+}
+
+/// What ran in this time, the first to end first.
+async fn overlapping(
+    looking: &Looking,
+    args: &TimelineArgs,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<(Vec<StoredExecution>, bool), Failure> {
+    let mut found = Vec::new();
+    for scope in looking.scopes(&args.selection).await? {
+        let mut filter = filter_of(&args.selection, scope, None);
+        (filter.from, filter.to, filter.started_before) = (Some(from), None, Some(to));
+        let mut request = Some(PageRequest {
+            order: Order::OldestFirst,
+            ..PageRequest::first(1_000)
+        });
+        while let Some(page) = request.filter(|_| found.len() <= DRAWN_MAX) {
+            let answer = looking
+                .history
+                .executions(filter.clone(), page.clone())
+                .await?;
+            found.extend(answer.items);
+            request = answer.next.map(|next| page.following(next));
+        }
+    }
+    let has_more = found.len() > DRAWN_MAX;
+    found.truncate(DRAWN_MAX);
+    Ok((found, has_more))
+}
+
+/// What is drawn of one listener or job.
+#[derive(Default)]
+struct Lane {
+    pieces: Vec<Piece>,
+    runs: usize,
+    failed: usize,
+    /// Its only execution, if there is one.
+    only: String,
+}
+
+fn of_executions(found: &[StoredExecution]) -> BTreeMap<String, Lane> {
+    let mut lanes: BTreeMap<String, Lane> = BTreeMap::new();
+    for execution in found {
+        let record = &execution.record;
+        let lane = lanes.entry(name_of(&record.subject.entity)).or_default();
+        lane.runs += 1;
+        lane.failed += usize::from(FAILED.contains(&record.status));
+        let (status, id) = (record.status.as_str(), record.execution_id.short());
+        lane.only = format!("{status} {} {id}", shown::took_of(execution));
+        lane.pieces.push(Piece {
+            from: record.started_at,
+            to: record.ended_at(),
+            mark: mark_of(record.status),
+            is_loud: FAILED.contains(&record.status),
+        });
+    }
+    lanes
+}
+
+/// Adds what runs now.
+async fn running(
+    looking: &Looking,
+    now: Timestamp,
+    lanes: &mut BTreeMap<String, Lane>,
+) -> Result<(), Failure> {
+    let live = looking.live().await?;
+    for execution in live
+        .iter()
+        .filter(|it| it.is_alive)
+        .flat_map(|it| &it.running)
+    {
+        let lane = lanes.entry(name_of(&execution.entity)).or_default();
+        lane.runs += 1;
+        lane.only = format!("running {}", execution.execution_id.short());
+        lane.pieces.push(Piece {
+            from: execution.started_at,
+            to: now,
+            mark: RUNNING,
+            is_loud: false,
+        });
+    }
+    Ok(())
+}
+
+const fn mark_of(status: Status) -> char {
+    match status {
+        Status::Success => '█',
+        Status::Error => 'E',
+        Status::TimedOut => 'T',
+        Status::Cancelled => 'C',
+        Status::Panicked => 'P',
+        Status::Skipped => 's',
+        Status::Interrupted => 'I',
+    }
+}
+
+fn drawing(
+    looking: &Looking,
+    (from, to): (Timestamp, Timestamp),
+    lanes: &BTreeMap<String, Lane>,
+    gaps: &[Gap],
+) -> String {
+    let longest = lanes.keys().map(|name| name.chars().count()).max();
+    let name_width = longest.unwrap_or(0).clamp(4, NAME_MAX);
+    let width = columns::width()
+        .saturating_sub(name_width + 2 + 2 + NOTE)
+        .max(16);
+    let scale = Scale { from, to, width };
+    let mut text = format!("{:name_width$}  {}\n", "", axis(looking, &scale));
+    let mut seen = Vec::new();
+    let mut add = |name: &str, pieces: &[Piece], note: &str| {
+        for (place, lane) in scale.lanes(pieces, LANES_MAX).iter().enumerate() {
+            let (name, note) = if place == 0 { (name, note) } else { ("", "") };
+            let name: String = name.chars().take(name_width).collect();
+            let line = format!("{name:name_width$}  {lane}  {note}");
+            text.push_str(&format!("{}\n", line.trim_end()));
+            seen.extend(lane.chars());
+        }
+    };
+    for (name, lane) in lanes {
+        let mut pieces = lane.pieces.clone();
+        pieces.sort_by_key(|piece| piece.from);
+        add(name, &pieces, &note_of(lane));
+    }
+    let lost: Vec<Piece> = gaps
+        .iter()
+        .map(|gap| Piece {
+            from: gap.first_at,
+            to: gap.last_at,
+            mark: LOST,
+            is_loud: true,
+        })
+        .collect();
+    let count = gaps.iter().map(|gap| gap.count).sum();
+    add("lost", &lost, &shown::counted(count, "record"));
+    let legend = legend(&seen);
+    text.push_str(&format!("{:name_width$}  {legend}\n", ""));
+    text
+}
+
+fn note_of(lane: &Lane) -> String {
+    match (lane.runs, lane.failed) {
+        (1, _) => lane.only.clone(),
+        (runs, 0) => format!("{runs} runs"),
+        (runs, failed) => format!("{runs} runs, {failed} failed"),
+    }
+}
+
+/// The times at the beginning, in the middle and at the end.
+fn axis(looking: &Looking, scale: &Scale) -> String {
+    let (from, to, width) = (scale.from, scale.to, scale.width);
+    let half = to.saturating_duration_since(from) / 2;
+    let at = |at: Timestamp| looking.zone.time(at);
+    let (first, middle, last) = (at(from), at(from.saturating_add(half)), at(to));
+    let both = first.len() + last.len();
+    let all = both + middle.len();
+    match width.checked_sub(all) {
+        Some(room) if room >= 2 => {
+            let left = (width / 2)
+                .saturating_sub(first.len() + middle.len() / 2)
+                .clamp(1, room - 1);
+            let right = room - left;
+            format!("{first}{:left$}{middle}{:right$}{last}", "", "")
+        }
+        _ => {
+            let room = width.saturating_sub(both).max(1);
+            format!("{first}{:room$}{last}", "")
+        }
+    }
+}
+
+/// What the characters mean, of those that are there.
+fn legend(seen: &[char]) -> String {
+    let statuses = Status::ALL.map(|status| (mark_of(status), status.as_str()));
+    let others = [(RUNNING, "running"), (LOST, "records were lost")];
+    let all = statuses.into_iter().chain(others);
+    let shown = all.filter(|(mark, _)| seen.contains(mark));
+    let parts: Vec<String> = shown.map(|(mark, word)| format!("{mark} {word}")).collect();
+    parts.join("  ")
+}

@@ -1,0 +1,168 @@
+//! What happens now: `status`, and the verbs that go on.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::fixture::house;
+use crate::support::{Place, until};
+
+const CONFIG: &str = r#"
+[store]
+url = "house.db"
+
+[[job]]
+app = "house"
+name = "backup"
+run = ["sh", "-c", "echo copying the attic; sleep 60"]
+every = "100ms"
+overlap = "single"
+
+[[job]]
+app = "house"
+name = "beat"
+run = ["@noop"]
+every = "100ms"
+"#;
+
+fn state(place: &Place) -> Value {
+    let said = place.run(&["status", "--json", "--db", "house.db"]);
+    serde_json::from_str(&said.out).unwrap_or_default()
+}
+
+#[test]
+fn i01_status_says_what_runs_and_what_a_killed_process_was_doing() {
+    let place = Place::new();
+    place.file("executor.toml", CONFIG);
+    let mut run = place.start(&["run", "executor.toml"]);
+    until("it says something", || {
+        let said = place.run(&["status"]);
+        said.out.contains("copying the attic").then_some(())
+    });
+    let said = place.run(&["status"]);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert!(
+        lines[0].starts_with("running    executor on ") && lines[0].contains(" in progress"),
+        "{}",
+        said.out
+    );
+    assert!(
+        lines[1].contains("house/backup  ") && lines[1].ends_with("copying the attic"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("\nnext       house/be") || said.out.contains("\nnext       house/ba"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.ends_with("\nmissing    nothing\n"), "{}", said.out);
+
+    run.kill().unwrap();
+    run.wait().unwrap();
+    // At once, although its last sign of life was just now.
+    let said = place.run(&["status"]);
+    assert!(
+        said.out
+            .starts_with("running    nothing; the last process gave its last sign of life "),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("\ndied       pid "), "{}", said.out);
+    assert!(
+        said.out.contains("was running: house/backup"),
+        "{}",
+        said.out
+    );
+    let sessions = place.run(&["sessions"]);
+    assert!(sessions.out.contains("silent"), "{}", sessions.out);
+    let timers = place.run(&["timers"]);
+    assert!(timers.out.contains("no process runs"), "{}", timers.out);
+
+    let said = place.run(&["run", "executor.toml", "--for", "300ms"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let state = state(&place);
+    assert_eq!(state["running"], Value::Array(Vec::new()));
+    assert_eq!(state["last_crash"]["status"], "crashed");
+    assert_eq!(state["last_crash"]["interrupted"][0]["name"], "backup");
+}
+
+#[test]
+fn i01_status_of_a_history_names_the_last_crash_and_what_is_missing() {
+    let house = house();
+    let said = house.place.run(&["status", "--db", "house.db"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.out
+            .starts_with("running    nothing; the last process ended "),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("killed; interrupted: house/backup "),
+        "{}",
+        said.out
+    );
+    let missing = "\nmissing    incomplete: 12 records were lost: see `executor audit` · 3 planned runs missed: see \
+                   `executor timers`\n";
+    assert!(said.out.ends_with(missing), "{}", said.out);
+    let state = state(&house.place);
+    assert_eq!(state["missing"]["lost"], 12);
+    assert_eq!(
+        state["last_hour"]["success"], 0,
+        "two hours ago it was closed"
+    );
+
+    let empty = Place::new();
+    let said = empty.run(&["status", "--db", "nothing.db"]);
+    assert_eq!(said.code, Some(4), "{}", said.out);
+}
+
+#[test]
+fn i01_following_prints_each_execution_once_and_ends_with_its_reader() {
+    let place = Place::new();
+    place.file("executor.toml", CONFIG);
+    let mut run = place.start(&["run", "executor.toml"]);
+    until("there is a database", || {
+        (place.run(&["ls"]).code == Some(0)).then_some(())
+    });
+    let mut follow = place.program(&["ls", "--follow", "--json", "--name", "beat", "-n", "3"]);
+    let mut follow = follow
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(follow.stdout.take().unwrap())
+        .lines()
+        .take(40);
+    let executions = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let executions: Vec<Value> = executions.collect();
+    // Nobody reads it any more.
+    assert_eq!(follow.wait().unwrap().code(), Some(0));
+    let ids: std::collections::HashSet<&str> = executions
+        .iter()
+        .map(|it| it["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 40, "none twice");
+    let ends: Vec<i64> = executions
+        .iter()
+        .map(|it| it["ended_us"].as_i64().unwrap())
+        .collect();
+    let between = format!(
+        "SELECT count(*) FROM executions_v WHERE name = 'beat' AND ended_us BETWEEN {} AND {}",
+        ends.iter().min().unwrap(),
+        ends.iter().max().unwrap()
+    );
+    assert_eq!(place.number("house.db", &between), 40, "none left out");
+    run.kill().unwrap();
+    run.wait().unwrap();
+
+    for refused in [
+        &["ls", "-f", "--reverse"][..],
+        &["ls", "-f", "--until", "now"],
+        &["logs", "latest", "-f"],
+    ] {
+        assert_eq!(place.run(refused).code, Some(2), "{refused:?}");
+    }
+}
