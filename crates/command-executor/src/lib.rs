@@ -126,5 +126,8 @@ pub use executor_service::{
 };
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
+pub use telemetry_store::migrate;
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
 pub use telemetry_store::{OpenError, SqliteHistory, SqliteOptions, SqliteStore};
 pub use tokio_util::sync::CancellationToken;

@@ -32,6 +32,7 @@ Exit codes:
     7  a spool cannot be read
     8  cannot tell: not everything could be looked at, or something is missing that may be the answer
     9  nothing in the history matches, or more than one execution does
+    11  the run of `run --now` did not succeed
   130  cut off by a second signal, or by a signal during startup";
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Prune(verbs::PruneArgs),
     /// Write executions as JSON or CSV, the oldest first.
     Export(verbs::ExportArgs),
+    /// Bring a database of an earlier version up to date; `run` does so by itself.
+    Migrate(verbs::MigrateArgs),
     /// Print a script that completes this program's command lines in a shell.
     Completions(verbs::CompletionsArgs),
     /// Print this program's manual page.
@@ -87,6 +90,9 @@ pub(crate) struct RunArgs {
     /// until Ctrl-C.
     #[arg(long = "for", value_name = "DURATION")]
     pub(crate) duration: Option<Span>,
+    /// Run one job of the configuration once, now, and nothing else: exit code 0 if it succeeded, 11 if not.
+    #[arg(long, value_name = "APP/NAME", conflicts_with_all = ["events", "duration"])]
+    pub(crate) now: Option<verbs::What>,
     /// The database, instead of the configuration's `[store] url`.
     #[arg(long, value_name = "URL")]
     pub(crate) db: Option<String>,

@@ -10,6 +10,7 @@ pub(crate) mod logs;
 mod looking;
 pub(crate) mod ls;
 pub(crate) mod manual;
+pub(crate) mod migrate;
 mod planned;
 pub(crate) mod prune;
 pub(crate) mod report;

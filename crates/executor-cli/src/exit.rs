@@ -21,6 +21,8 @@ pub(crate) const UNREADABLE: u8 = 7;
 pub(crate) const CANNOT_TELL: u8 = 8;
 /// Nothing in the history matches, or more than one thing does.
 pub(crate) const NO_MATCH: u8 = 9;
+/// The run of `--now` did not succeed.
+pub(crate) const NOT_SUCCESSFUL: u8 = 11;
 /// Cut off by a signal.
 pub(crate) const CUT_OFF: u8 = 130;
 
@@ -78,6 +80,8 @@ pub(crate) enum Failure {
         "`{what}` is one execution: the options that select executions go without it, or with APP/NAME"
     )]
     NothingToSelect { what: String },
+    #[error("the configuration has no job `{what}`; it has {}", listed(jobs))]
+    NoSuchJob { what: String, jobs: Vec<String> },
     #[error(
         "there is no terminal to ask at: add --yes to delete, or --dry-run to see what would go"
     )]
@@ -97,13 +101,20 @@ impl Failure {
             Self::NotFound { .. } | Self::Ambiguous { .. } => NO_MATCH,
             Self::Config(_) | Self::Register(_) => WRONG_CONFIG,
             Self::WhichDatabase { .. } | Self::EmptyWindow | Self::NothingToSelect { .. } => 2,
-            Self::NobodyToAsk => 2,
+            Self::NobodyToAsk | Self::NoSuchJob { .. } => 2,
             Self::Open(_) | Self::Start(_) | Self::Query(_) | Self::Store(_) => 4,
             Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,
             Self::Replay(ReplayError::Away(_) | ReplayError::Refused(_)) => 4,
             Self::Events { .. } | Self::NoEvents { .. } => 5,
             Self::SpoolDirectory { .. } | Self::Replay(_) => UNREADABLE,
         }
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
     }
 }
 

@@ -320,6 +320,17 @@ pub(crate) enum Format {
     Csv,
 }
 
+/// `executor migrate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor migrate --dry-run")]
+pub(crate) struct MigrateArgs {
+    /// Only say which migrations the database lacks.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
 /// `executor completions`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: executor completions bash > /etc/bash_completion.d/executor")]

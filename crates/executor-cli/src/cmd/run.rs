@@ -1,6 +1,8 @@
 //! `executor run`: registers the configured listeners and jobs, feeds events to the listeners, runs the jobs, and
 //! stops gracefully.
 
+mod now;
+
 mod reaping;
 
 mod register;
@@ -57,6 +59,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         .clone()
         .or_else(|| config.store.url.clone().map(|url| url.0));
     let url = url.unwrap_or_else(|| DEFAULT_DB.to_owned());
+    if let Some(what) = &args.now {
+        reaping::start();
+        return now::now(&config, &url, what, args.json, signals).await;
+    }
     let running = tokio::select! {
         started = Running::start(&config, &url) => started?,
         () = signals.next() => return Ok(cut_off("stopped by a signal during startup")),

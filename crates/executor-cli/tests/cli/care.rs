@@ -160,3 +160,32 @@ fn i01_completions_and_the_manual_know_every_verb() {
     }
     assert_eq!(place.run(&["completions", "punchcards"]).code, Some(2));
 }
+
+#[test]
+fn i01_migrate_brings_an_earlier_database_up_to_date_and_no_other_into_being() {
+    let house = house();
+    let migrate = |more: &[&str]| {
+        let all = ["migrate", "--db", "house.db"];
+        house.place.run(&[&all[..], more].concat())
+    };
+    assert_eq!(migrate(&[]).out, "the database is up to date\n");
+    let path = house.place.directory.path().join("house.db");
+    let latest = command_executor::migrate::Migrator::open(path.to_str().unwrap())
+        .unwrap()
+        .down();
+    let latest = latest.unwrap().unwrap();
+    let refused = house.place.run(&["ls", "--db", "house.db"]);
+    assert_eq!(refused.code, Some(4));
+    assert!(
+        refused.err.contains("run `executor migrate`"),
+        "{}",
+        refused.err
+    );
+    let told = format!("the database lacks 1 migration: {latest}\n");
+    assert_eq!(migrate(&["--dry-run"]).out, told);
+    assert_eq!(json(&migrate(&["--json"]))["migrations"][0], *latest);
+    assert_eq!(house.place.run(&["ls", "--db", "house.db"]).code, Some(0));
+    let nothing = house.place.run(&["migrate", "--db", "nothing.db"]);
+    assert_eq!(nothing.code, Some(4));
+    assert!(!house.place.directory.path().join("nothing.db").exists());
+}

@@ -166,3 +166,95 @@ fn i01_following_prints_each_execution_once_and_ends_with_its_reader() {
         assert_eq!(place.run(refused).code, Some(2), "{refused:?}");
     }
 }
+
+const NIGHTLY: &str = r#"
+[store]
+url = "house.db"
+
+[[job]]
+app = "house"
+name = "backup"
+run = ["sh", "-c", "echo copied"]
+cron = "0 3 * * *"
+time_zone = "UTC"
+
+[[job]]
+app = "house"
+name = "broken"
+run = ["sh", "-c", "echo 'no route to attic' >&2; exit 12"]
+cron = "0 4 * * *"
+time_zone = "UTC"
+"#;
+
+#[test]
+fn i01_run_now_runs_one_job_once_and_leaves_its_schedule_to_whoever_has_it() {
+    let place = Place::new();
+    place.file("executor.toml", NIGHTLY);
+    let mut run = place.start(&["run", "executor.toml"]);
+    until("somebody is in charge", || {
+        let said = place.run(&["timers", "--json"]);
+        (said.code == Some(0) && said.out.lines().count() == 2).then_some(())
+    });
+    let charges = "SELECT count(*) FROM session_registrations";
+    until("of both", || {
+        (place.number("house.db", charges) == 2).then_some(())
+    });
+
+    let said = place.run(&["run", "executor.toml", "--now", "house/backup"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert!(
+        lines[0].contains("house/backup  success  exit status 0"),
+        "{}",
+        said.out
+    );
+    assert!(lines[1].ends_with(" out   copied"), "{}", said.out);
+    assert_eq!(said.err, "", "nobody is warned of");
+    let said = place.run(&["run", "executor.toml", "--now", "house/broken", "--json"]);
+    assert_eq!(said.code, Some(11), "{}", said.err);
+    let broken: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&broken["status"], &broken["due_us"]),
+        (&"error".into(), &Value::Null)
+    );
+
+    assert_eq!(
+        place.number("house.db", "SELECT count(*) FROM executions"),
+        2
+    );
+    assert_eq!(
+        place.number("house.db", charges),
+        2,
+        "only the other one is in charge"
+    );
+    let ended = "SELECT count(*) FROM schedules WHERE until_us IS NOT NULL";
+    assert_eq!(place.number("house.db", ended), 0);
+    assert_eq!(
+        place.number("house.db", "SELECT count(*) FROM schedules"),
+        2
+    );
+    run.kill().unwrap();
+    run.wait().unwrap();
+
+    let said = place.run(&["run", "executor.toml", "--now", "house/attic"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.err
+            .contains("has no job `house/attic`; it has house/backup, house/broken"),
+        "{}",
+        said.err
+    );
+    assert_eq!(
+        place.run(&["run", "executor.toml", "--now", "attic"]).code,
+        Some(2)
+    );
+    let both = [
+        "run",
+        "executor.toml",
+        "--now",
+        "house/backup",
+        "--for",
+        "1s",
+    ];
+    assert_eq!(place.run(&both).code, Some(2));
+}

@@ -17,7 +17,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// use executor_core::ports::{Session, SessionCounts, SessionStatus, StoredSession};
 /// use executor_service::diagnosis::seems_alive;
 ///
-/// let at = |seconds| Timestamp::from_micros(seconds * 1_000_000);
+/// let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
 /// let stored = StoredSession {
 ///     session: Session::new(SessionId::new(at(0)), "attic", at(0)),
 ///     heartbeat_at: at(30),

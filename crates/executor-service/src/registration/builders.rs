@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use executor_core::guard::{Guard, GuardOutput};
 use executor_core::lines::LinePolicy;
-use executor_core::ports::SchedulePlan;
 use executor_core::redact::TextKind;
 use executor_core::registration::{Details, JobDetails, Overlap};
 use executor_core::runnable::Hooks;
@@ -18,7 +17,7 @@ use thiserror::Error;
 
 use crate::lifecycle::shared::Service;
 use crate::registration::handle::{JobHandle, ListenerHandle};
-use crate::registration::registrar::Target;
+use crate::registration::registrar::{Plan, Target};
 use crate::registration::wrapped::RunsFutures;
 use crate::schedule::{self, Schedule};
 
@@ -255,7 +254,7 @@ impl ListenerToRegister {
         let registration = Registration::new(entity, details);
         let listener = Arc::new(Listener::new(registration, self.handler, hooks));
         let at = service.clock.now();
-        register(&service, Arc::clone(&listener) as _, None, at).await?;
+        register(&service, Arc::clone(&listener) as _, Plan::Own(None), at).await?;
         let registrar = Arc::clone(&service.registrar);
         let handle = ListenerHandle {
             listener,
@@ -289,6 +288,7 @@ pub struct JobBuilder {
     name: String,
     group: Option<String>,
     schedule: Option<Schedule>,
+    is_scheduled_elsewhere: bool,
     arguments_json: Option<String>,
     details: Details,
     hooks: Hooks,
@@ -303,6 +303,7 @@ impl JobBuilder {
             name,
             group: None,
             schedule: None,
+            is_scheduled_elsewhere: false,
             arguments_json: None,
             details: Details::new(tier),
             hooks: Hooks::default(),
@@ -315,6 +316,13 @@ impl JobBuilder {
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = Some(schedule);
         self
+    }
+
+    /// Sets a schedule that another process follows: this registration begins no run by it, and changes nothing of what
+    /// the history knows of it. For a run on demand beside that process.
+    pub fn scheduled_elsewhere(mut self, schedule: Schedule) -> Self {
+        self.is_scheduled_elsewhere = true;
+        self.schedule(schedule)
     }
 
     /// Sets the group in which it is shown.
@@ -413,7 +421,10 @@ impl JobToRegister {
                 .map(|json| redact(&builder.service, &json)),
         });
         let job = Arc::new(Job::new(registration, self.handler, builder.hooks));
-        let plan = builder.schedule.as_ref().map(Schedule::plan);
+        let plan = match builder.is_scheduled_elsewhere {
+            true => Plan::Elsewhere,
+            false => Plan::Own(builder.schedule.as_ref().map(Schedule::plan)),
+        };
         let at = builder.service.clock.now();
         register(&builder.service, Arc::clone(&job) as _, plan, at).await?;
         let registrar = Arc::clone(&builder.service.registrar);
@@ -422,7 +433,9 @@ impl JobToRegister {
             registrar,
             service: weak(&builder.service),
         };
-        builder.service.schedule(&handle, builder.schedule, at);
+        if !builder.is_scheduled_elsewhere {
+            builder.service.schedule(&handle, builder.schedule, at);
+        }
         Ok(handle)
     }
 }
@@ -460,7 +473,7 @@ fn refuse_malformed(job: &str, arguments: Option<&str>) -> Result<(), RegisterEr
 async fn register(
     service: &Service,
     target: Arc<dyn Target>,
-    plan: Option<SchedulePlan>,
+    plan: Plan,
     at: Moment,
 ) -> Result<(), RegisterError> {
     if service.is_gone() {

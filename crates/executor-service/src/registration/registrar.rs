@@ -57,11 +57,20 @@ impl dyn Target {
 
 const NOTING: &str = "noting a schedule";
 
+/// The schedule that comes with a registration.
+#[derive(Clone)]
+pub(crate) enum Plan {
+    /// It has this one from now on, or none.
+    Own(Option<SchedulePlan>),
+    /// Another process follows one, of which nothing changes.
+    Elsewhere,
+}
+
 /// A change to write to the store.
 #[derive(Clone)]
 pub(crate) enum Entry {
     /// With the schedule of a job, and the time.
-    Registration(Arc<dyn Target>, Option<SchedulePlan>, Timestamp),
+    Registration(Arc<dyn Target>, Plan, Timestamp),
     Removal(Arc<dyn Target>, Timestamp),
     /// The end of a job's schedule.
     Unscheduled(Arc<dyn Target>, Timestamp),
@@ -110,7 +119,7 @@ impl Registrar {
     pub(crate) async fn register(
         &self,
         target: Arc<dyn Target>,
-        plan: Option<SchedulePlan>,
+        plan: Plan,
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let entity = Arc::clone(&target.registration().entity);
@@ -219,7 +228,9 @@ impl Registrar {
                 let _ = target.row().set(row);
                 let kind = target.registration().entity.kind;
                 let id = RegistrationId { kind, row };
-                self.note(target, id, plan.clone(), *at).await?;
+                if let Plan::Own(plan) = plan {
+                    self.note(target, id, plan.clone(), *at).await?;
+                }
             }
             Entry::Removal(target, at) => {
                 // An entity that was registered again meanwhile is not marked.

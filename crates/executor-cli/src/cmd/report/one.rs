@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use command_executor::ports::Scope;
 use command_executor::{
-    Filter, PageRequest, Stats, Status, StoredExecution, StoredRegistration, Window,
+    Filter, PageRequest, Stats, Status, StoredExecution, StoredRegistration, Timestamp, Window,
 };
 use serde_json::{Value, json};
 
@@ -21,8 +21,8 @@ use crate::output::{console, plain, shown};
 
 /// The number of slowest runs that are shown.
 const SLOWEST: usize = 5;
-/// The most runs that are looked at to find them.
-const LOOKED_AT_MAX: usize = 5_000;
+/// The most pages that are read to find them: a search that no index serves takes a fifth of a second each.
+const PAGES_MAX: usize = 5;
 /// The length of the longest bar.
 const BAR: usize = 24;
 
@@ -33,6 +33,8 @@ struct Report {
     periods: Periods,
     series: Vec<Stats>,
     slowest: Vec<StoredExecution>,
+    /// Since when, if not in all of the time.
+    slowest_since: Option<Timestamp>,
 }
 
 pub(super) async fn one(
@@ -99,13 +101,14 @@ async fn read(
         min_duration: least_of(&overall),
         ..Filter::default()
     };
-    let slowest = slowest(looking, filter).await?;
+    let (slowest, slowest_since) = slowest(looking, filter).await?;
     Ok(Report {
         of,
         overall,
         periods,
         series,
         slowest,
+        slowest_since,
     })
 }
 
@@ -120,21 +123,27 @@ fn least_of(overall: &Stats) -> Option<Duration> {
     Some(least.mul_f64(0.97))
 }
 
-async fn slowest(looking: &Looking, filter: Filter) -> Result<Vec<StoredExecution>, Failure> {
-    let (mut found, mut request) = (Vec::new(), Some(PageRequest::first(1_000)));
-    while let Some(page) = request.filter(|_| found.len() < LOOKED_AT_MAX) {
-        let answer = looking
-            .history
-            .executions(filter.clone(), page.clone())
-            .await?;
-        found.extend(answer.items);
+/// Returns them, and since when they were looked for if not in all of the time.
+async fn slowest(
+    looking: &Looking,
+    filter: Filter,
+) -> Result<(Vec<StoredExecution>, Option<Timestamp>), Failure> {
+    let (mut found, mut looked_to) = (Vec::new(), None);
+    let mut request = Some(PageRequest::first(1_000));
+    for _ in 0..PAGES_MAX {
+        let Some(page) = request.take() else { break };
+        let history = &looking.history;
+        let answer = history.executions(filter.clone(), page.clone()).await?;
+        let last = answer.items.last().map(|it| it.record.ended_at());
         request = answer.next.map(|next| page.following(next));
+        looked_to = answer.searched_to.or(last).filter(|_| request.is_some());
+        found.extend(answer.items);
     }
     // Of these only the least is known, or that they did not run.
     found.retain(|it| !matches!(it.record.status, Status::Skipped | Status::Interrupted));
     found.sort_by_key(|it| std::cmp::Reverse(it.record.duration));
     found.truncate(SLOWEST);
-    Ok(found)
+    Ok((found, looked_to))
 }
 
 fn for_people(looking: &Looking, report: &Report, window: &Window) -> String {
@@ -157,7 +166,11 @@ fn for_people(looking: &Looking, report: &Report, window: &Window) -> String {
         shown::took(overall.max)
     ));
     text.push_str(&series_of(looking, report));
-    text.push_str("slowest\n");
+    let since = report.slowest_since.map(|at| looking.zone.time(at));
+    let since = since.map_or_else(String::new, |at| {
+        format!(" since {at}, earlier ones not looked at")
+    });
+    text.push_str(&format!("slowest{since}\n"));
     for it in &report.slowest {
         let record = &it.record;
         let (at, took) = (looking.zone.time(record.ended_at()), shown::took_of(it));
@@ -218,6 +231,7 @@ fn json_of(report: &Report) -> Value {
             period
         })
         .collect();
+    value["slowest_since_us"] = json!(report.slowest_since.map(Timestamp::as_micros));
     value["slowest"] = report.slowest.iter().map(shown::json_of).collect();
     value
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use command_executor::process::CommandLine;
 use command_executor::registration::{Details, Overlap};
-use command_executor::{CommandExecutor, Event, ListenerHandle, Schedule, TopicPattern};
+use command_executor::{
+    CommandExecutor, Event, JobBuilder, JobHandle, ListenerHandle, Schedule, TopicPattern,
+};
 
 use crate::config::duration::Timeout;
 use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings};
@@ -75,22 +77,7 @@ pub(crate) async fn job(
     config: &JobConfig,
     schedule: Schedule,
 ) -> Result<(), Failure> {
-    let name = config.name.get_ref().0.clone();
-    let job = executor
-        .job(config.app.0.clone(), name)
-        .schedule(schedule)
-        .details(|details| {
-            describe_in(details, config.timeout, config.description.as_ref());
-            details.program = program_of(&config.run);
-            details.overlap = config.overlap.map(|rule| rule.0);
-            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
-        });
-    let job = match &config.run {
-        Run::Noop => job.handler_fn(|| async {}),
-        Run::Panic => job.handler(|| async { panic!("asked to by @panic") }),
-        Run::Program(argv) => job.handler(program(argv)),
-    };
-    let job = job.register().await?;
+    let job = register(config, described(executor, config).schedule(schedule)).await?;
     let next_run = executor.schedule_of(&job).and_then(|state| state.next_run);
     if next_run.is_none() {
         let key = &job.job().registration.entity;
@@ -99,6 +86,38 @@ pub(crate) async fn job(
         );
     }
     Ok(())
+}
+
+/// Registers a job for a run on demand, beside the process that follows its schedule.
+pub(crate) async fn job_on_demand(
+    executor: &CommandExecutor,
+    config: &JobConfig,
+    schedule: Schedule,
+) -> Result<JobHandle, Failure> {
+    register(
+        config,
+        described(executor, config).scheduled_elsewhere(schedule),
+    )
+    .await
+}
+
+fn described(executor: &CommandExecutor, config: &JobConfig) -> JobBuilder {
+    let name = config.name.get_ref().0.clone();
+    executor.job(config.app.0.clone(), name).details(|details| {
+        describe_in(details, config.timeout, config.description.as_ref());
+        details.program = program_of(&config.run);
+        details.overlap = config.overlap.map(|rule| rule.0);
+        details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
+    })
+}
+
+async fn register(config: &JobConfig, job: JobBuilder) -> Result<JobHandle, Failure> {
+    let job = match &config.run {
+        Run::Noop => job.handler_fn(|| async {}),
+        Run::Panic => job.handler(|| async { panic!("asked to by @panic") }),
+        Run::Program(argv) => job.handler(program(argv)),
+    };
+    Ok(job.register().await?)
 }
 
 fn describe_in(details: &mut Details, timeout: Option<Timeout>, description: Option<&String>) {

@@ -76,7 +76,7 @@ pub enum OpenError {
     },
     /// The database needs migrations and was opened only for reading.
     #[error(
-        "the database lacks the migration {missing}: open it once for writing, or run `migrate up`"
+        "the database lacks the migration {missing}: open it once for writing, or run `executor migrate`"
     )]
     Older {
         /// The first migration it lacks.

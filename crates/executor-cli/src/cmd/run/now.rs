@@ -1,0 +1,90 @@
+//! `executor run CONFIG --now APP/NAME`: runs one job once.
+
+use std::process::ExitCode;
+
+use command_executor::{CommandExecutor, ExecutionResult, Schedule, ShutdownReport, Status};
+
+use super::register;
+use super::signals::Signals;
+use crate::args::verbs::{Look, What};
+use crate::cmd::logs::{heading, lines_of};
+use crate::cmd::looking::Looking;
+use crate::config::{Config, JobConfig};
+use crate::exit::{CUT_OFF, Failure, LOST, NOT_SUCCESSFUL};
+use crate::output::{console, plain, shown};
+use crate::wire;
+
+/// Runs the job beside the process that follows its schedule, if there is one: it changes nothing about that.
+pub(super) async fn now(
+    config: &Config,
+    url: &str,
+    what: &What,
+    json: bool,
+    mut signals: Signals,
+) -> Result<ExitCode, Failure> {
+    let (job, schedule) = job_of(config, what)?;
+    let settings = register::settings(config, url)?;
+    let store = wire::store(url, settings.file_mode).await?;
+    let builder = CommandExecutor::builder(store).config(settings);
+    let executor = builder.start().await?;
+    let handle = register::job_on_demand(&executor, job, schedule.clone()).await?;
+    let run = executor.execute(handle.run_now());
+    let ran = tokio::select! {
+        ran = run => ran.ok(),
+        // The stop ends it, and records that it was cancelled.
+        () = signals.next() => None,
+    };
+    let stopped = executor.shutdown(config.run.shutdown_timeout.0).await;
+    let Some(ran) = ran else {
+        console::say("executor: cut off by a signal");
+        return Ok(ExitCode::from(CUT_OFF));
+    };
+    console::print(told(url, json, &ran).await?).await?;
+    Ok(code_of(&ran, &stopped))
+}
+
+fn job_of<'c>(config: &'c Config, what: &What) -> Result<(&'c JobConfig, &'c Schedule), Failure> {
+    let mut jobs = config.jobs.iter().zip(&config.schedules);
+    let found = jobs.find(|(job, _)| job.app.0 == what.app && job.name.get_ref().0 == what.name);
+    found.ok_or_else(|| {
+        let jobs = config.jobs.iter();
+        let names = jobs.map(|job| format!("{}/{}", job.app.0, job.name.get_ref().0));
+        Failure::NoSuchJob {
+            what: plain::plain(&what.to_string()),
+            jobs: names.map(|name| plain::plain(&name)).collect(),
+        }
+    })
+}
+
+/// The execution as the history has it, with what it said.
+async fn told(url: &str, json: bool, ran: &ExecutionResult) -> Result<String, Failure> {
+    let look = Look {
+        db: Some(url.to_owned()),
+        utc: false,
+        json,
+    };
+    let looking = Looking::new(&look)?;
+    let stored = match wire::is_in_memory(url)? {
+        true => None,
+        false => looking.history.execution(ran.execution_id).await?,
+    };
+    Ok(match stored {
+        Some(stored) if json => plain::json_lines([shown::json_of(&stored)]),
+        Some(stored) => {
+            let (heading, lines) = (
+                heading(&looking, &stored),
+                lines_of(&looking, &stored, None),
+            );
+            format!("{heading}\n{lines}")
+        }
+        None => format!("{}\n", ran.status().as_str()),
+    })
+}
+
+fn code_of(ran: &ExecutionResult, stopped: &ShutdownReport) -> ExitCode {
+    match ran.status() {
+        Status::Success if stopped.ledger.total_dropped() > 0 => ExitCode::from(LOST),
+        Status::Success => ExitCode::SUCCESS,
+        _ => ExitCode::from(NOT_SUCCESSFUL),
+    }
+}
