@@ -86,6 +86,10 @@ pub(crate) enum Failure {
         "there is no terminal to ask at: add --yes to delete, or --dry-run to see what would go"
     )]
     NobodyToAsk,
+    #[error(
+        "a line of CSV has no room for what an execution said: write JSON, or leave out --lines"
+    )]
+    LinesInCsv,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot listen for signals")]
@@ -101,7 +105,7 @@ impl Failure {
             Self::NotFound { .. } | Self::Ambiguous { .. } => NO_MATCH,
             Self::Config(_) | Self::Register(_) => WRONG_CONFIG,
             Self::WhichDatabase { .. } | Self::EmptyWindow | Self::NothingToSelect { .. } => 2,
-            Self::NobodyToAsk | Self::NoSuchJob { .. } => 2,
+            Self::NobodyToAsk | Self::NoSuchJob { .. } | Self::LinesInCsv => 2,
             Self::Open(_) | Self::Start(_) | Self::Query(_) | Self::Store(_) => 4,
             Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,
             Self::Replay(ReplayError::Away(_) | ReplayError::Refused(_)) => 4,

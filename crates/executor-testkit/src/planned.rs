@@ -14,6 +14,8 @@ pub(crate) struct Schedules {
     pub(crate) pauses: Vec<Pause>,
     /// The time up to which all of a job's planned runs are dealt with.
     pub(crate) begun_until: HashMap<RegistrationId, Timestamp>,
+    /// The time after which a job's planned runs wait in line.
+    pub(crate) waits_after: HashMap<RegistrationId, Timestamp>,
 }
 
 pub(crate) struct Planned {

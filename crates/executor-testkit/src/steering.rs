@@ -44,6 +44,11 @@ impl MemoryStore {
         }
     }
 
+    /// Loses the rows of all sessions, as if somebody had put an older database in its place.
+    pub fn forget_sessions(&self) {
+        self.tables().sessions.clear();
+    }
+
     /// Reopens the store after it was closed, so that the next run of a program finds everything that the previous
     /// one left.
     pub fn reopen(&self) {

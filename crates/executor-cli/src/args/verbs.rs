@@ -73,6 +73,15 @@ impl Selection {
         !(has_text || has_time || instance.is_some() || *failed || !status.is_empty())
     }
 
+    /// Whether it selects executions of a listener or job.
+    pub(crate) fn is_about(&self, entity: &Entity) -> bool {
+        self.app.as_ref().is_none_or(|app| *app == entity.app_key)
+            && self.name.as_ref().is_none_or(|name| *name == entity.name)
+            && self
+                .instance
+                .is_none_or(|instance| instance == entity.instance)
+    }
+
     pub(crate) fn statuses(&self) -> Vec<Status> {
         if self.failed {
             return FAILED.to_vec();

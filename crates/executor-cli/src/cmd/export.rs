@@ -15,7 +15,10 @@ const PAGE: u32 = 1_000;
 pub(crate) async fn export(args: ExportArgs) -> Result<ExitCode, Failure> {
     let looking = Looking::new(&args.look())?;
     if args.format == Format::Csv {
-        console::print(row(COLUMNS.map(str::to_owned))).await?;
+        if args.lines {
+            return Err(Failure::LinesInCsv);
+        }
+        console::put(&row(COLUMNS.map(str::to_owned)))?;
     }
     let mut count = 0;
     for scope in looking.scopes(&args.selection).await? {
@@ -34,7 +37,9 @@ pub(crate) async fn export(args: ExportArgs) -> Result<ExitCode, Failure> {
                 true => with_lines(&looking, answer.items).await?,
                 false => answer.items,
             };
-            console::print(text_of(args.format, &items)).await?;
+            if !console::is_read(&text_of(args.format, &items))? {
+                return Ok(ExitCode::SUCCESS);
+            }
             console::show(format!("{count} executions"));
             request = answer.next.map(|next| page.following(next));
         }

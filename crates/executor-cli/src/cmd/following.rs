@@ -11,7 +11,7 @@ use command_executor::{
 use crate::args::verbs::Selection;
 use crate::cmd::looking::{Looking, filter_of};
 use crate::exit::Failure;
-use crate::output::console;
+use crate::output::{console, shown};
 
 /// The time between two looks.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
@@ -29,23 +29,28 @@ pub(crate) struct Following {
 }
 
 impl Following {
-    /// Follows what is stored after `shown`, of what ended after `from`.
-    pub(crate) fn after(shown: &[StoredExecution], from: Timestamp) -> Self {
+    /// Follows what is stored from now on. What is there already is only noted.
+    pub(crate) async fn begin(
+        looking: &Looking,
+        selection: &Selection,
+        line_text: Option<&str>,
+    ) -> Result<Self, Failure> {
         let mut following = Self {
-            from: from.saturating_sub(LATE),
+            from: shown::now().saturating_sub(LATE),
             seen: HashMap::new(),
             is_away: false,
         };
-        following.note(shown);
-        following
+        following.look(looking, selection, line_text).await?;
+        Ok(following)
     }
 
-    fn note(&mut self, shown: &[StoredExecution]) {
-        for execution in shown {
+    /// Notes what is shown already.
+    pub(crate) fn note(&mut self, found: &[StoredExecution]) {
+        for execution in found {
             let record = &execution.record;
             self.seen.insert(record.execution_id, record.ended_at());
         }
-        let latest = shown.iter().map(|it| it.record.ended_at()).max();
+        let latest = found.iter().map(|it| it.record.ended_at()).max();
         let from = latest.map_or(self.from, |latest| latest.saturating_sub(LATE));
         self.from = self.from.max(from);
         self.seen.retain(|_, ended_at| *ended_at >= self.from);
@@ -58,24 +63,46 @@ impl Following {
         selection: &Selection,
         line_text: Option<&str>,
     ) -> Result<Vec<StoredExecution>, Failure> {
-        let mut fresh = Vec::new();
-        for scope in looking.scopes(selection).await? {
-            match self.fresh(looking, selection, scope, line_text).await {
-                Ok(found) => fresh.extend(found),
-                Err(Failure::Query(error)) if error.class == HistoryErrorClass::Unavailable => {
-                    if !self.is_away {
-                        console::say("the database cannot be read now; waiting");
-                    }
-                    self.is_away = true;
-                    return Ok(Vec::new());
+        let found = self.all(looking, selection, line_text).await;
+        let Some(mut found) = self.unless_away(found)? else {
+            return Ok(Vec::new());
+        };
+        found.sort_by_key(|it| it.record.ended_at());
+        self.note(&found);
+        Ok(found)
+    }
+
+    /// Passes on what was answered; `None` if the database was away.
+    pub(crate) fn unless_away<T>(
+        &mut self,
+        answer: Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        match answer {
+            Err(Failure::Query(error)) if error.class == HistoryErrorClass::Unavailable => {
+                if !self.is_away {
+                    console::say("the database cannot be read now; waiting");
                 }
-                Err(error) => return Err(error),
+                self.is_away = true;
+                Ok(None)
+            }
+            answer => {
+                self.is_away = false;
+                answer.map(Some)
             }
         }
-        self.is_away = false;
-        fresh.sort_by_key(|it| it.record.ended_at());
-        self.note(&fresh);
-        Ok(fresh)
+    }
+
+    async fn all(
+        &self,
+        looking: &Looking,
+        selection: &Selection,
+        line_text: Option<&str>,
+    ) -> Result<Vec<StoredExecution>, Failure> {
+        let mut found = Vec::new();
+        for scope in looking.scopes(selection).await? {
+            found.extend(self.fresh(looking, selection, scope, line_text).await?);
+        }
+        Ok(found)
     }
 
     async fn fresh(

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use command_executor::lines::{Line, LineKind};
 use command_executor::{PageRequest, StoredExecution, Timestamp};
 
-use crate::args::verbs::{LogsArgs, What};
+use crate::args::verbs::{LogsArgs, Selection, What};
 use crate::cmd::following::{EVERY, Following};
 use crate::cmd::looking::Looking;
 use crate::exit::{Failure, matched};
@@ -15,6 +15,8 @@ use crate::output::{console, shown};
 pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
     let looking = Looking::new(&args.look)?;
     let mut selection = args.selection;
+    let grep = args.grep.as_deref();
+    let mut following = None;
     let mut found = match args.what {
         Some(what) if !what.contains('/') => {
             if !selection.is_empty() || args.follow {
@@ -28,32 +30,48 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
                 (selection.app, selection.name) = (Some(what.app), Some(what.name));
                 selection.instance = what.instance;
             }
+            if args.follow {
+                // Before those that are shown: what is stored in between is in neither else.
+                following = Some(Following::begin(&looking, &selection, grep).await?);
+            }
             let request = PageRequest::first(args.limit);
-            let grep = args.grep.as_deref();
             looking.select(&selection, request, grep).await?.0
         }
     };
     // The latest comes last, as in a log.
     found.reverse();
-    let grep = args.grep.as_deref();
-    let mut text = text_of(&looking, &found, grep).await?;
-    if args.follow {
-        let mut following = Following::after(&found, shown::now());
-        loop {
-            if !text.is_empty() && !console::is_read(&text)? {
-                return Ok(ExitCode::SUCCESS);
-            }
-            tokio::time::sleep(EVERY).await;
-            let fresh = following.look(&looking, &selection, grep).await?;
-            text = text_of(&looking, &fresh, grep).await?;
-        }
+    if let Some(following) = following {
+        return follow(&looking, &selection, grep, following, found).await;
     }
+    let mut text = text_of(&looking, &found, grep).await?;
     let nothing = text.is_empty();
     if nothing && !looking.json {
         text.push_str("no lines\n");
     }
     console::print(text).await?;
     Ok(matched(!nothing))
+}
+
+/// Prints what was found, and goes on until nobody reads it any more.
+async fn follow(
+    looking: &Looking,
+    selection: &Selection,
+    grep: Option<&str>,
+    mut following: Following,
+    mut found: Vec<StoredExecution>,
+) -> Result<ExitCode, Failure> {
+    following.note(&found);
+    loop {
+        let said = text_of(looking, &found, grep).await;
+        if let Some(text) = following.unless_away(said)? {
+            found.clear();
+            if !text.is_empty() && !console::is_read(&text)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        tokio::time::sleep(EVERY).await;
+        found.extend(following.look(looking, selection, grep).await?);
+    }
 }
 
 async fn text_of(

@@ -97,16 +97,7 @@ impl Looking {
             let scope = selection.app.clone().map_or(Scope::All, Scope::App);
             return Ok(vec![scope]);
         };
-        let is_it = |it: &StoredRegistration| {
-            let entity = &it.registration.entity;
-            let is_of_app = selection
-                .app
-                .as_ref()
-                .is_none_or(|app| *app == entity.app_key);
-            let instance = selection.instance;
-            let is_instance = instance.is_none_or(|instance| instance == entity.instance);
-            is_of_app && is_instance && entity.name == *name
-        };
+        let is_it = |it: &StoredRegistration| selection.is_about(&it.registration.entity);
         let all = self.registrations(selection.app.clone()).await?;
         let scopes = all
             .iter()

@@ -20,10 +20,16 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
         },
         ..PageRequest::first(args.limit)
     };
+    // Before those that are shown: what is stored in between is in neither else.
+    let following = match args.follow {
+        true => Some(Following::begin(&looking, &args.selection, None).await?),
+        false => None,
+    };
     let (mut found, has_more) = looking.select(&args.selection, request, None).await?;
-    if args.follow {
+    if let Some(mut following) = following {
         found.reverse();
-        return follow(&looking, &args, found).await;
+        following.note(&found);
+        return follow(&looking, &args, &mut following, found).await;
     }
     if looking.json {
         let lines = plain::json_lines(found.iter().map(shown::json_of));
@@ -54,14 +60,16 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
 async fn follow(
     looking: &Looking,
     args: &LsArgs,
+    following: &mut Following,
     mut found: Vec<StoredExecution>,
 ) -> Result<ExitCode, Failure> {
-    let mut following = Following::after(&found, shown::now());
     loop {
         let text = match looking.json {
             true => plain::json_lines(found.iter().map(shown::json_of)),
             false => {
-                with_last_words(looking, &mut found).await?;
+                // Without them there is less to say, but nothing is left out.
+                let words = with_last_words(looking, &mut found).await;
+                following.unless_away(words)?;
                 found.iter().map(|it| line_of(looking, it)).collect()
             }
         };

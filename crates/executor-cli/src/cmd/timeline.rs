@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use command_executor::ports::{Gap, all_pages};
-use command_executor::{Order, PageRequest, Status, StoredExecution, Timestamp, Window};
+use command_executor::{
+    Order, PageRequest, RunningExecution, Status, StoredExecution, Timestamp, Window,
+};
 
-use crate::args::verbs::{FAILED, TimelineArgs};
+use crate::args::verbs::{FAILED, Selection, TimelineArgs};
 use crate::cmd::looking::{Looking, filter_of, window_of};
 use crate::exit::{Failure, matched};
 use crate::output::lanes::{Piece, Scale};
@@ -38,6 +40,7 @@ pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
         }
     };
     let (found, has_more) = overlapping(&looking, &args, from, to).await?;
+    let running = running(&looking, &args.selection, to).await?;
     if looking.json {
         let lines = plain::json_lines(found.iter().map(shown::json_of));
         console::print(lines).await?;
@@ -51,9 +54,12 @@ pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
     let history = &looking.history;
     let gaps = all_pages(|page| history.gaps(window.clone(), page)).await?;
     let mut lanes = of_executions(&found);
-    running(&looking, now, &mut lanes).await?;
+    add_running(&running, now, &mut lanes);
     let mut text = drawing(&looking, (from, to), &lanes, &gaps);
     text.push_str(&shown::counted(found.len() as u64, "execution"));
+    if !running.is_empty() {
+        text.push_str(&format!(", {} still going on", running.len()));
+    }
     text.push_str(if has_more {
         ", and more: ask for less time"
     } else {
@@ -63,7 +69,7 @@ pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
     text.extend(missing.map(|missing| format!(" · {missing}")));
     text.push('\n');
     console::print(text).await?;
-    Ok(matched(!found.is_empty()))
+    Ok(matched(!found.is_empty() || !running.is_empty()))
 }
 
 /// An execution's time, and a quarter of it on both sides.
@@ -132,18 +138,27 @@ fn of_executions(found: &[StoredExecution]) -> BTreeMap<String, Lane> {
     lanes
 }
 
-/// Adds what runs now.
+/// What runs now and began before the end of the time, if it may be what is asked for: it has no outcome yet.
 async fn running(
     looking: &Looking,
-    now: Timestamp,
-    lanes: &mut BTreeMap<String, Lane>,
-) -> Result<(), Failure> {
+    selection: &Selection,
+    to: Timestamp,
+) -> Result<Vec<RunningExecution>, Failure> {
+    let asks_for_outcome = !selection.statuses().is_empty()
+        || selection.error.is_some()
+        || selection.min_duration.is_some();
+    if asks_for_outcome {
+        return Ok(Vec::new());
+    }
     let live = looking.live().await?;
-    for execution in live
-        .iter()
-        .filter(|it| it.is_alive)
-        .flat_map(|it| &it.running)
-    {
+    let living = live.into_iter().filter(|it| it.is_alive);
+    let running = living.flat_map(|it| it.running);
+    let is_it = |it: &RunningExecution| it.started_at < to && selection.is_about(&it.entity);
+    Ok(running.filter(is_it).collect())
+}
+
+fn add_running(running: &[RunningExecution], now: Timestamp, lanes: &mut BTreeMap<String, Lane>) {
+    for execution in running {
         let lane = lanes.entry(name_of(&execution.entity)).or_default();
         lane.runs += 1;
         lane.only = format!("running {}", execution.execution_id.short());
@@ -154,7 +169,6 @@ async fn running(
             is_loud: false,
         });
     }
-    Ok(())
 }
 
 const fn mark_of(status: Status) -> char {

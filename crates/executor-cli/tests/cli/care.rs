@@ -89,6 +89,8 @@ fn i01_an_export_has_every_execution_once_the_oldest_first() {
         "{}",
         said.out
     );
+    let both = ["export", "--db", "house.db", "--format", "csv", "--lines"];
+    assert_eq!(house.place.run(&both).code, Some(2));
     let nobody = house
         .place
         .run(&["export", "--db", "house.db", "--app", "nobody"]);

@@ -124,8 +124,9 @@ fn i01_following_prints_each_execution_once_and_ends_with_its_reader() {
     let place = Place::new();
     place.file("executor.toml", CONFIG);
     let mut run = place.start(&["run", "executor.toml"]);
-    until("there is a database", || {
-        (place.run(&["ls"]).code == Some(0)).then_some(())
+    until("there are more than it shows", || {
+        let said = place.run(&["ls", "--json", "--name", "beat"]);
+        (said.out.lines().count() > 10).then_some(())
     });
     let mut follow = place.program(&["ls", "--follow", "--json", "--name", "beat", "-n", "3"]);
     let mut follow = follow
@@ -149,6 +150,7 @@ fn i01_following_prints_each_execution_once_and_ends_with_its_reader() {
         .iter()
         .map(|it| it["ended_us"].as_i64().unwrap())
         .collect();
+    assert!(ends.is_sorted(), "nothing from before: {ends:?}");
     let between = format!(
         "SELECT count(*) FROM executions_v WHERE name = 'beat' AND ended_us BETWEEN {} AND {}",
         ends.iter().min().unwrap(),

@@ -89,7 +89,7 @@ impl Heartbeat {
             self.health.spool_was_seen(is_deleted);
         }
         // First: a sign of life vouches for all planned runs until then, but for those of which the store is told.
-        if let Err(error) = write_missed(&self.missed, self.store.as_ref()).await {
+        if let Err(error) = self.tell().await {
             self.health.store_failed(at, &error);
             return;
         }
@@ -99,6 +99,31 @@ impl Heartbeat {
         match beat.await {
             Ok(()) => self.health.heartbeat_written(),
             Err(error) => self.health.store_failed(at, &error),
+        }
+    }
+}
+
+impl Heartbeat {
+    /// Tells the store what is missed and what waits. Fails only if the store may take it later.
+    async fn tell(&self) -> Result<(), StoreError> {
+        let store = self.store.as_ref();
+        let told = write_missed(&self.missed, store).await;
+        let told = match told {
+            // The session's row has gone with the file that it was in; nothing else may restore it.
+            Err(error) if error.class == ErrorClass::Dangling => {
+                let session = || store.open_session(Arc::clone(&self.session));
+                guarded("restoring the session", session).await?;
+                write_missed(&self.missed, store).await
+            }
+            told => told,
+        };
+        match told {
+            Err(error) if error.class != ErrorClass::Transient => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "missed runs and pauses cannot be stored");
+                Ok(())
+            }
+            told => told,
         }
     }
 }

@@ -238,14 +238,19 @@ async fn run_due(service: Arc<Service>, due: Due) {
     let entity = Arc::clone(due.entity());
     let mut owed = due.takes_charge;
     let details = &due.job.job().registration.details;
-    // Whether such a run has begun or waits in line is not seen from here, so it counts once it has ended.
-    let may_wait = details.effective_overlap() == Overlap::Queued;
+    // Whether such a run has begun or waits is not seen from here, so it counts once it has ended.
+    let may_wait = matches!(
+        details.effective_overlap(),
+        Overlap::Queued | Overlap::Restart
+    );
     let is_recorded = service.intake.records_all(details.source_tier);
     // There are several runs if missed ones are made up for; in sequence, no overlap rule skips them.
-    for due_at in due.due_at {
-        if may_wait {
-            service.missed.waits(&entity, due_at);
+    if may_wait || due.due_at.len() > 1 {
+        for due_at in &due.due_at {
+            service.missed.waits(&entity, *due_at);
         }
+    }
+    for due_at in due.due_at {
         let mut running = pin!(run(
             Arc::clone(&service),
             due.job.run_scheduled(due_at),

@@ -13,7 +13,6 @@ pub(super) struct Following {
     jobs: HashMap<Arc<Entity>, Job>,
 }
 
-#[derive(Default)]
 struct Job {
     /// Its row, once this session is in charge of it.
     id: Option<RegistrationId>,
@@ -21,8 +20,22 @@ struct Job {
     unended: BTreeSet<Timestamp>,
     /// The greatest due time of a run that began and that the history does not have.
     unrecorded: Option<Timestamp>,
-    /// What the store knows: up to when all have begun, and after when some wait.
-    told: (Option<Timestamp>, Option<Timestamp>),
+    /// What the store knows, unless it was told something and has not answered.
+    told: Option<State>,
+}
+
+/// Up to when all have begun, and after when some wait.
+type State = (Option<Timestamp>, Option<Timestamp>);
+
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            id: None,
+            unended: BTreeSet::new(),
+            unrecorded: None,
+            told: Some((None, None)),
+        }
+    }
 }
 
 impl Job {
@@ -58,18 +71,21 @@ impl Following {
     /// Notes that a run has begun of which there may be no record.
     pub(super) fn ran_unrecorded(&mut self, entity: &Arc<Entity>, due: Timestamp) {
         let job = self.jobs.entry(Arc::clone(entity)).or_default();
+        // Those that make up for others may be due long before.
         job.unrecorded = job.unrecorded.max(Some(due));
     }
 
-    /// Returns what the store does not know. After `left_at` no planned run begins.
-    pub(super) fn untold(&self, session: SessionId, left_at: Option<Timestamp>) -> Vec<Followed> {
-        let untold = self.jobs.values().filter_map(|job| {
+    /// Returns what the store does not know, to be told of it.
+    pub(super) fn untold(&mut self, session: SessionId) -> Vec<Followed> {
+        let untold = self.jobs.values_mut().filter_map(|job| {
             let (begun_until, waits_after) = (job.unrecorded, job.waits_after());
-            // What has waited and does not any more counts until the end.
-            let waits_after = waits_after.or_else(|| left_at.filter(|_| job.told.1.is_some()));
-            let is_told = job.told == (begun_until, waits_after);
-            (!is_told).then_some(Followed {
-                id: job.id?,
+            let id = job.id?;
+            if job.told == Some((begun_until, waits_after)) {
+                return None;
+            }
+            job.told = None;
+            Some(Followed {
+                id,
                 session,
                 begun_until,
                 waits_after,
@@ -80,10 +96,11 @@ impl Following {
 
     /// Marks this as known to the store.
     pub(super) fn told(&mut self, known: &[Followed]) {
+        let known: HashMap<RegistrationId, &Followed> =
+            known.iter().map(|it| (it.id, it)).collect();
         for job in self.jobs.values_mut() {
-            let its = known.iter().find(|it| Some(it.id) == job.id);
-            if let Some(its) = its {
-                job.told = (its.begun_until, its.waits_after);
+            if let Some(its) = job.id.and_then(|id| known.get(&id)) {
+                job.told = Some((its.begun_until, its.waits_after));
             }
         }
     }

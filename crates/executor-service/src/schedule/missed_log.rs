@@ -264,12 +264,12 @@ impl MissedLog {
 
     /// Returns what the store does not know yet.
     pub(crate) fn unwritten(&self) -> Unwritten {
-        let state = self.state();
+        let mut state = self.state();
         Unwritten {
             runs: state.unwritten.clone(),
             pauses: state.unwritten_pauses.clone(),
             taken: state.untaken.clone(),
-            followed: state.following.untold(self.session, state.left_at),
+            followed: state.following.untold(self.session),
             left_at: state.left_at,
         }
     }
@@ -293,6 +293,11 @@ impl MissedLog {
     /// Forgets an episode that the store refuses for good: it would keep the others from being written.
     pub(crate) fn refused(&self, episode: &MissedRuns) {
         self.state().unwritten.retain(|it| it != episode);
+    }
+
+    /// Forgets a pause that the store refuses for good.
+    pub(crate) fn refused_pause(&self, pause: &Pause) {
+        self.state().unwritten_pauses.retain(|it| it != pause);
     }
 
     /// Returns how many episodes and pauses were forgotten since the last call.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{MissedRuns, Store};
+use executor_core::ports::{MissedRuns, Pause, Store};
 use executor_core::{ErrorClass, StoreError};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -109,8 +109,7 @@ pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Resul
         write_runs(missed, store, runs).await?;
     }
     if !pauses.is_empty() {
-        let record = || store.record_pauses(pauses);
-        guarded("recording pauses", record).await?;
+        write_pauses(missed, store, pauses).await?;
     }
     if !taken.is_empty() {
         guarded("taking charge", || store.take_charge(taken)).await?;
@@ -146,6 +145,32 @@ async fn write_runs(
                 missed.refused(&episode);
                 let (job, count) = (&*episode.entity, episode.count);
                 tracing::error!(%job, missed = count, %error, "the store refuses to record missed runs");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes pauses, in the same way.
+async fn write_pauses(
+    missed: &MissedLog,
+    store: &dyn Store,
+    pauses: Vec<Pause>,
+) -> Result<(), StoreError> {
+    const RECORDING: &str = "recording pauses";
+    let all = guarded(RECORDING, || store.record_pauses(pauses.clone())).await;
+    let Err(error) = all else { return Ok(()) };
+    if !is_refusal(&error) {
+        return Err(error);
+    }
+    for pause in pauses {
+        match guarded(RECORDING, || store.record_pauses(vec![pause.clone()])).await {
+            Ok(()) => {}
+            Err(error) if is_refusal(&error) => {
+                missed.refused_pause(&pause);
+                let job = pause.entity.map(|entity| entity.to_string());
+                tracing::error!(?job, %error, "the store refuses to record a pause");
             }
             Err(error) => return Err(error),
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use executor_core::Clock;
+use executor_core::ports::{History, PageRequest};
 use executor_core::registration::Overlap;
 use executor_service::{CommandExecutor, Config, JobHandle, Missed, Recording, Schedule};
 use executor_testkit::FaultyStore;
@@ -13,7 +15,7 @@ use tokio::time::sleep;
 use crate::missed_runs::{ALL, check, hourly};
 use crate::spool::life;
 use crate::support::secs;
-use crate::world::{Killed, Life, Machine, Stopped, World, minutes};
+use crate::world::{Killed, Life, Machine, Stopped, World, minutes, shown};
 
 /// The job, each run of which takes so long and is counted.
 async fn slow(life: &Life, schedule: Schedule, overlap: Overlap, took: Duration) -> JobHandle {
@@ -201,4 +203,44 @@ fn f07_what_the_store_refuses_for_good_keeps_no_other_waiting() {
     });
     assert_eq!(world.pauses().len(), 1);
     assert_eq!(world.told(), "1 paused 04:00-04:00, ran");
+}
+
+#[test]
+fn f07_what_is_run_one_after_the_other_waits_for_the_next_process() {
+    let name = "five hours asleep, twenty minutes a run";
+    let expected = "4 no_process 02:00-05:00, ran 01:00";
+    check(name, expected, |world| {
+        world.life("00:30", Killed, async |life| {
+            let all = hourly().missed(ALL);
+            slow(life, all, Overlap::Single, minutes(20)).await;
+            life.asleep(minutes(280)).await;
+            // One o'clock's has ended, two o'clock's goes on and dies without a spool to tell of it.
+            sleep(minutes(25)).await;
+        });
+        world.life("05:40", Stopped, async |life| {
+            life.job(hourly()).await;
+            sleep(minutes(1)).await;
+        });
+    });
+}
+
+#[test]
+fn f07_signs_of_life_go_on_where_the_sessions_row_was_lost() {
+    let world = World::default();
+    world.life("00:30", Stopped, async |life| {
+        let job = life.job(hourly()).await;
+        sleep(minutes(1)).await;
+        world.store.forget_sessions();
+        assert!(life.executor.pause_schedule(&job));
+        sleep(minutes(2)).await;
+        let sessions = world.store.sessions(PageRequest::default()).await.unwrap();
+        let seen = sessions.items[0].heartbeat_at;
+        let now = life.machine.now().wall;
+        assert!(
+            now.saturating_duration_since(seen) < minutes(1),
+            "{}",
+            shown(seen)
+        );
+    });
+    assert_eq!(world.pauses().len(), 1);
 }

@@ -30,7 +30,7 @@ use planned::{
     a_run_behind_many_others_counts, missed_runs_and_pauses_are_read_back,
     what_was_in_force_before_is_known,
 };
-use series::series_count_every_execution_once;
+use series::{namesakes_are_told_apart, series_count_every_execution_once};
 
 /// Runs every check, each on a fresh store and its history.
 ///
@@ -84,6 +84,8 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     texts_find_the_executions_that_they_may_mean(&store, &history).await;
     let (store, history) = fresh().await;
     what_was_in_force_before_is_known(&store, &history).await;
+    let (store, history) = fresh().await;
+    namesakes_are_told_apart(&store, &history).await;
     let (store, _history) = fresh().await;
     a_run_behind_many_others_counts(&store).await;
 }

@@ -25,6 +25,8 @@ impl Tables {
                 // What was removed meanwhile is in nobody's charge.
                 until: removed_at.filter(|removed_at| *removed_at >= at),
             });
+            // What waited in an earlier process is dealt with.
+            self.schedules.waits_after.remove(&id);
         }
     }
 
@@ -37,16 +39,16 @@ impl Tables {
     }
 
     fn note_followed(&mut self, followed: &Followed) {
+        let known = self.registrations.get(&followed.id);
+        let is_removed = known.is_none_or(|it| it.removed_at.is_some());
         let schedules = &mut self.schedules;
         if let Some(until) = followed.begun_until {
-            let known = schedules.begun_until.entry(followed.id).or_insert(until);
-            *known = until.max(*known);
+            schedules.begun_until.insert(followed.id, until);
         }
-        let had = schedules.registered.iter_mut().rev();
-        let mut its = had.filter(|had| (had.session, had.id) == (followed.session, followed.id));
-        if let Some(had) = its.next() {
-            had.until = followed.waits_after.map(|after| after.max(had.from));
-        }
+        match followed.waits_after.filter(|_| !is_removed) {
+            Some(after) => schedules.waits_after.insert(followed.id, after),
+            None => schedules.waits_after.remove(&followed.id),
+        };
     }
 
     fn note_schedule(&mut self, registered: &Registered) {
@@ -78,6 +80,7 @@ impl Tables {
     /// Ends what a registration had, at its removal.
     pub(crate) fn end_schedules(&mut self, id: RegistrationId, at: Timestamp) {
         let schedules = &mut self.schedules;
+        schedules.waits_after.remove(&id);
         for plan in schedules.plans.iter_mut().filter(|plan| plan.job == id) {
             plan.in_force.until.get_or_insert(at);
         }
@@ -110,7 +113,10 @@ impl Tables {
         Earlier {
             plan: latest.map(|latest| latest.in_force.plan.clone()),
             until: latest.and_then(|latest| latest.in_force.until.filter(|until| *until < at)),
-            alive_until: alive.max(),
+            alive_until: alive.max().map(|alive| {
+                let waits = self.schedules.waits_after.get(&id);
+                waits.map_or(alive, |waits| alive.min(*waits))
+            }),
             dealt_with: self.dealt_with(id, at),
             elsewhere: living.map(|had| had.session).rev().find(is_running),
         }
@@ -125,6 +131,8 @@ impl Tables {
         let missed = missed.filter(|missed| missed.entity == known.registration.entity);
         let missed = missed.map(|missed| (missed.first_due, missed.last_due));
         let begun = self.schedules.begun_until.get(&id);
+        // A clock that was wrong by years may have said so.
+        let begun = begun.filter(|until| **until <= at);
         let begun = begun.map(|until| (Timestamp::from_micros(i64::MIN), *until));
         let all = due.map(|due| (due, due)).chain(missed).chain(begun);
         all.filter(|(first, _)| *first < at).collect()

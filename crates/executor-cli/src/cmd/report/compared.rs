@@ -1,6 +1,7 @@
 //! How listeners and jobs did beside an earlier time.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use crate::exit::{Failure, matched};
 use crate::output::columns::{Columns, Text};
 use crate::output::{console, plain, shown};
 
-/// A listener or job now and then.
+/// The figures of one now and then.
+#[derive(Default)]
 struct Pair {
-    entity: Entity,
     now: Stats,
     before: Stats,
 }
@@ -35,8 +36,7 @@ pub(super) async fn compared(
     };
     let now = summaries(looking, args, window.clone()).await?;
     let before = summaries(looking, args, earlier.clone()).await?;
-    let mut pairs = pairs(now, before);
-    pairs.sort_by(|one, other| slowdown(other).total_cmp(&slowdown(one)));
+    let pairs = pairs(now, before);
     let text = match looking.json {
         true => plain::json_lines(pairs.iter().map(json_of)),
         false => {
@@ -56,35 +56,18 @@ pub(super) async fn compared(
     Ok(matched(!pairs.is_empty()))
 }
 
-/// Puts together what is of one listener or job, whatever its topic was.
-fn pairs(now: Vec<Summary>, mut before: Vec<Summary>) -> Vec<Pair> {
-    let mut pairs = Vec::new();
-    for now in now {
-        let is_it = |then: &Summary| key(&then.entity) == key(&now.entity);
-        let then = before.iter().position(is_it);
-        pairs.push(Pair {
-            before: then.map_or_else(Stats::default, |at| before.remove(at).stats),
-            entity: now.entity,
-            now: now.stats,
-        });
+/// Puts together what is of one listener or job; what became slower comes first.
+fn pairs(now: Vec<Summary>, before: Vec<Summary>) -> Vec<(Entity, Pair)> {
+    let mut pairs: BTreeMap<Entity, Pair> = BTreeMap::new();
+    for it in now {
+        pairs.entry(it.entity).or_default().now = it.stats;
     }
-    pairs.extend(before.into_iter().map(|then| Pair {
-        entity: then.entity,
-        now: Stats::default(),
-        before: then.stats,
-    }));
+    for it in before {
+        pairs.entry(it.entity).or_default().before = it.stats;
+    }
+    let mut pairs: Vec<_> = pairs.into_iter().collect();
+    pairs.sort_by(|(_, one), (_, other)| slowdown(other).total_cmp(&slowdown(one)));
     pairs
-}
-
-fn key(entity: &Entity) -> (&str, &str, u32, &str) {
-    let Entity {
-        kind,
-        app_key,
-        instance,
-        name,
-        ..
-    } = entity;
-    (kind.as_str(), app_key, *instance, name)
 }
 
 /// By how much the typical run is slower; zero where nothing can be compared.
@@ -97,7 +80,7 @@ fn change(now: Duration, before: Duration) -> Option<f64> {
     is_known.then(|| now.as_secs_f64() / before.as_secs_f64() - 1.0)
 }
 
-fn for_people(pairs: &[Pair]) -> String {
+fn for_people(pairs: &[(Entity, Pair)]) -> String {
     if pairs.is_empty() {
         return "no executions\n".to_owned();
     }
@@ -105,8 +88,8 @@ fn for_people(pairs: &[Pair]) -> String {
         "RUNS", "BEFORE", "FAILED", "BEFORE", "P50", "BEFORE", "CHANGE", "P95", "BEFORE", "CHANGE",
         "WHAT",
     ]);
-    for pair in pairs {
-        let Pair { now, before, .. } = pair;
+    for (entity, pair) in pairs {
+        let Pair { now, before } = pair;
         let count = |count: u64| Text::number(count.to_string());
         columns.row([
             count(now.runs()),
@@ -119,7 +102,7 @@ fn for_people(pairs: &[Pair]) -> String {
             took(now.p95),
             took(before.p95),
             percent(change(now.p95, before.p95)),
-            shown::name_of(&pair.entity).into(),
+            shown::name_of(entity).into(),
         ]);
     }
     columns.text()
@@ -142,10 +125,10 @@ fn percent(change: Option<f64>) -> Text {
     }
 }
 
-fn json_of(pair: &Pair) -> Value {
+fn json_of((entity, pair): &(Entity, Pair)) -> Value {
     let summary = |stats: &Stats| {
         table::json_of(&Summary {
-            entity: pair.entity.clone(),
+            entity: entity.clone(),
             stats: stats.clone(),
         })
     };

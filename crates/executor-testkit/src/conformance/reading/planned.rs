@@ -122,15 +122,22 @@ async fn how_far_it_was_followed_is_known<S: Store>(
         (begun.map(|(_, until)| *until), earlier.alive_until)
     };
     assert_eq!(known(None, Some(9_150)).await, (None, Some(at(9_150))));
-    // What waits may have been planned before this session took charge: it vouches for nothing then.
-    assert_eq!(known(None, Some(8_000)).await, (None, Some(at(9_000))));
+    let elsewhere = store.earlier(later.clone()).await.expect("answers");
+    let elsewhere = elsewhere.elsewhere;
+    assert_eq!(elsewhere, Some(in_charge.session), "it is still in charge");
+    // Taking charge once more changes nothing of that.
+    let taken = store.take_charge(vec![in_charge.clone()]).await;
+    taken.expect("is idempotent");
+    assert_eq!(known(None, Some(8_000)).await, (None, Some(at(8_000))));
     assert_eq!(
         known(Some(9_250), None).await,
         (Some(at(9_250)), Some(at(9_300)))
     );
+    // It said so while its clock was wrong.
+    assert_eq!(known(Some(99_000), None).await, (None, Some(at(9_300))));
     assert_eq!(
-        known(Some(9_100), None).await,
-        (Some(at(9_250)), Some(at(9_300)))
+        known(Some(9_100), Some(9_150)).await,
+        (Some(at(9_100)), Some(at(9_150)))
     );
 }
 
@@ -225,7 +232,7 @@ pub(super) async fn what_was_in_force_before_is_known<S: Store, H: History>(
         left.expect("notes");
     }
     let earlier = store.earlier(later).await.expect("answers");
-    assert_eq!(earlier.alive_until, Some(at(9_200)));
+    assert_eq!(earlier.alive_until, Some(at(9_150)), "a run waits");
     assert_eq!(earlier.elsewhere, None, "it lives on only to end");
 
     // A removal ends it.

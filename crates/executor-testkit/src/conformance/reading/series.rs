@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use executor_core::ports::{Filter, History, HistoryErrorClass, Order, Scope};
-use executor_core::{ExecutionRecord, Timestamp};
+use executor_core::ports::{Filter, History, HistoryErrorClass, Order, Scope, Store};
+use executor_core::{Entity, ExecutionRecord, Registration, RegistrationId, Timestamp};
 
 use super::found::all;
+use crate::conformance::persist;
+use crate::samples;
 
 pub(super) async fn series_count_every_execution_once<H: History>(
     history: &H,
@@ -37,5 +39,31 @@ pub(super) async fn series_count_every_execution_once<H: History>(
         let refused = history.series(Scope::All, wrong).await;
         let class = refused.expect_err("no periods").class;
         assert_eq!(class, HistoryErrorClass::Invalid);
+    }
+}
+
+/// Listeners of one name on two topics are two.
+pub(super) async fn namesakes_are_told_apart<S: Store, H: History>(store: &S, history: &H) {
+    let session = samples::session();
+    let mut rows = Vec::new();
+    for (topic, count) in [("motion.hall", 2), ("motion.attic", 3)] {
+        let details = samples::listener("dim").details;
+        let entity = Entity::listener("lights", 0, "dim", topic);
+        let listener = Registration::new(entity, details);
+        let row = store.register(listener.clone()).await.expect("registers");
+        let records = (0..count).map(|at| samples::record(&listener, Some(row), at * 10));
+        persist(store, &session, records.collect()).await;
+        rows.push((row, count));
+    }
+    let bounds = vec![
+        session.started_at,
+        session
+            .started_at
+            .saturating_add(Duration::from_secs(3_600)),
+    ];
+    for (row, count) in rows {
+        let scope = Scope::Registration(RegistrationId::listener(row));
+        let series = history.series(scope, bounds.clone()).await;
+        assert_eq!(series.expect("answers")[0].runs(), count);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn take_charge(
             let session = session::row_of(connection, registered.session)?;
             let session = session.ok_or(diesel::result::Error::NotFound)?;
             // What was removed meanwhile is in nobody's charge.
-            diesel::sql_query(
+            let taken = diesel::sql_query(
                 "INSERT INTO session_registrations \
                  (session_id, kind, registration, from_us, until_us) VALUES (?1, ?2, ?3, ?4, \
                  (SELECT removed_us FROM scheduled_jobs \
@@ -50,9 +50,20 @@ pub(crate) fn take_charge(
             .bind::<BigInt, _>(registered.at.as_micros())
             .bind::<BigInt, _>(code_of(EntityKind::Job))
             .execute(connection)?;
+            if taken > 0 && registered.id.kind == EntityKind::Job {
+                // What waited in an earlier process is dealt with.
+                nothing_waits(connection, registered.id)?;
+            }
         }
         Ok(())
     })
+}
+
+fn nothing_waits(connection: &mut SqliteConnection, job: RegistrationId) -> QueryResult<()> {
+    diesel::update(scheduled_jobs::table.find(job.row.get()))
+        .set(scheduled_jobs::next_due_us.eq(None::<i64>))
+        .execute(connection)
+        .map(drop)
 }
 
 /// Notes that a session begins no planned run after a time.
@@ -75,34 +86,19 @@ pub(crate) fn leave_charge(
     .map(drop)
 }
 
-/// Notes how far sessions have followed schedules.
+/// Notes how far sessions have followed schedules. Of a job that was removed meanwhile nothing waits.
 pub(crate) fn note_followed(
     connection: &mut SqliteConnection,
     followed: &[Followed],
 ) -> QueryResult<()> {
     immediate(connection, |connection| {
         for followed in followed {
-            let job = followed.id.row.get();
             diesel::sql_query(
-                "UPDATE scheduled_jobs SET last_due_us = max(coalesce(last_due_us, ?2), ?2) \
-                 WHERE id = ?1 AND ?2 IS NOT NULL",
+                "UPDATE scheduled_jobs SET last_due_us = coalesce(?2, last_due_us), \
+                 next_due_us = CASE WHEN removed_us IS NULL THEN ?3 END WHERE id = ?1",
             )
-            .bind::<BigInt, _>(job)
+            .bind::<BigInt, _>(followed.id.row.get())
             .bind::<Nullable<BigInt>, _>(followed.begun_until.map(Timestamp::as_micros))
-            .execute(connection)?;
-            let Some(session) = session::row_of(connection, followed.session)? else {
-                continue;
-            };
-            // The job may have been removed and registered again: only the last charge goes on.
-            diesel::sql_query(
-                "UPDATE session_registrations SET until_us = max(from_us, ?4) \
-                 WHERE session_id = ?1 AND kind = ?2 AND registration = ?3 AND from_us = \
-                 (SELECT max(from_us) FROM session_registrations \
-                  WHERE session_id = ?1 AND kind = ?2 AND registration = ?3)",
-            )
-            .bind::<BigInt, _>(session)
-            .bind::<BigInt, _>(code_of(EntityKind::Job))
-            .bind::<BigInt, _>(job)
             .bind::<Nullable<BigInt>, _>(followed.waits_after.map(Timestamp::as_micros))
             .execute(connection)?;
         }
@@ -157,6 +153,7 @@ pub(crate) fn end(
         .set(session_registrations::until_us.eq(at.as_micros()))
         .execute(connection)?;
     if id.kind == EntityKind::Job {
+        nothing_waits(connection, id)?;
         let of_it = schedules::job_id.eq(id.row.get());
         diesel::update(schedules::table)
             .filter(of_it.and(schedules::until_us.is_null()))
@@ -229,13 +226,14 @@ pub(crate) fn earlier(
     let (job, at) = (registered.id.row.get(), registered.at.as_micros());
     let latest = latest_plan(connection, job, at)?;
     let until = latest.as_ref().and_then(|latest| latest.until_us);
+    let how_far = how_far(connection, job)?;
     Ok(Earlier {
         until: until
             .filter(|until| *until < at)
             .map(Timestamp::from_micros),
         plan: latest.as_ref().map(PlanRow::plan),
-        alive_until: alive_until(connection, registered)?.map(Timestamp::from_micros),
-        dealt_with: dealt_with(connection, job, at)?,
+        alive_until: followed_until(connection, registered, &how_far)?.map(Timestamp::from_micros),
+        dealt_with: dealt_with(connection, job, at, &how_far)?,
         elsewhere: elsewhere(connection, registered)?,
     })
 }
@@ -243,6 +241,16 @@ pub(crate) fn earlier(
 /// Sessions that took charge of it. What follows chooses among them.
 const HAVE_IT: &str = "FROM session_registrations r JOIN sessions s ON s.id = r.session_id \
      WHERE r.kind = ?1 AND r.registration = ?2 AND";
+
+/// The last time at which a session was in charge, or after which a run waited in line.
+fn followed_until(
+    connection: &mut SqliteConnection,
+    registered: &Registered,
+    how_far: &HowFar,
+) -> QueryResult<Option<i64>> {
+    let alive = alive_until(connection, registered)?;
+    Ok(alive.map(|alive| how_far.next_due_us.map_or(alive, |waits| waits.min(alive))))
+}
 
 fn alive_until(
     connection: &mut SqliteConnection,
@@ -298,10 +306,13 @@ fn dealt_with(
     connection: &mut SqliteConnection,
     job: i64,
     at: i64,
+    how_far: &HowFar,
 ) -> QueryResult<Vec<(Timestamp, Timestamp)>> {
     let mut ranges = ran(connection, job)?;
     ranges.extend(missed(connection, job, at)?);
-    ranges.extend(begun_until(connection, job)?.map(|until| (i64::MIN, until)));
+    // A clock that was wrong by years may have said so.
+    let begun_until = how_far.last_due_us.filter(|until| *until <= at);
+    ranges.extend(begun_until.map(|until| (i64::MIN, until)));
     ranges.retain(|(first, _)| *first < at);
     let times = ranges.into_iter();
     let time = Timestamp::from_micros;
@@ -346,13 +357,23 @@ fn missed(connection: &mut SqliteConnection, job: i64, at: i64) -> QueryResult<V
     Ok(ranges.chain(beyond).collect())
 }
 
-/// The time up to which every planned run is dealt with, though not all executions were kept.
-fn begun_until(connection: &mut SqliteConnection, job: i64) -> QueryResult<Option<i64>> {
-    let row = scheduled_jobs::table
-        .find(job)
-        .select(scheduled_jobs::last_due_us);
-    let until: Option<Option<i64>> = row.first(connection).optional()?;
-    Ok(until.flatten())
+/// What sessions have said of how far they followed a job's schedule.
+#[derive(Default, QueryableByName)]
+struct HowFar {
+    /// Up to this time every planned run is dealt with, though not all executions were kept.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_due_us: Option<i64>,
+    /// After this time planned runs waited in line.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    next_due_us: Option<i64>,
+}
+
+fn how_far(connection: &mut SqliteConnection, job: i64) -> QueryResult<HowFar> {
+    let found =
+        diesel::sql_query("SELECT last_due_us, next_due_us FROM scheduled_jobs WHERE id = ?1")
+            .bind::<BigInt, _>(job);
+    let found: Option<HowFar> = found.get_result(connection).optional()?;
+    Ok(found.unwrap_or_default())
 }
 
 /// Writes episodes of missed runs, and replaces those that exist.

@@ -25,7 +25,7 @@ pub(super) type Tallies = BTreeMap<EntityKey, Tally>;
 enum Of {
     All,
     App(String),
-    /// One listener or job; its topic may have changed.
+    /// One listener or job.
     Entity(EntityKey),
 }
 
@@ -34,10 +34,7 @@ impl Of {
         match self {
             Self::All => true,
             Self::App(app_key) => key.app_key == *app_key,
-            Self::Entity(it) => {
-                (it.kind, it.instance) == (key.kind, key.instance)
-                    && (&it.app_key, &it.name) == (&key.app_key, &key.name)
-            }
+            Self::Entity(it) => it == key,
         }
     }
 }
@@ -117,15 +114,23 @@ impl Counting<'_> {
         let up_to = rolled_up_to(self.connection)?;
         let displacement = displacement(self.connection)?;
         self.move_bounds(up_to, displacement)?;
+        let mut edges: Vec<Range<i64>> = Vec::new();
         for place in 0..self.periods.len() {
             let parts = parts_of(&(self.bounds[place]..self.bounds[place + 1]));
             for (span, starts) in &parts.whole {
                 self.rollups(place, *span, starts)?;
             }
-            for edge in &parts.edges {
-                let last = edge.end.saturating_add(displacement).min(up_to);
-                self.rows(&(edge.start..last), edge, None)?;
+            for edge in parts.edges {
+                match edges.last_mut() {
+                    // Periods within one hour touch: their rows are read once.
+                    Some(last) if last.end == edge.start => last.end = edge.end,
+                    _ => edges.push(edge),
+                }
             }
+        }
+        for edge in &edges {
+            let last = edge.end.saturating_add(displacement).min(up_to);
+            self.rows(&(edge.start..last), edge, None)?;
         }
         let whole = self.whole();
         self.rows(&(up_to.saturating_add(1)..i64::MAX), &whole, None)
@@ -134,14 +139,24 @@ impl Counting<'_> {
     /// Moves each bound within an hour of which rows are gone to the end of that hour, and the first bound to its
     /// beginning: such an hour is counted whole, and once.
     fn move_bounds(&mut self, up_to: i64, displacement: i64) -> QueryResult<()> {
+        // Many bounds may lie within one hour.
+        let mut looked_at: Option<(Range<i64>, bool)> = None;
         for place in 0..self.bounds.len() {
             let bound = self.bounds[place];
             let hour = hour_of(bound);
-            let is_within = ![i64::MIN, i64::MAX, hour.start].contains(&bound);
-            if is_within && self.is_thinned(&hour, up_to, displacement)? {
+            if [i64::MIN, i64::MAX, hour.start].contains(&bound) {
+                continue;
+            }
+            let known = looked_at.filter(|(it, _)| *it == hour);
+            let is_thinned = match known {
+                Some((_, is_thinned)) => is_thinned,
+                None => self.is_thinned(&hour, up_to, displacement)?,
+            };
+            if is_thinned {
                 let is_first = place == 0;
                 self.bounds[place] = if is_first { hour.start } else { hour.end };
             }
+            looked_at = Some((hour, is_thinned));
         }
         Ok(())
     }
@@ -226,6 +241,7 @@ impl Counting<'_> {
             .bind::<Nullable<Text>, _>(entity.map(|key| &key.name))
             .bind::<Nullable<BigInt>, _>(entity.map(|key| key.kind))
             .bind::<Nullable<BigInt>, _>(entity.map(|key| key.instance))
+            .bind::<Nullable<Text>, _>(entity.map(|key| &key.topic))
             .load(self.connection)?;
         for rollup in rollups {
             rollup.add_to(&mut self.periods[place])?;
@@ -261,7 +277,7 @@ SELECT n.kind, n.app_key, n.instance, n.name, n.topic, r.success, r.error, r.tim
 FROM rollups r JOIN rollup_entities n ON n.id = r.entity_id
 WHERE r.span_us = ?1 AND r.start_us >= ?2 AND r.start_us < ?3
   AND (?4 IS NULL OR n.app_key = ?4)
-  AND (?5 IS NULL OR (n.name = ?5 AND n.kind = ?6 AND n.instance = ?7))";
+  AND (?5 IS NULL OR (n.name = ?5 AND n.kind = ?6 AND n.instance = ?7 AND n.topic = ?8))";
 
 #[derive(QueryableByName)]
 struct Rollup {
