@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use command_executor::diagnosis::{completeness, error_groups};
 use executor_core::ports::{
     Batch, Filter, History, PageRequest, RecordStore, RegistrationStore, Scope, SessionStore,
     Window,
@@ -75,6 +76,14 @@ pub(crate) fn measure() {
         );
         let reader = SqliteHistory::new(database.path().to_str().unwrap()).unwrap();
         ask_all(&reader, &history).await;
+        ask_periods(&reader, &history).await;
+        ask_around(&reader, &history).await;
+        if let Some(kept) = std::env::var_os("KEEP_AT") {
+            // Closed, so that the file is all there is.
+            store.close().await.unwrap();
+            std::fs::copy(database.path(), kept).unwrap();
+            return;
+        }
         let mut next = (SPAN.as_millis() + 3_600_000) as u64;
         drop(store);
         for (batch, (rollups, what)) in rows::ways() {
@@ -171,6 +180,67 @@ async fn ask_all(reader: &SqliteHistory, history: &Stored) {
         })
         .await;
     }
+}
+
+/// Figures of neighbouring periods, and what a window has.
+async fn ask_periods(reader: &SqliteHistory, history: &Stored) {
+    let one = Scope::Registration(RegistrationId::listener(history.listeners[7].1));
+    let end = history.start.saturating_add(SPAN);
+    let bounds = |count: u64, length: u64| {
+        let ago = |place: u64| Duration::from_secs((count - place) * length);
+        let bounds = (0..=count).map(|place| end.saturating_sub(ago(place)));
+        bounds.collect::<Vec<_>>()
+    };
+    for (what, scope, bounds) in [
+        ("series of one, 30 days", one.clone(), bounds(30, 86_400)),
+        ("series of one, 168 hours", one.clone(), bounds(168, 3_600)),
+        ("series of one, 18 times 10 minutes", one, bounds(18, 600)),
+        ("series of all, 30 days", Scope::All, bounds(30, 86_400)),
+        ("series of all, 48 hours", Scope::All, bounds(48, 3_600)),
+    ] {
+        ask(what, || async {
+            reader.series(scope.clone(), bounds.clone()).await.unwrap();
+        })
+        .await;
+    }
+    let of_hour = Window {
+        from: Some(end.saturating_sub(Duration::from_secs(7_200))),
+        to: Some(end.saturating_sub(Duration::from_secs(3_600))),
+        session: None,
+    };
+    ask("count of an hour", || async {
+        reader.count(of_hour.clone()).await.unwrap();
+    })
+    .await;
+}
+
+/// What goes with answers: overlaps, groups of errors, what is missing.
+async fn ask_around(reader: &SqliteHistory, history: &Stored) {
+    let end = history.start.saturating_add(SPAN);
+    let second = Filter {
+        from: Some(end.saturating_sub(Duration::from_secs(3_601))),
+        started_before: Some(end.saturating_sub(Duration::from_secs(3_600))),
+        ..Filter::default()
+    };
+    ask("what overlaps a second", || async {
+        let page = PageRequest::default();
+        reader.executions(second.clone(), page).await.unwrap();
+    })
+    .await;
+    let day = Filter {
+        from: Some(end.saturating_sub(Duration::from_secs(86_400))),
+        ..Filter::default()
+    };
+    ask("groups of a day's errors", || async {
+        let filters = std::iter::once(day.clone());
+        error_groups(reader, filters, 100_000).await.unwrap();
+    })
+    .await;
+    let week = Window::since(end.saturating_sub(Duration::from_secs(7 * 86_400)));
+    ask("completeness of a week", || async {
+        completeness(reader, &week, end).await.unwrap();
+    })
+    .await;
 }
 
 async fn ask<F: Future<Output = ()>>(what: &str, question: impl Fn() -> F) {
