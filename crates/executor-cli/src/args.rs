@@ -32,6 +32,7 @@ Exit codes:
     7  a spool cannot be read
     8  cannot tell: not everything could be looked at, or something is missing that may be the answer
     9  nothing in the history matches, or more than one execution does
+    10  `doctor` found something
     11  the run of `run --now` did not succeed
   130  cut off by a second signal, or by a signal during startup";
 
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Prune(verbs::PruneArgs),
     /// Write executions as JSON or CSV, the oldest first.
     Export(verbs::ExportArgs),
+    /// Check the database, its processes, spools, clock and disk; each finding with its remedy.
+    Doctor(verbs::DoctorArgs),
     /// Bring a database of an earlier version up to date; `run` does so by itself.
     Migrate(verbs::MigrateArgs),
     /// Print a script that completes this program's command lines in a shell.

@@ -21,6 +21,8 @@ pub(crate) const UNREADABLE: u8 = 7;
 pub(crate) const CANNOT_TELL: u8 = 8;
 /// Nothing in the history matches, or more than one thing does.
 pub(crate) const NO_MATCH: u8 = 9;
+/// Something is not as it should be.
+pub(crate) const FOUND: u8 = 10;
 /// The run of `--now` did not succeed.
 pub(crate) const NOT_SUCCESSFUL: u8 = 11;
 /// Cut off by a signal.

@@ -24,8 +24,8 @@ use tokio::runtime::Runtime;
 
 use crate::args::{Args, Command};
 use crate::cmd::{
-    audit, check, errors, explain, export, logs, ls, manual, migrate, prune, report, run, sessions,
-    show, spool, status, timeline, timers,
+    audit, check, doctor, errors, explain, export, logs, ls, manual, migrate, prune, report, run,
+    sessions, show, spool, status, timeline, timers,
 };
 use crate::exit::Failure;
 use crate::output::console::{self, describe};
@@ -56,6 +56,7 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             Command::Timeline(timeline) => timeline::timeline(timeline).await,
             Command::Prune(prune) => prune::prune(prune).await,
             Command::Export(export) => export::export(export).await,
+            Command::Doctor(doctor) => doctor::doctor(doctor).await,
             Command::Migrate(migrate) => migrate::migrate(migrate).await,
             Command::Completions(completions) => manual::completions(&completions).await,
             Command::Man => manual::man().await,

@@ -25,12 +25,30 @@ pub(crate) fn is_there(url: &str) -> Result<bool, OpenError> {
 /// Returns the size of the database, with its write-ahead log.
 pub(crate) fn bytes(url: &str) -> Result<u64, OpenError> {
     let history = SqliteHistory::new(url)?;
-    let size = |path: &Path| path.metadata().map_or(0, |it| it.len());
+    Ok(history.path().map_or(0, size_of) + log_bytes(url)?)
+}
+
+/// Returns the size of its write-ahead log.
+pub(crate) fn log_bytes(url: &str) -> Result<u64, OpenError> {
+    let history = SqliteHistory::new(url)?;
     Ok(history.path().map_or(0, |path| {
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
-        size(path) + size(Path::new(&log))
+        size_of(Path::new(&log))
     }))
+}
+
+/// Returns the room on its disk; `None` if nobody says.
+pub(crate) fn room(url: &str) -> Result<Option<u64>, OpenError> {
+    let history = SqliteHistory::new(url)?;
+    let disk = history
+        .path()
+        .and_then(|path| rustix::fs::statvfs(path).ok());
+    Ok(disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)))
+}
+
+fn size_of(path: &Path) -> u64 {
+    path.metadata().map_or(0, |it| it.len())
 }
 
 /// Returns the history at an address, without opening it yet.

@@ -329,6 +329,17 @@ pub(crate) enum Format {
     Csv,
 }
 
+/// `executor doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor doctor --fix")]
+pub(crate) struct DoctorArgs {
+    /// First do what can do no harm: migrate the database, and store what dead processes left in their spools.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
 /// `executor migrate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: executor migrate --dry-run")]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod care;
+mod doctors;
 mod fixture;
 mod looking;
 mod mistakes;

@@ -140,6 +140,16 @@ pub trait History: Send + Sync + 'static {
     /// See [`HistoryErrorClass`].
     fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence>;
 
+    /// Returns what is damaged in the store itself, in its own words; nothing if it is whole. Reads all of it, so it takes
+    /// seconds on gigabytes; no time limit applies. A store that cannot tell leaves the method as it is.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`]: damage may also keep it from being read at all.
+    fn integrity(&self) -> HistoryFuture<'_, Vec<String>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// Returns a page of listeners or jobs, the latest registered first.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ pub(crate) mod schedules;
 
 pub(crate) mod evidence;
 
+pub(crate) mod integrity;
+
 pub(crate) mod registrations;
 
 pub(crate) mod summary;

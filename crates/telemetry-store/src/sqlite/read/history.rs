@@ -21,7 +21,9 @@ use crate::sqlite::open::file_identity::{FileIdentity, FileState};
 use crate::sqlite::open::open_reader;
 use crate::sqlite::read::executions;
 use crate::sqlite::read::question::{Asked, Deadline, QueryError};
-use crate::sqlite::read::{evidence, prunes, registrations, schedules, sessions, stored, summary};
+use crate::sqlite::read::{
+    evidence, integrity, prunes, registrations, schedules, sessions, stored, summary,
+};
 
 /// The default time limit of a query.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -228,6 +230,12 @@ impl History for SqliteHistory {
     fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence> {
         self.ask("reading what an audit looks at", move |asked| {
             evidence::evidence(asked.connection, &window, &progress)
+        })
+    }
+
+    fn integrity(&self) -> HistoryFuture<'_, Vec<String>> {
+        self.ask("checking the database", |asked| {
+            integrity::integrity(asked.connection)
         })
     }
 
