@@ -4,11 +4,12 @@ pub(crate) mod duration;
 
 mod jobs;
 
+mod problems;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
-use std::ops::Range;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use command_executor::registration::Overlap;
@@ -18,11 +19,9 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::config::duration::{Span, Timeout};
+use crate::config::problems::{Mistake, Read};
 use crate::input::events::Shape;
 use crate::wire;
-
-/// A byte range in the file, and the mistake that is there.
-pub(crate) type Mistake = (Range<usize>, String);
 
 /// The whole configuration: what runs, and where its records go.
 #[derive(Debug, Default, Deserialize)]
@@ -270,22 +269,38 @@ impl TryFrom<Vec<String>> for Run {
     }
 }
 
-/// A mistake in a configuration, and where it is.
+/// The mistakes in a configuration, in the order of their places; each is a line.
 #[derive(Debug)]
 pub(crate) struct ConfigError {
     path: PathBuf,
-    /// Line and column, from 1.
-    place: Option<(usize, usize)>,
-    what: String,
+    /// Line and column, from 1, and what is wrong.
+    mistakes: Vec<(Option<(usize, usize)>, String)>,
+}
+
+impl ConfigError {
+    fn of_file(path: &Path, what: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            mistakes: vec![(None, what)],
+        }
+    }
+
+    /// One line for each mistake.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        self.mistakes.iter().map(|(place, what)| {
+            let place = place.map(|(line, column)| format!(":{line}:{column}"));
+            format!(
+                "{}{}: {what}",
+                self.path.display(),
+                place.unwrap_or_default()
+            )
+        })
+    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some((line, column)) = self.place {
-            write!(f, ":{line}:{column}")?;
-        }
-        write!(f, ": {}", self.what)
+        f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -306,30 +321,42 @@ fn text_of(path: &Path) -> io::Result<String> {
 impl Config {
     /// Reads and checks a configuration.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = text_of(path).map_err(|error| ConfigError {
-            path: path.to_owned(),
-            place: None,
-            what: format!("cannot read the configuration: {error}"),
+        let text = text_of(path).map_err(|error| {
+            ConfigError::of_file(path, format!("cannot read the configuration: {error}"))
         })?;
         Self::parse(path, &text)
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let refuse = |span: Option<Range<usize>>, what: String| ConfigError {
-            path: path.to_owned(),
-            place: span.map(|span| place_of(text, span.start)),
-            what,
+        let mut read = Read::<Self>::from(text);
+        let rest = read.rest.take();
+        let mut mistakes = std::mem::take(&mut read.mistakes);
+        let config = rest.map(|mut config| {
+            mistakes.extend(config.senseless());
+            mistakes.extend(config.duplicates());
+            // Of a job that lacks a wrong key the schedule is not told: it may be that key.
+            let is_whole = |job: &&JobConfig| read.is_whole(text, &job.name.span());
+            for job in config.jobs.iter().filter(is_whole) {
+                match job.schedule() {
+                    Ok(schedule) => config.schedules.push(schedule),
+                    Err(mistake) => mistakes.push(mistake),
+                }
+            }
+            config
+        });
+        mistakes.sort_by_key(|(span, _)| span.start);
+        let config = config.filter(|_| mistakes.is_empty());
+        let Some(config) = config else {
+            let placed = mistakes.into_iter();
+            let placed = placed.map(|(span, what)| (Some(place_of(text, span.start)), what));
+            return Err(ConfigError {
+                path: path.to_owned(),
+                mistakes: placed.collect(),
+            });
         };
-        let mut config: Self = toml::from_str(text)
-            .map_err(|error| refuse(error.span(), error.message().replace('\n', " ")))?;
-        if let Some((span, what)) = config.senseless().or_else(|| config.duplicate()) {
-            return Err(refuse(Some(span), what));
-        }
-        let schedules: Result<_, Mistake> = config.jobs.iter().map(JobConfig::schedule).collect();
-        config.schedules = schedules.map_err(|(span, what)| refuse(Some(span), what))?;
         if config.listeners.is_empty() && config.jobs.is_empty() {
             let what = "nothing to run: add a [[listener]] or a [[job]]";
-            return Err(refuse(None, what.into()));
+            return Err(ConfigError::of_file(path, what.into()));
         }
         Ok(config)
     }
@@ -348,25 +375,22 @@ impl Config {
         (!problems.is_empty()).then(|| (settings.span(), problems.join("; ")))
     }
 
-    /// The second of two entries that would share their history.
-    fn duplicate(&self) -> Option<Mistake> {
-        let mut listeners = HashSet::new();
-        for listener in &self.listeners {
+    /// Entries that would share their history with an earlier one.
+    fn duplicates(&self) -> Vec<Mistake> {
+        let (mut listeners, mut jobs) = (HashSet::new(), HashSet::new());
+        let listeners = self.listeners.iter().filter_map(|listener| {
             let name = listener.name.get_ref();
-            if !listeners.insert((&listener.app, name, listener.topic.as_str())) {
-                let what = format!("a second listener `{}` of the same app and topic", name.0);
-                return Some((listener.name.span(), what));
-            }
-        }
-        let mut jobs = HashSet::new();
-        for job in &self.jobs {
+            let is_new = listeners.insert((&listener.app, name, listener.topic.as_str()));
+            let what = format!("a second listener `{}` of the same app and topic", name.0);
+            (!is_new).then(|| (listener.name.span(), what))
+        });
+        let jobs = self.jobs.iter().filter_map(|job| {
             let name = job.name.get_ref();
-            if !jobs.insert((&job.app, name)) {
-                let what = format!("a second job `{}` of the same app", name.0);
-                return Some((job.name.span(), what));
-            }
-        }
-        None
+            let is_new = jobs.insert((&job.app, name));
+            let what = format!("a second job `{}` of the same app", name.0);
+            (!is_new).then(|| (job.name.span(), what))
+        });
+        listeners.chain(jobs).collect()
     }
 }
 

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use toml::Spanned;
 
 use crate::config::duration::Span;
-use crate::config::{JobConfig, MissedRule, Mistake};
+use crate::config::problems::Mistake;
+use crate::config::{JobConfig, MissedRule};
 
 /// The default limit of `run_all`: the most missed runs that it makes up for.
 const MISSED_AT_MOST: u32 = 10;

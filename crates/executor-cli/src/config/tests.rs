@@ -71,6 +71,41 @@ fn every_mistake_in_a_schedule_is_one_line_with_its_place() {
 }
 
 #[test]
+fn i02_every_mistake_of_a_file_is_told_at_once() {
+    let text = "\
+[store]
+max_age = \"soon\"
+[run]
+max_concurrent = 0
+shutdown_timeout = 3
+[[job]]
+app = \"a\"
+name = \"one\"
+every = \"never\"
+tiemout = \"1s\"
+run = []
+[[job]]
+app = \"a\"
+name = \"two\"
+every = \"1s\"
+cron = \"@daily\"
+run = [\"true\"]
+[[job]]
+app = \"a\"
+name = \"two\"
+every = \"1s\"
+[[listener]]
+app = \"a\"
+name = \"three\"
+topic = \"a..b\"
+run = [\"true\"]
+[listner]
+app = 1
+";
+    insta::assert_snapshot!(error(text));
+}
+
+#[test]
 fn every_kind_of_schedule_is_understood() {
     let schedules = [
         "every = \"10s\"\njitter = \"1s\"",
@@ -96,4 +131,23 @@ fn a_whole_configuration_is_understood() {
     assert_eq!(config.jobs[0].timeout, Some(Timeout(None)));
     assert_eq!(config.run.shutdown_timeout.0.as_secs(), 2);
     assert_eq!(config.store.url.map(|url| url.0).as_deref(), Some("x.db"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn i02_whatever_is_damaged_each_mistake_is_a_line_with_its_place(
+        at in 0_usize..400, cut in 0_usize..30, put in "[\\[\\]=\"'#\\n\\\\a-z0-9{}.é]{0,6}",
+    ) {
+        let whole = format!("[store]\nurl = \"x.db\"\n[run]\nmax_concurrent = 3\n{JOB}[[listener]]\napp = \"a\"\n\
+            name = \"l\"\ntopic = \"motion.*\"\nrun = [\"true\", \"{{}}\"]\n{JOB}");
+        let from = at.min(whole.len());
+        let text = format!("{}{put}{}", &whole[..from], &whole[(from + cut).min(whole.len())..]);
+        if let Err(error) = Config::parse(Path::new("c.toml"), &text) {
+            let lines: Vec<String> = error.lines().collect();
+            proptest::prop_assert!(!lines.is_empty());
+            for line in lines {
+                proptest::prop_assert!(line.starts_with("c.toml:") && !line.contains('\n'), "{line}");
+            }
+        }
+    }
 }

@@ -229,8 +229,13 @@ fn bar() -> ProgressBar {
     }
 }
 
-/// Prints the failure with its causes on one line, and returns its code.
+/// Prints the failure with its causes on one line, or each mistake of a configuration on one, and returns its code.
 pub(crate) fn describe(failure: &Failure) -> ExitCode {
-    say(&format!("executor: {}", with_causes(failure)));
+    match failure {
+        Failure::Config(mistakes) => mistakes
+            .lines()
+            .for_each(|line| say(&format!("executor: {line}"))),
+        failure => say(&format!("executor: {}", with_causes(failure))),
+    }
     ExitCode::from(failure.code())
 }

@@ -1,0 +1,146 @@
+//! Reads a file of tables although there are mistakes in it, to tell all of them at once.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer, Error};
+
+/// A byte range in the file, and the mistake that is there.
+pub(crate) type Mistake = (Range<usize>, String);
+
+/// The number of mistakes after which nobody wants to read more.
+const MOST: usize = 100;
+
+/// What could be read, and the mistakes.
+pub(super) struct Read<T> {
+    /// What is left without the keys that are wrong; `None` if nothing can be made of it.
+    pub(super) rest: Option<T>,
+    pub(super) mistakes: Vec<Mistake>,
+    /// Where the tables begin that lack something now: what they have left may make no sense.
+    cut: HashSet<usize>,
+}
+
+impl<T: DeserializeOwned> Read<T> {
+    /// Takes out one wrong key after the other until the rest can be read.
+    pub(super) fn from(text: &str) -> Self {
+        let (mut table, errors) = DeTable::parse_recoverable(text);
+        let mut read = Self {
+            rest: None,
+            mistakes: errors.iter().map(mistake_of).collect(),
+            cut: HashSet::new(),
+        };
+        // Of what is no TOML only that is told: the rest may be anything.
+        while read.mistakes.len() < MOST && errors.is_empty() {
+            let deserializer = Deserializer::from(table.clone());
+            match T::deserialize(deserializer) {
+                Ok(rest) => {
+                    read.rest = Some(rest);
+                    break;
+                }
+                Err(error) => {
+                    if !read.take_out(&mut table, &error) {
+                        break;
+                    }
+                }
+            }
+        }
+        read
+    }
+
+    /// Returns whether something was taken out.
+    fn take_out(&mut self, table: &mut Spanned<DeTable<'_>>, error: &Error) -> bool {
+        let out = error
+            .span()
+            .and_then(|span| take_out(table.get_mut(), &span));
+        match out {
+            Some(Out::Key { of }) => {
+                self.cut.insert(of);
+            }
+            // What it lacks may have been taken out before.
+            Some(Out::Table { at }) if !self.cut.insert(at) => return true,
+            Some(Out::Table { .. }) | None => {}
+        }
+        self.mistakes.push(mistake_of(error));
+        out.is_some()
+    }
+
+    /// Returns whether the table with a certain key, by its place, is as it was written.
+    pub(super) fn is_whole(&self, text: &str, key: &Range<usize>) -> bool {
+        // Its table begins with the last header before the key.
+        let header = text[..key.start].rfind("\n[[").map_or(0, |at| at + 1);
+        !self.cut.iter().any(|at| (header..=key.start).contains(at))
+    }
+}
+
+fn mistake_of(error: &Error) -> Mistake {
+    let span = error.span().unwrap_or_default();
+    (span, error.message().replace('\n', " "))
+}
+
+/// What was taken out.
+#[derive(Clone, Copy)]
+enum Out {
+    /// A key of the table that begins there.
+    Key { of: usize },
+    /// A whole table.
+    Table { at: usize },
+}
+
+fn take_out(file: &mut DeTable<'_>, wrong: &Range<usize>) -> Option<Out> {
+    let names: Vec<_> = file.keys().cloned().collect();
+    for name in &names {
+        let value = file.get_mut(name)?;
+        let span = value.span();
+        let found = match value.get_mut() {
+            DeValue::Table(table) => {
+                take_key_out(table, wrong).map(|()| Out::Key { of: span.start })
+            }
+            DeValue::Array(tables) => tables.iter_mut().find_map(|element| {
+                let at = element.span().start;
+                let DeValue::Table(table) = element.get_mut() else {
+                    return None;
+                };
+                take_key_out(table, wrong).map(|()| Out::Key { of: at })
+            }),
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    // No key of a table: one of the tables themselves.
+    for name in &names {
+        let value = file.get_mut(name)?;
+        if let DeValue::Array(tables) = value.get_mut() {
+            let place = tables.iter().position(|it| is_within(wrong, &it.span()));
+            if let Some(place) = place {
+                let at = tables.get(place)?.span().start;
+                let others = tables.iter().enumerate().filter(|(it, _)| *it != place);
+                *tables = others.map(|(_, table)| table.clone()).collect();
+                return Some(Out::Table { at });
+            }
+        }
+        let span = value.span();
+        if is_within(wrong, &span) || is_within(wrong, &name.span()) {
+            file.remove(name);
+            return Some(Out::Table { at: span.start });
+        }
+    }
+    None
+}
+
+fn take_key_out(table: &mut DeTable<'_>, wrong: &Range<usize>) -> Option<()> {
+    let is_it =
+        |key: &Range<usize>, value: &Range<usize>| is_within(wrong, key) || is_within(wrong, value);
+    let key = table
+        .iter()
+        .find(|(key, value)| is_it(&key.span(), &value.span()));
+    let key = key.map(|(key, _)| key.clone())?;
+    table.remove(&key).map(drop)
+}
+
+const fn is_within(inner: &Range<usize>, outer: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
