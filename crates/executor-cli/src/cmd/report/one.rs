@@ -22,7 +22,9 @@ use crate::output::{console, plain, shown};
 /// The number of slowest runs that are shown.
 const SLOWEST: usize = 5;
 /// The most pages that are read to find them: a search that no index serves takes a fifth of a second each.
-const PAGES_MAX: usize = 5;
+const PAGES_MAX: usize = 2;
+/// So many that a search ends with its time rather than with its page.
+const PAGE: u32 = 5_000;
 /// The length of the longest bar.
 const BAR: usize = 24;
 
@@ -129,7 +131,7 @@ async fn slowest(
     filter: Filter,
 ) -> Result<(Vec<StoredExecution>, Option<Timestamp>), Failure> {
     let (mut found, mut looked_to) = (Vec::new(), None);
-    let mut request = Some(PageRequest::first(1_000));
+    let mut request = Some(PageRequest::first(PAGE));
     for _ in 0..PAGES_MAX {
         let Some(page) = request.take() else { break };
         let history = &looking.history;

@@ -27,7 +27,7 @@ pub(crate) fn ids(
 ) -> QueryResult<Vec<i64>> {
     let displacement = displacement(connection)?;
     let Some(before) = filter.started_before else {
-        let wanted = Wanted::new(filter, cursor, limit, displacement, "");
+        let wanted = Wanted::new(filter, cursor, limit, displacement, "", Index::OfScope);
         return of_scope(connection, filter, cursor, limit, &wanted);
     };
     // Short ones end soon after they begin; an index has the others.
@@ -37,14 +37,13 @@ pub(crate) fn ids(
         .saturating_add(displacement);
     let began = format!(" AND e.start_us < {}", before.as_micros());
     let mut found = Vec::new();
-    for ended in [
+    let long = micros(LONG);
+    let (short, long) = (
         format!("{began} AND e.id <= {soon}"),
-        format!(
-            "{began} AND e.id > {soon} AND e.duration_us >= {}",
-            micros(LONG)
-        ),
-    ] {
-        let wanted = Wanted::new(filter, cursor, limit, displacement, &ended);
+        format!("{began} AND e.id > {soon} AND e.duration_us >= {long}"),
+    );
+    for (ended, index) in [(short, Index::OfScope), (long, Index::OfLong)] {
+        let wanted = Wanted::new(filter, cursor, limit, displacement, &ended, index);
         found.extend(of_scope(connection, filter, cursor, limit, &wanted)?);
     }
     Ok(in_order(found, cursor, limit))
@@ -70,8 +69,7 @@ fn of_scope(
 ) -> QueryResult<Vec<i64>> {
     let found = match &filter.scope {
         Scope::Registration(id) => {
-            let column = Table::of(id.kind).column;
-            wanted.load(connection, &format!("e.{column} = {}", id.row.get()))?
+            wanted.load(connection, &wanted.of_registration(id.kind, id.row.get()))?
         }
         Scope::Session(session) => match session::ids_of(connection, *session)? {
             None => Vec::new(),
@@ -97,9 +95,8 @@ fn of_app(connection: &mut SqliteConnection, app: &str, wanted: &Wanted) -> Quer
     let jobs: Vec<i64> = of_jobs.select(scheduled_jobs::id).load(connection)?;
     let mut found = Vec::new();
     for (kind, rows) in EntityKind::ALL.into_iter().zip([listeners, jobs]) {
-        let column = Table::of(kind).column;
         for row in rows {
-            found.extend(wanted.load(connection, &format!("e.{column} = {row}"))?);
+            found.extend(wanted.load(connection, &wanted.of_registration(kind, row))?);
         }
     }
     let question = wanted.question(
@@ -122,11 +119,27 @@ pub(crate) struct Id {
 /// as they are.
 struct Wanted {
     conditions: String,
+    index: Index,
+}
+
+/// Which index finds the rows.
+#[derive(Clone, Copy, PartialEq)]
+enum Index {
+    OfScope,
+    /// Few executions take long, but one listener or job may have millions.
+    OfLong,
 }
 
 impl Wanted {
     /// `displacement` is the most that a row's id lies above the time at which its execution ended.
-    fn new(filter: &Filter, cursor: Cursor, limit: u32, displacement: i64, also: &str) -> Self {
+    fn new(
+        filter: &Filter,
+        cursor: Cursor,
+        limit: u32,
+        displacement: i64,
+        also: &str,
+        index: Index,
+    ) -> Self {
         let mut conditions = of_statuses(&filter.statuses);
         conditions.push_str(also);
         if let Some(from) = filter.from.map(Timestamp::as_micros) {
@@ -147,7 +160,14 @@ impl Wanted {
         }
         let direction = direction(cursor.order);
         conditions.push_str(&format!(" ORDER BY e.id {direction} LIMIT {limit}"));
-        Self { conditions }
+        Self { conditions, index }
+    }
+
+    fn of_registration(&self, kind: EntityKind, row: i64) -> String {
+        let column = Table::of(kind).column;
+        // SQLite takes no index for a term with a sign.
+        let sign = if self.index == Index::OfLong { "+" } else { "" };
+        format!("{sign}e.{column} = {row}")
     }
 
     fn question(&self, tables: &str, whose: &str) -> String {

@@ -12,6 +12,7 @@ use executor_core::{EntityKind, RegistrationId, SessionId, Status};
 use super::parts::{hour_of, parts_of};
 use crate::rollup::tally::{HOUR_US, Tally};
 use crate::sqlite::read::question::{Asked, Deadline, QueryError};
+use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::rollup::{
     Entities, EntityKey, LINES, Line, SLICE, damaged, registered, rolled_up_to,
 };
@@ -26,7 +27,7 @@ enum Of {
     All,
     App(String),
     /// One listener or job.
-    Entity(EntityKey),
+    Entity(RegistrationId, EntityKey),
 }
 
 impl Of {
@@ -34,8 +35,21 @@ impl Of {
         match self {
             Self::All => true,
             Self::App(app_key) => key.app_key == *app_key,
-            Self::Entity(it) => it == key,
+            Self::Entity(_, it) => it == key,
         }
+    }
+
+    /// Conditions on rows; together they find all that count, each once. Of one listener or job an index has its rows,
+    /// and those that name it themselves are few.
+    fn conditions(&self) -> Vec<String> {
+        let Self::Entity(id, _) = self else {
+            return vec![String::new()];
+        };
+        let column = Table::of(id.kind).column;
+        vec![
+            format!("AND e.{column} = {}", id.row.get()),
+            "AND e.id IN (SELECT id FROM execution_orphans WHERE id BETWEEN ?1 AND ?2)".into(),
+        ]
     }
 }
 
@@ -50,7 +64,7 @@ pub(super) fn count(
     asked.connection.transaction(|connection| {
         let of = match scope {
             Scope::Registration(id) => match entity_of(connection, *id)? {
-                Some(key) => Of::Entity(key),
+                Some(key) => Of::Entity(*id, key),
                 None => return Ok(vec![Tallies::new(); bounds.len().saturating_sub(1)]),
             },
             Scope::App(app_key) => Of::App(app_key.clone()),
@@ -193,20 +207,34 @@ impl Counting<'_> {
         ends: &Range<i64>,
         session: Option<i64>,
     ) -> Result<(), QueryError> {
+        for whose in self.of.conditions() {
+            let question = format!(
+                "{LINES} WHERE e.id BETWEEN ?1 AND ?2 AND e.start_us + e.duration_us >= ?3 \
+                 AND e.start_us + e.duration_us < ?4 AND (?5 IS NULL OR e.session_id = ?5) \
+                 {whose} ORDER BY e.id LIMIT {SLICE}"
+            );
+            self.rows_of(&question, ids, ends, session)?;
+        }
+        Ok(())
+    }
+
+    fn rows_of(
+        &mut self,
+        question: &str,
+        ids: &Range<i64>,
+        ends: &Range<i64>,
+        session: Option<i64>,
+    ) -> Result<(), QueryError> {
         let mut from = ids.start;
         loop {
             self.deadline.check()?;
-            let lines: Vec<Line> = diesel::sql_query(format!(
-                "{LINES} WHERE e.id BETWEEN ?1 AND ?2 AND e.start_us + e.duration_us >= ?3 \
-                 AND e.start_us + e.duration_us < ?4 AND (?5 IS NULL OR e.session_id = ?5) \
-                 ORDER BY e.id LIMIT {SLICE}"
-            ))
-            .bind::<BigInt, _>(from)
-            .bind::<BigInt, _>(ids.end)
-            .bind::<BigInt, _>(ends.start)
-            .bind::<BigInt, _>(ends.end)
-            .bind::<Nullable<BigInt>, _>(session)
-            .load(self.connection)?;
+            let lines: Vec<Line> = diesel::sql_query(question)
+                .bind::<BigInt, _>(from)
+                .bind::<BigInt, _>(ids.end)
+                .bind::<BigInt, _>(ends.start)
+                .bind::<BigInt, _>(ends.end)
+                .bind::<Nullable<BigInt>, _>(session)
+                .load(self.connection)?;
             for line in &lines {
                 let run = line.run().ok_or_else(|| unknown(line))?;
                 let key = self.entities.key_of(self.connection, line)?;
@@ -231,7 +259,7 @@ impl Counting<'_> {
         let (app_key, entity) = match &self.of {
             Of::All => (None, None),
             Of::App(app_key) => (Some(app_key), None),
-            Of::Entity(key) => (Some(&key.app_key), Some(key)),
+            Of::Entity(_, key) => (Some(&key.app_key), Some(key)),
         };
         let rollups: Vec<Rollup> = diesel::sql_query(ROLLUPS)
             .bind::<BigInt, _>(span)
