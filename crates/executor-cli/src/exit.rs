@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use command_executor::inspect::ReplayError;
-use command_executor::{HistoryError, OpenError, RegisterError, StartError, StoreError};
+use command_executor::{
+    HistoryError, HistoryErrorClass, OpenError, RegisterError, StartError, StoreError,
+};
 use thiserror::Error;
 
 use crate::output::plain::plain;
@@ -71,10 +73,14 @@ pub(crate) enum Failure {
     Replay(#[from] ReplayError),
     #[error("the history has no {}", what.strip_prefix("an ").or(what.strip_prefix("a ")).unwrap_or(what))]
     NotFound { what: String },
-    #[error("`{text}` may mean {} executions; write more of the id: {}", candidates.len(), candidates.join("; "))]
+    #[error(
+        "`{text}` may mean {}{} executions; write more of the id: {}", candidates.len(),
+        if *has_more { " or more" } else { "" }, candidates.join("; ")
+    )]
     Ambiguous {
         text: String,
         candidates: Vec<String>,
+        has_more: bool,
     },
     #[error("--since is after --until: nothing can lie between")]
     EmptyWindow,
@@ -130,6 +136,19 @@ pub(crate) fn matched(has_any: bool) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(NO_MATCH)
+    }
+}
+
+/// What to do about a failure that does not say so itself.
+pub(crate) fn remedy(failure: &Failure) -> Option<&'static str> {
+    const ABSENT: &str = "name another one with --db or EXECUTOR_DB; `executor run` makes one";
+    match failure {
+        Failure::Query(error) if error.class == HistoryErrorClass::Absent => Some(ABSENT),
+        Failure::Open(OpenError::Absent { .. }) => Some(ABSENT),
+        Failure::Query(error) if error.class == HistoryErrorClass::Damaged => Some(
+            "`executor doctor` says what is damaged; recover a copy with `sqlite3 COPY .recover`",
+        ),
+        _ => None,
     }
 }
 

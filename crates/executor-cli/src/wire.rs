@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use command_executor::migrate::Migrator;
+use command_executor::migrate::{self, Migrator};
 use command_executor::ports::Store;
 use command_executor::{History, OpenError, SqliteHistory, SqliteOptions, SqliteStore};
 
@@ -68,14 +68,11 @@ pub(crate) fn spools(url: &str) -> Result<Option<PathBuf>, OpenError> {
 
 /// Returns the migrations that a database lacks, the oldest first.
 pub(crate) fn pending(url: &str) -> Result<Vec<String>, OpenError> {
-    let status = Migrator::open_existing(url)?.status();
-    let status = status.map_err(OpenError::Migrate)?;
-    let pending = status.into_iter().filter(|it| !it.applied);
-    Ok(pending.map(|it| it.name).collect())
+    migrate::pending(url)
 }
 
 /// Applies them, and returns them.
-pub(crate) fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
+pub(crate) fn bring_up_to_date(url: &str) -> Result<Vec<String>, OpenError> {
     let applied = Migrator::open_existing(url)?.up();
     applied.map_err(OpenError::Migrate)
 }

@@ -8,6 +8,10 @@ use command_executor::{Entity, Status};
 use super::times::When;
 use crate::config::duration::Span;
 
+fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
 /// Where to look, and how to show it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Look {
@@ -172,7 +176,7 @@ pub(crate) struct LsArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// How many at most.
-    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 50)]
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 50, value_parser = at_least_one())]
     pub(crate) limit: u32,
     /// The oldest first.
     #[arg(long, short)]
@@ -208,7 +212,7 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) grep: Option<String>,
     /// How many executions at most, the latest ones.
-    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20, value_parser = at_least_one())]
     pub(crate) limit: u32,
     /// Go on, and print what executions said as they end, until it is interrupted.
     #[arg(long, short, conflicts_with = "until")]
@@ -224,7 +228,7 @@ pub(crate) struct ErrorsArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// How many groups at most.
-    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20, value_parser = at_least_one())]
     pub(crate) limit: u32,
     #[command(flatten)]
     pub(crate) look: Look,
@@ -364,7 +368,7 @@ pub(crate) struct CompletionsArgs {
 #[command(after_help = "Example: executor sessions -n 5")]
 pub(crate) struct SessionsArgs {
     /// How many at most, the latest ones.
-    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20, value_parser = at_least_one())]
     pub(crate) limit: u32,
     #[command(flatten)]
     pub(crate) look: Look,

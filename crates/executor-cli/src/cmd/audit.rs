@@ -13,7 +13,6 @@ use crate::exit::{CANNOT_TELL, Failure, LOST};
 use crate::output::console;
 use crate::output::plain::{self, plain};
 use crate::output::shown::Zone;
-use crate::wire;
 
 /// What to do about a spool that nobody has taken over.
 const REMEDY: &str = "the next start there stores it, or `executor spool replay`";
@@ -28,19 +27,15 @@ pub(crate) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
         to: args.until.map(|until| until.to),
         session: None,
     };
-    let spools = match args.spools {
+    // Before the evidence, or records that are stored in between would count as missing.
+    let live = match args.spools {
         // A mistyped one would hide what waits in the right one.
         Some(dir) if !dir.exists() => {
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(Failure::SpoolDirectory { dir, source });
         }
-        Some(spools) => Some(spools),
-        None => wire::spools(&looking.url)?,
-    };
-    // Before the evidence, or records that are stored in between would count as missing.
-    let live = match spools {
         Some(spools) => MachineSpools::new(spools).sessions().await?,
-        None => Vec::new(),
+        None => looking.live().await?.to_vec(),
     };
     let progress = Progress::new(|done, all| {
         console::show(format!("counting rows: {done} of {all}"));

@@ -8,7 +8,7 @@ use command_executor::ports::{SessionStatus, all_pages};
 use command_executor::{LiveSession, PageRequest, StoredSession, Window};
 use serde_json::{Value, json};
 
-use crate::args::verbs::DoctorArgs;
+use crate::args::verbs::{DoctorArgs, Look};
 use crate::cmd::looking::Looking;
 use crate::config::Settings;
 use crate::exit::{FOUND, Failure, with_causes};
@@ -45,6 +45,11 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, Failure> {
         true => fix(&looking).await?,
         false => Vec::new(),
     };
+    // What was mended is seen anew.
+    let looking = Looking::new(&Look {
+        db: Some(looking.url.clone()),
+        ..args.look
+    })?;
     let checks = examine(&looking).await;
     let text = match looking.json {
         true => plain::json_lines(checks.iter().map(json_of)),
@@ -64,7 +69,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, Failure> {
 /// Does what can do no harm: brings the database up to date, and stores what dead processes left.
 async fn fix(looking: &Looking) -> Result<Vec<String>, Failure> {
     let mut fixed = Vec::new();
-    let lacked = wire::migrate(&looking.url)?;
+    let lacked = wire::bring_up_to_date(&looking.url)?;
     if !lacked.is_empty() {
         fixed.push(format!("schema: {}", lacked.join(", ")));
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::args::verbs::ErrorsArgs;
 use crate::cmd::looking::{Looking, filter_of, window_of};
 use crate::exit::{Failure, matched};
-use crate::output::columns::{Columns, Text};
+use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
@@ -39,25 +39,25 @@ pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
             format!("{}: {}", plain(&group.error_type), plain(&group.shape)).into(),
         ]);
     }
-    let mut text = match found.groups.is_empty() {
+    let table = match found.groups.is_empty() {
         true => String::new(),
         false => columns.text(),
     };
-    text.push_str(&format!(
+    let mut footer = format!(
         "{} in {}",
         shown::counted(found.looked_at, "failure"),
         shown::counted(found.groups.len() as u64, "group")
-    ));
+    );
     if let Some(to) = found.looked_to {
-        text.push_str(&format!(
+        footer.push_str(&format!(
             ", since {}; there are more",
             looking.zone.time(to)
         ));
     }
     let missing = looking.missing(window_of(&args.selection)).await?;
-    text.extend(missing.map(|missing| format!(" · {missing}")));
-    text.push('\n');
-    console::print(text).await?;
+    footer.extend(missing.map(|missing| format!(" · {missing}")));
+    footer.push('\n');
+    console::print(format!("{table}{}", wrapped(&footer))).await?;
     Ok(matched(!found.groups.is_empty()))
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::args::verbs::ExplainArgs;
 use crate::cmd::looking::Looking;
 use crate::exit::{CANNOT_TELL, Failure, NO_MATCH};
+use crate::output::columns::wrapped;
 use crate::output::console;
 use crate::output::plain::{self, plain};
 
@@ -21,7 +22,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode, Failure> {
     // Before the facts: what is stored in between is in both.
     let live = looking.live().await?;
     let mut facts = Facts::read(looking.history.as_ref(), &question).await?;
-    facts.live = live;
+    facts.live = live.to_vec();
     let explanation = decide(&question, &facts);
     let sentence = explanation.sentence(&plain(&what.to_string()), |at| looking.zone.time(at));
     let text = match looking.json {
@@ -34,7 +35,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode, Failure> {
             });
             plain::json_lines([value])
         }
-        false => format!("{}\n", plain(&sentence)),
+        false => wrapped(&format!("{}\n", plain(&sentence))),
     };
     console::print(text).await?;
     Ok(match explanation {

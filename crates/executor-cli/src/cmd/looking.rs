@@ -8,13 +8,15 @@ use command_executor::inspect::MachineSpools;
 use command_executor::ports::{Scope, SessionStatus, all_pages};
 use command_executor::{
     EntityKind, Filter, History, LiveSession, LiveState, PageRequest, RegistrationFilter,
-    StoredExecution, StoredRegistration, StoredSession, Window,
+    StoredExecution, StoredRegistration, StoredSession, Timestamp, Window,
 };
+
+use tokio::sync::OnceCell;
 
 use crate::args::DEFAULT_DB;
 use crate::args::verbs::{Look, Selection, What};
 use crate::config::Config;
-use crate::exit::Failure;
+use crate::exit::{Failure, with_causes};
 use crate::output::console;
 use crate::output::plain::plain;
 use crate::output::shown::{self, Zone, name_of};
@@ -29,6 +31,7 @@ pub(crate) struct Looking {
     pub(crate) url: String,
     pub(crate) zone: Zone,
     pub(crate) json: bool,
+    live: OnceCell<Vec<LiveSession>>,
 }
 
 impl Looking {
@@ -41,6 +44,7 @@ impl Looking {
             history: wire::history(&url)?,
             zone: Zone::new(look.utc),
             json: look.json,
+            live: OnceCell::new(),
             url,
         })
     }
@@ -152,6 +156,7 @@ impl Looking {
             }
             several => Err(Failure::Ambiguous {
                 text: plain(text),
+                has_more: several.len() >= CANDIDATES as usize,
                 candidates: several.iter().map(|it| self.candidate(it)).collect(),
             }),
         }
@@ -181,12 +186,67 @@ impl Looking {
         Ok(latest.pop().into_iter().collect())
     }
 
-    /// Returns the live state of this machine's processes that write this database.
-    pub(crate) async fn live(&self) -> Result<Vec<LiveSession>, Failure> {
-        Ok(match wire::spools(&self.url)? {
-            Some(spools) if spools.exists() => MachineSpools::new(spools).sessions().await?,
-            _ => Vec::new(),
-        })
+    /// Returns the live state of this machine's processes that write this database, as of the first call. Spools that
+    /// cannot be read are told, and keep nobody from what can be.
+    pub(crate) async fn live(&self) -> Result<&[LiveSession], Failure> {
+        let live = self.live.get_or_try_init(async || {
+            let Some(spools) = wire::spools(&self.url)?.filter(|spools| spools.exists()) else {
+                return Ok(Vec::new());
+            };
+            let dir = plain(&spools.to_string_lossy());
+            match MachineSpools::new(spools).sessions().await {
+                Ok(live) => Ok(live),
+                Err(error) => {
+                    let why = with_causes(&error);
+                    console::say(&format!(
+                        "the spools in `{dir}` cannot be read ({why}): what runs and waits there is not seen; try as the \
+                         user who records"
+                    ));
+                    self.unseen(&why).await
+                }
+            }
+        });
+        Ok(live.await?)
+    }
+
+    /// What may be in spools that cannot be read: something of each process that has not ended well, nobody knows what.
+    async fn unseen(&self, why: &str) -> Result<Vec<LiveSession>, Failure> {
+        let (history, now) = (&self.history, shown::now());
+        let sessions = all_pages(|page| history.sessions(page)).await?;
+        let may_have_some = |it: &StoredSession| match it.status {
+            SessionStatus::Running => true,
+            SessionStatus::Crashed => !it.counts.is_final,
+            SessionStatus::Success | SessionStatus::Failure => false,
+        };
+        let unseen = sessions.into_iter().filter(may_have_some).map(|it| {
+            let is_alive = seems_alive(&it, now);
+            let mut unseen = LiveSession::new(it.session, is_alive);
+            unseen.unreadable = Some(why.to_owned());
+            unseen
+        });
+        Ok(unseen.collect())
+    }
+
+    /// Returns when a session was last known to be alive: by its signs of life, or by the last execution that it
+    /// stored.
+    pub(crate) async fn last_sign(&self, stored: &StoredSession) -> Result<Timestamp, Failure> {
+        if let (SessionStatus::Success | SessionStatus::Failure, Some(at)) =
+            (stored.status, stored.stopped_at)
+        {
+            return Ok(at);
+        }
+        let filter = Filter {
+            scope: Scope::Session(stored.session.id),
+            ..Filter::default()
+        };
+        let latest = self
+            .history
+            .executions(filter, PageRequest::first(1))
+            .await?;
+        let ended = latest.items.first().map(|it| it.record.ended_at());
+        Ok(stored
+            .heartbeat_at
+            .max(ended.unwrap_or(stored.heartbeat_at)))
     }
 
     /// Returns the sessions whose processes are alive, as far as can be told: the spools of this machine know it, the
@@ -204,7 +264,18 @@ impl Looking {
     }
 
     pub(crate) async fn completeness(&self, window: &Window) -> Result<Completeness, Failure> {
-        Ok(completeness(self.history.as_ref(), window, shown::now()).await?)
+        let now = shown::now();
+        let mut found = completeness(self.history.as_ref(), window, now).await?;
+        // Of a process that has just died the history still thinks that it lives.
+        let history = &self.history;
+        let sessions = all_pages(|page| history.sessions(page)).await?;
+        let is_dead = |it: &&StoredSession| {
+            let mut live = self.live.get().into_iter().flatten();
+            seems_alive(it, now)
+                && live.any(|live| !live.is_alive && live.session.id == it.session.id)
+        };
+        found.unsettled += sessions.iter().filter(is_dead).count() as u64;
+        Ok(found)
     }
 
     /// Says in a few words what is missing of a time, or nothing.

@@ -8,7 +8,7 @@ use crate::args::verbs::{FAILED, LsArgs};
 use crate::cmd::following::{EVERY, Following};
 use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
-use crate::output::columns::{Columns, Text};
+use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::{console, plain, shown};
 
 pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
@@ -37,9 +37,8 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
         return Ok(matched(!found.is_empty()));
     }
     with_last_words(&looking, &mut found).await?;
-    let mut text = table(&looking, &found);
-    text.push_str(&shown::counted(found.len() as u64, "execution"));
-    text.push_str(if has_more { ", and more: --limit" } else { "" });
+    let mut footer = shown::counted(found.len() as u64, "execution");
+    footer.push_str(if has_more { ", and more: --limit" } else { "" });
     let mut window = window_of(&args.selection);
     if has_more {
         // Of the time that is shown, rather than of the whole history.
@@ -50,9 +49,10 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
         }
     }
     let missing = looking.missing(window).await?;
-    text.extend(missing.map(|missing| format!(" · {missing}")));
-    text.push('\n');
-    console::print(text).await?;
+    footer.extend(missing.map(|missing| format!(" · {missing}")));
+    footer.push('\n');
+    let table = table(&looking, &found);
+    console::print(format!("{table}{}", wrapped(&footer))).await?;
     Ok(matched(!found.is_empty()))
 }
 

@@ -14,7 +14,7 @@ pub(crate) async fn migrate(args: MigrateArgs) -> Result<ExitCode, Failure> {
     let looking = Looking::new(&args.look)?;
     let lacking = match args.dry_run {
         true => wire::pending(&looking.url)?,
-        false => wire::migrate(&looking.url)?,
+        false => wire::bring_up_to_date(&looking.url)?,
     };
     let text = match looking.json {
         true => plain::json_lines([json!({ "migrations": lacking, "applied": !args.dry_run })]),

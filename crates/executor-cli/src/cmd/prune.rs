@@ -41,18 +41,21 @@ pub(crate) async fn prune(args: PruneArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let deleted = delete(&looking, &plan).await?;
-    let text = match looking.json {
+    let (url, is_json) = (looking.url.clone(), looking.json);
+    // Its connection would keep the write-ahead log.
+    drop(looking);
+    let text = match is_json {
         true => plain::json_lines([json!({
             "before_us": plan.before.as_micros(),
             "deleted": deleted,
             "bytes_before": plan.bytes,
-            "bytes": wire::bytes(&looking.url)?,
+            "bytes": wire::bytes(&url)?,
         })]),
         false => format!(
             "deleted {}; the database had {}, and has {}\n",
             shown::counted(deleted, "execution"),
             shown::bytes(plan.bytes),
-            shown::bytes(wire::bytes(&looking.url)?),
+            shown::bytes(wire::bytes(&url)?),
         ),
     };
     console::print(text).await?;
@@ -127,6 +130,9 @@ async fn delete(looking: &Looking, plan: &Plan) -> Result<u64, Failure> {
             count => deleted += count,
         }
     }
+    // Nothing is larger than that: the store only gives back what is free.
+    let give_back = PruneSlice::new(PruneRule::LargerThan(u64::MAX), 1);
+    store.prune(give_back).await?;
     store.close().await?;
     console::show(String::new());
     Ok(deleted)

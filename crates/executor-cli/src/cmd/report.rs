@@ -16,6 +16,7 @@ use command_executor::{Summary, Window};
 use crate::args::verbs::ReportArgs;
 use crate::cmd::looking::Looking;
 use crate::exit::{Failure, matched};
+use crate::output::columns::wrapped;
 use crate::output::{console, plain, shown};
 
 /// What the report of one listener or job covers, unless it is told.
@@ -34,7 +35,8 @@ pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
     print(&summaries, looking.json).await?;
     if !looking.json {
         let missing = looking.missing(window).await?;
-        console::print(missing.map_or_else(String::new, |missing| format!("{missing}\n"))).await?;
+        let line = missing.map(|missing| wrapped(&format!("{missing}\n")));
+        console::print(line.unwrap_or_default()).await?;
     }
     Ok(match args.is_narrowed() {
         // An empty database has a report, too.

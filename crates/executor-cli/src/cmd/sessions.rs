@@ -23,17 +23,21 @@ pub(crate) async fn sessions(args: SessionsArgs) -> Result<ExitCode, Failure> {
     found.truncate(args.limit as usize);
     let living = looking.living().await?;
     let living: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
+    let mut ends = Vec::new();
+    for stored in &found {
+        ends.push(looking.last_sign(stored).await?);
+    }
     let text = match looking.json {
         true => plain::json_lines(found.iter().map(|it| json_of(it, &living))),
-        false => table(&looking, &found, &living, has_more),
+        false => table(&looking, found.iter().zip(ends), &living, has_more),
     };
     console::print(text).await?;
     Ok(matched(!found.is_empty()))
 }
 
-fn table(
+fn table<'s>(
     looking: &Looking,
-    found: &[StoredSession],
+    found: impl ExactSizeIterator<Item = (&'s StoredSession, Timestamp)>,
     living: &HashSet<SessionId>,
     has_more: bool,
 ) -> String {
@@ -41,12 +45,13 @@ fn table(
         "STARTED", "ENDED", "LASTED", "STATUS", "STORED", "LOST", "PID", "HOST", "PROGRAM",
     ])
     .dispensable(["HOST", "PID", "LASTED"]);
-    for stored in found {
+    let count = found.len();
+    for (stored, end) in found {
         let session = &stored.session;
         let is_alive = living.contains(&session.id);
         let until = match is_alive {
             true => shown::now(),
-            false => stored.stopped_at.unwrap_or(stored.heartbeat_at),
+            false => end,
         };
         let ended = match (is_alive, stored.status) {
             (true, _) => String::new(),
@@ -74,11 +79,11 @@ fn table(
             program_of(stored).into(),
         ]);
     }
-    let mut text = match found.is_empty() {
-        true => String::new(),
-        false => columns.text(),
+    let mut text = match count {
+        0 => String::new(),
+        _ => columns.text(),
     };
-    text.push_str(&shown::counted(found.len() as u64, "session"));
+    text.push_str(&shown::counted(count as u64, "session"));
     text.push_str(if has_more {
         ", and more: --limit\n"
     } else {

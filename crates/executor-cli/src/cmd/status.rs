@@ -16,6 +16,7 @@ use crate::args::verbs::StatusArgs;
 use crate::cmd::looking::{Looking, missing_of};
 use crate::cmd::planned::{self, Timer};
 use crate::exit::{Failure, matched};
+use crate::output::columns::wrapped;
 use crate::output::plain::{self, plain};
 use crate::output::shown::{name_of, took};
 use crate::output::{console, shown};
@@ -30,8 +31,8 @@ struct State {
     /// The processes that are alive, the latest first.
     living: Vec<StoredSession>,
     live: Vec<LiveSession>,
-    /// The process that began last, if none is alive.
-    last: Option<StoredSession>,
+    /// The process that began last, if none is alive, and its last sign of life.
+    last: Option<(StoredSession, Timestamp)>,
     lately: Stats,
     next: Vec<Timer>,
     crash: Option<Crash>,
@@ -41,6 +42,7 @@ struct State {
 /// The last process that did not end well, and what it was doing.
 struct Crash {
     session: StoredSession,
+    at: Timestamp,
     interrupted: Vec<StoredExecution>,
 }
 
@@ -50,22 +52,31 @@ pub(crate) async fn status(args: StatusArgs) -> Result<ExitCode, Failure> {
     let has_any = !state.living.is_empty() || state.last.is_some();
     let text = match looking.json {
         true => plain::json_lines([json_of(&state)]),
-        false => for_people(&looking, &state),
+        false => wrapped(&for_people(&looking, &state)),
     };
     console::print(text).await?;
     Ok(matched(has_any))
 }
 
 async fn read(looking: &Looking) -> Result<State, Failure> {
-    let (now, history) = (shown::now(), &looking.history);
-    let (live, living) = (looking.live().await?, looking.living().await?);
+    let history = &looking.history;
+    let (live, living) = (looking.live().await?.to_vec(), looking.living().await?);
+    let now = shown::now();
     let ids: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
     let sessions = all_pages(|page| history.sessions(page)).await?;
     let lately = Window::since(now.saturating_sub(LATELY));
     let mut next = planned::timers(looking, None, now, &ids).await?;
     next.retain(|timer| timer.next.is_some());
     next.truncate(NAMED);
+    let is_told = |it: &StoredSession| {
+        let mut dead = live.iter().filter(|live| !live.is_alive);
+        dead.any(|live| live.session.id == it.session.id)
+    };
     let is_crash = |it: &&StoredSession| {
+        // What a process of this machine has left says more than the history.
+        if is_told(it) {
+            return false;
+        }
         let status = it.status;
         let is_dead = status == SessionStatus::Running && !ids.contains(&it.session.id);
         is_dead || matches!(status, SessionStatus::Crashed | SessionStatus::Failure)
@@ -74,9 +85,13 @@ async fn read(looking: &Looking) -> Result<State, Failure> {
         Some(session) => Some(crash(looking, session.clone()).await?),
         None => None,
     };
+    let last = match sessions.into_iter().next().filter(|_| living.is_empty()) {
+        Some(last) => Some((last.clone(), looking.last_sign(&last).await?)),
+        None => None,
+    };
     Ok(State {
-        now,
-        last: sessions.into_iter().next().filter(|_| living.is_empty()),
+        now: shown::now(),
+        last,
         lately: history.overall(lately).await?,
         missing: looking.completeness(&Window::default()).await?,
         living,
@@ -95,6 +110,7 @@ async fn crash(looking: &Looking, session: StoredSession) -> Result<Crash, Failu
     let request = PageRequest::first(NAMED as u32);
     let page = looking.history.executions(filter, request).await?;
     Ok(Crash {
+        at: looking.last_sign(&session).await?,
         session,
         interrupted: page.items,
     })
@@ -129,6 +145,9 @@ fn for_people(looking: &Looking, state: &State) -> String {
         let label = if place == 0 { "next" } else { "" };
         add(label, &next(looking, state.now, timer));
     }
+    if !state.next.is_empty() && state.living.is_empty() {
+        add("", "no process runs: until one starts, nothing begins");
+    }
     if let Some(crash) = &state.crash {
         add("last crash", &crashed(looking, crash));
     }
@@ -140,13 +159,11 @@ fn for_people(looking: &Looking, state: &State) -> String {
     text
 }
 
-fn nobody(looking: &Looking, last: Option<&StoredSession>) -> String {
-    let Some(last) = last else {
+fn nobody(looking: &Looking, last: Option<&(StoredSession, Timestamp)>) -> String {
+    let Some((last, at)) = last else {
         return "nothing, and nothing ever has".to_owned();
     };
-    let at = looking
-        .zone
-        .time(last.stopped_at.unwrap_or(last.heartbeat_at));
+    let at = looking.zone.time(*at);
     let how = match last.status {
         SessionStatus::Running => "gave its last sign of life",
         SessionStatus::Success => "ended",
@@ -166,7 +183,7 @@ fn process(state: &State, stored: &StoredSession, live: Option<&LiveSession>) ->
     let up = took(state.now.saturating_duration_since(session.started_at));
     let (program, host) = (plain(program), plain(&session.host));
     let mut text = format!("{program} on {host} (pid {}), up {up}", session.pid);
-    match live {
+    match live.filter(|live| live.unreadable.is_none()) {
         Some(live) => {
             let count = live.running.len() + live.unlisted;
             text.push_str(&format!(" · {count} in progress"));
@@ -194,14 +211,22 @@ fn running_one(state: &State, execution: &RunningExecution) -> String {
 /// A process of this machine that died, and whose spool nobody has taken over yet.
 fn left_behind(live: &LiveSession) -> String {
     let session = &live.session;
-    let records = shown::counted(live.waiting, "record");
-    let mut text = format!("pid {}; its spool keeps {records}", session.pid);
+    let mut parts = vec![format!("pid {}", session.pid)];
     let names: Vec<String> = live.running.iter().map(|it| name_of(&it.entity)).collect();
     if !names.is_empty() {
-        text.push_str(&format!("; was running: {}", names.join(", ")));
+        parts.push(format!("was running: {}", names.join(", ")));
     }
-    text.push_str("; the next start stores it, or `executor spool replay`");
-    text
+    if live.waiting > 0 {
+        let records = shown::counted(live.waiting, "record");
+        parts.push(format!("left {records} in its spool"));
+    }
+    if live.unreadable.is_some() {
+        parts.push("its spool cannot be read: see `executor spool fsck`".into());
+    }
+    if parts.len() > 1 {
+        parts.push("the next start stores that, or `executor doctor --fix`".into());
+    }
+    parts.join("; ")
 }
 
 fn counts(stats: &Stats) -> String {
@@ -224,9 +249,7 @@ fn next(looking: &Looking, now: Timestamp, timer: &Timer) -> String {
 
 fn crashed(looking: &Looking, crash: &Crash) -> String {
     let stored = &crash.session;
-    let at = looking
-        .zone
-        .time(stored.stopped_at.unwrap_or(stored.heartbeat_at));
+    let at = looking.zone.time(crash.at);
     let why = match (&stored.failure, stored.status) {
         (Some(failure), _) => plain(&failure.message),
         (None, SessionStatus::Running) => "silent since".to_owned(),
@@ -281,10 +304,9 @@ fn json_of(state: &State) -> Value {
     });
     let crash = state.crash.as_ref().map(|crash| {
         let (stored, interrupted) = (&crash.session, crash.interrupted.iter());
-        let at = stored.stopped_at.unwrap_or(stored.heartbeat_at);
         json!({
             "session": stored.session.id.to_string(),
-            "at_us": at.as_micros(),
+            "at_us": crash.at.as_micros(),
             "status": stored.status.as_str(),
             "interrupted": interrupted.map(shown::json_of).collect::<Vec<_>>(),
         })

@@ -9,6 +9,8 @@ use command_executor::{
     Order, PageRequest, RunningExecution, Status, StoredExecution, Timestamp, Window,
 };
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::args::verbs::{FAILED, Selection, TimelineArgs};
 use crate::cmd::looking::{Looking, filter_of, window_of};
 use crate::exit::{Failure, matched};
@@ -40,10 +42,18 @@ pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
         }
     };
     let (found, has_more) = overlapping(&looking, &args, from, to).await?;
+    // Beyond those that are drawn nothing is known to be idle.
+    let last = found.iter().map(|it| it.record.ended_at()).max();
+    let to = last.filter(|_| has_more).unwrap_or(to);
     let running = running(&looking, &args.selection, to).await?;
     if looking.json {
         let lines = plain::json_lines(found.iter().map(shown::json_of));
         console::print(lines).await?;
+        if has_more {
+            console::say(&format!(
+                "these are {DRAWN_MAX} executions, and there are more: ask for less time"
+            ));
+        }
         return Ok(matched(!found.is_empty()));
     }
     let window = Window {
@@ -55,20 +65,20 @@ pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
     let gaps = all_pages(|page| history.gaps(window.clone(), page)).await?;
     let mut lanes = of_executions(&found);
     add_running(&running, now, &mut lanes);
-    let mut text = drawing(&looking, (from, to), &lanes, &gaps);
-    text.push_str(&shown::counted(found.len() as u64, "execution"));
+    let drawing = drawing(&looking, (from, to), &lanes, &gaps);
+    let mut footer = shown::counted(found.len() as u64, "execution");
     if !running.is_empty() {
-        text.push_str(&format!(", {} still going on", running.len()));
+        footer.push_str(&format!(", {} still going on", running.len()));
     }
-    text.push_str(if has_more {
-        ", and more: ask for less time"
+    footer.push_str(if has_more {
+        ", and more, which are not drawn: ask for less time"
     } else {
         ""
     });
     let missing = looking.missing(window).await?;
-    text.extend(missing.map(|missing| format!(" · {missing}")));
-    text.push('\n');
-    console::print(text).await?;
+    footer.extend(missing.map(|missing| format!(" · {missing}")));
+    footer.push('\n');
+    console::print(format!("{drawing}{}", columns::wrapped(&footer))).await?;
     Ok(matched(!found.is_empty() || !running.is_empty()))
 }
 
@@ -151,8 +161,8 @@ async fn running(
         return Ok(Vec::new());
     }
     let live = looking.live().await?;
-    let living = live.into_iter().filter(|it| it.is_alive);
-    let running = living.flat_map(|it| it.running);
+    let living = live.iter().filter(|it| it.is_alive);
+    let running = living.flat_map(|it| it.running.iter().cloned());
     let is_it = |it: &RunningExecution| it.started_at < to && selection.is_about(&it.entity);
     Ok(running.filter(is_it).collect())
 }
@@ -189,7 +199,7 @@ fn drawing(
     lanes: &BTreeMap<String, Lane>,
     gaps: &[Gap],
 ) -> String {
-    let longest = lanes.keys().map(|name| name.chars().count()).max();
+    let longest = lanes.keys().map(|name| name.width()).max();
     let name_width = longest.unwrap_or(0).clamp(4, NAME_MAX);
     let width = columns::width()
         .saturating_sub(name_width + 2 + 2 + NOTE)
@@ -200,8 +210,8 @@ fn drawing(
     let mut add = |name: &str, pieces: &[Piece], note: &str| {
         for (place, lane) in scale.lanes(pieces, LANES_MAX).iter().enumerate() {
             let (name, note) = if place == 0 { (name, note) } else { ("", "") };
-            let name: String = name.chars().take(name_width).collect();
-            let line = format!("{name:name_width$}  {lane}  {note}");
+            let name = shown::fitted(name, name_width);
+            let line = format!("{name}  {lane}  {note}");
             text.push_str(&format!("{}\n", line.trim_end()));
             seen.extend(lane.chars());
         }

@@ -17,10 +17,11 @@ use crate::output::{console, shown};
 
 pub(crate) async fn timers(args: TimersArgs) -> Result<ExitCode, Failure> {
     let looking = Looking::new(&args.look)?;
-    let now = shown::now();
     let living = looking.living().await?;
     let living: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
-    let timers = planned::timers(&looking, args.app, now, &living).await?;
+    let timers = planned::timers(&looking, args.app, shown::now(), &living).await?;
+    // Reading takes a moment.
+    let now = shown::now();
     let text = match looking.json {
         true => plain::json_lines(timers.iter().map(json_of)),
         false => {

@@ -7,6 +7,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
+/// A time so long before now still has a date.
+const LONGEST: Duration = Duration::from_secs(1_000 * 365 * 86_400);
+
 /// A duration of more than zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -20,6 +23,9 @@ impl FromStr for Span {
         let parsed =
             with_days(text).ok_or_else(|| format!("`{text}` is not a duration: {help}"))?;
         match Duration::try_from(parsed) {
+            Ok(duration) if duration > LONGEST => {
+                Err(format!("`{text}` is more than a thousand years: {help}"))
+            }
             Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
             _ => Err(format!("`{text}` is not more than zero: {help}")),
         }

@@ -21,6 +21,32 @@ pub(crate) fn width() -> usize {
     Table::new().width().map_or(100, usize::from)
 }
 
+/// Breaks lines that are longer than the terminal is wide, between words; where there is none, leaves them whole.
+pub(crate) fn wrapped(text: &str) -> String {
+    match Table::new().width() {
+        Some(width) => text
+            .lines()
+            .map(|line| wrapped_at(line, usize::from(width)))
+            .collect(),
+        None => text.to_owned(),
+    }
+}
+
+fn wrapped_at(line: &str, width: usize) -> String {
+    let (mut text, mut at) = (String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        let length = word.trim_end().chars().count();
+        if at > 0 && at + length > width {
+            text.truncate(text.trim_end().len());
+            text.push_str("\n  ");
+            at = 2;
+        }
+        text.push_str(word);
+        at += word.chars().count();
+    }
+    format!("{}\n", text.trim_end())
+}
+
 /// One cell.
 pub(crate) struct Text {
     pub(crate) text: String,
@@ -127,14 +153,30 @@ impl Columns {
             };
             self.leave_out(title);
         }
+        // Whatever is too wide still gives way: the widest first.
+        while self.widths().iter().sum::<usize>() + LAST_MIN > width {
+            let widths = self.widths();
+            let widest = (0..widths.len()).max_by_key(|place| widths[*place]);
+            let Some(widest) = widest.filter(|place| widths[*place] > LAST_MIN) else {
+                break;
+            };
+            let surplus = widths.iter().sum::<usize>() + LAST_MIN - width;
+            // The space behind it belongs to it.
+            let left = widths[widest].saturating_sub(2 + surplus).max(LAST_MIN - 2);
+            self.cut(widest, left);
+        }
         let left = width
             .saturating_sub(self.widths().iter().sum())
             .max(LAST_MIN);
         let last = self.header.len().saturating_sub(1);
+        self.cut(last, left);
+    }
+
+    fn cut(&mut self, place: usize, width: usize) {
         for row in &mut self.rows {
-            let text = &mut row[last].text;
-            if text.chars().count() > left {
-                *text = text.chars().take(left - 1).chain(['…']).collect();
+            let text = &mut row[place].text;
+            if text.chars().count() > width {
+                *text = text.chars().take(width - 1).chain(['…']).collect();
             }
         }
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::oneshot;
 
-use crate::exit::{Failure, with_causes};
-use crate::output::plain::plain;
+use crate::exit::{Failure, remedy, with_causes};
+use crate::output::plain::{plain, without_userinfo};
 
 /// The most bytes that wait to be written; lines beyond it are left out and counted.
 const WAITING_MAX_BYTES: usize = 1 << 20;
@@ -27,7 +27,8 @@ static CONSOLE: Console = Console {
 
 /// Writes a line. A closed or full standard error changes nothing.
 pub(crate) fn say(line: &str) {
-    write(format!("{}\n", plain(line)).into_bytes());
+    let line = without_userinfo(&plain(line));
+    write(format!("{line}\n").into_bytes());
 }
 
 /// Writes lines that are fit for a terminal already.
@@ -235,7 +236,11 @@ pub(crate) fn describe(failure: &Failure) -> ExitCode {
         Failure::Config(mistakes) => mistakes
             .lines()
             .for_each(|line| say(&format!("executor: {line}"))),
-        failure => say(&format!("executor: {}", with_causes(failure))),
+        failure => {
+            let remedy = remedy(failure).map(|remedy| format!("; {remedy}"));
+            let what = with_causes(failure);
+            say(&format!("executor: {what}{}", remedy.unwrap_or_default()));
+        }
     }
     ExitCode::from(failure.code())
 }

@@ -10,6 +10,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// The most periods, however long the time is.
+const PERIODS: u32 = 500;
+
 /// The length of a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
@@ -33,7 +36,7 @@ impl Periods {
         let unit = unit_for(to.saturating_duration_since(from));
         let mut at = beginning(zone, unit, from);
         let mut bounds = vec![at];
-        // A thousand are the most that a history gives; a broken clock must not fill the memory.
+        // A broken clock must not fill the memory.
         while at < to && bounds.len() <= 1_000 {
             let next = match unit {
                 Unit::TenMinutes => at.saturating_add(10 * MINUTE),
@@ -63,18 +66,25 @@ impl Periods {
             Unit::TenMinutes => "10 MIN FROM",
             Unit::Hour => "HOUR",
             Unit::Days(1) => "DAY",
-            Unit::Days(_) => "WEEK FROM",
+            Unit::Days(7) => "WEEK FROM",
+            Unit::Days(_) => "FROM",
         }
     }
 }
 
-/// Some dozens at most, for a time of up to a year.
+/// Some dozens at most, for a time of up to a year; never more than a history gives.
 fn unit_for(length: Duration) -> Unit {
     match length {
         length if length <= 3 * HOUR => Unit::TenMinutes,
         length if length <= 2 * DAY => Unit::Hour,
         length if length <= 62 * DAY => Unit::Days(1),
-        _ => Unit::Days(7),
+        length if length <= PERIODS * 7 * DAY => Unit::Days(7),
+        length => {
+            let days = length
+                .as_secs()
+                .div_ceil(u64::from(PERIODS) * DAY.as_secs());
+            Unit::Days(i64::try_from(days).unwrap_or(i64::MAX))
+        }
     }
 }
 

@@ -23,6 +23,22 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// Leaves out what stands before the host of an address: a password may.
+pub(crate) fn without_userinfo(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut left = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let host = part
+            .split(|char: char| "/`'\" ".contains(char))
+            .next()
+            .unwrap_or_default();
+        let hidden = host.rfind('@').unwrap_or(0);
+        let mark = if hidden > 0 { "…" } else { "" };
+        left.push_str(&format!("://{mark}{}", &part[hidden..]));
+    }
+    left
+}
+
 /// Formats a value as JSON, with such characters escaped, so that it parses to the same value.
 pub(crate) fn json(value: &Value, is_pretty: bool) -> String {
     let text = if is_pretty {

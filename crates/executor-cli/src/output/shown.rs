@@ -7,6 +7,7 @@ use command_executor::{Entity, Status, StoredExecution, Timestamp};
 use jiff::ToSpan;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use crate::output::plain::plain;
 
@@ -90,6 +91,18 @@ impl Zone {
 /// What time it is.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+}
+
+/// A text that takes exactly so many columns of a terminal: cut, or with space behind it.
+pub(crate) fn fitted(text: &str, columns: usize) -> String {
+    let mut fitted = text.to_owned();
+    if fitted.width() > columns {
+        while fitted.width() >= columns && fitted.pop().is_some() {}
+        fitted.push('…');
+    }
+    let space = columns.saturating_sub(fitted.width());
+    fitted.extend(std::iter::repeat_n(' ', space));
+    fitted
 }
 
 /// A number of things, in words that agree with it.
@@ -213,3 +226,6 @@ pub(crate) fn json_of(execution: &StoredExecution) -> Value {
         "lines": lines,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,16 @@ fn i01_prune_says_what_it_would_delete_and_deletes_that() {
 
     let done = json(&prune(&["--yes", "--json"]));
     assert_eq!(done["deleted"].as_u64(), Some(would));
+    let size = house
+        .place
+        .directory
+        .path()
+        .join("house.db")
+        .metadata()
+        .unwrap()
+        .len();
+    assert_eq!(done["bytes"].as_u64(), Some(size), "as it is from now on");
+    assert!(size < plan["bytes"].as_u64().unwrap(), "{done}");
     assert_eq!(rows(), before - would);
     assert_eq!(json(&prune(&["--dry-run", "--json"]))["would_delete"], 0);
     let audit = house.place.run(&["audit", "--db", "house.db", "--json"]);
@@ -170,6 +180,10 @@ fn i01_migrate_brings_an_earlier_database_up_to_date_and_no_other_into_being() {
         let all = ["migrate", "--db", "house.db"];
         house.place.run(&[&all[..], more].concat())
     };
+    let read = || std::fs::read(house.place.directory.path().join("house.db")).unwrap();
+    let before = read();
+    assert_eq!(migrate(&["--dry-run"]).out, "the database is up to date\n");
+    assert!(read() == before, "not a byte is changed");
     assert_eq!(migrate(&[]).out, "the database is up to date\n");
     let path = house.place.directory.path().join("house.db");
     let latest = command_executor::migrate::Migrator::open(path.to_str().unwrap())

@@ -97,6 +97,21 @@ fn a_database_that_cannot_be_used_is_named_and_left_alone() {
 }
 
 #[test]
+fn i07_a_password_in_an_address_is_shown_nowhere() {
+    let place = Place::new();
+    let mut ls = place.program(&["ls"]);
+    let said = ls
+        .env("EXECUTOR_DB", "postgres://somebody:secret@host/db")
+        .output()
+        .unwrap();
+    let said = String::from_utf8([said.stdout, said.stderr].concat()).unwrap();
+    assert!(
+        said.contains("postgres://…@host/db") && !said.contains("secret"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_wrong_command_line_is_exit_code_2() {
     let place = Place::new();
     assert_eq!(place.run(&["run"]).code, Some(2));

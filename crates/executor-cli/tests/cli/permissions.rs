@@ -197,3 +197,30 @@ fn d05_what_is_in_the_way_of_the_sessions_is_named_at_once() {
     assert_eq!(said.code, Some(4), "{}", said.err);
     assert!(said.err.contains("x.db.sessions`: "), "{}", said.err);
 }
+
+#[test]
+fn g03_spools_that_cannot_be_read_keep_nobody_from_the_history() {
+    let somebody = Somebody::new();
+    let mut running = somebody.command(&[
+        "run", "c.toml", "--events", "e.ndjson", "--db", "x.db", "--for", "60s",
+    ]);
+    let child = running
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("its record is stored", || {
+        let rows = somebody.run(&["report", "--db", "x.db", "--json"]);
+        rows.out.contains("\"runs\": 1").then_some(())
+    });
+    set_mode(&somebody.path("x.db.spool"), 0o000);
+    for (verb, code) in [("status", 0), ("timeline", 0), ("ls", 0), ("audit", 8)] {
+        let said = somebody.run(&[verb, "--db", "x.db"]);
+        assert_eq!(said.code, Some(code), "{verb}: {} {}", said.out, said.err);
+        let is_told = said.err.contains("x.db.spool` cannot be read (");
+        assert_eq!(is_told, verb != "ls", "{verb}: {}", said.err);
+    }
+    set_mode(&somebody.path("x.db.spool"), 0o700);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(ended(child).code, Some(0));
+}

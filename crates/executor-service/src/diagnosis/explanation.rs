@@ -180,14 +180,20 @@ impl Explanation {
 impl Doubt {
     fn text(&self) -> String {
         match self {
+            Self::Lost { count: 1 } => "1 record of that time was lost".into(),
             Self::Lost { count } => format!("{count} records of that time were lost"),
+            Self::Pruned { count: 1 } => "1 record of around that time was pruned".into(),
             Self::Pruned { count } => format!("{count} records of around that time were pruned"),
             Self::LeftOut { count } => {
                 format!("the recording policy of that session left out {count} records")
             }
+            Self::Waiting { count: 1 } => {
+                "1 record waits in the spool and is not in the history yet".into()
+            }
             Self::Waiting { count } => {
                 format!("{count} records wait in the spool and are not in the history yet")
             }
+            Self::Running { count: 1 } => "1 of its executions has not ended yet".into(),
             Self::Running { count } => format!("{count} of its executions have not ended yet"),
             Self::Unreadable => "a spool of this machine cannot be read".into(),
             Self::TooMany => "there are too many executions around that time".into(),

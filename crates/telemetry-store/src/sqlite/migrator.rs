@@ -5,9 +5,9 @@ use diesel::sqlite::SqliteConnection;
 
 use crate::sqlite::migrations::{self, MigrationError};
 use crate::sqlite::open::address::{FILE_MODE, Target};
-use crate::sqlite::open::connect;
 use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::pragma::Patience;
+use crate::sqlite::open::{connect, open_any_reader};
 
 pub use crate::sqlite::migrations::MigrationStatus;
 
@@ -89,4 +89,16 @@ impl Migrator {
     pub fn status(&mut self) -> Result<Vec<MigrationStatus>, MigrationError> {
         migrations::status(&mut self.connection)
     }
+}
+
+/// Returns the migrations that a database lacks, the oldest first. Changes nothing, and needs no permission to.
+///
+/// # Errors
+///
+/// [`OpenError::Absent`] if there is no database, or the reason why it cannot be read.
+pub fn pending(url: &str) -> Result<Vec<String>, OpenError> {
+    let (mut connection, _) = open_any_reader(&Target::parse(url)?)?;
+    let all = migrations::status(&mut connection).map_err(OpenError::Migrate)?;
+    let pending = all.into_iter().filter(|migration| !migration.applied);
+    Ok(pending.map(|migration| migration.name).collect())
 }

@@ -75,6 +75,13 @@ fn refuse_read_only(connection: &mut SqliteConnection) -> QueryResult<()> {
 /// Opens an existing database for reading. It must have the schema that this program knows.
 /// Also returns whether the connection sees later writes.
 pub(crate) fn open_reader(target: &Target) -> Result<(SqliteConnection, bool), OpenError> {
+    let (mut connection, follows) = open_any_reader(target)?;
+    refuse_older(&mut connection)?;
+    Ok((connection, follows))
+}
+
+/// Opens it for reading although it may lack migrations.
+pub(crate) fn open_any_reader(target: &Target) -> Result<(SqliteConnection, bool), OpenError> {
     let Target::File(path) = target else {
         return Err(OpenError::Address(Unaddressable {
             url: ":memory:".into(),
@@ -88,7 +95,6 @@ pub(crate) fn open_reader(target: &Target) -> Result<(SqliteConnection, bool), O
     }
     let (mut connection, follows) = connect_reader(path).map_err(|error| error.of(target))?;
     refuse_newer(&mut connection)?;
-    refuse_older(&mut connection)?;
     Ok((connection, follows))
 }
 

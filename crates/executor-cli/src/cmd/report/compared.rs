@@ -13,7 +13,7 @@ use super::table;
 use crate::args::verbs::ReportArgs;
 use crate::cmd::looking::Looking;
 use crate::exit::{Failure, matched};
-use crate::output::columns::{Columns, Text};
+use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::{console, plain, shown};
 
 /// The figures of one now and then.
@@ -46,7 +46,7 @@ pub(super) async fn compared(
             // What is gone from either makes them differ.
             for (when, window) in [("", window), ("before: ", earlier)] {
                 if let Some(missing) = looking.missing(window).await? {
-                    text.push_str(&format!("{when}{missing}\n"));
+                    text.push_str(&wrapped(&format!("{when}{missing}\n")));
                 }
             }
             text

@@ -14,7 +14,7 @@ use super::table;
 use crate::args::verbs::ReportArgs;
 use crate::cmd::looking::Looking;
 use crate::exit::{Failure, matched};
-use crate::output::columns::{Columns, Text};
+use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::drawn::bar;
 use crate::output::periods::Periods;
 use crate::output::{console, plain, shown};
@@ -68,7 +68,7 @@ pub(super) async fn one(
         });
     }
     if let (false, Some(missing)) = (looking.json, looking.missing(window).await?) {
-        text.push_str(&format!("{missing}\n"));
+        text.push_str(&wrapped(&format!("{missing}\n")));
     }
     console::print(text).await?;
     Ok(matched(

@@ -1,5 +1,6 @@
 //! `executor run CONFIG --now APP/NAME`: runs one job once.
 
+use std::pin::pin;
 use std::process::ExitCode;
 
 use command_executor::{CommandExecutor, ExecutionResult, Schedule, ShutdownReport, Status};
@@ -28,19 +29,26 @@ pub(super) async fn now(
     let builder = CommandExecutor::builder(store).config(settings);
     let executor = builder.start().await?;
     let handle = register::job_on_demand(&executor, job, schedule.clone()).await?;
-    let run = executor.execute(handle.run_now());
-    let ran = tokio::select! {
-        ran = run => ran.ok(),
-        // The stop ends it, and records that it was cancelled.
-        () = signals.next() => None,
+    let mut run = pin!(executor.execute(handle.run_now()));
+    let stop = || executor.shutdown(config.run.shutdown_timeout.0);
+    let (ran, stopped) = tokio::select! {
+        ran = &mut run => (ran, stop().await),
+        // The stop lets it end, or ends it and records that.
+        () = signals.next() => tokio::select! {
+            (ran, stopped) = async { tokio::join!(run, stop()) } => (ran, stopped),
+            () = signals.next() => return Ok(cut_off()),
+        },
     };
-    let stopped = executor.shutdown(config.run.shutdown_timeout.0).await;
-    let Some(ran) = ran else {
-        console::say("executor: cut off by a signal");
-        return Ok(ExitCode::from(CUT_OFF));
+    let Ok(ran) = ran else {
+        return Ok(cut_off());
     };
     console::print(told(url, json, &ran).await?).await?;
     Ok(code_of(&ran, &stopped))
+}
+
+fn cut_off() -> ExitCode {
+    console::say("executor: cut off by a signal");
+    ExitCode::from(CUT_OFF)
 }
 
 fn job_of<'c>(config: &'c Config, what: &What) -> Result<(&'c JobConfig, &'c Schedule), Failure> {

@@ -8,6 +8,11 @@ fn durations_are_read_as_people_write_them() {
     assert_eq!(read("250ms"), Ok(Duration::from_millis(250)));
     assert_eq!(read("2h30m"), Ok(Duration::from_secs(9_000)));
     assert_eq!(read("1m 30s"), Ok(Duration::from_secs(90)));
+    assert_eq!(read("7d"), Ok(Duration::from_secs(7 * 86_400)));
+    assert_eq!(
+        read("2w 1d12h"),
+        Ok(Duration::from_secs(15 * 86_400 + 43_200))
+    );
     for bad in [
         "",
         "10",
@@ -16,6 +21,9 @@ fn durations_are_read_as_people_write_them() {
         "-5s",
         "5 parsecs",
         "999999999999999999999s",
+        "99999999d",
+        "1d12",
+        "d",
     ] {
         let error = read(bad).unwrap_err();
         assert!(error.contains("write it like"), "{bad}: {error}");

@@ -59,3 +59,31 @@ fn i01_numbers_are_aligned_to_the_right_and_no_line_ends_in_spaces() {
     }
     assert_eq!(table.text(), "COUNT   WHAT\n     7  x\n12,345  x\n");
 }
+
+#[test]
+fn i01_columns_that_are_too_wide_give_way_the_widest_first() {
+    let mut table = Columns::new(["WHAT", "COUNT", "WHY"]);
+    table.row(["x".repeat(3_000), "7".into(), "y".repeat(50)].map(Text::from));
+    table.fit(80);
+    let lines: Vec<String> = table.text().lines().map(str::to_owned).collect();
+    assert!(
+        lines.iter().all(|line| line.chars().count() <= 80),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[1].contains("x…  7") && lines[1].ends_with("y…"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn i01_a_line_is_broken_between_words() {
+    assert_eq!(wrapped_at("one two three", 20), "one two three\n");
+    assert_eq!(wrapped_at("one two three", 8), "one two\n  three\n");
+    assert_eq!(
+        wrapped_at("incomprehensibilities", 8),
+        "incomprehensibilities\n",
+        "no word is broken"
+    );
+    assert_eq!(wrapped_at("", 8), "\n");
+}

@@ -29,12 +29,13 @@ fn a_week_has_days_and_a_day_has_hours() {
 
 proptest! {
     #[test]
-    fn periods_ascend_and_cover_the_time(from in -1_000_000_000_i64..4_000_000_000, length in 0_i64..600_000_000) {
+    fn periods_ascend_and_cover_the_time(from in -1_000_000_000_i64..4_000_000_000, length in 0_i64..60_000_000_000) {
         let (from, to) = (at(from), at(from + length));
         let periods = Periods::of(&Zone::new(true), from, to);
         prop_assert!(periods.bounds.is_sorted_by(|one, next| one < next));
         prop_assert!(periods.bounds[0] <= from);
         let last = periods.bounds[periods.bounds.len() - 1];
-        prop_assert!(last >= to || periods.bounds.len() == 1_001);
+        prop_assert!(last >= to);
+        prop_assert!(periods.bounds.len() <= 502);
     }
 }

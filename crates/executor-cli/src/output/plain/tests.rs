@@ -20,3 +20,22 @@ fn escaped_json_is_the_same_json() {
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 }
+
+#[test]
+fn i07_what_stands_before_a_host_is_not_shown() {
+    for (said, shown) in [
+        (
+            "cannot use `postgres://u:secret@h/db`",
+            "cannot use `postgres://…@h/db`",
+        ),
+        (
+            "postgres://h/a@b and https://x:y@z",
+            "postgres://h/a@b and https://…@z",
+        ),
+        ("p://u:p@ss@h", "p://…@h"),
+        ("mail@host, no address", "mail@host, no address"),
+        ("", ""),
+    ] {
+        assert_eq!(without_userinfo(said), shown);
+    }
+}
