@@ -36,7 +36,7 @@ pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
             looking.zone.time(group.last_at).into(),
             group.last.short().into(),
             place_of(group).into(),
-            format!("{}: {}", plain(&group.error_type), plain(&group.shape)).into(),
+            text_of(group).into(),
         ]);
     }
     let table = match found.groups.is_empty() {
@@ -59,6 +59,15 @@ pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
     footer.push('\n');
     console::print(format!("{table}{}", wrapped(&footer))).await?;
     Ok(matched(!found.groups.is_empty()))
+}
+
+/// Type and shape; what was interrupted has no message.
+fn text_of(group: &ErrorGroup) -> String {
+    let error_type = plain(&group.error_type);
+    match group.shape.is_empty() {
+        true => error_type,
+        false => format!("{error_type}: {}", plain(&group.shape)),
+    }
 }
 
 fn place_of(group: &ErrorGroup) -> String {

@@ -48,6 +48,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode, Failure> {
 const fn word_of(explanation: &Explanation) -> &'static str {
     match explanation {
         Explanation::Ran { .. } => "ran",
+        Explanation::Running { .. } => "running",
         Explanation::Skipped { .. } => "skipped",
         Explanation::Missed(_) => "missed",
         Explanation::Paused(_) => "paused",

@@ -260,3 +260,33 @@ fn i01_run_now_runs_one_job_once_and_leaves_its_schedule_to_whoever_has_it() {
     ];
     assert_eq!(place.run(&both).code, Some(2));
 }
+
+#[test]
+fn g04_what_runs_and_what_died_with_its_process_is_explained() {
+    let place = Place::new();
+    let once = CONFIG.replacen("every = \"100ms\"", "after = \"10ms\"", 1);
+    place.file("executor.toml", &once);
+    let mut run = place.start(&["run", "executor.toml"]);
+    let explain = || place.run(&["explain", "house/backup"]);
+    let said = until("it runs", || {
+        let said = explain();
+        said.out.contains("has been running").then_some(said)
+    });
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.out.starts_with("house/backup has been running since "),
+        "{}",
+        said.out
+    );
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let said = explain();
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    assert!(
+        said.out.ends_with(", and its process died.\n"),
+        "{}",
+        said.out
+    );
+    let of_another = place.run(&["explain", "house#1/backup"]);
+    assert_eq!(of_another.code, Some(9), "{}", of_another.out);
+}

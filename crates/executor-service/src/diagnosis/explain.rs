@@ -29,6 +29,9 @@ pub fn explain(question: &Question, facts: &Facts) -> Explanation {
     if let Some(ran) = ran(question, facts) {
         return ran;
     }
+    if let Some(running) = running(question, facts) {
+        return running;
+    }
     if let Some(missed) = missed(question, facts) {
         return Explanation::Missed(missed.clone());
     }
@@ -68,6 +71,21 @@ fn tolerance(question: &Question, facts: &Facts) -> Duration {
 
 fn distance(one: Timestamp, other: Timestamp) -> Duration {
     Duration::from_micros(one.as_micros().abs_diff(other.as_micros()))
+}
+
+/// The last one that had begun by then and has not ended.
+fn running(question: &Question, facts: &Facts) -> Option<Explanation> {
+    let by = question.at.saturating_add(tolerance(question, facts));
+    let all = facts.live.iter().flat_map(|live| {
+        let is_alive = live.is_alive;
+        live.running.iter().map(move |it| (it, is_alive))
+    });
+    let begun = all.filter(|(it, _)| question.is_about(&it.entity) && it.started_at <= by);
+    let (execution, is_alive) = begun.max_by_key(|(it, _)| it.started_at)?;
+    Some(Explanation::Running {
+        execution: execution.clone(),
+        is_alive,
+    })
 }
 
 fn ran(question: &Question, facts: &Facts) -> Option<Explanation> {
@@ -243,15 +261,6 @@ fn doubts(question: &Question, facts: &Facts) -> Vec<Doubt> {
     let waiting: u64 = waits.map(|live| live.waiting).sum();
     if waiting > 0 {
         doubts.push(Doubt::Waiting { count: waiting });
-    }
-    let running = facts.live.iter().flat_map(|live| &live.running);
-    let running = running.filter(|it| {
-        let (entity, is_due) = (&it.entity, it.started_at <= to);
-        entity.app_key == question.app_key && entity.name == question.name && is_due
-    });
-    let running = running.count() as u64;
-    if running > 0 {
-        doubts.push(Doubt::Running { count: running });
     }
     if facts.live.iter().any(|live| live.unreadable.is_some()) {
         doubts.push(Doubt::Unreadable);

@@ -1,7 +1,7 @@
 //! What an explanation says.
 
 use executor_core::ports::{
-    MissedReason, MissedRuns, Pause, SchedulePlan, SessionStatus, StoredExecution,
+    MissedReason, MissedRuns, Pause, RunningExecution, SchedulePlan, SessionStatus, StoredExecution,
 };
 use executor_core::{Status, Timestamp};
 
@@ -15,6 +15,13 @@ pub enum Explanation {
         execution: Box<StoredExecution>,
         /// The number of others around that time.
         others: u64,
+    },
+    /// It has begun and not ended.
+    Running {
+        /// The execution.
+        execution: RunningExecution,
+        /// False if its process has died: then it was interrupted, and no row says so yet.
+        is_alive: bool,
     },
     /// A guard or an overlap rule kept it from running.
     Skipped {
@@ -84,11 +91,6 @@ pub enum Doubt {
         /// Their number.
         count: u64,
     },
-    /// So many of its executions that began by then have not ended yet.
-    Running {
-        /// Their number.
-        count: u64,
-    },
     /// A spool cannot be read.
     Unreadable,
     /// There is more around that time than was looked at.
@@ -113,6 +115,16 @@ impl Explanation {
                     reason(execution),
                     beside(*others)
                 )
+            }
+            Self::Running {
+                execution,
+                is_alive,
+            } => {
+                let (begun, id) = (show(execution.started_at), execution.execution_id.short());
+                match is_alive {
+                    true => format!("{what} has been running since {begun} ({id})."),
+                    false => format!("{what} began at {begun} ({id}), and its process died."),
+                }
             }
             Self::Skipped { execution, others } => {
                 let at = show(execution.record.started_at);
@@ -193,8 +205,6 @@ impl Doubt {
             Self::Waiting { count } => {
                 format!("{count} records wait in the spool and are not in the history yet")
             }
-            Self::Running { count: 1 } => "1 of its executions has not ended yet".into(),
-            Self::Running { count } => format!("{count} of its executions have not ended yet"),
             Self::Unreadable => "a spool of this machine cannot be read".into(),
             Self::TooMany => "there are too many executions around that time".into(),
             Self::Unexplained => {

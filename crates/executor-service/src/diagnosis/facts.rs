@@ -42,7 +42,7 @@ impl Question {
         }
     }
 
-    fn is_about(&self, entity: &executor_core::Entity) -> bool {
+    pub(super) fn is_about(&self, entity: &executor_core::Entity) -> bool {
         entity.app_key == self.app_key
             && entity.name == self.name
             && self

@@ -379,7 +379,7 @@ fn g04_what_may_be_missing_is_no_proof() {
         };
         assert_eq!(world.store.prune(slice).await.unwrap(), 1);
     });
-    let pruned = "cannot tell whether backup ran: 1 records of around that time were pruned.";
+    let pruned = "cannot tell whether backup ran: 1 record of around that time was pruned.";
     check(
         &world,
         &[
