@@ -42,7 +42,10 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, Failure> {
     // A wrong address is no finding.
     wire::check(&looking.url)?;
     let fixed = match args.fix {
-        true => fix(&looking).await?,
+        // The checks tell why it could not.
+        true => fix(&looking)
+            .await
+            .unwrap_or_else(|failure| vec![format!("nothing: {}", with_causes(&failure))]),
         false => Vec::new(),
     };
     // What was mended is seen anew.
@@ -66,9 +69,14 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Does what can do no harm: brings the database up to date, and stores what dead processes left.
+/// Does what can do no harm: brings the database up to date, and stores what dead processes left. A damaged one takes
+/// nothing: what waits in spools is safe there.
 async fn fix(looking: &Looking) -> Result<Vec<String>, Failure> {
     let mut fixed = Vec::new();
+    let lacks_some = !wire::pending(&looking.url)?.is_empty();
+    if !lacks_some && !integrity(looking).await?.is_empty() {
+        return Ok(fixed);
+    }
     let lacked = wire::bring_up_to_date(&looking.url)?;
     if !lacked.is_empty() {
         fixed.push(format!("schema: {}", lacked.join(", ")));

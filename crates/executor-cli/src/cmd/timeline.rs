@@ -54,7 +54,7 @@ pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
                 "these are {DRAWN_MAX} executions, and there are more: ask for less time"
             ));
         }
-        return Ok(matched(!found.is_empty()));
+        return Ok(matched(!found.is_empty() || !running.is_empty()));
     }
     let window = Window {
         from: Some(from),

@@ -1,6 +1,6 @@
 //! Reads a file of tables although there are mistakes in it, to tell all of them at once.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -18,8 +18,8 @@ pub(super) struct Read<T> {
     /// What is left without the keys that are wrong; `None` if nothing can be made of it.
     pub(super) rest: Option<T>,
     pub(super) mistakes: Vec<Mistake>,
-    /// Where the tables begin that lack something now: what they have left may make no sense.
-    cut: HashSet<usize>,
+    /// Where the tables begin that lack something now, and what: what they have left may make no sense.
+    cut: HashMap<usize, Vec<String>>,
 }
 
 impl<T: DeserializeOwned> Read<T> {
@@ -29,7 +29,7 @@ impl<T: DeserializeOwned> Read<T> {
         let mut read = Self {
             rest: None,
             mistakes: errors.iter().map(mistake_of).collect(),
-            cut: HashSet::new(),
+            cut: HashMap::new(),
         };
         // Of what is no TOML only that is told: the rest may be anything.
         while read.mistakes.len() < MOST && errors.is_empty() {
@@ -55,22 +55,29 @@ impl<T: DeserializeOwned> Read<T> {
             .span()
             .and_then(|span| take_out(table.get_mut(), &span));
         match out {
-            Some(Out::Key { of }) => {
-                self.cut.insert(of);
+            Some(Out::Key { of, name }) => self.cut.entry(of).or_default().push(name),
+            Some(Out::Table { at }) => {
+                // What it lacks may have been taken out before.
+                let taken = self.cut.entry(at).or_default();
+                let is_it = |name: &String| error.message().contains(&format!("field `{name}`"));
+                if taken.iter().any(is_it) {
+                    return true;
+                }
             }
-            // What it lacks may have been taken out before.
-            Some(Out::Table { at }) if !self.cut.insert(at) => return true,
-            Some(Out::Table { .. }) | None => {}
+            None => {
+                self.mistakes.push(mistake_of(error));
+                return false;
+            }
         }
         self.mistakes.push(mistake_of(error));
-        out.is_some()
+        true
     }
 
     /// Returns whether the table with a certain key, by its place, is as it was written.
     pub(super) fn is_whole(&self, text: &str, key: &Range<usize>) -> bool {
         // Its table begins with the last header before the key.
         let header = text[..key.start].rfind("\n[[").map_or(0, |at| at + 1);
-        !self.cut.iter().any(|at| (header..=key.start).contains(at))
+        !self.cut.keys().any(|at| (header..=key.start).contains(at))
     }
 }
 
@@ -80,10 +87,9 @@ fn mistake_of(error: &Error) -> Mistake {
 }
 
 /// What was taken out.
-#[derive(Clone, Copy)]
 enum Out {
     /// A key of the table that begins there.
-    Key { of: usize },
+    Key { of: usize, name: String },
     /// A whole table.
     Table { at: usize },
 }
@@ -94,15 +100,16 @@ fn take_out(file: &mut DeTable<'_>, wrong: &Range<usize>) -> Option<Out> {
         let value = file.get_mut(name)?;
         let span = value.span();
         let found = match value.get_mut() {
-            DeValue::Table(table) => {
-                take_key_out(table, wrong).map(|()| Out::Key { of: span.start })
-            }
+            DeValue::Table(table) => take_key_out(table, wrong).map(|name| Out::Key {
+                of: span.start,
+                name,
+            }),
             DeValue::Array(tables) => tables.iter_mut().find_map(|element| {
                 let at = element.span().start;
                 let DeValue::Table(table) = element.get_mut() else {
                     return None;
                 };
-                take_key_out(table, wrong).map(|()| Out::Key { of: at })
+                take_key_out(table, wrong).map(|name| Out::Key { of: at, name })
             }),
             _ => None,
         };
@@ -131,14 +138,24 @@ fn take_out(file: &mut DeTable<'_>, wrong: &Range<usize>) -> Option<Out> {
     None
 }
 
-fn take_key_out(table: &mut DeTable<'_>, wrong: &Range<usize>) -> Option<()> {
+/// Takes a key out of a table, or out of one within it.
+fn take_key_out(table: &mut DeTable<'_>, wrong: &Range<usize>) -> Option<String> {
+    let inner = table
+        .iter_mut()
+        .find_map(|(_, value)| match value.get_mut() {
+            DeValue::Table(inner) => take_key_out(inner, wrong),
+            _ => None,
+        });
+    if inner.is_some() {
+        return inner;
+    }
     let is_it =
         |key: &Range<usize>, value: &Range<usize>| is_within(wrong, key) || is_within(wrong, value);
     let key = table
         .iter()
         .find(|(key, value)| is_it(&key.span(), &value.span()));
     let key = key.map(|(key, _)| key.clone())?;
-    table.remove(&key).map(drop)
+    table.remove(&key).map(|_| key.get_ref().to_string())
 }
 
 const fn is_within(inner: &Range<usize>, outer: &Range<usize>) -> bool {

@@ -99,6 +99,13 @@ app = \"a\"
 name = \"three\"
 topic = \"a..b\"
 run = [\"true\"]
+[[job]]
+app = \"a\"
+name = \"four\"
+every = \"1s\"
+timeout = \"soon\"
+[service.retention]
+slice_rows = \"many\"
 [listner]
 app = 1
 ";

@@ -78,7 +78,10 @@ impl Following {
     /// Returns what the store does not know, to be told of it.
     pub(super) fn untold(&mut self, session: SessionId) -> Vec<Followed> {
         let untold = self.jobs.values_mut().filter_map(|job| {
-            let (begun_until, waits_after) = (job.unrecorded, job.waits_after());
+            let waits_after = job.waits_after();
+            // One that waits may be due before one that has begun: those that make up for others are.
+            let vouched = waits_after.unwrap_or(Timestamp::MAX);
+            let begun_until = job.unrecorded.map(|until| until.min(vouched));
             let id = job.id?;
             if job.told == Some((begun_until, waits_after)) {
                 return None;

@@ -42,6 +42,8 @@ pub(crate) struct MissedLog {
     state: Mutex<State>,
     /// Rung when there is something to tell or to ask.
     pub(crate) bell: Notify,
+    /// Held while the store is told: what is older must not be written over what is newer.
+    pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -81,6 +83,7 @@ impl MissedLog {
             session,
             state: Mutex::default(),
             bell: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 

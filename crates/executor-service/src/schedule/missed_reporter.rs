@@ -90,6 +90,7 @@ impl MissedReporter {
 
 /// Writes what the store does not know yet. Idempotent.
 pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Result<(), StoreError> {
+    let _turn = missed.turn.lock().await;
     let forgotten = missed.take_forgotten();
     if forgotten > 0 {
         tracing::warn!(

@@ -25,8 +25,10 @@ impl Tables {
                 // What was removed meanwhile is in nobody's charge.
                 until: removed_at.filter(|removed_at| *removed_at >= at),
             });
-            // What waited in an earlier process is dealt with.
-            self.schedules.waits_after.remove(&id);
+            // What waited in an earlier process is dealt with, unless that one still lives.
+            if self.elsewhere(id, session).is_none() {
+                self.schedules.waits_after.remove(&id);
+            }
         }
     }
 
@@ -38,7 +40,20 @@ impl Tables {
         }
     }
 
+    /// Another living session that is in charge of it.
+    fn elsewhere(&self, id: RegistrationId, session: SessionId) -> Option<SessionId> {
+        let is_running = |session: &SessionId| {
+            let row = self.sessions.get(session);
+            row.is_some_and(|row| row.stored.status == SessionStatus::Running)
+        };
+        let had = self.schedules.registered.iter();
+        let others = had.filter(|had| had.id == id && had.session != session);
+        let living = others.filter(|had| had.until.is_none());
+        living.map(|had| had.session).rev().find(is_running)
+    }
+
     fn note_followed(&mut self, followed: &Followed) {
+        let is_alone = self.elsewhere(followed.id, followed.session).is_none();
         let known = self.registrations.get(&followed.id);
         let is_removed = known.is_none_or(|it| it.removed_at.is_some());
         let schedules = &mut self.schedules;
@@ -46,9 +61,11 @@ impl Tables {
             schedules.begun_until.insert(followed.id, until);
         }
         match followed.waits_after.filter(|_| !is_removed) {
-            Some(after) => schedules.waits_after.insert(followed.id, after),
-            None => schedules.waits_after.remove(&followed.id),
-        };
+            Some(after) => drop(schedules.waits_after.insert(followed.id, after)),
+            // What another living process said still waits there.
+            None if is_removed || is_alone => drop(schedules.waits_after.remove(&followed.id)),
+            None => {}
+        }
     }
 
     fn note_schedule(&mut self, registered: &Registered) {
@@ -104,12 +121,6 @@ impl Tables {
             let seen = stored.stopped_at.unwrap_or(stored.heartbeat_at);
             Some(had.until.map_or(seen, |until| until.min(seen)))
         });
-        let is_running = |session: &SessionId| {
-            let row = self.sessions.get(session);
-            row.is_some_and(|row| row.stored.status == SessionStatus::Running)
-        };
-        let others = all.iter().filter(|had| had.session != session);
-        let living = others.filter(|had| had.until.is_none());
         Earlier {
             plan: latest.map(|latest| latest.in_force.plan.clone()),
             until: latest.and_then(|latest| latest.in_force.until.filter(|until| *until < at)),
@@ -118,7 +129,7 @@ impl Tables {
                 waits.map_or(alive, |waits| alive.min(*waits))
             }),
             dealt_with: self.dealt_with(id, at),
-            elsewhere: living.map(|had| had.session).rev().find(is_running),
+            elsewhere: self.elsewhere(id, session),
         }
     }
 

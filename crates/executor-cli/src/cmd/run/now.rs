@@ -5,13 +5,15 @@ use std::process::ExitCode;
 
 use command_executor::{CommandExecutor, ExecutionResult, Schedule, ShutdownReport, Status};
 
+use serde_json::json;
+
 use super::register;
 use super::signals::Signals;
 use crate::args::verbs::{Look, What};
 use crate::cmd::logs::{heading, lines_of};
 use crate::cmd::looking::Looking;
 use crate::config::{Config, JobConfig};
-use crate::exit::{CUT_OFF, Failure, LOST, NOT_SUCCESSFUL};
+use crate::exit::{CUT_OFF, Failure, LOST, NOT_SUCCESSFUL, with_causes};
 use crate::output::{console, plain, shown};
 use crate::wire;
 
@@ -25,14 +27,26 @@ pub(super) async fn now(
 ) -> Result<ExitCode, Failure> {
     let (job, schedule) = job_of(config, what)?;
     let settings = register::settings(config, url)?;
-    let store = wire::store(url, settings.file_mode).await?;
-    let builder = CommandExecutor::builder(store).config(settings);
-    let executor = builder.start().await?;
-    let handle = register::job_on_demand(&executor, job, schedule.clone()).await?;
+    let starting = async {
+        let store = wire::store(url, settings.file_mode).await?;
+        let executor = CommandExecutor::builder(store)
+            .config(settings)
+            .start()
+            .await?;
+        let handle = register::job_on_demand(&executor, job, schedule.clone()).await?;
+        Ok::<_, Failure>((executor, handle))
+    };
+    let (executor, handle) = tokio::select! {
+        started = starting => started?,
+        () = signals.next() => return Ok(cut_off()),
+    };
     let mut run = pin!(executor.execute(handle.run_now()));
     let stop = || executor.shutdown(config.run.shutdown_timeout.0);
     let (ran, stopped) = tokio::select! {
-        ran = &mut run => (ran, stop().await),
+        ran = &mut run => tokio::select! {
+            stopped = stop() => (ran, stopped),
+            () = signals.next() => return Ok(cut_off()),
+        },
         // The stop lets it end, or ends it and records that.
         () = signals.next() => tokio::select! {
             (ran, stopped) = async { tokio::join!(run, stop()) } => (ran, stopped),
@@ -53,7 +67,10 @@ fn cut_off() -> ExitCode {
 
 fn job_of<'c>(config: &'c Config, what: &What) -> Result<(&'c JobConfig, &'c Schedule), Failure> {
     let mut jobs = config.jobs.iter().zip(&config.schedules);
-    let found = jobs.find(|(job, _)| job.app.0 == what.app && job.name.get_ref().0 == what.name);
+    let found = jobs.find(|(job, _)| {
+        let is_it = job.app.0 == what.app && job.name.get_ref().0 == what.name;
+        is_it && what.instance.is_none_or(|instance| instance == 0)
+    });
     found.ok_or_else(|| {
         let jobs = config.jobs.iter();
         let names = jobs.map(|job| format!("{}/{}", job.app.0, job.name.get_ref().0));
@@ -74,7 +91,15 @@ async fn told(url: &str, json: bool, ran: &ExecutionResult) -> Result<String, Fa
     let looking = Looking::new(&look)?;
     let stored = match wire::is_in_memory(url)? {
         true => None,
-        false => looking.history.execution(ran.execution_id).await?,
+        // It ran, whatever becomes of the question.
+        false => looking
+            .history
+            .execution(ran.execution_id)
+            .await
+            .unwrap_or_else(|error| {
+                console::say(&with_causes(&error));
+                None
+            }),
     };
     Ok(match stored {
         Some(stored) if json => plain::json_lines([shown::json_of(&stored)]),
@@ -85,6 +110,10 @@ async fn told(url: &str, json: bool, ran: &ExecutionResult) -> Result<String, Fa
             );
             format!("{heading}\n{lines}")
         }
+        None if json => plain::json_lines([json!({
+            "id": ran.execution_id.to_string(),
+            "status": ran.status().as_str(),
+        })]),
         None => format!("{}\n", ran.status().as_str()),
     })
 }

@@ -86,3 +86,17 @@ fn f07_the_store_is_told_of_the_latest_run_that_is_not_recorded() {
     case.following.ran_unrecorded(&job, at(40));
     assert_eq!(case.tell(), [], "nobody is in charge any more");
 }
+
+#[test]
+fn f07_what_has_begun_covers_nothing_that_waits() {
+    let mut case = Case::new();
+    let job = Arc::clone(&case.job);
+    case.following
+        .took(&job, RegistrationId::job(RowId::new(1)));
+    // It makes up for an earlier one, while a later one runs.
+    case.following.waits(&job, at(20));
+    case.following.ran_unrecorded(&job, at(90));
+    assert_eq!(case.tell(), [(before(20), before(20))]);
+    case.following.ended(&job, at(20));
+    assert_eq!(case.tell(), [(Some(at(90)), None)]);
+}

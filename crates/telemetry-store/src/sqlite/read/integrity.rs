@@ -17,7 +17,8 @@ struct Said {
 
 /// What SQLite finds in its own pages and indexes, and which views cannot be read.
 pub(crate) fn integrity(connection: &mut SqliteConnection) -> Result<Vec<String>, QueryError> {
-    let question = format!("SELECT quick_check AS said FROM pragma_quick_check LIMIT {NAMED}");
+    let question =
+        format!("SELECT integrity_check AS said FROM pragma_integrity_check LIMIT {NAMED}");
     let found: Vec<Said> = diesel::sql_query(question).load(connection)?;
     let found = found.into_iter().map(|it| it.said);
     let mut damage: Vec<String> = found.filter(|said| said != "ok").collect();

@@ -1,7 +1,7 @@
 //! Which schedules were in force when, who had what registered, and what was planned in vain.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Earlier, Followed, MissedRuns, Pause, Registered, SchedulePlan};
 use executor_core::time::micros;
@@ -51,8 +51,10 @@ pub(crate) fn take_charge(
             .bind::<BigInt, _>(code_of(EntityKind::Job))
             .execute(connection)?;
             if taken > 0 && registered.id.kind == EntityKind::Job {
-                // What waited in an earlier process is dealt with.
-                nothing_waits(connection, registered.id)?;
+                // What waited in an earlier process is dealt with, unless that one still lives.
+                if elsewhere(connection, registered.id, registered.session)?.is_none() {
+                    nothing_waits(connection, registered.id)?;
+                }
             }
         }
         Ok(())
@@ -93,13 +95,18 @@ pub(crate) fn note_followed(
 ) -> QueryResult<()> {
     immediate(connection, |connection| {
         for followed in followed {
+            // What another living process said still waits there.
+            let clears = followed.waits_after.is_none()
+                && elsewhere(connection, followed.id, followed.session)?.is_none();
             diesel::sql_query(
                 "UPDATE scheduled_jobs SET last_due_us = coalesce(?2, last_due_us), \
-                 next_due_us = CASE WHEN removed_us IS NULL THEN ?3 END WHERE id = ?1",
+                 next_due_us = CASE WHEN removed_us IS NOT NULL OR ?4 THEN NULL \
+                 ELSE coalesce(?3, next_due_us) END WHERE id = ?1",
             )
             .bind::<BigInt, _>(followed.id.row.get())
             .bind::<Nullable<BigInt>, _>(followed.begun_until.map(Timestamp::as_micros))
             .bind::<Nullable<BigInt>, _>(followed.waits_after.map(Timestamp::as_micros))
+            .bind::<Bool, _>(clears)
             .execute(connection)?;
         }
         Ok(())
@@ -234,7 +241,7 @@ pub(crate) fn earlier(
         plan: latest.as_ref().map(PlanRow::plan),
         alive_until: followed_until(connection, registered, &how_far)?.map(Timestamp::from_micros),
         dealt_with: dealt_with(connection, job, at, &how_far)?,
-        elsewhere: elsewhere(connection, registered)?,
+        elsewhere: elsewhere(connection, registered.id, registered.session)?,
     })
 }
 
@@ -268,18 +275,20 @@ fn alive_until(
     Ok(alive.value)
 }
 
+/// Another living session that is in charge of it.
 fn elsewhere(
     connection: &mut SqliteConnection,
-    registered: &Registered,
+    id: RegistrationId,
+    session: SessionId,
 ) -> QueryResult<Option<SessionId>> {
     let living = diesel::sql_query(format!(
         "SELECT s.session_uuid {HAVE_IT} s.session_uuid <> ?3 AND s.status = 'running' \
          AND r.until_us IS NULL ORDER BY s.id DESC LIMIT 1"
     ));
     let living: Option<Uuid> = living
-        .bind::<BigInt, _>(code_of(registered.id.kind))
-        .bind::<BigInt, _>(registered.id.row.get())
-        .bind::<Binary, _>(registered.session.as_uuid().as_bytes().as_slice())
+        .bind::<BigInt, _>(code_of(id.kind))
+        .bind::<BigInt, _>(id.row.get())
+        .bind::<Binary, _>(session.as_uuid().as_bytes().as_slice())
         .get_result(connection)
         .optional()?;
     let uuid = living.and_then(|living| uuid::Uuid::from_slice(&living.session_uuid).ok());
