@@ -19,7 +19,7 @@ mod planned;
 
 mod completeness;
 
-pub use alive::seems_alive;
+pub use alive::{is_alive, seems_alive};
 pub use audit::audit;
 pub use completeness::{Completeness, completeness};
 pub use explain::explain;

@@ -63,20 +63,20 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Returns whether every execution of a tier is recorded.
-    pub(crate) fn keeps_all(self, tier: SourceTier) -> bool {
-        let recording = match tier {
+    const fn of(self, tier: SourceTier) -> Recording {
+        match tier {
             SourceTier::App => self.app,
             SourceTier::Framework => self.framework,
-        };
-        recording == Recording::All
+        }
+    }
+
+    /// Returns whether every execution of a tier is recorded.
+    pub(crate) fn keeps_all(self, tier: SourceTier) -> bool {
+        self.of(tier) == Recording::All
     }
 
     pub(crate) fn keeps(self, end: &ExecutionEnd<'_>) -> bool {
-        let recording = match end.start.source_tier {
-            SourceTier::App => self.app,
-            SourceTier::Framework => self.framework,
-        };
+        let recording = self.of(end.start.source_tier);
         recording.keeps(end, |below| fastrand::u32(..below))
     }
 }

@@ -238,7 +238,7 @@ async fn ask_around(reader: &SqliteHistory, history: &Stored) {
     .await;
     let week = Window::since(end.saturating_sub(Duration::from_secs(7 * 86_400)));
     ask("completeness of a week", || async {
-        completeness(reader, &week, end).await.unwrap();
+        completeness(reader, &week, &[], end).await.unwrap();
     })
     .await;
 }

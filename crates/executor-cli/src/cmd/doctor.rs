@@ -70,16 +70,15 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Does what can do no harm: brings the database up to date, and stores what dead processes left. A damaged one takes
-/// nothing: what waits in spools is safe there.
+/// none of that: what waits in spools is safe there.
 async fn fix(looking: &Looking) -> Result<Vec<String>, Failure> {
     let mut fixed = Vec::new();
-    let lacks_some = !wire::pending(&looking.url)?.is_empty();
-    if !lacks_some && !integrity(looking).await?.is_empty() {
-        return Ok(fixed);
+    if !wire::pending(&looking.url)?.is_empty() {
+        let got = wire::bring_up_to_date(&looking.url)?;
+        fixed.push(format!("schema: {}", got.join(", ")));
     }
-    let lacked = wire::bring_up_to_date(&looking.url)?;
-    if !lacked.is_empty() {
-        fixed.push(format!("schema: {}", lacked.join(", ")));
+    if !integrity(looking).await?.is_empty() {
+        return Ok(fixed);
     }
     let has_dead = looking.live().await?.iter().any(|it| !it.is_alive);
     if let (true, Some(dir)) = (has_dead, wire::spools(&looking.url)?) {

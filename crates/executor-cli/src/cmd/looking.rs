@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use command_executor::diagnosis::{Completeness, completeness, seems_alive};
+use command_executor::diagnosis::{Completeness, completeness, is_alive, seems_alive};
 use command_executor::inspect::MachineSpools;
 use command_executor::ports::{Scope, SessionStatus, all_pages};
 use command_executor::{
@@ -255,27 +255,14 @@ impl Looking {
         let (live, now) = (self.live().await?, shown::now());
         let history = &self.history;
         let mut sessions = all_pages(|page| history.sessions(page)).await?;
-        sessions.retain(|stored| {
-            let here = live.iter().find(|it| it.session.id == stored.session.id);
-            let is_running = stored.status == SessionStatus::Running;
-            is_running && here.map_or_else(|| seems_alive(stored, now), |it| it.is_alive)
-        });
+        sessions.retain(|stored| is_alive(stored, live, now));
         Ok(sessions)
     }
 
     pub(crate) async fn completeness(&self, window: &Window) -> Result<Completeness, Failure> {
-        let now = shown::now();
-        let mut found = completeness(self.history.as_ref(), window, now).await?;
-        // Of a process that has just died the history still thinks that it lives.
-        let history = &self.history;
-        let sessions = all_pages(|page| history.sessions(page)).await?;
-        let is_dead = |it: &&StoredSession| {
-            let mut live = self.live.get().into_iter().flatten();
-            seems_alive(it, now)
-                && live.any(|live| !live.is_alive && live.session.id == it.session.id)
-        };
-        found.unsettled += sessions.iter().filter(is_dead).count() as u64;
-        Ok(found)
+        // What was looked at before, if anything was: a list of executions asks no spool.
+        let live = self.live.get().map_or(&[][..], |live| live);
+        Ok(completeness(self.history.as_ref(), window, live, shown::now()).await?)
     }
 
     /// Says in a few words what is missing of a time, or nothing.

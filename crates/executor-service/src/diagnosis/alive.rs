@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use executor_core::Timestamp;
-use executor_core::ports::{SessionStatus, StoredSession};
+use executor_core::ports::{LiveSession, SessionStatus, StoredSession};
 
 /// A session that gives no sign of life for this long may have ended: two heartbeats.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Returns whether a session that has not been closed gave a sign of life within the last minute. One that did not may
-/// be dead, and nobody has noticed; or its store is away. [`LiveSession`](executor_core::ports::LiveSession) knows it of
-/// this machine.
+/// be dead, and nobody has noticed; or its store is away. [`LiveSession`] knows it of this machine.
 ///
 /// ```
 /// use executor_core::{Ledger, SessionId, Timestamp};
@@ -32,4 +31,33 @@ pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// ```
 pub fn seems_alive(stored: &StoredSession, now: Timestamp) -> bool {
     stored.status == SessionStatus::Running && stored.heartbeat_at.saturating_add(SILENCE) >= now
+}
+
+/// Returns whether a session's process is alive, as far as can be told: `live`, the live state of this machine, knows it
+/// of its own; the others go by [`seems_alive`].
+///
+/// ```
+/// use executor_core::{Ledger, SessionId, Timestamp};
+/// use executor_core::ports::{LiveSession, Session, SessionCounts, SessionStatus, StoredSession};
+/// use executor_service::diagnosis::is_alive;
+///
+/// let now = Timestamp::from_micros(1);
+/// let session = Session::new(SessionId::new(now), "attic", now);
+/// let died = LiveSession::new(session.clone(), false);
+/// let stored = StoredSession {
+///     session,
+///     heartbeat_at: now,
+///     stopped_at: None,
+///     status: SessionStatus::Running,
+///     failure: None,
+///     ledger: Ledger::default(),
+///     counts: SessionCounts::default(),
+/// };
+/// assert!(is_alive(&stored, &[], now));
+/// assert!(!is_alive(&stored, &[died], now));
+/// ```
+pub fn is_alive(stored: &StoredSession, live: &[LiveSession], now: Timestamp) -> bool {
+    let here = live.iter().find(|it| it.session.id == stored.session.id);
+    stored.status == SessionStatus::Running
+        && here.map_or_else(|| seems_alive(stored, now), |it| it.is_alive)
 }

@@ -2,10 +2,10 @@
 
 use executor_core::Timestamp;
 use executor_core::ports::{
-    Gap, History, HistoryError, SessionStatus, StoredSession, Window, all_pages,
+    Gap, History, HistoryError, LiveSession, SessionStatus, StoredSession, Window, all_pages,
 };
 
-use super::alive::{SILENCE, seems_alive};
+use super::alive::{SILENCE, is_alive};
 
 /// What is known to be missing from a window. It goes with an answer, so it costs little: nothing is counted, unlike
 /// by [`audit`](super::audit()).
@@ -35,8 +35,8 @@ impl Completeness {
     }
 }
 
-/// Reads what is missing from a window, as of `now`: a process that has given no sign of life for a minute may be
-/// dead.
+/// Reads what is missing from a window, as of `now`. `live`, the live state of this machine if it was read, knows which
+/// of its processes are dead; any other may be that has given no sign of life for a minute.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -47,7 +47,7 @@ impl Completeness {
 ///
 /// let history = MemoryStore::new();
 /// let now = Timestamp::from_micros(1);
-/// assert!(completeness(&history, &Window::default(), now).await?.is_complete());
+/// assert!(completeness(&history, &Window::default(), &[], now).await?.is_complete());
 /// # Ok(())
 /// # }
 /// ```
@@ -62,6 +62,7 @@ impl Completeness {
 pub async fn completeness(
     history: &dyn History,
     window: &Window,
+    live: &[LiveSession],
     now: Timestamp,
 ) -> Result<Completeness, HistoryError> {
     let gaps = all_pages(|page| history.gaps(window.clone(), page)).await?;
@@ -70,7 +71,7 @@ pub async fn completeness(
     let sessions = all_pages(|page| history.sessions(page)).await?;
     let unsettled = sessions
         .iter()
-        .filter(|it| may_hide_records(it, window, now));
+        .filter(|it| may_hide_records(it, window, live, now));
     Ok(Completeness {
         gaps,
         pruned: prunes.iter().map(|prune| prune.count).sum(),
@@ -80,12 +81,17 @@ pub async fn completeness(
 }
 
 /// A process that died may have left records of the time up to its death, which is at or after its last sign of life.
-fn may_hide_records(stored: &StoredSession, window: &Window, now: Timestamp) -> bool {
+fn may_hide_records(
+    stored: &StoredSession,
+    window: &Window,
+    live: &[LiveSession],
+    now: Timestamp,
+) -> bool {
     // A record may be as late as the next sign of life would have been.
     let last = stored.heartbeat_at.saturating_add(SILENCE);
     let is_dead = match stored.status {
         // Nobody has noticed yet.
-        SessionStatus::Running => !seems_alive(stored, now),
+        SessionStatus::Running => !is_alive(stored, live, now),
         SessionStatus::Crashed => true,
         SessionStatus::Success | SessionStatus::Failure => false,
     };

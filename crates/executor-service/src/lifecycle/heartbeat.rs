@@ -101,9 +101,7 @@ impl Heartbeat {
             Err(error) => self.health.store_failed(at, &error),
         }
     }
-}
 
-impl Heartbeat {
     /// Tells the store what is missed and what waits. Fails only if the store may take it later.
     async fn tell(&self) -> Result<(), StoreError> {
         let store = self.store.as_ref();

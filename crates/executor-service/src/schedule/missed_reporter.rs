@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{MissedRuns, Pause, Store};
+use executor_core::ports::{MissedRuns, Pause, Store, StoreFuture};
 use executor_core::{ErrorClass, StoreError};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -107,10 +107,22 @@ pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Resul
         left_at,
     } = unwritten.clone();
     if !runs.is_empty() {
-        write_runs(missed, store, runs).await?;
+        let record = |runs| store.record_missed(runs);
+        let refused = |it: &MissedRuns, error: &StoreError| {
+            missed.refused(it);
+            let (job, count) = (&*it.entity, it.count);
+            tracing::error!(%job, missed = count, %error, "the store refuses to record missed runs");
+        };
+        write_each("recording missed runs", runs, record, refused).await?;
     }
     if !pauses.is_empty() {
-        write_pauses(missed, store, pauses).await?;
+        let record = |pauses| store.record_pauses(pauses);
+        let refused = |it: &Pause, error: &StoreError| {
+            missed.refused_pause(it);
+            let job = it.entity.as_ref().map(ToString::to_string);
+            tracing::error!(?job, %error, "the store refuses to record a pause");
+        };
+        write_each("recording pauses", pauses, record, refused).await?;
     }
     if !taken.is_empty() {
         guarded("taking charge", || store.take_charge(taken)).await?;
@@ -127,53 +139,21 @@ pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Resul
     Ok(())
 }
 
-/// Writes episodes; what the store refuses for good is told in the log, and keeps no other waiting.
-async fn write_runs(
-    missed: &MissedLog,
-    store: &dyn Store,
-    runs: Vec<MissedRuns>,
+/// Writes rows, all at once or else each by itself: one that the store refuses for good keeps no other waiting.
+async fn write_each<'s, T: Clone>(
+    operation: &'static str,
+    rows: Vec<T>,
+    record: impl Fn(Vec<T>) -> StoreFuture<'s, ()>,
+    refused: impl Fn(&T, &StoreError),
 ) -> Result<(), StoreError> {
-    const RECORDING: &str = "recording missed runs";
-    let all = guarded(RECORDING, || store.record_missed(runs.clone())).await;
-    let Err(error) = all else { return Ok(()) };
-    if !is_refusal(&error) {
-        return Err(error);
+    match guarded(operation, || record(rows.clone())).await {
+        Err(error) if is_refusal(&error) => {}
+        written => return written,
     }
-    for episode in runs {
-        match guarded(RECORDING, || store.record_missed(vec![episode.clone()])).await {
-            Ok(()) => {}
-            Err(error) if is_refusal(&error) => {
-                missed.refused(&episode);
-                let (job, count) = (&*episode.entity, episode.count);
-                tracing::error!(%job, missed = count, %error, "the store refuses to record missed runs");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Writes pauses, in the same way.
-async fn write_pauses(
-    missed: &MissedLog,
-    store: &dyn Store,
-    pauses: Vec<Pause>,
-) -> Result<(), StoreError> {
-    const RECORDING: &str = "recording pauses";
-    let all = guarded(RECORDING, || store.record_pauses(pauses.clone())).await;
-    let Err(error) = all else { return Ok(()) };
-    if !is_refusal(&error) {
-        return Err(error);
-    }
-    for pause in pauses {
-        match guarded(RECORDING, || store.record_pauses(vec![pause.clone()])).await {
-            Ok(()) => {}
-            Err(error) if is_refusal(&error) => {
-                missed.refused_pause(&pause);
-                let job = pause.entity.map(|entity| entity.to_string());
-                tracing::error!(?job, %error, "the store refuses to record a pause");
-            }
-            Err(error) => return Err(error),
+    for row in rows {
+        match guarded(operation, || record(vec![row.clone()])).await {
+            Err(error) if is_refusal(&error) => refused(&row, &error),
+            written => written?,
         }
     }
     Ok(())

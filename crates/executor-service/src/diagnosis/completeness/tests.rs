@@ -29,7 +29,7 @@ fn session(status: SessionStatus, is_final: bool) -> StoredSession {
 #[test]
 fn g02_only_a_dead_process_whose_ledger_is_open_hides_records() {
     let hides = |status, is_final, now| {
-        may_hide_records(&session(status, is_final), &Window::default(), at(now))
+        may_hide_records(&session(status, is_final), &Window::default(), &[], at(now))
     };
     assert!(hides(SessionStatus::Crashed, false, 2_000));
     assert!(!hides(SessionStatus::Crashed, true, 2_000));
@@ -41,7 +41,7 @@ fn g02_only_a_dead_process_whose_ledger_is_open_hides_records() {
     let mut old = session(SessionStatus::Crashed, false);
     old.counts.is_counted = false;
     assert!(
-        !may_hide_records(&old, &Window::default(), at(2_000)),
+        !may_hide_records(&old, &Window::default(), &[], at(2_000)),
         "nothing is known"
     );
 }
@@ -55,7 +55,7 @@ fn g02_a_dead_process_hides_records_of_its_own_time_only() {
             to: Some(at(to)),
             session: None,
         };
-        may_hide_records(&dead, &window, at(9_000))
+        may_hide_records(&dead, &window, &[], at(9_000))
     };
     assert!(!hides(0, 1_000), "before it");
     assert!(hides(0, 1_001));
@@ -64,6 +64,23 @@ fn g02_a_dead_process_hides_records_of_its_own_time_only() {
         "it may have died shortly before a sign of life"
     );
     assert!(!hides(2_061, 3_000));
-    let of = |id| may_hide_records(&dead, &Window::of_session(id), at(9_000));
+    let of = |id| may_hide_records(&dead, &Window::of_session(id), &[], at(9_000));
     assert!(of(dead.session.id) && !of(SessionId::new(at(1))));
+}
+
+#[test]
+fn g02_of_a_process_of_this_machine_it_is_known_at_once() {
+    let running = session(SessionStatus::Running, false);
+    let here = |is_alive| [LiveSession::new(running.session.clone(), is_alive)];
+    let hides = |window: &Window, is_alive, now| {
+        may_hide_records(&running, window, &here(is_alive), at(now))
+    };
+    let all = Window::default();
+    assert!(hides(&all, false, 2_001), "it has just died");
+    assert!(!hides(&all, true, 9_000), "it lives, and its store is away");
+    let before = Window {
+        to: Some(at(1_000)),
+        ..Window::default()
+    };
+    assert!(!hides(&before, false, 2_001), "not of a time before it");
 }
