@@ -8,7 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod export;
 mod following;
 pub(crate) mod logs;
-mod looking;
+pub(crate) mod looking;
 pub(crate) mod ls;
 pub(crate) mod manual;
 pub(crate) mod migrate;

@@ -15,6 +15,8 @@ use crate::output::plain::plain;
 
 /// The configuration is wrong, or a program of it cannot be executed.
 pub(crate) const WRONG_CONFIG: u8 = 3;
+/// The database cannot be used, or not all of it.
+pub(crate) const DAMAGED: u8 = 4;
 /// Done, but records were lost or executions did not end.
 pub(crate) const LOST: u8 = 6;
 /// A spool could not be read.
@@ -139,15 +141,16 @@ pub(crate) fn matched(has_any: bool) -> ExitCode {
     }
 }
 
+pub(crate) const DAMAGE_REMEDY: &str =
+    "`executor doctor` says what is damaged; recover a copy with `sqlite3 COPY .recover`";
+
 /// What to do about a failure that does not say so itself.
 pub(crate) fn remedy(failure: &Failure) -> Option<&'static str> {
     const ABSENT: &str = "name another one with --db or EXECUTOR_DB; `executor run` makes one";
     match failure {
         Failure::Query(error) if error.class == HistoryErrorClass::Absent => Some(ABSENT),
         Failure::Open(OpenError::Absent { .. }) => Some(ABSENT),
-        Failure::Query(error) if error.class == HistoryErrorClass::Damaged => Some(
-            "`executor doctor` says what is damaged; recover a copy with `sqlite3 COPY .recover`",
-        ),
+        Failure::Query(error) if error.class == HistoryErrorClass::Damaged => Some(DAMAGE_REMEDY),
         _ => None,
     }
 }

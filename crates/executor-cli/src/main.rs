@@ -23,6 +23,7 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crate::args::{Args, Command};
+use crate::cmd::looking::look;
 use crate::cmd::{
     audit, check, doctor, errors, explain, export, logs, ls, manual, migrate, prune, report, run,
     sessions, show, spool, status, timeline, timers,
@@ -45,23 +46,80 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
         match command {
             Command::Run(run) => run::run(run).await,
             Command::Check(check) => check::check(check).await,
-            Command::Ls(ls) => ls::ls(ls).await,
-            Command::Show(show) => show::show(show).await,
-            Command::Logs(logs) => logs::logs(logs).await,
-            Command::Errors(errors) => errors::errors(errors).await,
-            Command::Explain(explain) => explain::explain(explain).await,
-            Command::Timers(timers) => timers::timers(timers).await,
-            Command::Sessions(sessions) => sessions::sessions(sessions).await,
-            Command::Status(status) => status::status(status).await,
-            Command::Timeline(timeline) => timeline::timeline(timeline).await,
+            Command::Ls(ls) => {
+                look(&ls.look.clone(), async |looking| ls::ls(looking, ls).await).await
+            }
+            Command::Show(show) => {
+                look(&show.look.clone(), async |looking| {
+                    show::show(looking, show).await
+                })
+                .await
+            }
+            Command::Logs(logs) => {
+                look(&logs.look.clone(), async |looking| {
+                    logs::logs(looking, logs).await
+                })
+                .await
+            }
+            Command::Errors(errors) => {
+                look(&errors.look.clone(), async |looking| {
+                    errors::errors(looking, errors).await
+                })
+                .await
+            }
+            Command::Explain(explain) => {
+                look(&explain.look.clone(), async |looking| {
+                    explain::explain(looking, explain).await
+                })
+                .await
+            }
+            Command::Timers(timers) => {
+                look(&timers.look.clone(), async |looking| {
+                    timers::timers(looking, timers).await
+                })
+                .await
+            }
+            Command::Sessions(sessions) => {
+                look(&sessions.look.clone(), async |looking| {
+                    sessions::sessions(looking, sessions).await
+                })
+                .await
+            }
+            Command::Status(status) => {
+                look(&status.look.clone(), async |looking| {
+                    status::status(looking).await
+                })
+                .await
+            }
+            Command::Timeline(timeline) => {
+                look(&timeline.look.clone(), async |looking| {
+                    timeline::timeline(looking, timeline).await
+                })
+                .await
+            }
             Command::Prune(prune) => prune::prune(prune).await,
-            Command::Export(export) => export::export(export).await,
+            Command::Export(export) => {
+                look(&export.look().clone(), async |looking| {
+                    export::export(looking, export).await
+                })
+                .await
+            }
             Command::Doctor(doctor) => doctor::doctor(doctor).await,
             Command::Migrate(migrate) => migrate::migrate(migrate).await,
             Command::Completions(completions) => manual::completions(&completions).await,
             Command::Man => manual::man().await,
-            Command::Audit(audit) => audit::audit(audit).await,
-            Command::Report(report) => report::report(report).await,
+            Command::Audit(audit) => {
+                look(&audit.look.clone(), async |looking| {
+                    audit::audit(looking, audit).await
+                })
+                .await
+            }
+            Command::Report(report) => {
+                look(&report.look.clone(), async |looking| {
+                    report::report(looking, report).await
+                })
+                .await
+            }
             Command::Spool(spool) => spool::spool(spool).await,
         }
     });

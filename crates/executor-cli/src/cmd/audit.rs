@@ -20,8 +20,7 @@ const REMEDY: &str = "the next start there stores it, or `executor spool replay`
 /// Holes that are listed; the number of all is said.
 const LISTED: usize = 50;
 
-pub(crate) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn audit(looking: &Looking, args: AuditArgs) -> Result<ExitCode, Failure> {
     let window = Window {
         from: args.since.map(|since| since.from),
         to: args.until.map(|until| until.to),
@@ -45,7 +44,7 @@ pub(crate) async fn audit(args: AuditArgs) -> Result<ExitCode, Failure> {
     let audit = decide(&evidence?, &live, &window);
     let text = match looking.json {
         true => plain::json_lines([json_of(&audit)]),
-        false => for_people(&looking, &audit),
+        false => for_people(looking, &audit),
     };
     console::print(text).await?;
     Ok(match audit.verdict {

@@ -15,8 +15,7 @@ use crate::output::{console, shown};
 /// The number of failures that are looked at.
 const LOOKED_AT_MAX: u64 = 100_000;
 
-pub(crate) async fn errors(args: ErrorsArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn errors(looking: &Looking, args: ErrorsArgs) -> Result<ExitCode, Failure> {
     let scopes = looking.scopes(&args.selection).await?;
     let filters = scopes
         .into_iter()

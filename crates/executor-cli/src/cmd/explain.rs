@@ -12,8 +12,7 @@ use crate::output::columns::wrapped;
 use crate::output::console;
 use crate::output::plain::{self, plain};
 
-pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn explain(looking: &Looking, args: ExplainArgs) -> Result<ExitCode, Failure> {
     let (what, at) = (args.what.what, args.what.when.from);
     let question = Question {
         instance: what.instance,

@@ -12,8 +12,7 @@ use crate::output::{console, plain, shown};
 /// The number of executions that are read and written at a time.
 const PAGE: u32 = 1_000;
 
-pub(crate) async fn export(args: ExportArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look())?;
+pub(crate) async fn export(looking: &Looking, args: ExportArgs) -> Result<ExitCode, Failure> {
     if args.format == Format::Csv {
         if args.lines {
             return Err(Failure::LinesInCsv);
@@ -34,7 +33,7 @@ pub(crate) async fn export(args: ExportArgs) -> Result<ExitCode, Failure> {
                 .await?;
             count += answer.items.len() as u64;
             let items = match args.lines {
-                true => with_lines(&looking, answer.items).await?,
+                true => with_lines(looking, answer.items).await?,
                 false => answer.items,
             };
             if !console::is_read(&text_of(args.format, &items))? {

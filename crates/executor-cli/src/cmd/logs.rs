@@ -12,8 +12,7 @@ use crate::exit::{Failure, matched};
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
-pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn logs(looking: &Looking, args: LogsArgs) -> Result<ExitCode, Failure> {
     let mut selection = args.selection;
     let grep = args.grep.as_deref();
     let mut following = None;
@@ -32,7 +31,7 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
             }
             if args.follow {
                 // Before those that are shown: what is stored in between is in neither else.
-                following = Some(Following::begin(&looking, &selection, grep).await?);
+                following = Some(Following::begin(looking, &selection, grep).await?);
             }
             let request = PageRequest::first(args.limit);
             looking.select(&selection, request, grep).await?.0
@@ -41,9 +40,9 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<ExitCode, Failure> {
     // The latest comes last, as in a log.
     found.reverse();
     if let Some(following) = following {
-        return follow(&looking, &selection, grep, following, found).await;
+        return follow(looking, &selection, grep, following, found).await;
     }
-    let mut text = text_of(&looking, &found, grep).await?;
+    let mut text = text_of(looking, &found, grep).await?;
     let nothing = text.is_empty();
     if nothing && !looking.json {
         text.push_str("no lines\n");

@@ -1,14 +1,15 @@
 //! What the verbs that look share: which database, which executions, and what is missing.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use command_executor::diagnosis::{Completeness, completeness, is_alive, seems_alive};
 use command_executor::inspect::MachineSpools;
 use command_executor::ports::{Scope, SessionStatus, all_pages};
 use command_executor::{
-    EntityKind, Filter, History, LiveSession, LiveState, PageRequest, RegistrationFilter,
-    StoredExecution, StoredRegistration, StoredSession, Timestamp, Window,
+    EntityKind, Filter, History, HistoryErrorClass, LiveSession, LiveState, PageRequest,
+    RegistrationFilter, StoredExecution, StoredRegistration, StoredSession, Timestamp, Window,
 };
 
 use tokio::sync::OnceCell;
@@ -16,7 +17,7 @@ use tokio::sync::OnceCell;
 use crate::args::DEFAULT_DB;
 use crate::args::verbs::{Look, Selection, What};
 use crate::config::Config;
-use crate::exit::{Failure, with_causes};
+use crate::exit::{DAMAGE_REMEDY, DAMAGED, Failure, matched, with_causes};
 use crate::output::console;
 use crate::output::plain::plain;
 use crate::output::shown::{self, Zone, name_of};
@@ -24,6 +25,24 @@ use crate::wire;
 
 /// The number of candidates that an ambiguous id lists.
 const CANDIDATES: u32 = 10;
+
+/// The number of damages that are told one by one.
+const DAMAGES: usize = 3;
+
+/// Opens the history for a verb, and tells in the end what no answer to it contains because it is damaged.
+pub(crate) async fn look(
+    look: &Look,
+    verb: impl AsyncFnOnce(&Looking) -> Result<ExitCode, Failure>,
+) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(look)?;
+    let code = verb(&looking).await?;
+    Ok(
+        match looking.tell_left_out() && [ExitCode::SUCCESS, matched(false)].contains(&code) {
+            true => ExitCode::from(DAMAGED),
+            false => code,
+        },
+    )
+}
 
 /// An open history, and how to show it.
 pub(crate) struct Looking {
@@ -47,6 +66,22 @@ impl Looking {
             live: OnceCell::new(),
             url,
         })
+    }
+
+    /// Says what was left out because it is damaged; returns whether anything was.
+    fn tell_left_out(&self) -> bool {
+        let left_out = self.history.left_out();
+        for damage in left_out.iter().take(DAMAGES) {
+            console::say(&format!("left out: {}", plain(damage)));
+        }
+        if left_out.len() > DAMAGES {
+            let more = left_out.len() - DAMAGES;
+            console::say(&format!("left out: {more} more, if not others besides"));
+        }
+        if !left_out.is_empty() {
+            console::say(&format!("the database is damaged: {DAMAGE_REMEDY}"));
+        }
+        !left_out.is_empty()
     }
 
     /// Returns the executions that are selected, the latest first or the oldest, at most `limit`, and whether there
@@ -267,7 +302,15 @@ impl Looking {
 
     /// Says in a few words what is missing of a time, or nothing.
     pub(crate) async fn missing(&self, window: Window) -> Result<Option<String>, Failure> {
-        Ok(missing_of(&self.completeness(&window).await?))
+        match self.completeness(&window).await {
+            Ok(found) => Ok(missing_of(&found)),
+            // What was found is shown all the same.
+            Err(Failure::Query(error)) if error.class == HistoryErrorClass::Damaged => {
+                let why = plain(&with_causes(&error));
+                Ok(Some(format!("nobody can tell what is missing: {why}")))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

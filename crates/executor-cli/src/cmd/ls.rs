@@ -11,8 +11,7 @@ use crate::exit::{Failure, matched};
 use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::{console, plain, shown};
 
-pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn ls(looking: &Looking, args: LsArgs) -> Result<ExitCode, Failure> {
     let request = PageRequest {
         order: match args.reverse {
             true => Order::OldestFirst,
@@ -22,21 +21,21 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
     };
     // Before those that are shown: what is stored in between is in neither else.
     let following = match args.follow {
-        true => Some(Following::begin(&looking, &args.selection, None).await?),
+        true => Some(Following::begin(looking, &args.selection, None).await?),
         false => None,
     };
     let (mut found, has_more) = looking.select(&args.selection, request, None).await?;
     if let Some(mut following) = following {
         found.reverse();
         following.note(&found);
-        return follow(&looking, &args, &mut following, found).await;
+        return follow(looking, &args, &mut following, found).await;
     }
     if looking.json {
         let lines = plain::json_lines(found.iter().map(shown::json_of));
         console::print(lines).await?;
         return Ok(matched(!found.is_empty()));
     }
-    with_last_words(&looking, &mut found).await?;
+    with_last_words(looking, &mut found).await?;
     let mut footer = shown::counted(found.len() as u64, "execution");
     footer.push_str(if has_more { ", and more: --limit" } else { "" });
     let mut window = window_of(&args.selection);
@@ -51,7 +50,7 @@ pub(crate) async fn ls(args: LsArgs) -> Result<ExitCode, Failure> {
     let missing = looking.missing(window).await?;
     footer.extend(missing.map(|missing| format!(" · {missing}")));
     footer.push('\n');
-    let table = table(&looking, &found);
+    let table = table(looking, &found);
     console::print(format!("{table}{}", wrapped(&footer))).await?;
     Ok(matched(!found.is_empty()))
 }

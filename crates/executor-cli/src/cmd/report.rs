@@ -22,16 +22,15 @@ use crate::output::{console, plain, shown};
 /// What the report of one listener or job covers, unless it is told.
 const OF_ONE: Duration = Duration::from_secs(7 * 86_400);
 
-pub(crate) async fn report(args: ReportArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn report(looking: &Looking, args: ReportArgs) -> Result<ExitCode, Failure> {
     let window = window_of(&args)?;
     if let Some(shift) = args.compare {
-        return compared::compared(&looking, &args, window, shift.0).await;
+        return compared::compared(looking, &args, window, shift.0).await;
     }
     if args.what.is_some() {
-        return one::one(&looking, &args, window).await;
+        return one::one(looking, &args, window).await;
     }
-    let summaries = figures::summaries(&looking, &args, window.clone()).await?;
+    let summaries = figures::summaries(looking, &args, window.clone()).await?;
     print(&summaries, looking.json).await?;
     if !looking.json {
         let missing = looking.missing(window).await?;

@@ -14,8 +14,7 @@ use crate::output::columns::{Columns, Text};
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
-pub(crate) async fn sessions(args: SessionsArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn sessions(looking: &Looking, args: SessionsArgs) -> Result<ExitCode, Failure> {
     // One more tells whether there are more.
     let page = PageRequest::first(args.limit.saturating_add(1));
     let mut found = looking.history.sessions(page).await?.items;
@@ -29,7 +28,7 @@ pub(crate) async fn sessions(args: SessionsArgs) -> Result<ExitCode, Failure> {
     }
     let text = match looking.json {
         true => plain::json_lines(found.iter().map(|it| json_of(it, &living))),
-        false => table(&looking, found.iter().zip(ends), &living, has_more),
+        false => table(looking, found.iter().zip(ends), &living, has_more),
     };
     console::print(text).await?;
     Ok(matched(!found.is_empty()))

@@ -20,10 +20,9 @@ use crate::output::{console, shown};
 /// The number of executions beside it that are named.
 const BESIDE: u32 = 5;
 
-pub(crate) async fn show(args: ShowArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn show(looking: &Looking, args: ShowArgs) -> Result<ExitCode, Failure> {
     let execution = looking.one(&args.what).await?;
-    let around = Around::read(&looking, &execution).await?;
+    let around = Around::read(looking, &execution).await?;
     let text = match looking.json {
         true => {
             let id = |it: &Option<StoredExecution>| {
@@ -40,7 +39,7 @@ pub(crate) async fn show(args: ShowArgs) -> Result<ExitCode, Failure> {
             value["overlapped"] = beside.collect();
             plain::json_lines([value])
         }
-        false => for_people(&looking, &execution, &around),
+        false => for_people(looking, &execution, &around),
     };
     console::print(text).await?;
     Ok(ExitCode::SUCCESS)

@@ -12,7 +12,6 @@ use command_executor::{
 };
 use serde_json::{Value, json};
 
-use crate::args::verbs::StatusArgs;
 use crate::cmd::looking::{Looking, missing_of};
 use crate::cmd::planned::{self, Timer};
 use crate::exit::{Failure, matched};
@@ -46,13 +45,12 @@ struct Crash {
     interrupted: Vec<StoredExecution>,
 }
 
-pub(crate) async fn status(args: StatusArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
-    let state = read(&looking).await?;
+pub(crate) async fn status(looking: &Looking) -> Result<ExitCode, Failure> {
+    let state = read(looking).await?;
     let has_any = !state.living.is_empty() || state.last.is_some();
     let text = match looking.json {
         true => plain::json_lines([json_of(&state)]),
-        false => wrapped(&for_people(&looking, &state)),
+        false => wrapped(&for_people(looking, &state)),
     };
     console::print(text).await?;
     Ok(matched(has_any))

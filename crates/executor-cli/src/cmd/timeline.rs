@@ -30,8 +30,7 @@ const NOTE: usize = 26;
 const LOST: char = '░';
 const RUNNING: char = '>';
 
-pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn timeline(looking: &Looking, args: TimelineArgs) -> Result<ExitCode, Failure> {
     let now = shown::now();
     let (from, to) = match &args.what {
         Some(what) => around(&looking.one(what).await?),
@@ -41,11 +40,11 @@ pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
             (window.from.unwrap_or(to.saturating_sub(LATELY)), to)
         }
     };
-    let (found, has_more) = overlapping(&looking, &args, from, to).await?;
+    let (found, has_more) = overlapping(looking, &args, from, to).await?;
     // Beyond those that are drawn nothing is known to be idle.
     let last = found.iter().map(|it| it.record.ended_at()).max();
     let to = last.filter(|_| has_more).unwrap_or(to);
-    let running = running(&looking, &args.selection, to).await?;
+    let running = running(looking, &args.selection, to).await?;
     if looking.json {
         let lines = plain::json_lines(found.iter().map(shown::json_of));
         console::print(lines).await?;
@@ -65,7 +64,7 @@ pub(crate) async fn timeline(args: TimelineArgs) -> Result<ExitCode, Failure> {
     let gaps = all_pages(|page| history.gaps(window.clone(), page)).await?;
     let mut lanes = of_executions(&found);
     add_running(&running, now, &mut lanes);
-    let drawing = drawing(&looking, (from, to), &lanes, &gaps);
+    let drawing = drawing(looking, (from, to), &lanes, &gaps);
     let mut footer = shown::counted(found.len() as u64, "execution");
     if !running.is_empty() {
         footer.push_str(&format!(", {} still going on", running.len()));

@@ -15,17 +15,16 @@ use crate::output::columns::{Columns, Text};
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
-pub(crate) async fn timers(args: TimersArgs) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(&args.look)?;
+pub(crate) async fn timers(looking: &Looking, args: TimersArgs) -> Result<ExitCode, Failure> {
     let living = looking.living().await?;
     let living: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
-    let timers = planned::timers(&looking, args.app, shown::now(), &living).await?;
+    let timers = planned::timers(looking, args.app, shown::now(), &living).await?;
     // Reading takes a moment.
     let now = shown::now();
     let text = match looking.json {
         true => plain::json_lines(timers.iter().map(json_of)),
         false => {
-            let mut text = table(&looking, &timers, now);
+            let mut text = table(looking, &timers, now);
             if !timers.is_empty() && living.is_empty() {
                 text.push_str("no process runs: until one starts, nothing begins\n");
             }

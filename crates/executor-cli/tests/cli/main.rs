@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod care;
+mod damaged;
 mod doctors;
 mod fixture;
 mod looking;

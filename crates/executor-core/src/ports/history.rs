@@ -150,6 +150,13 @@ pub trait History: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
+    /// Returns what the answers of this history left out so far because it is damaged, in the store's own words, each
+    /// damage once: rows of executions, sessions and other lists that cannot be read. Whoever shows answers should show
+    /// this beside them. A store without such damage leaves the method as it is.
+    fn left_out(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns a page of listeners or jobs, the latest registered first.
     ///
     /// # Errors

@@ -30,7 +30,8 @@ impl Sketch {
         if bucket >= self.counts.len() {
             self.counts.resize(bucket + 1, 0);
         }
-        self.counts[bucket] += count;
+        let counted = &mut self.counts[bucket];
+        *counted = counted.saturating_add(count);
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -40,16 +41,18 @@ impl Sketch {
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        let counts = self.counts.iter();
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Returns the duration in microseconds that `per_mille` of a thousand did not exceed; 0 if there are none.
     pub(crate) fn per_mille(&self, per_mille: u64) -> u64 {
         // The same rank as over the rows: the smallest that covers this share.
-        let rank = (self.total() * per_mille).div_ceil(1_000).max(1);
-        let mut seen = 0;
+        let rank = (u128::from(self.total()) * u128::from(per_mille)).div_ceil(1_000);
+        let rank = rank.max(1);
+        let mut seen = 0_u128;
         for (bucket, count) in self.counts.iter().enumerate() {
-            seen += count;
+            seen += u128::from(*count);
             if seen >= rank {
                 return value_of(bucket);
             }
@@ -78,7 +81,7 @@ impl Sketch {
         };
         let mut bucket = 0_u64;
         while !rest.is_empty() {
-            bucket += take_varint(&mut rest)?;
+            bucket = bucket.saturating_add(take_varint(&mut rest)?);
             let count = take_varint(&mut rest)?;
             if bucket > bucket_of(u64::MAX) as u64 {
                 return Err(NotASketch);

@@ -36,7 +36,8 @@ impl Tally {
             duration_us,
             ..
         } = *run;
-        self.by_status[usize::from(status.code())] += 1;
+        let count = &mut self.by_status[usize::from(status.code())];
+        *count = count.saturating_add(1);
         // Skipped executions did not run, and nobody knows how long interrupted ones ran.
         if !matches!(status, Status::Skipped | Status::Interrupted) {
             self.sum_us = self.sum_us.saturating_add(duration_us);

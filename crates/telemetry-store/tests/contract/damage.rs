@@ -6,9 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use executor_core::ports::{
-    Fate, Filter, History, HistoryError, Order, PageRequest, RecordStore, Session, SessionStore,
+    Fate, Filter, History, HistoryError, Order, PageRequest, RecordStore, RegistrationStore, Scope,
+    Session, SessionStore,
 };
-use executor_core::{DropReason, ExecutionRecord};
+use executor_core::{DropReason, ExecutionRecord, Failure, Status};
 use executor_testkit as kit;
 use telemetry_store::{OpenError, SqliteHistory, SqliteStore};
 
@@ -310,7 +311,9 @@ async fn g05_whatever_is_damaged_the_pages_of_a_query_come_to_an_end() {
         hurt[page * 4_096..(page + 1) * 4_096].fill(0);
         fs::write(database.url(), &hurt).unwrap();
         for order in [Order::LatestFirst, Order::OldestFirst] {
-            let is_error = all_pages(&database.history(), order).await.is_err();
+            let is_error = count_pages(&database.history(), &Filter::default(), order)
+                .await
+                .is_err();
             ended[usize::from(is_error)] += 1;
         }
         assert_eq!(
@@ -322,19 +325,152 @@ async fn g05_whatever_is_damaged_the_pages_of_a_query_come_to_an_end() {
     assert!(ended[0] > 0 && ended[1] > 0, "{ended:?}");
 }
 
-async fn all_pages(history: &SqliteHistory, order: Order) -> Result<usize, HistoryError> {
+/// Executions of which every third one failed, of two listeners, so that each table and index has leaves of its own.
+async fn history_of(count: u64) -> Database {
+    let database = Database::new();
+    let store = database.open().await;
+    let listeners = [kit::listener("hall"), kit::listener("porch")];
+    let mut batch = Vec::new();
+    for listener in &listeners {
+        store.register(listener.clone()).await.unwrap();
+    }
+    for at in 0..count {
+        let mut record = kit::record(&listeners[usize::from(at % 2 == 1)], None, at);
+        if at % 3 == 0 {
+            record.status = Status::Error;
+            let text = "no answer ".repeat(20);
+            record.failure = Some(Arc::new(Failure {
+                error_type: "Timeout".into(),
+                message: text,
+                report: None,
+            }));
+        }
+        batch.push(record);
+    }
+    persist(&store, &kit::session(), batch).await.unwrap();
+    store.close().await.unwrap();
+    database
+}
+
+#[derive(Debug)]
+struct PageOfFile {
+    number: usize,
+    of: String,
+    cells: usize,
+}
+
+/// The leaves of the tables and indexes of executions.
+fn leaves(database: &Database) -> Vec<PageOfFile> {
+    let outside = database.outside();
+    let question = "SELECT pageno, name, ncell FROM dbstat WHERE pagetype = 'leaf' AND name IN ( \
+                    SELECT name FROM sqlite_schema WHERE tbl_name IN ('executions', 'execution_errors'))";
+    let mut statement = outside.prepare(question).unwrap();
+    let pages = statement.query_map([], |row| {
+        Ok(PageOfFile {
+            number: row.get::<_, i64>(0)? as usize - 1,
+            of: row.get(1)?,
+            cells: row.get::<_, i64>(2)? as usize,
+        })
+    });
+    pages.unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn g05_what_is_not_on_a_damaged_page_is_found_and_the_rest_is_told() {
+    const COUNT: u64 = 420;
+    let database = history_of(COUNT).await;
+    let whole = fs::read(database.url()).unwrap();
+    let leaves = leaves(&database);
+    let of_table = leaves.iter().filter(|page| page.of == "executions").count();
+    assert!(of_table > 5 && leaves.len() > 2 * of_table, "{leaves:?}");
+    let failed = Filter {
+        statuses: vec![Status::Error],
+        ..Filter::default()
+    };
+    let of_app = Filter {
+        scope: Scope::App("lights".into()),
+        ..Filter::default()
+    };
+    let said = Filter {
+        error_text: Some("no answer".into()),
+        ..Filter::default()
+    };
+    for page in &leaves {
+        let mut hurt = whole.clone();
+        hurt[page.number * 4_096..(page.number + 1) * 4_096].fill(0);
+        fs::write(database.url(), &hurt).unwrap();
+        for (filter, count, step) in [
+            (Filter::default(), COUNT, 1),
+            (of_app.clone(), COUNT, 1),
+            (failed.clone(), COUNT / 3, 3),
+            (said.clone(), COUNT / 3, 3),
+        ] {
+            for order in [Order::LatestFirst, Order::OldestFirst] {
+                let history = database.history();
+                let found = count_pages(&history, &filter, order).await;
+                let found = found
+                    .unwrap_or_else(|error| panic!("{page:?} {filter:?} {order:?}: {error:?}"));
+                // Each row of the table, and one that failed for each row of errors.
+                let lost = match page.of.as_str() {
+                    "executions" => page.cells.div_ceil(step),
+                    "execution_errors" if filter.error_text.is_some() => page.cells,
+                    _ => 0,
+                };
+                let least = count as usize - lost;
+                assert!(
+                    found >= least,
+                    "{found} of {least}: {page:?} {filter:?} {order:?}"
+                );
+                let told = history.left_out();
+                assert!(
+                    found == count as usize || !told.is_empty(),
+                    "{page:?} {told:?}"
+                );
+            }
+        }
+        assert!(
+            fs::read(database.url()).unwrap() == hurt,
+            "reading changes nothing"
+        );
+    }
+}
+
+#[tokio::test]
+async fn g05_a_row_with_a_value_that_nobody_knows_is_left_out_of_a_page_and_told() {
+    let database = history_of(12).await;
+    let outside = database.outside();
+    let set = "UPDATE executions SET status = 42 WHERE id = (SELECT max(id) FROM executions)";
+    outside.execute(set, []).unwrap();
+    let row = database.number("SELECT max(id) FROM executions");
+    let history = database.history();
+    let found = count_pages(&history, &Filter::default(), Order::LatestFirst).await;
+    assert_eq!(found.unwrap(), 11);
+    let told =
+        format!("row {row} of executions has the status 42, which this program does not know");
+    assert_eq!(history.left_out(), [told]);
+}
+
+async fn count_pages(
+    history: &SqliteHistory,
+    filter: &Filter,
+    order: Order,
+) -> Result<usize, HistoryError> {
     let first = PageRequest {
         order,
-        ..PageRequest::first(7)
+        ..PageRequest::first(70)
     };
     let (mut request, mut count) = (first.clone(), 0);
-    for _ in 0..1_000 {
-        let page = history.executions(Filter::default(), request).await?;
+    for _ in 0..100 {
+        let page = history.executions(filter.clone(), request).await?;
+        assert!(page.items.is_sorted_by_key(|it| match order {
+            Order::OldestFirst => it.record.ended_at().as_micros(),
+            Order::LatestFirst => -it.record.ended_at().as_micros(),
+        }));
         count += page.items.len();
         match page.next {
             Some(next) => request = first.following(next),
             None => return Ok(count),
         }
     }
-    panic!("no end after a thousand pages");
+    panic!("no end after a hundred pages");
 }

@@ -10,7 +10,7 @@ use executor_core::ports::{Evidence, PageRequest, Progress, RolledUpHour, Sessio
 use executor_core::{SessionId, Timestamp};
 
 use crate::rollup::tally::HOUR_US;
-use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::question::{Asked, LeftOut, QueryError, known_count};
 use crate::sqlite::read::sessions;
 use crate::sqlite::read::stored::uuid_of;
 use crate::sqlite::schema::{self, session_hours};
@@ -25,14 +25,17 @@ const ROWS_AT_ONCE: i64 = 100_000;
 const GAPS_AT_ONCE: u32 = 1_000;
 
 pub(crate) fn evidence(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     window: &Window,
     progress: &Progress,
 ) -> Result<Evidence, QueryError> {
     let hours = whole_hours(window);
-    connection.transaction(|connection| {
+    asked.transaction(|asked| {
+        let connection = &mut *asked.connection;
         let stored = stored(connection, &hours)?;
-        let expected: i64 = stored.iter().map(|hour| hour.stored - hour.pruned).sum();
+        let expected = stored.iter().fold(0_i64, |sum, hour| {
+            sum.saturating_add(hour.stored.saturating_sub(hour.pruned))
+        });
         let counted = Counted::read(connection, &hours, |done| {
             progress.tell(done.unsigned_abs(), expected.max(done).unsigned_abs());
         })?;
@@ -43,7 +46,7 @@ pub(crate) fn evidence(
             sessions: sessions::alive_in(connection, &hours, with_rows)?,
             rollups: rolled_up(connection, &hours, &counted)?,
             hours: hours_of(connection, stored, counted)?,
-            gaps: gaps(connection, window)?,
+            gaps: gaps(asked, window)?,
         })
     })
 }
@@ -155,7 +158,7 @@ fn rolled_up(
     connection: &mut SqliteConnection,
     hours: &Range<i64>,
     counted: &Counted,
-) -> QueryResult<Vec<RolledUpHour>> {
+) -> Result<Vec<RolledUpHour>, QueryError> {
     let rows: Vec<RollupHour> = diesel::sql_query(format!(
         "SELECT start_us AS hour, sum(success + error + timed_out + cancelled + panicked + skipped + interrupted) \
          AS count FROM rollups WHERE span_us = {HOUR_US} AND start_us >= ?1 AND start_us < ?2 GROUP BY start_us"
@@ -165,7 +168,8 @@ fn rolled_up(
     .load(connection)?;
     let mut counts = counted.beyond_the_mark.clone();
     for row in rows {
-        *counts.entry(row.hour).or_default() += row.count;
+        let rolled_up = known_count("rollups", row.hour, "count", row.count)?;
+        *counts.entry(row.hour).or_default() += rolled_up as i64;
     }
     let told = counts.into_iter().map(|(hour, count)| RolledUpHour {
         hour_at: Timestamp::from_micros(hour),
@@ -201,11 +205,12 @@ fn hours_of(
             None => name_of(connection, row.session)?,
         };
         names.insert(row.session, session);
+        let of_hour = |what, count| known_count("session_hours", row.session, what, count);
         found.push(SessionHour {
             session,
             hour_at: Timestamp::from_micros(row.hour),
-            stored: row.stored.unsigned_abs(),
-            pruned: row.pruned.unsigned_abs(),
+            stored: of_hour("stored", row.stored)?,
+            pruned: of_hour("pruned", row.pruned)?,
             rows: rows.unsigned_abs(),
         });
     }
@@ -221,21 +226,31 @@ fn name_of(connection: &mut SqliteConnection, session: i64) -> Result<SessionId,
     Ok(SessionId::from_uuid(name))
 }
 
+/// All of them: without one that cannot be read nobody could tell whether the rest is complete.
 fn gaps(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     window: &Window,
 ) -> Result<Vec<executor_core::ports::Gap>, QueryError> {
     let window = Window {
         session: None,
         ..window.clone()
     };
+    let left_out = LeftOut::default();
+    let mut asked = Asked {
+        left_out: &left_out,
+        connection: asked.connection,
+        deadline: asked.deadline,
+    };
     let mut page = PageRequest::first(GAPS_AT_ONCE);
     let mut all = Vec::new();
     loop {
-        let found = sessions::gaps_in(connection, &window, &page)?;
+        let found = sessions::gaps_in(&mut asked, &window, &page)?;
         all.extend(found.items);
         let Some(next) = found.next else { break };
         page = page.following(next);
+    }
+    if let Some(damage) = left_out.all().pop() {
+        return Err(QueryError::Damaged(damage));
     }
     all.reverse();
     Ok(all)

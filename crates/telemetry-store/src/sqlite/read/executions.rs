@@ -19,11 +19,12 @@ use crate::sqlite::read::paging::Cursor;
 use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_rows};
 use crate::sqlite::schema::executions;
-use crate::sqlite::write::rollup::damaged;
 use crate::sqlite::write::row_ids::displacement;
 use crate::sqlite::write::session;
 
+mod conditions;
 mod ids;
+mod past_damage;
 mod search;
 
 /// The time that one page may spend on conditions without an index.
@@ -37,27 +38,19 @@ pub(crate) fn executions(
     filter: &Filter,
     page: &PageRequest,
 ) -> Result<PageOf<StoredExecution>, QueryError> {
-    let Asked {
-        connection,
-        deadline,
-    } = asked;
     let cursor = Cursor::of(page)?;
-    connection.transaction(|connection| {
+    asked.transaction(|asked| {
         let found = match Residue::of(filter) {
-            None => PageIds::of(ids(connection, filter, cursor, page.limit)?, page.limit),
+            None => PageIds::of(ids(asked, filter, cursor, page.limit)?, page.limit),
             Some(residue) => {
                 let until = Instant::now() + SEARCH_FOR;
-                search(connection, filter, &residue, cursor, page.limit, until)?
+                search(asked, filter, &residue, cursor, page.limit, until)?
             }
         };
         let mut items = Vec::with_capacity(found.ids.len());
         for ids in found.ids.chunks(ROWS_AT_ONCE) {
-            deadline.check()?;
-            items.extend(by_rows(connection, ids, page.order)?);
-        }
-        if items.len() != found.ids.len() {
-            // In one transaction, so nobody has pruned them meanwhile.
-            return Err(damaged("an index names rows that are not there").into());
+            asked.deadline.check()?;
+            items.extend(by_rows(asked, ids, page.order)?);
         }
         Ok(PageOf {
             items,
@@ -69,10 +62,19 @@ pub(crate) fn executions(
 
 /// Finds the executions that a text may mean, the latest first.
 pub(crate) fn find(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     text: &str,
     limit: u32,
 ) -> Result<Vec<StoredExecution>, QueryError> {
+    asked.transaction(|asked| found(asked, text, limit))
+}
+
+fn found(
+    asked: &mut Asked<'_>,
+    text: &str,
+    limit: u32,
+) -> Result<Vec<StoredExecution>, QueryError> {
+    let connection = &mut *asked.connection;
     let ends = executions::table.select((min(executions::id), max(executions::id)));
     let (Some(first), Some(last)) = ends.get_result::<(Option<i64>, Option<i64>)>(connection)?
     else {
@@ -96,7 +98,7 @@ pub(crate) fn find(
             break;
         }
     }
-    let mut found = by_rows(connection, &rows, Order::LatestFirst)?;
+    let mut found = by_rows(asked, &rows, Order::LatestFirst)?;
     found.sort_by_key(|it| std::cmp::Reverse(it.record.execution_id));
     Ok(found)
 }

@@ -20,7 +20,7 @@ use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::file_identity::{FileIdentity, FileState};
 use crate::sqlite::open::open_reader;
 use crate::sqlite::read::executions;
-use crate::sqlite::read::question::{Asked, Deadline, QueryError};
+use crate::sqlite::read::question::{Asked, Deadline, LeftOut, QueryError};
 use crate::sqlite::read::{
     evidence, integrity, prunes, registrations, schedules, sessions, stored, summary,
 };
@@ -50,6 +50,7 @@ pub struct SqliteHistory {
     target: Target,
     time_limit: Duration,
     kept: Arc<Mutex<Vec<Reader>>>,
+    left_out: Arc<LeftOut>,
 }
 
 impl SqliteHistory {
@@ -64,6 +65,7 @@ impl SqliteHistory {
             target: Target::parse(url)?,
             time_limit: TIME_LIMIT,
             kept: Arc::default(),
+            left_out: Arc::default(),
         })
     }
 
@@ -107,9 +109,12 @@ impl SqliteHistory {
         let answer = question(&mut Asked {
             connection: &mut reader.connection,
             deadline: Deadline::after(self.time_limit),
+            left_out: &self.left_out,
         })?;
         let mut kept = self.kept();
-        if reader.follows_the_file && kept.len() < KEPT_MAX {
+        // A connection that has met damage may not be able to end its transaction.
+        let is_whole = self.left_out.all().is_empty();
+        if reader.follows_the_file && is_whole && kept.len() < KEPT_MAX {
             kept.push(reader);
         }
         Ok(answer)
@@ -181,7 +186,7 @@ impl History for SqliteHistory {
 
     fn find(&self, text: String, limit: u32) -> HistoryFuture<'_, Vec<StoredExecution>> {
         self.ask("finding an execution", move |asked| {
-            executions::find(asked.connection, &text, limit)
+            executions::find(asked, &text, limit)
         })
     }
 
@@ -217,19 +222,19 @@ impl History for SqliteHistory {
 
     fn sessions(&self, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredSession>> {
         self.ask("reading sessions", move |asked| {
-            sessions::sessions(asked.connection, &page)
+            sessions::sessions(asked, &page)
         })
     }
 
     fn gaps(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
         self.ask("reading gaps", move |asked| {
-            sessions::gaps(asked.connection, &window, &page)
+            sessions::gaps(asked, &window, &page)
         })
     }
 
     fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence> {
         self.ask("reading what an audit looks at", move |asked| {
-            evidence::evidence(asked.connection, &window, &progress)
+            evidence::evidence(asked, &window, &progress)
         })
     }
 
@@ -239,25 +244,29 @@ impl History for SqliteHistory {
         })
     }
 
+    fn left_out(&self) -> Vec<String> {
+        self.left_out.all()
+    }
+
     fn missed_runs(
         &self,
         window: Window,
         page: PageRequest,
     ) -> HistoryFuture<'_, PageOf<MissedRuns>> {
         self.ask("reading missed runs", move |asked| {
-            schedules::missed_runs(asked.connection, &window, &page)
+            schedules::missed_runs(asked, &window, &page)
         })
     }
 
     fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
         self.ask("reading pauses", move |asked| {
-            schedules::pauses(asked.connection, &window, &page)
+            schedules::pauses(asked, &window, &page)
         })
     }
 
     fn prunes(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>> {
         self.ask("reading prunes", move |asked| {
-            prunes::prunes(asked.connection, &window, &page)
+            prunes::prunes(asked, &window, &page)
         })
     }
 
@@ -267,7 +276,7 @@ impl History for SqliteHistory {
         page: PageRequest,
     ) -> HistoryFuture<'_, PageOf<StoredRegistration>> {
         self.ask("reading registrations", move |asked| {
-            registrations::registrations(asked.connection, &filter, &page)
+            registrations::registrations(asked, &filter, &page)
         })
     }
 }

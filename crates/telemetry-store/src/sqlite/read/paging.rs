@@ -2,7 +2,7 @@
 
 use executor_core::ports::{Order, PageOf, PageRequest, PageToken};
 
-use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::question::{LeftOut, QueryError};
 
 /// The version of the tokens, their first character.
 const VERSION: char = '1';
@@ -71,20 +71,23 @@ fn id_of(token: &PageToken, order: Order) -> Option<i64> {
     rest.strip_prefix(letter_of(order))?.parse().ok()
 }
 
-/// A page of rows that are in the order of their ids, the greatest first.
+/// A page of rows that are in the order of their ids, the greatest first, without those that are damaged.
 pub(crate) fn page_of<R, T>(
     rows: Vec<R>,
     page: &PageRequest,
+    left_out: &LeftOut,
     id: impl Fn(&R) -> i64,
-    item: impl FnMut(R) -> Result<T, QueryError>,
+    mut item: impl FnMut(R) -> Result<T, QueryError>,
 ) -> Result<PageOf<T>, QueryError> {
     let is_full = rows.len() == page.limit as usize;
     let last = rows.last().filter(|_| is_full).map(id);
     // A damaged table may give the same rows again and again; pages come to an end all the same.
     let begins_at = Cursor::latest_first(page)?;
     let last = last.filter(|last| *last < begins_at);
+    let items = rows.into_iter();
+    let items = items.filter_map(|row| left_out.readable(item(row)).transpose());
     Ok(PageOf {
-        items: rows.into_iter().map(item).collect::<Result<_, _>>()?,
+        items: items.collect::<Result<_, _>>()?,
         next: last.map(|id| Cursor::token(Order::LatestFirst, id)),
         searched_to: None,
     })

@@ -1,17 +1,16 @@
 //! What was pruned, page by page, the latest first.
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{PageOf, PageRequest, StoredPrune, Window};
 use executor_core::{SessionId, Timestamp};
 
 use crate::sqlite::read::paging::{Cursor, page_of};
-use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::question::{Asked, QueryError, known_count};
 use crate::sqlite::read::stored::uuid_of;
 use crate::sqlite::schema::{prunes, sessions};
 
 pub(crate) fn prunes(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     window: &Window,
     page: &PageRequest,
 ) -> Result<PageOf<StoredPrune>, QueryError> {
@@ -31,10 +30,11 @@ pub(crate) fn prunes(
     if let Some(to) = window.to {
         question = question.filter(prunes::first_us.lt(to.as_micros()));
     }
-    let rows: Vec<(PruneRow, Option<Vec<u8>>)> = question.load(connection)?;
+    let rows: Vec<(PruneRow, Option<Vec<u8>>)> = question.load(asked.connection)?;
     page_of(
         rows,
         page,
+        asked.left_out,
         |(row, _)| row.id,
         |(row, session)| row.into_prune(session.as_deref()),
     )
@@ -58,7 +58,7 @@ impl PruneRow {
             session: session.transpose()?.map(SessionId::from_uuid),
             rule: self.rule,
             hour_at: Timestamp::from_micros(self.hour_us),
-            count: self.count.unsigned_abs(),
+            count: known_count("prunes", self.id, "count", self.count)?,
             first_at: Timestamp::from_micros(self.first_us),
             last_at: Timestamp::from_micros(self.last_us),
         })

@@ -1,7 +1,9 @@
-//! The connection and the deadline of a query, and the reasons why it can fail.
+//! The connection and the deadline of a query, the reasons why it can fail, and what it leaves out.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use diesel::Connection;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{HistoryErrorClass, PageToken};
 use thiserror::Error;
@@ -23,6 +25,8 @@ pub(crate) enum QueryError {
         what: &'static str,
         value: String,
     },
+    #[error("{0}")]
+    Damaged(String),
     #[error("it took longer than {0:?}: ask for less, or allow more time")]
     TimedOut(Duration),
     #[error("these are no periods: {0}")]
@@ -47,18 +51,42 @@ impl QueryError {
         }
     }
 
+    /// Whether only the row or the stretch of rows that was read is to blame.
+    pub(crate) fn is_damage(&self) -> bool {
+        self.class() == HistoryErrorClass::Damaged
+    }
+
     pub(crate) fn class(&self) -> HistoryErrorClass {
         match self {
             Self::Open(OpenError::Absent { .. }) => HistoryErrorClass::Absent,
-            Self::Open(OpenError::Damaged { .. }) | Self::Unknown { .. } => {
-                HistoryErrorClass::Damaged
-            }
+            Self::Open(OpenError::Damaged { .. }) => HistoryErrorClass::Damaged,
+            Self::Unknown { .. } | Self::Damaged(_) => HistoryErrorClass::Damaged,
             Self::Open(error) if error.is_lasting() => HistoryErrorClass::Unsupported,
             Self::Read(error) if is_damage(error) => HistoryErrorClass::Damaged,
+            // A column without the value that each row of it has.
+            Self::Read(diesel::result::Error::DeserializationError(_)) => {
+                HistoryErrorClass::Damaged
+            }
             Self::Open(_) | Self::Read(_) => HistoryErrorClass::Unavailable,
             Self::TimedOut(_) => HistoryErrorClass::TimedOut,
             Self::Token(_) | Self::Periods(_) => HistoryErrorClass::Invalid,
         }
+    }
+}
+
+/// More than any history holds, and few enough that sums of such counts do not overflow.
+const COUNT_MAX: i64 = 1 << 40;
+
+/// A count as the tables keep it: none is negative, and none is as large as damage makes it.
+pub(crate) fn known_count(
+    table: &'static str,
+    row: i64,
+    what: &'static str,
+    count: i64,
+) -> Result<u64, QueryError> {
+    match u64::try_from(count) {
+        Ok(known) if count <= COUNT_MAX => Ok(known),
+        _ => Err(QueryError::unknown(table, row, what, &count)),
     }
 }
 
@@ -85,8 +113,79 @@ impl Deadline {
     }
 }
 
-/// The connection and the deadline of a query.
+/// The number of damages to keep.
+const KEPT_MAX: usize = 100;
+
+/// What was left out of answers because it is damaged, each once, in the order in which it was met.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut(Mutex<Vec<String>>);
+
+impl LeftOut {
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.noted().clone()
+    }
+
+    pub(crate) fn note(&self, what: String) {
+        let mut noted = self.noted();
+        if noted.len() < KEPT_MAX && !noted.contains(&what) {
+            noted.push(what);
+        }
+    }
+
+    /// Leaves an item out if it is damaged.
+    pub(crate) fn readable<T>(&self, item: Result<T, QueryError>) -> Result<Option<T>, QueryError> {
+        match item {
+            Ok(item) => Ok(Some(item)),
+            Err(error) if error.is_damage() => {
+                self.note(said(&error));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error with its cause, which alone says what is damaged.
+fn said(error: &QueryError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// The connection and the deadline of a query, and where it says what it leaves out.
 pub(crate) struct Asked<'c> {
     pub(crate) connection: &'c mut SqliteConnection,
     pub(crate) deadline: Deadline,
+    pub(crate) left_out: &'c LeftOut,
+}
+
+impl Asked<'_> {
+    /// Asks several things of one snapshot.
+    pub(crate) fn transaction<T>(
+        &mut self,
+        questions: impl FnOnce(&mut Asked<'_>) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let (deadline, left_out) = (self.deadline, self.left_out);
+        let mut answer = None;
+        let ended = self.connection.transaction(|connection| {
+            answer = Some(questions(&mut Asked {
+                connection,
+                deadline,
+                left_out,
+            })?);
+            Ok(())
+        });
+        match (ended, answer) {
+            // SQLite does not commit either once it has met a damaged page; there is nothing to commit.
+            (Err(error), Some(answer)) if QueryError::is_damage(&error) => Ok(answer),
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(answer)) => Ok(answer),
+            (Ok(()), None) => unreachable!("a transaction that succeeds has an answer"),
+        }
+    }
 }

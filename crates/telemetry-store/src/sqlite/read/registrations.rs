@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
     PageOf, PageRequest, RegistrationFilter, RegistrationState, StoredRegistration,
 };
@@ -13,7 +12,7 @@ use executor_core::registration::{Details, JobDetails, Overlap, Registration, Sc
 use executor_core::{Entity, EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
 use crate::sqlite::read::paging::{Cursor, page_of};
-use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::write::registration::Table;
 
 /// Returns the columns that only one of the two tables has.
@@ -31,7 +30,7 @@ const fn columns_of(kind: EntityKind) -> &'static str {
 }
 
 pub(crate) fn registrations(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     filter: &RegistrationFilter,
     page: &PageRequest,
 ) -> Result<PageOf<StoredRegistration>, QueryError> {
@@ -49,10 +48,11 @@ pub(crate) fn registrations(
     .bind::<BigInt, _>(Cursor::latest_first(page)?)
     .bind::<Nullable<Text>, _>(filter.app_key.as_deref())
     .bind::<BigInt, _>(i64::from(page.limit))
-    .load(connection)?;
+    .load(asked.connection)?;
     page_of(
         rows,
         page,
+        asked.left_out,
         |row| row.id,
         |row| row.into_registration(filter.kind),
     )

@@ -12,7 +12,7 @@ use executor_core::ports::{
 use executor_core::{Entity, EntityKind, RegistrationId, SessionId, Timestamp};
 
 use crate::sqlite::read::paging::{Cursor, page_of};
-use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::question::{Asked, QueryError, known_count};
 use crate::sqlite::read::stored::uuid_of;
 use crate::sqlite::schema::schedules;
 
@@ -25,7 +25,7 @@ fn bounds(window: &Window) -> (Option<Vec<u8>>, i64, i64) {
 }
 
 pub(crate) fn missed_runs(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     window: &Window,
     page: &PageRequest,
 ) -> Result<PageOf<MissedRuns>, QueryError> {
@@ -43,8 +43,9 @@ pub(crate) fn missed_runs(
         .bind::<BigInt, _>(from)
         .bind::<BigInt, _>(to)
         .bind::<BigInt, _>(i64::from(page.limit))
-        .load(connection)?;
-    page_of(rows, page, |row| row.id, MissedRow::into_missed)
+        .load(asked.connection)?;
+    let item = MissedRow::into_missed;
+    page_of(rows, page, asked.left_out, |row| row.id, item)
 }
 
 #[derive(QueryableByName)]
@@ -76,7 +77,7 @@ impl MissedRow {
         };
         let reason = MissedReason::parse(&self.reason);
         let reason = reason.ok_or_else(|| unknown("reason", &self.reason))?;
-        let count = u64::try_from(self.count).map_err(|_| unknown("count", &self.count))?;
+        let count = known_count("missed_runs", self.id, "count", self.count)?;
         let instance = u32::try_from(self.instance);
         let instance = instance.map_err(|_| unknown("instance", &self.instance))?;
         Ok(MissedRuns {
@@ -96,7 +97,7 @@ fn session_of(uuid: Option<&[u8]>) -> Result<Option<SessionId>, QueryError> {
 }
 
 pub(crate) fn pauses(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     window: &Window,
     page: &PageRequest,
 ) -> Result<PageOf<Pause>, QueryError> {
@@ -114,8 +115,9 @@ pub(crate) fn pauses(
         .bind::<BigInt, _>(from)
         .bind::<BigInt, _>(to)
         .bind::<BigInt, _>(i64::from(page.limit))
-        .load(connection)?;
-    page_of(rows, page, |row| row.id, PauseRow::into_pause)
+        .load(asked.connection)?;
+    let item = PauseRow::into_pause;
+    page_of(rows, page, asked.left_out, |row| row.id, item)
 }
 
 #[derive(QueryableByName)]

@@ -14,14 +14,14 @@ use executor_core::ports::{
 use executor_core::{DropReason, Durability, Entity, Failure, Ledger, SessionId, Timestamp};
 
 use crate::sqlite::read::paging::{Cursor, page_of};
-use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::question::{Asked, QueryError, known_count};
 use crate::sqlite::read::stored::{listed, uuid_of};
 use crate::sqlite::schema::{gap_entities, gaps, session_hours, sessions};
 use crate::sqlite::write::rows::kind_of;
 use crate::sqlite::write::session;
 
 pub(crate) fn sessions(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     page: &PageRequest,
 ) -> Result<PageOf<StoredSession>, QueryError> {
     let rows: Vec<SessionRow> = sessions::table
@@ -29,9 +29,10 @@ pub(crate) fn sessions(
         .order(sessions::id.desc())
         .limit(i64::from(page.limit))
         .select(SessionRow::as_select())
-        .load(connection)?;
-    let stored = stored_of(connection, &rows)?;
-    page_of(rows, page, |row| row.id, |row| row.into_session(&stored))
+        .load(asked.connection)?;
+    let stored = stored_of(asked.connection, &rows)?;
+    let item = |row: SessionRow| row.into_session(&stored);
+    page_of(rows, page, asked.left_out, |row| row.id, item)
 }
 
 /// The time for which a session from before the counting may have gone on after its last heartbeat.
@@ -149,7 +150,15 @@ impl SessionRow {
         let ledger = Ledger {
             durability: durability.transpose()?,
             is_rebuilt: self.ledger_state.as_deref() == Some(session::REBUILT),
-            ..self.ledger()
+            ..self.ledger()?
+        };
+        let stored = stored.get(&self.id).copied().unwrap_or(0);
+        let counts = SessionCounts {
+            is_counted: self.is_counted != 0,
+            pruned: self.count("pruned", self.pruned)?,
+            taken_over: self.count("taken_over", self.taken_over)?,
+            is_final: self.ledger_state.is_some(),
+            stored: self.count("stored", stored)?,
         };
         Ok(StoredSession {
             session: Session {
@@ -173,26 +182,18 @@ impl SessionRow {
                 report: self.error_report,
             }),
             ledger,
-            counts: SessionCounts {
-                is_counted: self.is_counted != 0,
-                pruned: self.pruned.unsigned_abs(),
-                taken_over: self.taken_over.unsigned_abs(),
-                is_final: self.ledger_state.is_some(),
-                stored: stored
-                    .get(&self.id)
-                    .map_or(0, |stored| stored.unsigned_abs()),
-            },
+            counts,
         })
     }
 
-    fn ledger(&self) -> Ledger {
+    fn ledger(&self) -> Result<Ledger, QueryError> {
         let mut ledger = Ledger {
-            offered: self.offered.unsigned_abs(),
-            recovered: self.recovered.unsigned_abs(),
-            stored: self.stored.unsigned_abs(),
-            waiting: self.waiting.unsigned_abs(),
-            spooled: self.spooled.unsigned_abs(),
-            filtered: self.filtered.unsigned_abs(),
+            offered: self.count("offered", self.offered)?,
+            recovered: self.count("recovered", self.recovered)?,
+            stored: self.count("stored", self.stored)?,
+            waiting: self.count("waiting", self.waiting)?,
+            spooled: self.count("spooled", self.spooled)?,
+            filtered: self.count("filtered", self.filtered)?,
             ..Ledger::default()
         };
         for (reason, count) in [
@@ -203,23 +204,27 @@ impl SessionRow {
             (DropReason::Damaged, self.dropped_damaged),
             (DropReason::Shutdown, self.dropped_shutdown),
         ] {
-            ledger.add_dropped(reason, count.unsigned_abs());
+            ledger.add_dropped(reason, self.count(reason.as_str(), count)?);
         }
-        ledger
+        Ok(ledger)
+    }
+
+    fn count(&self, what: &'static str, count: i64) -> Result<u64, QueryError> {
+        known_count("sessions", self.id, what, count)
     }
 }
 
 pub(crate) fn gaps(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     window: &Window,
     page: &PageRequest,
 ) -> Result<PageOf<Gap>, QueryError> {
-    connection.transaction(|connection| gaps_in(connection, window, page))
+    asked.transaction(|asked| gaps_in(asked, window, page))
 }
 
 /// Does the same inside the caller's transaction.
 pub(crate) fn gaps_in(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     window: &Window,
     page: &PageRequest,
 ) -> Result<PageOf<Gap>, QueryError> {
@@ -239,12 +244,13 @@ pub(crate) fn gaps_in(
     if let Some(to) = window.to {
         question = question.filter(gaps::first_us.lt(to.as_micros()));
     }
-    let rows: Vec<(GapRow, Vec<u8>)> = question.load(connection)?;
+    let rows: Vec<(GapRow, Vec<u8>)> = question.load(asked.connection)?;
     page_of(
         rows,
         page,
+        asked.left_out,
         |(row, _)| row.id,
-        |(row, session)| row.into_gap(connection, &session),
+        |(row, session)| row.into_gap(asked.connection, &session),
     )
 }
 
@@ -274,7 +280,7 @@ impl GapRow {
             session: SessionId::from_uuid(uuid_of(session, "a session's uuid is malformed")?),
             reason: reason
                 .ok_or_else(|| QueryError::unknown("gaps", self.id, "reason", &self.reason))?,
-            count: self.count.unsigned_abs(),
+            count: known_count("gaps", self.id, "count", self.count)?,
             first_at: Timestamp::from_micros(self.first_us),
             last_at: Timestamp::from_micros(self.last_us),
             entities: entities
@@ -310,6 +316,7 @@ impl EntityRow {
             name: self.name,
             topic: self.topic,
         };
-        Ok((Arc::new(entity), self.count.unsigned_abs()))
+        let count = known_count("gap_entities", self.gap_id, "count", self.count)?;
+        Ok((Arc::new(entity), count))
     }
 }

@@ -1,5 +1,6 @@
 //! Rows of executions as they are read back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,25 +15,75 @@ use executor_core::{
     Status, Subject, Timestamp, Trigger,
 };
 
+use crate::sqlite::classify::is_damage;
 use crate::sqlite::read::paging::direction;
-use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::question::{Asked, LeftOut, QueryError};
 use crate::sqlite::schema::execution_lines;
-use crate::sqlite::write::rollup::damaged;
 use crate::sqlite::write::rows::{BINARY, TIMEOUT_ORIGINS, flag, kind_of};
 
 /// The number of rows in one query, because the length of its text is limited.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;
 
-/// Reads those of these rows that exist, in this order.
+/// Reads those of these rows that can be read, in this order.
 pub(crate) fn by_rows(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     ids: &[i64],
     order: Order,
 ) -> Result<Vec<StoredExecution>, QueryError> {
-    let (ids, direction) = (listed(ids), direction(order));
-    let question = format!("{STORED} e.id IN ({ids}) ORDER BY e.id {direction}");
-    let rows: Vec<Row> = diesel::sql_query(question).load(connection)?;
-    rows.into_iter().map(Row::into_execution).collect()
+    let (list, direction) = (listed(ids), direction(order));
+    let question = format!("{STORED} e.id IN ({list}) ORDER BY e.id {direction}");
+    let rows: Vec<Row> = match diesel::sql_query(question).load(asked.connection) {
+        Err(error) if is_damage(&error) => one_by_one(asked, ids)?,
+        rows => rows?,
+    };
+    if rows.len() != ids.len() {
+        note_absent(asked.left_out, ids, &rows);
+    }
+    let rows = rows.into_iter();
+    let rows = rows.filter_map(|row| asked.left_out.readable(row.into_execution()).transpose());
+    rows.collect()
+}
+
+/// Reads rows of which at least one is on a damaged page, or has its error there.
+fn one_by_one(asked: &mut Asked<'_>, ids: &[i64]) -> QueryResult<Vec<Row>> {
+    let mut rows = Vec::new();
+    for id in ids {
+        match whole_row(asked.connection, *id) {
+            Ok(row) => rows.extend(row),
+            Err(error) if is_damage(&error) => match row_alone(asked.connection, *id) {
+                Ok(row) => {
+                    let what = format!("what belongs to row {id} of executions cannot be read");
+                    asked.left_out.note(what);
+                    rows.extend(row);
+                }
+                Err(error) if is_damage(&error) => {}
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(rows)
+}
+
+/// All of them are read in one transaction, so nobody has pruned them meanwhile.
+fn note_absent(left_out: &LeftOut, ids: &[i64], rows: &[Row]) {
+    let read: HashSet<i64> = rows.iter().map(|row| row.id).collect();
+    for id in ids.iter().filter(|id| !read.contains(*id)) {
+        let what = format!("row {id} of executions, or the row of its session, cannot be read");
+        left_out.note(what);
+    }
+}
+
+/// Reads a row with its error, topic and session.
+fn whole_row(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<Row>> {
+    let row = diesel::sql_query(format!("{STORED} e.id = ?1")).bind::<BigInt, _>(id);
+    row.get_result(connection).optional()
+}
+
+/// Reads a row without its error and topic.
+fn row_alone(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<Row>> {
+    let row = diesel::sql_query(format!("{ALONE} e.id = ?1")).bind::<BigInt, _>(id);
+    row.get_result(connection).optional()
 }
 
 /// Uses a cross join, so that SQLite begins with the requested rows, however many sessions there are.
@@ -51,6 +102,22 @@ LEFT JOIN listeners l ON l.id = e.listener_id
 LEFT JOIN scheduled_jobs j ON j.id = e.job_id
 LEFT JOIN execution_orphans o ON o.id = e.id
 LEFT JOIN execution_errors x ON x.id = e.id
+WHERE ";
+
+/// The same without the tables of what only some executions have.
+const ALONE: &str = "
+SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
+       e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
+       e.args_json, e.due_us, e.exit_code, NULL AS own_topic, s.session_uuid, NULL AS error_type,
+       NULL AS error_message, NULL AS error_report,
+       coalesce(l.app_key, j.app_key, '?') AS app_key,
+       coalesce(l.instance, j.instance, 0) AS instance,
+       coalesce(l.name, j.name, '?') AS name,
+       coalesce(l.topic, '') AS topic
+FROM executions e
+CROSS JOIN sessions s ON s.id = e.session_id
+LEFT JOIN listeners l ON l.id = e.listener_id
+LEFT JOIN scheduled_jobs j ON j.id = e.job_id
 WHERE ";
 
 pub(crate) fn by_execution_id(
@@ -98,8 +165,7 @@ pub(crate) fn by_row(
     connection: &mut SqliteConnection,
     id: i64,
 ) -> Result<Option<StoredExecution>, QueryError> {
-    let row = diesel::sql_query(format!("{STORED} e.id = ?1")).bind::<BigInt, _>(id);
-    let row: Option<Row> = row.get_result(connection).optional()?;
+    let row = whole_row(connection, id)?;
     row.map(Row::into_execution).transpose()
 }
 
@@ -165,8 +231,8 @@ impl Row {
     fn into_execution(self) -> Result<StoredExecution, QueryError> {
         let status =
             Status::from_code(self.status).ok_or_else(|| self.unknown("status", &self.status))?;
-        let session = uuid_of(&self.session_uuid, "a session's uuid is malformed")?;
-        let execution_id = uuid_of(&self.execution_id, "an execution's id is malformed")?;
+        let session = self.uuid("a session", &self.session_uuid)?;
+        let execution_id = self.uuid("an id", &self.execution_id)?;
         let record = ExecutionRecord {
             execution_id: ExecutionId::from_uuid(execution_id),
             subject: self.subject()?,
@@ -264,13 +330,18 @@ impl Row {
         u32::try_from(value).map_err(|_| self.unknown(what, &value))
     }
 
+    fn uuid(&self, what: &str, bytes: &[u8]) -> Result<uuid::Uuid, QueryError> {
+        let malformed = format!("row {} of executions has {what} that is no UUID", self.id);
+        uuid::Uuid::from_slice(bytes).map_err(|_| QueryError::Damaged(malformed))
+    }
+
     fn unknown(&self, what: &'static str, value: &impl ToString) -> QueryError {
         QueryError::unknown("executions", self.id, what, value)
     }
 }
 
 pub(crate) fn uuid_of(bytes: &[u8], what: &'static str) -> Result<uuid::Uuid, QueryError> {
-    uuid::Uuid::from_slice(bytes).map_err(|_| damaged(what).into())
+    uuid::Uuid::from_slice(bytes).map_err(|_| QueryError::Damaged(what.into()))
 }
 
 /// Formats ids as an SQL list.

@@ -84,7 +84,7 @@ fn together(tallies: Tallies) -> Stats {
     let mut all = Tally::default();
     for tally in tallies.into_values() {
         for (count, more) in all.by_status.iter_mut().zip(tally.by_status) {
-            *count += more;
+            *count = count.saturating_add(more);
         }
         all.sum_us = all.sum_us.saturating_add(tally.sum_us);
         all.max_us = all.max_us.max(tally.max_us);

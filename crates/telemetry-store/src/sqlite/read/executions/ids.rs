@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::Text;
 use diesel::sqlite::SqliteConnection;
+use executor_core::EntityKind;
 use executor_core::ports::{Filter, Order, Scope};
 use executor_core::time::micros;
-use executor_core::{EntityKind, Status, Timestamp};
 
+use super::conditions::{Id, of_statuses, of_window};
+use super::past_damage::past_damage;
+use crate::sqlite::classify::is_damage;
 use crate::sqlite::read::paging::{Cursor, direction};
+use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::schema::{listeners, scheduled_jobs};
 use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::row_ids::displacement;
@@ -18,8 +22,20 @@ use crate::sqlite::write::session;
 /// Executions that take at least this long have an index of their own.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Returns the ids that indexes find, at most `limit`.
+/// Returns the ids that indexes find, at most `limit`; where one cannot be read, those that can be found without it.
 pub(crate) fn ids(
+    asked: &mut Asked<'_>,
+    filter: &Filter,
+    cursor: Cursor,
+    limit: u32,
+) -> Result<Vec<i64>, QueryError> {
+    match by_index(asked.connection, filter, cursor, limit) {
+        Err(error) if is_damage(&error) => past_damage(asked, filter, cursor, limit),
+        found => Ok(found?),
+    }
+}
+
+fn by_index(
     connection: &mut SqliteConnection,
     filter: &Filter,
     cursor: Cursor,
@@ -109,12 +125,6 @@ fn of_app(connection: &mut SqliteConnection, app: &str, wanted: &Wanted) -> Quer
     Ok(found)
 }
 
-#[derive(QueryableByName)]
-pub(crate) struct Id {
-    #[diesel(sql_type = BigInt)]
-    pub(crate) id: i64,
-}
-
 /// The conditions that do not depend on the scope. All their values are numbers, so they go into the SQL
 /// as they are.
 struct Wanted {
@@ -142,15 +152,7 @@ impl Wanted {
     ) -> Self {
         let mut conditions = of_statuses(&filter.statuses);
         conditions.push_str(also);
-        if let Some(from) = filter.from.map(Timestamp::as_micros) {
-            let ended = format!(" AND e.id >= {from} AND e.start_us + e.duration_us >= {from}");
-            conditions.push_str(&ended);
-        }
-        if let Some(to) = filter.to.map(Timestamp::as_micros) {
-            let last = to.saturating_add(displacement);
-            let ended = format!(" AND e.id <= {last} AND e.start_us + e.duration_us < {to}");
-            conditions.push_str(&ended);
-        }
+        conditions.push_str(&of_window(filter, displacement));
         if let Some(after) = cursor.after {
             let side = match cursor.order {
                 Order::LatestFirst => '<',
@@ -178,25 +180,5 @@ impl Wanted {
         let found: Vec<Id> =
             diesel::sql_query(self.question("executions e", whose)).load(connection)?;
         Ok(found.into_iter().map(|found| found.id).collect())
-    }
-}
-
-fn of_statuses(statuses: &[Status]) -> String {
-    if statuses.is_empty() || Status::ALL.iter().all(|status| statuses.contains(status)) {
-        return String::new();
-    }
-    let codes: Vec<String> = statuses
-        .iter()
-        .map(|status| status.code().to_string())
-        .collect();
-    let codes = match &codes[..] {
-        [code] => format!("= {code}"),
-        codes => format!("IN ({})", codes.join(", ")),
-    };
-    if statuses.contains(&Status::Success) {
-        format!(" AND e.status {codes}")
-    } else {
-        // Repeated, so that SQLite uses the index of executions that did not succeed.
-        format!(" AND e.status {codes} AND e.status <> 0")
     }
 }

@@ -12,8 +12,9 @@ use executor_core::{SourceTier, Timestamp};
 
 use crate::sqlite::read::executions::ids::ids;
 
+use crate::sqlite::classify::is_damage;
 use crate::sqlite::read::paging::{Cursor, direction};
-use crate::sqlite::read::question::QueryError;
+use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_row, listed};
 use crate::sqlite::write::rows::flag;
 
@@ -41,7 +42,7 @@ impl PageIds {
 
 /// Checks the conditions of the residue on the ids that the rest of the filter finds.
 pub(crate) fn search(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     filter: &Filter,
     residue: &Residue,
     mut cursor: Cursor,
@@ -50,9 +51,9 @@ pub(crate) fn search(
 ) -> Result<PageIds, QueryError> {
     let mut found = Vec::new();
     loop {
-        let candidates = ids(connection, filter, cursor, SLICE)?;
+        let candidates = ids(asked, filter, cursor, SLICE)?;
         let missing = limit as usize - found.len();
-        let mut hits = residue.hits(connection, &candidates, cursor.order)?;
+        let mut hits = residue.hits(asked, &candidates, cursor.order)?;
         let is_full = hits.len() >= missing;
         hits.truncate(missing);
         found.extend(hits);
@@ -65,7 +66,8 @@ pub(crate) fn search(
             if Instant::now() < until {
                 continue;
             }
-            let last_seen = by_row(connection, last)?;
+            let last_seen = asked.left_out.readable(by_row(asked.connection, last));
+            let last_seen = last_seen?.flatten();
             (Some(last), last_seen.map(|seen| seen.record.ended_at()))
         } else {
             (None, None)
@@ -123,32 +125,65 @@ impl Residue {
         })
     }
 
-    /// Those of these ids that fit.
+    /// Those of these ids that fit, as far as can be told.
     fn hits(
         &self,
-        connection: &mut SqliteConnection,
+        asked: &mut Asked<'_>,
         candidates: &[i64],
         order: Order,
-    ) -> QueryResult<Vec<i64>> {
+    ) -> Result<Vec<i64>, QueryError> {
         let mut hits = Vec::new();
         for ids in candidates.chunks(ROWS_AT_ONCE) {
-            let question = format!(
-                "SELECT e.id, iif(?2 IS NULL, NULL, l.body) AS body FROM executions e \
-                 LEFT JOIN execution_errors x ON x.id = e.id \
-                 LEFT JOIN execution_lines l ON l.id = e.id AND ?2 IS NOT NULL \
-                 WHERE e.id IN ({}) AND {} ORDER BY e.id {}",
-                listed(ids),
-                self.conditions,
-                direction(order),
-            );
-            let found: Vec<Hit> = diesel::sql_query(question)
-                .bind::<Nullable<Text>, _>(self.error_text.as_deref())
-                .bind::<Nullable<Text>, _>(self.line_text.as_deref())
-                .load(connection)?;
-            let found = found.into_iter().filter(|hit| self.is_said(hit));
-            hits.extend(found.map(|found| found.id));
+            match self.hits_of(asked.connection, ids, order) {
+                Err(error) if is_damage(&error) => {
+                    hits.extend(self.one_by_one(asked, ids, order)?);
+                }
+                found => hits.extend(found?),
+            }
         }
         Ok(hits)
+    }
+
+    fn one_by_one(
+        &self,
+        asked: &mut Asked<'_>,
+        ids: &[i64],
+        order: Order,
+    ) -> Result<Vec<i64>, QueryError> {
+        let mut hits = Vec::new();
+        for id in ids {
+            match self.hits_of(asked.connection, &[*id], order) {
+                Err(error) if is_damage(&error) => {
+                    let what = format!("row {id} of executions cannot be searched");
+                    asked.left_out.note(what);
+                }
+                found => hits.extend(found?),
+            }
+        }
+        Ok(hits)
+    }
+
+    fn hits_of(
+        &self,
+        connection: &mut SqliteConnection,
+        ids: &[i64],
+        order: Order,
+    ) -> QueryResult<Vec<i64>> {
+        let question = format!(
+            "SELECT e.id, iif(?2 IS NULL, NULL, l.body) AS body FROM executions e \
+             LEFT JOIN execution_errors x ON x.id = e.id \
+             LEFT JOIN execution_lines l ON l.id = e.id AND ?2 IS NOT NULL \
+             WHERE e.id IN ({}) AND {} ORDER BY e.id {}",
+            listed(ids),
+            self.conditions,
+            direction(order),
+        );
+        let found: Vec<Hit> = diesel::sql_query(question)
+            .bind::<Nullable<Text>, _>(self.error_text.as_deref())
+            .bind::<Nullable<Text>, _>(self.line_text.as_deref())
+            .load(connection)?;
+        let found = found.into_iter().filter(|hit| self.is_said(hit));
+        Ok(found.map(|found| found.id).collect())
     }
 
     /// Returns whether the text is that of a line: times and targets are in the body too.

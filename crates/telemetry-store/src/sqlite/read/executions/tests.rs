@@ -10,6 +10,7 @@ use super::search::SLICE;
 use super::*;
 use crate::sqlite::open::address::Target;
 use crate::sqlite::open::open_reader;
+use crate::sqlite::read::question::{Deadline, LeftOut};
 use crate::sqlite::store::SqliteStore;
 
 #[tokio::test]
@@ -31,6 +32,11 @@ async fn g02_a_search_says_how_far_it_has_come_and_goes_on_there() {
         .unwrap();
 
     let (mut connection, _) = open_reader(&Target::File(path)).unwrap();
+    let mut asked = Asked {
+        connection: &mut connection,
+        deadline: Deadline::after(Duration::from_secs(30)),
+        left_out: &LeftOut::default(),
+    };
     let filter = Filter {
         min_duration: Some(Duration::from_millis(500)),
         ..Filter::default()
@@ -44,7 +50,7 @@ async fn g02_a_search_says_how_far_it_has_come_and_goes_on_there() {
     let found = loop {
         // There is no time for more than one slice.
         let now = Instant::now();
-        let page = search(&mut connection, &filter, &residue, cursor, 1, now).unwrap();
+        let page = search(&mut asked, &filter, &residue, cursor, 1, now).unwrap();
         match (page.searched_to, page.next) {
             (Some(end), Some(next)) => {
                 assert_eq!(page.ids, []);
@@ -56,6 +62,6 @@ async fn g02_a_search_says_how_far_it_has_come_and_goes_on_there() {
     };
     assert_eq!(ends.len(), 3, "two slices in which it is not");
     assert!(ends.is_sorted_by(|one, other| one > other), "{ends:?}");
-    let items = by_rows(&mut connection, &found.ids, Order::LatestFirst).unwrap();
+    let items = by_rows(&mut asked, &found.ids, Order::LatestFirst).unwrap();
     assert_eq!(items[0].record.execution_id, oldest.execution_id);
 }

@@ -11,7 +11,7 @@ use executor_core::{EntityKind, RegistrationId, SessionId, Status};
 
 use super::parts::{hour_of, parts_of};
 use crate::rollup::tally::{HOUR_US, Tally};
-use crate::sqlite::read::question::{Asked, Deadline, QueryError};
+use crate::sqlite::read::question::{Asked, Deadline, QueryError, known_count};
 use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::rollup::{
     Entities, EntityKey, LINES, Line, SLICE, damaged, registered, rolled_up_to,
@@ -300,7 +300,7 @@ fn unknown(line: &Line) -> QueryError {
 }
 
 const ROLLUPS: &str = "
-SELECT n.kind, n.app_key, n.instance, n.name, n.topic, r.success, r.error, r.timed_out, r.cancelled,
+SELECT n.kind, n.app_key, n.instance, n.name, n.topic, r.start_us, r.success, r.error, r.timed_out, r.cancelled,
        r.panicked, r.skipped, r.interrupted, r.sum_us, r.max_us, r.sketch, r.last_error_us, r.last_error
 FROM rollups r JOIN rollup_entities n ON n.id = r.entity_id
 WHERE r.span_us = ?1 AND r.start_us >= ?2 AND r.start_us < ?3
@@ -311,6 +311,8 @@ WHERE r.span_us = ?1 AND r.start_us >= ?2 AND r.start_us < ?3
 struct Rollup {
     #[diesel(embed)]
     key: EntityKey,
+    #[diesel(sql_type = BigInt)]
+    start_us: i64,
     #[diesel(sql_type = BigInt)]
     success: i64,
     #[diesel(sql_type = BigInt)]
@@ -338,7 +340,7 @@ struct Rollup {
 }
 
 impl Rollup {
-    fn add_to(self, tallies: &mut Tallies) -> QueryResult<()> {
+    fn add_to(self, tallies: &mut Tallies) -> Result<(), QueryError> {
         // In the order of the statuses' numbers.
         let by_status = [
             self.success,
@@ -351,7 +353,8 @@ impl Rollup {
         ];
         let tally = tallies.entry(self.key).or_default();
         for (count, more) in tally.by_status.iter_mut().zip(by_status) {
-            *count += more;
+            known_count("rollups", self.start_us, "count", more)?;
+            *count = count.saturating_add(more);
         }
         tally.sum_us = tally.sum_us.saturating_add(self.sum_us);
         tally.max_us = tally.max_us.max(self.max_us);
