@@ -2,7 +2,11 @@
 
 pub(crate) mod duration;
 
+pub(crate) mod surroundings;
+
 mod jobs;
+
+mod paths;
 
 mod problems;
 
@@ -20,6 +24,7 @@ use toml::Spanned;
 
 use crate::config::duration::{Span, Timeout};
 use crate::config::problems::{Mistake, Read};
+use crate::config::surroundings::{Directory, Environment, LineRule};
 use crate::input::events::Shape;
 use crate::wire;
 
@@ -145,6 +150,10 @@ pub(crate) struct ListenerConfig {
     #[serde(deserialize_with = "pattern")]
     pub(crate) topic: TopicPattern,
     pub(crate) run: Run,
+    #[serde(default)]
+    pub(crate) env: Environment,
+    pub(crate) cwd: Option<Directory>,
+    pub(crate) lines: Option<LineRule>,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,
     pub(crate) overlap_limit: Option<Limit>,
@@ -196,6 +205,10 @@ pub(crate) struct JobConfig {
     pub(crate) missed_limit: Option<Spanned<Limit>>,
     pub(crate) persistent: Option<Spanned<bool>>,
     pub(crate) run: Run,
+    #[serde(default)]
+    pub(crate) env: Environment,
+    pub(crate) cwd: Option<Directory>,
+    pub(crate) lines: Option<LineRule>,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,
     pub(crate) overlap_limit: Option<Limit>,
@@ -324,7 +337,9 @@ impl Config {
         let text = text_of(path).map_err(|error| {
             ConfigError::of_file(path, format!("cannot read the configuration: {error}"))
         })?;
-        Self::parse(path, &text)
+        let mut config = Self::parse(path, &text)?;
+        config.resolve(path);
+        Ok(config)
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {

@@ -12,6 +12,17 @@ pub(crate) fn check(url: &str) -> Result<(), OpenError> {
     SqliteHistory::new(url).map(drop)
 }
 
+/// Returns an address with its relative path put below a directory; `None` if it stays as it is.
+pub(crate) fn below(url: &str, base: &Path) -> Option<String> {
+    let history = SqliteHistory::new(url).ok()?;
+    let path = history.path().filter(|path| path.is_relative())?;
+    let has_base = !base.as_os_str().is_empty();
+    has_base
+        .then(|| base.join(path))?
+        .to_str()
+        .map(|path| format!("sqlite:{path}"))
+}
+
 /// Returns whether the records die with the process.
 pub(crate) fn is_in_memory(url: &str) -> Result<bool, OpenError> {
     Ok(SqliteHistory::new(url)?.is_in_memory())

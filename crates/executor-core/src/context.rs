@@ -16,6 +16,7 @@ use crate::identity::ExecutionId;
 use crate::lines::buffer::LineBuffer;
 use crate::lines::running::{RunnerNumber, SharedLines};
 use crate::lines::{LineKind, LinePolicy};
+use crate::time::Timestamp;
 
 thread_local! {
     static CURRENT: RefCell<Scope> = const { RefCell::new(Scope::NONE) };
@@ -47,6 +48,8 @@ pub(crate) struct Traits {
     pub(crate) lines: Option<LinePolicy>,
     /// The runner that runs it.
     pub(crate) runner: RunnerNumber,
+    /// When it was due, if a schedule began it.
+    pub(crate) due_at: Option<Timestamp>,
 }
 
 /// Things that an execution leaves behind: work that continues, or a wait for a thread that never became free.
@@ -82,6 +85,7 @@ impl Scope {
             records_backtraces: false,
             lines: None,
             runner: RunnerNumber(0),
+            due_at: None,
         },
     };
 
@@ -162,6 +166,16 @@ impl Drop for Entered<'_> {
 pub fn current_execution_id() -> Option<ExecutionId> {
     let id = CURRENT.try_with(|current| current.borrow().id).ok()??;
     Some(ExecutionId::from_uuid(id.get()))
+}
+
+/// Returns the time at which the run in which this code runs was due, before jitter: a job that makes up for a missed run
+/// can do its work for that time. `None` unless a schedule began it.
+///
+/// ```
+/// assert_eq!(executor_core::context::due_at(), None);
+/// ```
+pub fn due_at() -> Option<Timestamp> {
+    traits().due_at
 }
 
 /// Returns a token that is cancelled when the caller, the service or a later run ends the execution in

@@ -19,7 +19,7 @@ use crate::failure::HandlerError;
 use crate::handler::{Handler, HandlerFuture, HandlerResult, JobHandler};
 pub use own::reap_adopted;
 
-use command_line::TERMINATING;
+use command_line::{TERMINATING, Variables};
 use output::Output;
 use program::{End, Program};
 
@@ -54,8 +54,8 @@ impl CommandLine {
         self.program.to_string_lossy().into_owned()
     }
 
-    async fn run(self, input: Option<Vec<u8>>) -> HandlerResult {
-        let mut program = match Program::start(&self) {
+    async fn run(self, input: Option<Vec<u8>>, variables: Variables) -> HandlerResult {
+        let mut program = match Program::start(&self, &variables) {
             Ok(program) => program,
             Err(error) => return Err(self.not_started(&error)),
         };
@@ -100,14 +100,15 @@ impl Handler for CommandLine {
     fn call(&self, event: Arc<Event>) -> HandlerFuture {
         let mut input = (self.input)(&event);
         input.push(b'\n');
-        Box::pin(self.clone().run(Some(input)))
+        let topic = Some(event.topic.to_string());
+        Box::pin(self.clone().run(Some(input), Variables { topic }))
     }
 }
 
 impl JobHandler for CommandLine {
     /// A job has no event: its standard input is empty.
     fn call(&self) -> HandlerFuture {
-        Box::pin(self.clone().run(None))
+        Box::pin(self.clone().run(None, Variables { topic: None }))
     }
 }
 

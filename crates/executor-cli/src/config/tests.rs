@@ -158,3 +158,30 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn i02_the_surroundings_of_a_program_are_checked_at_their_place() {
+    let table = "[[job]]\napp = \"a\"\nname = \"b\"\nevery = \"1h\"\nrun = [\"true\"]\n";
+    for (key, told) in [
+        (
+            "env = { \"A=B\" = \"c\" }",
+            "6:7: `A=B` is no name of a variable: it must have a character, and neither `=` nor NUL",
+        ),
+        (
+            "env = { A = \"\\u0000\" }",
+            "6:7: the value of `A` contains a NUL character: remove it",
+        ),
+        (
+            "cwd = \"\"",
+            "6:7: this is no directory: write its path, such as \"/srv/backup\"",
+        ),
+        (
+            "lines = \"some\"",
+            "6:9: `some` does not say which lines are kept: write none, failures, tail or all",
+        ),
+    ] {
+        let refused = Config::parse(Path::new("c.toml"), &format!("{table}{key}\n"));
+        let lines: Vec<String> = refused.unwrap_err().lines().collect();
+        assert_eq!(lines, [format!("c.toml:{told}")]);
+    }
+}

@@ -1,6 +1,7 @@
 //! What happens now: `status`, and the verbs that go on.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -25,6 +26,58 @@ name = "beat"
 run = ["@noop"]
 every = "100ms"
 "#;
+
+/// A configuration of another directory than the one in which the program is started.
+const ELSEWHERE: &str = r#"
+[store]
+url = "house.db"
+
+[[job]]
+app = "house"
+name = "tell"
+run = ["./tell.sh"]
+cwd = "work"
+env = { TARGET = "attic" }
+lines = "all"
+every = "1h"
+
+[[job]]
+app = "house"
+name = "mum"
+run = ["sh", "-c", "echo nothing; exit 3"]
+lines = "none"
+every = "1h"
+"#;
+
+#[test]
+fn i02_a_program_has_its_environment_and_paths_begin_at_the_configuration() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.directory.path().join("etc/work")).unwrap();
+    place.file("etc/house.toml", ELSEWHERE);
+    let tell = "#!/bin/sh\necho \"$EXECUTOR_APP $EXECUTOR_NAME $TARGET $(basename \"$PWD\")\"\n";
+    let script = place.file("etc/tell.sh", tell);
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(place.run(&["check", "etc/house.toml"]).code, Some(0));
+    let said = place.run(&["run", "etc/house.toml", "--now", "house/tell", "--json"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(
+        place
+            .run(&["run", "etc/house.toml", "--now", "house/mum"])
+            .code,
+        Some(11)
+    );
+    let logs = |name| place.run(&["logs", name, "--db", "etc/house.db"]).out;
+    assert!(
+        logs("house/tell").contains("house tell attic work\n"),
+        "{}",
+        logs("house/tell")
+    );
+    assert!(
+        !logs("house/mum").contains("nothing"),
+        "{}",
+        logs("house/mum")
+    );
+}
 
 fn state(place: &Place) -> Value {
     let said = place.run(&["status", "--json", "--db", "house.db"]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use crate::context;
 use crate::event::Event;
 
 /// The time that a program has to end after it was asked to terminate.
@@ -18,6 +19,25 @@ pub const CAPTURE_MAX_BYTES: usize = 4_096;
 /// Programs that are being terminated, of all command lines.
 pub(super) static TERMINATING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
+/// What a program is told of its execution.
+pub(super) struct Variables {
+    /// `None` for a job.
+    pub(super) topic: Option<String>,
+}
+
+impl Variables {
+    /// The variables of the current execution; those without a value are not to be seen by the program.
+    pub(super) fn all(&self) -> [(&'static str, Option<String>); 3] {
+        let id = context::current_execution_id().map(|id| id.to_string());
+        let due = context::due_at().map(|due| due.to_string());
+        [
+            ("EXECUTOR_EXECUTION_ID", id),
+            ("EXECUTOR_TOPIC", self.topic.clone()),
+            ("EXECUTOR_DUE_AT", due),
+        ]
+    }
+}
+
 type Input = dyn Fn(&Event) -> Vec<u8> + Send + Sync;
 
 /// A program with its arguments, to be used as a handler of events or of a job.
@@ -27,6 +47,9 @@ type Input = dyn Fn(&Event) -> Vec<u8> + Send + Sync;
 /// succeeds if the process exits with status 0. Another status, a signal, or a program that cannot be
 /// started is an error of the type `exit status N`, `signal N` or `spawn`; its report ends with the
 /// last [`CAPTURE_MAX_BYTES`] of the output.
+///
+/// Its environment has the execution's id as `EXECUTOR_EXECUTION_ID`, the event's topic as `EXECUTOR_TOPIC`, and for a
+/// run that a schedule began the time at which it was due as `EXECUTOR_DUE_AT`, in UTC.
 ///
 /// ```
 /// # use executor_core::Handler;

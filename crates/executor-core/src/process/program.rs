@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::context::{self, EndingProgram};
 use crate::lines::LineKind;
 
-use super::command_line::{CommandLine, TERMINATING, TERMINATION_GRACE};
+use super::command_line::{CommandLine, TERMINATING, TERMINATION_GRACE, Variables};
 use super::output::{Output, Tail};
 use super::own::{self, Own};
 
@@ -50,8 +50,15 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn start(line: &CommandLine) -> io::Result<Self> {
+    pub(super) fn start(line: &CommandLine, variables: &Variables) -> io::Result<Self> {
         let mut command = Command::new(&line.program);
+        // Of this process's own, which may be a program of another executor, nothing of this kind is passed on.
+        for (name, value) in variables.all() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         command
             .args(&line.arguments)
             .envs(line.environment.iter().map(|(name, value)| (name, value)))

@@ -69,6 +69,7 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
             records_backtraces: runner.options.record_backtraces,
             lines: command.hooks().lines,
             runner: runner.number,
+            due_at: command.due_at(),
         };
         Self {
             begun,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use executor_core::process::{self, CommandLine};
 use executor_core::registration::Overlap;
-use executor_core::{Event, ExecutionRecord, Status};
+use executor_core::{Event, ExecutionRecord, Status, Timestamp};
 use executor_service::ListenerHandle;
 use tokio::time::timeout;
 
@@ -68,6 +68,31 @@ async fn a19_the_event_arrives_on_standard_input_and_status_zero_is_success() {
     let result = fixture.executor.execute(job.run_now()).await.unwrap();
     assert_eq!(result.status(), Status::Success);
     fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a19_a_program_knows_its_execution_its_topic_and_when_it_was_due() {
+    const TELL: &str =
+        "echo \"${EXECUTOR_EXECUTION_ID-none} ${EXECUTOR_TOPIC-none} ${EXECUTOR_DUE_AT-none}\"";
+    let said = |record: &ExecutionRecord| {
+        let lines = record.lines.clone().unwrap();
+        let told = lines.iter().next().unwrap().text.to_string();
+        told.replace(&record.execution_id.to_string(), "ID")
+    };
+    let topic = event().topic.to_string();
+    let record = record_of(script(TELL), event()).await;
+    assert_eq!(said(&record), format!("ID {topic} none"));
+
+    let fixture = Fixture::new().await;
+    let job = fixture.executor.job("lights", "due").handler(script(TELL));
+    let job = job.register().await.unwrap();
+    let due = Timestamp::from_micros(1_767_225_600_000_000);
+    fixture
+        .executor
+        .execute(job.run_scheduled(due))
+        .await
+        .unwrap();
+    assert_eq!(said(&fixture.only_record().await), format!("ID none {due}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

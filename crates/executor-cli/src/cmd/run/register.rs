@@ -9,7 +9,8 @@ use command_executor::{
 };
 
 use crate::config::duration::Timeout;
-use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings};
+use crate::config::surroundings::{Directory, Environment, LineRule};
+use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings, Word};
 use crate::exit::Failure;
 use crate::input::source::Text;
 use crate::wire;
@@ -60,10 +61,17 @@ pub(crate) async fn listener(
             details.overlap = Some(overlap);
             details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
         });
+    let listener = match config.lines {
+        Some(LineRule(policy)) => listener.lines(policy),
+        None => listener,
+    };
     let listener = match &config.run {
         Run::Noop => listener.handler_fn(|| async {}),
         Run::Panic => listener.handler(|_: Arc<Event>| async { panic!("asked to by @panic") }),
-        Run::Program(argv) => listener.handler(program(argv)),
+        Run::Program(argv) => {
+            let names = (&config.app, config.name.get_ref());
+            listener.handler(program(argv, names, &config.env, config.cwd.as_ref()))
+        }
     };
     Ok(Listening {
         topic: config.topic.clone(),
@@ -112,10 +120,17 @@ fn described(executor: &CommandExecutor, config: &JobConfig) -> JobBuilder {
 }
 
 async fn register(config: &JobConfig, job: JobBuilder) -> Result<JobHandle, Failure> {
+    let job = match config.lines {
+        Some(LineRule(policy)) => job.lines(policy),
+        None => job,
+    };
     let job = match &config.run {
         Run::Noop => job.handler_fn(|| async {}),
         Run::Panic => job.handler(|| async { panic!("asked to by @panic") }),
-        Run::Program(argv) => job.handler(program(argv)),
+        Run::Program(argv) => {
+            let names = (&config.app, config.name.get_ref());
+            job.handler(program(argv, names, &config.env, config.cwd.as_ref()))
+        }
     };
     Ok(job.register().await?)
 }
@@ -136,8 +151,22 @@ fn program_of(run: &Run) -> Option<String> {
     }
 }
 
-fn program(argv: &[String]) -> CommandLine {
-    let line = CommandLine::new(&argv[0]).args(&argv[1..]);
+fn program(
+    argv: &[String],
+    (app, name): (&Word, &Word),
+    environment: &Environment,
+    directory: Option<&Directory>,
+) -> CommandLine {
+    let mut line = CommandLine::new(&argv[0])
+        .args(&argv[1..])
+        .env("EXECUTOR_APP", &app.0)
+        .env("EXECUTOR_NAME", &name.0);
+    for (name, value) in &environment.0 {
+        line = line.env(name, value);
+    }
+    if let Some(Directory(directory)) = directory {
+        line = line.current_dir(directory);
+    }
     line.input(|event| {
         event
             .payload::<Text>()

@@ -1,0 +1,57 @@
+//! Relative paths in a configuration begin at its own directory, wherever the program is started.
+
+use std::path::{self, Path, PathBuf};
+
+use command_executor::SpoolPlace;
+
+use crate::config::surroundings::Directory;
+use crate::config::{Config, Run, Url};
+use crate::wire;
+
+impl Config {
+    /// Makes the paths independent of where the program was started.
+    pub(super) fn resolve(&mut self, path: &Path) {
+        let base = path.parent().unwrap_or(Path::new(""));
+        if let Some(Url(url)) = &mut self.store.url
+            && let Some(resolved) = wire::below(url, base)
+        {
+            *url = resolved;
+        }
+        if let Some(service) = &mut self.service
+            && let SpoolPlace::At(at) = &mut service.get_mut().spool
+        {
+            *at = base.join(&at);
+        }
+        let of_listeners = self
+            .listeners
+            .iter_mut()
+            .map(|it| (&mut it.run, &mut it.cwd));
+        let of_jobs = self.jobs.iter_mut().map(|it| (&mut it.run, &mut it.cwd));
+        for (run, cwd) in of_listeners.chain(of_jobs) {
+            resolve_program(run, base, cwd.is_some());
+            if let Some(Directory(directory)) = cwd {
+                *directory = base.join(&directory);
+            }
+        }
+    }
+}
+
+/// A name without a slash is looked for on the PATH.
+fn resolve_program(run: &mut Run, base: &Path, has_directory: bool) {
+    let Run::Program(argv) = run else {
+        return;
+    };
+    let program = PathBuf::from(&argv[0]);
+    if !argv[0].contains('/') || program.is_absolute() {
+        return;
+    }
+    let mut program = base.join(program);
+    if has_directory {
+        // Else it would be looked for in that directory.
+        program = path::absolute(&program).unwrap_or(program);
+    }
+    // A base that is no text leaves the program as it is written.
+    if let Some(text) = program.to_str() {
+        argv[0] = text.to_owned();
+    }
+}
