@@ -84,6 +84,10 @@ pub(crate) enum Failure {
         candidates: Vec<String>,
         has_more: bool,
     },
+    #[error(
+        "`{text}` may mean {count} sessions; write more of the id: `executor sessions` lists them"
+    )]
+    SeveralSessions { text: String, count: usize },
     #[error("--since is after --until: nothing can lie between")]
     EmptyWindow,
     #[error(
@@ -112,7 +116,9 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Runtime(_) | Self::Signals(_) | Self::Output(_) => 1,
-            Self::NotFound { .. } | Self::Ambiguous { .. } => NO_MATCH,
+            Self::NotFound { .. } | Self::Ambiguous { .. } | Self::SeveralSessions { .. } => {
+                NO_MATCH
+            }
             Self::Config(_) | Self::Register(_) => WRONG_CONFIG,
             Self::WhichDatabase { .. } | Self::EmptyWindow | Self::NothingToSelect { .. } => 2,
             Self::NobodyToAsk | Self::NoSuchJob { .. } | Self::LinesInCsv => 2,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use command_executor::{Entity, Status};
+use command_executor::{Entity, EntityKind, Status};
 
 use super::times::When;
 use crate::config::duration::Span;
@@ -39,6 +39,12 @@ pub(crate) struct Selection {
     /// Of an app with several instances, this one.
     #[arg(skip)]
     pub(crate) instance: Option<u32>,
+    /// Those of listeners, or those of jobs.
+    #[arg(long, value_name = "listener|job")]
+    pub(crate) kind: Option<KindWord>,
+    /// Those of one process's session: its id or the beginning of it, or `latest`; `executor sessions` lists them.
+    #[arg(long, value_name = "ID|latest")]
+    pub(crate) session: Option<String>,
     /// Those that ended so: success, error, timed_out, cancelled, panicked, skipped, interrupted.
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     pub(crate) status: Vec<StatusWord>,
@@ -65,6 +71,8 @@ impl Selection {
             app,
             name,
             instance,
+            kind,
+            session,
             status,
             failed,
             since,
@@ -74,7 +82,8 @@ impl Selection {
         } = self;
         let has_text = app.is_some() || name.is_some() || error.is_some();
         let has_time = since.is_some() || until.is_some() || min_duration.is_some();
-        !(has_text || has_time || instance.is_some() || *failed || !status.is_empty())
+        let has_owner = instance.is_some() || kind.is_some() || session.is_some();
+        !(has_text || has_time || has_owner || *failed || !status.is_empty())
     }
 
     /// Whether it selects executions of a listener or job.
@@ -84,6 +93,7 @@ impl Selection {
             && self
                 .instance
                 .is_none_or(|instance| instance == entity.instance)
+            && self.kind.is_none_or(|kind| kind.0 == entity.kind)
     }
 
     pub(crate) fn statuses(&self) -> Vec<Status> {
@@ -101,6 +111,22 @@ pub(crate) const FAILED: [Status; 4] = [
     Status::TimedOut,
     Status::Interrupted,
 ];
+
+/// A kind by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KindWord(pub(crate) EntityKind);
+
+impl FromStr for KindWord {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "listener" => Ok(Self(EntityKind::Listener)),
+            "job" => Ok(Self(EntityKind::Job)),
+            _ => Err(format!("`{word}` is no kind: write listener or job")),
+        }
+    }
+}
 
 /// A status by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

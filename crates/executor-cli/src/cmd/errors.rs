@@ -6,7 +6,7 @@ use command_executor::diagnosis::{ErrorGroup, error_groups};
 use serde_json::json;
 
 use crate::args::verbs::ErrorsArgs;
-use crate::cmd::looking::{Looking, filter_of, window_of};
+use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
 use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::plain::{self, plain};
@@ -16,10 +16,7 @@ use crate::output::{console, shown};
 const LOOKED_AT_MAX: u64 = 100_000;
 
 pub(crate) async fn errors(looking: &Looking, args: ErrorsArgs) -> Result<ExitCode, Failure> {
-    let scopes = looking.scopes(&args.selection).await?;
-    let filters = scopes
-        .into_iter()
-        .map(|scope| filter_of(&args.selection, scope, None));
+    let filters = looking.filters(&args.selection, None).await?;
     let found = error_groups(looking.history.as_ref(), filters, LOOKED_AT_MAX).await?;
     let groups = found.groups.iter().take(args.limit as usize);
     if looking.json {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use command_executor::{Order, PageRequest, StoredExecution, Timestamp};
 
 use crate::args::verbs::{ExportArgs, Format};
-use crate::cmd::looking::{Looking, filter_of, window_of};
+use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
 use crate::output::{console, plain, shown};
 
@@ -20,8 +20,7 @@ pub(crate) async fn export(looking: &Looking, args: ExportArgs) -> Result<ExitCo
         console::put(&row(COLUMNS.map(str::to_owned)))?;
     }
     let mut count = 0;
-    for scope in looking.scopes(&args.selection).await? {
-        let filter = filter_of(&args.selection, scope, None);
+    for filter in looking.filters(&args.selection, None).await? {
         let mut request = Some(PageRequest {
             order: Order::OldestFirst,
             ..PageRequest::first(PAGE)

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use command_executor::ports::Scope;
 use command_executor::{
-    ExecutionId, HistoryErrorClass, Order, PageRequest, StoredExecution, Timestamp,
+    ExecutionId, Filter, HistoryErrorClass, Order, PageRequest, StoredExecution, Timestamp,
 };
 
 use crate::args::verbs::Selection;
-use crate::cmd::looking::{Looking, filter_of};
+use crate::cmd::looking::Looking;
 use crate::exit::Failure;
 use crate::output::{console, shown};
 
@@ -99,8 +98,8 @@ impl Following {
         line_text: Option<&str>,
     ) -> Result<Vec<StoredExecution>, Failure> {
         let mut found = Vec::new();
-        for scope in looking.scopes(selection).await? {
-            found.extend(self.fresh(looking, selection, scope, line_text).await?);
+        for filter in looking.filters(selection, line_text).await? {
+            found.extend(self.fresh(looking, filter).await?);
         }
         Ok(found)
     }
@@ -108,11 +107,8 @@ impl Following {
     async fn fresh(
         &self,
         looking: &Looking,
-        selection: &Selection,
-        scope: Scope,
-        line_text: Option<&str>,
+        mut filter: Filter,
     ) -> Result<Vec<StoredExecution>, Failure> {
-        let mut filter = filter_of(selection, scope, line_text);
         filter.from = filter.from.max(Some(self.from));
         let (mut fresh, mut request) = (
             Vec::new(),

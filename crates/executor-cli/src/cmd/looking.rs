@@ -9,7 +9,8 @@ use command_executor::inspect::MachineSpools;
 use command_executor::ports::{Scope, SessionStatus, all_pages};
 use command_executor::{
     EntityKind, Filter, History, HistoryErrorClass, LiveSession, LiveState, PageRequest,
-    RegistrationFilter, StoredExecution, StoredRegistration, StoredSession, Timestamp, Window,
+    RegistrationFilter, SessionId, StoredExecution, StoredRegistration, StoredSession, Timestamp,
+    Window,
 };
 
 use tokio::sync::OnceCell;
@@ -96,8 +97,7 @@ impl Looking {
         // One more tells whether there are more.
         request.limit = request.limit.saturating_add(1);
         let mut found = Vec::new();
-        for scope in self.scopes(selection).await? {
-            let filter = filter_of(selection, scope, line_text);
+        for filter in self.filters(selection, line_text).await? {
             request.after = None;
             let mut of_scope = 0;
             loop {
@@ -123,8 +123,12 @@ impl Looking {
         Ok((found, has_more))
     }
 
-    /// Returns what to ask for: each listener and job of a name, an app, or everything.
-    pub(crate) async fn scopes(&self, selection: &Selection) -> Result<Vec<Scope>, Failure> {
+    /// Returns what to ask for: one question for each listener and job of a name, for an app, or for everything.
+    pub(crate) async fn filters(
+        &self,
+        selection: &Selection,
+        line_text: Option<&str>,
+    ) -> Result<Vec<Filter>, Failure> {
         let (since, until) = (selection.since, selection.until);
         if since
             .zip(until)
@@ -132,6 +136,57 @@ impl Looking {
         {
             return Err(Failure::EmptyWindow);
         }
+        let session = self.session(selection).await?;
+        let filter = |scope: Scope| Filter {
+            // Of a session alone the store knows where its executions are.
+            scope: match (&scope, session) {
+                (Scope::All, Some(session)) => Scope::Session(session),
+                _ => scope,
+            },
+            statuses: selection.statuses(),
+            kind: selection.kind.map(|kind| kind.0),
+            session,
+            from: since.map(|since| since.from),
+            to: until.map(|until| until.to),
+            min_duration: selection.min_duration.map(|least| least.0),
+            error_text: selection.error.clone(),
+            line_text: line_text.map(str::to_owned),
+            ..Filter::default()
+        };
+        let scopes = self.scopes(selection).await?;
+        Ok(scopes.into_iter().map(filter).collect())
+    }
+
+    /// Finds the session that is selected.
+    async fn session(&self, selection: &Selection) -> Result<Option<SessionId>, Failure> {
+        let Some(text) = &selection.session else {
+            return Ok(None);
+        };
+        let history = &self.history;
+        let sessions = match text == "latest" {
+            true => history.sessions(PageRequest::first(1)).await?.items,
+            false => all_pages(|page| history.sessions(page)).await?,
+        };
+        let digits = text.replace('-', "").to_ascii_lowercase();
+        let ids = sessions.iter().map(|it| it.session.id);
+        let is_it = |id: &SessionId| {
+            let whole = id.as_uuid().simple().to_string();
+            text == "latest" || whole.starts_with(&digits) || id.short().starts_with(&digits)
+        };
+        let found: Vec<SessionId> = ids.filter(is_it).collect();
+        match found[..] {
+            [] => Err(Failure::NotFound {
+                what: format!("a session `{}`", plain(text)),
+            }),
+            [id] => Ok(Some(id)),
+            _ => Err(Failure::SeveralSessions {
+                text: plain(text),
+                count: found.len(),
+            }),
+        }
+    }
+
+    async fn scopes(&self, selection: &Selection) -> Result<Vec<Scope>, Failure> {
         let Some(name) = &selection.name else {
             let scope = selection.app.clone().map_or(Scope::All, Scope::App);
             return Ok(vec![scope]);
@@ -344,19 +399,6 @@ pub(crate) fn window_of(selection: &Selection) -> Window {
         from: selection.since.map(|since| since.from),
         to: selection.until.map(|until| until.to),
         session: None,
-    }
-}
-
-pub(crate) fn filter_of(selection: &Selection, scope: Scope, line_text: Option<&str>) -> Filter {
-    Filter {
-        scope,
-        statuses: selection.statuses(),
-        from: selection.since.map(|since| since.from),
-        to: selection.until.map(|until| until.to),
-        min_duration: selection.min_duration.map(|least| least.0),
-        error_text: selection.error.clone(),
-        line_text: line_text.map(str::to_owned),
-        ..Filter::default()
     }
 }
 

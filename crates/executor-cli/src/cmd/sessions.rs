@@ -41,9 +41,9 @@ fn table<'s>(
     has_more: bool,
 ) -> String {
     let mut columns = Columns::new([
-        "STARTED", "ENDED", "LASTED", "STATUS", "STORED", "LOST", "PID", "HOST", "PROGRAM",
+        "STARTED", "ID", "ENDED", "LASTED", "STATUS", "STORED", "LOST", "PID", "HOST", "PROGRAM",
     ])
-    .dispensable(["HOST", "PID", "LASTED"]);
+    .dispensable(["ID", "HOST", "PID", "LASTED"]);
     let count = found.len();
     for (stored, end) in found {
         let session = &stored.session;
@@ -66,6 +66,7 @@ fn table<'s>(
         };
         columns.row([
             looking.zone.time(session.started_at).into(),
+            session.id.short().into(),
             ended.into(),
             Text::number(shown::took(
                 until.saturating_duration_since(session.started_at),

@@ -12,7 +12,7 @@ use command_executor::{
 use unicode_width::UnicodeWidthStr;
 
 use crate::args::verbs::{FAILED, Selection, TimelineArgs};
-use crate::cmd::looking::{Looking, filter_of, window_of};
+use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
 use crate::output::lanes::{Piece, Scale};
 use crate::output::shown::name_of;
@@ -97,8 +97,7 @@ async fn overlapping(
     to: Timestamp,
 ) -> Result<(Vec<StoredExecution>, bool), Failure> {
     let mut found = Vec::new();
-    for scope in looking.scopes(&args.selection).await? {
-        let mut filter = filter_of(&args.selection, scope, None);
+    for mut filter in looking.filters(&args.selection, None).await? {
         (filter.from, filter.to, filter.started_before) = (Some(from), None, Some(to));
         let mut request = Some(PageRequest {
             order: Order::OldestFirst,

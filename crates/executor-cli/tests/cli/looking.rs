@@ -1,5 +1,8 @@
 //! The verbs that look: `ls`, `show`, `logs`, `errors`, `explain` and `audit`, on a history that `run` has left.
 
+use serde_json::Value;
+
+use crate::fixture::house;
 use crate::support::{Place, Said, until};
 
 const CONFIG: &str = r#"
@@ -351,4 +354,51 @@ fn i03_nothing_that_a_terminal_obeys_is_let_through() {
             said.out
         );
     }
+}
+
+#[test]
+fn i01_executions_are_selected_by_kind_and_by_session() {
+    let house = house();
+    let place = &house.place;
+    let list = |more: &[&str]| {
+        let all = ["ls", "--db", "house.db", "--json", "--limit", "100000"];
+        let said = place.run(&[&all[..], more].concat());
+        let lines = said.out.lines().map(|line| {
+            let value: Value = serde_json::from_str(line).unwrap();
+            let text = |key: &str| value[key].as_str().unwrap().to_owned();
+            (text("kind"), text("session"), text("name"))
+        });
+        (said.code, lines.collect::<Vec<_>>())
+    };
+    let (_, all) = list(&[]);
+    let those = |is_it: &dyn Fn(&(String, String, String)) -> bool| {
+        let those: Vec<_> = all.iter().filter(|it| is_it(it)).cloned().collect();
+        assert!(!those.is_empty() && those.len() < all.len());
+        (Some(0), those)
+    };
+    assert_eq!(list(&["--kind", "job"]), those(&|it| it.0 == "job"));
+    assert_eq!(list(&["--kind", "listener"]), those(&|it| it.0 != "job"));
+    let session = &all[0].1;
+    let of_it = those(&|it| it.1 == *session);
+    assert_eq!(list(&["--session", session]), of_it);
+    // As the table of sessions shows it.
+    let short = format!("{}{}{}", &session[4..8], &session[9..13], &session[15..17]);
+    assert!(
+        place
+            .run(&["sessions", "--db", "house.db"])
+            .out
+            .contains(&short)
+    );
+    assert_eq!(list(&["--session", &short]), of_it);
+    let of_both = those(&|it| it.1 == *session && it.2 == "backup");
+    assert_eq!(list(&["--session", &short, "--name", "backup"]), of_both);
+    assert_eq!(list(&["--session", "latest"]).0, Some(0));
+    assert_eq!(list(&["--session", "zz"]), (Some(9), Vec::new()));
+    let said = place.run(&["ls", "--db", "house.db", "--session", ""]);
+    assert!(
+        said.err.contains("sessions; write more of the id"),
+        "{}",
+        said.err
+    );
+    assert_eq!(place.run(&["ls", "--kind", "cat"]).code, Some(2));
 }

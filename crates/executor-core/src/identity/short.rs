@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::ExecutionId;
+use super::{ExecutionId, SessionId};
 use crate::time::Timestamp;
 
 /// The number of digits of a short id.
@@ -22,9 +22,27 @@ impl ExecutionId {
     /// assert_eq!(ExecutionId::from_uuid(id).short(), "f2a91c04e2");
     /// ```
     pub fn short(&self) -> String {
-        let digits = self.as_uuid().simple().to_string();
-        format!("{}{}", &digits[4..12], &digits[13..15])
+        short_of(self.as_uuid())
     }
+}
+
+impl SessionId {
+    /// Returns the short id of the session, made like that of an execution.
+    ///
+    /// ```
+    /// use executor_core::SessionId;
+    ///
+    /// let id = uuid::Uuid::parse_str("0193f2a9-1c04-7e2b-8000-000000000001").expect("is one");
+    /// assert_eq!(SessionId::from_uuid(id).short(), "f2a91c04e2");
+    /// ```
+    pub fn short(&self) -> String {
+        short_of(self.as_uuid())
+    }
+}
+
+fn short_of(id: &Uuid) -> String {
+    let digits = id.simple().to_string();
+    format!("{}{}", &digits[4..12], &digits[13..15])
 }
 
 /// The ids that a text may mean.

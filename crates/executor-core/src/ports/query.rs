@@ -42,6 +42,10 @@ pub struct Filter {
     pub scope: Scope,
     /// Those that ended in one of these statuses. Empty for any.
     pub statuses: Vec<Status>,
+    /// Those of listeners, or those of jobs.
+    pub kind: Option<EntityKind>,
+    /// Those of this session; of a scope that is no session too.
+    pub session: Option<SessionId>,
     /// Those of this tier.
     pub source_tier: Option<SourceTier>,
     /// Those that ended at or after this.
@@ -60,9 +64,11 @@ pub struct Filter {
 
 impl Filter {
     /// Returns `true` if an execution matches everything except the scope.
-    pub fn matches(&self, record: &ExecutionRecord) -> bool {
-        let ended_at = record.ended_at();
-        (self.statuses.is_empty() || self.statuses.contains(&record.status))
+    pub fn matches(&self, session: SessionId, record: &ExecutionRecord) -> bool {
+        let (ended_at, kind) = (record.ended_at(), record.subject.entity.kind);
+        self.kind.is_none_or(|wanted| wanted == kind)
+            && self.session.is_none_or(|wanted| wanted == session)
+            && (self.statuses.is_empty() || self.statuses.contains(&record.status))
             && self
                 .source_tier
                 .is_none_or(|tier| tier == record.source_tier)

@@ -10,8 +10,8 @@ use executor_core::ports::{
 };
 use executor_core::record::RecordFlags;
 use executor_core::{
-    ExecutionId, ExecutionRecord, Failure, RegistrationId, SourceTier, Status, TimeoutOrigin,
-    Timestamp,
+    EntityKind, ExecutionId, ExecutionRecord, Failure, RegistrationId, SourceTier, Status,
+    TimeoutOrigin, Timestamp,
 };
 
 use super::{persist, samples};
@@ -281,6 +281,34 @@ async fn every_filter_finds_what_it_says<H: History>(history: &H, given: &Given)
                 ..Filter::default()
             },
             given.where_(|_| true),
+        ),
+        (
+            Filter {
+                kind: Some(EntityKind::Job),
+                ..Filter::default()
+            },
+            given.where_(|n| n % 3 == 2),
+        ),
+        (
+            Filter {
+                kind: Some(EntityKind::Job),
+                ..of(Scope::Session(given.sessions[1].id))
+            },
+            given.where_(|n| n % 3 == 2 && n >= COUNT / 2),
+        ),
+        (
+            Filter {
+                session: Some(given.sessions[0].id),
+                ..of(Scope::Registration(given.dim))
+            },
+            given.where_(|n| n % 3 == 2 && n < COUNT / 2),
+        ),
+        (
+            Filter {
+                session: Some(samples::session().id),
+                ..Filter::default()
+            },
+            Vec::new(),
         ),
         (
             Filter {

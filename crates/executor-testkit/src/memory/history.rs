@@ -99,8 +99,8 @@ impl Tables {
         let session = window.session;
         let of_session = move |row: &&Row| session.is_none_or(|session| row.session == session);
         let rows = self.rows.iter().filter(of_session);
-        rows.map(|row| &row.record)
-            .filter(move |record| filter.matches(record))
+        rows.filter(move |row| filter.matches(row.session, &row.record))
+            .map(|row| &row.record)
     }
 }
 
@@ -149,7 +149,9 @@ impl History for MemoryStore {
     ) -> HistoryFuture<'_, PageOf<StoredExecution>> {
         const READING: &str = "reading executions";
         self.read(READING, move |tables| {
-            let fits = |row: &Row| tables.is_in(&filter.scope, row) && filter.matches(&row.record);
+            let fits = |row: &Row| {
+                tables.is_in(&filter.scope, row) && filter.matches(row.session, &row.record)
+            };
             let rows = tables.rows.iter().enumerate().filter(|(_, row)| fits(row));
             let placed = rows.map(|(number, row)| {
                 let place = (row.record.ended_at().as_micros(), number as i64);

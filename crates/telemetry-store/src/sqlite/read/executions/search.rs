@@ -16,7 +16,7 @@ use crate::sqlite::classify::is_damage;
 use crate::sqlite::read::paging::{Cursor, direction};
 use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_row, listed};
-use crate::sqlite::write::rows::flag;
+use crate::sqlite::write::rows::{code_of, flag};
 
 /// The number of ids that a search checks between two readings of the clock.
 pub(crate) const SLICE: u32 = 2_000;
@@ -98,6 +98,14 @@ struct Hit {
 impl Residue {
     pub(crate) fn of(filter: &Filter) -> Option<Self> {
         let mut conditions = Vec::new();
+        if let Some(kind) = filter.kind {
+            conditions.push(format!("e.kind = {}", code_of(kind)));
+        }
+        if let Some(session) = filter.session {
+            let uuid = session.as_uuid().simple();
+            let row = format!("SELECT id FROM sessions WHERE session_uuid = x'{uuid}'");
+            conditions.push(format!("e.session_id = ({row})"));
+        }
         if let Some(tier) = filter.source_tier {
             let framework = flag::FRAMEWORK;
             let wanted = match tier {
