@@ -16,7 +16,7 @@ url = "house.db"
 app = "house"
 name = "backup"
 run = ["sleep", "60"]
-every = "100ms"
+after = "100ms"
 "#;
 
 /// The names of the checks that found something.
