@@ -21,4 +21,5 @@ mod registrations;
 mod rollups;
 mod schedules;
 mod sessions;
+mod slices;
 mod support;
