@@ -242,6 +242,8 @@ impl TryFrom<String> for Word {
     fn try_from(text: String) -> Result<Self, &'static str> {
         if text.trim().is_empty() {
             Err("this is empty: write a name, which identifies the entry in the history")
+        } else if text.contains('\0') {
+            Err("this contains a NUL character: remove it")
         } else {
             Ok(Self(text))
         }

@@ -20,7 +20,7 @@ pub(crate) fn below(url: &str, base: &Path) -> Option<String> {
     has_base
         .then(|| base.join(path))?
         .to_str()
-        .map(|path| format!("sqlite:{path}"))
+        .map(|path| format!("sqlite://{path}"))
 }
 
 /// Returns whether the records die with the process.

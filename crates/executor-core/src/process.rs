@@ -96,11 +96,19 @@ fn kind_of(end: &End) -> Option<String> {
     }
 }
 
+/// The longest topic that a program is told; the system takes no variable of more than 128 KiB.
+const TOPIC_MAX_BYTES: usize = 64 << 10;
+
+/// Topics come from outside: none may keep a program from starting.
+fn is_passable(topic: &str) -> bool {
+    topic.len() <= TOPIC_MAX_BYTES && !topic.contains('\0')
+}
+
 impl Handler for CommandLine {
     fn call(&self, event: Arc<Event>) -> HandlerFuture {
         let mut input = (self.input)(&event);
         input.push(b'\n');
-        let topic = Some(event.topic.to_string());
+        let topic = Some(event.topic.to_string()).filter(|topic| is_passable(topic));
         Box::pin(self.clone().run(Some(input), Variables { topic }))
     }
 }

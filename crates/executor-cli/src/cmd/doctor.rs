@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use command_executor::inspect;
 use command_executor::ports::{SessionStatus, all_pages};
-use command_executor::{LiveSession, PageRequest, StoredSession, Window};
+use command_executor::{Filter, LiveSession, StoredSession, Window};
 use serde_json::{Value, json};
 
 use crate::args::verbs::{DoctorArgs, Look};
-use crate::cmd::looking::Looking;
+use crate::cmd::looking::{Looking, first_of};
 use crate::config::Settings;
 use crate::exit::{FOUND, Failure, with_causes};
 use crate::output::plain::{self, plain};
@@ -208,12 +208,10 @@ async fn records(looking: &Looking) -> Result<Vec<Finding>, Failure> {
 
 /// Rows that are dated in the future were written while a clock was wrong.
 async fn clock(looking: &Looking) -> Result<Vec<Finding>, Failure> {
-    let latest = looking
-        .history
-        .executions(Default::default(), PageRequest::first(1))
-        .await?;
+    let history = &looking.history;
+    let latest = first_of(|page| history.executions(Filter::default(), page)).await?;
     let limit = shown::now().saturating_add(CLOCKS_AGREE);
-    let ends = latest.items.iter().map(|it| it.record.ended_at());
+    let ends = latest.iter().map(|it| it.record.ended_at());
     let future = ends.filter(|end| *end > limit).map(|end| {
         let found = format!("the latest execution ended at {}", looking.zone.time(end));
         finding(

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use command_executor::diagnosis::{Completeness, completeness, is_alive, seems_alive};
 use command_executor::inspect::MachineSpools;
-use command_executor::ports::{Scope, SessionStatus, all_pages};
+use command_executor::ports::{HistoryFuture, PageOf, Scope, SessionStatus, all_pages};
 use command_executor::{
     EntityKind, Filter, History, HistoryErrorClass, LiveSession, LiveState, PageRequest,
     RegistrationFilter, SessionId, StoredExecution, StoredRegistration, StoredSession, Timestamp,
@@ -18,8 +19,8 @@ use tokio::sync::OnceCell;
 use crate::args::DEFAULT_DB;
 use crate::args::verbs::{Look, Selection, What};
 use crate::config::Config;
-use crate::exit::{DAMAGE_REMEDY, DAMAGED, Failure, matched, with_causes};
-use crate::output::console;
+use crate::exit::{DAMAGE_REMEDY, DAMAGED, Failure, NO_MATCH, matched, with_causes};
+use crate::output::console::{self, describe};
 use crate::output::plain::plain;
 use crate::output::shown::{self, Zone, name_of};
 use crate::wire;
@@ -36,13 +37,19 @@ pub(crate) async fn look(
     verb: impl AsyncFnOnce(&Looking) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
     let looking = Looking::new(look)?;
-    let code = verb(&looking).await?;
-    Ok(
-        match looking.tell_left_out() && [ExitCode::SUCCESS, matched(false)].contains(&code) {
-            true => ExitCode::from(DAMAGED),
-            false => code,
-        },
-    )
+    let answer = verb(&looking).await;
+    let is_damaged = looking.tell_left_out() || looking.cannot_tell.load(Ordering::Relaxed);
+    match answer {
+        Ok(code) if is_damaged && [ExitCode::SUCCESS, matched(false)].contains(&code) => {
+            Ok(ExitCode::from(DAMAGED))
+        }
+        // It may be what was left out.
+        Err(failure) if is_damaged && failure.code() == NO_MATCH => {
+            describe(&failure);
+            Ok(ExitCode::from(DAMAGED))
+        }
+        answer => answer,
+    }
 }
 
 /// An open history, and how to show it.
@@ -52,6 +59,8 @@ pub(crate) struct Looking {
     pub(crate) zone: Zone,
     pub(crate) json: bool,
     live: OnceCell<Vec<LiveSession>>,
+    /// What is missing cannot be told, because of damage.
+    cannot_tell: AtomicBool,
 }
 
 impl Looking {
@@ -65,6 +74,7 @@ impl Looking {
             zone: Zone::new(look.utc),
             json: look.json,
             live: OnceCell::new(),
+            cannot_tell: AtomicBool::new(false),
             url,
         })
     }
@@ -77,7 +87,7 @@ impl Looking {
         }
         if left_out.len() > DAMAGES {
             let more = left_out.len() - DAMAGES;
-            console::say(&format!("left out: {more} more, if not others besides"));
+            console::say(&format!("left out: {more} more"));
         }
         if !left_out.is_empty() {
             console::say(&format!("the database is damaged: {DAMAGE_REMEDY}"));
@@ -164,7 +174,10 @@ impl Looking {
         };
         let history = &self.history;
         let sessions = match text == "latest" {
-            true => history.sessions(PageRequest::first(1)).await?.items,
+            true => first_of(|page| history.sessions(page))
+                .await?
+                .into_iter()
+                .collect(),
             false => all_pages(|page| history.sessions(page)).await?,
         };
         let digits = text.replace('-', "").to_ascii_lowercase();
@@ -266,11 +279,8 @@ impl Looking {
                 scope: Scope::Registration(its.id),
                 ..Filter::default()
             };
-            let page = self
-                .history
-                .executions(filter, PageRequest::first(1))
-                .await?;
-            latest.extend(page.items);
+            let history = &self.history;
+            latest.extend(first_of(|page| history.executions(filter.clone(), page)).await?);
         }
         latest.sort_by_key(|it| it.record.ended_at());
         Ok(latest.pop().into_iter().collect())
@@ -329,11 +339,9 @@ impl Looking {
             scope: Scope::Session(stored.session.id),
             ..Filter::default()
         };
-        let latest = self
-            .history
-            .executions(filter, PageRequest::first(1))
-            .await?;
-        let ended = latest.items.first().map(|it| it.record.ended_at());
+        let history = &self.history;
+        let latest = first_of(|page| history.executions(filter.clone(), page)).await?;
+        let ended = latest.map(|it| it.record.ended_at());
         Ok(stored
             .heartbeat_at
             .max(ended.unwrap_or(stored.heartbeat_at)))
@@ -362,9 +370,25 @@ impl Looking {
             // What was found is shown all the same.
             Err(Failure::Query(error)) if error.class == HistoryErrorClass::Damaged => {
                 let why = plain(&with_causes(&error));
+                self.cannot_tell.store(true, Ordering::Relaxed);
                 Ok(Some(format!("nobody can tell what is missing: {why}")))
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// Returns the first item that a query finds: a page of one may have none, because it is damaged, and yet not be the
+/// last.
+pub(crate) async fn first_of<'h, T>(
+    ask: impl Fn(PageRequest) -> HistoryFuture<'h, PageOf<T>>,
+) -> Result<Option<T>, Failure> {
+    let mut request = PageRequest::first(1);
+    loop {
+        let page = ask(request.clone()).await?;
+        match (page.items.into_iter().next(), page.next) {
+            (None, Some(next)) => request = request.following(next),
+            (found, _) => return Ok(found),
         }
     }
 }

@@ -17,8 +17,10 @@ use crate::output::{console, shown};
 pub(crate) async fn sessions(looking: &Looking, args: SessionsArgs) -> Result<ExitCode, Failure> {
     // One more tells whether there are more.
     let page = PageRequest::first(args.limit.saturating_add(1));
-    let mut found = looking.history.sessions(page).await?.items;
-    let has_more = found.len() > args.limit as usize;
+    let page = looking.history.sessions(page).await?;
+    let mut found = page.items;
+    // A full page has a next one, also if some of its sessions cannot be read.
+    let has_more = found.len() > args.limit as usize || page.next.is_some();
     found.truncate(args.limit as usize);
     let living = looking.living().await?;
     let living: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();

@@ -4,6 +4,7 @@ use std::path::{self, Path, PathBuf};
 
 use command_executor::SpoolPlace;
 
+use crate::args::DEFAULT_DB;
 use crate::config::surroundings::Directory;
 use crate::config::{Config, Run, Url};
 use crate::wire;
@@ -11,11 +12,12 @@ use crate::wire;
 impl Config {
     /// Makes the paths independent of where the program was started.
     pub(super) fn resolve(&mut self, path: &Path) {
-        let base = path.parent().unwrap_or(Path::new(""));
-        if let Some(Url(url)) = &mut self.store.url
-            && let Some(resolved) = wire::below(url, base)
-        {
-            *url = resolved;
+        // What comes through a pipe has no directory of its own.
+        let of_file = path.is_file().then(|| path.parent()).flatten();
+        let base = of_file.unwrap_or(Path::new(""));
+        let url = self.store.url.get_or_insert(Url(DEFAULT_DB.to_owned()));
+        if let Some(below) = wire::below(&url.0, base) {
+            *url = Url(below);
         }
         if let Some(service) = &mut self.service
             && let SpoolPlace::At(at) = &mut service.get_mut().spool

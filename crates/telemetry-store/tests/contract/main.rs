@@ -6,6 +6,7 @@
 mod answers;
 mod conformance;
 mod damage;
+mod damaged_reading;
 mod dying;
 mod faults;
 mod history;

@@ -180,7 +180,7 @@ impl History for SqliteHistory {
 
     fn execution(&self, id: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>> {
         self.ask("reading an execution", move |asked| {
-            stored::by_execution_id(asked.connection, id)
+            stored::by_execution_id(asked, id)
         })
     }
 

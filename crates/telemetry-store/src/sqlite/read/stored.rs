@@ -33,7 +33,7 @@ pub(crate) fn by_rows(
     let (list, direction) = (listed(ids), direction(order));
     let question = format!("{STORED} e.id IN ({list}) ORDER BY e.id {direction}");
     let rows: Vec<Row> = match diesel::sql_query(question).load(asked.connection) {
-        Err(error) if is_damage(&error) => one_by_one(asked, ids)?,
+        Err(error) if is_unreadable(&error) => one_by_one(asked, ids)?,
         rows => rows?,
     };
     if rows.len() != ids.len() {
@@ -49,20 +49,35 @@ fn one_by_one(asked: &mut Asked<'_>, ids: &[i64]) -> QueryResult<Vec<Row>> {
     let mut rows = Vec::new();
     for id in ids {
         match whole_row(asked.connection, *id) {
-            Ok(row) => rows.extend(row),
-            Err(error) if is_damage(&error) => match row_alone(asked.connection, *id) {
-                Ok(row) => {
-                    let what = format!("what belongs to row {id} of executions cannot be read");
-                    asked.left_out.note(what);
-                    rows.extend(row);
-                }
-                Err(error) if is_damage(&error) => {}
-                Err(error) => return Err(error),
-            },
-            Err(error) => return Err(error),
+            Err(error) if is_unreadable(&error) => rows.extend(readable_part(asked, *id)?),
+            row => rows.extend(row?),
         }
     }
     Ok(rows)
+}
+
+/// Reads what can be read of a row without the tables beside it.
+fn readable_part(asked: &mut Asked<'_>, id: i64) -> QueryResult<Option<Row>> {
+    for (without, lacks) in [
+        (WITHOUT_ERROR, "the error or topic"),
+        (WITHOUT_NAME, "the error, topic or name"),
+    ] {
+        let row = diesel::sql_query(format!("{without} e.id = ?1")).bind::<BigInt, _>(id);
+        match row.get_result(asked.connection).optional() {
+            Err(error) if is_unreadable(&error) => {}
+            row => {
+                let what = format!("{lacks} of row {id} of executions cannot be read");
+                asked.left_out.note(what);
+                return row;
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the row, or the page that it is on, is to blame: damage also makes columns empty that never are.
+fn is_unreadable(error: &diesel::result::Error) -> bool {
+    is_damage(error) || matches!(error, diesel::result::Error::DeserializationError(_))
 }
 
 /// All of them are read in one transaction, so nobody has pruned them meanwhile.
@@ -77,12 +92,6 @@ fn note_absent(left_out: &LeftOut, ids: &[i64], rows: &[Row]) {
 /// Reads a row with its error, topic and session.
 fn whole_row(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<Row>> {
     let row = diesel::sql_query(format!("{STORED} e.id = ?1")).bind::<BigInt, _>(id);
-    row.get_result(connection).optional()
-}
-
-/// Reads a row without its error and topic.
-fn row_alone(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<Row>> {
-    let row = diesel::sql_query(format!("{ALONE} e.id = ?1")).bind::<BigInt, _>(id);
     row.get_result(connection).optional()
 }
 
@@ -105,7 +114,7 @@ LEFT JOIN execution_errors x ON x.id = e.id
 WHERE ";
 
 /// The same without the tables of what only some executions have.
-const ALONE: &str = "
+const WITHOUT_ERROR: &str = "
 SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
        e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
        e.args_json, e.due_us, e.exit_code, NULL AS own_topic, s.session_uuid, NULL AS error_type,
@@ -120,20 +129,70 @@ LEFT JOIN listeners l ON l.id = e.listener_id
 LEFT JOIN scheduled_jobs j ON j.id = e.job_id
 WHERE ";
 
+/// The same without the registrations too.
+const WITHOUT_NAME: &str = "
+SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
+       e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
+       e.args_json, e.due_us, e.exit_code, NULL AS own_topic, s.session_uuid, NULL AS error_type,
+       NULL AS error_message, NULL AS error_report, '?' AS app_key, 0 AS instance, '?' AS name, '' AS topic
+FROM executions e
+CROSS JOIN sessions s ON s.id = e.session_id
+WHERE ";
+
 pub(crate) fn by_execution_id(
-    connection: &mut SqliteConnection,
+    asked: &mut Asked<'_>,
     id: ExecutionId,
 ) -> Result<Option<StoredExecution>, QueryError> {
-    let name = id.as_uuid().as_bytes().to_vec();
-    let row = diesel::sql_query(format!("{STORED} e.execution_id = ?1")).bind::<Binary, _>(name);
-    let row: Option<Row> = row.get_result(connection).optional()?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    let lines = lines(connection, row.id)?;
-    let mut execution = row.into_execution()?;
-    execution.record.lines = lines.map(Arc::new);
-    Ok(Some(execution))
+    asked.transaction(|asked| {
+        let Some(row) = row_of(asked.connection, id)? else {
+            return Ok(None);
+        };
+        let damage = LeftOut::default();
+        let mut alone = Asked {
+            connection: asked.connection,
+            deadline: asked.deadline,
+            left_out: &damage,
+        };
+        let found = by_rows(&mut alone, &[row], Order::LatestFirst)?.pop();
+        let mut damage = damage.all();
+        let Some(mut execution) = found else {
+            return Err(QueryError::Damaged(damage.pop().unwrap_or_default()));
+        };
+        damage
+            .into_iter()
+            .for_each(|what| asked.left_out.note(what));
+        let lines = match lines(asked.connection, row) {
+            Err(error) if is_unreadable(&error) => {
+                let what = format!("what row {row} of executions said cannot be read");
+                asked.left_out.note(what);
+                None
+            }
+            lines => lines?,
+        };
+        execution.record.lines = lines.map(Arc::new);
+        Ok(Some(execution))
+    })
+}
+
+/// The row of an execution. Where the index cannot be read, the table is looked through.
+fn row_of(connection: &mut SqliteConnection, id: ExecutionId) -> QueryResult<Option<i64>> {
+    let mut found = Err(diesel::result::Error::NotFound);
+    for table in ["executions", "executions NOT INDEXED"] {
+        let question = format!("SELECT id FROM {table} WHERE execution_id = ?1");
+        let name = id.as_uuid().as_bytes().to_vec();
+        let row = diesel::sql_query(question).bind::<Binary, _>(name);
+        found = row.get_result::<RowOf>(connection).optional();
+        if !found.as_ref().is_err_and(is_damage) {
+            break;
+        }
+    }
+    Ok(found?.map(|row| row.id))
+}
+
+#[derive(QueryableByName)]
+struct RowOf {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
 }
 
 /// Returns what an execution said. Only for one at a time: they may be large.

@@ -1,11 +1,14 @@
 //! What a filter asks of a row, as SQL. All values but one are numbers, so they go into the SQL as they are.
 
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Filter, Scope};
 use executor_core::{Status, Timestamp};
 
+use crate::sqlite::classify::is_damage;
+use crate::sqlite::read::question::Asked;
+use crate::sqlite::read::stored::listed;
 use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::row_ids::displacement;
 use crate::sqlite::write::session;
@@ -14,6 +17,23 @@ use crate::sqlite::write::session;
 pub(super) struct Id {
     #[diesel(sql_type = BigInt)]
     pub(super) id: i64,
+}
+
+/// A session is a stretch of the primary key; nothing is in one that is not there.
+pub(super) fn of_session(
+    connection: &mut SqliteConnection,
+    filter: &Filter,
+) -> QueryResult<String> {
+    let Some(id) = filter.session else {
+        return Ok(String::new());
+    };
+    Ok(match session::ids_of(connection, id)? {
+        None => " AND 0".into(),
+        Some((row, ids)) => {
+            let (first, last) = (ids.start, ids.end);
+            format!(" AND e.id BETWEEN {first} AND {last} AND +e.session_id = {row}")
+        }
+    })
 }
 
 pub(super) fn of_window(filter: &Filter, displacement: i64) -> String {
@@ -31,39 +51,54 @@ pub(super) fn of_window(filter: &Filter, displacement: i64) -> String {
 }
 
 /// The conditions of a filter for a table that is read without an index.
-pub(super) struct Conditions {
-    pub(super) rows: String,
-    /// The first parameter of `rows`.
-    pub(super) app_key: Option<String>,
-}
+pub(super) struct Conditions(pub(super) String);
 
 impl Conditions {
-    pub(super) fn of_rows(connection: &mut SqliteConnection, filter: &Filter) -> QueryResult<Self> {
-        let mut app_key = None;
+    pub(super) fn of_rows(asked: &mut Asked<'_>, filter: &Filter) -> QueryResult<Self> {
         let mut rows = match &filter.scope {
             Scope::All => "1".to_owned(),
             Scope::Registration(id) => {
                 format!("e.{} = {}", Table::of(id.kind).column, id.row.get())
             }
-            Scope::Session(session) => match session::ids_of(connection, *session)? {
+            Scope::Session(session) => match session::ids_of(asked.connection, *session)? {
                 None => "0".to_owned(),
                 Some((row, _)) => format!("e.session_id = {row}"),
             },
-            Scope::App(app) => {
-                app_key = Some(app.clone());
-                "(e.listener_id IN (SELECT id FROM listeners WHERE app_key = ?1) \
-                 OR e.job_id IN (SELECT id FROM scheduled_jobs WHERE app_key = ?1) \
-                 OR e.id IN (SELECT id FROM execution_orphans WHERE app_key = ?1))"
-                    .to_owned()
-            }
+            Scope::App(app) => of_app(asked, app)?,
         };
         rows.push_str(&of_statuses(&filter.statuses));
-        rows.push_str(&of_window(filter, displacement(connection)?));
+        rows.push_str(&of_session(asked.connection, filter)?);
+        rows.push_str(&of_window(filter, displacement(asked.connection)?));
         if let Some(before) = filter.started_before {
             rows.push_str(&format!(" AND e.start_us < {}", before.as_micros()));
         }
-        Ok(Self { rows, app_key })
+        Ok(Self(rows))
     }
+}
+
+/// The rows of an app by number, so that the scan asks no other table, which may be damaged too.
+fn of_app(asked: &mut Asked<'_>, app: &str) -> QueryResult<String> {
+    let mut parts = vec!["0".to_owned()];
+    for (table, column) in [
+        ("listeners", "e.listener_id"),
+        ("scheduled_jobs", "e.job_id"),
+        ("execution_orphans", "e.id"),
+    ] {
+        let question = format!("SELECT id FROM {table} WHERE app_key = ?1");
+        let found = diesel::sql_query(question).bind::<Text, _>(app);
+        match found.load::<Id>(asked.connection) {
+            Ok(found) => {
+                let ids: Vec<i64> = found.into_iter().map(|found| found.id).collect();
+                parts.push(format!("{column} IN ({})", listed(&ids)));
+            }
+            Err(error) if is_damage(&error) => {
+                let what = format!("which executions belong to the app cannot be read in {table}");
+                asked.left_out.note(what);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(format!("({})", parts.join(" OR ")))
 }
 
 pub(super) fn of_statuses(statuses: &[Status]) -> String {

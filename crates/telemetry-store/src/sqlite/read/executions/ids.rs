@@ -9,7 +9,7 @@ use executor_core::EntityKind;
 use executor_core::ports::{Filter, Order, Scope};
 use executor_core::time::micros;
 
-use super::conditions::{Id, of_statuses, of_window};
+use super::conditions::{Id, of_session, of_statuses, of_window};
 use super::past_damage::past_damage;
 use crate::sqlite::classify::is_damage;
 use crate::sqlite::read::paging::{Cursor, direction};
@@ -42,8 +42,10 @@ fn by_index(
     limit: u32,
 ) -> QueryResult<Vec<i64>> {
     let displacement = displacement(connection)?;
+    let of_session = of_session(connection, filter)?;
     let Some(before) = filter.started_before else {
-        let wanted = Wanted::new(filter, cursor, limit, displacement, "", Index::OfScope);
+        let index = Index::OfScope;
+        let wanted = Wanted::new(filter, cursor, limit, displacement, &of_session, index);
         return of_scope(connection, filter, cursor, limit, &wanted);
     };
     // Short ones end soon after they begin; an index has the others.
@@ -51,7 +53,7 @@ fn by_index(
         .saturating_add(LONG)
         .as_micros()
         .saturating_add(displacement);
-    let began = format!(" AND e.start_us < {}", before.as_micros());
+    let began = format!("{of_session} AND e.start_us < {}", before.as_micros());
     let mut found = Vec::new();
     let long = micros(LONG);
     let (short, long) = (

@@ -1,12 +1,11 @@
 //! Finds the ids of executions where an index or a page of the table cannot be read.
 //!
 //! The table is read in the order of its primary key. Where a page of it is damaged, everything on that page and below
-//! it is stepped over: the distance to step doubles until something can be read again, and is then halved back to the
+//! it is stepped over: the distance to step grows until something can be read again, and is then halved back to the
 //! nearest row.
 
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Text};
 use executor_core::Timestamp;
 use executor_core::ports::{Filter, Order};
 
@@ -25,18 +24,15 @@ pub(crate) fn past_damage(
     cursor: Cursor,
     limit: u32,
 ) -> Result<Vec<i64>, QueryError> {
-    let conditions = Conditions::of_rows(asked.connection, filter)?;
-    let mut table = Table {
-        asked,
-        order: cursor.order,
-        app_key: conditions.app_key,
-    };
+    let Conditions(rows) = Conditions::of_rows(asked, filter)?;
+    let order = cursor.order;
+    let mut table = Table { asked, order };
     let mut found = Vec::new();
     let mut after = cursor.after;
     while found.len() < limit as usize {
         table.asked.deadline.check()?;
         let wanted = limit - found.len() as u32;
-        let read = table.read(&conditions.rows, after, wanted)?;
+        let read = table.read(&rows, after, wanted)?;
         let is_last = read.ids.len() < wanted as usize;
         after = read.ids.last().copied().or(after);
         found.extend(read.ids);
@@ -70,19 +66,18 @@ enum Probe {
 struct Table<'a, 'c> {
     asked: &'a mut Asked<'c>,
     order: Order,
-    app_key: Option<String>,
 }
 
 impl Table<'_, '_> {
     fn read(&mut self, rows: &str, after: Option<i64>, limit: u32) -> Result<Read, QueryError> {
-        let after = after.map_or(String::new(), |after| self.beyond(after));
+        let beyond = after.map_or(String::new(), |after| self.beyond(after));
         // Without an index, which would be damaged too or not be asked at all.
         let question = format!(
-            "SELECT e.id FROM executions e NOT INDEXED WHERE {rows}{after} \
-             AND (?1 IS NULL OR 1) ORDER BY e.id {} LIMIT {limit}",
+            "SELECT e.id FROM executions e NOT INDEXED WHERE {rows}{beyond} \
+             ORDER BY e.id {} LIMIT {limit}",
             direction(self.order)
         );
-        let question = diesel::sql_query(question).bind::<Nullable<Text>, _>(&self.app_key);
+        let question = diesel::sql_query(question);
         let found = question.load_iter::<Id, DefaultLoadingMode>(self.asked.connection);
         let mut read = Read {
             ids: Vec::new(),
@@ -92,9 +87,18 @@ impl Table<'_, '_> {
             Ok(found) => found,
             Err(error) => return read.until(error),
         };
+        // A damaged page may lead back to rows that were read already; only what comes next counts.
+        let mut position = Cursor {
+            order: self.order,
+            after,
+        };
         for id in found {
             match id {
-                Ok(found) => read.ids.push(found.id),
+                Ok(found) if position.is_before(found.id) => {
+                    position.after = Some(found.id);
+                    read.ids.push(found.id);
+                }
+                Ok(_) => {}
                 Err(error) => return read.until(error),
             }
         }
@@ -112,7 +116,9 @@ impl Table<'_, '_> {
     /// Finds the first row beyond the damaged page, notes what lies between, and returns the position before that row;
     /// `None` if there is none.
     fn step_over(&mut self, after: Option<i64>) -> Result<Option<i64>, QueryError> {
-        let last = self.last_before_damage(after)?;
+        let Some(last) = self.last_before_damage(after)? else {
+            return Ok(None);
+        };
         let from = last.unwrap_or(match self.order {
             Order::LatestFirst => i64::MAX,
             Order::OldestFirst => i64::MIN,
@@ -123,7 +129,8 @@ impl Table<'_, '_> {
             match self.first_beyond(self.moved(from, far))? {
                 Probe::Readable(found) => break found,
                 Probe::Damaged if far == u64::MAX => break None,
-                Probe::Damaged => (short, far) = (far, far.saturating_mul(2)),
+                // In small steps: between two damaged pages may be one that is whole.
+                Probe::Damaged => (short, far) = (far, far.saturating_add(far / 8 + 1)),
             }
         };
         while far - short > 1 {
@@ -137,14 +144,21 @@ impl Table<'_, '_> {
         Ok(next.map(|next| self.position_before(next)))
     }
 
-    /// Rows that nobody asked for may lie between the last one that was found and the damage.
-    fn last_before_damage(&mut self, mut after: Option<i64>) -> Result<Option<i64>, QueryError> {
+    /// The last row before the damage, if there is one: rows that nobody asked for may lie in between. `None` if the
+    /// table comes to its end without damage.
+    fn last_before_damage(
+        &mut self,
+        mut after: Option<i64>,
+    ) -> Result<Option<Option<i64>>, QueryError> {
         loop {
             self.asked.deadline.check()?;
             let read = self.read("1", after, SLICE)?;
             after = read.ids.last().copied().or(after);
-            if read.damage.is_some() || read.ids.is_empty() {
-                return Ok(after);
+            if read.damage.is_some() {
+                return Ok(Some(after));
+            }
+            if read.ids.is_empty() {
+                return Ok(None);
             }
         }
     }

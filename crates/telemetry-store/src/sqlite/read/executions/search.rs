@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 use executor_core::lines::Lines;
-use executor_core::ports::{Filter, Order, says};
+use executor_core::ports::{Filter, Order, Scope, says};
 use executor_core::time::micros;
 use executor_core::{SourceTier, Timestamp};
 
@@ -82,7 +82,8 @@ pub(crate) fn search(
 
 /// The conditions of a filter that no index serves.
 pub(crate) struct Residue {
-    conditions: String,
+    /// The question, up to the ids.
+    hits: String,
     error_text: Option<String>,
     line_text: Option<String>,
 }
@@ -98,13 +99,9 @@ struct Hit {
 impl Residue {
     pub(crate) fn of(filter: &Filter) -> Option<Self> {
         let mut conditions = Vec::new();
-        if let Some(kind) = filter.kind {
+        let of_one = |kind| matches!(&filter.scope, Scope::Registration(id) if id.kind == kind);
+        if let Some(kind) = filter.kind.filter(|kind| !of_one(*kind)) {
             conditions.push(format!("e.kind = {}", code_of(kind)));
-        }
-        if let Some(session) = filter.session {
-            let uuid = session.as_uuid().simple();
-            let row = format!("SELECT id FROM sessions WHERE session_uuid = x'{uuid}'");
-            conditions.push(format!("e.session_id = ({row})"));
         }
         if let Some(tier) = filter.source_tier {
             let framework = flag::FRAMEWORK;
@@ -124,10 +121,24 @@ impl Residue {
         // SQLite's `lower` also changes only ASCII letters.
         let has = |column| format!("instr(lower(x.{column}), ?1) > 0");
         let (in_type, in_message) = (has("error_type"), has("error_message"));
-        conditions.push(format!("(?1 IS NULL OR {in_type} OR {in_message})"));
-        conditions.push("(?2 IS NULL OR instr(lower(l.body), ?2) > 0)".into());
+        let mut joins = String::new();
+        // What is not asked for is not read, and may be damaged.
+        if filter.error_text.is_some() {
+            joins.push_str("LEFT JOIN execution_errors x ON x.id = e.id ");
+            conditions.push(format!("({in_type} OR {in_message})"));
+        }
+        let mut body = "NULL";
+        if filter.line_text.is_some() {
+            joins.push_str("LEFT JOIN execution_lines l ON l.id = e.id ");
+            conditions.push("instr(lower(l.body), ?2) > 0".into());
+            body = "l.body";
+        }
+        let conditions = conditions.join(" AND ");
         Some(Self {
-            conditions: conditions.join(" AND "),
+            // Both parameters are always bound.
+            hits: format!(
+                "SELECT e.id, {body} AS body, ?1, ?2 FROM executions e {joins}WHERE {conditions} AND e.id"
+            ),
             error_text: filter.error_text.as_deref().map(str::to_ascii_lowercase),
             line_text: filter.line_text.as_deref().map(str::to_ascii_lowercase),
         })
@@ -178,13 +189,10 @@ impl Residue {
         order: Order,
     ) -> QueryResult<Vec<i64>> {
         let question = format!(
-            "SELECT e.id, iif(?2 IS NULL, NULL, l.body) AS body FROM executions e \
-             LEFT JOIN execution_errors x ON x.id = e.id \
-             LEFT JOIN execution_lines l ON l.id = e.id AND ?2 IS NOT NULL \
-             WHERE e.id IN ({}) AND {} ORDER BY e.id {}",
+            "{} IN ({}) ORDER BY e.id {}",
+            self.hits,
             listed(ids),
-            self.conditions,
-            direction(order),
+            direction(order)
         );
         let found: Vec<Hit> = diesel::sql_query(question)
             .bind::<Nullable<Text>, _>(self.error_text.as_deref())
