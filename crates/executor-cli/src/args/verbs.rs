@@ -43,7 +43,7 @@ pub(crate) struct Selection {
     #[arg(long, value_name = "listener|job")]
     pub(crate) kind: Option<KindWord>,
     /// Those of one process's session: its id or the beginning of it, or `latest`; `executor sessions` lists them.
-    #[arg(long, value_name = "ID|latest")]
+    #[arg(long, value_name = "ID|latest", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) session: Option<String>,
     /// Those that ended so: success, error, timed_out, cancelled, panicked, skipped, interrupted.
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]

@@ -1,6 +1,7 @@
 //! `executor check`: what a configuration would run, and when, without running anything.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +9,7 @@ use command_executor::{Schedule, Timestamp};
 use serde_json::{Value, json};
 
 use crate::args::verbs::CheckArgs;
+use crate::config::surroundings::{Directory, Environment};
 use crate::config::{Config, Run};
 use crate::exit::{Failure, WRONG_CONFIG};
 use crate::output::columns::Columns;
@@ -44,7 +46,7 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         when: format!("topic {}", plain(listener.topic.as_str())),
         next: Vec::new(),
         run: &listener.run,
-        is_found: is_found(&listener.run),
+        is_found: is_found(&listener.run, &listener.env, listener.cwd.as_ref()),
         is_past: false,
     });
     let jobs = config.jobs.iter().zip(&config.schedules);
@@ -57,7 +59,7 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
             is_past: next.is_empty(),
             next,
             run: &job.run,
-            is_found: is_found(&job.run),
+            is_found: is_found(&job.run, &job.env, job.cwd.as_ref()),
         }
     });
     let checked: Vec<Checked<'_>> = listeners.chain(jobs).collect();
@@ -129,17 +131,23 @@ fn program_of(run: &Run) -> &str {
     }
 }
 
-/// Whether a program would be found, as `run` looks for it: by its path, or in PATH.
-fn is_found(run: &Run) -> bool {
+/// Whether a program would be found, as `run` looks for it: by its path, or in its own PATH; and its directory.
+fn is_found(run: &Run, variables: &Environment, directory: Option<&Directory>) -> bool {
     let Run::Program(argv) = run else {
         return true;
     };
+    if directory.is_some_and(|Directory(path)| !path.is_dir()) {
+        return false;
+    }
     let program = Path::new(&argv[0]);
     if argv[0].contains('/') {
         return is_executable(program);
     }
     // As the system looks where nobody says.
-    let path = env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let own = variables.0.get("PATH").map(OsString::from);
+    let path = own
+        .or_else(|| env::var_os("PATH"))
+        .unwrap_or_else(|| "/bin:/usr/bin".into());
     let candidates: Vec<PathBuf> = env::split_paths(&path)
         .map(|dir| dir.join(program))
         .collect();

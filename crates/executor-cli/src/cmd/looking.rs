@@ -28,6 +28,9 @@ use crate::wire;
 /// The number of candidates that an ambiguous id lists.
 const CANDIDATES: u32 = 10;
 
+/// The number of pages in which nothing can be read that are looked at for one item.
+const PAGES_WITHOUT_ANY: usize = 10;
+
 /// The number of damages that are told one by one.
 const DAMAGES: usize = 3;
 
@@ -384,13 +387,17 @@ pub(crate) async fn first_of<'h, T>(
     ask: impl Fn(PageRequest) -> HistoryFuture<'h, PageOf<T>>,
 ) -> Result<Option<T>, Failure> {
     let mut request = PageRequest::first(1);
-    loop {
+    for _ in 0..PAGES_WITHOUT_ANY {
         let page = ask(request.clone()).await?;
         match (page.items.into_iter().next(), page.next) {
-            (None, Some(next)) => request = request.following(next),
+            (None, Some(next)) => {
+                request = request.following(next);
+                request.limit = 1_000;
+            }
             (found, _) => return Ok(found),
         }
     }
+    Ok(None)
 }
 
 /// What is missing, in a few words.

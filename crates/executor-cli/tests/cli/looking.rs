@@ -394,11 +394,14 @@ fn i01_executions_are_selected_by_kind_and_by_session() {
     assert_eq!(list(&["--session", &short, "--name", "backup"]), of_both);
     assert_eq!(list(&["--session", "latest"]).0, Some(0));
     assert_eq!(list(&["--session", "zz"]), (Some(9), Vec::new()));
-    let said = place.run(&["ls", "--db", "house.db", "--session", ""]);
+    let said = place.run(&["ls", "--db", "house.db", "--session", "01"]);
     assert!(
         said.err.contains("sessions; write more of the id"),
         "{}",
         said.err
     );
-    assert_eq!(place.run(&["ls", "--kind", "cat"]).code, Some(2));
+    for wrong in [["--kind", "cat"], ["--session", ""]] {
+        let said = place.run(&[&["ls", "--db", "house.db"][..], &wrong].concat());
+        assert_eq!(said.code, Some(2), "{}", said.err);
+    }
 }

@@ -58,6 +58,33 @@ fn i02_a_program_has_its_environment_and_paths_begin_at_the_configuration() {
     let script = place.file("etc/tell.sh", tell);
     std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(place.run(&["check", "etc/house.toml"]).code, Some(0));
+    let elsewhere = ELSEWHERE.replace("cwd = \"work\"", "cwd = \"wrok\"");
+    place.file("etc/wrong.toml", &elsewhere);
+    assert_eq!(
+        place.run(&["check", "etc/wrong.toml"]).code,
+        Some(3),
+        "there is no such directory"
+    );
+    let own_path = ELSEWHERE.replace("[\"./tell.sh\"]", "[\"tell.sh\"]");
+    let own_path = own_path.replace(
+        "TARGET = \"attic\"",
+        &format!(
+            "PATH = \"{}/etc:/bin:/usr/bin\"",
+            place.directory.path().display()
+        ),
+    );
+    place.file("etc/path.toml", &own_path);
+    assert_eq!(
+        place.run(&["check", "etc/path.toml"]).code,
+        Some(0),
+        "it is on its own PATH"
+    );
+    assert_eq!(
+        place
+            .run(&["run", "etc/path.toml", "--now", "house/tell"])
+            .code,
+        Some(0)
+    );
     let said = place.run(&["run", "etc/house.toml", "--now", "house/tell", "--json"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(
@@ -71,6 +98,11 @@ fn i02_a_program_has_its_environment_and_paths_begin_at_the_configuration() {
         logs("house/tell").contains("house tell attic work\n"),
         "{}",
         logs("house/tell")
+    );
+    assert!(
+        logs("house/mum").contains("house/mum"),
+        "{}",
+        logs("house/mum")
     );
     assert!(
         !logs("house/mum").contains("nothing"),

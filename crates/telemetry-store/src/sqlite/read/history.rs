@@ -106,6 +106,7 @@ impl SqliteHistory {
         question: impl FnOnce(&mut Asked<'_>) -> Result<T, QueryError>,
     ) -> Result<T, QueryError> {
         let mut reader = self.reader()?;
+        let met = self.left_out.met();
         let answer = question(&mut Asked {
             connection: &mut reader.connection,
             deadline: Deadline::after(self.time_limit),
@@ -113,8 +114,8 @@ impl SqliteHistory {
         })?;
         let mut kept = self.kept();
         // A connection that has met damage may not be able to end its transaction.
-        let is_whole = self.left_out.all().is_empty();
-        if reader.follows_the_file && is_whole && kept.len() < KEPT_MAX {
+        let met_none = self.left_out.met() == met;
+        if reader.follows_the_file && met_none && kept.len() < KEPT_MAX {
             kept.push(reader);
         }
         Ok(answer)

@@ -118,17 +118,30 @@ const KEPT_MAX: usize = 100;
 
 /// What was left out of answers because it is damaged, each once, in the order in which it was met.
 #[derive(Debug, Default)]
-pub(crate) struct LeftOut(Mutex<Vec<String>>);
+pub(crate) struct LeftOut(Mutex<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    damages: Vec<String>,
+    /// How often damage was met, also of what is kept already.
+    met: u64,
+}
 
 impl LeftOut {
     pub(crate) fn all(&self) -> Vec<String> {
-        self.noted().clone()
+        self.noted().damages.clone()
+    }
+
+    /// Returns how often damage was met.
+    pub(crate) fn met(&self) -> u64 {
+        self.noted().met
     }
 
     pub(crate) fn note(&self, what: String) {
         let mut noted = self.noted();
-        if noted.len() < KEPT_MAX && !noted.contains(&what) {
-            noted.push(what);
+        noted.met += 1;
+        if noted.damages.len() < KEPT_MAX && !noted.damages.contains(&what) {
+            noted.damages.push(what);
         }
     }
 
@@ -144,7 +157,7 @@ impl LeftOut {
         }
     }
 
-    fn noted(&self) -> MutexGuard<'_, Vec<String>> {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
