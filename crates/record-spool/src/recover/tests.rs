@@ -14,19 +14,23 @@ const BYTES: u64 = 1_024;
 /// A segment of four records with the sequences 40 to 43 behind a copy of frame 3 and a pin; frame 41 is settled.
 /// Returns its bytes and where its frames begin, and end.
 fn segment() -> (Vec<u8>, Vec<usize>) {
-    let fs = SimFs::default();
-    let segment = Segment::create(&fs, Path::new("/"), NUMBER, BYTES, Pages::Later).expect("made");
-    segment.begin(40, 17);
-    let mut offset = HEADER_BYTES;
-    let mut offsets = vec![offset as usize];
-    let frames = [
+    segment_of(&[
         (3, true, true),
         (40, false, false),
         (41, false, false),
         (42, false, false),
         (43, false, false),
-    ];
-    for (sequence, pinned, copied) in frames {
+    ])
+}
+
+/// A segment of frames with these sequences, each pinned or not, a copy or not; frame 41 is settled.
+fn segment_of(frames: &[(u64, bool, bool)]) -> (Vec<u8>, Vec<usize>) {
+    let fs = SimFs::default();
+    let segment = Segment::create(&fs, Path::new("/"), NUMBER, BYTES, Pages::Later).expect("made");
+    segment.begin(40, 17);
+    let mut offset = HEADER_BYTES;
+    let mut offsets = vec![offset as usize];
+    for (sequence, pinned, copied) in frames.iter().copied() {
         let payload = vec![sequence as u8; 10];
         let length = payload.len() as u32;
         let head = Head {
@@ -92,6 +96,13 @@ fn a_whole_segment_says_what_it_is_and_what_is_in_it() {
     };
     assert_eq!(survey.copies, [(3, place)]);
     assert!(!survey.is_damaged(), "{survey:?}");
+}
+
+#[test]
+fn c08_only_what_is_neither_pinned_nor_a_copy_is_a_record() {
+    let (bytes, _) = segment_of(&[(40, true, false), (41, false, true), (42, false, false)]);
+    let survey = survey_of(&bytes);
+    assert_eq!((survey.frames, survey.records), (3, 1));
 }
 
 #[test]

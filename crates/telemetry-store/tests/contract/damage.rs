@@ -289,3 +289,16 @@ async fn d05_damage_where_the_migrations_stand_is_damage_too() {
     let refused = SqliteStore::open(database.url()).await.err().unwrap();
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
 }
+
+/// Its header says that another program keeps something here, if only a version.
+#[tokio::test]
+async fn d05_an_empty_database_with_a_version_of_its_own_is_left_alone() {
+    let database = Database::new();
+    let foreign = rusqlite::Connection::open(&database.path).unwrap();
+    foreign.pragma_update(None, "user_version", 7).unwrap();
+    drop(foreign);
+    let before = fs::read(&database.path).unwrap();
+    assert!(!before.is_empty());
+    assert!(SqliteStore::open(database.url()).await.is_err());
+    assert_eq!(fs::read(&database.path).unwrap(), before);
+}
