@@ -46,80 +46,28 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
         match command {
             Command::Run(run) => run::run(run).await,
             Command::Check(check) => check::check(check).await,
-            Command::Ls(ls) => {
-                look(&ls.look.clone(), async |looking| ls::ls(looking, ls).await).await
-            }
-            Command::Show(show) => {
-                look(&show.look.clone(), async |looking| {
-                    show::show(looking, show).await
-                })
-                .await
-            }
-            Command::Logs(logs) => {
-                look(&logs.look.clone(), async |looking| {
-                    logs::logs(looking, logs).await
-                })
-                .await
-            }
-            Command::Errors(errors) => {
-                look(&errors.look.clone(), async |looking| {
-                    errors::errors(looking, errors).await
-                })
-                .await
-            }
-            Command::Explain(explain) => {
-                look(&explain.look.clone(), async |looking| {
-                    explain::explain(looking, explain).await
-                })
-                .await
-            }
-            Command::Timers(timers) => {
-                look(&timers.look.clone(), async |looking| {
-                    timers::timers(looking, timers).await
-                })
-                .await
-            }
-            Command::Sessions(sessions) => {
-                look(&sessions.look.clone(), async |looking| {
-                    sessions::sessions(looking, sessions).await
-                })
-                .await
-            }
-            Command::Status(status) => {
-                look(&status.look.clone(), async |looking| {
+            Command::Ls(args) => look(args.look.clone(), args, ls::ls).await,
+            Command::Show(args) => look(args.look.clone(), args, show::show).await,
+            Command::Logs(args) => look(args.look.clone(), args, logs::logs).await,
+            Command::Errors(args) => look(args.look.clone(), args, errors::errors).await,
+            Command::Explain(args) => look(args.look.clone(), args, explain::explain).await,
+            Command::Timers(args) => look(args.look.clone(), args, timers::timers).await,
+            Command::Sessions(args) => look(args.look.clone(), args, sessions::sessions).await,
+            Command::Status(args) => {
+                look(args.look, (), async |looking, ()| {
                     status::status(looking).await
                 })
                 .await
             }
-            Command::Timeline(timeline) => {
-                look(&timeline.look.clone(), async |looking| {
-                    timeline::timeline(looking, timeline).await
-                })
-                .await
-            }
+            Command::Timeline(args) => look(args.look.clone(), args, timeline::timeline).await,
             Command::Prune(prune) => prune::prune(prune).await,
-            Command::Export(export) => {
-                look(&export.look().clone(), async |looking| {
-                    export::export(looking, export).await
-                })
-                .await
-            }
+            Command::Export(args) => look(args.look(), args, export::export).await,
             Command::Doctor(doctor) => doctor::doctor(doctor).await,
             Command::Migrate(migrate) => migrate::migrate(migrate).await,
             Command::Completions(completions) => manual::completions(&completions).await,
             Command::Man => manual::man().await,
-            Command::Audit(audit) => {
-                look(&audit.look.clone(), async |looking| {
-                    audit::audit(looking, audit).await
-                })
-                .await
-            }
-            Command::Report(report) => {
-                look(&report.look.clone(), async |looking| {
-                    report::report(looking, report).await
-                })
-                .await
-            }
+            Command::Audit(args) => look(args.look.clone(), args, audit::audit).await,
+            Command::Report(args) => look(args.look.clone(), args, report::report).await,
             Command::Spool(spool) => spool::spool(spool).await,
         }
     });

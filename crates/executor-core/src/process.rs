@@ -55,7 +55,7 @@ impl CommandLine {
     }
 
     async fn run(self, input: Option<Vec<u8>>, variables: Variables) -> HandlerResult {
-        let mut program = match Program::start(&self, &variables) {
+        let mut program = match Program::start(&self, variables) {
             Ok(program) => program,
             Err(error) => return Err(self.not_started(&error)),
         };

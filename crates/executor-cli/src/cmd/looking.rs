@@ -35,12 +35,13 @@ const PAGES_WITHOUT_ANY: usize = 10;
 const DAMAGES: usize = 3;
 
 /// Opens the history for a verb, and tells in the end what no answer to it contains because it is damaged.
-pub(crate) async fn look(
-    look: &Look,
-    verb: impl AsyncFnOnce(&Looking) -> Result<ExitCode, Failure>,
+pub(crate) async fn look<A>(
+    look: Look,
+    args: A,
+    verb: impl AsyncFnOnce(&Looking, A) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
-    let looking = Looking::new(look)?;
-    let answer = verb(&looking).await;
+    let looking = Looking::new(&look)?;
+    let answer = verb(&looking, args).await;
     let is_damaged = looking.tell_left_out() || looking.cannot_tell.load(Ordering::Relaxed);
     match answer {
         Ok(code) if is_damaged && [ExitCode::SUCCESS, matched(false)].contains(&code) => {

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use crate::fixture::house;
 use crate::support::Place;
 
-/// Questions of every kind, of which the first few are the quick ones.
+/// Questions of every kind.
 const QUESTIONS: [&[&str]; 18] = [
     &["ls"],
     &["status"],
@@ -56,6 +56,7 @@ fn g05_whatever_number_is_stored_no_question_ends_in_a_panic() {
     let house = house();
     let columns = columns(&house.place);
     let whole = fs::read(house.place.directory.path().join("house.db")).unwrap();
+    let mut changed = 0;
     let mut random = RandomState::new().build_hasher();
     for _ in 0..60 {
         random.write_u8(0);
@@ -71,7 +72,10 @@ fn g05_whatever_number_is_stored_no_question_ends_in_a_panic() {
         // Some columns must differ from row to row.
         let one = format!("{set} WHERE rowid = (SELECT max(rowid) FROM \"{table}\")");
         let set = outside.execute(&set, []);
-        let _ = set.or_else(|_| outside.execute(&one, []));
+        changed += set
+            .or_else(|_| outside.execute(&one, []))
+            .unwrap_or(0)
+            .min(1);
         drop(outside);
         let said = place.run(&[question, &["--db", "house.db"]].concat());
         let what = format!("{question:?} with {table}.{column} = {value}");
@@ -79,6 +83,8 @@ fn g05_whatever_number_is_stored_no_question_ends_in_a_panic() {
         let known = (0..=11).map(Some).any(|code| said.code == code);
         assert!(known && said.code != Some(1), "{what}: {said:?}");
     }
+    // Tables without rows, and a few columns that refuse, leave the database as it is.
+    assert!(changed >= 20, "{changed}");
 }
 
 fn columns(place: &Place) -> Vec<(String, String)> {

@@ -23,7 +23,7 @@ pub type HistoryFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, HistoryErr
 pub trait History: Send + Sync + 'static {
     /// Returns a page of executions.
     ///
-    /// A search by text or duration, which no index serves, runs only for a short while: the page may then be short
+    /// A search by text, kind or duration, which no index serves, runs only for a short while: the page may then be short
     /// or empty, and [`PageOf::searched_to`] says how far the search got. The next page continues there.
     ///
     /// # Errors

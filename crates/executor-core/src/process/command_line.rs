@@ -27,12 +27,12 @@ pub(super) struct Variables {
 
 impl Variables {
     /// The variables of the current execution; those without a value are not to be seen by the program.
-    pub(super) fn all(&self) -> [(&'static str, Option<String>); 5] {
+    pub(super) fn all(self) -> [(&'static str, Option<String>); 5] {
         let id = context::current_execution_id().map(|id| id.to_string());
         let due = context::due_at().map(|due| due.to_string());
         [
             ("EXECUTOR_EXECUTION_ID", id),
-            ("EXECUTOR_TOPIC", self.topic.clone()),
+            ("EXECUTOR_TOPIC", self.topic),
             ("EXECUTOR_DUE_AT", due),
             // Who knows them sets them.
             ("EXECUTOR_APP", None),
@@ -52,8 +52,8 @@ type Input = dyn Fn(&Event) -> Vec<u8> + Send + Sync;
 /// last [`CAPTURE_MAX_BYTES`] of the output.
 ///
 /// Its environment has the execution's id as `EXECUTOR_EXECUTION_ID`, the event's topic as `EXECUTOR_TOPIC` (unless it
-/// contains NUL or is longer than 64 KiB), and for a
-/// run that a schedule began the time at which it was due as `EXECUTOR_DUE_AT`, in UTC.
+/// contains NUL or is longer than 64 KiB), and for a run that a schedule began the time at which it was due as
+/// `EXECUTOR_DUE_AT`, in UTC.
 ///
 /// ```
 /// # use executor_core::Handler;

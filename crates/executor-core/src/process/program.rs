@@ -50,7 +50,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn start(line: &CommandLine, variables: &Variables) -> io::Result<Self> {
+    pub(super) fn start(line: &CommandLine, variables: Variables) -> io::Result<Self> {
         let mut command = Command::new(&line.program);
         // Of this process's own, which may be a program of another executor, nothing of this kind is passed on.
         for (name, value) in variables.all() {

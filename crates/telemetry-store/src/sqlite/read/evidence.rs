@@ -236,11 +236,7 @@ fn gaps(
         ..window.clone()
     };
     let left_out = LeftOut::default();
-    let mut asked = Asked {
-        left_out: &left_out,
-        connection: asked.connection,
-        deadline: asked.deadline,
-    };
+    let mut asked = asked.noting_in(&left_out);
     let mut page = PageRequest::first(GAPS_AT_ONCE);
     let mut all = Vec::new();
     loop {

@@ -178,6 +178,15 @@ pub(crate) struct Asked<'c> {
 }
 
 impl Asked<'_> {
+    /// The same, but what is left out is noted elsewhere.
+    pub(crate) fn noting_in<'a>(&'a mut self, left_out: &'a LeftOut) -> Asked<'a> {
+        Asked {
+            connection: self.connection,
+            deadline: self.deadline,
+            left_out,
+        }
+    }
+
     /// Asks several things of one snapshot.
     pub(crate) fn transaction<T>(
         &mut self,

@@ -95,11 +95,21 @@ fn whole_row(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<R
     row.get_result(connection).optional()
 }
 
+/// What every question for rows begins with.
+macro_rules! executions_with {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, ",
+            "e.flags, e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, ",
+            "e.trigger_mode, e.args_json, e.due_us, e.exit_code, s.session_uuid, ",
+            $rest
+        )
+    };
+}
+
 /// Uses a cross join, so that SQLite begins with the requested rows, however many sessions there are.
-const STORED: &str = "
-SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
-       e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
-       e.args_json, e.due_us, e.exit_code, t.text AS own_topic, s.session_uuid, x.error_type, x.error_message, x.error_report,
+const STORED: &str = executions_with!(
+    "t.text AS own_topic, x.error_type, x.error_message, x.error_report,
        coalesce(l.app_key, j.app_key, o.app_key, '?') AS app_key,
        coalesce(l.instance, j.instance, o.instance, 0) AS instance,
        coalesce(l.name, j.name, o.name, '?') AS name,
@@ -111,14 +121,12 @@ LEFT JOIN listeners l ON l.id = e.listener_id
 LEFT JOIN scheduled_jobs j ON j.id = e.job_id
 LEFT JOIN execution_orphans o ON o.id = e.id
 LEFT JOIN execution_errors x ON x.id = e.id
-WHERE ";
+WHERE "
+);
 
 /// The same without the tables of what only some executions have.
-const WITHOUT_ERROR: &str = "
-SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
-       e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
-       e.args_json, e.due_us, e.exit_code, NULL AS own_topic, s.session_uuid, NULL AS error_type,
-       NULL AS error_message, NULL AS error_report,
+const WITHOUT_ERROR: &str = executions_with!(
+    "NULL AS own_topic, NULL AS error_type, NULL AS error_message, NULL AS error_report,
        coalesce(l.app_key, j.app_key, '?') AS app_key,
        coalesce(l.instance, j.instance, 0) AS instance,
        coalesce(l.name, j.name, '?') AS name,
@@ -127,17 +135,17 @@ FROM executions e
 CROSS JOIN sessions s ON s.id = e.session_id
 LEFT JOIN listeners l ON l.id = e.listener_id
 LEFT JOIN scheduled_jobs j ON j.id = e.job_id
-WHERE ";
+WHERE "
+);
 
 /// The same without the registrations too.
-const WITHOUT_NAME: &str = "
-SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, e.flags,
-       e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, e.trigger_mode,
-       e.args_json, e.due_us, e.exit_code, NULL AS own_topic, s.session_uuid, NULL AS error_type,
-       NULL AS error_message, NULL AS error_report, '?' AS app_key, 0 AS instance, '?' AS name, '' AS topic
+const WITHOUT_NAME: &str = executions_with!(
+    "NULL AS own_topic, NULL AS error_type, NULL AS error_message, NULL AS error_report,
+       '?' AS app_key, 0 AS instance, '?' AS name, '' AS topic
 FROM executions e
 CROSS JOIN sessions s ON s.id = e.session_id
-WHERE ";
+WHERE "
+);
 
 pub(crate) fn by_execution_id(
     asked: &mut Asked<'_>,
@@ -148,12 +156,7 @@ pub(crate) fn by_execution_id(
             return Ok(None);
         };
         let damage = LeftOut::default();
-        let mut alone = Asked {
-            connection: asked.connection,
-            deadline: asked.deadline,
-            left_out: &damage,
-        };
-        let found = by_rows(&mut alone, &[row], Order::LatestFirst)?.pop();
+        let found = by_rows(&mut asked.noting_in(&damage), &[row], Order::LatestFirst)?.pop();
         let mut damage = damage.all();
         let Some(mut execution) = found else {
             return Err(QueryError::Damaged(damage.pop().unwrap_or_default()));
@@ -176,17 +179,17 @@ pub(crate) fn by_execution_id(
 
 /// The row of an execution. Where the index cannot be read, the table is looked through.
 fn row_of(connection: &mut SqliteConnection, id: ExecutionId) -> QueryResult<Option<i64>> {
-    let mut found = Err(diesel::result::Error::NotFound);
-    for table in ["executions", "executions NOT INDEXED"] {
+    let mut look_in = |table: &str| {
         let question = format!("SELECT id FROM {table} WHERE execution_id = ?1");
         let name = id.as_uuid().as_bytes().to_vec();
         let row = diesel::sql_query(question).bind::<Binary, _>(name);
-        found = row.get_result::<RowOf>(connection).optional();
-        if !found.as_ref().is_err_and(is_damage) {
-            break;
-        }
-    }
-    Ok(found?.map(|row| row.id))
+        row.get_result::<RowOf>(connection).optional()
+    };
+    let row = match look_in("executions") {
+        Err(error) if is_damage(&error) => look_in("executions NOT INDEXED"),
+        row => row,
+    };
+    Ok(row?.map(|row| row.id))
 }
 
 #[derive(QueryableByName)]

@@ -51,29 +51,25 @@ pub(super) fn of_window(filter: &Filter, displacement: i64) -> String {
 }
 
 /// The conditions of a filter for a table that is read without an index.
-pub(super) struct Conditions(pub(super) String);
-
-impl Conditions {
-    pub(super) fn of_rows(asked: &mut Asked<'_>, filter: &Filter) -> QueryResult<Self> {
-        let mut rows = match &filter.scope {
-            Scope::All => "1".to_owned(),
-            Scope::Registration(id) => {
-                format!("e.{} = {}", Table::of(id.kind).column, id.row.get())
-            }
-            Scope::Session(session) => match session::ids_of(asked.connection, *session)? {
-                None => "0".to_owned(),
-                Some((row, _)) => format!("e.session_id = {row}"),
-            },
-            Scope::App(app) => of_app(asked, app)?,
-        };
-        rows.push_str(&of_statuses(&filter.statuses));
-        rows.push_str(&of_session(asked.connection, filter)?);
-        rows.push_str(&of_window(filter, displacement(asked.connection)?));
-        if let Some(before) = filter.started_before {
-            rows.push_str(&format!(" AND e.start_us < {}", before.as_micros()));
+pub(super) fn of_rows(asked: &mut Asked<'_>, filter: &Filter) -> QueryResult<String> {
+    let mut rows = match &filter.scope {
+        Scope::All => "1".to_owned(),
+        Scope::Registration(id) => {
+            format!("e.{} = {}", Table::of(id.kind).column, id.row.get())
         }
-        Ok(Self(rows))
+        Scope::Session(session) => match session::ids_of(asked.connection, *session)? {
+            None => "0".to_owned(),
+            Some((row, _)) => format!("e.session_id = {row}"),
+        },
+        Scope::App(app) => of_app(asked, app)?,
+    };
+    rows.push_str(&of_statuses(&filter.statuses));
+    rows.push_str(&of_session(asked.connection, filter)?);
+    rows.push_str(&of_window(filter, displacement(asked.connection)?));
+    if let Some(before) = filter.started_before {
+        rows.push_str(&format!(" AND e.start_us < {}", before.as_micros()));
     }
+    Ok(rows)
 }
 
 /// The rows of an app by number, so that the scan asks no other table, which may be damaged too.

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use executor_core::Timestamp;
 use executor_core::ports::{Filter, Order};
 
-use super::conditions::{Conditions, Id};
+use super::conditions::{Id, of_rows};
 use crate::sqlite::classify::is_damage;
 use crate::sqlite::read::paging::{Cursor, direction};
 use crate::sqlite::read::question::{Asked, QueryError};
@@ -24,7 +24,7 @@ pub(crate) fn past_damage(
     cursor: Cursor,
     limit: u32,
 ) -> Result<Vec<i64>, QueryError> {
-    let Conditions(rows) = Conditions::of_rows(asked, filter)?;
+    let rows = of_rows(asked, filter)?;
     let order = cursor.order;
     let mut table = Table { asked, order };
     let mut found = Vec::new();

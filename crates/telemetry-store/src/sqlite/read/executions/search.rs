@@ -53,7 +53,7 @@ pub(crate) fn search(
     loop {
         let candidates = ids(asked, filter, cursor, SLICE)?;
         let missing = limit as usize - found.len();
-        let mut hits = residue.hits(asked, &candidates, cursor.order)?;
+        let mut hits = residue.hits(asked, &candidates, ROWS_AT_ONCE, cursor.order)?;
         let is_full = hits.len() >= missing;
         hits.truncate(missing);
         found.extend(hits);
@@ -144,39 +144,25 @@ impl Residue {
         })
     }
 
-    /// Those of these ids that fit, as far as can be told.
+    /// Those of these ids that fit, as far as can be told. Where a page is damaged each id is asked for by itself.
     fn hits(
         &self,
         asked: &mut Asked<'_>,
         candidates: &[i64],
+        at_once: usize,
         order: Order,
     ) -> Result<Vec<i64>, QueryError> {
         let mut hits = Vec::new();
-        for ids in candidates.chunks(ROWS_AT_ONCE) {
-            match self.hits_of(asked.connection, ids, order) {
-                Err(error) if is_damage(&error) => {
-                    hits.extend(self.one_by_one(asked, ids, order)?);
-                }
-                found => hits.extend(found?),
-            }
-        }
-        Ok(hits)
-    }
-
-    fn one_by_one(
-        &self,
-        asked: &mut Asked<'_>,
-        ids: &[i64],
-        order: Order,
-    ) -> Result<Vec<i64>, QueryError> {
-        let mut hits = Vec::new();
-        for id in ids {
-            match self.hits_of(asked.connection, &[*id], order) {
-                Err(error) if is_damage(&error) => {
+        for ids in candidates.chunks(at_once) {
+            match (self.hits_of(asked.connection, ids, order), ids) {
+                (Err(error), [id]) if is_damage(&error) => {
                     let what = format!("row {id} of executions cannot be searched");
                     asked.left_out.note(what);
                 }
-                found => hits.extend(found?),
+                (Err(error), _) if is_damage(&error) => {
+                    hits.extend(self.hits(asked, ids, 1, order)?);
+                }
+                (found, _) => hits.extend(found?),
             }
         }
         Ok(hits)
