@@ -37,16 +37,10 @@ fn append(file: &Mutex<File>, lines: &str) -> io::Result<()> {
 }
 
 fn line_of(record: &ExecutionRecord) -> String {
-    let (id, entity, status) = (
-        record.execution_id,
-        &record.subject.entity,
-        record.status.as_str(),
-    );
-    let why = record
-        .failure
-        .as_ref()
-        .map_or("", |failure| &failure.message);
-    format!("{id} {entity} {status} {why}\n")
+    let (id, entity, status) = (record.execution_id, &record.subject.entity, record.status);
+    let failure = record.failure.as_ref();
+    let why = failure.map_or("", |failure| &failure.message);
+    format!("{id} {entity} {} {why}\n", status.as_str())
 }
 
 impl RecordStore for Lines {

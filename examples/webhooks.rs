@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use command_executor::registration::Overlap;
-use command_executor::{CommandExecutor, Event, ListenerHandle, SqliteStore};
+use command_executor::{CommandExecutor, Event, ListenerHandle, Overlap, SqliteStore};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -53,11 +52,8 @@ async fn serve(server: TcpListener, webhook: ListenerHandle) -> anyhow::Result<(
                 },
             };
             let length = answer.len();
-            let head =
-                format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close");
-            stream
-                .write_all(format!("{head}\r\n\r\n{answer}").as_bytes())
-                .await?;
+            let head = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all((head + &answer).as_bytes()).await?;
             anyhow::Ok(())
         });
     }
@@ -90,16 +86,14 @@ async fn read_body(stream: &mut BufReader<TcpStream>) -> anyhow::Result<String> 
 
 async fn post(address: std::net::SocketAddr, body: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!(
-        "POST /build HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
+    let head = format!(
+        "POST /build HTTP/1.1\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(request.as_bytes()).await?;
+    stream.write_all((head + body).as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    Ok(format!(
-        "{} {body}",
-        head.split(' ').nth(1).unwrap_or_default()
-    ))
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    Ok(format!("{status} {body}"))
 }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::num::NonZeroI64;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -49,7 +50,22 @@ pub(crate) struct Traits {
     /// The runner that runs it.
     pub(crate) runner: RunnerNumber,
     /// When it was due, if a schedule began it.
-    pub(crate) due_at: Option<Timestamp>,
+    pub(crate) due_at: Option<DueTime>,
+}
+
+/// A time for which `None` takes no room: each poll moves it in and out with the scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DueTime(NonZeroI64);
+
+impl DueTime {
+    /// Returns `None` for the very first of all times, at which nothing is due.
+    pub(crate) fn of(time: Timestamp) -> Option<Self> {
+        NonZeroI64::new(time.as_micros() ^ i64::MIN).map(Self)
+    }
+
+    const fn time(self) -> Timestamp {
+        Timestamp::from_micros(self.0.get() ^ i64::MIN)
+    }
 }
 
 /// Things that an execution leaves behind: work that continues, or a wait for a thread that never became free.
@@ -175,7 +191,7 @@ pub fn current_execution_id() -> Option<ExecutionId> {
 /// assert_eq!(executor_core::context::due_at(), None);
 /// ```
 pub fn due_at() -> Option<Timestamp> {
-    traits().due_at
+    traits().due_at.map(DueTime::time)
 }
 
 /// Returns a token that is cancelled when the caller, the service or a later run ends the execution in

@@ -35,6 +35,14 @@ pub struct Event {
 }
 
 /// The payload of an event: any value, and the name of its type.
+///
+/// ```
+/// use executor_core::Payload;
+///
+/// let payload = Payload::new(21.5_f64);
+/// assert_eq!(payload.type_name(), "f64");
+/// assert_eq!(format!("{payload:?}"), "Payload(f64)"); // the value may be a secret
+/// ```
 #[derive(Clone)]
 pub struct Payload {
     value: Arc<dyn Any + Send + Sync>,

@@ -45,6 +45,14 @@ impl Default for SpoolOptions {
 }
 
 /// The kind of death that a frame survives.
+///
+/// ```
+/// use record_spool::{Durability, SpoolOptions};
+///
+/// let durability = Durability::Power { every: std::time::Duration::from_millis(10) };
+/// let options = SpoolOptions { durability, ..SpoolOptions::default() };
+/// assert_ne!(options.durability, SpoolOptions::default().durability);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// The death of the process, at any instant. Costs no system call.

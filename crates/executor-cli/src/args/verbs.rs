@@ -1,4 +1,4 @@
-//! The arguments of the verbs that look.
+//! The arguments of every verb but `run` and `spool`, and the selection that many share.
 
 use std::fmt;
 use std::str::FromStr;

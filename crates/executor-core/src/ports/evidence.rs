@@ -45,6 +45,13 @@ pub struct RolledUpHour {
 }
 
 /// Is told how far a long query has got: the rows looked at, and about how many there are.
+///
+/// ```
+/// use executor_core::ports::Progress;
+///
+/// let progress = Progress::new(|looked_at, about| eprintln!("{looked_at} of about {about} rows"));
+/// progress.tell(500, 2_000);
+/// ```
 #[derive(Clone)]
 pub struct Progress(Arc<dyn Fn(u64, u64) + Send + Sync>);
 

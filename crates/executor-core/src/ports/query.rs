@@ -10,6 +10,13 @@ use crate::record::ExecutionRecord;
 use crate::time::Timestamp;
 
 /// Selects executions by owner.
+///
+/// ```
+/// use executor_core::ports::Scope;
+///
+/// let lights = Scope::App("lights".into());
+/// assert_ne!(lights, Scope::default()); // which is everything
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// All executions.
@@ -104,6 +111,15 @@ fn contains(text: &str, part: &str) -> bool {
 }
 
 /// The order of executions.
+///
+/// ```
+/// use executor_core::ports::{Order, PageRequest};
+///
+/// let newest = PageRequest::first(20);
+/// let oldest = PageRequest { order: Order::OldestFirst, ..newest.clone() };
+/// assert_eq!(newest.order, Order::LatestFirst);
+/// # assert_ne!(newest, oldest);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// Those that ended last come first.

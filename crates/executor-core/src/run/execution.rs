@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::{Span, info_span};
 
 use crate::command::{Command, ExecuteJob};
-use crate::context::{self, Traits};
+use crate::context::{self, DueTime, Traits};
 use crate::error_handler::HandlerFailure;
 use crate::event::EVENT_ID_MAX_CHARS;
 use crate::failure::{
@@ -69,14 +69,15 @@ impl<'f, R: Deref<Target = Runner>> Execution<'f, R> {
             records_backtraces: runner.options.record_backtraces,
             lines: command.hooks().lines,
             runner: runner.number,
-            due_at: command.due_at(),
+            due_at: command.due_at().and_then(DueTime::of),
         };
+        let own_topic = command.own_topic();
         Self {
             begun,
             is_owed: true,
             ticket: Ticket::NONE,
-            kept: Kept::of(&command, &runner.options.redactor),
-            has_own_topic: command.own_topic().is_some(),
+            kept: Kept::of(&command, own_topic, &runner.options.redactor),
+            has_own_topic: own_topic.is_some(),
             in_line: None,
             is_inside: false,
             watched: Watched::new(command, id, span, stopwatch, traits, future),
@@ -430,39 +431,53 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(command: &Command, redactor: &Redactor) -> Option<Box<Self>> {
-        let trigger = kept_trigger(command.trigger_ref(), redactor);
-        let topic = kept_topic(command, redactor);
+    /// Decides without making anything for the many of which all is kept.
+    #[inline]
+    fn of(
+        command: &Command,
+        own_topic: Option<&Arc<str>>,
+        redactor: &Redactor,
+    ) -> Option<Box<Self>> {
+        let trigger = command.trigger_ref();
+        let is_storable_topic = |topic: &Arc<str>| is_storable(topic, MESSAGE_MAX_CHARS);
+        if redactor.keeps_all()
+            && is_storable_trigger(&trigger)
+            && own_topic.is_none_or(is_storable_topic)
+        {
+            return None;
+        }
+        Self::part_of(trigger, own_topic, redactor)
+    }
+
+    #[cold]
+    fn part_of(
+        trigger: TriggerRef<'_>,
+        own_topic: Option<&Arc<str>>,
+        redactor: &Redactor,
+    ) -> Option<Box<Self>> {
+        let keep = |kind, text: &Arc<str>, max_chars| {
+            storable_shared(redactor.apply_shared(kind, Arc::clone(text)), max_chars)
+        };
+        let trigger = match trigger {
+            TriggerRef::Event { id, origin } => Some(Trigger::Event {
+                id: id.map(|id| keep(TextKind::TriggerId, id, EVENT_ID_MAX_CHARS)),
+                origin: keep(TextKind::TriggerOrigin, origin, MESSAGE_MAX_CHARS),
+            }),
+            _ => None,
+        };
+        let topic = own_topic.map(|topic| keep(TextKind::Topic, topic, MESSAGE_MAX_CHARS));
         let is_all = trigger.is_none() && topic.is_none();
         (!is_all).then(|| Box::new(Self { trigger, topic }))
     }
 }
 
-fn kept_trigger(trigger: TriggerRef<'_>, redactor: &Redactor) -> Option<Trigger> {
+/// Returns whether a trigger's texts can be stored as they are.
+fn is_storable_trigger(trigger: &TriggerRef<'_>) -> bool {
     let TriggerRef::Event { id, origin } = trigger else {
-        return None;
+        return true;
     };
-    let is_short_id = |id: &Arc<str>| is_storable(id, EVENT_ID_MAX_CHARS);
-    if redactor.keeps_all() && is_storable(origin, MESSAGE_MAX_CHARS) && id.is_none_or(is_short_id)
-    {
-        return None;
-    }
-    let keep = |kind, text, max_chars| {
-        storable_shared(redactor.apply_shared(kind, Arc::clone(text)), max_chars)
-    };
-    Some(Trigger::Event {
-        id: id.map(|id| keep(TextKind::TriggerId, id, EVENT_ID_MAX_CHARS)),
-        origin: keep(TextKind::TriggerOrigin, origin, MESSAGE_MAX_CHARS),
-    })
-}
-
-fn kept_topic(command: &Command, redactor: &Redactor) -> Option<Arc<str>> {
-    let topic = command.own_topic()?;
-    if redactor.keeps_all() && is_storable(topic, MESSAGE_MAX_CHARS) {
-        return None;
-    }
-    let kept = redactor.apply_shared(TextKind::Topic, Arc::clone(topic));
-    Some(storable_shared(kept, MESSAGE_MAX_CHARS))
+    is_storable(origin, MESSAGE_MAX_CHARS)
+        && id.is_none_or(|id| is_storable(id, EVENT_ID_MAX_CHARS))
 }
 
 fn span_of(command: &Command, id: ExecutionId) -> Span {

@@ -30,6 +30,17 @@ use crate::sqlite::writer::shared::SharedWriter;
 ///
 /// One thread writes, and all stores of the same file in this process share it. To share a store, put it
 /// in an [`Arc`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), telemetry_store::OpenError> {
+/// use telemetry_store::SqliteStore;
+///
+/// let store = SqliteStore::open(":memory:").await?; // or a path: `telemetry.db`
+/// # drop(store);
+/// # Ok(())
+/// # }
+/// ```
 pub struct SqliteStore {
     writer: SharedWriter,
     /// Where the lock files of sessions are; `None` for a database in memory.

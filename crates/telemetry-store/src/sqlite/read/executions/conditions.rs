@@ -1,4 +1,5 @@
-//! What a filter asks of a row, as SQL. All values but one are numbers, so they go into the SQL as they are.
+//! The conditions that an index serves, as SQL: status, kind, session and window (`search.rs` has the others). All values
+//! but one are numbers, so they go into the SQL as they are.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
