@@ -94,8 +94,8 @@ pub use executor_core::ports::{
     Evidence, Filter, History, HistoryError, HistoryErrorClass, InForce, LiveSession, LiveState,
     MissedReason, MissedRuns, Order, PageOf, PageRequest, PageToken, Pause, Progress,
     RegistrationFilter, RegistrationState, RolledUpHour, RunningExecution, SchedulePlan, Scope,
-    SessionCounts, SessionHour, Stats, StoredExecution, StoredPrune, StoredRegistration,
-    StoredSession, Summary, Window,
+    SessionCounts, SessionHour, SourceCounts, Stats, StoredExecution, StoredPrune,
+    StoredRegistration, StoredSession, Summary, Window,
 };
 #[cfg(all(unix, feature = "process"))]
 #[doc(inline)]
@@ -121,8 +121,8 @@ pub use executor_service::{
     Builder, CommandExecutor, Completion, CompletionEvent, Completions, Config, Degradation,
     Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Published,
     Recording, RegisterError, Retention, Schedule, ScheduleError, ScheduleState, ShutdownReport,
-    SpoolError, SpoolPlace, StartError, Submitted, Wrapped, config, diagnosis, inspect, schedule,
-    survive_file_size_limit,
+    Source, SpoolError, SpoolPlace, StartError, Submitted, Wrapped, config, diagnosis, inspect,
+    schedule, survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]
 #[doc(inline)]

@@ -17,6 +17,7 @@ mod schedules;
 mod sessions;
 mod shared;
 mod sink;
+mod sources;
 mod stored;
 
 pub use self::error::{ErrorClass, StoreError, StoreFault, StoreFuture};
@@ -39,6 +40,7 @@ pub use self::schedules::{
 };
 pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
 pub use self::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
+pub use self::sources::{BadLine, SourceCounts, SourceStore, UnheardTopic};
 pub use self::stored::{
     SessionCounts, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
 };
@@ -48,8 +50,11 @@ pub use crate::record::{SubjectRef, TriggerRef};
 ///
 /// `executor_testkit::MemoryStore` is a complete one; `executor_testkit::conformance` checks any store.
 pub trait Store:
-    RecordStore + RegistrationStore + ScheduleStore + SessionStore + Housekeeping
+    RecordStore + RegistrationStore + ScheduleStore + SessionStore + SourceStore + Housekeeping
 {
 }
 
-impl<S: RecordStore + RegistrationStore + ScheduleStore + SessionStore + Housekeeping> Store for S {}
+impl<S> Store for S where
+    S: RecordStore + RegistrationStore + ScheduleStore + SessionStore + SourceStore + Housekeeping
+{
+}

@@ -36,6 +36,8 @@ pub enum TextKind {
     Topic,
     /// A line of what an execution says.
     Line,
+    /// A line from a source of events that is no event, and what is wrong with it.
+    EventLine,
 }
 
 /// Removes text that must not be kept. Set once for a service; it sees every string of a record whole,

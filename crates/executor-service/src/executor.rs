@@ -24,8 +24,11 @@ mod publishing;
 
 mod schedules;
 
+mod sources;
+
 pub use draining::{NotDrained, NotSynced};
 pub use publishing::Published;
+pub use sources::Source;
 
 /// Runs commands and records every execution. Cheap to clone; all clones share one service.
 ///

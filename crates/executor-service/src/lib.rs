@@ -39,11 +39,13 @@ pub mod executor;
 
 pub mod submitted;
 
+mod sources;
+
 pub mod diagnosis;
 
 pub use completions::{Completion, CompletionEvent, Completions};
 pub use config::{Config, SpoolPlace};
-pub use executor::{CommandExecutor, NotDrained, NotSynced, Published};
+pub use executor::{CommandExecutor, NotDrained, NotSynced, Published, Source};
 pub use executor_core::Durability;
 pub use lifecycle::builder::{Builder, StartError};
 pub use lifecycle::health::{Degradation, Health};

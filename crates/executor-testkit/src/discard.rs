@@ -7,8 +7,8 @@ use executor_core::ports::{
     Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, InForce, Lifetime,
     MissedRuns, PageOf, PageRequest, Pause, Progress, PruneSlice, Reconcile, Reconciled,
     RecordStore, RegistrationFilter, RegistrationStore, ScheduleStore, Scope, Session, SessionEnd,
-    SessionStore, SpoolHome, Stats, StoreFuture, StoredExecution, StoredPrune, StoredRegistration,
-    StoredSession, Summary, Window,
+    SessionStore, SourceCounts, SourceStore, SpoolHome, Stats, StoreFuture, StoredExecution,
+    StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{
     ExecutionId, Ledger, Registration, RegistrationId, RowId, SessionId, Status, Timestamp,
@@ -67,6 +67,8 @@ impl RegistrationStore for DiscardStore {
 }
 
 impl ScheduleStore for DiscardStore {}
+
+impl SourceStore for DiscardStore {}
 
 impl SessionStore for DiscardStore {
     fn open_session(&self, _: Arc<Session>) -> StoreFuture<'_, ()> {
@@ -171,6 +173,10 @@ impl History for DiscardStore {
     }
 
     fn pauses(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
+        nothing()
+    }
+
+    fn sources(&self, _: Window, _: PageRequest) -> HistoryFuture<'_, PageOf<SourceCounts>> {
         nothing()
     }
 

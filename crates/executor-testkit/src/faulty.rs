@@ -8,7 +8,7 @@ use std::time::Duration;
 use executor_core::ports::{
     Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
     Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
-    SessionEnd, SessionStore, SpoolHome, Store, StoreFuture,
+    SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, Store, StoreFuture,
 };
 use executor_core::{
     Ledger, Registration, RegistrationId, RowId, SessionId, StoreError, Timestamp,
@@ -288,6 +288,12 @@ impl<S: Store> SessionStore for FaultyStore<S> {
 
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         self.ask("marking crashed sessions", |inner| inner.mark_crashed())
+    }
+}
+
+impl<S: Store> SourceStore for FaultyStore<S> {
+    fn note_sources(&self, sources: Vec<SourceCounts>) -> StoreFuture<'_, ()> {
+        self.ask("noting sources", |inner| inner.note_sources(sources))
     }
 }
 

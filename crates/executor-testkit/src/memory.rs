@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
     Apply, Batch, Fate, Gap, Lifetime, Reconcile, Reconciled, RecordStore, RegistrationStore,
-    Session, SessionCounts, SessionEnd, SessionStatus, SessionStore, StoreFuture, StoredPrune,
-    StoredRegistration, StoredSession,
+    Session, SessionCounts, SessionEnd, SessionStatus, SessionStore, SourceCounts, StoreFuture,
+    StoredPrune, StoredRegistration, StoredSession,
 };
 use executor_core::{
     Entity, EntityKind, ErrorClass, ExecutionId, ExecutionRecord, Ledger, Registration,
@@ -21,6 +21,7 @@ use crate::pruning::hour_of;
 mod history;
 mod housekeeping;
 mod schedules;
+mod sources;
 
 /// An in-memory store. Clones share one store, so a test can keep one clone and pass on another.
 ///
@@ -59,6 +60,7 @@ pub(crate) struct Tables {
     pub(crate) gaps: Vec<Gap>,
     pub(crate) prunes: Vec<StoredPrune>,
     schedules: Schedules,
+    sources: Vec<SourceCounts>,
     /// What was stored and pruned of each session, by the hour in which executions ended.
     pub(crate) hours: BTreeMap<(SessionId, Timestamp), (u64, u64)>,
     pub(crate) batches: usize,

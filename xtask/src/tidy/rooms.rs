@@ -20,7 +20,7 @@ const PLANS: [(&str, &str); 5] = [
     (
         "executor-service",
         "lib completions config diagnosis drain error_handlers executor intake lifecycle metering recording recovery \
-         registration retention running schedule schedule/cron spool submitted",
+         registration retention running schedule schedule/cron sources spool submitted",
     ),
     (
         "telemetry-store",

@@ -10,7 +10,7 @@ use super::stored::{
     Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
 };
 use crate::identity::{ExecutionId, RegistrationId};
-use crate::ports::{Evidence, Gap, InForce, MissedRuns, Pause, Progress};
+use crate::ports::{Evidence, Gap, InForce, MissedRuns, Pause, Progress, SourceCounts};
 use crate::time::Timestamp;
 
 /// The future of a query.
@@ -123,6 +123,15 @@ pub trait History: Send + Sync + 'static {
     ///
     /// See [`HistoryErrorClass`].
     fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>>;
+
+    /// Returns a page of sources of events, the latest first: those of sessions that overlap the window, with the
+    /// topics of the hours within it. The counts are those of the whole session.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`].
+    fn sources(&self, window: Window, page: PageRequest)
+    -> HistoryFuture<'_, PageOf<SourceCounts>>;
 
     /// Returns the schedules that a job had, the latest first, at most a thousand.
     ///

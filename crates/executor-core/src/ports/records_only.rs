@@ -12,6 +12,7 @@ use crate::ports::records::{Batch, Fate, RecordStore};
 use crate::ports::registrations::{Reconcile, Reconciled, RegistrationStore};
 use crate::ports::schedules::ScheduleStore;
 use crate::ports::sessions::{Session, SessionEnd, SessionStore};
+use crate::ports::sources::SourceStore;
 use crate::registration::Registration;
 use crate::time::Timestamp;
 
@@ -108,6 +109,8 @@ impl<S: RecordStore> RegistrationStore for RecordsOnly<S> {
 }
 
 impl<S: RecordStore> ScheduleStore for RecordsOnly<S> {}
+
+impl<S: RecordStore> SourceStore for RecordsOnly<S> {}
 
 impl<S: RecordStore> SessionStore for RecordsOnly<S> {
     fn open_session(&self, _: Arc<Session>) -> StoreFuture<'_, ()> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
     Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
-    SessionEnd, SessionStore, SpoolHome, StoreFuture,
+    SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
 };
 use crate::identity::{RegistrationId, RowId, SessionId};
 use crate::ledger::Ledger;
@@ -93,6 +93,12 @@ impl<S: ?Sized + SessionStore> SessionStore for Arc<S> {
 
     fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         (**self).mark_crashed()
+    }
+}
+
+impl<S: ?Sized + SourceStore> SourceStore for Arc<S> {
+    fn note_sources(&self, sources: Vec<SourceCounts>) -> StoreFuture<'_, ()> {
+        (**self).note_sources(sources)
     }
 }
 

@@ -35,6 +35,8 @@ use crate::running::Running;
 use crate::schedule::missed_log::MissedLog;
 use crate::schedule::missed_reporter::MissedReporter;
 use crate::schedule::scheduler::Scheduler;
+use crate::sources::SourceLog;
+use crate::sources::reporter::SourceReporter;
 use crate::spool::session_spool::{self, SessionSpool};
 
 /// The parts that exist before the service does.
@@ -95,6 +97,14 @@ impl Parts {
             made_up: Vec::new(),
         };
         tasks.add(&starter, reporter);
+        let sources = SourceLog::new(self.session.id, self.redactor.clone());
+        let sources = Arc::new(sources);
+        let reporter = SourceReporter {
+            sources: Arc::clone(&sources),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+        };
+        tasks.add(&starter, reporter);
         if has_spool {
             self.start_recovery(&mut tasks, &starter, &intake, recovering.clone());
         }
@@ -107,6 +117,7 @@ impl Parts {
         Service {
             scheduler,
             missed,
+            sources,
             runner,
             intake,
             store: self.store,

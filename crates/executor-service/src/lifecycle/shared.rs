@@ -36,6 +36,7 @@ use crate::running::Running;
 use crate::schedule::Schedule;
 use crate::schedule::missed_log::{MissedLog, Span};
 use crate::schedule::scheduler::{Due, Scheduler};
+use crate::sources::SourceLog;
 
 /// The time without progress after which the service counts as stalled: a store needs a second at worst, or is
 /// known to be unavailable.
@@ -56,6 +57,8 @@ pub(crate) struct Service {
     pub(crate) error_handlers: Arc<ErrorHandlers>,
     pub(crate) scheduler: Scheduler,
     pub(crate) missed: Arc<MissedLog>,
+    /// What is read from sources of events.
+    pub(crate) sources: Arc<SourceLog>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) health: Arc<HealthState>,

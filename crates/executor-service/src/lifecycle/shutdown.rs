@@ -15,6 +15,7 @@ use crate::intake::loss_reporter::write_gaps;
 use crate::lifecycle::report::ShutdownReport;
 use crate::lifecycle::shared::Service;
 use crate::schedule::missed_reporter::write_missed;
+use crate::sources::reporter::write_sources;
 
 /// Stops the service: refuses commands, waits for half the time, cancels executions, writes until the deadline,
 /// and closes. `inside` says that an execution of this service called it; that execution is not waited for.
@@ -190,6 +191,10 @@ async fn end_drain(service: &Service, deadline: Instant) {
     let writing = write_missed(&service.missed, service.store.as_ref());
     if !matches!(timeout_at(patience, writing).await, Ok(Ok(()))) {
         tracing::warn!("could not record missed runs and pauses in the store");
+    }
+    let writing = write_sources(&service.sources, service.store.as_ref(), &*service.clock);
+    if !matches!(timeout_at(patience, writing).await, Ok(Ok(()))) {
+        tracing::warn!("could not record the counts of sources of events in the store");
     }
 }
 

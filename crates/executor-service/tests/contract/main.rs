@@ -39,6 +39,7 @@ mod schedule_year;
 mod schedules;
 #[cfg(feature = "serde")]
 mod settings;
+mod sources;
 mod spool;
 mod spool_damage;
 mod spool_rest;

@@ -20,6 +20,7 @@ mod found;
 mod kept;
 mod planned;
 mod series;
+mod sources;
 
 use found::{all, overlaps_are_found, texts_find_the_executions_that_they_may_mean};
 use kept::{
@@ -31,6 +32,7 @@ use planned::{
     what_was_in_force_before_is_known,
 };
 use series::{namesakes_are_told_apart, series_count_every_execution_once};
+use sources::sources_of_events_are_read_back;
 
 /// Runs every check, each on a fresh store and its history.
 ///
@@ -80,6 +82,8 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     missed_runs_and_pauses_are_read_back(&store, &history).await;
     let (store, history) = fresh().await;
     overlaps_are_found(&store, &history).await;
+    let (store, history) = fresh().await;
+    sources_of_events_are_read_back(&store, &history).await;
     let (store, history) = fresh().await;
     texts_find_the_executions_that_they_may_mean(&store, &history).await;
     let (store, history) = fresh().await;

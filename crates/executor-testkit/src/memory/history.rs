@@ -7,8 +7,8 @@ use executor_core::identity::IdRanges;
 use executor_core::ports::{
     Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
     MissedRuns, Order, PageOf, PageRequest, PageToken, Pause, Progress, RegistrationFilter,
-    RegistrationState, RolledUpHour, Scope, SessionHour, Stats, StoredExecution, StoredPrune,
-    StoredRegistration, StoredSession, Summary, Window,
+    RegistrationState, RolledUpHour, Scope, SessionHour, SourceCounts, Stats, StoredExecution,
+    StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{
     Entity, ExecutionId, ExecutionRecord, RegistrationId, SessionId, Status, Timestamp,
@@ -339,6 +339,18 @@ impl History for MemoryStore {
             let pauses = pauses.filter(|(_, pause)| is_in(pause));
             let placed = pauses.map(|(number, pause)| ((0, number as i64), pause.clone()));
             page_of(READING, placed.collect(), &page)
+        })
+    }
+
+    fn sources(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<SourceCounts>> {
+        const READING: &str = "reading sources of events";
+        let page = latest_first(page);
+        self.read(READING, move |tables| {
+            page_of(READING, tables.sources_in(&window), &page)
         })
     }
 

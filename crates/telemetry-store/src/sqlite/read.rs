@@ -14,6 +14,8 @@ pub(crate) mod prunes;
 
 pub(crate) mod schedules;
 
+pub(crate) mod sources;
+
 pub(crate) mod evidence;
 
 pub(crate) mod integrity;

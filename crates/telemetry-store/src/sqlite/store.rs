@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use executor_core::ports::{
     Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
     Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
-    SessionEnd, SessionStore, SpoolHome, StoreFuture, StoredExecution,
+    SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture, StoredExecution,
 };
 use executor_core::{
     EntityKind, ErrorClass, Ledger, Registration, RegistrationId, RowId, SessionId, StoreError,
@@ -22,7 +22,7 @@ use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::liveness::{self, Proof};
 use crate::sqlite::write::prune::{self, Hook};
 use crate::sqlite::write::row_ids::Measuring;
-use crate::sqlite::write::{gaps, persist, registration, rollup, schedules, session};
+use crate::sqlite::write::{gaps, persist, registration, rollup, schedules, session, sources};
 use crate::sqlite::writer::Deferred;
 use crate::sqlite::writer::shared::SharedWriter;
 
@@ -300,6 +300,13 @@ impl ScheduleStore for SqliteStore {
     fn record_pauses(&self, pauses: Vec<Pause>) -> StoreFuture<'_, ()> {
         let recording = move |connection: &mut _| schedules::record_pauses(connection, &pauses);
         Box::pin(self.writer.call("recording pauses", recording))
+    }
+}
+
+impl SourceStore for SqliteStore {
+    fn note_sources(&self, noted: Vec<SourceCounts>) -> StoreFuture<'_, ()> {
+        let noting = move |connection: &mut _| sources::note(connection, &noted);
+        Box::pin(self.writer.call("noting sources", noting))
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) mod session;
 
 pub(crate) mod schedules;
 
+pub(crate) mod sources;
+
 pub(crate) mod registration;
 
 pub(crate) mod references;

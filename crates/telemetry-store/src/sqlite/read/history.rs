@@ -10,8 +10,8 @@ use std::time::Duration;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
     Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
-    MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Scope, Stats,
-    StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
+    MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Scope, SourceCounts,
+    Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{ExecutionId, RegistrationId, Timestamp};
 
@@ -22,7 +22,7 @@ use crate::sqlite::open::open_reader;
 use crate::sqlite::read::executions;
 use crate::sqlite::read::question::{Asked, Deadline, LeftOut, QueryError};
 use crate::sqlite::read::{
-    evidence, integrity, prunes, registrations, schedules, sessions, stored, summary,
+    evidence, integrity, prunes, registrations, schedules, sessions, sources, stored, summary,
 };
 
 /// The default time limit of a query.
@@ -262,6 +262,16 @@ impl History for SqliteHistory {
     fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
         self.ask("reading pauses", move |asked| {
             schedules::pauses(asked, &window, &page)
+        })
+    }
+
+    fn sources(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<SourceCounts>> {
+        self.ask("reading sources of events", move |asked| {
+            sources::sources(asked, &window, &page)
         })
     }
 

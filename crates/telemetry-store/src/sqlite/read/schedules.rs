@@ -17,7 +17,7 @@ use crate::sqlite::read::stored::uuid_of;
 use crate::sqlite::schema::schedules;
 
 /// The window's session, and its beginning and end in microseconds.
-fn bounds(window: &Window) -> (Option<Vec<u8>>, i64, i64) {
+pub(crate) fn bounds(window: &Window) -> (Option<Vec<u8>>, i64, i64) {
     let session = window.session.map(|id| id.as_uuid().as_bytes().to_vec());
     let from = window.from.map_or(i64::MIN, Timestamp::as_micros);
     let to = window.to.map_or(i64::MAX, Timestamp::as_micros);
