@@ -171,7 +171,7 @@ impl BlockingPool {
         }
     }
 
-    /// Returns the threads that still run for executions that have ended, by name.
+    /// Returns the threads that are still running for executions that have ended, by name.
     pub fn leaked(&self) -> Vec<LeakedThread> {
         let state = self.owner.shared.state();
         let leaked = state.running.values().filter(|running| running.is_leaked);
@@ -303,7 +303,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Runs a thread of the pool. It ends when no work comes for a while, when the pool is closed, or when
+    /// Runs a thread of the pool. It ends when it gets no work for a while, when the pool is closed, or when
     /// it returns too late to be needed.
     fn work(shared: &Arc<Self>, number: u64, name: &Arc<str>) {
         while let Some((run, task)) = shared.next(number, name) {
@@ -364,7 +364,7 @@ impl Shared {
         tracing::info!(thread, what, "a thread that was left behind came back");
     }
 
-    /// Abandons a run for which nobody waits any more. Returns what it leaves behind.
+    /// Abandons a run that nobody is waiting for any more. Returns what it leaves behind.
     fn abandon(shared: &Arc<Self>, run: u64) -> Abandoned {
         let mut state = shared.state();
         if let Some(task) = state.queue.remove(&run) {

@@ -189,7 +189,7 @@ impl Command {
         }
     }
 
-    /// Returns the topic of the event, if it is another than the listener's own.
+    /// Returns the topic of the event, if it differs from the listener's own.
     pub(crate) fn own_topic(&self) -> Option<&Arc<str>> {
         let topic = &self.event()?.topic;
         (**topic != *self.entity().topic).then_some(topic)

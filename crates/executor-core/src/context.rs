@@ -133,7 +133,7 @@ impl Scope {
         self.left.as_ref()?.exit_code
     }
 
-    /// Takes what it said so far; what is said later is lost.
+    /// Takes what it has said so far; what is said later is lost.
     pub(crate) fn take_lines(&mut self) -> Option<LineBuffer> {
         let lines = self.lines.take()?;
         Some(lines.buffer().take())
@@ -151,7 +151,7 @@ impl Scope {
             .unwrap_or_default()
     }
 
-    /// Makes this the current one until the returned value is dropped, also by a panic.
+    /// Makes this the current one until the returned value is dropped, even by a panic.
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         swap(self);
         Entered { scope: self }
@@ -184,8 +184,8 @@ pub fn current_execution_id() -> Option<ExecutionId> {
     Some(ExecutionId::from_uuid(id.get()))
 }
 
-/// Returns the time at which the run in which this code runs was due, before jitter: a job that makes up for a missed run
-/// can do its work for that time. `None` unless a schedule began it.
+/// Returns the time at which the current run was due, before jitter, so that a job that makes up for a missed run can
+/// do its work for that time. `None` unless a schedule began the run.
 ///
 /// ```
 /// assert_eq!(executor_core::context::due_at(), None);
@@ -260,8 +260,8 @@ fn say(add: impl FnOnce(&mut LineBuffer)) {
     }
 }
 
-/// Returns whether a line that is said here may be kept: in an execution whose
-/// [`LinePolicy`] is not `none`. Layers that capture a log need not format what is not.
+/// Returns whether a line that is said here may be kept: this code runs in an execution whose [`LinePolicy`] is not
+/// `none`. Layers that capture a log need not format other lines.
 ///
 /// ```
 /// assert!(!executor_core::context::keeps_lines());
@@ -296,8 +296,8 @@ pub fn log(kind: LineKind, target: &str, text: &str) {
 }
 
 /// Adds bytes that a program has printed for the current execution, to its [`Stdout`](LineKind::Stdout) or
-/// [`Stderr`](LineKind::Stderr); any other kind counts as the former. A `CommandLine` does it itself; this is for a
-/// program that a handler runs in its own way, one at a time.
+/// [`Stderr`](LineKind::Stderr); any other kind counts as the former. `CommandLine` does this by itself; this function
+/// is for a program that a handler runs in its own way, one at a time.
 pub fn print(kind: LineKind, bytes: &[u8]) {
     say(|lines| lines.print(kind, bytes));
 }

@@ -167,7 +167,7 @@ pub enum HandlerEnd {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops the error handler's.
+/// Dropping the future drops the error handler's future.
 pub async fn tell(
     handler: Arc<dyn ErrorHandler>,
     failure: HandlerFailure,

@@ -78,7 +78,7 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// The error for a payload of another type than the requested one.
+/// The error for a payload of a type other than the requested one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event carries a `{carried}`, not a `{wanted}`")]
 #[non_exhaustive]

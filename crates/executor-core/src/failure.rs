@@ -61,7 +61,7 @@ pub enum ErrorKind {
 /// ```
 pub struct HandlerError(Box<Described>);
 
-/// Boxed, so that moving a handler's result does not move room for all this.
+/// Boxed, so that a handler's result is small and cheap to move.
 struct Described {
     kind: ErrorKind,
     error_type: Cow<'static, str>,
@@ -311,7 +311,7 @@ fn text_of(error: &dyn Error) -> String {
 fn report_of(error: &HandlerError, message: &str) -> String {
     let mut report = String::new();
     if error.0.backtrace.status() == BacktraceStatus::Captured {
-        // Writing into a string fails only if what is shown fails.
+        // Writing into a string fails only if the `Display` of the value does.
         let _ = writeln!(
             report,
             "backtrace:\n{}",

@@ -2,8 +2,8 @@
 //!
 //! A program hands a [`Command`] to the [`Runner`]; the command runs once, ends in one [`Outcome`] and owes one
 //! [`ExecutionRecord`], so the runner offers its end to a [`RecordSink`]. The layers above decide what happens to the
-//! record: this crate knows no queue, no database, no file and no serialised format, only the [`ports`] through which
-//! they reach one.
+//! record: this crate knows nothing about queues, databases, files or serialised formats, only the [`ports`] through
+//! which they reach one.
 //!
 //! Read the modules in the order in which this file declares them.
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
-//! What an execution says: lines of the handler itself or of the program that it runs, kept with its record.
+//! What an execution says: lines from the handler itself or from the program that it runs, kept with its record.
 //!
-//! At most 64 KiB of an execution are kept, the first quarter and the last three, and the lines between are counted.
-//! Whether they are kept at all depends on the [`LinePolicy`] and on how the execution ends.
+//! At most 64 KiB of an execution are kept, the first 16 KiB and the last 48 KiB, and the lines in between are
+//! counted. Whether they are kept at all depends on the [`LinePolicy`] and on how the execution ends.
 
 pub(crate) mod buffer;
 mod kept;
@@ -33,8 +33,8 @@ pub enum LinePolicy {
     None,
     /// Those that neither succeeded nor were skipped. The default for code in this process.
     Failures,
-    /// All; of a success only the last 2 KiB. The default for programs: yesterday's good run is read beside today's
-    /// failed one.
+    /// All, but only the last 2 KiB of a success. The default for programs, so that yesterday's good run can be
+    /// compared with today's failed one.
     Tail,
     /// All, with all their lines.
     All,
@@ -208,7 +208,7 @@ impl Lines {
         self.total_bytes
     }
 
-    /// Returns `true` if a program printed something else than text, of which nothing is kept.
+    /// Returns `true` if a program printed something other than text, none of which is kept.
     pub const fn is_binary(&self) -> bool {
         self.is_binary
     }

@@ -95,7 +95,7 @@ pub enum TimeoutOrigin {
 }
 
 /// The outcome of an execution, as its caller sees it. A caller never sees
-/// [`Status::Interrupted`], because it died with the execution.
+/// [`Status::Interrupted`], because the caller died with the execution.
 ///
 /// ```
 /// use executor_core::Outcome;

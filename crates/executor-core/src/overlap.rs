@@ -71,7 +71,7 @@ pub(crate) struct Gate {
 struct State {
     running: u32,
     waiting: VecDeque<oneshot::Sender<Turn>>,
-    /// Ends the one that runs, under [`Overlap::Restart`].
+    /// Ends the running one, under [`Overlap::Restart`].
     current: Option<CancellationToken>,
 }
 

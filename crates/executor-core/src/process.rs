@@ -96,7 +96,7 @@ fn kind_of(end: &End) -> Option<String> {
     }
 }
 
-/// The longest topic that a program is told; the system takes no variable of more than 128 KiB.
+/// The longest topic that is passed to a program; the system accepts no variable of more than 128 KiB.
 const TOPIC_MAX_BYTES: usize = 64 << 10;
 
 /// Topics come from outside: none may keep a program from starting.

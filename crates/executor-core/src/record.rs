@@ -115,7 +115,7 @@ impl Trigger {
 pub struct RecordFlags {
     /// Something the handler needed could not be provided.
     pub is_di_failure: bool,
-    /// Its blocking thread still ran when the execution ended.
+    /// Its blocking thread was still running when the execution ended.
     pub thread_leaked: bool,
     /// It was polled to completion only after its deadline.
     pub overran: bool,
@@ -166,7 +166,7 @@ pub struct ExecutionRecord {
     pub flags: RecordFlags,
     /// The trigger.
     pub trigger: Trigger,
-    /// The topic of the event, where it is another than the listener's own: that is a pattern then.
+    /// The topic of the event, if it differs from the listener's own, which is then a pattern.
     pub topic: Option<Arc<str>>,
     /// The time at which the run was due, before jitter, if a schedule began it.
     pub due_at: Option<Timestamp>,

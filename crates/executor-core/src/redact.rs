@@ -44,7 +44,7 @@ pub enum TextKind {
 /// before the string is cut to its cap and the record is offered to anything, and the same strings
 /// before they are logged.
 ///
-/// Lines that an execution says are the exception: it sees them one by one, a long one after it was cut.
+/// Lines that an execution says are the exception: it sees them one by one, a long one only after it was cut.
 ///
 /// It does not see the key of a listener or job (app, name, topic of the registration): that is the
 /// author's own text, and the history is looked up by it. Payloads are never recorded at all.
@@ -66,8 +66,8 @@ pub enum TextKind {
 /// ```
 pub trait Redact: Send + Sync + 'static {
     /// Returns the part of `text` that may be kept. Called on the thread that runs the handler, so it
-    /// should be quick; lines of an execution that runs for a while pass on a thread of their own, and once more at
-    /// its end. If it panics, none of the text is kept.
+    /// should be quick; lines of an execution that runs for a while pass through it on a separate thread, and once
+    /// more at its end. If it panics, none of the text is kept.
     fn redact<'t>(&self, kind: TextKind, text: &'t str) -> Cow<'t, str>;
 }
 

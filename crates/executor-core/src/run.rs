@@ -1,6 +1,6 @@
 //! Turns one command into one record, whatever happens.
 //!
-//! This file holds the runner and its options; `execution` holds the execution, which owes the record.
+//! `runner` holds the runner and its options; `execution` holds the execution, which owes the record.
 
 mod aftermath;
 mod execution;

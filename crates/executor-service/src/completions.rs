@@ -101,7 +101,7 @@ pub struct Completions {
 
 impl Completions {
     /// Returns the next event, in the order in which records were stored; `None` once the executor has stopped and
-    /// all events were taken.
+    /// all events have been taken.
     ///
     /// # Cancel safety
     ///

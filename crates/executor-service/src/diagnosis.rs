@@ -1,5 +1,6 @@
-//! Decides what the history says: whether it is complete, and where not, what is missing; why something ran or did not
-//! run; which failures are of one kind. Decisions are pure functions of what was read, through the port alone.
+//! Decides what the history says: whether it is complete and, if not, what is missing; why something ran or did not
+//! run; which failures are of one kind. Decisions are pure functions of what was read, which comes through the port
+//! alone.
 
 mod alive;
 

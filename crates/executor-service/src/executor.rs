@@ -201,8 +201,8 @@ impl CommandExecutor {
         self.service.error_handlers.suppressed()
     }
 
-    /// Returns the threads of blocking handlers that still run although their executions have ended. Their number
-    /// is bounded, so the list is short.
+    /// Returns the threads of blocking handlers that are still running although their executions have ended. Their
+    /// number is bounded, so the list is short.
     pub fn leaked_threads(&self) -> Vec<LeakedThread> {
         self.service.blocking.leaked()
     }

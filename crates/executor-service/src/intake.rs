@@ -94,7 +94,7 @@ struct State {
     news: News,
     /// The time of the last report that the queue was crowded.
     crowded_at: Option<Instant>,
-    /// The time since which records wait without any being settled; `None` if none waits.
+    /// The time since which records have been waiting without any being settled; `None` if none waits.
     waits_since: Option<Instant>,
     /// The loss reporter was woken and has not looked yet.
     alarmed: bool,
@@ -371,7 +371,7 @@ impl Intake {
         (state.waiting() as u64 - in_hand, in_hand)
     }
 
-    /// Returns the time since which records wait without any being settled.
+    /// Returns the time since which records have been waiting without any being settled.
     pub(crate) fn waits_since(&self) -> Option<Instant> {
         self.state().waits_since
     }

@@ -2,7 +2,7 @@
 //!
 //! [`CommandExecutor`] runs commands and offers their records to an intake that never waits; a
 //! drain takes them in batches, hands them to a store, and handles the answers. This crate knows
-//! no database: a store is anything that implements the ports of `executor-core`.
+//! nothing about databases: a store is anything that implements the ports of `executor-core`.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -47,7 +47,7 @@ use cron::Cron;
 /// due while the program was not running are recorded as missed, and made up for if it is
 /// [`persistent`](Self::persistent).
 ///
-/// # Where the clock changes
+/// # When the clock changes
 ///
 /// A cron line names *times of day* if none of its fields for seconds, minutes and hours begins with `*`. If a
 /// time of day is skipped because the clock is set forward, it runs at the moment of the change, once, however
@@ -147,7 +147,7 @@ impl Schedule {
     /// `5L` the last one. `@hourly`, `@daily` or `@midnight`, `@weekly`, `@monthly` and `@yearly` or `@annually`
     /// stand for whole lines.
     ///
-    /// The zone has its name in the IANA database, a copy of which is built in for machines without one, or is
+    /// The zone is named as in the IANA database, a copy of which is built in for machines without one, or is
     /// `local`: the system's own.
     ///
     /// # Errors
@@ -225,7 +225,7 @@ impl Schedule {
         std::iter::successors(next(from), move |after| next(*after))
     }
 
-    /// Returns the text that the history keeps of it.
+    /// Returns the text that the history keeps for it.
     pub fn text(&self) -> ScheduleText {
         let (trigger_type, label) = match &self.kind {
             Kind::Every(interval) => ("interval", format!("every {}", in_words(*interval))),
@@ -259,7 +259,7 @@ impl Schedule {
     }
 }
 
-/// Returns the text that the history keeps of a job's schedule.
+/// Returns the text that the history keeps for a job's schedule.
 pub(crate) fn text_of(schedule: Option<&Schedule>) -> ScheduleText {
     schedule.map_or_else(ScheduleText::manual, Schedule::text)
 }

@@ -121,13 +121,13 @@ impl<S> FaultyStore<S> {
         *self.slow_by() = by;
     }
 
-    /// Makes the store answer no request of one operation from now on, by the name that its errors have, such as
+    /// Makes the store answer no request of one operation from now on. The operation is named as in errors, such as
     /// `reading a schedule`; `None` ends it.
     pub fn hang_in(&self, operation: Option<&'static str>) {
         *self.hangs_in() = operation;
     }
 
-    /// Makes the store refuse every request of one operation for good from now on, as one whose rows break a rule of the
+    /// Makes the store refuse every request of one operation for good from now on, as if its rows broke a rule of the
     /// tables; `None` ends it.
     pub fn refuse_in(&self, operation: Option<&'static str>) {
         *self.refuses_in() = operation;

@@ -61,7 +61,7 @@ pub(crate) struct Tables {
     pub(crate) prunes: Vec<StoredPrune>,
     schedules: Schedules,
     sources: Vec<SourceCounts>,
-    /// What was stored and pruned of each session, by the hour in which executions ended.
+    /// What was stored and pruned for each session, by the hour in which executions ended.
     pub(crate) hours: BTreeMap<(SessionId, Timestamp), (u64, u64)>,
     pub(crate) batches: usize,
     pub(crate) is_away: bool,

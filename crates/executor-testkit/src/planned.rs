@@ -1,4 +1,4 @@
-//! What the in-memory store knows of schedules.
+//! What the in-memory store knows about schedules.
 
 use std::collections::HashMap;
 

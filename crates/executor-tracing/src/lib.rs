@@ -10,8 +10,8 @@
 //!
 //! Every event of level `INFO` and above that is logged in an execution becomes one of its lines, with its time, its
 //! level and the module that logged it. Whether they are kept is for the execution's
-//! [`LinePolicy`](executor_core::lines::LinePolicy) to say. The layer stands beside others and changes nothing for
-//! them, except that events it wants are created.
+//! [`LinePolicy`](executor_core::lines::LinePolicy) to say. The layer works alongside others and changes nothing for
+//! them, except that the events it wants are created.
 //!
 //! An execution is found by the thread that logs. A task or thread that the handler spawns belongs to it only if it
 //! was given the execution by [`executor_core::context::inherit`].
@@ -128,7 +128,7 @@ fn kind_of(level: Level) -> LineKind {
     }
 }
 
-/// Writes the message of an event, or its other fields as `name=value` behind it.
+/// Writes the message of an event, or its other fields as `name=value` after it.
 struct Format<'t> {
     text: &'t mut String,
     is_named: bool,
@@ -136,7 +136,7 @@ struct Format<'t> {
 
 impl Format<'_> {
     fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        // Writing to a string cannot fail, and what a value's own formatting refuses is left out.
+        // Writing to a string cannot fail, and what a value's own formatting fails to write is left out.
         let _ = match (self.is_named, field.name()) {
             (false, "message") => self.text.write_fmt(value),
             (true, name) if name != "message" => {

@@ -350,7 +350,7 @@ impl Abandoned {
         Ok(finished)
     }
 
-    /// A name beside the directory that nothing has.
+    /// A name beside the directory that nothing else has.
     fn aside(&self, path: &Path) -> PathBuf {
         let mut name = OsString::from(self.dir.file_name().unwrap_or_default());
         name.push(".");

@@ -59,7 +59,7 @@ pub(crate) struct RealFs {
 /// The default mode of created files: only the owner may read and write them.
 pub(crate) const FILE_MODE: u32 = 0o600;
 
-/// How often, and how soon, a lock that is held is tried again.
+/// How often a lock that is held is tried again, and how soon.
 const LOCK_TRIES: u32 = 3;
 const LOCK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -136,7 +136,7 @@ impl Fs for RealFs {
         let mut names = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            // Links, pipes and what else there may be are none of ours.
+            // Links, pipes and anything else that may be there are not ours.
             if entry.file_type()?.is_file() {
                 names.extend(entry.file_name().into_string().ok());
             }
@@ -162,7 +162,7 @@ impl Fs for RealFs {
         for _ in 0..LOCK_TRIES {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Box::new(file))),
-                // Perhaps somebody only looks whether it is held.
+                // Perhaps somebody is only checking whether it is held.
                 Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_AGAIN),
                 Err(TryLockError::Error(error)) => return Err(error),
             }

@@ -35,7 +35,7 @@
 //!   Unsettled frames keep only their own space, not that of their neighbours.
 //! - Only the spool's own thread waits for the disk.
 //!
-//! # Where it may live
+//! # Where it can live
 //!
 //! On a local file system with real preallocation: on ext4 and tmpfs no later write fails once
 //! `fallocate` has succeeded. On a copy-on-write file system (btrfs, ZFS, XFS with reflinks) a full
@@ -52,7 +52,7 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 64 | header |
-//! | 64 | size − 128 | frames, one behind the other, each at a multiple of 8 |
+//! | 64 | size − 128 | frames, one after another, each at a multiple of 8 |
 //! | size − 64 | 64 | the header again |
 //!
 //! The header:
@@ -83,11 +83,11 @@
 //! |---|---|---|
 //! | 0 | 3 | length of the payload, at most 2²⁰ |
 //! | 3 | 1 | `0xA4`, plus 1 if pinned, plus 2 if a copy of an earlier frame |
-//! | 4 | 4 | CRC-32C of the payload and, behind it, the trailer |
+//! | 4 | 4 | CRC-32C of the payload followed by the trailer |
 //! | 8 | 8 | sequence, from 1 |
 //! | 16 | 1 | kind |
 //! | 17 | 3 | the upper 24 bits of the CRC-32C of the trailer alone |
-//! | 20 | 4 | mark: settled if it is (`0x5E771ED0` xor the checksum at 4) or 1; else not |
+//! | 20 | 4 | mark: settled if it is (`0x5E771ED0` xor the checksum at 4) or 1; otherwise not |
 //! | 24 | length | payload, filled up to a multiple of 8 |
 //!
 //! The trailer is not written: sequence (8), the first four bytes of the frame (4), kind (1), zeros

@@ -1,5 +1,5 @@
-//! The spool's maintenance thread. Beside the appends it prepares spares, reuses or removes settled
-//! files, copies frames forward and syncs. The spool joins it.
+//! The spool's maintenance thread. Alongside the appends it prepares spares, reuses or removes
+//! settled files, copies frames forward and syncs. The spool joins it.
 
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};

@@ -8,7 +8,7 @@
 //!    make them. The order in which words are published, not this module, keeps readers from
 //!    half-written data.
 //! 3. The file behind a mapping is at least as long as the mapping when it is made, with all
-//!    its blocks allocated. A process that cuts the file while it is mapped kills this one with
+//!    its blocks allocated. A process that truncates the file while it is mapped kills this one with
 //!    a bus error; nothing in this crate does, and the spool's lock keeps its own kind away.
 
 #![allow(unsafe_code)]
@@ -96,7 +96,7 @@ impl Map {
     ///
     /// # Panics
     ///
-    /// Here and below: if the range is not inside of the memory.
+    /// Here and below: if the range is not inside the memory.
     pub(crate) fn word(&self, offset: u32) -> u64 {
         u64::from_le(self.words()[offset as usize / 8].load(Ordering::Relaxed))
     }
@@ -109,7 +109,7 @@ impl Map {
         );
     }
 
-    /// Stores a word behind everything that this thread has stored before.
+    /// Stores a word after everything that this thread has stored before.
     pub(crate) fn publish_word(&self, offset: u32, word: u64) {
         store(
             &self.words()[offset as usize / 8],

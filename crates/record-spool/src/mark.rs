@@ -36,8 +36,8 @@ pub fn is_held(dir: &Path) -> io::Result<bool> {
 }
 
 /// Makes a write past a file size limit return an error, as on a full disk, instead of ending the process. Child
-/// programs still end as ever. Starting a service does this by itself; call it earlier if a database is created
-/// before, which may already exceed the limit. Idempotent.
+/// programs still end as usual. Starting a service does this by itself; call it earlier if a database is created
+/// before that, which may already exceed the limit. Idempotent.
 pub fn survive_file_size_limit() {
     fs::survive_file_size_limit();
 }

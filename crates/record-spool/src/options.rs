@@ -101,7 +101,7 @@ impl SpoolOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpoolError {
-    /// An option is outside of its bounds.
+    /// An option is outside its bounds.
     #[error("the option {0} is outside of its bounds")]
     Options(&'static str),
     /// A live process owns this directory.

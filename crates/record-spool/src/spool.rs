@@ -323,7 +323,7 @@ pub(crate) fn remove_spool(fs: &dyn Fs, dir: &Path) -> Result<(), SpoolError> {
         Ok(()) | Err(_) => {}
     }
     match fs.remove_dir(dir) {
-        // What else lies there is not ours, and stays.
+        // Anything else that lies there is not ours, and stays.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(|source| SpoolError::io("remove", dir, source)),

@@ -1,8 +1,8 @@
 //! Stores records, registrations and sessions in a SQLite database and queries them, through the
 //! ports of `executor-core`.
 //!
-//! This crate knows no queues, tasks or handlers: it executes requests, one transaction at a time,
-//! and reports the fate of every row. Retrying is up to the caller.
+//! This crate knows nothing about queues, tasks or handlers: it executes requests, one transaction
+//! at a time, and reports the fate of every row. Retrying is up to the caller.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,5 +1,5 @@
-//! Reduces a backtrace to the user's own frames. Leaves out those of the runtime, the standard library and this
-//! project, which are the same in every backtrace.
+//! Reduces a backtrace to the user's own frames. Leaves out the frames of the runtime, the standard library and
+//! this project, which are the same in every backtrace.
 
 use std::backtrace::Backtrace;
 use std::fmt::Write as _;

@@ -8,11 +8,11 @@ use crate::time::Timestamp;
 /// The number of digits of a short id.
 pub const SHORT_ID_DIGITS: usize = 10;
 
-/// The least number of digits by which an execution is looked for.
+/// The minimum number of digits for looking up an execution.
 pub const SHORT_ID_DIGITS_MIN: usize = 4;
 
 impl ExecutionId {
-    /// Returns its short form: ten hexadecimal digits, of which the first eight are milliseconds that begin anew every
+    /// Returns its short form: ten hexadecimal digits, of which the first eight are milliseconds that start over every
     /// 49.7 days, and the last two are random.
     ///
     /// ```
@@ -58,9 +58,9 @@ fn short_of(id: &Uuid) -> String {
 pub struct IdRanges(Vec<(Uuid, Uuid)>);
 
 impl IdRanges {
-    /// Reads a whole id, the beginning of one with a dash, or a short id or the beginning of one of at least
-    /// [`SHORT_ID_DIGITS_MIN`] digits. A short id may mean an execution that began at any time from `from` to `to`.
-    /// `None` if it is none of these.
+    /// Parses a whole id, the beginning of one with a dash in it, a short id, or the beginning of a short id with at
+    /// least [`SHORT_ID_DIGITS_MIN`] digits. A short id may mean an execution that began at any time from `from` to
+    /// `to`. `None` if it is none of these.
     pub fn of(text: &str, from: Timestamp, to: Timestamp) -> Option<Self> {
         let digits: String = text.chars().filter(|char| *char != '-').collect();
         let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -26,9 +26,9 @@ pub(crate) struct LineBuffer {
     total_bytes: u64,
     /// The unfinished lines of a program's standard output and standard error.
     streams: [Stream; 2],
-    /// What of it has been handed to the sink.
+    /// The part of it that has been handed to the sink.
     flushed: Flushed,
-    /// Its execution has ended: what tasks and threads that it left behind say later is kept nowhere.
+    /// Its execution has ended: what is said later by tasks and threads that it left behind is not kept.
     is_closed: bool,
 }
 
@@ -56,7 +56,7 @@ struct Piece {
     last: u64,
 }
 
-/// The lines that were not handed to the sink yet.
+/// The lines that have not been handed to the sink yet.
 #[derive(Debug)]
 pub(crate) struct Fresh {
     said: Vec<Said>,
@@ -110,7 +110,7 @@ impl LineBuffer {
         }
         let now = Instant::now();
         self.finish_stale(now);
-        // A program has no other streams, and what the handler logged is not to be taken for one.
+        // A program has no other streams, and what the handler logged must not be taken for one.
         let stream = usize::from(kind == LineKind::Stderr);
         self.total_bytes += bytes.len() as u64;
         self.streams[stream].heard_at = Some(now);
@@ -145,7 +145,7 @@ impl LineBuffer {
         });
     }
 
-    /// Makes lines of what has waited for its end for a second.
+    /// Turns what has waited for its end for a second into lines.
     fn finish_stale(&mut self, now: Instant) {
         for stream in 0..STREAMS.len() {
             let heard_at = self.streams[stream].heard_at;
@@ -162,7 +162,7 @@ impl LineBuffer {
         }
     }
 
-    /// Removes the lines of a stream that turned out not to be text, and what was handed over of them.
+    /// Removes the lines of a stream that turned out not to be text, including those that were handed over.
     fn forget(&mut self, kind: LineKind) {
         self.kept.forget(|said| said.kind == kind);
         let pieces = self.flushed.pieces.drain(..);

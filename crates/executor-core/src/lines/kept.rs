@@ -1,4 +1,5 @@
-//! The lines of one execution that are kept: the first quarter of the room and the last three.
+//! The lines of one execution that are kept: the first ones in a quarter of the room, the last ones in the
+//! rest.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -15,10 +16,10 @@ const HEAD_BYTES: usize = LINES_MAX_BYTES / 4;
 /// The room for the lines of all running executions together.
 pub(super) const ALL_MAX_BYTES: usize = 64 * 1_024 * 1_024;
 
-/// What a line costs beside its texts where it is stored: time, kind and separators.
+/// What a line costs besides its texts where it is stored: time, kind and separators.
 const LINE_COST: usize = 24;
 
-/// What a line takes in memory beside its texts: itself, and the two allocations for them.
+/// What a line takes in memory besides its texts: itself, and the two allocations for them.
 const LINE_MEMORY: usize = size_of::<Said>() + 32;
 
 /// What the lines of all running executions take.
@@ -62,7 +63,7 @@ impl Said {
         self.text = self.text[from.unwrap_or(self.text.len())..].into();
     }
 
-    /// Writes it with its time since `begun`. The redaction is asked here, before anything leaves the execution.
+    /// Writes it with its time since `begun`. Redaction happens here, before anything leaves the execution.
     pub(super) fn write(&self, body: &mut String, begun: Instant, redactor: &Redactor) {
         let kept = redactor.apply(TextKind::Line, &self.text);
         let text = if kept.contains(['\n', '\0']) {
@@ -103,7 +104,7 @@ impl Kept {
         self.memory
     }
 
-    /// Keeps a line as long as it is one of the first or of the last.
+    /// Keeps a line as long as it is one of the first or one of the last.
     pub(super) fn add(&mut self, said: Said) {
         self.hold(said.memory());
         let cost = said.cost();
@@ -127,7 +128,7 @@ impl Kept {
         self.shorten_tail(self.tail_bytes / 2);
     }
 
-    /// Removes all lines that are so.
+    /// Removes all lines for which `is_so` returns `true`.
     pub(super) fn forget(&mut self, is_so: impl Fn(&Said) -> bool) {
         let all = self.take_all();
         self.head_is_full = false;
@@ -182,7 +183,7 @@ impl Kept {
         is_of_head || is_of_tail
     }
 
-    /// Writes the lines as one text that says where how many of `total` are left out.
+    /// Writes the lines as one text that says where lines are left out, and how many of `total`.
     pub(super) fn body(&self, begun: Instant, total: u64, redactor: &Redactor) -> String {
         let mut body = String::with_capacity(self.head_bytes + self.tail_bytes);
         let (mut last, mut last_at) = (0, begun);

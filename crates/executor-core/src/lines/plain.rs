@@ -1,4 +1,4 @@
-//! Makes one line of anything: cuts what is too long, and removes what would steer a terminal.
+//! Makes one line out of anything: cuts what is too long, and removes what would control a terminal.
 
 use std::borrow::Cow;
 

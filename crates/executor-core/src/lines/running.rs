@@ -24,7 +24,7 @@ pub(crate) struct RunnerNumber(pub(crate) u32);
 
 static LIVE: Mutex<Vec<Weak<SharedLines>>> = Mutex::new(Vec::new());
 
-/// Tells flushers that somebody says something, or that they are to stop.
+/// Tells flushers that something was said, or that they are to stop.
 static CHANGED: Condvar = Condvar::new();
 
 /// The number of executions above which those that have ended are looked for.
@@ -109,7 +109,7 @@ pub(crate) fn wait_for_some(patience: Duration, is_stopped: &AtomicBool) {
     let _ = CHANGED.wait_timeout_while(live, patience, waits);
 }
 
-/// Makes those that wait look whether they are to stop.
+/// Makes those that wait check whether they are to stop.
 pub(crate) fn wake() {
     // Under the lock, or one that is about to wait would miss it.
     let _live = live();

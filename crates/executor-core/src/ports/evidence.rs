@@ -14,13 +14,13 @@ pub struct Evidence {
     pub sessions: Vec<StoredSession>,
     /// Their hours, in the order of sessions and times.
     pub hours: Vec<SessionHour>,
-    /// What the rollups say of each hour, in order.
+    /// What the rollups say about each hour, in order.
     pub rollups: Vec<RolledUpHour>,
     /// The episodes of loss in the window, the oldest first.
     pub gaps: Vec<Gap>,
 }
 
-/// What was counted of a session in one hour, by the ends of executions.
+/// What was counted for a session in one hour, by the ends of executions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionHour {
     /// The session.
@@ -44,7 +44,7 @@ pub struct RolledUpHour {
     pub count: u64,
 }
 
-/// Is told how far a long query has got: the rows looked at, and about how many there are.
+/// Receives the progress of a long query: the rows looked at, and about how many there are.
 ///
 /// ```
 /// use executor_core::ports::Progress;
@@ -61,12 +61,12 @@ impl Progress {
         Self(Arc::new(told))
     }
 
-    /// Tells nobody.
+    /// Ignores the progress.
     pub fn ignored() -> Self {
         Self::new(|_, _| {})
     }
 
-    /// Tells how far it has got.
+    /// Reports how far the query has got.
     pub fn tell(&self, done: u64, of: u64) {
         (self.0)(done, of);
     }

@@ -44,7 +44,7 @@ pub trait History: Send + Sync + 'static {
 
     /// Returns the executions whose id a text may mean: a whole one, or a short one or its beginning; see
     /// [`IdRanges`](crate::identity::IdRanges). At most `limit`, without their lines, the latest first; none if the
-    /// text is no id.
+    /// text is not an id.
     ///
     /// # Errors
     ///
@@ -74,8 +74,9 @@ pub trait History: Send + Sync + 'static {
     fn overall(&self, window: Window) -> HistoryFuture<'_, Stats>;
 
     /// Returns the statistics of each period between two neighbouring bounds: its first bound belongs to it, its last
-    /// one to the next. They must ascend, 1,001 at most. Pruned executions count as in [`summaries`](Self::summaries):
-    /// an hour of which some are gone belongs as a whole to the period in which it begins.
+    /// one to the next. Bounds must ascend; there may be 1,001 at most. Pruned executions count as in
+    /// [`summaries`](Self::summaries): an hour of which some are gone belongs as a whole to the period in which it
+    /// begins.
     ///
     /// # Errors
     ///
@@ -104,8 +105,8 @@ pub trait History: Send + Sync + 'static {
     /// See [`HistoryErrorClass`].
     fn prunes(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>>;
 
-    /// Returns a page of missed runs, the latest recorded first: those that were due within the window. Its session
-    /// is the one that noticed.
+    /// Returns a page of missed runs, the latest recorded first: those that were due within the window. Their session
+    /// is the one that noticed them.
     ///
     /// # Errors
     ///
@@ -141,7 +142,7 @@ pub trait History: Send + Sync + 'static {
     fn schedules(&self, job: RegistrationId) -> HistoryFuture<'_, Vec<InForce>>;
 
     /// Returns what an audit of these hours looks at, in one snapshot. The window is widened to whole hours; its
-    /// session is ignored. Counts every row in it, so it takes seconds on millions of rows and tells its progress; no
+    /// session is ignored. Counts every row in it, so it takes seconds on millions of rows and reports its progress; no
     /// time limit applies.
     ///
     /// # Errors
@@ -150,7 +151,7 @@ pub trait History: Send + Sync + 'static {
     fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence>;
 
     /// Returns what is damaged in the store itself, in its own words; nothing if it is whole. Reads all of it, so it takes
-    /// seconds on gigabytes; no time limit applies. A store that cannot tell leaves the method as it is.
+    /// seconds on gigabytes; no time limit applies. A store that cannot tell need not implement this method.
     ///
     /// # Errors
     ///
@@ -159,9 +160,9 @@ pub trait History: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Returns what the answers of this history left out so far because it is damaged, in the store's own words, each
-    /// damage once: rows of executions, sessions and other lists that cannot be read. Whoever shows answers should show
-    /// this beside them. A store without such damage leaves the method as it is.
+    /// Returns what the answers of this history have left out so far because it is damaged, in the store's own words,
+    /// each case once: rows of executions, sessions and other lists that cannot be read. Whoever shows answers should
+    /// show this beside them. A store without such damage need not implement this method.
     fn left_out(&self) -> Vec<String> {
         Vec::new()
     }

@@ -71,7 +71,7 @@ pub struct RunningExecution {
     pub started_at: Timestamp,
     /// The trigger.
     pub trigger: Trigger,
-    /// What it has said until half a second ago, as far as it is kept; `None` if that is nothing or not known.
+    /// What it had said by half a second ago, as far as it is kept; `None` if that is nothing or not known.
     pub lines: Option<Lines>,
 }
 

@@ -16,8 +16,8 @@ pub enum PruneRule {
     /// Those that succeeded or were skipped, and ended before this: the others may be kept for
     /// longer.
     WentWellBefore(Timestamp),
-    /// All rows of each listener and job except this many newest ones. Rows dated in the future do not count, and
-    /// stay.
+    /// All rows of each listener and job except the newest ones, of which this many stay. Rows dated in the future do
+    /// not count, and stay.
     AllButNewest(u32),
     /// Just enough to shrink the database to this size, in bytes: rows dated in the future first, if the clock is
     /// trusted, then the oldest.

@@ -51,7 +51,7 @@ pub struct Filter {
     pub statuses: Vec<Status>,
     /// Those of listeners, or those of jobs.
     pub kind: Option<EntityKind>,
-    /// Those of this session; of a scope that is no session too.
+    /// Those of this session; combines with any scope.
     pub session: Option<SessionId>,
     /// Those of this tier.
     pub source_tier: Option<SourceTier>,
@@ -65,7 +65,7 @@ pub struct Filter {
     pub min_duration: Option<Duration>,
     /// Those with this text in the type or message of their failure; the case of ASCII letters is ignored.
     pub error_text: Option<String>,
-    /// Those that said this, as a part of one line; the case of ASCII letters is ignored.
+    /// Those that said this as part of one line; the case of ASCII letters is ignored.
     pub line_text: Option<String>,
 }
 
@@ -100,7 +100,7 @@ impl Filter {
     }
 }
 
-/// Returns whether one of the lines has this text, whatever the case of ASCII letters.
+/// Returns whether one of the lines contains this text, whatever the case of ASCII letters.
 pub fn says(lines: &Lines, text: &str) -> bool {
     lines.iter().any(|line| contains(line.text, text))
 }

@@ -1,4 +1,4 @@
-//! The port for what schedules planned: by which rule, and what did not run.
+//! The port for what schedules planned: by which rule, and which runs did not happen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::identity::{Entity, RegistrationId, SessionId};
 use crate::ports::error::StoreFuture;
 use crate::time::Timestamp;
 
-/// The reason for which planned runs neither began nor were skipped.
+/// The reason why planned runs neither began nor were skipped.
 ///
 /// ```
 /// use executor_core::ports::MissedReason;
@@ -81,13 +81,13 @@ pub struct MissedRuns {
 /// A pause of a listener, a job, a job's schedule or the whole executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// The session in which it was.
+    /// The session in which it happened.
     pub session: SessionId,
     /// The listener or job; `None` for the whole executor.
     pub entity: Option<Arc<Entity>>,
     /// Its beginning.
     pub from: Timestamp,
-    /// Its end; `None` if it goes on, or ended with its session.
+    /// Its end; `None` if it is still going on, or ended with its session.
     pub until: Option<Timestamp>,
 }
 
@@ -117,7 +117,7 @@ pub struct InForce {
     pub until: Option<Timestamp>,
 }
 
-/// A registration as a session has it from some time on.
+/// A registration that a session has from a certain time on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// The listener or job.
@@ -130,7 +130,7 @@ pub struct Registered {
     pub plan: Option<SchedulePlan>,
 }
 
-/// How far a session has followed a job's schedule, where neither its signs of life nor its executions say it.
+/// How far a session has followed a job's schedule, where neither its signs of life nor its executions show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Followed {
     /// The job.
@@ -147,24 +147,24 @@ pub struct Followed {
 /// What is known of a job from before a registration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Earlier {
-    /// Its schedule of then.
+    /// Its schedule at that time.
     pub plan: Option<SchedulePlan>,
     /// The time at which that ended, if it ended before the registration: the job was removed.
     pub until: Option<Timestamp>,
     /// The last time at which a session was in charge of it.
     pub alive_until: Option<Timestamp>,
-    /// The planned times that are dealt with, in ranges from the first to the last, in no order: of runs in the history,
-    /// and of those known to be missed. The latest thousand of each suffice.
+    /// The planned times that have been dealt with, in ranges from the first to the last, in no order: of runs in the
+    /// history, and of those known to be missed. The latest thousand of each suffice.
     pub dealt_with: Vec<(Timestamp, Timestamp)>,
     /// A session of another process that is in charge of it now.
     pub elsewhere: Option<SessionId>,
 }
 
-/// Keeps the schedules and what they planned in vain. A store that keeps none of it leaves the methods as they are;
-/// then nobody can tell which runs were missed while no process ran.
+/// Keeps the schedules and the planned runs that did not happen. A store that keeps none of this need not implement the
+/// methods; then nobody can tell which runs were missed while no process ran.
 pub trait ScheduleStore: Send + Sync + 'static {
-    /// Notes that a job has this schedule, or none, from now on. Its earlier one ends if it was another one. Idempotent;
-    /// the caller retries.
+    /// Notes that a job has this schedule, or none, from now on. Its earlier schedule ends if it was a different one.
+    /// Idempotent; the caller retries.
     ///
     /// # Errors
     ///
@@ -173,9 +173,9 @@ pub trait ScheduleStore: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Notes that a session has registrations, and of jobs that it is in charge: what was planned before its
-    /// registration is recorded, and what is planned from then on is its own to begin or to record. Plans are ignored.
-    /// Idempotent; the caller retries.
+    /// Notes that a session has registrations, and that it is in charge of those that are jobs: what was planned before
+    /// a registration is recorded, and what is planned from then on is the session's own to begin or to record. Plans
+    /// are ignored. Idempotent; the caller retries.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ pub trait ScheduleStore: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Notes that a session begins no planned run after a time, although it lives on to end. What it took charge of
+    /// Notes that a session begins no planned run after a time, although it goes on until it has shut down. Any charge that it took
     /// later ends at once. Idempotent; the caller retries.
     ///
     /// # Errors

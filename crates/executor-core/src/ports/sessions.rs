@@ -23,12 +23,12 @@ pub struct Session {
     pub program: Option<String>,
     /// Its program's version, if that is known.
     pub version: Option<String>,
-    /// A hash of its configuration, by which a change is seen.
+    /// A hash of its configuration, which reveals a change.
     pub config_hash: Option<String>,
 }
 
 impl Session {
-    /// Creates a session of this process. What its program is called, nobody knows yet.
+    /// Creates a session of this process. The name of its program is not known yet.
     pub fn new(id: SessionId, host: impl Into<String>, started_at: Timestamp) -> Self {
         Self {
             id,

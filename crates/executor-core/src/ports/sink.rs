@@ -178,15 +178,15 @@ pub trait RecordSink: Send + Sync + 'static {
     /// the ticket is [`Ticket::NONE`].
     fn offer(&self, end: &ExecutionEnd<'_>, ticket: Ticket);
 
-    /// Receives what a running execution has said since the last call, in case that it does not live to its end.
-    /// The time is that of the first of the lines, from which their times count. The end has all lines that are to be
-    /// kept once more. Returns [`Ticket::NONE`] if it cannot keep them; they are then offered again with the next
-    /// ones. The default is a sink that does not outlive the process.
+    /// Receives what a running execution has said since the last call, in case it does not live to its end. The time
+    /// is that of the first of the lines, from which their times count. All lines that are to be kept come once more
+    /// with the end. Returns [`Ticket::NONE`] if it cannot keep them; they are then offered again with the next ones.
+    /// The default suits a sink that does not outlive the process.
     fn said(&self, _execution_id: ExecutionId, _at: Timestamp, _lines: &Lines) -> Ticket {
         Ticket::NONE
     }
 
-    /// Forgets what it was given by [`said`](Self::said): the execution has ended, or so much was said since that it
-    /// is no longer kept.
+    /// Forgets what it was given by [`said`](Self::said): the execution has ended, or so much has been said since
+    /// then that it is no longer kept.
     fn unsaid(&self, _tickets: &[Ticket]) {}
 }

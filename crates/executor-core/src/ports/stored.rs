@@ -35,11 +35,11 @@ pub struct StoredSession {
     pub failure: Option<Failure>,
     /// Its ledger, as of its last sign of life.
     pub ledger: Ledger,
-    /// What the store itself has counted of it.
+    /// What the store itself has counted for it.
     pub counts: SessionCounts,
 }
 
-/// What the store counts of a session in the transactions that store and prune its rows.
+/// What the store counts for a session in the transactions that store and prune its rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionCounts {
     /// False for a session that is older than this counting: then nothing can be said.

@@ -19,14 +19,14 @@ pub const CAPTURE_MAX_BYTES: usize = 4_096;
 /// Programs that are being terminated, of all command lines.
 pub(super) static TERMINATING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
-/// What a program is told of its execution.
+/// What a program is told about its execution.
 pub(super) struct Variables {
     /// `None` for a job.
     pub(super) topic: Option<String>,
 }
 
 impl Variables {
-    /// The variables of the current execution; those without a value are not to be seen by the program.
+    /// The variables of the current execution; those without a value must not reach the program.
     pub(super) fn all(self) -> [(&'static str, Option<String>); 5] {
         let id = context::current_execution_id().map(|id| id.to_string());
         let due = context::due_at().map(|due| due.to_string());
@@ -34,7 +34,7 @@ impl Variables {
             ("EXECUTOR_EXECUTION_ID", id),
             ("EXECUTOR_TOPIC", self.topic),
             ("EXECUTOR_DUE_AT", due),
-            // Who knows them sets them.
+            // Set by whoever knows them.
             ("EXECUTOR_APP", None),
             ("EXECUTOR_NAME", None),
         ]

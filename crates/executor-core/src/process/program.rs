@@ -52,7 +52,7 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn start(line: &CommandLine, variables: Variables) -> io::Result<Self> {
         let mut command = Command::new(&line.program);
-        // Of this process's own, which may be a program of another executor, nothing of this kind is passed on.
+        // This process may itself run under another executor; its own variables of this kind are not passed on.
         for (name, value) in variables.all() {
             match value {
                 Some(value) => command.env(name, value),
@@ -189,8 +189,8 @@ impl Running {
         self.group = None;
     }
 
-    /// Waits until the whole group is gone: others of it may still clean up after the child has ended.
-    /// As long as one of them exists, the system does not reuse the group's id.
+    /// Waits until the whole group is gone: other members may still be cleaning up after the child has ended. As
+    /// long as one of them exists, the system does not reuse the group's id.
     async fn all_gone(&mut self) {
         let _ = self.child.wait().await;
         while self
@@ -237,7 +237,7 @@ async fn until_its_end(
 /// of it, or long afterwards.
 async fn feed(pipe: Option<ChildStdin>, input: Option<Vec<u8>>) {
     if let (Some(mut pipe), Some(input)) = (pipe, input) {
-        // A program that does not want its input is no failure.
+        // A program that does not want its input is not a failure.
         let _ = pipe.write_all(&input).await;
     }
     pending::<()>().await;
@@ -247,7 +247,7 @@ fn end_of(status: ExitStatus) -> End {
     match (status.code(), status.signal()) {
         (Some(code), _) => End::Exited(code),
         (None, Some(signal)) => End::Signalled(signal),
-        // Unix knows no third way to end.
+        // There is no third way to end on Unix.
         (None, None) => End::Exited(-1),
     }
 }

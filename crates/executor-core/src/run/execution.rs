@@ -46,7 +46,7 @@ pub(super) struct Execution<'f, R: Deref<Target = Runner>> {
     /// The parts of its trigger and topic that may be kept, if that is not all of them. Boxed, because there seldom
     /// are any.
     kept: Option<Box<Kept>>,
-    /// Its event has another topic than its listener.
+    /// Its event's topic differs from its listener's.
     has_own_topic: bool,
     /// Its place in line under its overlap rule, while it waits there.
     in_line: Option<overlap::Ticket>,

@@ -15,7 +15,7 @@ use crate::time::Clock;
 /// The time between two rounds. A line may have to wait for one, and for its own: together less than a second.
 const EVERY: Duration = Duration::from_millis(450);
 
-/// The time after which a flusher that waits looks around by itself.
+/// The time after which a waiting flusher checks by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// Hands the lines of one runner's executions to its sink. Meant for a thread of its own: a handler that never waits
@@ -53,7 +53,7 @@ impl LineFlusher {
         }
     }
 
-    /// Makes all that run in other threads look whether they are stopped.
+    /// Makes all flushers that run in other threads check whether they are stopped.
     pub fn wake() {
         running::wake();
     }

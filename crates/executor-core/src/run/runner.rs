@@ -1,4 +1,4 @@
-//! Who runs commands: with which sink, clock and options.
+//! The runner, which runs commands: with which sink, clock and options.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -165,7 +165,8 @@ impl Runner {
         }
     }
 
-    /// Returns what hands the lines of its executions to the sink while they run. Nothing does so by itself.
+    /// Returns the flusher that hands the lines of its executions to the sink while they run. It does nothing unless
+    /// the caller runs it.
     pub fn line_flusher(&self) -> LineFlusher {
         let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
         LineFlusher::new(sink, clock, self.options.redactor.clone(), self.number)

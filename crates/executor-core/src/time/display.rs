@@ -32,11 +32,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The civil date so many days after 1970-01-01. Counted in years that begin in March, so that a leap day is the last
-/// of its year, and in cycles of 400 years, after which the calendar repeats itself.
+/// The civil date this many days after 1970-01-01. Counted in years that begin in March, so that a leap day is the
+/// last of its year, and in cycles of 400 years, after which the calendar repeats itself.
 const fn date_of(days: i64) -> (i64, i64, i64) {
     const CYCLE: i64 = 146_097;
-    // 0000-03-01 is so many days before 1970-01-01.
+    // 0000-03-01 is this many days before 1970-01-01.
     let days = days + 719_468;
     let (cycle, day) = (days.div_euclid(CYCLE), days.rem_euclid(CYCLE));
     // Without the leap days before it, each year has 365 days.

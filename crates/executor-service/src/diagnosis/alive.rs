@@ -1,4 +1,4 @@
-//! Whether a process that the history has as running may still be alive.
+//! Whether a process that the history shows as running may still be alive.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use executor_core::ports::{LiveSession, SessionStatus, StoredSession};
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Returns whether a session that has not been closed gave a sign of life within the last minute. One that did not may
-/// be dead, and nobody has noticed; or its store is away. [`LiveSession`] knows it of this machine.
+/// be dead without anybody having noticed, or its store may be unavailable. For this machine [`LiveSession`] knows.
 ///
 /// ```
 /// use executor_core::{Ledger, SessionId, Timestamp};
@@ -33,8 +33,8 @@ pub fn seems_alive(stored: &StoredSession, now: Timestamp) -> bool {
     stored.status == SessionStatus::Running && stored.heartbeat_at.saturating_add(SILENCE) >= now
 }
 
-/// Returns whether a session's process is alive, as far as can be told: `live`, the live state of this machine, knows it
-/// of its own; the others go by [`seems_alive`].
+/// Returns whether a session's process is alive, as far as can be told: `live`, the live state of this machine, knows
+/// about its own sessions; the others go by [`seems_alive`].
 ///
 /// ```
 /// use executor_core::{Ledger, SessionId, Timestamp};

@@ -31,8 +31,8 @@ const HOUR_US: i64 = 3_600_000_000;
 /// # }
 /// ```
 ///
-/// `live` is the live state of this machine, read before the evidence; else records that were stored
-/// in between would count as missing.
+/// `live` is the live state of this machine, read before the evidence; otherwise records that were stored in between
+/// would count as missing.
 pub fn audit(evidence: &Evidence, live: &[LiveSession], window: &Window) -> Audit {
     let mut looking = Looking::at(evidence, live, window);
     for session in &evidence.sessions {
@@ -49,12 +49,12 @@ pub fn audit(evidence: &Evidence, live: &[LiveSession], window: &Window) -> Audi
     looking.audit.conclude()
 }
 
-/// An audit that goes on, with what it looks at sorted by session.
+/// An audit in progress, with what it looks at sorted by session.
 struct Looking<'e> {
     evidence: &'e Evidence,
     window: &'e Window,
     hours: HashMap<SessionId, Vec<&'e SessionHour>>,
-    /// The losses that episodes tell.
+    /// The losses that episodes report.
     told: HashMap<(SessionId, DropReason), u64>,
     live: HashMap<SessionId, &'e LiveSession>,
     audit: Audit,
@@ -125,7 +125,7 @@ impl<'e> Looking<'e> {
         let live = self.live.get(&session.session.id);
         let of_process = live.and_then(|live| live.ledger.as_ref());
         let told = [Some(ledger), of_process].into_iter().flatten();
-        // Records of others that it took over are rows of theirs.
+        // Records of other sessions that it took over are rows of those sessions.
         let own = told.map(|ledger| ledger.stored.saturating_sub(ledger.recovered));
         let lost = own.max().unwrap_or(0).saturating_sub(session.counts.stored);
         if lost > 0 {
@@ -133,7 +133,7 @@ impl<'e> Looking<'e> {
         }
     }
 
-    /// Looks for losses of an ended session that no episode tells.
+    /// Looks for losses of an ended session that no episode reports.
     fn at_losses(&mut self, session: &StoredSession) {
         for reason in DropReason::ALL {
             let told = self.told.get(&(session.session.id, reason));
@@ -309,7 +309,7 @@ fn last_sign(session: &StoredSession) -> Timestamp {
     stopped.max(session.heartbeat_at)
 }
 
-/// Returns whether a session lived within the window only.
+/// Returns whether a session lived only within the window.
 fn is_whole(session: &StoredSession, window: &Window) -> bool {
     let (from, to) = (session.session.started_at, last_sign(session));
     window.from.is_none_or(|begin| begin <= from) && window.to.is_none_or(|end| to < end)

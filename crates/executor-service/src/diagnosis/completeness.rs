@@ -8,7 +8,7 @@ use executor_core::ports::{
 use super::alive::{SILENCE, is_alive};
 
 /// What is known to be missing from a window. It goes with an answer, so it costs little: nothing is counted, unlike
-/// by [`audit`](super::audit()).
+/// in an [`audit`](super::audit()).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completeness {
@@ -18,7 +18,7 @@ pub struct Completeness {
     pub pruned: u64,
     /// The number of planned runs that were missed.
     pub missed: u64,
-    /// The number of processes that died, and whose last records nobody has stored yet, or never will.
+    /// The number of processes that died and whose last records have not been stored yet, or never will be.
     pub unsettled: u64,
 }
 
@@ -29,14 +29,14 @@ impl Completeness {
     }
 
     /// Returns `true` if every execution of the window is there, as far as the history knows. Missed runs never became
-    /// one.
+    /// executions.
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty() && self.pruned == 0 && self.unsettled == 0
     }
 }
 
 /// Reads what is missing from a window, as of `now`. `live`, the live state of this machine if it was read, knows which
-/// of its processes are dead; any other may be that has given no sign of life for a minute.
+/// of its processes are dead; any other that has given no sign of life for a minute may be.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -58,7 +58,7 @@ impl Completeness {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the question.
+/// Dropping the future abandons the query.
 pub async fn completeness(
     history: &dyn History,
     window: &Window,
@@ -80,7 +80,7 @@ pub async fn completeness(
     })
 }
 
-/// A process that died may have left records of the time up to its death, which is at or after its last sign of life.
+/// A process that died may have left records from the time up to its death, which is at or after its last sign of life.
 fn may_hide_records(
     stored: &StoredSession,
     window: &Window,

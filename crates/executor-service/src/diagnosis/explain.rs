@@ -63,7 +63,7 @@ pub fn explain(question: &Question, facts: &Facts) -> Explanation {
     }
 }
 
-/// The time around the one asked for in which a run counts as that one.
+/// How far from the requested time a run may lie and still count as the run in question.
 fn tolerance(question: &Question, facts: &Facts) -> Duration {
     let jitter = facts.schedule_at(question.at).map(|it| it.plan.jitter);
     NEAR + jitter.unwrap_or_default()
@@ -162,7 +162,8 @@ fn removed(question: &Question, facts: &Facts) -> Option<Timestamp> {
     (last <= question.at).then_some(last)
 }
 
-/// Returns whether the schedule of then planned a run near the time; `None` without a schedule whose times are known.
+/// Returns whether the schedule in force then planned a run near the time; `None` without a schedule whose times are
+/// known.
 fn due_near(question: &Question, facts: &Facts) -> Option<bool> {
     let near = tolerance(question, facts);
     let in_force = facts.schedule_at(question.at)?;
@@ -223,7 +224,7 @@ fn was_registered(question: &Question, facts: &Facts) -> bool {
     first.is_none_or(|first| first <= question.at)
 }
 
-/// What could be it and is not there.
+/// What could be the run in question and is not there.
 fn doubts(question: &Question, facts: &Facts) -> Vec<Doubt> {
     let near = tolerance(question, facts);
     let (from, to) = (
@@ -237,7 +238,7 @@ fn doubts(question: &Question, facts: &Facts) -> Vec<Doubt> {
         };
         let named: u64 = gap.entities.iter().map(|(_, count)| count).sum();
         let may_be_its = gap.entities.iter().any(|(entity, _)| is_its(entity));
-        // What is not attributed to anybody may be anybody's.
+        // A loss that is attributed to nobody may be anybody's.
         (may_be_its || named < gap.count) && gap.first_at <= to && gap.last_at >= from
     });
     let lost: u64 = lost.map(|gap| gap.count).sum();

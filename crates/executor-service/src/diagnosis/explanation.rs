@@ -11,7 +11,7 @@ use executor_core::{Status, Timestamp};
 pub enum Explanation {
     /// It ran.
     Ran {
-        /// The execution that was due, or else begun, nearest to the time.
+        /// The execution that was due, or else began, nearest to the time.
         execution: Box<StoredExecution>,
         /// The number of others around that time.
         others: u64,
@@ -41,7 +41,7 @@ pub enum Explanation {
     },
     /// Its schedule planned nothing for that time.
     NotDue {
-        /// The schedule of then.
+        /// The schedule in force then.
         plan: SchedulePlan,
         /// The next time that it planned.
         next: Option<Timestamp>,
@@ -52,14 +52,15 @@ pub enum Explanation {
     NoEvent,
     /// No process was alive.
     NoProcess {
-        /// The last sign of life before.
+        /// The last sign of life before that.
         since: Option<Timestamp>,
-        /// How the process before ended, if there was one: `running` if nobody knows, because none began since.
+        /// How the previous process ended, if there was one: `running` if nobody knows, because none has begun
+        /// since.
         how: Option<SessionStatus>,
-        /// The start of the process after.
+        /// The start of the next process.
         until: Option<Timestamp>,
     },
-    /// It was registered only later.
+    /// It was not registered until later.
     NotRegistered,
     /// Nothing of that name is in the history.
     NeverHeardOf,
@@ -71,22 +72,22 @@ pub enum Explanation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// So many records of that time were lost.
+    /// This many records of that time were lost.
     Lost {
         /// Their number.
         count: u64,
     },
-    /// So many rows of around that time were pruned.
+    /// This many rows from around that time were pruned.
     Pruned {
         /// Their number.
         count: u64,
     },
-    /// The session's recording policy left out so many records.
+    /// The session's recording policy left out this many records.
     LeftOut {
         /// Their number.
         count: u64,
     },
-    /// So many records have not reached the history yet.
+    /// This many records have not reached the history yet.
     Waiting {
         /// Their number.
         count: u64,

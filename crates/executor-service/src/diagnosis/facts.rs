@@ -9,7 +9,7 @@ use executor_core::ports::{
 };
 use executor_core::{EntityKind, Timestamp};
 
-/// How far from the time asked for a run may lie, beside its schedule's jitter.
+/// How far from the requested time a run may lie, besides its schedule's jitter.
 pub(super) const NEAR: Duration = Duration::from_secs(60);
 
 /// The number of executions of one listener or job that are looked at.
@@ -51,7 +51,7 @@ impl Question {
     }
 }
 
-/// What the history knows of a listener or job around a time.
+/// What the history knows about a listener or job around a given time.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Facts {
@@ -71,7 +71,7 @@ pub struct Facts {
     pub gaps: Vec<Gap>,
     /// Prunes of that time.
     pub prunes: Vec<StoredPrune>,
-    /// The live state, if it was read: records that wait may be the one that is missing.
+    /// The live state, if it was read: a waiting record may be the one that is missing.
     pub live: Vec<LiveSession>,
     /// True if there were more executions than were looked at.
     pub is_cut: bool,
@@ -86,7 +86,7 @@ impl Facts {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future abandons the question.
+    /// Dropping the future abandons the query.
     pub async fn read(history: &dyn History, question: &Question) -> Result<Self, HistoryError> {
         let mut facts = Self::default();
         for kind in EntityKind::ALL {

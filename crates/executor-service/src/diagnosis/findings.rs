@@ -11,7 +11,7 @@ pub struct Audit {
     pub holes: Vec<Hole>,
     /// The things that could not be looked at, in the order of time.
     pub not_known: Vec<NotKnown>,
-    /// The times in which no session lived. They are told and are no holes.
+    /// The times in which no session lived. They are reported and are not holes.
     pub idle: Vec<(Timestamp, Timestamp)>,
     /// The number of rows that were stored in the window's hours, pruned ones included.
     pub stored: u64,
@@ -75,7 +75,7 @@ pub enum Cause {
     NeverStored,
     /// The ledger of an ended session does not balance.
     Unaccounted,
-    /// The rollups count other executions than were stored.
+    /// The rollups do not count the same executions as were stored.
     RollupsDiffer,
 }
 
@@ -93,12 +93,12 @@ impl Cause {
     }
 }
 
-/// A stretch of a session of which nothing is known.
+/// A stretch of a session about which nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotKnown {
     /// The session.
     pub session: SessionId,
-    /// The beginning of the stretch of which nothing is known.
+    /// The beginning of the stretch about which nothing is known.
     pub from: Timestamp,
     /// The end of that stretch.
     pub to: Timestamp,

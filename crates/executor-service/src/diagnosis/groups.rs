@@ -33,7 +33,7 @@ pub struct ErrorGroup {
     pub places: Vec<(String, u64)>,
 }
 
-/// The failures of a time, in groups.
+/// The failures within a span of time, in groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorGroups {
@@ -45,7 +45,7 @@ pub struct ErrorGroups {
     pub looked_to: Option<Timestamp>,
 }
 
-/// Groups the failures that filters select, at most `max`, of each filter the latest ones. What two filters select is
+/// Groups the failures that filters select, at most `max`, the latest ones of each filter. What two filters select is
 /// counted twice. A filter without statuses selects every outcome with a failure: error, panicked, timed out and
 /// interrupted.
 ///
@@ -68,7 +68,7 @@ pub struct ErrorGroups {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the question.
+/// Dropping the future abandons the query.
 pub async fn error_groups(
     history: &dyn History,
     filters: impl IntoIterator<Item = Filter>,
@@ -179,7 +179,7 @@ impl Sorting {
     }
 }
 
-/// Returns the shape of a message: each word with a digit in it is a `#`, but for its punctuation.
+/// Returns the shape of a message: each word with a digit in it becomes a `#`, except for its punctuation.
 pub fn shape(message: &str) -> String {
     let mut shape = String::with_capacity(message.len());
     let mut rest = message;
@@ -196,7 +196,7 @@ pub fn shape(message: &str) -> String {
     shape
 }
 
-/// What numbers, ids and times are made of, beside letters.
+/// What numbers, ids and times are made of, besides letters.
 fn is_of_word(char: char) -> bool {
     char.is_alphanumeric() || matches!(char, '-' | '_')
 }

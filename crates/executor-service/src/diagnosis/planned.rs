@@ -6,7 +6,7 @@ use executor_core::ports::SchedulePlan;
 use crate::schedule::Schedule;
 
 /// Returns the first time after `after` at which a schedule plans a run, before jitter; `None` if there is none, or if
-/// it cannot be told.
+/// that cannot be determined.
 ///
 /// Schedules that go by elapsed time count from the beginning of their process, which the history does not have:
 /// `last_due` is the time at which their last run was due. After a restart they count anew, so the time is right only

@@ -13,7 +13,8 @@ impl CommandExecutor {
     }
 
     /// Pauses a job's schedule until it is resumed; a run in progress continues. Runs that fall into the pause are
-    /// not made up for; the history has them as missed, and the pause. Returns whether the job has a schedule.
+    /// not made up for; the history records them as missed, and the pause too. Returns whether the job has a
+    /// schedule.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -105,8 +105,8 @@ impl Builder {
         self
     }
 
-    /// Sets a hash of the program's configuration, up to 100 characters, so that the history shows in which session
-    /// that was another. Default: none.
+    /// Sets a hash of the program's configuration, up to 100 characters, so that the history shows which sessions had
+    /// a different one. Default: none.
     pub fn config_hash(mut self, hash: impl Into<String>) -> Self {
         self.config_hash = Some(shortened(hash.into()));
         self

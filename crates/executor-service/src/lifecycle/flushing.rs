@@ -22,7 +22,7 @@ impl Flushing {
         }
     }
 
-    /// Starts the thread. Without it executions run as well, but what they say dies with the process.
+    /// Starts the thread. Executions run without it too, but what they say dies with the process.
     pub(crate) fn start(flusher: LineFlusher) -> Self {
         let mut flushing = Self::none();
         let stop = Arc::clone(&flushing.is_stopped);

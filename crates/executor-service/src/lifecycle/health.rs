@@ -68,10 +68,10 @@ pub enum Degradation {
         /// The kind of fault, where it is known.
         fault: StoreFault,
     },
-    /// Records wait, and none has been settled for ten seconds or more, though the store is not known to be
-    /// unavailable: the part that writes them is blocked, or its runtime has ended.
+    /// Records are waiting, and none has been settled for ten seconds or more, though the store is not known to
+    /// be unavailable: the part that writes them is blocked, or its runtime has ended.
     Stalled {
-        /// The time since which they wait.
+        /// The time since which they have been waiting.
         since: Timestamp,
     },
     /// Three quarters of the queue are full.
@@ -103,7 +103,7 @@ pub enum Degradation {
         /// The last error of the disk.
         error: String,
     },
-    /// Blocking handlers still run although their executions have ended.
+    /// Blocking handlers are still running although their executions have ended.
     LeakedThreads {
         /// How many.
         count: usize,
@@ -189,7 +189,7 @@ pub(crate) struct Measured {
     pub(crate) waiting: usize,
     pub(crate) queue_max: usize,
     pub(crate) lost_lately: u64,
-    /// The time since which records wait without any being settled, if that is long ago.
+    /// The time since which records have been waiting without any being settled, if that is long ago.
     pub(crate) stalled: Option<Timestamp>,
     pub(crate) leaked: usize,
     /// The size of the spool and its limit, in bytes.

@@ -88,7 +88,7 @@ impl Heartbeat {
         if let Some(is_deleted) = self.intake.sign_of_life(at) {
             self.health.spool_was_seen(is_deleted);
         }
-        // First: a sign of life vouches for all planned runs until then, but for those of which the store is told.
+        // First: a sign of life vouches for all planned runs until then, except for those reported to the store.
         if let Err(error) = self.tell().await {
             self.health.store_failed(at, &error);
             return;
@@ -102,7 +102,7 @@ impl Heartbeat {
         }
     }
 
-    /// Tells the store what is missed and what waits. Fails only if the store may take it later.
+    /// Tells the store what is missed and what waits. Fails only if the store may accept this later.
     async fn tell(&self) -> Result<(), StoreError> {
         let store = self.store.as_ref();
         let told = write_missed(&self.missed, store).await;

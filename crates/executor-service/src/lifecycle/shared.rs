@@ -113,7 +113,7 @@ impl Service {
         ended.result
     }
 
-    /// Returns the time since which records wait, if none was settled for long.
+    /// Returns the time since which records have been waiting, if none has been settled for long.
     pub(crate) fn stalled_since(&self) -> Option<Timestamp> {
         let now = self.clock.now();
         let waits = now
@@ -139,7 +139,8 @@ impl Service {
 
     /// Sets or removes the schedule of a newly registered job; either way the schedule of an earlier job with the
     /// same key ends.
-    /// It goes from `at` on, the time of the registration: what is due while the store notes that is not forgotten.
+    /// It applies from `at`, the time of the registration: what falls due while the store notes the registration is
+    /// not forgotten.
     pub(crate) fn schedule(
         self: &Arc<Self>,
         job: &JobHandle,
@@ -241,7 +242,7 @@ async fn run_due(service: Arc<Service>, due: Due) {
     let entity = Arc::clone(due.entity());
     let mut owed = due.takes_charge;
     let details = &due.job.job().registration.details;
-    // Whether such a run has begun or waits is not seen from here, so it counts once it has ended.
+    // Whether such a run has begun or waits cannot be seen from here, so it counts once it has ended.
     let may_wait = matches!(
         details.effective_overlap(),
         Overlap::Queued | Overlap::Restart

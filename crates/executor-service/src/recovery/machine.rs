@@ -1,4 +1,4 @@
-//! Shows what the processes of this machine are doing, according to their spools.
+//! Shows what the processes on this machine are doing, according to their spools.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -318,8 +318,8 @@ impl JobBuilder {
         self
     }
 
-    /// Sets a schedule that another process follows: this registration begins no run by it, and changes nothing of what
-    /// the history knows of it. For a run on demand beside that process.
+    /// Sets a schedule that another process follows: this registration begins no run by it, and does not change what
+    /// the history knows about it. For a run on demand alongside that process.
     pub fn scheduled_elsewhere(mut self, schedule: Schedule) -> Self {
         self.is_scheduled_elsewhere = true;
         self.schedule(schedule)

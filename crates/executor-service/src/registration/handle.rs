@@ -182,7 +182,7 @@ impl JobHandle {
 
     handle_methods!(job, Self::unschedule);
 
-    /// Ends its schedule, unless that is of a later job with the same key.
+    /// Ends its schedule, unless that belongs to a later job with the same key.
     fn unschedule(&self) {
         if let Some(service) = self.service.upgrade() {
             service.unschedule(&self.job);

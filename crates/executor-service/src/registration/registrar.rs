@@ -62,7 +62,7 @@ const NOTING: &str = "noting a schedule";
 pub(crate) enum Plan {
     /// It has this one from now on, or none.
     Own(Option<SchedulePlan>),
-    /// Another process follows one, of which nothing changes.
+    /// Another process follows one, which does not change.
     Elsewhere,
 }
 
@@ -133,7 +133,7 @@ impl Registrar {
         written
     }
 
-    /// Notes that a job is paused; of listeners nothing is planned.
+    /// Notes that a job is paused; for listeners nothing is planned.
     pub(crate) fn paused(&self, entity: &Arc<Entity>) {
         if entity.kind == EntityKind::Job {
             let paused = Paused::Job(Arc::clone(entity));
@@ -141,7 +141,7 @@ impl Registrar {
         }
     }
 
-    /// Notes that it is paused no longer.
+    /// Notes that it is no longer paused.
     pub(crate) fn resumed(&self, entity: &Arc<Entity>) {
         let paused = Paused::Job(Arc::clone(entity));
         self.missed.resume(&paused, self.clock.now().wall);
@@ -266,7 +266,7 @@ impl Registrar {
         }
     }
 
-    /// Notes in the history who has what registered, and by which schedule.
+    /// Notes in the history who has registered what, and with which schedule.
     async fn note(
         &self,
         target: &Arc<dyn Target>,

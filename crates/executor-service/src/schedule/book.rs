@@ -25,8 +25,8 @@ pub(crate) struct Due {
     pub(crate) job: JobHandle,
     /// The times at which they were due, before jitter, as the wall clock shows them.
     pub(crate) due_at: Vec<Timestamp>,
-    /// This session is in charge of the job as soon as the last of them begins; before, the runs are owed by whoever
-    /// comes next.
+    /// This session is in charge of the job as soon as the last of them begins; before that, whoever comes next owes
+    /// the runs.
     pub(crate) takes_charge: Option<Registered>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Turn {
     pub(super) wait: Option<Duration>,
     /// Jobs with missed and skipped runs, and how many there were since the last report.
     pub(super) missed: Vec<(Arc<Entity>, u64)>,
-    /// What was planned in vain, for the history.
+    /// What was planned and did not run, for the history.
     pub(super) in_vain: Vec<(Arc<Entity>, MissedReason, Span)>,
     /// The number of schedules that begin anew because the wall clock was set back by hours.
     pub(super) begun_anew: usize,
@@ -102,7 +102,7 @@ struct Entry {
 /// A job that left the book. It is for the caller to drop, like those of a [`Turn`].
 pub(super) struct Removed {
     pub(super) job: JobHandle,
-    /// What was planned in its pause until now.
+    /// What was planned during its pause until now.
     pub(super) in_vain: Option<Span>,
     /// The wall clock's time until which its schedule had been followed.
     last: Option<Timestamp>,
@@ -148,7 +148,7 @@ impl Book {
             return Some(Removed::of(job));
         }
         let key = Arc::clone(&job.job().registration.entity);
-        // The same schedule goes on, with the delays that jitter has drawn. What goes by elapsed time begins anew.
+        // The same schedule goes on, with the delays that jitter has drawn. One that goes by elapsed time begins anew.
         let before = self.jobs.get(&key).map(|it| &it.series);
         let is_same = |it: &&Series| it.schedule().plan() == schedule.plan();
         let goes_on = before.filter(is_same).filter(|it| it.goes_by_wall_clock());
@@ -204,7 +204,7 @@ impl Book {
         Some((entry.job.clone(), entry.series.schedule().clone()))
     }
 
-    /// Returns what was planned until now of the schedules that are paused, and begins to count anew.
+    /// Returns what the paused schedules have planned until now, and starts counting anew.
     pub(super) fn paused_in_vain(&mut self, now: Moment) -> Vec<(Arc<Entity>, Span)> {
         let paused = self.jobs.iter().filter(|(_, entry)| entry.is_paused);
         let keys: Vec<_> = paused.map(|(key, _)| Arc::clone(key)).collect();
@@ -444,7 +444,7 @@ impl Book {
     }
 
     /// Notices that somebody has set the wall clock. The two clocks are not read at the same instant, so a small
-    /// difference is none, and a run's due time does not change with it.
+    /// difference does not count, nor does it change a run's due time.
     fn mind_what_it_was_set_by(&mut self, now: Moment) {
         let measured = self.measured_us(now);
         if measured.abs_diff(self.set_by_us) >= CLOCKS_AGREE.as_micros() as u64 {

@@ -38,7 +38,7 @@ pub(super) fn catch_up(earlier: &Earlier, schedule: Option<&Schedule>, at: Times
     let series = then.begin(from);
     let (mut runs, mut spans) = (Vec::new(), Vec::new());
     for (from, until) in holes(&earlier.dealt_with, from, until).into_iter().rev() {
-        // One more, of which the time is told.
+        // One more, whose time is reported.
         let mut planned = series.planned(from, until, keep + 1);
         let Some(first) = series.first_between(from, until) else {
             continue;

@@ -1,5 +1,5 @@
 //! Interprets a cron line in a time zone. `fields` reads the line, croner finds the matching times of the wall
-//! clock, and this module decides which moments those are where the clock changes.
+//! clock, and this module decides which moments those are when the clock changes.
 
 mod fields;
 

@@ -1,5 +1,5 @@
 //! How far this session has followed the schedules of its jobs, where the history cannot see it: runs that wait in line
-//! have no row yet, and of runs that are not recorded there never is one.
+//! have no row yet, and runs that are not recorded never have one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ struct Job {
     told: Option<State>,
 }
 
-/// Up to when all have begun, and after when some wait.
+/// The time up to which all have begun, and the time after which some wait.
 type State = (Option<Timestamp>, Option<Timestamp>);
 
 impl Default for Job {
@@ -68,14 +68,14 @@ impl Following {
         }
     }
 
-    /// Notes that a run has begun of which there may be no record.
+    /// Notes that a run has begun for which there may be no record.
     pub(super) fn ran_unrecorded(&mut self, entity: &Arc<Entity>, due: Timestamp) {
         let job = self.jobs.entry(Arc::clone(entity)).or_default();
         // Those that make up for others may be due long before.
         job.unrecorded = job.unrecorded.max(Some(due));
     }
 
-    /// Returns what the store does not know, to be told of it.
+    /// Returns what the store does not know and is to be told.
     pub(super) fn untold(&mut self, session: SessionId) -> Vec<Followed> {
         let untold = self.jobs.values_mut().filter_map(|job| {
             let waits_after = job.waits_after();

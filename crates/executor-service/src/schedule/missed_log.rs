@@ -26,7 +26,7 @@ pub(crate) struct Span {
     pub(crate) last: Timestamp,
 }
 
-/// Whatever is paused.
+/// What is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Paused {
     Executor,
@@ -36,13 +36,13 @@ pub(crate) enum Paused {
     Schedule(Arc<Entity>),
 }
 
-/// What the store is to be told of.
+/// What the store is to be told.
 pub(crate) struct MissedLog {
     pub(crate) session: SessionId,
     state: Mutex<State>,
     /// Rung when there is something to tell or to ask.
     pub(crate) bell: Notify,
-    /// Held while the store is told: what is older must not be written over what is newer.
+    /// Held while the store is told: older data must not overwrite newer.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
@@ -175,7 +175,7 @@ impl MissedLog {
         let mut state = self.state();
         let mut unseen = state.registered.iter_mut();
         if let Some((_, earlier)) = unseen.find(|(it, _)| it == entity) {
-            // Whoever looks back looks from the first registration, and makes up by the latest schedule.
+            // Whoever looks back does so from the first registration, and makes up for runs by the latest schedule.
             earlier.plan = registered.plan;
         } else if !state.known.insert(Arc::clone(entity)) {
             // This session is in charge already.
@@ -225,7 +225,7 @@ impl MissedLog {
         self.state().registered.clone()
     }
 
-    /// Marks a job as looked at. Returns whether it still was to be looked at.
+    /// Marks a job as looked at. Returns whether it still had to be looked at.
     pub(crate) fn looked_at(&self, entity: &Arc<Entity>) -> bool {
         let registered = &mut self.state().registered;
         let before = registered.len();
@@ -249,7 +249,7 @@ impl MissedLog {
         self.state().following.ended(entity, due);
     }
 
-    /// Notes that a run has begun of which there may be no record.
+    /// Notes that a run has begun for which there may be no record.
     pub(crate) fn ran_unrecorded(&self, entity: &Arc<Entity>, due: Timestamp) {
         self.state().following.ran_unrecorded(entity, due);
         self.bell.notify_one();
@@ -329,7 +329,7 @@ fn key_of(episode: &MissedRuns) -> (&Arc<Entity>, MissedReason, Timestamp) {
     (&episode.entity, episode.reason, episode.first_due)
 }
 
-/// Returns how many were too many.
+/// Forgets the oldest beyond the limit. Returns how many those were.
 fn forget_oldest<T>(waiting: &mut Vec<T>) -> usize {
     let surplus = waiting.len().saturating_sub(WAITING_MAX);
     waiting.drain(..surplus).count()

@@ -1,4 +1,4 @@
-//! Tells the store of missed runs and pauses, and asks it what was planned before a job was registered.
+//! Tells the store about missed runs and pauses, and asks it what was planned before a job was registered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) struct MissedReporter {
     pub(crate) catching_up: CatchingUp,
     /// While recovery takes over the records of earlier processes, nobody knows which of their runs began.
     pub(crate) recovering: watch::Receiver<bool>,
-    /// Runs that make up for others, which the store is to know of first.
+    /// Runs that make up for others, which the store must know of first.
     pub(crate) made_up: Vec<Due>,
 }
 
@@ -61,7 +61,7 @@ impl MissedReporter {
         looked_back
     }
 
-    /// A job that cannot be read keeps no other waiting; the first error is returned.
+    /// A job that cannot be read does not keep the others waiting; the first error is returned.
     async fn look_back(&mut self) -> Result<(), StoreError> {
         const READING: &str = "reading a schedule";
         let mut looked_back = Ok(());
@@ -139,7 +139,8 @@ pub(crate) async fn write_missed(missed: &MissedLog, store: &dyn Store) -> Resul
     Ok(())
 }
 
-/// Writes rows, all at once or else each by itself: one that the store refuses for good keeps no other waiting.
+/// Writes rows, all at once or else each by itself: one that the store refuses for good does not keep the
+/// others waiting.
 async fn write_each<'s, T: Clone>(
     operation: &'static str,
     rows: Vec<T>,

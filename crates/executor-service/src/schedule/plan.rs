@@ -147,7 +147,7 @@ impl Series {
         self.planned_after(from).filter(|first| *first <= until)
     }
 
-    /// Returns what was planned after `from` and until `until`, all of it in vain.
+    /// Returns what was planned after `from` and until `until`, none of which ran.
     pub(super) fn span(&self, from: Timestamp, until: Timestamp) -> Option<Span> {
         let planned = self.planned(from, until, 1);
         Some(Span {

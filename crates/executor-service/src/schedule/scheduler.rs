@@ -63,7 +63,8 @@ impl Shared {
         self.made_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What makes up for earlier runs, unless its schedule is paused: that begins none, and makes up for none.
+    /// The runs that make up for earlier ones, unless their schedule is paused: a paused one begins no runs, and makes
+    /// up for none.
     fn made_up_to_begin(&self) -> Vec<Due> {
         let made_up = std::mem::take(&mut *self.made_up());
         let is_paused = |due: &Due| self.book().is_paused(due.entity());

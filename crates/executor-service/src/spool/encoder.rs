@@ -43,8 +43,8 @@ impl Encoder {
         bytes
     }
 
-    /// Encodes a record, without its lines, and then without its arguments, if they make it too long for a frame. Reuses subject and trigger of
-    /// the execution's start if that was encoded last and knew the same row.
+    /// Encodes a record, without its lines, and then also without its arguments, if they make it too long for a frame.
+    /// Reuses subject and trigger of the execution's start if that was encoded last and knew the same row.
     pub(crate) fn record(&mut self, end: &ExecutionEnd<'_>) -> &[u8] {
         self.put_record(end);
         let without_lines = ExecutionEnd {
@@ -173,7 +173,7 @@ fn put_subject(out: &mut Vec<u8>, SubjectRef { entity, row }: SubjectRef<'_>) {
     }
 }
 
-/// Puts the topic of the event and the due time; mostly there is neither.
+/// Puts the topic of the event and the due time; usually there is neither.
 fn put_own(out: &mut Vec<u8>, start: &ExecutionStart<'_>) {
     if start.topic.is_none() && start.due_at.is_none() {
         return out.extend_from_slice(&[0, 0]);

@@ -11,9 +11,9 @@ use crate::model::{Behaviour, Circumstance, End, expected};
 const HEAD: &str = "\
 # How an execution ends
 
-Made from the model against which random executions are tested; a test fails where this file and the
-model differ. Each handler waits for a while and then does what its row says; \"before\" is while it
-waits. A dash is what would run for ever. An error handler is told of `error`, `panicked` and
+Generated from the model against which random executions are tested; a test fails if this file and the
+model differ. Each handler waits for a while and then does what its row says; \"before\" means while it
+is waiting. A dash marks what would run forever. An error handler is called for `error`, `panicked` and
 `timed_out`.
 
 ";

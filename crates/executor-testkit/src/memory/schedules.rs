@@ -22,10 +22,11 @@ impl Tables {
                 session,
                 id,
                 from: at,
-                // What was removed meanwhile is in nobody's charge.
+                // Nobody is in charge of what was removed meanwhile.
                 until: removed_at.filter(|removed_at| *removed_at >= at),
             });
-            // What waited in an earlier process is dealt with, unless that one still lives.
+            // What waited in an earlier process has been dealt with, unless that process is still
+            // alive.
             if self.elsewhere(id, session).is_none() {
                 self.schedules.waits_after.remove(&id);
             }
@@ -62,7 +63,7 @@ impl Tables {
         }
         match followed.waits_after.filter(|_| !is_removed) {
             Some(after) => drop(schedules.waits_after.insert(followed.id, after)),
-            // What another living process said still waits there.
+            // What another living process has reported as waiting still waits there.
             None if is_removed || is_alone => drop(schedules.waits_after.remove(&followed.id)),
             None => {}
         }

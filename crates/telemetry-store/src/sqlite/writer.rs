@@ -43,7 +43,7 @@ struct OpenConnection {
 
 /// A wait inside SQLite wakes the thread a dozen times, so it pays only where it may help. A process whose lock
 /// has turned two requests away holds it for long, or takes it again and again. From then on one try in four
-/// still waits for a gap, half as long, and the others only look.
+/// still waits for a gap, half as long, and the others only check.
 const fn patience_after(turned_away: u32) -> Patience {
     match turned_away {
         0 | 1 => Patience::Serving,

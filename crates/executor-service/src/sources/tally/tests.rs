@@ -1,3 +1,5 @@
+//! What a tally tells the store, and when it forgets.
+
 use executor_core::redact::Redactor;
 use executor_core::{SessionId, Timestamp};
 

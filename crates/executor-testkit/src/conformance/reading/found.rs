@@ -1,4 +1,4 @@
-//! Checks what is found by time and by a part of an id.
+//! Checks what is found by time and by part of an id.
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ use crate::sqlite::write::hours::hour_of;
 use crate::sqlite::write::rollup::rolled_up_to;
 use crate::sqlite::write::row_ids::displacement;
 
-/// The number of rows to count at a time, and then to tell the progress.
+/// The number of rows to count between two reports of the progress.
 const ROWS_AT_ONCE: i64 = 100_000;
 
 /// The number of episodes of loss to read at a time.
@@ -178,7 +178,7 @@ fn rolled_up(
     Ok(told.collect())
 }
 
-/// Puts together what was counted and what is there; either may know of hours of which the other does not.
+/// Puts together what was counted and what is there; either may know of hours that the other does not.
 fn hours_of(
     connection: &mut SqliteConnection,
     stored: Vec<HourRow>,

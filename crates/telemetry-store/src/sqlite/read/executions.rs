@@ -30,7 +30,7 @@ mod search;
 /// The time that one page may spend on conditions without an index.
 const SEARCH_FOR: Duration = Duration::from_millis(200);
 
-/// An execution that began longer before the first row is found by its whole id only.
+/// An execution that began longer than this before the first row is found only by its whole id.
 const LONGEST: Duration = Duration::from_secs(100 * 86_400);
 
 pub(crate) fn executions(

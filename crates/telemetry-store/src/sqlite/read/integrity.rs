@@ -6,7 +6,7 @@ use diesel::sqlite::SqliteConnection;
 
 use crate::sqlite::read::question::QueryError;
 
-/// The number of damages that SQLite names.
+/// The number of damaged places that SQLite names.
 const NAMED: u32 = 20;
 
 #[derive(QueryableByName)]

@@ -37,7 +37,7 @@ impl Cursor {
         })
     }
 
-    /// Returns the id below which a page begins, for lists that only come with the latest first.
+    /// Returns the id below which a page begins, for lists that exist only with the latest first.
     pub(crate) fn latest_first(page: &PageRequest) -> Result<i64, QueryError> {
         let page = PageRequest {
             order: Order::LatestFirst,

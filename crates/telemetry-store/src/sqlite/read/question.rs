@@ -113,7 +113,7 @@ impl Deadline {
     }
 }
 
-/// The number of damages to keep.
+/// The number of messages about damage to keep.
 const KEPT_MAX: usize = 100;
 
 /// What was left out of answers because it is damaged, each once, in the order in which it was met.
@@ -123,7 +123,7 @@ pub(crate) struct LeftOut(Mutex<Noted>);
 #[derive(Debug, Default)]
 struct Noted {
     damages: Vec<String>,
-    /// How often damage was met, also of what is kept already.
+    /// How often damage was met, including damage that is already noted.
     met: u64,
 }
 

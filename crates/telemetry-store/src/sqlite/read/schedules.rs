@@ -1,4 +1,4 @@
-//! What was planned in vain, and pauses, page by page, the latest first.
+//! Missed runs and pauses, page by page, the latest first.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -177,7 +177,7 @@ pub(crate) fn by_execution_id(
     })
 }
 
-/// The row of an execution. Where the index cannot be read, the table is looked through.
+/// The row of an execution. Where the index cannot be read, the table is searched.
 fn row_of(connection: &mut SqliteConnection, id: ExecutionId) -> QueryResult<Option<i64>> {
     let mut look_in = |table: &str| {
         let question = format!("SELECT id FROM {table} WHERE execution_id = ?1");

@@ -35,7 +35,7 @@ pub(crate) fn count_stored(
     Ok(())
 }
 
-/// Raises what was stored in one hour. The text never changes, so it is prepared once.
+/// Raises the number of rows stored in one hour. The text never changes, so it is prepared once.
 struct Raise([i64; 3]);
 
 impl QueryId for Raise {

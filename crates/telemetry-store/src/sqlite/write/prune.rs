@@ -220,7 +220,7 @@ fn surplus_of_orphans(
     Ok(surplus.into_iter().map(|row| row.number).collect())
 }
 
-/// Returns what the history will say of a slice.
+/// Returns what the history will say about a slice.
 fn noted_as(connection: &mut SqliteConnection, slice: PruneSlice) -> QueryResult<Prune> {
     let session = slice.session.map(|id| session::row_of(connection, id));
     Ok(Prune {
@@ -256,7 +256,7 @@ fn show(connection: &mut SqliteConnection, ids: &[i64], hook: &Hook) -> QueryRes
         match by_row(connection, *id) {
             Ok(row) => rows.extend(row),
             Err(QueryError::Read(error)) => return Err(error),
-            // A row that this program cannot read is let go unseen.
+            // A row that this program cannot read is deleted unseen.
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "pruned an unreadable row, hook not called");

@@ -19,7 +19,7 @@ pub(crate) const fn code_of(kind: EntityKind) -> i64 {
     }
 }
 
-/// The kind that a column means.
+/// The kind that a column's value stands for.
 pub(crate) fn kind_of(code: i64) -> Option<EntityKind> {
     EntityKind::ALL
         .into_iter()

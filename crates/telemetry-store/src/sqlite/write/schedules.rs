@@ -1,4 +1,4 @@
-//! Which schedules were in force when, who had what registered, and what was planned in vain.
+//! Which schedules were in force when, who had registered what, and which runs were missed.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
@@ -37,7 +37,7 @@ pub(crate) fn take_charge(
         for registered in registered {
             let session = session::row_of(connection, registered.session)?;
             let session = session.ok_or(diesel::result::Error::NotFound)?;
-            // What was removed meanwhile is in nobody's charge.
+            // Nobody is in charge of what was removed meanwhile.
             let taken = diesel::sql_query(
                 "INSERT INTO session_registrations \
                  (session_id, kind, registration, from_us, until_us) VALUES (?1, ?2, ?3, ?4, \
@@ -51,7 +51,8 @@ pub(crate) fn take_charge(
             .bind::<BigInt, _>(code_of(EntityKind::Job))
             .execute(connection)?;
             if taken > 0 && registered.id.kind == EntityKind::Job {
-                // What waited in an earlier process is dealt with, unless that one still lives.
+                // What waited in an earlier process has been dealt with, unless that process is still
+                // alive.
                 if elsewhere(connection, registered.id, registered.session)?.is_none() {
                     nothing_waits(connection, registered.id)?;
                 }
@@ -88,14 +89,14 @@ pub(crate) fn leave_charge(
     .map(drop)
 }
 
-/// Notes how far sessions have followed schedules. Of a job that was removed meanwhile nothing waits.
+/// Notes how far sessions have followed schedules. Nothing waits for a job that was removed meanwhile.
 pub(crate) fn note_followed(
     connection: &mut SqliteConnection,
     followed: &[Followed],
 ) -> QueryResult<()> {
     immediate(connection, |connection| {
         for followed in followed {
-            // What another living process said still waits there.
+            // What another living process has reported as waiting still waits there.
             let clears = followed.waits_after.is_none()
                 && elsewhere(connection, followed.id, followed.session)?.is_none();
             diesel::sql_query(
@@ -366,7 +367,7 @@ fn missed(connection: &mut SqliteConnection, job: i64, at: i64) -> QueryResult<V
     Ok(ranges.chain(beyond).collect())
 }
 
-/// What sessions have said of how far they followed a job's schedule.
+/// What sessions have said about how far they followed a job's schedule.
 #[derive(Default, QueryableByName)]
 struct HowFar {
     /// Up to this time every planned run is dealt with, though not all executions were kept.

@@ -54,7 +54,8 @@ pub(crate) fn of(connection: &mut SqliteConnection, ids: &[i64]) -> QueryResult<
     Ok(named.into_iter().filter_map(|row| row.topic_id).collect())
 }
 
-/// Deletes those of these topics to which no row refers any more: else a topic for each event would fill the database.
+/// Deletes those of these topics to which no row refers any more: otherwise a topic for each event would fill the
+/// database.
 pub(crate) fn forget(connection: &mut SqliteConnection, topics: &[i64]) -> QueryResult<()> {
     if topics.is_empty() {
         return Ok(());

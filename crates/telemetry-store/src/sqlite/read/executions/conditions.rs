@@ -20,7 +20,7 @@ pub(super) struct Id {
     pub(super) id: i64,
 }
 
-/// A session is a stretch of the primary key; nothing is in one that is not there.
+/// A session is a stretch of the primary key; one that does not exist has nothing in it.
 pub(super) fn of_session(
     connection: &mut SqliteConnection,
     filter: &Filter,
@@ -73,7 +73,7 @@ pub(super) fn of_rows(asked: &mut Asked<'_>, filter: &Filter) -> QueryResult<Str
     Ok(rows)
 }
 
-/// The rows of an app by number, so that the scan asks no other table, which may be damaged too.
+/// The rows of an app by number, so that the scan needs no other table, which may be damaged too.
 fn of_app(asked: &mut Asked<'_>, app: &str) -> QueryResult<String> {
     let mut parts = vec!["0".to_owned()];
     for (table, column) in [

@@ -169,7 +169,7 @@ impl Wanted {
 
     fn of_registration(&self, kind: EntityKind, row: i64) -> String {
         let column = Table::of(kind).column;
-        // SQLite takes no index for a term with a sign.
+        // SQLite uses no index for a term with a sign.
         let sign = if self.index == Index::OfLong { "+" } else { "" };
         format!("{sign}e.{column} = {row}")
     }

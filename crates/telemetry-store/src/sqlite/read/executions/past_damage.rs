@@ -71,7 +71,7 @@ struct Table<'a, 'c> {
 impl Table<'_, '_> {
     fn read(&mut self, rows: &str, after: Option<i64>, limit: u32) -> Result<Read, QueryError> {
         let beyond = after.map_or(String::new(), |after| self.beyond(after));
-        // Without an index, which would be damaged too or not be asked at all.
+        // Without an index, which would be damaged too or not be used at all.
         let question = format!(
             "SELECT e.id FROM executions e NOT INDEXED WHERE {rows}{beyond} \
              ORDER BY e.id {} LIMIT {limit}",

@@ -144,7 +144,7 @@ impl Residue {
         })
     }
 
-    /// Those of these ids that fit, as far as can be told. Where a page is damaged each id is asked for by itself.
+    /// Those of these ids that fit, as far as can be told. Where a page is damaged, each id is queried separately.
     fn hits(
         &self,
         asked: &mut Asked<'_>,

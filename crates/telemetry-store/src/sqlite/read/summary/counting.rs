@@ -1,4 +1,4 @@
-//! Counts the executions of some periods, each listener and job by itself.
+//! Counts the executions of some periods, separately for each listener and job.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,8 +39,8 @@ impl Of {
         }
     }
 
-    /// Conditions on rows; together they find all that count, each once. Of one listener or job an index has its rows,
-    /// and those that name it themselves are few.
+    /// Conditions on rows; together they find all that count, each once. For one listener or job an index has its
+    /// rows, and those that name it themselves are few.
     fn conditions(&self) -> Vec<String> {
         let Self::Entity(id, _) = self else {
             return vec![String::new()];
