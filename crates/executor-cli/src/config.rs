@@ -10,6 +10,8 @@ mod paths;
 
 mod problems;
 
+pub(crate) mod sources;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
@@ -24,8 +26,10 @@ use toml::Spanned;
 
 use crate::config::duration::{Span, Timeout};
 use crate::config::problems::{Mistake, Read};
+use crate::config::sources::{Source, SourceConfig};
 use crate::config::surroundings::{Directory, Environment, LineRule};
 use crate::input::events::Shape;
+use crate::input::source::INPUTS_MAX;
 use crate::wire;
 
 /// The whole configuration: what runs, and where its records go.
@@ -40,6 +44,11 @@ pub(crate) struct Config {
     pub(crate) service: Option<Spanned<Settings>>,
     #[serde(default)]
     pub(crate) events: Shape,
+    #[serde(default, rename = "source")]
+    source_configs: Vec<SourceConfig>,
+    /// The sources, in the order of the file.
+    #[serde(skip)]
+    pub(crate) sources: Vec<Source>,
     #[serde(default, rename = "listener")]
     pub(crate) listeners: Vec<ListenerConfig>,
     #[serde(default, rename = "job")]
@@ -341,6 +350,12 @@ impl Config {
         })?;
         let mut config = Self::parse(path, &text)?;
         config.resolve(path);
+        // Once more, with the paths as they are now.
+        let sources = config
+            .source_configs
+            .iter()
+            .filter_map(|it| it.source().ok());
+        config.sources = sources.collect();
         Ok(config)
     }
 
@@ -351,6 +366,10 @@ impl Config {
         let config = rest.map(|mut config| {
             mistakes.extend(config.senseless());
             mistakes.extend(config.duplicates());
+            mistakes.extend(config.too_many_sources());
+            let is_whole = |it: &&SourceConfig| read.is_whole(text, &it.name.span());
+            let sources = config.source_configs.iter().filter(is_whole);
+            mistakes.extend(sources.filter_map(|source| source.source().err()));
             // Of a job that lacks a wrong key the schedule is not told: it may be that key.
             let is_whole = |job: &&JobConfig| read.is_whole(text, &job.name.span());
             for job in config.jobs.iter().filter(is_whole) {
@@ -392,9 +411,21 @@ impl Config {
         (!problems.is_empty()).then(|| (settings.span(), problems.join("; ")))
     }
 
+    fn too_many_sources(&self) -> Option<Mistake> {
+        let one_more = self.source_configs.get(INPUTS_MAX)?;
+        let what = format!("there can be at most {INPUTS_MAX} sources");
+        Some((one_more.name.span(), what))
+    }
+
     /// Entries that would share their history with an earlier one.
     fn duplicates(&self) -> Vec<Mistake> {
         let (mut listeners, mut jobs) = (HashSet::new(), HashSet::new());
+        let mut sources = HashSet::new();
+        let sources = self.source_configs.iter().filter_map(|source| {
+            let name = source.name.get_ref();
+            let what = format!("a second source `{}`", name.0);
+            (!sources.insert(name)).then(|| (source.name.span(), what))
+        });
         let listeners = self.listeners.iter().filter_map(|listener| {
             let name = listener.name.get_ref();
             let is_new = listeners.insert((&listener.app, name, listener.topic.as_str()));
@@ -407,7 +438,7 @@ impl Config {
             let what = format!("a second job `{}` of the same app", name.0);
             (!is_new).then(|| (job.name.span(), what))
         });
-        listeners.chain(jobs).collect()
+        listeners.chain(jobs).chain(sources).collect()
     }
 }
 

@@ -29,6 +29,13 @@ impl Config {
             .iter_mut()
             .map(|it| (&mut it.run, &mut it.cwd));
         let of_jobs = self.jobs.iter_mut().map(|it| (&mut it.run, &mut it.cwd));
+        for source in &mut self.source_configs {
+            let (paths, run) = source.paths();
+            paths.for_each(|path| *path = base.join(&*path));
+            if let Some((run, has_directory)) = run {
+                resolve_program(run, base, has_directory);
+            }
+        }
         for (run, cwd) in of_listeners.chain(of_jobs) {
             resolve_program(run, base, cwd.is_some());
             if let Some(Directory(directory)) = cwd {

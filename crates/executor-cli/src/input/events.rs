@@ -1,4 +1,6 @@
-//! Turns a line of any JSON stream into an event, with JSON pointers to its topic, id and origin.
+//! Turns a line of any stream into an event: JSON with pointers to its topic, id and origin, or plain text.
+
+use std::collections::BTreeMap;
 
 use command_executor::Event;
 use serde::Deserialize;
@@ -6,28 +8,28 @@ use serde::Deserialize;
 use crate::input::pointer::{self, Pointer, Scalar};
 use crate::input::source::Text;
 
-/// JSON pointers into each line of the stream.
-#[derive(Clone, Debug, Deserialize)]
+/// Where the values of an event stand in a line of JSON, and which lines are meant.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Shape {
-    topic: At,
-    id: At,
-    origin: At,
-}
-
-impl Default for Shape {
-    fn default() -> Self {
-        let at = |name: &str| At::try_from(format!("/{name}"));
-        let [topic, id, origin] =
-            ["topic", "id", "origin"].map(|name| at(name).expect("it begins with a slash"));
-        Self { topic, id, origin }
-    }
+    pub(crate) topic: Topic,
+    /// What divides segments within a value of the topic, where that is not the dot of topic patterns.
+    pub(crate) separator: Option<Filled>,
+    /// What stands for a part of the topic that a line lacks; without it such a line is bad.
+    pub(crate) topic_default: Option<Filled>,
+    pub(crate) id: IdAt,
+    pub(crate) origin: OriginAt,
+    /// The values that a line must have; other lines are passed over.
+    pub(crate) when: When,
+    /// Lines are text, and the whole line is the payload.
+    #[serde(skip)]
+    pub(crate) is_text: bool,
 }
 
 /// A JSON pointer, such as `/event/type`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-struct At(Pointer);
+pub(crate) struct At(Pointer);
 
 impl TryFrom<String> for At {
     type Error = String;
@@ -39,28 +41,261 @@ impl TryFrom<String> for At {
     }
 }
 
+impl At {
+    fn of(text: &str) -> Self {
+        Self(Pointer::parse(text).expect("it begins with a slash"))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct IdAt(At);
+
+impl Default for IdAt {
+    fn default() -> Self {
+        Self(At::of("/id"))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct OriginAt(At);
+
+impl Default for OriginAt {
+    fn default() -> Self {
+        Self(At::of("/origin"))
+    }
+}
+
+/// The parts of a topic, which dots join.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "OneOrMore<String>")]
+pub(crate) struct Topic(Vec<Part>);
+
+#[derive(Clone, Debug)]
+enum Part {
+    At(At),
+    /// Stands in every topic.
+    Word(String),
+}
+
+impl Default for Topic {
+    fn default() -> Self {
+        Self(vec![Part::At(At::of("/topic"))])
+    }
+}
+
+impl Topic {
+    /// Returns the topic of every event; `None` if it is empty or has a pointer.
+    pub(crate) fn fixed(parts: OneOrMore<String>) -> Option<Self> {
+        let parts = parts.into_vec();
+        let is_fixed = |part: &String| !part.is_empty() && !part.starts_with('/');
+        let all = !parts.is_empty() && parts.iter().all(is_fixed);
+        all.then(|| Self(parts.into_iter().map(Part::Word).collect()))
+    }
+}
+
+impl TryFrom<OneOrMore<String>> for Topic {
+    type Error = String;
+
+    fn try_from(parts: OneOrMore<String>) -> Result<Self, String> {
+        if let OneOrMore::One(text) = parts {
+            // A word alone is a pointer without its slash rather than the topic of every event.
+            return At::try_from(text).map(|at| Self(vec![Part::At(at)]));
+        }
+        let parts = parts.into_vec();
+        if parts.is_empty() {
+            return Err("the topic has no parts: write a pointer like /event/type".into());
+        }
+        let part = |text: String| match text.as_str() {
+            "" => Err("a part of the topic is empty: write a word, or a pointer like /type".into()),
+            pointer if pointer.starts_with('/') => At::try_from(text).map(Part::At),
+            _ => Ok(Part::Word(text)),
+        };
+        let parts: Result<_, String> = parts.into_iter().map(part).collect();
+        parts.map(Self)
+    }
+}
+
+/// One character or more.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Filled(String);
+
+impl TryFrom<String> for Filled {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.is_empty() {
+            true => Err("this is empty: write at least one character"),
+            false => Ok(Self(text)),
+        }
+    }
+}
+
+/// A value, or a list of values.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a value, or a list of values, of the right kind"
+)]
+pub(crate) enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+impl<T> OneOrMore<T> {
+    fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::More(more) => more,
+        }
+    }
+}
+
+/// The values that are wanted at pointers; of each pointer one.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "BTreeMap<At, OneOrMore<Wanted>>")]
+pub(crate) struct When(Vec<(At, Vec<Wanted>)>);
+
+impl TryFrom<BTreeMap<At, OneOrMore<Wanted>>> for When {
+    type Error = String;
+
+    fn try_from(wanted: BTreeMap<At, OneOrMore<Wanted>>) -> Result<Self, String> {
+        let wanted = wanted
+            .into_iter()
+            .map(|(at, wanted)| match wanted.into_vec() {
+                none if none.is_empty() => {
+                    let at = at.0.as_str();
+                    Err(format!(
+                        "no value is wanted at {at}: no line would be an event"
+                    ))
+                }
+                wanted => Ok((at, wanted)),
+            });
+        wanted.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A value that a line must have at a pointer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected text, a number, true or false")]
+pub(crate) enum Wanted {
+    Bool(bool),
+    Whole(i64),
+    Number(f64),
+    Text(String),
+}
+
+impl Wanted {
+    /// Text that says the same is as good: some streams write every value as text.
+    fn is(&self, found: &Scalar<'_>) -> bool {
+        match (self, found) {
+            (_, Scalar::Container) => false,
+            (Self::Text(text), found) => Some(text.as_str()) == text_of(found),
+            (Self::Bool(wanted), found) => Some(wanted.to_string().as_str()) == text_of(found),
+            (Self::Whole(wanted), found) => {
+                text_of(found).is_some_and(|text| is_number(text, *wanted as f64))
+            }
+            (Self::Number(wanted), found) => {
+                text_of(found).is_some_and(|text| is_number(text, *wanted))
+            }
+        }
+    }
+}
+
+fn is_number(text: &str, wanted: f64) -> bool {
+    text.parse::<f64>().is_ok_and(|number| number == wanted)
+}
+
+fn text_of<'f>(found: &'f Scalar<'_>) -> Option<&'f str> {
+    match found {
+        Scalar::Text(text) => Some(text),
+        Scalar::Number(number) => Some(number),
+        Scalar::Word(word) => Some(word),
+        Scalar::Container => None,
+    }
+}
+
 impl Shape {
-    /// The event in a line, with the line itself as its payload.
-    pub(crate) fn event(&self, line: Text) -> Result<Event, String> {
-        let asked = [&self.topic.0, &self.id.0, &self.origin.0];
-        let found = pointer::find(line.bytes(), asked);
-        let [topic, id, origin] = found.map_err(|error| {
+    /// The event in a line, with the line itself as its payload; `None` if the line is not meant.
+    pub(crate) fn event(&self, line: Text) -> Result<Option<Event>, String> {
+        if self.is_text {
+            str::from_utf8(line.bytes())
+                .map_err(|error| format!("column {}: not UTF-8", error.valid_up_to() + 1))?;
+            let topic = self.topic(&mut std::iter::empty())?;
+            return Ok(Some(Event::new(topic).with_payload(line)));
+        }
+        let found = pointer::find(line.bytes(), &self.asked());
+        let found = found.map_err(|error| {
             format!("column {}: not JSON: expected {}", error.column, error.what)
         })?;
-        let topic_at = self.topic.0.as_str();
-        let topic = match topic {
-            None => return Err(format!("no topic at {topic_at}")),
-            Some(topic) => text(topic)
-                .ok_or_else(|| format!("the topic at {topic_at} is neither text nor a number"))?,
-        };
-        let mut event = Event::new(topic);
+        let mut found = found.into_iter();
+        let wanted = self.when.0.iter().map(|(_, wanted)| wanted);
+        // All are taken, whatever the first says: what comes next stands behind them.
+        let is_meant = wanted.zip(found.by_ref().take(self.when.0.len()));
+        let is_meant = is_meant.fold(true, |is_meant, (wanted, found)| {
+            is_meant && found.is_some_and(|found| wanted.iter().any(|it| it.is(&found)))
+        });
+        if !is_meant {
+            return Ok(None);
+        }
+        let [id, origin] = [found.next().flatten(), found.next().flatten()];
+        let mut event = Event::new(self.topic(&mut found)?);
         if let Some(id) = id.and_then(text) {
             event = event.with_id(id);
         }
         if let Some(origin) = origin.and_then(text) {
             event = event.with_origin(origin);
         }
-        Ok(event.with_payload(line))
+        Ok(Some(event.with_payload(line)))
+    }
+
+    /// The pointers: first the conditions, then id and origin, then those of the topic.
+    fn asked(&self) -> Vec<&Pointer> {
+        let conditions = self.when.0.iter().map(|(at, _)| &at.0);
+        let topic = self.topic.0.iter().filter_map(|part| match part {
+            Part::At(at) => Some(&at.0),
+            Part::Word(_) => None,
+        });
+        conditions
+            .chain([&self.id.0.0, &self.origin.0.0])
+            .chain(topic)
+            .collect()
+    }
+
+    /// Makes the topic of what was found at its pointers.
+    fn topic<'l>(
+        &self,
+        found: &mut impl Iterator<Item = Option<Scalar<'l>>>,
+    ) -> Result<String, String> {
+        let mut topic = String::new();
+        for part in &self.topic.0 {
+            if !topic.is_empty() {
+                topic.push('.');
+            }
+            match part {
+                Part::Word(word) => topic.push_str(word),
+                Part::At(at) => topic.push_str(&self.part(at, found.next().flatten())?),
+            }
+        }
+        Ok(topic)
+    }
+
+    fn part(&self, at: &At, found: Option<Scalar<'_>>) -> Result<String, String> {
+        let at = at.0.as_str();
+        let found = match found {
+            None | Some(Scalar::Word("null")) => None,
+            found => found,
+        };
+        let Some(found) = found else {
+            let default = self.topic_default.clone().map(|Filled(text)| text);
+            return default.ok_or_else(|| format!("no topic at {at}"));
+        };
+        let part =
+            text(found).ok_or_else(|| format!("the topic at {at} is neither text nor a number"))?;
+        Ok(match &self.separator {
+            Some(Filled(separator)) => part.replace(separator.as_str(), "."),
+            None => part,
+        })
     }
 }
 
@@ -69,7 +304,7 @@ fn text(found: Scalar<'_>) -> Option<String> {
     match found {
         Scalar::Text(text) => Some(text.into_owned()),
         Scalar::Number(number) => Some(number.to_owned()),
-        Scalar::Other => None,
+        Scalar::Word(_) | Scalar::Container => None,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 /// A JSON pointer, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Pointer {
     text: String,
     tokens: Vec<String>,
@@ -34,7 +34,10 @@ pub(crate) enum Scalar<'l> {
     Text(Cow<'l, str>),
     /// As it was written.
     Number(&'l str),
-    Other,
+    /// `true`, `false` or `null`.
+    Word(&'static str),
+    /// An object or an array.
+    Container,
 }
 
 /// The reason why a line is not JSON.
@@ -46,10 +49,10 @@ pub(crate) struct NotJson {
 }
 
 /// Returns the value at each pointer; the last of members with the same name counts.
-pub(crate) fn find<'l, const N: usize>(
+pub(crate) fn find<'l>(
     line: &'l [u8],
-    pointers: [&Pointer; N],
-) -> Result<[Option<Scalar<'l>>; N], NotJson> {
+    pointers: &[&Pointer],
+) -> Result<Vec<Option<Scalar<'l>>>, NotJson> {
     let text = str::from_utf8(line).map_err(|error| NotJson {
         column: error.valid_up_to() + 1,
         what: "UTF-8",
@@ -61,14 +64,10 @@ pub(crate) fn find<'l, const N: usize>(
         at: 0,
         inside: Vec::new(),
         places: vec![0; deepest],
-        asked: pointers.map(|pointer| Asked {
-            tokens: &pointer.tokens,
-            matched: 0,
-            found: None,
-        }),
+        asked: pointers.iter().map(|pointer| Asked::on(pointer)).collect(),
     };
     scan.whole()?;
-    Ok(scan.asked.map(|asked| asked.found))
+    Ok(scan.asked.into_iter().map(|asked| asked.found).collect())
 }
 
 /// One pointer on its way.
@@ -86,17 +85,17 @@ enum Inside {
     Array,
 }
 
-struct Scan<'p, 'l, const N: usize> {
+struct Scan<'p, 'l> {
     text: &'l str,
     at: usize,
     /// On the heap: the depth is the sender's to choose.
     inside: Vec<Inside>,
     /// The element of each array, down to where any pointer leads.
     places: Vec<usize>,
-    asked: [Asked<'p, 'l>; N],
+    asked: Vec<Asked<'p, 'l>>,
 }
 
-impl<'l, const N: usize> Scan<'_, 'l, N> {
+impl<'l> Scan<'_, 'l> {
     fn whole(&mut self) -> Result<(), NotJson> {
         while self.value()? || self.next()? {}
         match self.peek() {
@@ -157,7 +156,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
     }
 
     fn open(&mut self, inside: Inside, end: u8) -> Result<bool, NotJson> {
-        self.found(&Scalar::Other);
+        self.found(&Scalar::Container);
         self.at += 1;
         self.inside.push(inside);
         if self.peek() == Some(end) {
@@ -244,7 +243,7 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
             }
             self.at += 1;
         }
-        self.found(&Scalar::Other);
+        self.found(&Scalar::Word(word));
         Ok(())
     }
 
@@ -343,7 +342,15 @@ impl<'l, const N: usize> Scan<'_, 'l, N> {
     }
 }
 
-impl Asked<'_, '_> {
+impl<'p> Asked<'p, '_> {
+    const fn on(pointer: &'p Pointer) -> Self {
+        Self {
+            tokens: pointer.tokens.as_slice(),
+            matched: 0,
+            found: None,
+        }
+    }
+
     /// Returns whether the pointer leads to the value at this depth.
     const fn is_at(&self, depth: usize) -> bool {
         self.matched == depth && self.tokens.len() == depth

@@ -66,9 +66,9 @@ impl Source {
         self.log().bell.notify_one();
     }
 
-    /// Counts a line without anything in it.
-    pub fn blank_line(&self) {
-        self.tally().blank_line();
+    /// Counts a line that is not meant to be an event, such as an empty one.
+    pub fn skipped_line(&self) {
+        self.tally().skipped_line();
         self.log().bell.notify_one();
     }
 

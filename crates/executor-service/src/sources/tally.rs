@@ -50,13 +50,13 @@ impl Tally {
         &self.counts.name
     }
 
-    pub(crate) fn blank_line(&mut self) {
+    pub(crate) fn skipped_line(&mut self) {
         self.counts.lines += 1;
         self.is_changed = true;
     }
 
     pub(crate) fn event(&mut self, topic: &str, is_heard: bool, now: impl FnOnce() -> Timestamp) {
-        self.blank_line();
+        self.skipped_line();
         self.counts.events += 1;
         if !is_heard {
             self.counts.unheard += 1;
@@ -82,7 +82,7 @@ impl Tally {
     }
 
     pub(crate) fn bad_line(&mut self, problem: &str, text: &str, now: Timestamp) {
-        self.blank_line();
+        self.skipped_line();
         self.counts.bad_lines += 1;
         if self.counts.first_bad_lines.len() < BAD_LINES_KEPT {
             let kept = |text| {

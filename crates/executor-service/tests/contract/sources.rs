@@ -39,7 +39,7 @@ async fn d11_what_was_read_from_a_source_is_in_the_history() {
     }
     // The same source, by its name.
     let again = fixture.executor.source("broker");
-    again.blank_line();
+    again.skipped_line();
     again.bad_line("no topic at /topic", "{}");
     fixture.executor.source("quiet");
     fixture.stop().await;

@@ -69,7 +69,7 @@ fn topics_beyond_the_first_thousand_are_counted_together() {
 #[test]
 fn the_first_bad_lines_are_kept_with_their_numbers() {
     let mut tally = tally();
-    tally.blank_line();
+    tally.skipped_line();
     for number in 0..12 {
         tally.bad_line(
             "no topic at /topic",

@@ -1,0 +1,214 @@
+//! Feeds events from sources to the listeners that want them, in the order of each source.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use command_executor::{CommandExecutor, Degradation, Event, Health, Refused, Source, Submitted};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+
+use crate::cmd::run::register::{Listening, QUEUE_MAX};
+use crate::config::sources;
+use crate::exit::Failure;
+use crate::input::events::Shape;
+use crate::input::source::{self, Ahead, Ending, Line, Lines, Text};
+use crate::output::progress::Counts;
+
+/// The number of waiting records at which reading pauses until they are written, unless the spool has room: a late
+/// event is better than a lost record.
+const READ_NO_FURTHER_AT: u64 = QUEUE_MAX as u64 / 2;
+/// The number of bad lines that are logged; further ones are only counted.
+const BAD_LINES_NAMED: u64 = 10;
+/// The most bytes of a bad line that the history is given; it keeps less.
+const BAD_LINE_BYTES: usize = 4_096;
+
+/// A source that is being read.
+pub(super) struct Feed {
+    name: String,
+    /// What stands for it in messages.
+    shown: String,
+    shape: Shape,
+    lines: Lines,
+    /// Whether it comes to an end by itself.
+    pub(super) ends: bool,
+}
+
+/// Starts to read the sources. What ends them is to be dropped at the end, where that may take a while.
+pub(super) fn open(sources: Vec<sources::Source>) -> Result<(Vec<Feed>, Vec<Ending>), Failure> {
+    let mut endings = Vec::new();
+    let ahead = Ahead::of(sources.len());
+    let mut open = |from: sources::Source| {
+        let (shown, ends) = (from.input.shown(), from.input.ends());
+        let reading = source::read(from.input, &ahead);
+        let reading = reading.map_err(|error| unreadable(&shown, error))?;
+        endings.extend(reading.ending);
+        let (name, shape) = (from.name, from.shape);
+        Ok(Feed {
+            name,
+            shown,
+            shape,
+            lines: reading.lines,
+            ends,
+        })
+    };
+    let feeds = sources
+        .into_iter()
+        .map(&mut open)
+        .collect::<Result<_, Failure>>()?;
+    Ok((feeds, endings))
+}
+
+fn unreadable(shown: &str, source: io::Error) -> Failure {
+    let path = PathBuf::from(shown);
+    Failure::Events { path, source }
+}
+
+/// Gives events to listeners.
+pub(super) struct Feeding {
+    executor: CommandExecutor,
+    listeners: Vec<Listening>,
+    /// Executions that events have started, and the room for more.
+    tasks: TaskTracker,
+    room: Arc<Semaphore>,
+    pub(super) counts: Arc<Counts>,
+    /// Why the events could not be read to their end.
+    pub(super) unread: OnceLock<Failure>,
+}
+
+impl Feeding {
+    pub(super) fn new(executor: CommandExecutor, listeners: Vec<Listening>, room: usize) -> Self {
+        Self {
+            executor,
+            listeners,
+            tasks: TaskTracker::new(),
+            room: Arc::new(Semaphore::new(room)),
+            counts: Arc::default(),
+            unread: OnceLock::new(),
+        }
+    }
+
+    /// Reads every source to its end, side by side, and returns once they have ended.
+    pub(super) async fn feed(self: &Arc<Self>, feeds: &mut Vec<Feed>) {
+        let mut reading = JoinSet::new();
+        for feed in feeds.drain(..) {
+            let this = Arc::clone(self);
+            reading.spawn(async move { this.read(feed).await });
+        }
+        reading.join_all().await;
+    }
+
+    /// Waits for the executions that events have started.
+    pub(super) async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn read(&self, mut feed: Feed) {
+        let source = self.executor.source(&feed.name);
+        let mut number = 0_u64;
+        while let Some(line) = feed.lines.recv().await {
+            number += 1;
+            let text = match line {
+                Ok(Line::Text(text)) => text,
+                Ok(Line::TooLong(max)) => {
+                    let why = format!("longer than {}", size(max));
+                    self.bad_line(&source, &feed, number, &why, &[]);
+                    continue;
+                }
+                Err(error) => {
+                    let shown = &feed.shown;
+                    tracing::error!("cannot read {shown} any further: {error}");
+                    let _ = self.unread.set(unreadable(shown, error));
+                    return;
+                }
+            };
+            self.line(&source, &feed, number, text).await;
+        }
+    }
+
+    async fn line(&self, source: &Source, feed: &Feed, number: u64, text: Text) {
+        if text.bytes().trim_ascii().is_empty() {
+            return source.skipped_line();
+        }
+        let start = text.bytes();
+        let start = start[..start.len().min(BAD_LINE_BYTES)].to_vec();
+        match feed.shape.event(text) {
+            Ok(Some(event)) => self.dispatch(source, Arc::new(event)).await,
+            Ok(None) => source.skipped_line(),
+            Err(why) => self.bad_line(source, feed, number, &why, &start),
+        }
+    }
+
+    fn bad_line(&self, source: &Source, feed: &Feed, number: u64, why: &str, text: &[u8]) {
+        source.bad_line(why, &String::from_utf8_lossy(text));
+        let bad = Counts::add(&self.counts.bad_lines);
+        if bad <= BAD_LINES_NAMED {
+            tracing::warn!("{}:{number}: {why}; skipped the line", feed.shown);
+        }
+        if bad == BAD_LINES_NAMED {
+            tracing::warn!("further bad lines are only counted");
+        }
+    }
+
+    async fn dispatch(&self, source: &Source, event: Arc<Event>) {
+        Counts::add(&self.counts.events);
+        let is_for = |listener: &&Listening| listener.topic.matches(&event.topic);
+        source.note_event(&event.topic, self.listeners.iter().any(|it| is_for(&it)));
+        if self.is_crowded() {
+            let _ = self.executor.flush().await;
+        }
+        for listener in self.listeners.iter().filter(is_for) {
+            self.handle(listener, &event).await;
+        }
+    }
+
+    /// Returns whether the records of further events may be lost: memory has room for few more, or the spool is
+    /// filling.
+    fn is_crowded(&self) -> bool {
+        let ledger = self.executor.ledger();
+        if ledger.waiting < READ_NO_FURTHER_AT || ledger.durability.is_none() {
+            return ledger.waiting >= READ_NO_FURTHER_AT;
+        }
+        let is_filling = |reason: &Degradation| matches!(reason, Degradation::SpoolFilling { .. });
+        match self.executor.health() {
+            Health::Degraded(reasons) => reasons.iter().any(is_filling),
+            Health::Healthy | Health::Failed { .. } => false,
+        }
+    }
+
+    /// Submits the event before the next one is read, so that it keeps its place in line.
+    async fn handle(&self, listener: &Listening, event: &Arc<Event>) {
+        let room = if listener.waits_for_room {
+            Arc::clone(&self.room).acquire_owned().await.ok()
+        } else {
+            None
+        };
+        if let Some(submitted) = self.submit(listener, event).await {
+            self.tasks.spawn(async move {
+                submitted.await;
+                drop(room);
+            });
+        }
+    }
+
+    /// `None` when the service stops, and then nothing is owed.
+    async fn submit(&self, listener: &Listening, event: &Arc<Event>) -> Option<Submitted> {
+        loop {
+            let command = listener.handle.invoke(Arc::clone(event));
+            match self.executor.submit(command) {
+                Ok(submitted) => return Some(submitted),
+                Err(Refused::Busy) => self.executor.room().await,
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes >> 10),
+        mebi => format!("{mebi} MiB"),
+    }
+}
