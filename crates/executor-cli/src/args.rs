@@ -1,5 +1,6 @@
 //! The command line.
 
+mod selection;
 mod times;
 pub(crate) mod verbs;
 
@@ -25,9 +26,9 @@ Exit codes:
     0  done
     1  the program itself failed
     2  the command line is wrong
-    3  the configuration is wrong, or a program of it cannot be executed
+    3  the configuration is wrong, or a program in it cannot be executed
     4  the database cannot be used
-    5  the events cannot be read to their end, or none of their lines is an event
+    5  the events cannot be read to the end, or none of the lines is an event
     6  done, but records were lost or executions did not end; the last line says how many and why
     7  a spool cannot be read
     8  cannot tell: not everything could be looked at, or something is missing that may be the answer
@@ -56,19 +57,21 @@ pub(crate) enum Command {
     Timers(verbs::TimersArgs),
     /// List the processes that have written the history, the latest first.
     Sessions(verbs::SessionsArgs),
-    /// Say what runs, what comes next, what crashed last, and what is missing.
+    /// Show what was read from sources of events, and what nobody listened to.
+    Sources(verbs::SourcesArgs),
+    /// Show what is running, what comes next, what crashed last, and what is missing.
     Status(verbs::StatusArgs),
     /// Draw what ran at the same time.
     Timeline(verbs::TimelineArgs),
     /// Say whether the history is complete, and if not, what is missing.
     Audit(verbs::AuditArgs),
-    /// Summarize listeners and jobs: runs, outcomes, durations, last errors; one of them period by period.
+    /// Summarise listeners and jobs: runs, outcomes, durations, last errors; one of them period by period.
     Report(verbs::ReportArgs),
     /// Delete old executions, or say what that would delete.
     Prune(verbs::PruneArgs),
     /// Write executions as JSON or CSV, the oldest first.
     Export(verbs::ExportArgs),
-    /// Check the database, its processes, spools, clock and disk; each finding with its remedy.
+    /// Check the database, its processes, spools, clock and disk, and suggest a remedy for each finding.
     Doctor(verbs::DoctorArgs),
     /// Bring a database of an earlier version up to date; `run` does so by itself.
     Migrate(verbs::MigrateArgs),

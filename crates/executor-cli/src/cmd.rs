@@ -18,6 +18,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod sessions;
 pub(crate) mod show;
+pub(crate) mod sources;
 pub(crate) mod spool;
 pub(crate) mod status;
 pub(crate) mod timeline;

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::output::plain::plain;
 
-/// The configuration is wrong, or a program of it cannot be executed.
+/// The configuration is wrong, or a program in it cannot be executed.
 pub(crate) const WRONG_CONFIG: u8 = 3;
 /// The database cannot be used, or not all of it.
 pub(crate) const DAMAGED: u8 = 4;
@@ -91,18 +91,16 @@ pub(crate) enum Failure {
     #[error("--since is after --until: nothing can lie between")]
     EmptyWindow,
     #[error(
-        "`{what}` is one execution: the options that select executions go without it, or with APP/NAME"
+        "`{what}` names one execution: use options that select executions without it, or with APP/NAME"
     )]
     NothingToSelect { what: String },
     #[error("the configuration has no job `{what}`; it has {}", listed(jobs))]
     NoSuchJob { what: String, jobs: Vec<String> },
     #[error(
-        "there is no terminal to ask at: add --yes to delete, or --dry-run to see what would go"
+        "there is no terminal to ask on: add --yes to delete, or --dry-run to see what would be deleted"
     )]
     NobodyToAsk,
-    #[error(
-        "a line of CSV has no room for what an execution said: write JSON, or leave out --lines"
-    )]
+    #[error("CSV cannot hold what an execution said: use --format json, or omit --lines")]
     LinesInCsv,
     #[error(transparent)]
     Store(#[from] StoreError),

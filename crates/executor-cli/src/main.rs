@@ -26,7 +26,7 @@ use crate::args::{Args, Command};
 use crate::cmd::looking::look;
 use crate::cmd::{
     audit, check, doctor, errors, explain, export, logs, ls, manual, migrate, prune, report, run,
-    sessions, show, spool, status, timeline, timers,
+    sessions, show, sources, spool, status, timeline, timers,
 };
 use crate::exit::Failure;
 use crate::output::console::{self, describe};
@@ -52,6 +52,7 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             Command::Errors(args) => look(args.look.clone(), args, errors::errors).await,
             Command::Explain(args) => look(args.look.clone(), args, explain::explain).await,
             Command::Timers(args) => look(args.look.clone(), args, timers::timers).await,
+            Command::Sources(args) => look(args.look.clone(), args, sources::sources).await,
             Command::Sessions(args) => look(args.look.clone(), args, sessions::sessions).await,
             Command::Status(args) => {
                 look(args.look, (), async |looking, ()| {

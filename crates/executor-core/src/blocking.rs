@@ -361,7 +361,7 @@ impl Shared {
         state.active += 1;
         drop(state);
         let (thread, what) = (&*running.thread, &*running.what);
-        tracing::info!(thread, what, "a thread that was left behind came back");
+        tracing::info!(thread, what, "a leaked blocking thread returned");
     }
 
     /// Abandons a run that nobody is waiting for any more. Returns what it leaves behind.

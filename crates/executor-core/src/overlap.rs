@@ -46,14 +46,14 @@ const fn decide(rule: Rule, running: u32, waiting: u32) -> Step {
 /// Returns the reason in a skipped run's record.
 fn reason(rule: Rule) -> Arc<str> {
     match rule {
-        Rule::Single => Arc::from("overlap: an earlier run still goes on"),
+        Rule::Single => Arc::from("overlap: an earlier run is still in progress"),
         Rule::Restart => Arc::from("overlap: a later run took its place"),
         Rule::Queued { waiting_max } => {
-            Arc::from(format!("overlap: {waiting_max} runs are waiting already"))
+            Arc::from(format!("overlap: {waiting_max} runs are already waiting"))
         }
-        Rule::Parallel { running_max } => {
-            Arc::from(format!("overlap: {running_max} runs go on already"))
-        }
+        Rule::Parallel { running_max } => Arc::from(format!(
+            "overlap: {running_max} runs are already in progress"
+        )),
     }
 }
 

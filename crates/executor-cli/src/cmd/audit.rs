@@ -15,7 +15,7 @@ use crate::output::plain::{self, plain};
 use crate::output::shown::Zone;
 
 /// What to do about a spool that nobody has taken over.
-const REMEDY: &str = "the next start there stores it, or `executor spool replay`";
+const REMEDY: &str = "the next start there, or `executor spool replay`, will store it";
 
 /// Holes that are listed; the number of all is said.
 const LISTED: usize = 50;
@@ -115,7 +115,7 @@ fn stretch(zone: &Zone, from: Timestamp, to: Timestamp) -> String {
 
 fn not_looked_at(what: &NotLookedAt) -> String {
     match what {
-        NotLookedAt::Older => "older than the counting of rows".into(),
+        NotLookedAt::Older => "it predates the counting of rows".into(),
         NotLookedAt::Rebuilt => "its counters were damaged".into(),
         NotLookedAt::Memory => "it died with its records in memory".into(),
         NotLookedAt::Spool { host, waiting } => match waiting {

@@ -103,18 +103,20 @@ fn table(checked: &[Checked<'_>], zone: &Zone) -> String {
     let (missing, past) = (count(|it| !it.is_found), count(|it| it.is_past));
     if missing > 0 {
         let programs = shown::counted(missing, "program");
+        let them = if missing == 1 { "it" } else { "them" };
         text.push_str(&format!(
-            "{programs} cannot be executed: install, or write the whole path\n"
+            "{programs} cannot be executed: install {them}, or give the full path\n"
         ));
     }
     if past > 0 {
         let jobs = shown::counted(past, "job");
+        let their = if past == 1 { "its" } else { "their" };
         text.push_str(&format!(
-            "{jobs} will not run, unless persistent and missed: the time has passed\n"
+            "{jobs} will not run because {their} time has passed (unless persistent and missed)\n"
         ));
     }
     if missing + past == 0 {
-        text.push_str("nothing is wrong\n");
+        text.push_str("no problems found\n");
     }
     text
 }

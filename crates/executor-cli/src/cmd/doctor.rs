@@ -86,7 +86,7 @@ async fn fix(looking: &Looking) -> Result<Vec<String>, Failure> {
         let store = wire::store(&looking.url, settings.file_mode).await?;
         let replayed = inspect::replay(store, &dir, settings.startup_timeout).await?;
         let records = shown::counted(replayed.ledger.recovered, "record");
-        fixed.push(format!("spools: stored {records} of dead processes"));
+        fixed.push(format!("spools: stored {records} from dead processes"));
     }
     Ok(fixed)
 }
@@ -99,7 +99,7 @@ async fn examine(looking: &Looking) -> Vec<Check> {
             let found = with_causes(&failure);
             vec![finding(
                 found,
-                "mend this first; what depends on it was not checked",
+                "fix this first; checks that depend on it were skipped",
             )]
         });
         let is_well = findings.is_empty();
@@ -138,8 +138,8 @@ async fn integrity(looking: &Looking) -> Result<Vec<Finding>, Failure> {
     console::show("checking every page".into());
     let damage = looking.history.integrity().await;
     console::show(String::new());
-    const REMEDY: &str =
-        "stop what writes it, copy the file, and recover the copy with `sqlite3 COPY .recover`";
+    const REMEDY: &str = "stop whatever writes to it, copy the file, and recover the copy with \
+                          `sqlite3 COPY .recover`";
     let damage = damage?.into_iter();
     Ok(damage.map(|it| finding(it, REMEDY)).collect())
 }
@@ -157,10 +157,10 @@ async fn processes(looking: &Looking) -> Result<Vec<Finding>, Failure> {
     let silent = sessions.iter().filter(is_silent).map(|it| {
         let (host, pid) = (plain(&it.session.host), it.session.pid);
         let at = looking.zone.time(it.heartbeat_at);
-        let found = format!("process {pid} on {host} gave its last sign of life at {at}");
+        let found = format!("process {pid} on {host} was last seen alive at {at}");
         finding(
             found,
-            "start it again: that marks it, and stores what it left",
+            "start it again: that marks the session as crashed and stores what it left",
         )
     });
     Ok(silent.collect())
@@ -175,13 +175,19 @@ fn spool(live: &LiveSession) -> Option<Finding> {
     let pid = live.session.pid;
     if let Some(why) = &live.unreadable {
         let found = format!("the spool of process {pid} cannot be read: {}", plain(why));
-        return Some(finding(found, "see whose it is, and `executor spool fsck`"));
+        return Some(finding(
+            found,
+            "check who owns it, and run `executor spool fsck`",
+        ));
     }
     let left = live.waiting + live.running.len() as u64;
     let records = shown::counted(left, "record");
     (!live.is_alive).then(|| {
         let found = format!("process {pid} is dead, and its spool keeps {records}");
-        finding(found, "start it again, `executor spool replay`, or --fix")
+        finding(
+            found,
+            "start it again, run `executor spool replay`, or use --fix",
+        )
     })
 }
 
@@ -216,7 +222,7 @@ async fn clock(looking: &Looking) -> Result<Vec<Finding>, Failure> {
         let found = format!("the latest execution ended at {}", looking.zone.time(end));
         finding(
             found,
-            "look at this machine's clock, and at the one that wrote it",
+            "check the clock of this machine and of the one that wrote it",
         )
     });
     Ok(future.collect())
@@ -226,10 +232,10 @@ fn size(looking: &Looking) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
     let (log, room) = (wire::log_bytes(&looking.url)?, wire::room(&looking.url)?);
     if log > LOG_MAX {
-        let found = format!("the write-ahead log has {}", shown::bytes(log));
+        let found = format!("the write-ahead log takes {}", shown::bytes(log));
         findings.push(finding(
             found,
-            "end the reader that has kept the database open",
+            "stop the reader that is holding the database open",
         ));
     }
     if let Some(room) = room.filter(|room| *room < ROOM_MIN) {

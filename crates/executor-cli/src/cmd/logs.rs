@@ -135,7 +135,7 @@ pub(crate) fn lines_of(
         .collect();
     if record.lines.as_ref().is_some_and(|lines| lines.is_binary()) {
         let bytes = record.lines.as_ref().map_or(0, |lines| lines.total_bytes());
-        text.push_str(&format!("    ({bytes} bytes that are no text)\n"));
+        text.push_str(&format!("    ({bytes} bytes of binary output)\n"));
     }
     if let (true, Some(failure)) = (text.is_empty() && grep.is_none(), &record.failure) {
         text.push_str(&format!("    {}\n", plain(&failure.message)));

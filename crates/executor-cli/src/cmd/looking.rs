@@ -375,7 +375,7 @@ impl Looking {
             Err(Failure::Query(error)) if error.class == HistoryErrorClass::Damaged => {
                 let why = plain(&with_causes(&error));
                 self.cannot_tell.store(true, Ordering::Relaxed);
-                Ok(Some(format!("nobody can tell what is missing: {why}")))
+                Ok(Some(format!("cannot tell what is missing: {why}")))
             }
             Err(error) => Err(error),
         }
@@ -414,7 +414,7 @@ pub(crate) fn missing_of(found: &Completeness) -> Option<String> {
     if found.unsettled > 0 {
         let dead = shown::counted(found.unsettled, "process");
         parts.push(format!(
-            "the last records of {dead} that died are not stored: see `executor audit`"
+            "the last records of {dead} that died have not been stored: see `executor audit`"
         ));
     }
     let incomplete = (!parts.is_empty()).then(|| format!("incomplete: {}", parts.join("; ")));
@@ -438,7 +438,7 @@ pub(crate) fn window_of(selection: &Selection) -> Window {
 pub(crate) fn found_database() -> Result<String, Failure> {
     let (url, by) = look_for_database()?;
     if let Some(by) = by {
-        console::say(&format!("looking at `{}`, {by}", plain(&url)));
+        console::say(&format!("using the database `{}` (from {by})", plain(&url)));
     }
     Ok(url)
 }
@@ -446,7 +446,7 @@ pub(crate) fn found_database() -> Result<String, Failure> {
 fn look_for_database() -> Result<(String, Option<String>), Failure> {
     let of_environment = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
     if let Some(url) = of_environment("EXECUTOR_DB") {
-        return Ok((url, Some("as EXECUTOR_DB says".into())));
+        return Ok((url, Some("EXECUTOR_DB".into())));
     }
     let configured = of_environment("EXECUTOR_CONFIG").map(PathBuf::from);
     let here = Path::new("executor.toml");
@@ -458,7 +458,7 @@ fn look_for_database() -> Result<(String, Option<String>), Failure> {
     let shown = plain(&path.to_string_lossy());
     let url = config.store.url.map(|url| url.0);
     Ok(match url {
-        Some(url) => (url, Some(format!("as `{shown}` says"))),
+        Some(url) => (url, Some(format!("`{shown}`"))),
         None => (DEFAULT_DB.to_owned(), None),
     })
 }

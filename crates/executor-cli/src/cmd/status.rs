@@ -144,7 +144,10 @@ fn for_people(looking: &Looking, state: &State) -> String {
         add(label, &next(looking, state.now, timer));
     }
     if !state.next.is_empty() && state.living.is_empty() {
-        add("", "no process runs: until one starts, nothing begins");
+        add(
+            "",
+            "no process is running: nothing will start until one does",
+        );
     }
     if let Some(crash) = &state.crash {
         add("last crash", &crashed(looking, crash));
@@ -159,11 +162,11 @@ fn for_people(looking: &Looking, state: &State) -> String {
 
 fn nobody(looking: &Looking, last: Option<&(StoredSession, Timestamp)>) -> String {
     let Some((last, at)) = last else {
-        return "nothing, and nothing ever has".to_owned();
+        return "nothing, and nothing has ever run".to_owned();
     };
     let at = looking.zone.time(*at);
     let how = match last.status {
-        SessionStatus::Running => "gave its last sign of life",
+        SessionStatus::Running => "was last seen alive",
         SessionStatus::Success => "ended",
         SessionStatus::Failure => "failed",
         SessionStatus::Crashed => "died after",
@@ -190,7 +193,7 @@ fn process(state: &State, stored: &StoredSession, live: Option<&LiveSession>) ->
                 text.push_str(&format!(" · {records} not stored yet"));
             }
         }
-        None => text.push_str(" · what it runs cannot be seen from here"),
+        None => text.push_str(" · its running executions cannot be seen from here"),
     }
     text
 }
@@ -222,7 +225,7 @@ fn left_behind(live: &LiveSession) -> String {
         parts.push("its spool cannot be read: see `executor spool fsck`".into());
     }
     if parts.len() > 1 {
-        parts.push("the next start stores that, or `executor doctor --fix`".into());
+        parts.push("the next start, or `executor doctor --fix`, will store that".into());
     }
     parts.join("; ")
 }

@@ -50,7 +50,7 @@ pub(crate) async fn timeline(looking: &Looking, args: TimelineArgs) -> Result<Ex
         console::print(lines).await?;
         if has_more {
             console::say(&format!(
-                "these are {DRAWN_MAX} executions, and there are more: ask for less time"
+                "only {DRAWN_MAX} executions are shown, and there are more: choose a shorter span"
             ));
         }
         return Ok(matched(!found.is_empty() || !running.is_empty()));
@@ -67,10 +67,10 @@ pub(crate) async fn timeline(looking: &Looking, args: TimelineArgs) -> Result<Ex
     let drawing = drawing(looking, (from, to), &lanes, &gaps);
     let mut footer = shown::counted(found.len() as u64, "execution");
     if !running.is_empty() {
-        footer.push_str(&format!(", {} still going on", running.len()));
+        footer.push_str(&format!(", {} still running", running.len()));
     }
     footer.push_str(if has_more {
-        ", and more, which are not drawn: ask for less time"
+        ", and more that are not drawn: choose a shorter span"
     } else {
         ""
     });

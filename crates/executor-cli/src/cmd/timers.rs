@@ -26,7 +26,7 @@ pub(crate) async fn timers(looking: &Looking, args: TimersArgs) -> Result<ExitCo
         false => {
             let mut text = table(looking, &timers, now);
             if !timers.is_empty() && living.is_empty() {
-                text.push_str("no process runs: until one starts, nothing begins\n");
+                text.push_str("no process is running: nothing will start until one does\n");
             }
             text
         }

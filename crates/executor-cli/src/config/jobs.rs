@@ -29,7 +29,7 @@ impl JobConfig {
     fn is_persistent(&self) -> Result<bool, Mistake> {
         match &self.persistent {
             Some(yes) if *yes.get_ref() && self.cron.is_none() && self.at.is_none() => {
-                let what = "`persistent` belongs to `cron` and `at`; elapsed time begins anew with each start";
+                let what = "`persistent` applies only to `cron` and `at`; elapsed time starts over at each start";
                 Err((yes.span(), what.into()))
             }
             persistent => Ok(persistent.as_ref().is_some_and(|yes| *yes.get_ref())),
@@ -46,7 +46,7 @@ impl JobConfig {
         }
         if let Some(zone) = &self.time_zone {
             let what =
-                "`time_zone` belongs to `cron` and `at`; elapsed time is the same everywhere";
+                "`time_zone` applies only to `cron` and `at`; elapsed time is the same everywhere";
             return Err((zone.span(), what.into()));
         }
         match (&self.every, &self.after) {
@@ -144,7 +144,7 @@ impl JobConfig {
                 Ok(Missed::RunAll { at_most: limit })
             }
             (_, Some(limit)) => {
-                let what = "`missed_limit` belongs to `missed = \"run_all\"`";
+                let what = "`missed_limit` applies only to `missed = \"run_all\"`";
                 Err((limit.span(), what.into()))
             }
             (MissedRule::Skip, None) => Ok(Missed::Skip),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::problems::Mistake;
-use crate::config::surroundings::{Directory, Environment};
+use crate::config::surroundings::{Directory, Environment, FilePath};
 use crate::config::{Run, Word};
 use crate::input::events::{Filled, IdAt, OneOrMore, OriginAt, Shape, Topic, When};
 use crate::input::source::{Input, Program};
@@ -17,11 +17,11 @@ use crate::input::source::{Input, Program};
 pub(crate) struct SourceConfig {
     pub(crate) name: Spanned<Word>,
     /// A file, a named pipe, or `-` for standard input.
-    path: Option<Spanned<Directory>>,
+    path: Option<Spanned<FilePath>>,
     /// Whether a file is followed over rotation; else it is read once, to its end. Default true.
     follow: Option<Spanned<bool>>,
     /// Where a Unix socket is made.
-    socket: Option<Spanned<Directory>>,
+    socket: Option<Spanned<FilePath>>,
     /// A program whose output is read.
     run: Option<Spanned<Run>>,
     #[serde(default)]
@@ -188,9 +188,11 @@ impl SourceConfig {
         &mut self,
     ) -> (impl Iterator<Item = &mut PathBuf>, Option<(&mut Run, bool)>) {
         let has_directory = self.cwd.is_some();
-        let paths = [&mut self.path, &mut self.socket, &mut self.cwd];
-        let paths = paths.into_iter().flatten().map(|it| &mut it.get_mut().0);
-        // Standard input is no file.
+        let files = [&mut self.path, &mut self.socket];
+        let files = files.into_iter().flatten().map(|it| &mut it.get_mut().0);
+        let directory = self.cwd.iter_mut().map(|it| &mut it.get_mut().0);
+        let paths = files.chain(directory);
+        // Standard input is not a file.
         let paths = paths.filter(|path| path.as_os_str() != "-");
         (
             paths,

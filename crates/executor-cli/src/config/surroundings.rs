@@ -18,7 +18,7 @@ impl TryFrom<BTreeMap<String, String>> for Environment {
         for (name, value) in &variables {
             if name.is_empty() || name.contains(['=', '\0']) {
                 return Err(format!(
-                    "`{name}` is no name of a variable: it must have a character, and neither `=` nor NUL"
+                    "`{name}` is not a valid variable name: it must have a character, and neither `=` nor NUL"
                 ));
             }
             if value.contains('\0') {
@@ -48,9 +48,25 @@ impl TryFrom<String> for Directory {
 
     fn try_from(text: String) -> Result<Self, &'static str> {
         if text.is_empty() || text.contains('\0') {
-            return Err("this is no directory: write its path, such as \"/srv/backup\"");
+            return Err("this is not a directory: write its path, such as \"/srv/backup\"");
         }
         Ok(Self(text.into()))
+    }
+}
+
+/// The path of a file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct FilePath(pub(crate) PathBuf);
+
+impl TryFrom<String> for FilePath {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.is_empty() || text.contains('\0') {
+            true => Err("this is not a path: write one, such as \"/var/log/events.ndjson\""),
+            false => Ok(Self(text.into())),
+        }
     }
 }
 
@@ -67,7 +83,7 @@ impl TryFrom<String> for LineRule {
             .into_iter()
             .find(|rule| rule.as_str() == word);
         found.map(Self).ok_or_else(|| {
-            format!("`{word}` does not say which lines are kept: write none, failures, tail or all")
+            format!("`{word}` is not a policy for lines: write none, failures, tail or all")
         })
     }
 }

@@ -113,6 +113,38 @@ app = 1
 }
 
 #[test]
+fn i02_what_is_wrong_with_a_source_is_told_at_its_place() {
+    let source = |more: &str| format!("[[source]]\nname = \"s\"\n{more}\n{JOB}");
+    let mistakes = [
+        source(""),
+        source("path = \"a\"\nsocket = \"b\""),
+        source("path = \"\""),
+        source("run = []"),
+        source("run = [\"@noop\"]"),
+        source("run = [\"cat\"]\nfollow = false"),
+        source("path = \"a\"\ncwd = \"/\""),
+        source("path = \"a\"\nenv = { A = \"b\" }"),
+        source("path = \"a\"\nformat = \"xml\""),
+        source("path = \"a\"\ntopic = \"type\""),
+        source("path = \"a\"\ntopic = [\"/type\", \"\"]"),
+        source("path = \"a\"\ntopic = 3"),
+        source("path = \"a\"\nseparator = \"\""),
+        source("path = \"a\"\nwhen = { \"/a\" = [] }"),
+        source("path = \"a\"\nwhen = { \"/a\" = 1979-05-27 }"),
+        source("path = \"a\"\nformat = \"text\""),
+        source("path = \"a\"\nformat = \"text\"\ntopic = \"/a\""),
+        source("path = \"a\"\nformat = \"text\"\ntopic = \"a\"\nid = \"/id\""),
+        source("path = \"a\"\n[[source]]\nname = \"s\"\npath = \"b\""),
+    ];
+    let errors: Vec<String> = mistakes.iter().map(|text| error(text)).collect();
+    assert!(
+        errors.iter().all(|error| !error.contains('\n')),
+        "{errors:#?}"
+    );
+    insta::assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
 fn every_kind_of_schedule_is_understood() {
     let schedules = [
         "every = \"10s\"\njitter = \"1s\"",
@@ -165,7 +197,7 @@ fn i02_the_surroundings_of_a_program_are_checked_at_their_place() {
     for (key, told) in [
         (
             "env = { \"A=B\" = \"c\" }",
-            "6:7: `A=B` is no name of a variable: it must have a character, and neither `=` nor NUL",
+            "6:7: `A=B` is not a valid variable name: it must have a character, and neither `=` nor NUL",
         ),
         (
             "env = { A = \"\\u0000\" }",
@@ -173,11 +205,11 @@ fn i02_the_surroundings_of_a_program_are_checked_at_their_place() {
         ),
         (
             "cwd = \"\"",
-            "6:7: this is no directory: write its path, such as \"/srv/backup\"",
+            "6:7: this is not a directory: write its path, such as \"/srv/backup\"",
         ),
         (
             "lines = \"some\"",
-            "6:9: `some` does not say which lines are kept: write none, failures, tail or all",
+            "6:9: `some` is not a policy for lines: write none, failures, tail or all",
         ),
     ] {
         let refused = Config::parse(Path::new("c.toml"), &format!("{table}{key}\n"));

@@ -59,7 +59,7 @@ fn i01_the_doctor_finds_a_dead_process_and_stores_what_it_left() {
     let said = place.run(&["doctor", "--db", "house.db"]);
     assert!(
         said.out
-            .contains("→ start it again, `executor spool replay`, or --fix"),
+            .contains("→ start it again, run `executor spool replay`, or use --fix"),
         "{}",
         said.out
     );

@@ -94,7 +94,7 @@ fn i01_ls_lists_what_is_selected() {
     assert!(said.out.ends_with("\n4 executions\n"), "{}", said.out);
     assert!(
         said.err
-            .contains("looking at `house.db`, as `executor.toml` says"),
+            .contains("using the database `house.db` (from `executor.toml`)"),
         "{}",
         said.err
     );
@@ -311,7 +311,7 @@ fn i01_the_database_is_found_as_the_manual_says() {
         named,
         (
             Some(0),
-            "looking at `house.db`, as EXECUTOR_DB says\n".into()
+            "using the database `house.db` (from EXECUTOR_DB)\n".into()
         )
     );
     let absent = err(place.program(&["ls"]).env("EXECUTOR_DB", "absent.db"));

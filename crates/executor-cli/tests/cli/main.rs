@@ -14,6 +14,7 @@ mod permissions;
 mod reports;
 mod runs;
 mod signals;
+mod sources;
 mod spools;
 mod stops;
 mod streams;

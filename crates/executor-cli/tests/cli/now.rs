@@ -154,7 +154,7 @@ fn i01_status_says_what_runs_and_what_a_killed_process_was_doing() {
     let said = place.run(&["status"]);
     assert!(
         said.out
-            .starts_with("running    nothing; the last process gave its last sign of life "),
+            .starts_with("running    nothing; the last process was last seen alive "),
         "{}",
         said.out
     );
@@ -167,7 +167,11 @@ fn i01_status_says_what_runs_and_what_a_killed_process_was_doing() {
     let sessions = place.run(&["sessions"]);
     assert!(sessions.out.contains("silent"), "{}", sessions.out);
     let timers = place.run(&["timers"]);
-    assert!(timers.out.contains("no process runs"), "{}", timers.out);
+    assert!(
+        timers.out.contains("no process is running"),
+        "{}",
+        timers.out
+    );
 
     let said = place.run(&["run", "executor.toml", "--for", "300ms"]);
     assert_eq!(said.code, Some(0), "{}", said.err);

@@ -195,7 +195,7 @@ fn jobs_run_on_every_kind_of_schedule() {
     place.file("c.toml", &jobs.concat());
     let said = place.run(&["run", "c.toml", "--for", "1500ms"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
-    let warning = "the time of job a[0].past has passed; it will not run";
+    let warning = "the time of job a[0].past has passed; it will run only if";
     assert!(said.err.contains(warning), "{}", said.err);
     let ran = "SELECT group_concat(DISTINCT name) FROM \
                (SELECT name FROM executions_v WHERE trigger_mode = 'schedule' ORDER BY name)";

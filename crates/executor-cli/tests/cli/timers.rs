@@ -70,7 +70,7 @@ fn i01_timers_say_when_each_job_runs_next_and_how_it_ran_last() {
     let said = place.run(&["timers"]);
     assert!(
         said.out
-            .ends_with("\nno process runs: until one starts, nothing begins\n"),
+            .ends_with("\nno process is running: nothing will start until one does\n"),
         "{}",
         said.out
     );
@@ -109,7 +109,7 @@ fn i01_check_says_what_would_run_and_which_program_is_not_there() {
     assert_eq!(of_backup.matches("03:00:00").count(), 3, "{}", said.out);
     assert!(of_backup.ends_with("false"), "{}", said.out);
     assert!(said.out.contains("topic motion"), "{}", said.out);
-    assert!(said.out.ends_with("\nnothing is wrong\n"), "{}", said.out);
+    assert!(said.out.ends_with("\nno problems found\n"), "{}", said.out);
     assert!(
         !place.directory.path().join("house.db").exists(),
         "nothing runs"

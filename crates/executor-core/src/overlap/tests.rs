@@ -72,8 +72,18 @@ fn waits(gate: &Gate) -> Ticket {
 #[test]
 fn as_many_run_as_may_and_one_that_leaves_makes_room_for_one() {
     let rules = [
-        (Overlap::Single, None, 1, "an earlier run still goes on"),
-        (Overlap::Parallel, Some(3), 3, "3 runs go on already"),
+        (
+            Overlap::Single,
+            None,
+            1,
+            "an earlier run is still in progress",
+        ),
+        (
+            Overlap::Parallel,
+            Some(3),
+            3,
+            "3 runs are already in progress",
+        ),
     ];
     for (overlap, limit, max, why) in rules {
         let gate = Gate::new(overlap, limit);

@@ -66,14 +66,20 @@ impl RunLog {
             && self.blocked.allows(command.entity(), now)
         {
             let what = self.label(command);
-            warn!(execution.id = %id, subject = what, ?held, "a handler held its runtime thread in one poll");
+            warn!(
+                execution.id = %id, subject = what, ?held,
+                "a handler blocked its runtime thread during one poll"
+            );
         }
     }
 
     /// Names the thread of a blocking handler that outlived its execution.
     pub(crate) fn leaked(&self, id: ExecutionId, command: &Command, thread: &str) {
         let what = self.label(command);
-        warn!(execution.id = %id, subject = what, thread, "a blocking handler still runs after its execution has ended");
+        warn!(
+            execution.id = %id, subject = what, thread,
+            "a blocking handler is still running after its execution has ended"
+        );
     }
 
     /// Logs a timeout; its origin decides what the line may claim.

@@ -46,7 +46,7 @@ pub enum Explanation {
         /// The next time that it planned.
         next: Option<Timestamp>,
     },
-    /// It has no schedule, and nobody ran it.
+    /// It has no schedule, and nobody triggered it.
     OnDemand,
     /// No event reached it.
     NoEvent,
@@ -164,7 +164,7 @@ impl Explanation {
                 format!("{what} was not due: its schedule was `{text}{zone}`; {next}.")
             }
             Self::OnDemand => {
-                format!("{what} did not run: it has no schedule, and nobody ran it.")
+                format!("{what} did not run: it has no schedule, and nobody triggered it.")
             }
             Self::NoEvent => format!("{what} did not run: no event reached it."),
             Self::NoProcess { since, how, until } => {
@@ -179,7 +179,7 @@ impl Explanation {
                 format!("{what} did not run: no process was alive{since}{until}.")
             }
             Self::NotRegistered => {
-                format!("{what} did not run: it was registered only later.")
+                format!("{what} did not run: it was not registered until later.")
             }
             Self::NeverHeardOf => format!("{what} is not in this history."),
             Self::CannotTell(doubts) => {
@@ -193,10 +193,10 @@ impl Explanation {
 impl Doubt {
     fn text(&self) -> String {
         match self {
-            Self::Lost { count: 1 } => "1 record of that time was lost".into(),
-            Self::Lost { count } => format!("{count} records of that time were lost"),
-            Self::Pruned { count: 1 } => "1 record of around that time was pruned".into(),
-            Self::Pruned { count } => format!("{count} records of around that time were pruned"),
+            Self::Lost { count: 1 } => "1 record from that time was lost".into(),
+            Self::Lost { count } => format!("{count} records from that time were lost"),
+            Self::Pruned { count: 1 } => "1 record from around that time was pruned".into(),
+            Self::Pruned { count } => format!("{count} records from around that time were pruned"),
             Self::LeftOut { count } => {
                 format!("the recording policy of that session left out {count} records")
             }

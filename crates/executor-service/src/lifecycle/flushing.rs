@@ -33,7 +33,8 @@ impl Flushing {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(
                     error,
-                    "no thread for lines: what an execution says is lost if the process is killed"
+                    "could not start the thread that saves lines: what an execution says is lost if the \
+                     process is killed"
                 );
             }
         }

@@ -41,7 +41,7 @@ pub enum RegisterError {
     #[error("the executor has stopped: nothing can be registered any more")]
     Stopped,
     /// The arguments to be recorded are not valid JSON.
-    #[error("the arguments of job `{job}` are no JSON: {detail}")]
+    #[error("the arguments of job `{job}` are not JSON: {detail}")]
     Arguments {
         /// The job's name.
         job: String,

@@ -353,7 +353,7 @@ fn say_what_was_missed(job: &Entity, earlier: &Earlier, missed: &[(MissedReason,
     }
     for (reason, span) in missed.iter().rev() {
         let (missed, reason) = (span.count, reason.as_str());
-        tracing::warn!(%job, missed, reason, "schedule missed runs while no process had it");
+        tracing::warn!(%job, missed, reason, "runs were missed while no process had the job");
     }
 }
 
@@ -361,11 +361,11 @@ fn say(missed: &[(Arc<Entity>, u64)], begun_anew: usize) {
     if begun_anew > 0 {
         tracing::warn!(
             schedules = begun_anew,
-            "the wall clock was set back by hours; schedules that go by it begin anew"
+            "the wall clock was set back by hours; schedules that go by it start over"
         );
     }
     for (job, missed) in missed {
-        tracing::warn!(%job, missed, "schedule missed runs");
+        tracing::warn!(%job, missed, "runs were missed");
     }
 }
 

@@ -113,7 +113,7 @@ fn g04_it_was_skipped_by_its_guard_or_an_earlier_run() {
         "{sentence}"
     );
     assert!(
-        sentence.contains("an earlier run still goes on"),
+        sentence.contains("an earlier run is still in progress"),
         "{sentence}"
     );
 }
@@ -307,7 +307,7 @@ fn g04_it_was_paused_removed_changed_or_never_scheduled() {
             ("05:00", "backup did not run: it was removed at 04:15."),
         ],
     );
-    let on_demand = "by hand did not run: it has no schedule, and nobody ran it.";
+    let on_demand = "by hand did not run: it has no schedule, and nobody triggered it.";
     assert_eq!(world.explain("by hand", "05:00"), on_demand);
 }
 
@@ -322,7 +322,10 @@ fn g04_it_was_registered_only_later() {
     check(
         &world,
         &[
-            ("01:00", "backup did not run: it was registered only later."),
+            (
+                "01:00",
+                "backup did not run: it was not registered until later.",
+            ),
             ("02:00", "backup ran at 02:00 and succeeded."),
         ],
     );
@@ -346,11 +349,11 @@ fn g04_what_may_be_missing_is_no_proof() {
     for (entities, sentence) in [
         (
             vec![(backup, 1), (Arc::clone(&other), 2)],
-            "cannot tell whether backup ran: 3 records of that time were lost.",
+            "cannot tell whether backup ran: 3 records from that time were lost.",
         ),
         (
             vec![(Arc::clone(&other), 2)],
-            "cannot tell whether backup ran: 3 records of that time were lost.",
+            "cannot tell whether backup ran: 3 records from that time were lost.",
         ),
         (
             vec![(other, 3)],
@@ -379,7 +382,7 @@ fn g04_what_may_be_missing_is_no_proof() {
         };
         assert_eq!(world.store.prune(slice).await.unwrap(), 1);
     });
-    let pruned = "cannot tell whether backup ran: 1 record of around that time was pruned.";
+    let pruned = "cannot tell whether backup ran: 1 record from around that time was pruned.";
     check(
         &world,
         &[

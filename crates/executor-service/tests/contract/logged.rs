@@ -191,7 +191,7 @@ async fn blocks(fixture: &Fixture, name: &str) -> ListenerHandle {
     fixture.listener(name, handler).await
 }
 
-const HELD: &str = "a handler held its runtime thread in one poll";
+const HELD: &str = "a handler blocked its runtime thread during one poll";
 
 async fn a15_a_warning_names_the_handler_that_held_its_thread_once_a_minute() {
     let fixture = Fixture::new().await;

@@ -86,7 +86,10 @@ async fn a17_single_skips_while_one_runs() {
         .unwrap();
     let failure = skipped.failure.as_ref().unwrap();
     assert_eq!(failure.error_type, "skipped");
-    assert_eq!(failure.message, "overlap: an earlier run still goes on");
+    assert_eq!(
+        failure.message,
+        "overlap: an earlier run is still in progress"
+    );
     assert!(skipped.duration.is_zero());
     assert_eq!(records.len(), 4);
 }
@@ -201,7 +204,7 @@ async fn a17_queued_runs_in_order_and_skips_the_newest_past_ten() {
         .find(|r| r.status == Status::Skipped)
         .unwrap();
     let reason = &skipped.failure.as_ref().unwrap().message;
-    assert_eq!(reason, "overlap: 10 runs are waiting already");
+    assert_eq!(reason, "overlap: 10 runs are already waiting");
 }
 
 async fn a17_one_that_goes_away_while_it_waits_is_cancelled_and_holds_up_nobody() {

@@ -215,7 +215,7 @@ async fn d01_arguments_that_are_no_json_are_bad_input() {
     };
     let refused = register("not json {").await.unwrap_err().to_string();
     assert!(
-        refused.contains("arguments of job `dim` are no JSON"),
+        refused.contains("arguments of job `dim` are not JSON"),
         "{refused}"
     );
     for fine in ["{\"to\": 20}", "null", "[1, \"\u{e9}\"]"] {

@@ -205,7 +205,7 @@ impl History for MemoryStore {
     }
 
     fn summaries(&self, window: Window) -> HistoryFuture<'_, Vec<Summary>> {
-        self.read("summarizing executions", move |tables| {
+        self.read("summarising executions", move |tables| {
             let mut of_each: BTreeMap<&Entity, Vec<&ExecutionRecord>> = BTreeMap::new();
             for record in tables.within(&window) {
                 of_each
@@ -222,18 +222,22 @@ impl History for MemoryStore {
     }
 
     fn overall(&self, window: Window) -> HistoryFuture<'_, Stats> {
-        self.read("summarizing executions", move |tables| {
+        self.read("summarising executions", move |tables| {
             let records: Vec<_> = tables.within(&window).collect();
             Ok(stats_of(&records))
         })
     }
 
     fn series(&self, scope: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>> {
-        const SUMMARIZING: &str = "summarizing periods";
+        const SUMMARIZING: &str = "summarising periods";
         self.read(SUMMARIZING, move |tables| {
             if !bounds.is_sorted_by(|one, next| one < next) || bounds.len() > 1_001 {
                 let class = HistoryErrorClass::Invalid;
-                return Err(HistoryError::new(class, SUMMARIZING, "no periods"));
+                return Err(HistoryError::new(
+                    class,
+                    SUMMARIZING,
+                    "these are not valid periods",
+                ));
             }
             let of_period = |bounds: &[Timestamp]| {
                 let rows = tables.rows.iter().filter(|row| {

@@ -81,7 +81,7 @@ impl Default for SqliteOptions {
 
 /// The store already has a hook; it takes only one.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("there is a hook for pruned rows already")]
+#[error("a hook for pruned rows is already set")]
 pub struct HookAlreadySet;
 
 /// The number of new rows that triggers a rollup. Until then queries read them row by row.

@@ -329,7 +329,7 @@ async fn d05_what_is_no_file_is_refused_unopened() {
             .unwrap()
             .to_string();
         assert!(
-            refused.contains(&format!("is a {what} and no file")),
+            refused.contains(&format!("is a {what}, not a file")),
             "{refused}"
         );
         let unread = database
@@ -355,7 +355,7 @@ async fn d05_what_is_no_file_is_refused_unopened() {
             .unwrap()
             .to_string();
         assert!(
-            refused.contains("is a pipe and no file"),
+            refused.contains("is a pipe, not a file"),
             "{suffix}: {refused}"
         );
     }
@@ -388,7 +388,7 @@ async fn d05_a_block_device_keeps_every_byte() {
         .err()
         .map(|error| error.to_string());
     losetup(&["--detach", &device]).unwrap();
-    assert!(refused.unwrap().contains("is a device and no file"));
+    assert!(refused.unwrap().contains("is a device, not a file"));
     assert!(fs::read(&image).unwrap().iter().all(|byte| *byte == 0));
 }
 

@@ -73,7 +73,7 @@ pub(super) struct Feeding {
     tasks: TaskTracker,
     room: Arc<Semaphore>,
     pub(super) counts: Arc<Counts>,
-    /// Why the events could not be read to their end.
+    /// Why the events could not be read to the end.
     pub(super) unread: OnceLock<Failure>,
 }
 
@@ -145,7 +145,7 @@ impl Feeding {
         source.bad_line(why, &String::from_utf8_lossy(text));
         let bad = Counts::add(&self.counts.bad_lines);
         if bad <= BAD_LINES_NAMED {
-            tracing::warn!("{}:{number}: {why}; skipped the line", feed.shown);
+            tracing::warn!("{}:{number}: {why}; skipped the line", feed.name);
         }
         if bad == BAD_LINES_NAMED {
             tracing::warn!("further bad lines are only counted");

@@ -90,7 +90,7 @@ pub(crate) async fn job(
     if next_run.is_none() {
         let key = &job.job().registration.entity;
         tracing::warn!(
-            "the time of job {key} has passed; it will not run, unless it is persistent and was missed"
+            "the time of job {key} has passed; it will run only if it is persistent and was missed"
         );
     }
     Ok(())

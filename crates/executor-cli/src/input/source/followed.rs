@@ -66,6 +66,13 @@ impl Followed {
         }
     }
 
+    /// Ends a last line: it is whole, because nobody will go on with it.
+    const fn end_line(&mut self, buffer: &mut [u8]) -> usize {
+        self.last = b'\n';
+        buffer[0] = b'\n';
+        1
+    }
+
     fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.at += read as u64;
@@ -100,6 +107,9 @@ impl Read for Followed {
             if read > 0 {
                 return Ok(read);
             }
+            if self.is_pipe && self.last != b'\n' {
+                return Ok(self.end_line(buffer));
+            }
             if let Some(next) = self.successor()? {
                 // What was written to the old one before the new one was there.
                 let read = self.read_on(buffer)?;
@@ -109,10 +119,7 @@ impl Read for Followed {
                 self.file = next;
                 self.at = 0;
                 if self.last != b'\n' {
-                    // A last line without an end is whole: nobody will go on with it.
-                    self.last = b'\n';
-                    buffer[0] = b'\n';
-                    return Ok(1);
+                    return Ok(self.end_line(buffer));
                 }
             } else {
                 sleep(LOOK_AGAIN);

@@ -37,7 +37,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The path does not lead to a file but to a device, a pipe, a socket or a directory.
-    #[error("`{}` is a {what} and no file; it was not opened, give another path", path.display())]
+    #[error("`{}` is a {what}, not a file; it was not opened: give another path", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -45,20 +45,20 @@ pub enum OpenError {
         what: &'static str,
     },
     /// The file is not a SQLite database.
-    #[error("`{}` is not a SQLite database; it was left untouched, give another path", path.display())]
+    #[error("`{}` is not a SQLite database; it was left untouched: give another path", path.display())]
     NotADatabase {
         /// The path.
         path: PathBuf,
     },
     /// The file is another program's database.
-    #[error("`{}` is another program's database; it was left untouched, give another path", path.display())]
+    #[error("`{}` is another program's database; it was left untouched: give another path", path.display())]
     Foreign {
         /// The path.
         path: PathBuf,
     },
     /// Another program is making its database there.
     #[error(
-        "another program is making its database at `{}`; it was left untouched, give another path", path.display()
+        "another program is making its database at `{}`; it was left untouched: give another path", path.display()
     )]
     InTheMaking {
         /// The path.

@@ -204,19 +204,19 @@ impl History for SqliteHistory {
     }
 
     fn summaries(&self, window: Window) -> HistoryFuture<'_, Vec<Summary>> {
-        self.ask("summarizing executions", move |asked| {
+        self.ask("summarising executions", move |asked| {
             summary::summaries(asked, &window)
         })
     }
 
     fn overall(&self, window: Window) -> HistoryFuture<'_, Stats> {
-        self.ask("summarizing executions", move |asked| {
+        self.ask("summarising executions", move |asked| {
             summary::overall(asked, &window)
         })
     }
 
     fn series(&self, scope: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>> {
-        self.ask("summarizing periods", move |asked| {
+        self.ask("summarising periods", move |asked| {
             summary::series(asked, &scope, &bounds)
         })
     }

@@ -29,9 +29,9 @@ pub(crate) enum QueryError {
     Damaged(String),
     #[error("it took longer than {0:?}: ask for less, or allow more time")]
     TimedOut(Duration),
-    #[error("these are no periods: {0}")]
+    #[error("these are not valid periods: {0}")]
     Periods(&'static str),
-    #[error("`{0}` does not say where a page of this begins")]
+    #[error("`{0}` is not a page token of this query")]
     Token(PageToken),
 }
 
