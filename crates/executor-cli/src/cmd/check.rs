@@ -1,5 +1,6 @@
 //! `executor check`: what a configuration would run, and when, without running anything.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,11 @@ use command_executor::{Schedule, Timestamp};
 use serde_json::{Value, json};
 
 use crate::args::verbs::CheckArgs;
+use crate::config::sources::Source;
 use crate::config::surroundings::{Directory, Environment};
 use crate::config::{Config, Run};
 use crate::exit::{Failure, WRONG_CONFIG};
+use crate::input::source::Input;
 use crate::output::columns::Columns;
 use crate::output::console;
 use crate::output::plain::{self, plain};
@@ -20,13 +23,14 @@ use crate::output::shown::{self, Zone};
 /// The number of planned times that are shown of a job.
 const SHOWN: usize = 3;
 
-/// A listener or a job of the configuration.
+/// A source, a listener or a job of the configuration.
 struct Checked<'c> {
     kind: &'static str,
     what: String,
     when: String,
     next: Vec<Timestamp>,
-    run: &'c Run,
+    /// What runs, if it runs something.
+    program: &'c str,
     /// Its program can be found and executed.
     is_found: bool,
     /// It has a schedule, and that plans nothing any more.
@@ -45,7 +49,7 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         ),
         when: format!("topic {}", plain(listener.topic.as_str())),
         next: Vec::new(),
-        run: &listener.run,
+        program: program_of(&listener.run),
         is_found: is_found(&listener.run, &listener.env, listener.cwd.as_ref()),
         is_past: false,
     });
@@ -58,11 +62,12 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
             when: label_of(schedule),
             is_past: next.is_empty(),
             next,
-            run: &job.run,
+            program: program_of(&job.run),
             is_found: is_found(&job.run, &job.env, job.cwd.as_ref()),
         }
     });
-    let checked: Vec<Checked<'_>> = listeners.chain(jobs).collect();
+    let sources = config.sources.iter().map(source);
+    let checked: Vec<Checked<'_>> = sources.chain(listeners).chain(jobs).collect();
     let text = match args.json {
         true => plain::json_lines(checked.iter().map(json_of)),
         false => table(&checked, &Zone::new(args.utc)),
@@ -72,6 +77,30 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(WRONG_CONFIG),
     })
+}
+
+fn source(source: &Source) -> Checked<'_> {
+    let shown = |path: &Path| plain(&path.to_string_lossy());
+    let program = match &source.input {
+        Input::Program(program) => Some(program),
+        _ => None,
+    };
+    Checked {
+        kind: "source",
+        what: plain(&source.name),
+        when: match &source.input {
+            Input::Standard => "reads standard input".to_owned(),
+            Input::File(path) => format!("reads {}", shown(path)),
+            Input::Followed(path) => format!("follows {}", shown(path)),
+            Input::Socket(path) => format!("listens on {}", shown(path)),
+            Input::Program(_) => "reads its output".to_owned(),
+        },
+        next: Vec::new(),
+        program: program.map_or("", |it| &it.argv[0]),
+        is_found: program
+            .is_none_or(|it| is_there(&it.argv[0], &it.variables, it.directory.as_deref())),
+        is_past: false,
+    }
 }
 
 fn table(checked: &[Checked<'_>], zone: &Zone) -> String {
@@ -84,7 +113,6 @@ fn table(checked: &[Checked<'_>], zone: &Zone) -> String {
             true => Some("never: its time has passed".to_owned()),
             false => next.next(),
         };
-        let program = program_of(it.run);
         let mark = if it.is_found { "" } else { " (not found)" };
         columns.row([
             it.kind.to_owned().into(),
@@ -92,7 +120,7 @@ fn table(checked: &[Checked<'_>], zone: &Zone) -> String {
             it.when.clone().into(),
             first.unwrap_or_default().into(),
             next.collect::<Vec<_>>().join(", ").into(),
-            format!("{}{mark}", plain(program)).into(),
+            format!("{}{mark}", plain(it.program)).into(),
         ]);
     }
     let mut text = columns.text();
@@ -138,15 +166,19 @@ fn is_found(run: &Run, variables: &Environment, directory: Option<&Directory>) -
     let Run::Program(argv) = run else {
         return true;
     };
-    if directory.is_some_and(|Directory(path)| !path.is_dir()) {
+    let directory = directory.map(|Directory(path)| path.as_path());
+    is_there(&argv[0], &variables.0, directory)
+}
+
+fn is_there(program: &str, variables: &BTreeMap<String, String>, directory: Option<&Path>) -> bool {
+    if directory.is_some_and(|path| !path.is_dir()) {
         return false;
     }
-    let program = Path::new(&argv[0]);
-    if argv[0].contains('/') {
-        return is_executable(program);
+    if program.contains('/') {
+        return is_executable(Path::new(program));
     }
     // As the system looks where nobody says.
-    let own = variables.0.get("PATH").map(OsString::from);
+    let own = variables.get("PATH").map(OsString::from);
     let path = own
         .or_else(|| env::var_os("PATH"))
         .unwrap_or_else(|| "/bin:/usr/bin".into());
@@ -174,7 +206,7 @@ fn json_of(checked: &Checked<'_>) -> Value {
         "what": checked.what,
         "when": checked.when,
         "next_us": next,
-        "program": program_of(checked.run),
+        "program": checked.program,
         "is_found": checked.is_found,
         "is_past": checked.is_past,
     })

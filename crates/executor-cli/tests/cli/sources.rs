@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -295,4 +296,116 @@ fn i04_sources_that_end_end_the_run_and_standard_input_is_one() {
     let said = ended(program.spawn().unwrap());
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(got(&place), ["a", "b"]);
+}
+
+/// The configuration under a heading of docs/sources.md, reading a recording to its end and noting every topic.
+fn documented(heading: &str, recording: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("../../docs/sources.md")).unwrap();
+    let (_, rest) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    let (_, rest) = rest.split_once("```toml\n").unwrap();
+    let (config, _) = rest.split_once("```").unwrap();
+    let (source, _) = config.split_once("[[listener]]").unwrap();
+    let recording = root.join("tests/data/sources").join(recording);
+    let is_input = |line: &&str| !line.starts_with("run = ") && !line.starts_with("path = ");
+    let source: Vec<&str> = source.lines().filter(is_input).collect();
+    let read = format!("path = \"{}\"\nfollow = false\n", recording.display());
+    source.join("\n") + "\n" + &read + &listener("all", NOTE_TOPIC, IN_ORDER)
+}
+
+#[test]
+fn i01_check_shows_what_would_be_read() {
+    let place = Place::new();
+    let sources = [
+        "name = \"log\"\npath = \"log.ndjson\"",
+        "name = \"once\"\npath = \"once.ndjson\"\nfollow = false",
+        "name = \"in\"\npath = \"-\"",
+        "name = \"doors\"\nsocket = \"s\"",
+        "name = \"there\"\nrun = [\"sh\"]",
+        "name = \"gone\"\nrun = [\"no-such-program\"]",
+    ];
+    let sources = sources
+        .map(|source| format!("[[source]]\n{source}\n"))
+        .concat();
+    place.file(
+        "c.toml",
+        &format!("{sources}{}", listener("all", "[\"cat\"]", "")),
+    );
+    let said = place.run(&["check", "c.toml", "--json"]);
+    assert_eq!(said.code, Some(3), "{}", said.err);
+    let all: Vec<Value> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|it: &Value| it["kind"] == "source")
+        .collect();
+    let column = |key: &str| all.iter().map(|it| it[key].clone()).collect::<Vec<_>>();
+    let when = [
+        "follows log.ndjson",
+        "reads once.ndjson",
+        "reads standard input",
+        "listens on s",
+        "reads its output",
+        "reads its output",
+    ];
+    assert_eq!(column("when"), when);
+    assert_eq!(column("is_found"), [true, true, true, true, true, false]);
+}
+
+#[test]
+fn i04_real_streams_are_read_by_configuration_alone() {
+    for (heading, recording, topics) in [
+        (
+            "The journal of systemd",
+            "journal.ndjson",
+            &["journal.ssh.service", "journal.kernel", "journal.kernel"][..],
+        ),
+        (
+            "Docker",
+            "docker.ndjson",
+            &[
+                "docker.container.create",
+                "docker.network.connect",
+                "docker.container.die",
+            ],
+        ),
+        (
+            "Home Assistant",
+            "home_assistant.ndjson",
+            &[
+                "homeassistant_started.house",
+                "state_changed.light.hall",
+                "state_changed.sensor.lux",
+            ],
+        ),
+        (
+            "MQTT",
+            "mqtt.ndjson",
+            &["home.bath.humidity", "home.hall.door", "$SYS.broker.uptime"],
+        ),
+        ("Lines of a log", "door.log", &["door", "door"]),
+    ] {
+        let place = Place::new();
+        place.file("c.toml", &documented(heading, recording));
+        let said = place.run(&["run", "c.toml"]);
+        assert_eq!(said.code, Some(0), "{heading}: {}", said.err);
+        assert!(said.err.contains(" 0 bad lines"), "{heading}: {}", said.err);
+        assert_eq!(got(&place), topics, "{heading}");
+    }
+}
+
+#[test]
+fn i04_the_documented_configurations_are_whole() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("../../docs/sources.md")).unwrap();
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).collect();
+    assert_eq!(blocks.len(), 5);
+    for block in blocks {
+        let place = Place::new();
+        place.file("c.toml", block.split_once("```").unwrap().0);
+        let said = place.run(&["check", "c.toml"]);
+        // Only their programs are not there.
+        assert!(said.err.is_empty(), "{}", said.err);
+        assert!(said.out.contains("not found"), "{}", said.out);
+    }
 }
