@@ -4,6 +4,8 @@ pub(crate) mod duration;
 
 pub(crate) mod surroundings;
 
+mod words;
+
 mod jobs;
 
 mod paths;
@@ -28,8 +30,9 @@ use crate::config::duration::{Span, Timeout};
 use crate::config::problems::{Mistake, Read};
 use crate::config::sources::{Source, SourceConfig};
 use crate::config::surroundings::{Directory, Environment, LineRule};
+pub(crate) use crate::config::words::{Run, Word};
 use crate::input::events::Shape;
-use crate::input::source::INPUTS_MAX;
+use crate::input::source::lines::INPUTS_MAX;
 use crate::wire;
 
 /// The whole configuration: what runs, and where its records go.
@@ -237,59 +240,6 @@ impl TryFrom<String> for OverlapRule {
         found.map(Self).ok_or_else(|| {
             format!("`{word}` is not an overlap rule: write single, restart, queued or parallel")
         })
-    }
-}
-
-/// Text with something in it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Word(pub(crate) String);
-
-impl TryFrom<String> for Word {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        if text.trim().is_empty() {
-            Err("this is empty: write a name, which identifies the entry in the history")
-        } else if text.contains('\0') {
-            Err("this contains a NUL character: remove it")
-        } else {
-            Ok(Self(text))
-        }
-    }
-}
-
-/// A program with its arguments, or a built-in one.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Vec<String>")]
-pub(crate) enum Run {
-    /// `["program", "argument", ..]`
-    Program(Vec<String>),
-    /// `["@noop"]`: does nothing, in this process.
-    Noop,
-    /// `["@panic"]`: panics, in this process, to see that a panic goes no further.
-    Panic,
-}
-
-impl TryFrom<Vec<String>> for Run {
-    type Error = String;
-
-    fn try_from(argv: Vec<String>) -> Result<Self, String> {
-        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-        match words[..] {
-            [] | ["", ..] => {
-                Err("`run` names no program: write [\"program\", \"argument\"]".into())
-            }
-            ["@noop"] => Ok(Self::Noop),
-            ["@panic"] => Ok(Self::Panic),
-            [name, ..] if name.starts_with('@') => Err(format!(
-                "`{name}` is not a built-in program: write [\"@noop\"] or [\"@panic\"], without arguments"
-            )),
-            _ if argv.iter().any(|word| word.contains('\0')) => {
-                Err("an argument contains a NUL character: remove it".into())
-            }
-            _ => Ok(Self::Program(argv)),
-        }
     }
 }
 

@@ -33,7 +33,7 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "executor-cli",
-        "main args cmd cmd/report cmd/run config exit input output wire",
+        "main args cmd cmd/report cmd/run config exit input input/source output wire",
     ),
 ];
 

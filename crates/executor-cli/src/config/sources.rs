@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::config::problems::Mistake;
 use crate::config::surroundings::{Directory, Environment, FilePath};
-use crate::config::{Run, Word};
+use crate::config::words::{Run, Word};
 use crate::input::events::{Filled, IdAt, OneOrMore, OriginAt, Shape, Topic, When};
 use crate::input::source::{Input, Program};
 

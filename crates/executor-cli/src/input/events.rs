@@ -6,7 +6,7 @@ use command_executor::Event;
 use serde::Deserialize;
 
 use crate::input::pointer::{self, Pointer, Scalar};
-use crate::input::source::Text;
+use crate::input::source::lines::Text;
 
 /// Where the values of an event stand in a line of JSON, and which lines are meant.
 #[derive(Clone, Debug, Default, Deserialize)]

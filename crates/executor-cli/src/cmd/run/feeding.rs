@@ -13,7 +13,8 @@ use crate::cmd::run::register::{Listening, QUEUE_MAX};
 use crate::config::sources;
 use crate::exit::Failure;
 use crate::input::events::Shape;
-use crate::input::source::{self, Ahead, Ending, Line, Lines, Text};
+use crate::input::source::lines::{Ahead, Line, Lines, Text};
+use crate::input::source::{self, Ending};
 use crate::output::progress::Counts;
 
 /// The number of waiting records at which reading pauses until they are written, unless the spool has room: a late

@@ -12,7 +12,7 @@ use crate::config::duration::Timeout;
 use crate::config::surroundings::{Directory, Environment, LineRule};
 use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings, Word};
 use crate::exit::Failure;
-use crate::input::source::Text;
+use crate::input::source::lines::Text;
 use crate::wire;
 
 /// The least queue size for a database in memory, in records.

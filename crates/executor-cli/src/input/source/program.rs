@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{Ahead, Sender, buffered, pump, spawn};
+use super::lines::{Ahead, Sender, buffered, pump, spawn};
 
 /// The delay before a program is started again, doubled each time up to the longest.
 const DELAY: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::{Ahead, Sender, buffered, pump, spawn};
+use super::lines::{Ahead, Sender, buffered, pump, spawn};
 
 /// The most programs that are connected; others wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -34,15 +34,12 @@ impl Drop for Bound {
 }
 
 /// Makes the socket and accepts connections. Only the owner may connect.
-pub(super) fn listen(path: PathBuf, ahead: Ahead, sender: Sender) -> io::Result<Bound> {
+pub(super) fn listen(path: PathBuf, ahead: &Ahead, sender: Sender) -> io::Result<Bound> {
     remove_dead(&path)?;
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     let inode = fs::symlink_metadata(&path)?.ino();
-    let ahead = Ahead {
-        line_max: ahead.shared_by(CONNECTIONS_MAX as u64),
-        ..ahead
-    };
+    let ahead = ahead.shared_by(CONNECTIONS_MAX as u64);
     spawn(move || accept(&listener, &ahead, &sender))?;
     Ok(Bound { path, inode })
 }

@@ -1,4 +1,4 @@
-//! Tests of `source.rs`.
+//! Tests of `lines.rs`.
 
 use super::*;
 
