@@ -67,6 +67,8 @@ pub(crate) struct StoreConfig {
     pub(crate) url: Option<Url>,
     /// The maximum age of executions; `none` keeps them for ever.
     pub(crate) max_age: Option<Timeout>,
+    /// The maximum age of all else in the history; `none` keeps it for ever.
+    pub(crate) history_max_age: Option<Timeout>,
     /// The maximum size of the database, in MB.
     pub(crate) max_size_mb: Option<Limit>,
     /// The mode of new files.
@@ -96,6 +98,9 @@ impl StoreConfig {
     pub(crate) fn keep(&self, retention: &mut Retention) {
         if let Some(Timeout(max_age)) = self.max_age {
             retention.max_age = max_age;
+        }
+        if let Some(Timeout(max_age)) = self.history_max_age {
+            retention.history_max_age = max_age;
         }
         if let Some(Limit(mb)) = self.max_size_mb {
             retention.max_bytes = Some(u64::from(mb) * 1_000_000);

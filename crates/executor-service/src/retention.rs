@@ -13,7 +13,7 @@ use crate::drain::guarded::guarded;
 use crate::lifecycle::supervise::{Fault, Supervised};
 use crate::retention::clock_trust::{ClockWatch, doubt_at_start};
 
-/// Limits on the history. Its rollups are kept for good.
+/// Limits on the history.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,6 +44,13 @@ pub struct Retention {
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
     )]
     pub max_age_of_failures: Option<Duration>,
+    /// The time for which the history keeps everything else that is older than its executions: sessions, losses, missed
+    /// runs, pauses, prunes, sources and rollups. Default 400 days; `None` for ever.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
+    )]
+    pub history_max_age: Option<Duration>,
     /// The number of newest executions kept for each listener and job. Default `None`: all.
     pub max_per_entity: Option<u32>,
     /// The maximum size of the database in bytes, including the write-ahead log. Default 500 MB; `None` without
@@ -64,6 +71,7 @@ impl Retention {
     pub const FOR_EVER: Self = Self {
         max_age: None,
         max_age_of_failures: None,
+        history_max_age: None,
         max_per_entity: None,
         max_bytes: None,
         every: Duration::from_secs(3_600),
@@ -83,6 +91,8 @@ impl Retention {
             of_all.map(|age| PruneRule::EndedBefore(before(age))),
             well.map(|age| PruneRule::WentWellBefore(before(age))),
             self.max_age.map(|age| PruneRule::GoneBefore(before(age))),
+            self.history_max_age
+                .map(|age| PruneRule::HistoryBefore(before(age))),
             self.max_per_entity.map(PruneRule::AllButNewest),
             self.max_bytes.map(PruneRule::LargerThan),
         ];
@@ -95,6 +105,7 @@ impl Default for Retention {
         Self {
             max_age: Some(Duration::from_secs(7 * 86_400)),
             max_bytes: Some(500_000_000),
+            history_max_age: Some(Duration::from_secs(400 * 86_400)),
             ..Self::FOR_EVER
         }
     }
@@ -196,7 +207,10 @@ impl Pruning {
 /// Returns whether a rule depends on the wall clock.
 const fn goes_by_age(rule: PruneRule) -> bool {
     match rule {
-        PruneRule::EndedBefore(_) | PruneRule::WentWellBefore(_) | PruneRule::GoneBefore(_) => true,
+        PruneRule::EndedBefore(_)
+        | PruneRule::WentWellBefore(_)
+        | PruneRule::GoneBefore(_)
+        | PruneRule::HistoryBefore(_) => true,
         PruneRule::AllButNewest(_) | PruneRule::LargerThan(_) => false,
     }
 }

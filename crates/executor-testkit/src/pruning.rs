@@ -39,7 +39,7 @@ pub(crate) fn let_go_by<'r>(
         // Memory is not measured.
         PruneRule::LargerThan(_) => Vec::new(),
         // Deletes registrations, not records.
-        PruneRule::GoneBefore(_) => Vec::new(),
+        PruneRule::GoneBefore(_) | PruneRule::HistoryBefore(_) => Vec::new(),
     }
 }
 

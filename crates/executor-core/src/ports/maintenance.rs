@@ -24,6 +24,9 @@ pub enum PruneRule {
     LargerThan(u64),
     /// Registrations that were retired or removed before this and have no rows.
     GoneBefore(Timestamp),
+    /// What the history holds besides executions and registrations, if it ended before the day (UTC) of this: sessions
+    /// without rows, gaps, missed runs, pauses, prunes, sources and rollups. Nothing of a day that has rows.
+    HistoryBefore(Timestamp),
 }
 
 impl PruneRule {
@@ -35,6 +38,7 @@ impl PruneRule {
             Self::AllButNewest(_) => "number",
             Self::LargerThan(_) => "size",
             Self::GoneBefore(_) => "gone",
+            Self::HistoryBefore(_) => "history_age",
         }
     }
 }

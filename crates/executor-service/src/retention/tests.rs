@@ -35,6 +35,7 @@ fn the_rules_follow_from_the_settings() {
     let expected = [
         PruneRule::EndedBefore(ago(7)),
         gone(7),
+        PruneRule::HistoryBefore(ago(400)),
         PruneRule::LargerThan(500_000_000),
     ];
     assert_eq!(by_default, expected);

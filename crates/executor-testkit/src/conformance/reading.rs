@@ -18,6 +18,7 @@ use super::{persist, samples};
 
 mod found;
 mod kept;
+mod old;
 mod planned;
 mod series;
 mod sources;
@@ -27,6 +28,7 @@ use kept::{
     gaps_are_read_back_by_window, prunes_are_told_and_counted,
     registrations_are_read_back_as_they_were_made_last, sessions_are_read_back_with_their_ledgers,
 };
+use old::old_history_goes_and_nothing_else;
 use planned::{
     a_run_behind_many_others_counts, missed_runs_and_pauses_are_read_back,
     what_was_in_force_before_is_known,
@@ -84,6 +86,8 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     overlaps_are_found(&store, &history).await;
     let (store, history) = fresh().await;
     sources_of_events_are_read_back(&store, &history).await;
+    let (store, history) = fresh().await;
+    old_history_goes_and_nothing_else(&store, &history).await;
     let (store, history) = fresh().await;
     texts_find_the_executions_that_they_may_mean(&store, &history).await;
     let (store, history) = fresh().await;

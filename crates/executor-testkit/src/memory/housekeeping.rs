@@ -3,7 +3,7 @@
 use executor_core::ports::{
     Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome, StoreFuture, StoredPrune,
 };
-use executor_core::{ExecutionId, Timestamp};
+use executor_core::{ExecutionId, SessionId, Timestamp};
 
 use super::{MemoryStore, Tables, no_session};
 use crate::pruning::{self, hour_of};
@@ -43,12 +43,64 @@ impl Tables {
     }
 }
 
+impl Tables {
+    /// Forgets what ended before the day of `before`, or before that of the oldest row.
+    fn forget_history(&mut self, before: Timestamp) -> u64 {
+        let oldest = self.rows.iter().map(|row| row.record.ended_at()).min();
+        let cut = day_of(oldest.map_or(before, |oldest| oldest.min(before)));
+        let size = |tables: &Self| {
+            let planned = &tables.schedules;
+            let noted = tables.prunes.len() + planned.missed.len() + planned.pauses.len();
+            (tables.sessions.len() + tables.hours.len() + noted) as u64
+        };
+        let was = size(self);
+        let has_rows = |id: &SessionId| self.rows.iter().any(|row| row.session == *id);
+        let gone: Vec<SessionId> = self
+            .sessions
+            .values()
+            .map(|row| &row.stored)
+            .filter(|it| it.stopped_at.unwrap_or(it.heartbeat_at) < cut)
+            .map(|it| it.session.id)
+            .filter(|id| !has_rows(id))
+            .collect();
+        self.sessions.retain(|id, _| !gone.contains(id));
+        self.gaps.retain(|gap| !gone.contains(&gap.session));
+        self.sources
+            .retain(|source| !gone.contains(&source.session));
+        for source in &mut self.sources {
+            source.topics.retain(|topic| topic.hour_at >= cut);
+        }
+        self.hours
+            .retain(|(session, hour), _| *hour >= cut && !gone.contains(session));
+        self.prunes.retain(|prune| {
+            prune.last_at >= cut && prune.session.is_none_or(|id| !gone.contains(&id))
+        });
+        let planned = &mut self.schedules;
+        planned.missed.retain(|missed| missed.last_due >= cut);
+        for missed in &mut planned.missed {
+            missed.session = missed.session.filter(|id| !gone.contains(id));
+        }
+        planned.pauses.retain(|pause| {
+            !gone.contains(&pause.session) && pause.until.is_none_or(|until| until >= cut)
+        });
+        was - size(self)
+    }
+}
+
+fn day_of(time: Timestamp) -> Timestamp {
+    let micros = time.as_micros();
+    Timestamp::from_micros(micros.saturating_sub(micros.rem_euclid(86_400_000_000)))
+}
+
 impl Housekeeping for MemoryStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         Box::pin(async move {
             self.with("pruning old records", |tables| {
                 if let PruneRule::GoneBefore(at) = slice.rule {
                     return tables.forget_gone(at, slice.max_rows);
+                }
+                if let PruneRule::HistoryBefore(at) = slice.rule {
+                    return tables.forget_history(at);
                 }
                 let mut old = pruning::let_go_by(slice, tables.rows.iter().map(|row| &row.record));
                 old.sort();

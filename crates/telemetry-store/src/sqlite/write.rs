@@ -31,3 +31,5 @@ pub(crate) mod gaps;
 pub(crate) mod prune;
 
 pub(crate) mod prunes;
+
+pub(crate) mod old_history;

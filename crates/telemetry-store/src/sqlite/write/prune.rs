@@ -13,7 +13,7 @@ use crate::sqlite::schema::{executions, listeners, scheduled_jobs};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::prunes::Prune;
 use crate::sqlite::write::rollup::roll_up_before_deleting;
-use crate::sqlite::write::{prunes, registration, session, topics};
+use crate::sqlite::write::{old_history, prunes, registration, session, topics};
 
 /// A hook that sees the rows of a slice before they are deleted.
 pub(crate) type Hook = dyn Fn(&[StoredExecution]) + Send + Sync;
@@ -37,6 +37,9 @@ pub(crate) fn prune(
         return immediate(connection, |connection| {
             registration::forget_gone(connection, at, slice.max_rows)
         });
+    }
+    if let PruneRule::HistoryBefore(at) = slice.rule {
+        return old_history::forget(connection, at, slice.max_rows);
     }
     let (deleted, freed) = immediate(connection, |connection| {
         delete_slice(connection, slice, hook)
@@ -129,7 +132,7 @@ fn let_go_by(
             }
             oldest.load(connection)
         }
-        PruneRule::GoneBefore(_) => Ok(Vec::new()),
+        PruneRule::GoneBefore(_) | PruneRule::HistoryBefore(_) => Ok(Vec::new()),
     }
 }
 
