@@ -119,10 +119,10 @@ pub use executor_service::registration::{
 #[doc(inline)]
 pub use executor_service::{
     Builder, CommandExecutor, Completion, CompletionEvent, Completions, Config, Degradation,
-    Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Published,
-    Recording, RegisterError, Retention, Schedule, ScheduleError, ScheduleState, ShutdownReport,
-    Source, SpoolError, SpoolPlace, StartError, Submitted, Wrapped, config, diagnosis, inspect,
-    schedule, survive_file_size_limit,
+    Durability, Health, JobHandle, ListenerHandle, Missed, NotDrained, NotSynced, Orphans,
+    Published, Recording, RegisterError, Retention, Schedule, ScheduleError, ScheduleState,
+    ShutdownReport, Source, SpoolError, SpoolPlace, StartError, Submitted, Wrapped, config,
+    diagnosis, inspect, schedule, survive_file_size_limit,
 };
 #[cfg(feature = "sqlite")]
 #[doc(inline)]

@@ -19,6 +19,8 @@ use crate::lines::running::{RunnerNumber, SharedLines};
 use crate::lines::{LineKind, LinePolicy};
 use crate::time::Timestamp;
 
+pub(crate) mod sinks;
+
 thread_local! {
     static CURRENT: RefCell<Scope> = const { RefCell::new(Scope::NONE) };
 }

@@ -272,6 +272,15 @@ impl Failure {
         }
     }
 
+    /// Describes an execution of which programs are still running although their process was killed.
+    pub fn orphaned(programs: &str) -> Self {
+        Self {
+            error_type: "orphaned".into(),
+            message: storable(programs, MESSAGE_MAX_CHARS),
+            report: None,
+        }
+    }
+
     /// Describes a skipped execution.
     pub(crate) fn skipped(reason: &str) -> Self {
         Self {

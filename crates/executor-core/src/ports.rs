@@ -39,7 +39,7 @@ pub use self::schedules::{
     ScheduleStore,
 };
 pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
-pub use self::sink::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
+pub use self::sink::{ExecutionEnd, ExecutionStart, ProgramGroup, RecordSink, Ticket};
 pub use self::sources::{BadLine, SourceCounts, SourceStore, UnheardTopic};
 pub use self::stored::{
     SessionCounts, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,

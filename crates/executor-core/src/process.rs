@@ -6,6 +6,7 @@
 //! runtime does this; [`all_ended`] waits for all such tasks.
 
 mod command_line;
+mod group;
 mod output;
 mod own;
 mod program;
@@ -17,6 +18,7 @@ use crate::context;
 use crate::event::Event;
 use crate::failure::HandlerError;
 use crate::handler::{Handler, HandlerFuture, HandlerResult, JobHandler};
+pub use group::{is_alive, kill, terminate};
 pub use own::reap_adopted;
 
 use command_line::{TERMINATING, Variables};
@@ -50,7 +52,7 @@ pub async fn all_ended() {
 }
 
 impl CommandLine {
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.program.to_string_lossy().into_owned()
     }
 

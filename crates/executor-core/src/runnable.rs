@@ -1,6 +1,7 @@
 //! Listeners and jobs that can be run: a registration with its handler and its hooks.
 
 use std::fmt;
+use std::future::{Future, pending};
 use std::sync::{Arc, OnceLock};
 
 use crate::error_handler::ErrorHandler;
@@ -9,7 +10,7 @@ use crate::handler::{Handler, JobHandler};
 use crate::handler_slot::HandlerSlot;
 use crate::identity::RowId;
 use crate::lines::LinePolicy;
-use crate::overlap::Gate;
+use crate::overlap::{Admission, Entry, Gate};
 use crate::record::SubjectRef;
 use crate::registration::Registration;
 
@@ -76,11 +77,48 @@ impl<H: ?Sized> Registered<H> {
         }
     }
 
+    /// Holds a place under its overlap rule while something runs that no execution of this process runs, such as a
+    /// program of an earlier process: until `gone` completes, or, if a newer run is to replace it, until what `end`
+    /// returns does. Does nothing if the rule has no place to give.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the place back.
+    pub async fn hold_place<E: Future<Output = ()>>(
+        &self,
+        gone: impl Future<Output = ()>,
+        end: impl FnOnce() -> E,
+    ) {
+        let Admission::Begin(Entry { cancel }) = self.gate.enter() else {
+            return;
+        };
+        let _held = PlaceGuard(&self.gate);
+        let replaced = async {
+            match cancel {
+                Some(cancel) => cancel.cancelled().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = gone => {}
+            () = replaced => end().await,
+        }
+    }
+
     pub(crate) fn subject(&self) -> SubjectRef<'_> {
         SubjectRef {
             entity: &self.registration.entity,
             row: self.row.get().copied(),
         }
+    }
+}
+
+/// A place that is given back when this is dropped.
+struct PlaceGuard<'g>(&'g Gate);
+
+impl Drop for PlaceGuard<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

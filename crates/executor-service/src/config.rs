@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::recording::Recording;
+use crate::recovery::orphans::Orphans;
 use crate::retention::Retention;
 
 /// The service's settings. With the feature `serde` they can be read from a configuration file: every field is
@@ -90,6 +91,9 @@ pub struct Config {
     pub record_app: Recording,
     /// Selects which executions of the framework tier are recorded. Default all.
     pub record_framework: Recording,
+    /// What becomes of programs that an earlier process left running when it was killed; they are found only with a
+    /// spool. Default: they run on, and keep their places.
+    pub orphans: Orphans,
     /// The place where records survive the process until they are stored. Default: beside the store.
     pub spool: SpoolPlace,
     /// The maximum size of the spool in bytes. Default 1 GiB; at least 32 MiB.
@@ -163,6 +167,7 @@ impl Default for Config {
             retention: Retention::default(),
             record_app: Recording::All,
             record_framework: Recording::All,
+            orphans: Orphans::Leave,
             spool: SpoolPlace::Beside,
             spool_max_bytes: 1 << 30,
             file_mode: 0o600,

@@ -53,6 +53,7 @@ pub use lifecycle::report::ShutdownReport;
 pub use record_spool::{SpoolError, survive_file_size_limit};
 pub use recording::Recording;
 pub use recovery::inspect;
+pub use recovery::orphans::Orphans;
 pub use registration::builders::RegisterError;
 pub use registration::handle::{JobHandle, ListenerHandle};
 pub use registration::wrapped::Wrapped;

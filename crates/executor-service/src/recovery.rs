@@ -18,6 +18,7 @@ use crate::drain::say_what_was_set_aside;
 use crate::lifecycle::supervise::{Fault, Supervised};
 use crate::recovery::abandoned::{AbandonedSession, Piece};
 use crate::recovery::directories::{directories, remove_orphaned_pages, restore_missing};
+use crate::recovery::orphans::Orphan;
 use crate::recovery::reckoning::Reckoned;
 
 pub(crate) mod directories;
@@ -25,6 +26,11 @@ pub(crate) mod directories;
 pub(crate) mod reckoning;
 
 mod abandoned;
+
+pub(crate) mod orphans;
+
+#[cfg(feature = "process")]
+pub(crate) mod left_running;
 
 pub(crate) mod machine;
 
@@ -61,6 +67,8 @@ pub(crate) trait Account: Send + Sync {
     /// Notes that the store did not answer, or failed.
     fn store_failed(&self, at: Timestamp, error: &StoreError);
     fn store_answered(&self);
+    /// Takes note of programs that an earlier process left running.
+    fn found_programs(&self, orphans: Vec<Orphan>);
 }
 
 /// Hands a dead process's records to a store.
@@ -192,6 +200,9 @@ impl Takeover {
         self.write_gaps(abandoned).await?;
         abandoned.settle(&piece.positions)?;
         self.account.recovered(stored, &dropped);
+        if !piece.orphans.is_empty() {
+            self.account.found_programs(piece.orphans);
+        }
         say_what_was_set_aside(&batch.records, &fates);
         Ok(())
     }

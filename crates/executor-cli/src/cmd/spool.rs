@@ -195,6 +195,17 @@ fn describe(file: &Path, entry: Entry<'_>) -> Value {
                     "lines",
                     json!({ "execution_id": execution_id.to_string(), "lines": lines.body() }),
                 ),
+                Content::Program {
+                    execution_id,
+                    group,
+                } => {
+                    let program = json!({
+                        "execution": execution_id.to_string(),
+                        "program": &*group.program,
+                        "group": group.id,
+                    });
+                    ("program", program)
+                }
                 Content::Session => ("session", Value::Null),
                 Content::Unknown { why } => ("unknown", json!({ "why": why })),
                 _ => ("unknown", Value::Null),

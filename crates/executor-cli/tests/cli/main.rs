@@ -10,6 +10,7 @@ mod fixture;
 mod looking;
 mod mistakes;
 mod now;
+mod orphans;
 mod permissions;
 mod reports;
 mod runs;

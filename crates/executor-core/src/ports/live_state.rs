@@ -7,6 +7,7 @@ use crate::ledger::Ledger;
 use crate::lines::Lines;
 use crate::ports::history::HistoryFuture;
 use crate::ports::sessions::Session;
+use crate::ports::sink::ProgramGroup;
 use crate::record::Trigger;
 use crate::time::Timestamp;
 
@@ -73,6 +74,8 @@ pub struct RunningExecution {
     pub trigger: Trigger,
     /// What it had said by half a second ago, as far as it is kept; `None` if that is nothing or not known.
     pub lines: Option<Lines>,
+    /// The programs that it has started and not seen the end of.
+    pub programs: Vec<ProgramGroup>,
 }
 
 impl RunningExecution {
@@ -91,6 +94,7 @@ impl RunningExecution {
             started_at,
             trigger,
             lines: None,
+            programs: Vec::new(),
         }
     }
 }

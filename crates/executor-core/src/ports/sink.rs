@@ -146,6 +146,20 @@ impl Ticket {
     }
 }
 
+/// The process group of a program that an execution runs. It may outlive this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramGroup {
+    /// The boot of the machine, as the system names it: after another boot the group is gone.
+    pub boot: [u8; 16],
+    /// The id of the group, which is the process id of its leader.
+    pub id: u32,
+    /// The time at which the leader began, in the system's ticks since the boot. It tells the leader apart from a
+    /// later process with the same id.
+    pub started: u64,
+    /// The program, as it was started.
+    pub program: Arc<str>,
+}
+
 /// Receives the beginning and the end of each execution. The runner knows nothing else about the layers above it.
 ///
 /// Its methods return at once, never fail and never panic; they may be called from `Drop`, and
@@ -186,7 +200,13 @@ pub trait RecordSink: Send + Sync + 'static {
         Ticket::NONE
     }
 
-    /// Forgets what it was given by [`said`](Self::said): the execution has ended, or so much has been said since
-    /// then that it is no longer kept.
+    /// Receives the program that an execution has just started, in case the program outlives this process. Called
+    /// before the program's end is waited for. The default suits a sink that does not outlive the process.
+    fn program_began(&self, _execution_id: ExecutionId, _group: &ProgramGroup) -> Ticket {
+        Ticket::NONE
+    }
+
+    /// Forgets what it was given by [`said`](Self::said) or [`program_began`](Self::program_began): the execution or
+    /// the program has ended, or so much has been said since then that it is no longer kept.
     fn unsaid(&self, _tickets: &[Ticket]) {}
 }

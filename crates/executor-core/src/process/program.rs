@@ -20,6 +20,7 @@ use crate::context::{self, EndingProgram};
 use crate::lines::LineKind;
 
 use super::command_line::{CommandLine, TERMINATING, TERMINATION_GRACE, Variables};
+use super::group::Noted;
 use super::output::{Output, Tail};
 use super::own::{self, Own};
 
@@ -70,7 +71,7 @@ impl Program {
             command.current_dir(directory);
         }
         Ok(Self {
-            running: Some(Running::new(own::spawn(&mut command)?)),
+            running: Some(Running::new(own::spawn(&mut command)?, &line.name())),
             standard_output: Tail::new(LineKind::Stdout, line.capture_max_bytes),
             standard_error: Tail::new(LineKind::Stderr, line.capture_max_bytes),
         })
@@ -137,15 +138,19 @@ struct Running {
     stderr: Option<ChildStderr>,
     /// `Some` while the group is ours to signal.
     group: Option<Pid>,
+    /// Known to the sink, in case this process dies first.
+    _noted: Option<Noted>,
     /// Keeps `reap_adopted` away while this waits for the child.
     _own: Own,
 }
 
 impl Running {
-    fn new((mut child, own): (Child, Own)) -> Self {
+    fn new((mut child, own): (Child, Own), name: &str) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
+        let group = id.and_then(Pid::from_raw);
         Self {
-            group: id.and_then(Pid::from_raw),
+            group,
+            _noted: group.and_then(|group| Noted::note(group, name)),
             stdout: child.stdout.take(),
             stderr: child.stderr.take(),
             child,

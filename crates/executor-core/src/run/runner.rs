@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::context::sinks;
 use crate::error_handler::HandlerFailure;
 use crate::lines::running::RunnerNumber;
 use crate::outcome::ExecutionResult;
@@ -154,6 +155,8 @@ impl Runner {
         options: RunOptions,
     ) -> Self {
         panics::install_hook();
+        let number = RunnerNumber(NEXT.fetch_add(1, Ordering::Relaxed));
+        sinks::add(number, &sink);
         Self {
             sink,
             clock,
@@ -161,7 +164,7 @@ impl Runner {
             log: RunLog::new(options.redactor.clone()),
             options,
             aftermath: Aftermath::default(),
-            number: RunnerNumber(NEXT.fetch_add(1, Ordering::Relaxed)),
+            number,
         }
     }
 

@@ -6,6 +6,7 @@ use executor_core::Durability;
 
 use super::{Config, SpoolPlace};
 use crate::recording::Recording;
+use crate::recovery::orphans::Orphans;
 use crate::retention::Retention;
 
 macro_rules! with {
@@ -40,6 +41,7 @@ with! {
     retention with_retention: Retention,
     record_app with_record_app: Recording,
     record_framework with_record_framework: Recording,
+    orphans with_orphans: Orphans,
     spool with_spool: SpoolPlace,
     spool_max_bytes with_spool_max_bytes: u64,
     file_mode with_file_mode: u32,

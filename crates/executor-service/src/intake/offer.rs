@@ -2,7 +2,7 @@
 //! frame in the spool.
 
 use executor_core::lines::Lines;
-use executor_core::ports::{ExecutionEnd, ExecutionStart, RecordSink, Ticket};
+use executor_core::ports::{ExecutionEnd, ExecutionStart, ProgramGroup, RecordSink, Ticket};
 use executor_core::{DropReason, ExecutionId, Timestamp};
 
 use crate::intake::{Intake, State, Wake};
@@ -111,6 +111,13 @@ impl RecordSink for Intake {
         let spool = self.spool.as_ref();
         spool.map_or(Ticket::NONE, |spool| {
             spool.keep_lines(execution_id, at, lines)
+        })
+    }
+
+    fn program_began(&self, execution_id: ExecutionId, group: &ProgramGroup) -> Ticket {
+        let spool = self.spool.as_ref();
+        spool.map_or(Ticket::NONE, |spool| {
+            spool.keep_program(execution_id, group)
         })
     }
 

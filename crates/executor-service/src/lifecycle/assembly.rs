@@ -27,6 +27,7 @@ use crate::lifecycle::tasks::{Starter, Tasks};
 #[cfg(feature = "metrics")]
 use crate::metering::Metering;
 use crate::recording::Policy;
+use crate::recovery::orphans::{Orphan, Orphans};
 use crate::recovery::{Account, Recovery, Takeover};
 use crate::registration::registrar::{Applying, Registrar};
 use crate::registration::subscriptions::Subscriptions;
@@ -106,7 +107,13 @@ impl Parts {
         };
         tasks.add(&starter, reporter);
         if has_spool {
-            self.start_recovery(&mut tasks, &starter, &intake, recovering.clone());
+            self.start_recovery(
+                &mut tasks,
+                &starter,
+                &intake,
+                &registrar,
+                recovering.clone(),
+            );
         }
         let runner = self.runner(&intake, &cancel);
         let flushing = match has_spool {
@@ -222,6 +229,7 @@ impl Parts {
         tasks: &mut Tasks,
         starter: &Starter,
         intake: &Arc<Intake>,
+        registrar: &Arc<Registrar>,
         recovering: watch::Sender<bool>,
     ) {
         let Some(root) = self.spool_root.clone() else {
@@ -231,6 +239,8 @@ impl Parts {
         let account = ServiceAccount {
             intake: Arc::clone(intake),
             health: Arc::clone(&self.health),
+            registrar: Arc::clone(registrar),
+            orphans: self.config.orphans,
         };
         let takeover = Takeover {
             store: Arc::clone(&self.store),
@@ -253,6 +263,8 @@ impl Parts {
 struct ServiceAccount {
     intake: Arc<Intake>,
     health: Arc<HealthState>,
+    registrar: Arc<Registrar>,
+    orphans: Orphans,
 }
 
 impl Account for ServiceAccount {
@@ -268,5 +280,9 @@ impl Account for ServiceAccount {
     fn store_answered(&self) {
         self.health.store_answered();
         self.intake.mind_space(None);
+    }
+
+    fn found_programs(&self, orphans: Vec<Orphan>) {
+        self.registrar.found(orphans, self.orphans);
     }
 }

@@ -1,5 +1,7 @@
 //! Sets up a service: its settings, its spool and its session.
 
+#[cfg(feature = "process")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,10 @@ use crate::executor::CommandExecutor;
 use crate::lifecycle::assembly::Parts;
 use crate::lifecycle::health::HealthState;
 use crate::lifecycle::heartbeat;
+#[cfg(feature = "process")]
+use crate::recovery::left_running::left_running;
+#[cfg(feature = "process")]
+use crate::recovery::orphans::Orphan;
 use crate::spool::root::SpoolRoot;
 use crate::spool::session_spool::SessionSpool;
 
@@ -155,6 +161,8 @@ impl Builder {
         } else {
             false
         };
+        #[cfg(feature = "process")]
+        let (orphans, rule) = (left_running_below(root.path()).await, self.config.orphans);
         let parts = Parts {
             spool_root: root.path().cloned(),
             store: self.store,
@@ -166,7 +174,11 @@ impl Builder {
             spool: spool.into_use(),
             is_open,
         };
-        Ok(CommandExecutor::new(parts.assemble()))
+        let service = parts.assemble();
+        // Before the first registration, or what it begins would run beside them.
+        #[cfg(feature = "process")]
+        service.registrar.found(orphans, rule);
+        Ok(CommandExecutor::new(service))
     }
 
     /// Opens the session. Returns `false` if a spool was configured and the store's disk is full: records need no
@@ -261,4 +273,14 @@ impl Drop for Unused {
             spool.discard();
         }
     }
+}
+
+/// Programs that dead processes left running. They are read before recovery removes their spools.
+#[cfg(feature = "process")]
+async fn left_running_below(root: Option<&PathBuf>) -> Vec<Orphan> {
+    let Some(root) = root.cloned() else {
+        return Vec::new();
+    };
+    let looking = tokio::task::spawn_blocking(move || left_running(&root));
+    looking.await.unwrap_or_default()
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::lines::Lines;
-use executor_core::ports::{Fate, Gap, Session, SessionEnd};
+use executor_core::ports::{Fate, Gap, ProgramGroup, Session, SessionEnd};
 use executor_core::time::Moment;
 use executor_core::{DropReason, ExecutionId, ExecutionRecord, Ledger, Status, Timestamp};
 use record_spool::{Abandoned, Blank, Counters, Frame, Position, SpoolError};
 
 use crate::intake::losses::Losses;
+use crate::recovery::orphans::{self, Orphan};
 use crate::recovery::reckoning::{Counts, Noted, Reckoned, Segments, reckon};
 use crate::spool::codec::{self, Start};
 use crate::spool::counters::{note_on, noted_of};
@@ -38,6 +39,8 @@ pub(crate) struct AbandonedSession {
     ledger: Ledger,
     /// Executions that began and, as far as was read, did not end.
     starts: HashMap<ExecutionId, (Position, Start)>,
+    /// The programs that they started and had not seen the end of.
+    programs: HashMap<ExecutionId, Vec<ProgramGroup>>,
     /// What they said, in the order in which it was handed over.
     said: HashMap<ExecutionId, Vec<(u64, Timestamp, Lines)>>,
     end: Option<(Position, SessionEnd)>,
@@ -56,6 +59,8 @@ pub(crate) struct AbandonedSession {
 pub(crate) struct Piece {
     pub(crate) records: Vec<ExecutionRecord>,
     pub(crate) positions: Vec<Position>,
+    /// Programs of the interrupted ones that are still running.
+    pub(crate) orphans: Vec<Orphan>,
 }
 
 impl AbandonedSession {
@@ -91,6 +96,7 @@ impl AbandonedSession {
             store_has_counted: false,
             noted,
             starts: HashMap::new(),
+            programs: HashMap::new(),
             said: HashMap::new(),
             end: None,
             losses: Losses::default(),
@@ -158,6 +164,10 @@ impl AbandonedSession {
                 pieces.push((position.sequence(), at, lines));
                 self.to_settle.push(position);
             }),
+            kind::PROGRAM => codec::read_program(&frame.payload).map(|(id, group)| {
+                self.programs.entry(id).or_default().push(group);
+                self.to_settle.push(position);
+            }),
             kind::END => codec::read_end(&frame.payload).map(|end| {
                 self.end = Some((position, end));
             }),
@@ -189,12 +199,29 @@ impl AbandonedSession {
         for id in ids.into_iter().take(max) {
             if let Some((position, start)) = self.starts.remove(&id) {
                 let mut record = start.interrupted();
+                let living = self.living_programs(id);
+                record.failure = orphans::failure(&living).map(Arc::new);
+                let entity = &record.subject.entity;
+                piece.orphans.extend(living.into_iter().map(|group| Orphan {
+                    execution_id: id,
+                    entity: Arc::clone(entity),
+                    group,
+                }));
                 record.lines = self.lines_of(id, record.started_at).map(Arc::new);
                 record.duration = self.alive_at.saturating_duration_since(record.started_at);
                 piece.records.push(record);
                 piece.positions.push(position);
             }
         }
+    }
+
+    /// Returns those of its programs that are still there. A group that was copied forward is found twice.
+    fn living_programs(&mut self, id: ExecutionId) -> Vec<ProgramGroup> {
+        let mut living = self.programs.remove(&id).unwrap_or_default();
+        living.sort_by_key(|group| group.id);
+        living.dedup();
+        living.retain(orphans::is_alive);
+        living
     }
 
     /// Joins what an execution said. A piece that was copied forward is found behind later ones.

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use executor_core::lines::Lines;
-use executor_core::ports::{Session, SessionEnd, Store};
+use executor_core::ports::{ProgramGroup, Session, SessionEnd, Store};
 use executor_core::{
     DropReason, ExecutionId, ExecutionRecord, Ledger, StoreError, SystemClock, Timestamp,
 };
 use record_spool::{Counters, SpoolError};
 
 use crate::recovery::directories::{deleted_spools, directories, is_ours, restore_missing};
+use crate::recovery::orphans::Orphan;
 use crate::recovery::reckoning::{Noted, Segments, reckon};
 use crate::recovery::{Account, Takeover, Unfinished};
 use crate::spool::codec;
@@ -41,6 +42,13 @@ pub enum Content {
         /// What it said.
         lines: Lines,
     },
+    /// An execution has started a program, which has not ended since, as far as its process knew.
+    Program {
+        /// The execution.
+        execution_id: ExecutionId,
+        /// The program's process group.
+        group: ProgramGroup,
+    },
     /// The session has begun. The frame stays until the session has ended properly.
     Session,
     /// A frame that this program does not understand.
@@ -67,6 +75,12 @@ pub fn content(kind_of_frame: u8, payload: &[u8]) -> Content {
             at,
             lines,
         }),
+        kind::PROGRAM => {
+            codec::read_program(payload).map(|(execution_id, group)| Content::Program {
+                execution_id,
+                group,
+            })
+        }
         kind::END => codec::read_end(payload).map(Content::End),
         kind::SESSION => Ok(Content::Session),
         _ => Err(codec::Malformed::Value("kind")),
@@ -251,6 +265,9 @@ impl Account for Sum {
     fn store_failed(&self, _at: Timestamp, _error: &StoreError) {}
 
     fn store_answered(&self) {}
+
+    /// Their executions name them.
+    fn found_programs(&self, _: Vec<Orphan>) {}
 }
 
 /// The reason why a replay could not be finished.

@@ -79,6 +79,7 @@ pub(crate) fn seen(dir: &Path) -> LiveSession {
 fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
     // A frame and its copy have the same sequence, and a start may outlive its record for a moment.
     let (mut started, mut ended) = (HashMap::new(), HashMap::new());
+    let mut programs = BTreeMap::new();
     let mut said: HashMap<ExecutionId, BTreeMap<u64, (Timestamp, Lines)>> = HashMap::new();
     dump(dir, |_, entry| {
         let Some(Entry::Frame {
@@ -100,6 +101,10 @@ fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
                 let pieces = said.entry(execution_id).or_default();
                 pieces.insert(sequence, (at, lines));
             }
+            Content::Program {
+                execution_id,
+                group,
+            } => drop(programs.insert(sequence, (execution_id, group))),
             Content::Start(start) => drop(started.insert(sequence, running(*start))),
             Content::Record(record) => drop(ended.insert(sequence, record.execution_id)),
             Content::End(_) | Content::Session | Content::Unknown { .. } => {}
@@ -116,6 +121,10 @@ fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
             (after, lines)
         });
         running.lines = Lines::joined(pieces);
+        let its = programs
+            .values()
+            .filter(|(id, _)| *id == running.execution_id);
+        running.programs = its.map(|(_, group)| group.clone()).collect();
     }
     live.running
         .sort_by_key(|running| (running.started_at, running.execution_id));

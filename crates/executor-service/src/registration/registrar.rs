@@ -2,11 +2,13 @@
 //! take now waits here; the program continues, and records are matched by entity meanwhile.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use executor_core::ports::{
-    Apply, Reconcile, Reconciled, Registered as Noted, SchedulePlan, Store, StoreError,
+    Apply, ProgramGroup, Reconcile, Reconciled, Registered as Noted, SchedulePlan, Store,
+    StoreError,
 };
 use executor_core::runnable::Registered;
 use executor_core::{
@@ -18,6 +20,7 @@ use tokio::sync::Notify;
 use crate::drain::guarded::guarded;
 use crate::drain::retry::{delay_after, with_jitter};
 use crate::lifecycle::supervise::{Fault, Supervised};
+use crate::recovery::orphans::{self, FoundOrphans, Orphan, Orphans};
 use crate::schedule::missed_log::{MissedLog, Paused};
 
 /// A listener or a job to register.
@@ -27,9 +30,14 @@ pub(crate) trait Target: Send + Sync {
     fn row(&self) -> &OnceLock<RowId>;
     fn remove(&self);
     fn is_removed(&self) -> bool;
+    /// Holds a place under its overlap rule while programs of an earlier process run.
+    fn hold_place(self: Arc<Self>, programs: Vec<ProgramGroup>) -> HoldsPlace;
 }
 
-impl<H: ?Sized + Send + Sync> Target for Registered<H> {
+/// Holds a place until it completes.
+pub(crate) type HoldsPlace = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<H: ?Sized + Send + Sync + 'static> Target for Registered<H> {
     fn registration(&self) -> &Registration {
         &self.registration
     }
@@ -44,6 +52,13 @@ impl<H: ?Sized + Send + Sync> Target for Registered<H> {
 
     fn is_removed(&self) -> bool {
         self.slot.is_removed()
+    }
+
+    fn hold_place(self: Arc<Self>, programs: Vec<ProgramGroup>) -> HoldsPlace {
+        let gone = orphans::gone(programs.clone());
+        Box::pin(async move {
+            Registered::hold_place(&*self, gone, || orphans::end(programs)).await;
+        })
     }
 }
 
@@ -85,10 +100,12 @@ pub(crate) struct Registrar {
     clock: Arc<dyn Clock>,
     session: SessionId,
     missed: Arc<MissedLog>,
+    /// Programs that earlier processes left running.
+    orphans: FoundOrphans,
     waiting: Mutex<VecDeque<Entry>>,
     /// The last registration of each entity.
     current: Mutex<HashMap<Arc<Entity>, Known>>,
-    /// Held while writing: the order of one entity's registrations and removals matters.
+    /// HoldsPlace while writing: the order of one entity's registrations and removals matters.
     turn: tokio::sync::Mutex<()>,
     bell: Notify,
 }
@@ -105,6 +122,7 @@ impl Registrar {
             clock,
             session,
             missed,
+            orphans: FoundOrphans::default(),
             waiting: Mutex::default(),
             current: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -125,12 +143,31 @@ impl Registrar {
         let entity = Arc::clone(&target.registration().entity);
         let known = Arc::clone(&entity);
         self.current().insert(known, Arc::downgrade(&target));
+        self.hold_place(&target);
         let written = self.write(Entry::Registration(target, plan, at)).await;
         if written.is_ok() {
             // A registration that replaces a paused one is not paused.
             self.missed.resume(&Paused::Job(entity), at);
         }
         written
+    }
+
+    /// Takes note of programs that an earlier process left running: they are ended if that is wanted, and keep their
+    /// places until then.
+    pub(crate) fn found(&self, orphans: Vec<Orphan>, rule: Orphans) {
+        for entity in self.orphans.add(orphans, rule) {
+            let target = self.current().get(&entity).and_then(Weak::upgrade);
+            if let Some(target) = target {
+                self.hold_place(&target);
+            }
+        }
+    }
+
+    fn hold_place(&self, target: &Arc<dyn Target>) {
+        let programs = self.orphans.of(&target.registration().entity);
+        if !programs.is_empty() {
+            tokio::spawn(Arc::clone(target).hold_place(programs));
+        }
     }
 
     /// Notes that a job is paused; for listeners nothing is planned.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::lines::Lines;
-use executor_core::ports::{Session, SessionEnd, SessionStatus};
+use executor_core::ports::{ProgramGroup, Session, SessionEnd, SessionStatus};
 use executor_core::record::RecordFlags;
 use executor_core::{
     Entity, ExecutionId, ExecutionRecord, Failure, Ledger, RowId, SessionId, SourceTier, Status,
@@ -168,6 +168,29 @@ pub(crate) fn read_lines(bytes: &[u8]) -> Read<(ExecutionId, Timestamp, Lines)> 
     let id = ExecutionId::from_uuid(input.uuid()?);
     let said = (id, Timestamp::from_micros(input.i64()?), input.lines()?);
     input.end(said)
+}
+
+/// Encodes the process group of a program that an execution has started.
+pub(crate) fn write_program(id: ExecutionId, group: &ProgramGroup) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend_from_slice(id.as_uuid().as_bytes());
+    out.extend_from_slice(&group.boot);
+    out.extend_from_slice(&group.id.to_le_bytes());
+    out.extend_from_slice(&group.started.to_le_bytes());
+    put_text(&mut out, &group.program);
+    out
+}
+
+pub(crate) fn read_program(bytes: &[u8]) -> Read<(ExecutionId, ProgramGroup)> {
+    let mut input = Input::of(bytes)?;
+    let id = ExecutionId::from_uuid(input.uuid()?);
+    let group = ProgramGroup {
+        boot: input.array()?,
+        id: input.u32()?,
+        started: input.u64()?,
+        program: input.text()?.into(),
+    };
+    input.end((id, group))
 }
 
 pub(crate) fn write_session(session: &Session) -> Vec<u8> {

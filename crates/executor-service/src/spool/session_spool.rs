@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use executor_core::lines::Lines;
-use executor_core::ports::{ExecutionStart, Session, SessionEnd, Ticket};
+use executor_core::ports::{ExecutionStart, ProgramGroup, Session, SessionEnd, Ticket};
 use executor_core::time::HeldTime;
 use executor_core::{Durability, ExecutionId, Ledger, SessionId, Timestamp};
 use record_spool::{
@@ -35,6 +35,8 @@ pub(crate) mod kind {
     pub(crate) const SESSION: u8 = 4;
     /// An execution has said something; pinned until it has ended.
     pub(crate) const LINES: u8 = 5;
+    /// An execution has started a program; pinned until the program has ended.
+    pub(crate) const PROGRAM: u8 = 6;
 }
 
 /// The maximum number of payload bytes read at once.
@@ -139,6 +141,14 @@ impl SessionSpool {
         }
         let payload = codec::write_lines(id, at, lines);
         let pinned = self.spool.pin(kind::LINES, &payload);
+        pinned.map_or(Ticket::NONE, |pin| Ticket::new(pin.into_words()))
+    }
+
+    /// Keeps the group of a program.
+    pub(crate) fn keep_program(&self, id: ExecutionId, group: &ProgramGroup) -> Ticket {
+        let pinned = self
+            .spool
+            .pin(kind::PROGRAM, &codec::write_program(id, group));
         pinned.map_or(Ticket::NONE, |pin| Ticket::new(pin.into_words()))
     }
 

@@ -131,6 +131,18 @@ proptest! {
     }
 
     #[test]
+    fn a_program_comes_back(id: u128, boot: [u8; 16], group: u32, started: u64, program in text(), cut in 0_usize..80) {
+        let id = ExecutionId::from_uuid(Uuid::from_u128(id));
+        let group = ProgramGroup { boot, id: group, started, program: program.into() };
+        let mut bytes = write_program(id, &group);
+        prop_assert_eq!(read_program(&bytes), Ok((id, group)));
+        let shorter = bytes.len().saturating_sub(cut + 1);
+        prop_assert!(read_program(&bytes[..shorter]).is_err());
+        bytes.push(0);
+        prop_assert_eq!(read_program(&bytes), Err(Malformed::Long(1)));
+    }
+
+    #[test]
     fn a_start_comes_back(record in record()) {
         let mut encoder = Encoder::new();
         let start = read_start(encoder.start(&ExecutionEnd::from(&record).start)).unwrap();

@@ -1,0 +1,85 @@
+//! The process group of a program: told to the sink while it lives, and found again by a later process.
+
+use std::fs;
+use std::sync::{Arc, LazyLock};
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+use crate::context::{self, sinks};
+use crate::ports::{ProgramGroup, RecordSink, Ticket};
+
+/// `None` where the system does not name its boots.
+static BOOT: LazyLock<Option<[u8; 16]>> = LazyLock::new(|| {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let boot = uuid::Uuid::try_parse(text.trim()).ok()?;
+    Some(boot.into_bytes())
+});
+
+/// A group that the sink knows of, until this is dropped.
+pub(super) struct Noted {
+    sink: Arc<dyn RecordSink>,
+    ticket: Ticket,
+}
+
+impl Noted {
+    /// Tells the sink of the current execution. `None` if nobody keeps it.
+    pub(super) fn note(leader: Pid, program: &str) -> Option<Self> {
+        let execution_id = context::current_execution_id()?;
+        let sink = sinks::current()?;
+        let id = leader.as_raw_nonzero().get().unsigned_abs();
+        let group = ProgramGroup {
+            boot: (*BOOT)?,
+            id,
+            started: start_of(id)?,
+            program: program.into(),
+        };
+        let ticket = sink.program_began(execution_id, &group);
+        (ticket != Ticket::NONE).then_some(Self { sink, ticket })
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.sink.unsaid(&[self.ticket]);
+    }
+}
+
+/// Returns whether a group that an earlier process started still has a process.
+pub fn is_alive(group: &ProgramGroup) -> bool {
+    let is_this_boot = *BOOT == Some(group.boot);
+    // The system gives nobody the id of a group that exists: a leader of that id that began at another time is
+    // somebody else, whose group has the same id.
+    let is_its_leader = || start_of(group.id).is_none_or(|started| started == group.started);
+    is_this_boot
+        && is_its_leader()
+        && pid_of(group).is_some_and(|pid| test_kill_process_group(pid).is_ok())
+}
+
+/// Asks such a group to terminate. Does nothing if it is gone.
+pub fn terminate(group: &ProgramGroup) {
+    signal(group, Signal::TERM);
+}
+
+/// Kills such a group. Does nothing if it is gone.
+pub fn kill(group: &ProgramGroup) {
+    signal(group, Signal::KILL);
+}
+
+fn signal(group: &ProgramGroup, signal: Signal) {
+    if let Some(pid) = pid_of(group).filter(|_| is_alive(group)) {
+        let _ = kill_process_group(pid, signal);
+    }
+}
+
+fn pid_of(group: &ProgramGroup) -> Option<Pid> {
+    // Not 1: that would be every process.
+    Pid::from_raw(i32::try_from(group.id).ok().filter(|id| *id > 1)?)
+}
+
+/// Returns the time at which a process began, in ticks since the boot; `None` if there is none.
+fn start_of(id: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name stands in brackets and may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
