@@ -31,6 +31,8 @@ pub(crate) mod retry;
 pub(crate) enum Request {
     /// Reply once every record accepted so far has been settled or given up.
     Flush(oneshot::Sender<()>),
+    /// Reply at once.
+    Ping(oneshot::Sender<()>),
     /// Try everything that is left without the usual delays, then end.
     Stop,
 }
@@ -166,6 +168,8 @@ impl Drain {
             Event::Request(Some(Request::Flush(reply))) => {
                 self.flushes.push((self.tools.intake.accepted(), reply));
             }
+            // Whoever stopped waiting does not need the answer.
+            Event::Request(Some(Request::Ping(reply))) => drop(reply.send(())),
             // `None`: no handle is left that could send a request.
             Event::Request(Some(Request::Stop) | None) => {
                 self.stopping = true;

@@ -9,6 +9,8 @@ mod reaping;
 
 mod register;
 
+mod service_manager;
+
 mod signals;
 
 use std::future::pending;
@@ -58,8 +60,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     };
 
     reaping::start();
+    service_manager::ready(config.listeners.len(), config.jobs.len());
     let ended = tokio::select! {
         () = running.work(feeds, &args) => Ended::Done,
+        () = service_manager::keep_telling(&running.executor, &running.feeding.counts) => Ended::Done,
         () = progress::keep_showing(&running.executor, &running.feeding.counts) => Ended::Done,
         damage = running.damaged() => Ended::Damaged(damage),
         () = signals.next() => Ended::Signal,
@@ -191,6 +195,7 @@ impl Running {
     }
 
     async fn stop(&self, ended: &Ended, config: &Config, endings: Vec<Ending>) -> ShutdownReport {
+        service_manager::stopping();
         if *ended == Ended::Signal {
             tracing::warn!("stopping; a second signal ends at once");
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::problems::Mistake;
-use crate::config::surroundings::{Directory, Environment, FilePath};
+use crate::config::surroundings::{Directory, Environment, FilePath, NOT_FOR_PROGRAMS};
 use crate::config::words::{Run, Word};
 use crate::input::events::{Filled, IdAt, OneOrMore, OriginAt, Shape, Topic, When};
 use crate::input::source::{Input, Program};
@@ -123,6 +123,7 @@ impl SourceConfig {
         }
         Ok(Input::Program(Program {
             argv: argv.clone(),
+            without: &NOT_FOR_PROGRAMS,
             variables: self.env.0.clone(),
             directory: self.cwd.as_ref().map(|cwd| cwd.get_ref().0.clone()),
         }))

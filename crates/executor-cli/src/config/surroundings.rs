@@ -6,6 +6,15 @@ use std::path::PathBuf;
 use command_executor::lines::LinePolicy;
 use serde::Deserialize;
 
+/// Variables of this process that are nothing for its programs: where the history is, and its service manager.
+pub(crate) const NOT_FOR_PROGRAMS: [&str; 5] = [
+    "EXECUTOR_DB",
+    "EXECUTOR_CONFIG",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
 /// Variables that are added to a program's environment.
 #[derive(Clone, Default, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>")]

@@ -24,6 +24,10 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    pub(crate) fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn add(counter: &AtomicU64) -> u64 {
         counter.fetch_add(1, Ordering::Relaxed) + 1
     }

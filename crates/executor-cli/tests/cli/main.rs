@@ -14,6 +14,7 @@ mod orphans;
 mod permissions;
 mod reports;
 mod runs;
+mod service_manager;
 mod signals;
 mod sources;
 mod spools;

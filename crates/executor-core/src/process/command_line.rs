@@ -71,7 +71,8 @@ type Input = dyn Fn(&Event) -> Vec<u8> + Send + Sync;
 pub struct CommandLine {
     pub(super) program: OsString,
     pub(super) arguments: Vec<OsString>,
-    pub(super) environment: Vec<(OsString, OsString)>,
+    /// `None` takes a variable away.
+    pub(super) environment: Vec<(OsString, Option<OsString>)>,
     pub(super) directory: Option<PathBuf>,
     pub(super) input: Arc<Input>,
     pub(super) capture_max_bytes: usize,
@@ -100,7 +101,14 @@ impl CommandLine {
     /// Adds a variable to the environment, which is otherwise this process's own.
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.environment.push((name.into(), value.into()));
+        self.environment.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Takes a variable out of the environment.
+    #[must_use]
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), None));
         self
     }
 

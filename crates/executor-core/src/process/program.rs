@@ -1,5 +1,6 @@
 //! Runs one program: feeds it, reads its output, waits for it, and ends it with its whole group.
 
+use std::ffi::OsStr;
 use std::future::pending;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -55,14 +56,13 @@ impl Program {
         let mut command = Command::new(&line.program);
         // This process may itself run under another executor; its own variables of this kind are not passed on.
         for (name, value) in variables.all() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
+            set(&mut command, name, value);
+        }
+        for (name, value) in &line.environment {
+            set(&mut command, name, value.as_ref());
         }
         command
             .args(&line.arguments)
-            .envs(line.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -212,6 +212,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
     }
+}
+
+fn set(command: &mut Command, name: impl AsRef<OsStr>, value: Option<impl AsRef<OsStr>>) {
+    match value {
+        Some(value) => command.env(name, value),
+        None => command.env_remove(name),
+    };
 }
 
 /// Waits for the program while feeding it and reading its output, and then briefly for the rest of the output.

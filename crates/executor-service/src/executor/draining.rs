@@ -67,6 +67,31 @@ impl CommandExecutor {
         }
     }
 
+    /// Waits until the drain, which writes records to the store, takes note of the call: at once while it has nothing
+    /// to do, and otherwise after the call to the store that is in hand. Returns `false` if the drain has ended. A
+    /// watchdog can tell by it whether records still move.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), executor_service::StartError> {
+    /// # let store = executor_testkit::MemoryStore::new();
+    /// # let executor = executor_service::CommandExecutor::builder(store).start().await?;
+    /// assert!(executor.ping().await);
+    /// executor.shutdown(std::time::Duration::from_secs(1)).await;
+    /// assert!(!executor.ping().await);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only stops the wait.
+    pub async fn ping(&self) -> bool {
+        let (reply, done) = oneshot::channel();
+        let asked = self.service.requests.send(Request::Ping(reply));
+        asked.is_ok() && done.await.is_ok()
+    }
+
     /// Waits until every record that was offered before the call survives a crash of the machine. With
     /// [`Durability::Power`](crate::Durability::Power) this takes at most about 50 ms plus the time the disk
     /// needs.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 /// ```
 /// use executor_service::{Config, Orphans};
 ///
-/// let config = Config { orphans: Orphans::End, ..Config::default() };
+/// let config = Config::default().with_orphans(Orphans::End);
 /// assert_eq!(Config::default().orphans, Orphans::Leave);
 /// # drop(config);
 /// ```

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use executor_core::ports::SessionStatus;
 use executor_core::{DropReason, Event, Status};
-use executor_service::{Config, Degradation, Health};
-use executor_testkit::{FailingPart, Fault};
-use tokio::time::sleep;
+use executor_service::{CommandExecutor, Config, Degradation, Health};
+use executor_testkit::{FailingPart, Fault, FaultyStore, MemoryStore};
+use tokio::time::{sleep, timeout};
 
 use crate::support::{Fixture, forever};
 
@@ -185,4 +185,24 @@ async fn f02_refusals_are_counted_beside_the_ledger() {
         (fixture.executor.refused(), fixture.ledger().offered),
         (2, 2)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn i06_a_ping_is_answered_only_while_records_can_move() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let executor = CommandExecutor::builder(store.clone());
+    let executor = executor.start().await.unwrap();
+    let soon = Duration::from_secs(5);
+    assert_eq!(timeout(soon, executor.ping()).await, Ok(true));
+    store.hang_in(Some("storing a batch"));
+    let job = executor.job("lights", "dim").handler_fn(|| async {});
+    let job = job.register().await.unwrap();
+    executor.execute(job.run_now()).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(
+        timeout(soon, executor.ping()).await.is_err(),
+        "the store hangs"
+    );
+    executor.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(timeout(soon, executor.ping()).await, Ok(false));
 }

@@ -9,7 +9,7 @@ use command_executor::{
 };
 
 use crate::config::duration::Timeout;
-use crate::config::surroundings::{Directory, Environment, LineRule};
+use crate::config::surroundings::{Directory, Environment, LineRule, NOT_FOR_PROGRAMS};
 use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings, Word};
 use crate::exit::Failure;
 use crate::input::source::lines::Text;
@@ -161,6 +161,9 @@ fn program(
         .args(&argv[1..])
         .env("EXECUTOR_APP", &app.0)
         .env("EXECUTOR_NAME", &name.0);
+    for name in NOT_FOR_PROGRAMS {
+        line = line.env_remove(name);
+    }
     for (name, value) in &environment.0 {
         line = line.env(name, value);
     }

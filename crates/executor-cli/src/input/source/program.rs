@@ -24,6 +24,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Program {
     /// The program and its arguments; at least the program.
     pub(crate) argv: Vec<String>,
+    /// Variables that it is not given.
+    pub(crate) without: &'static [&'static str],
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) directory: Option<PathBuf>,
 }
@@ -33,13 +35,14 @@ impl Program {
         let mut command = Command::new(&self.argv[0]);
         command
             .args(&self.argv[1..])
-            // Where the history is, is nothing for others.
-            .env_remove("EXECUTOR_DB")
-            .envs(&self.variables)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // A group of its own: a key on the terminal is for this process, which ends it in order.
             .process_group(0);
+        for name in self.without {
+            command.env_remove(name);
+        }
+        command.envs(&self.variables);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
