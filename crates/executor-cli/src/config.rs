@@ -10,6 +10,8 @@ mod jobs;
 
 mod paths;
 
+pub(crate) mod notify;
+
 mod problems;
 
 pub(crate) mod sources;
@@ -27,6 +29,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::config::duration::{Span, Timeout};
+use crate::config::notify::NotifyConfig;
 use crate::config::problems::{Mistake, Read};
 use crate::config::sources::{Source, SourceConfig};
 use crate::config::surroundings::{Directory, Environment, LineRule};
@@ -45,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) run: RunConfig,
     /// The library's own settings.
     pub(crate) service: Option<Spanned<Settings>>,
+    #[serde(default)]
+    pub(crate) notify: NotifyConfig,
     #[serde(default)]
     pub(crate) events: Shape,
     #[serde(default, rename = "source")]
@@ -171,6 +176,8 @@ pub(crate) struct ListenerConfig {
     pub(crate) env: Environment,
     pub(crate) cwd: Option<Directory>,
     pub(crate) lines: Option<LineRule>,
+    /// Runs after each failure.
+    pub(crate) on_error: Option<Run>,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,
     pub(crate) overlap_limit: Option<Limit>,
@@ -226,6 +233,8 @@ pub(crate) struct JobConfig {
     pub(crate) env: Environment,
     pub(crate) cwd: Option<Directory>,
     pub(crate) lines: Option<LineRule>,
+    /// Runs after each failure.
+    pub(crate) on_error: Option<Run>,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,
     pub(crate) overlap_limit: Option<Limit>,

@@ -67,7 +67,28 @@ pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         }
     });
     let sources = config.sources.iter().map(source);
-    let checked: Vec<Checked<'_>> = sources.chain(listeners).chain(jobs).collect();
+    let told = config
+        .notify
+        .programs()
+        .map(|(occasion, run)| telling("notify", occasion, run));
+    let of_listeners = config
+        .listeners
+        .iter()
+        .filter_map(|it| Some((&it.app, it.name.get_ref(), it.on_error.as_ref()?)));
+    let of_jobs = config
+        .jobs
+        .iter()
+        .filter_map(|it| Some((&it.app, it.name.get_ref(), it.on_error.as_ref()?)));
+    let on_error = of_listeners.chain(of_jobs).map(|(app, name, run)| {
+        let what = format!("{}/{}", plain(&app.0), plain(&name.0));
+        telling("on_error", &what, run)
+    });
+    let checked = sources
+        .chain(listeners)
+        .chain(jobs)
+        .chain(on_error)
+        .chain(told);
+    let checked: Vec<Checked<'_>> = checked.collect();
     let text = match args.json {
         true => plain::json_lines(checked.iter().map(json_of)),
         false => table(&checked, &Zone::new(args.utc)),
@@ -99,6 +120,19 @@ fn source(source: &Source) -> Checked<'_> {
         program: program.map_or("", |it| &it.argv[0]),
         is_found: program
             .is_none_or(|it| is_there(&it.argv[0], &it.variables, it.directory.as_deref())),
+        is_past: false,
+    }
+}
+
+/// A program that tells of something.
+fn telling<'c>(kind: &'static str, what: &str, run: &'c Run) -> Checked<'c> {
+    Checked {
+        kind,
+        what: what.to_owned(),
+        when: String::new(),
+        next: Vec::new(),
+        program: program_of(run),
+        is_found: is_found(run, &Environment::default(), None),
         is_past: false,
     }
 }

@@ -3,6 +3,8 @@
 
 mod feeding;
 
+mod notifying;
+
 mod now;
 
 mod reaping;
@@ -26,6 +28,7 @@ use tokio::time::{sleep, timeout};
 use crate::args::{DEFAULT_DB, RunArgs};
 use crate::cmd::report;
 use crate::cmd::run::feeding::{Feed, Feeding};
+use crate::cmd::run::notifying::Notifier;
 use crate::cmd::run::signals::Signals;
 use crate::config::Config;
 use crate::config::sources::Source;
@@ -63,6 +66,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     service_manager::ready(config.listeners.len(), config.jobs.len());
     let ended = tokio::select! {
         () = running.work(feeds, &args) => Ended::Done,
+        () = running.notifier.keep_watching(&running.executor) => Ended::Done,
+        () = notifying::keep_beating(&running.executor, config.notify.heartbeat.as_ref()) => Ended::Done,
         () = service_manager::keep_telling(&running.executor, &running.feeding.counts) => Ended::Done,
         () = progress::keep_showing(&running.executor, &running.feeding.counts) => Ended::Done,
         damage = running.damaged() => Ended::Damaged(damage),
@@ -109,6 +114,7 @@ enum Ended {
 /// A service with the configuration's listeners and jobs on it.
 struct Running {
     executor: CommandExecutor,
+    notifier: Arc<Notifier>,
     feeding: Arc<Feeding>,
     /// The time after which a damaged database ends the run.
     patience: Duration,
@@ -123,17 +129,19 @@ impl Running {
             .config(settings)
             .start()
             .await?;
+        let notifier = Notifier::of(&config.notify);
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            listeners.push(register::listener(&executor, listener).await?);
+            listeners.push(register::listener(&executor, listener, &notifier).await?);
         }
         for (job, schedule) in config.jobs.iter().zip(&config.schedules) {
-            register::job(&executor, job, schedule.clone()).await?;
+            register::job(&executor, job, schedule.clone(), &notifier).await?;
         }
         let room = config.run.max_concurrent.0.into();
         let feeding = Arc::new(Feeding::new(executor.clone(), listeners, room));
         Ok(Self {
             executor,
+            notifier,
             feeding,
             patience,
         })

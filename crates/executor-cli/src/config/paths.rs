@@ -24,6 +24,14 @@ impl Config {
         {
             *at = base.join(&at);
         }
+        for run in self.notify.programs_mut() {
+            resolve_program(run, base, false);
+        }
+        let on_error = self.listeners.iter_mut().map(|it| &mut it.on_error);
+        let on_error = on_error.chain(self.jobs.iter_mut().map(|it| &mut it.on_error));
+        for run in on_error.flatten() {
+            resolve_program(run, base, false);
+        }
         let of_listeners = self
             .listeners
             .iter_mut()

@@ -9,6 +9,7 @@ mod doctors;
 mod fixture;
 mod looking;
 mod mistakes;
+mod notifying;
 mod now;
 mod orphans;
 mod permissions;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use command_executor::process::CommandLine;
 use command_executor::registration::{Details, Overlap};
 use command_executor::{
-    CommandExecutor, Event, JobBuilder, JobHandle, ListenerHandle, Schedule, TopicPattern,
+    CommandExecutor, ErrorHandler, Event, HandlerFailure, JobBuilder, JobHandle, ListenerHandle,
+    Schedule, TopicPattern,
 };
 
+use crate::cmd::run::notifying::Notifier;
 use crate::config::duration::Timeout;
 use crate::config::surroundings::{Directory, Environment, LineRule, NOT_FOR_PROGRAMS};
 use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings, Word};
@@ -48,6 +50,7 @@ pub(crate) fn settings(config: &Config, url: &str) -> Result<Settings, Failure> 
 pub(crate) async fn listener(
     executor: &CommandExecutor,
     config: &ListenerConfig,
+    notifier: &Arc<Notifier>,
 ) -> Result<Listening, Failure> {
     let name = config.name.get_ref().0.clone();
     // Every event of the stream is to be handled, unless the configuration says otherwise.
@@ -63,6 +66,10 @@ pub(crate) async fn listener(
         });
     let listener = match config.lines {
         Some(LineRule(policy)) => listener.lines(policy),
+        None => listener,
+    };
+    let listener = match told(notifier, config.on_error.as_ref()) {
+        Some(told) => listener.on_error(told),
         None => listener,
     };
     let listener = match &config.run {
@@ -84,8 +91,14 @@ pub(crate) async fn job(
     executor: &CommandExecutor,
     config: &JobConfig,
     schedule: Schedule,
+    notifier: &Arc<Notifier>,
 ) -> Result<(), Failure> {
-    let job = register(config, described(executor, config).schedule(schedule)).await?;
+    let job = described(executor, config).schedule(schedule);
+    let job = match told(notifier, config.on_error.as_ref()) {
+        Some(told) => job.on_error(told),
+        None => job,
+    };
+    let job = register(config, job).await?;
     let next_run = executor.schedule_of(&job).and_then(|state| state.next_run);
     if next_run.is_none() {
         let key = &job.job().registration.entity;
@@ -107,6 +120,16 @@ pub(crate) async fn job_on_demand(
         described(executor, config).scheduled_elsewhere(schedule),
     )
     .await
+}
+
+/// Returns an error handler that tells of each failure, if anybody is to be told.
+fn told(notifier: &Arc<Notifier>, own: Option<&Run>) -> Option<impl ErrorHandler> {
+    let is_wanted = own.is_some() || notifier.is_wanted();
+    let (notifier, own) = (Arc::clone(notifier), own.cloned());
+    is_wanted.then_some(move |failure: HandlerFailure| {
+        let (notifier, own) = (Arc::clone(&notifier), own.clone());
+        async move { notifier.failed(own.as_ref(), failure).await }
+    })
 }
 
 fn described(executor: &CommandExecutor, config: &JobConfig) -> JobBuilder {
