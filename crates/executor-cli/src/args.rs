@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Doctor(verbs::DoctorArgs),
     /// Bring a database of an earlier version up to date; `run` does so by itself.
     Migrate(verbs::MigrateArgs),
+    /// Turn a crontab into a configuration.
+    ImportCrontab(verbs::ImportCrontabArgs),
     /// Print a script that completes this program's command lines in a shell.
     Completions(verbs::CompletionsArgs),
     /// Print this program's manual page.

@@ -7,6 +7,7 @@ pub(crate) mod errors;
 pub(crate) mod explain;
 pub(crate) mod export;
 mod following;
+pub(crate) mod import_crontab;
 pub(crate) mod logs;
 pub(crate) mod looking;
 pub(crate) mod ls;

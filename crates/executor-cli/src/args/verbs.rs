@@ -1,5 +1,6 @@
 //! The arguments of every verb but `run` and `spool`.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use command_executor::Entity;
@@ -197,6 +198,21 @@ pub(crate) struct MigrateArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) look: Look,
+}
+
+/// `executor import-crontab`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: crontab -l | executor import-crontab - > executor.toml")]
+pub(crate) struct ImportCrontabArgs {
+    /// The crontab, or `-` for standard input.
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+    /// It is one of the system, such as /etc/crontab: each line names a user.
+    #[arg(long)]
+    pub(crate) system: bool,
+    /// The app of the jobs.
+    #[arg(long, value_name = "APP", default_value = "cron", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) app: String,
 }
 
 /// `executor completions`.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod care;
+mod crontabs;
 mod damaged;
 mod doctors;
 mod fixture;
