@@ -91,7 +91,7 @@ pub(crate) struct RunArgs {
     pub(crate) config: PathBuf,
     /// Events, one JSON object a line: a file, or `-` for standard input.
     ///
-    /// Without --for the program ends when they do.
+    /// Without --for the program ends when they do, unless the configuration has sources that do not end.
     #[arg(long, value_name = "FILE|-")]
     pub(crate) events: Option<PathBuf>,
     /// How long to run, such as `90s` or `2h30m`. Default: until the events end; without events,

@@ -402,7 +402,15 @@ impl Config {
             let what = format!("a second job `{}` of the same app", name.0);
             (!is_new).then(|| (job.name.span(), what))
         });
-        listeners.chain(jobs).chain(sources).collect()
+        let mut paths = HashSet::new();
+        let paths = self.source_configs.iter().filter_map(|source| {
+            let path = source.path()?;
+            let shown = path.get_ref().0.display();
+            let what = format!("a second source that reads `{shown}`: each would get a part of it");
+            (!paths.insert(&path.get_ref().0)).then(|| (path.span(), what))
+        });
+        let all = listeners.chain(jobs).chain(sources).chain(paths);
+        all.collect()
     }
 }
 

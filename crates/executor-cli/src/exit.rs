@@ -44,6 +44,13 @@ pub(crate) enum Failure {
         #[source]
         source: io::Error,
     },
+    #[error("cannot read the source `{}` ({})", plain(name), plain(shown))]
+    Source {
+        name: String,
+        shown: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("none of the {bad_lines} lines could be read as an event")]
     NoEvents { bad_lines: u64 },
     #[error(
@@ -123,7 +130,7 @@ impl Failure {
             Self::Open(_) | Self::Start(_) | Self::Query(_) | Self::Store(_) => 4,
             Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,
             Self::Replay(ReplayError::Away(_) | ReplayError::Refused(_)) => 4,
-            Self::Events { .. } | Self::NoEvents { .. } => 5,
+            Self::Events { .. } | Self::Source { .. } | Self::NoEvents { .. } => 5,
             Self::SpoolDirectory { .. } | Self::Replay(_) => UNREADABLE,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -118,9 +119,30 @@ fn source(source: &Source) -> Checked<'_> {
         },
         next: Vec::new(),
         program: program.map_or("", |it| &it.argv[0]),
-        is_found: program
-            .is_none_or(|it| is_there(&it.argv[0], &it.variables, it.directory.as_deref())),
+        is_found: can_be_read(&source.input),
         is_past: false,
+    }
+}
+
+/// The longest path of a socket, in bytes.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// Whether reading could begin now. A file that is followed may come later.
+fn can_be_read(input: &Input) -> bool {
+    match input {
+        Input::Standard => true,
+        Input::File(path) => path.exists() && !path.is_dir(),
+        Input::Followed(path) => !path.is_dir(),
+        Input::Socket(path) => {
+            let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+            let is_free = path
+                .symlink_metadata()
+                .map_or(true, |it| it.file_type().is_socket());
+            is_free
+                && path.as_os_str().len() <= SOCKET_PATH_MAX
+                && parent.unwrap_or(Path::new(".")).is_dir()
+        }
+        Input::Program(it) => is_there(&it.argv[0], &it.variables, it.directory.as_deref()),
     }
 }
 
@@ -147,7 +169,11 @@ fn table(checked: &[Checked<'_>], zone: &Zone) -> String {
             true => Some("never: its time has passed".to_owned()),
             false => next.next(),
         };
-        let mark = if it.is_found { "" } else { " (not found)" };
+        let mark = match (it.is_found, it.program) {
+            (true, _) => "",
+            (false, "") => "(cannot be read)",
+            (false, _) => " (not found)",
+        };
         columns.row([
             it.kind.to_owned().into(),
             it.what.clone().into(),

@@ -16,6 +16,7 @@ mod service_manager;
 mod signals;
 
 use std::future::pending;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ use crate::cmd::run::signals::Signals;
 use crate::config::Config;
 use crate::config::sources::Source;
 use crate::exit::{CUT_OFF, Failure, LOST};
-use crate::input::source::{Ending, Input};
+use crate::input::source::Input;
+use crate::input::source::ending::Endings;
 use crate::output::console::{describe, say};
 use crate::output::plain::plain;
 use crate::output::progress;
@@ -44,7 +46,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Runs to the end and prints the table.
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let mut config = Config::read(&args.config).map_err(Failure::Config)?;
-    let sources = sources(&mut config, args.events.as_deref());
+    let sources = sources(&mut config, args.events.as_deref())?;
     progress::log(args.verbose);
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
     let url = args
@@ -56,12 +58,22 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         reaping::start();
         return now::now(&config, &url, what, args.json, signals).await;
     }
-    let (feeds, endings) = feeding::open(sources)?;
     let running = tokio::select! {
         started = Running::start(&config, &url) => started?,
         () = signals.next() => return Ok(cut_off("stopped by a signal during startup")),
     };
 
+    let mut endings = Endings::default();
+    let feeds = match feeding::open(sources, &mut endings) {
+        Ok(feeds) => feeds,
+        Err(failure) => {
+            running
+                .stop(&Ended::Done, &config, &Arc::new(endings))
+                .await;
+            return Err(failure);
+        }
+    };
+    let endings = Arc::new(endings);
     reaping::start();
     service_manager::ready(config.listeners.len(), config.jobs.len());
     let ended = tokio::select! {
@@ -74,7 +86,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         () = signals.next() => Ended::Signal,
     };
     let stopped = tokio::select! {
-        report = running.stop(&ended, &config, endings) => Some(report),
+        report = running.stop(&ended, &config, &endings) => Some(report),
         () = signals.next() => None,
     };
     match stopped {
@@ -82,7 +94,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             code = running.conclude(&url, ended, &shutdown, args.json) => code,
             () = signals.next() => Ok(cut_off("the summary was cut off by a signal")),
         },
-        None => Ok(cut_off("ended at once by a second signal")),
+        None => {
+            endings.force();
+            Ok(cut_off("ended at once by a second signal"))
+        }
     }
 }
 
@@ -92,14 +107,22 @@ fn cut_off(why: &str) -> ExitCode {
 }
 
 /// The sources of the configuration, and the file of `--events`.
-fn sources(config: &mut Config, events: Option<&Path>) -> Vec<Source> {
+fn sources(config: &mut Config, events: Option<&Path>) -> Result<Vec<Source>, Failure> {
     let mut sources = std::mem::take(&mut config.sources);
+    if let Some(path) = events
+        && matches!(Input::to_the_end(path), Input::Standard)
+        && sources.iter().any(|it| matches!(it.input, Input::Standard))
+    {
+        let source = io::Error::other("a source of the configuration reads standard input, too");
+        let path = path.to_owned();
+        return Err(Failure::Events { path, source });
+    }
     sources.extend(events.map(|path| Source {
         name: path.display().to_string(),
         input: Input::to_the_end(path),
         shape: config.events.clone(),
     }));
-    sources
+    Ok(sources)
 }
 
 /// Why the work ended.
@@ -202,12 +225,13 @@ impl Running {
         }
     }
 
-    async fn stop(&self, ended: &Ended, config: &Config, endings: Vec<Ending>) -> ShutdownReport {
+    async fn stop(&self, ended: &Ended, config: &Config, endings: &Arc<Endings>) -> ShutdownReport {
         service_manager::stopping();
         if *ended == Ended::Signal {
             tracing::warn!("stopping; a second signal ends at once");
         }
-        let ending = tokio::task::spawn_blocking(move || drop(endings));
+        let endings = Arc::clone(endings);
+        let ending = tokio::task::spawn_blocking(move || endings.end());
         let stopping = self.executor.shutdown(config.run.shutdown_timeout.0);
         tokio::join!(stopping, ending).0
     }

@@ -38,6 +38,11 @@ struct Topic {
 }
 
 pub(crate) async fn sources(looking: &Looking, args: SourcesArgs) -> Result<ExitCode, Failure> {
+    if let (Some(since), Some(until)) = (&args.since, &args.until)
+        && since.from >= until.to
+    {
+        return Err(Failure::EmptyWindow);
+    }
     let window = Window {
         from: args.since.map(|since| since.from),
         to: args.until.map(|until| until.to),
@@ -79,11 +84,11 @@ fn by_name(found: &[SourceCounts]) -> BTreeMap<&str, Source> {
             let topic = topic.or_insert(Topic {
                 count: 0,
                 first: heard.hour_at,
-                last: heard.hour_at,
+                last: heard.last_hour_at,
             });
             topic.count += heard.count;
             topic.first = topic.first.min(heard.hour_at);
-            topic.last = topic.last.max(heard.hour_at);
+            topic.last = topic.last.max(heard.last_hour_at);
         }
         if source.first_bad_lines.is_empty() {
             source.first_bad_lines.clone_from(&counts.first_bad_lines);
@@ -177,7 +182,8 @@ fn one(looking: &Looking, sources: &BTreeMap<&str, Source>, source: &Source) -> 
 fn json_of(counts: &SourceCounts) -> Value {
     let topics = counts.topics.iter().map(|it| {
         json!({
-            "hour_us": it.hour_at.as_micros(),
+            "first_hour_us": it.hour_at.as_micros(),
+            "last_hour_us": it.last_hour_at.as_micros(),
             "topic": &*it.topic,
             "count": it.count,
         })

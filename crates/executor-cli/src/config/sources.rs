@@ -30,8 +30,8 @@ pub(crate) struct SourceConfig {
     /// The form of its lines. Default JSON.
     format: Option<Form>,
     topic: Option<Spanned<OneOrMore<String>>>,
-    separator: Option<Filled>,
-    topic_default: Option<Filled>,
+    separator: Option<Spanned<Filled>>,
+    topic_default: Option<Spanned<Filled>>,
     id: Option<Spanned<IdAt>>,
     origin: Option<Spanned<OriginAt>>,
     when: Option<Spanned<When>>,
@@ -122,6 +122,7 @@ impl SourceConfig {
             return Err((follow.span(), "`follow` is for a file".into()));
         }
         Ok(Input::Program(Program {
+            source: self.name.get_ref().0.clone(),
             argv: argv.clone(),
             without: &NOT_FOR_PROGRAMS,
             variables: self.env.0.clone(),
@@ -138,8 +139,8 @@ impl SourceConfig {
         let of = Shape::default();
         Ok(Shape {
             topic: topic.unwrap_or(of.topic),
-            separator: self.separator.clone(),
-            topic_default: self.topic_default.clone(),
+            separator: self.separator.as_ref().map(|it| it.get_ref().clone()),
+            topic_default: self.topic_default.as_ref().map(|it| it.get_ref().clone()),
             id: self.id.as_ref().map_or(of.id, |it| it.get_ref().clone()),
             origin: self
                 .origin
@@ -167,6 +168,8 @@ impl SourceConfig {
             self.id.as_ref().map(Spanned::span),
             self.origin.as_ref().map(Spanned::span),
             self.when.as_ref().map(Spanned::span),
+            self.separator.as_ref().map(Spanned::span),
+            self.topic_default.as_ref().map(Spanned::span),
         ];
         if let Some(span) = needs_json.into_iter().flatten().next() {
             let what = "lines of text have no such place: leave this out";
@@ -182,6 +185,11 @@ impl SourceConfig {
                 "lines of text have no such place: write the topic itself, such as \"door.opened\"";
             (topic.span(), what.into())
         })
+    }
+
+    /// Its path, with the place of that in the file.
+    pub(super) fn path(&self) -> Option<&Spanned<FilePath>> {
+        self.path.as_ref().or(self.socket.as_ref())
     }
 
     /// The paths in it, and its program with the directory that it runs in.

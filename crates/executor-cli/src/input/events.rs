@@ -87,7 +87,11 @@ impl Topic {
     /// Returns the topic of every event; `None` if it is empty or has a pointer.
     pub(crate) fn fixed(parts: OneOrMore<String>) -> Option<Self> {
         let parts = parts.into_vec();
-        let is_fixed = |part: &String| !part.is_empty() && !part.starts_with('/');
+        let is_fixed = |part: &String| {
+            let segments = part.split('.');
+            let is_word = |segment: &str| !segment.is_empty() && segment != "*" && segment != "#";
+            !part.starts_with('/') && { segments }.all(is_word)
+        };
         let all = !parts.is_empty() && parts.iter().all(is_fixed);
         all.then(|| Self(parts.into_iter().map(Part::Word).collect()))
     }
@@ -135,7 +139,7 @@ impl TryFrom<String> for Filled {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a value, or a list of values, of the right kind"
+    expecting = "expected text, a number, true or false, or a list of those"
 )]
 pub(crate) enum OneOrMore<T> {
     One(T),
@@ -160,24 +164,32 @@ impl TryFrom<BTreeMap<At, OneOrMore<Wanted>>> for When {
     type Error = String;
 
     fn try_from(wanted: BTreeMap<At, OneOrMore<Wanted>>) -> Result<Self, String> {
-        let wanted = wanted
-            .into_iter()
-            .map(|(at, wanted)| match wanted.into_vec() {
-                none if none.is_empty() => {
-                    let at = at.0.as_str();
-                    Err(format!(
-                        "no value is wanted at {at}: no line would be an event"
-                    ))
-                }
-                wanted => Ok((at, wanted)),
-            });
+        let is_endless = |it: &Wanted| matches!(it, Wanted::Number(it) if !it.is_finite());
+        let wanted = wanted.into_iter().map(|(at, wanted)| {
+            let wanted = wanted.into_vec();
+            let shown = at.0.as_str();
+            if wanted.is_empty() {
+                return Err(format!(
+                    "no value is wanted at {shown}: no line would be an event"
+                ));
+            }
+            if wanted.iter().any(is_endless) {
+                return Err(format!(
+                    "JSON has no infinite number to be found at {shown}"
+                ));
+            }
+            Ok((at, wanted))
+        });
         wanted.collect::<Result<_, _>>().map(Self)
     }
 }
 
 /// A value that a line must have at a pointer.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected text, a number, true or false")]
+#[serde(
+    untagged,
+    expecting = "expected text, a number, true or false, or a list of those"
+)]
 pub(crate) enum Wanted {
     Bool(bool),
     Whole(i64),
@@ -192,9 +204,13 @@ impl Wanted {
             (_, Scalar::Container) => false,
             (Self::Text(text), found) => Some(text.as_str()) == text_of(found),
             (Self::Bool(wanted), found) => Some(wanted.to_string().as_str()) == text_of(found),
-            (Self::Whole(wanted), found) => {
-                text_of(found).is_some_and(|text| is_number(text, *wanted as f64))
-            }
+            (Self::Whole(wanted), found) => text_of(found).is_some_and(|text| {
+                match text.parse::<i64>() {
+                    Ok(number) => number == *wanted,
+                    // With a point or an exponent.
+                    Err(_) => is_number(text, *wanted as f64),
+                }
+            }),
             (Self::Number(wanted), found) => {
                 text_of(found).is_some_and(|text| is_number(text, *wanted))
             }
@@ -267,23 +283,18 @@ impl Shape {
         &self,
         found: &mut impl Iterator<Item = Option<Scalar<'l>>>,
     ) -> Result<String, String> {
-        let mut topic = String::new();
-        for part in &self.topic.0 {
-            if !topic.is_empty() {
-                topic.push('.');
-            }
-            match part {
-                Part::Word(word) => topic.push_str(word),
-                Part::At(at) => topic.push_str(&self.part(at, found.next().flatten())?),
-            }
-        }
-        Ok(topic)
+        let parts = self.topic.0.iter().map(|part| match part {
+            Part::Word(word) => Ok(word.clone()),
+            Part::At(at) => self.part(at, found.next().flatten()),
+        });
+        Ok(parts.collect::<Result<Vec<_>, _>>()?.join("."))
     }
 
     fn part(&self, at: &At, found: Option<Scalar<'_>>) -> Result<String, String> {
         let at = at.0.as_str();
         let found = match found {
             None | Some(Scalar::Word("null")) => None,
+            Some(Scalar::Text(text)) if text.is_empty() => None,
             found => found,
         };
         let Some(found) = found else {

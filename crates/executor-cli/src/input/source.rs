@@ -9,6 +9,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
+pub(crate) mod ending;
+
 mod followed;
 
 pub(crate) mod lines;
@@ -17,6 +19,7 @@ mod program;
 
 mod socket;
 
+use self::ending::Endings;
 use self::followed::Followed;
 use self::lines::{AHEAD, Ahead, Lines, Sender, buffered, pump, spawn};
 pub(crate) use self::program::Program;
@@ -57,45 +60,32 @@ impl Input {
             Self::File(path) | Self::Followed(path) | Self::Socket(path) => {
                 path.display().to_string()
             }
-            Self::Program(program) => program.argv[0].clone(),
+            Self::Program(program) => format!("the program `{}`", program.argv[0]),
         }
     }
 }
 
-/// Ends a program, or removes a socket, when it is dropped.
-pub(crate) type Ending = Box<dyn Send>;
-
-/// An input that is being read.
-pub(crate) struct Reading {
-    pub(crate) lines: Lines,
-    /// Ends what was begun to read it, when it is dropped; that may take two seconds.
-    pub(crate) ending: Option<Ending>,
-}
-
-/// Starts to read. A named pipe is opened by the thread: that waits for its writer.
-pub(crate) fn read(input: Input, ahead: &Ahead) -> io::Result<Reading> {
+/// Starts to read, on a thread: opening a named pipe waits for its writer. What has to be ended is added to the endings.
+pub(crate) fn read(input: Input, ahead: &Ahead, endings: &mut Endings) -> io::Result<Lines> {
     let (sender, lines) = mpsc::channel(AHEAD);
     let ahead = ahead.clone();
     // Each thread ends with its input, with its reader, or with the process.
-    let ending: Option<Ending> = match input {
+    match input {
         Input::Standard => {
             spawn(move || pump(buffered(Standard(io::stdin())), &ahead, &sender))?;
-            None
         }
         Input::File(path) => {
             let file = OneFile::of(&path)?;
             spawn(move || read_file(file.open(), &ahead, &sender))?;
-            None
         }
         Input::Followed(path) => {
             refuse_directory(&path)?;
             spawn(move || read_file(Followed::open(path), &ahead, &sender))?;
-            None
         }
-        Input::Socket(path) => Some(Box::new(socket::listen(path, &ahead, sender)?)),
-        Input::Program(program) => Some(Box::new(program::run(program, ahead, sender)?)),
-    };
-    Ok(Reading { lines, ending })
+        Input::Socket(path) => endings.add(socket::listen(path, &ahead, sender)?),
+        Input::Program(program) => endings.add(program::run(program, ahead, sender)?),
+    }
+    Ok(lines)
 }
 
 fn read_file(file: io::Result<impl Read>, ahead: &Ahead, sender: &Sender) {

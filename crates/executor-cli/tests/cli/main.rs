@@ -18,6 +18,7 @@ mod reports;
 mod runs;
 mod service_manager;
 mod signals;
+mod source_ends;
 mod sources;
 mod spools;
 mod stops;

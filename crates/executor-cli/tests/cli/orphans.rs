@@ -6,10 +6,16 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 
 use crate::support::{Place, ended, until};
 
-/// A job that begins at once and goes on for long; its program notes the id of its group.
+/// A job that begins soon and goes on for long; its program notes the id of its group.
 fn config(service: &str, overlap: &str) -> String {
+    // Under `restart` the next run would end this one.
+    let schedule = if overlap == "restart" {
+        "after"
+    } else {
+        "every"
+    };
     format!(
-        "[service]\n{service}\n[[job]]\napp = \"a\"\nname = \"long\"\nevery = \"100ms\"\noverlap = \"{overlap}\"\n\
+        "[service]\n{service}\n[[job]]\napp = \"a\"\nname = \"long\"\n{schedule} = \"100ms\"\noverlap = \"{overlap}\"\n\
          run = [\"sh\", \"-c\", \"echo $$ >> groups; sleep 1000\"]\n"
     )
 }
@@ -39,6 +45,11 @@ fn is_alive(group: Pid) -> bool {
 fn killed(place: &Place) -> Pid {
     let running = place.start(&["run", "c.toml"]);
     let group = until("its program runs", || groups(place).last().copied());
+    // The program may be faster than the note of it.
+    until("it is noted", || {
+        let frames = place.run(&["spool", "dump", "telemetry.db.spool"]).out;
+        frames.contains("\"frame\":\"program\"").then_some(())
+    });
     let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     ended(running);

@@ -183,7 +183,12 @@ env = { WORD = "here" }
     assert!(test_kill_process(pid).is_ok());
     let said = stop(running);
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.err.contains("the source `sh` ended"), "{}", said.err);
+    assert!(
+        said.err
+            .contains("the program of the source `docker` ended"),
+        "{}",
+        said.err
+    );
     until("it is dead", || {
         test_kill_process(pid).is_err().then_some(())
     });
@@ -331,6 +336,7 @@ fn i01_check_shows_what_would_be_read() {
         "c.toml",
         &format!("{sources}{}", listener("all", "[\"cat\"]", "")),
     );
+    place.file("once.ndjson", "");
     let said = place.run(&["check", "c.toml", "--json"]);
     assert_eq!(said.code, Some(3), "{}", said.err);
     let all: Vec<Value> = said

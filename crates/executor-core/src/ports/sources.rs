@@ -23,19 +23,23 @@ pub struct SourceCounts {
     pub bad_lines: u64,
     /// The events that no listener listened to.
     pub unheard: u64,
-    /// The topics of those, by hour. Written: those of which the count has changed. Read: at most a thousand, the
-    /// latest hour first, and within it the most frequent.
+    /// The topics of those. Written: by hour, those of which the count has changed. Read: each topic once, the most
+    /// frequent first.
     pub topics: Vec<UnheardTopic>,
     /// The first bad lines.
     pub first_bad_lines: Vec<BadLine>,
 }
 
-/// The number of events with one topic, in one hour, that nobody listened to.
+/// The number of events with one topic that nobody listened to: in one hour when it is written, in all hours that were
+/// asked for when it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnheardTopic {
-    /// The beginning of the hour (UTC).
+    /// The beginning of the hour (UTC), the first of several.
     pub hour_at: Timestamp,
-    /// The topic; empty for all topics beyond the first thousand of a session.
+    /// The beginning of the last of these hours.
+    pub last_hour_at: Timestamp,
+    /// The topic; empty for all topics beyond the first thousand of a session, and for those that are longer than
+    /// 4 KiB.
     pub topic: Arc<str>,
     /// The number of events.
     pub count: u64,

@@ -9,6 +9,8 @@ use executor_core::{SessionId, Timestamp, failure};
 
 /// The most topics that are told apart in a session; the others are counted together.
 const TOPICS_MAX: usize = 1_000;
+/// The longest topic that is told apart, in bytes. The hook sees topics whole, which takes its time.
+const TOPIC_MAX_BYTES: usize = 4_096;
 /// The bad lines that are kept.
 const BAD_LINES_KEPT: usize = 10;
 /// The longest text of a bad line, or of its problem, that is kept, in characters.
@@ -68,6 +70,9 @@ impl Tally {
 
     /// Returns the topic, or the empty one that stands for all that are too many.
     fn told_apart(&mut self, topic: &str) -> Arc<str> {
+        if topic.len() > TOPIC_MAX_BYTES {
+            return Arc::default();
+        }
         let kept = self.redactor.apply(TextKind::Topic, topic);
         let kept = failure::storable(&kept, TEXT_MAX_CHARS);
         if let Some(known) = self.topics.get(kept.as_str()) {
@@ -107,6 +112,7 @@ impl Tally {
             .filter(|(_, (count, known))| count > known);
         let topics = unknown.map(|((hour_at, topic), (count, _))| UnheardTopic {
             hour_at: *hour_at,
+            last_hour_at: *hour_at,
             topic: Arc::clone(topic),
             count: *count,
         });

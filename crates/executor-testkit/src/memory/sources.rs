@@ -1,11 +1,13 @@
 //! What was read from sources of events, in memory.
 
-use executor_core::ports::{SourceCounts, SourceStore, StoreFuture, Window};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use executor_core::ports::{SourceCounts, SourceStore, StoreFuture, UnheardTopic, Window};
 
 use super::{MemoryStore, Tables, no_session};
 
-/// The most topics of a source that are read.
-const TOPICS_MAX: usize = 1_000;
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 impl SourceStore for MemoryStore {
@@ -78,13 +80,18 @@ fn cut_to(mut source: SourceCounts, window: &Window) -> SourceCounts {
                 .from
                 .is_none_or(|from| topic.hour_at > from.saturating_sub(HOUR))
     });
-    source.topics.sort_by(|a, b| {
-        let latest = b.hour_at.cmp(&a.hour_at);
-        latest
-            .then(b.count.cmp(&a.count))
-            .then(a.topic.cmp(&b.topic))
-    });
-    source.topics.truncate(TOPICS_MAX);
+    let mut by_topic: BTreeMap<Arc<str>, UnheardTopic> = BTreeMap::new();
+    for topic in source.topics {
+        let all = by_topic.entry(Arc::clone(&topic.topic));
+        all.and_modify(|all| {
+            all.hour_at = all.hour_at.min(topic.hour_at);
+            all.last_hour_at = all.last_hour_at.max(topic.hour_at);
+            all.count += topic.count;
+        })
+        .or_insert(topic);
+    }
+    source.topics = by_topic.into_values().collect();
+    source.topics.sort_by_key(|topic| Reverse(topic.count));
     source.first_bad_lines.sort_by_key(|bad| bad.line);
     source
 }

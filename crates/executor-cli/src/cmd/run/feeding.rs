@@ -1,7 +1,6 @@
 //! Feeds events from sources to the listeners that want them, in the order of each source.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use command_executor::{CommandExecutor, Degradation, Event, Health, Refused, Source, Submitted};
@@ -13,8 +12,9 @@ use crate::cmd::run::register::{Listening, QUEUE_MAX};
 use crate::config::sources;
 use crate::exit::Failure;
 use crate::input::events::Shape;
+use crate::input::source;
+use crate::input::source::ending::Endings;
 use crate::input::source::lines::{Ahead, Line, Lines, Text};
-use crate::input::source::{self, Ending};
 use crate::output::progress::Counts;
 
 /// The number of waiting records at which reading pauses until they are written, unless the spool has room: a late
@@ -36,34 +36,35 @@ pub(super) struct Feed {
     pub(super) ends: bool,
 }
 
-/// Starts to read the sources. What ends them is to be dropped at the end, where that may take a while.
-pub(super) fn open(sources: Vec<sources::Source>) -> Result<(Vec<Feed>, Vec<Ending>), Failure> {
-    let mut endings = Vec::new();
+/// Starts to read the sources. What has to be ended is added to the endings.
+pub(super) fn open(
+    sources: Vec<sources::Source>,
+    endings: &mut Endings,
+) -> Result<Vec<Feed>, Failure> {
     let ahead = Ahead::of(sources.len());
     let mut open = |from: sources::Source| {
         let (shown, ends) = (from.input.shown(), from.input.ends());
-        let reading = source::read(from.input, &ahead);
-        let reading = reading.map_err(|error| unreadable(&shown, error))?;
-        endings.extend(reading.ending);
+        let lines = source::read(from.input, &ahead, endings);
+        let lines = lines.map_err(|error| unreadable(&from.name, &shown, error))?;
         let (name, shape) = (from.name, from.shape);
         Ok(Feed {
             name,
             shown,
             shape,
-            lines: reading.lines,
+            lines,
             ends,
         })
     };
-    let feeds = sources
-        .into_iter()
-        .map(&mut open)
-        .collect::<Result<_, Failure>>()?;
-    Ok((feeds, endings))
+    sources.into_iter().map(&mut open).collect()
 }
 
-fn unreadable(shown: &str, source: io::Error) -> Failure {
-    let path = PathBuf::from(shown);
-    Failure::Events { path, source }
+fn unreadable(name: &str, shown: &str, source: io::Error) -> Failure {
+    let (name, shown) = (name.to_owned(), shown.to_owned());
+    Failure::Source {
+        name,
+        shown,
+        source,
+    }
 }
 
 /// Gives events to listeners.
@@ -119,27 +120,34 @@ impl Feeding {
                     continue;
                 }
                 Err(error) => {
-                    let shown = &feed.shown;
-                    tracing::error!("cannot read {shown} any further: {error}");
-                    let _ = self.unread.set(unreadable(shown, error));
+                    let (name, shown) = (&feed.name, &feed.shown);
+                    tracing::error!(
+                        "cannot read the source `{name}` ({shown}) any further: {error}"
+                    );
+                    let _ = self.unread.set(unreadable(name, shown, error));
                     return;
                 }
             };
-            self.line(&source, &feed, number, text).await;
+            if !self.line(&source, &feed, number, text).await {
+                return;
+            }
         }
     }
 
-    async fn line(&self, source: &Source, feed: &Feed, number: u64, text: Text) {
+    /// Returns `false` when the service stops.
+    async fn line(&self, source: &Source, feed: &Feed, number: u64, text: Text) -> bool {
         if text.bytes().trim_ascii().is_empty() {
-            return source.skipped_line();
+            source.skipped_line();
+            return true;
         }
         let start = text.bytes();
         let start = start[..start.len().min(BAD_LINE_BYTES)].to_vec();
         match feed.shape.event(text) {
-            Ok(Some(event)) => self.dispatch(source, Arc::new(event)).await,
+            Ok(Some(event)) => return self.dispatch(source, Arc::new(event)).await,
             Ok(None) => source.skipped_line(),
             Err(why) => self.bad_line(source, feed, number, &why, &start),
         }
+        true
     }
 
     fn bad_line(&self, source: &Source, feed: &Feed, number: u64, why: &str, text: &[u8]) {
@@ -153,16 +161,22 @@ impl Feeding {
         }
     }
 
-    async fn dispatch(&self, source: &Source, event: Arc<Event>) {
-        Counts::add(&self.counts.events);
-        let is_for = |listener: &&Listening| listener.topic.matches(&event.topic);
-        source.note_event(&event.topic, self.listeners.iter().any(|it| is_for(&it)));
+    /// Gives an event to all listeners that want it. Counts it once they have it; `false` when the service stops.
+    async fn dispatch(&self, source: &Source, event: Arc<Event>) -> bool {
         if self.is_crowded() {
             let _ = self.executor.flush().await;
         }
+        let is_for = |listener: &&Listening| listener.topic.matches(&event.topic);
+        let mut is_heard = false;
         for listener in self.listeners.iter().filter(is_for) {
-            self.handle(listener, &event).await;
+            is_heard = true;
+            if !self.handle(listener, &event).await {
+                return false;
+            }
         }
+        Counts::add(&self.counts.events);
+        source.note_event(&event.topic, is_heard);
+        true
     }
 
     /// Returns whether the records of further events may be lost: memory has room for few more, or the spool is
@@ -180,18 +194,20 @@ impl Feeding {
     }
 
     /// Submits the event before the next one is read, so that it keeps its place in line.
-    async fn handle(&self, listener: &Listening, event: &Arc<Event>) {
+    async fn handle(&self, listener: &Listening, event: &Arc<Event>) -> bool {
         let room = if listener.waits_for_room {
             Arc::clone(&self.room).acquire_owned().await.ok()
         } else {
             None
         };
-        if let Some(submitted) = self.submit(listener, event).await {
-            self.tasks.spawn(async move {
-                submitted.await;
-                drop(room);
-            });
-        }
+        let Some(submitted) = self.submit(listener, event).await else {
+            return false;
+        };
+        self.tasks.spawn(async move {
+            submitted.await;
+            drop(room);
+        });
+        true
     }
 
     /// `None` when the service stops, and then nothing is owed.

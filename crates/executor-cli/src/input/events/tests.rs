@@ -89,6 +89,14 @@ fn only_lines_that_meet_every_condition_are_meant() {
 }
 
 #[test]
+fn whole_numbers_are_compared_to_the_last_digit() {
+    let shape = "topic = [\"a\", \"/b\"]\ntopic_default = \"c\"\n[when]\n\"/n\" = 9007199254740993";
+    assert_eq!(topic_of(shape, r#"{"n":9007199254740992}"#), None);
+    let topic = topic_of(shape, r#"{"n":9007199254740993,"b":""}"#);
+    assert_eq!(topic.as_deref(), Some("a.c"));
+}
+
+#[test]
 fn a_line_that_is_not_meant_must_be_json_all_the_same() {
     let shape: Shape = toml::from_str("[when]\n\"/t\" = \"a\"").unwrap();
     assert!(shape.event(Text::of("{")).is_err());
@@ -104,9 +112,10 @@ fn shapes_that_make_no_sense_say_why() {
     };
     assert!(why("topic = []").contains("no parts"));
     assert!(why("topic = [\"/a\", \"\"]").contains("empty"));
-    assert!(why("topic = 3").contains("a list of values"));
+    assert!(why("topic = 3").contains("a list of those"));
     assert!(why("separator = \"\"").contains("empty"));
     assert!(why("when = { a = 1 }").contains("not a JSON pointer"));
     assert!(why("when = { \"/a\" = [] }").contains("no line would be an event"));
-    assert!(why("when = { \"/a\" = {} }").contains("list of values"));
+    assert!(why("when = { \"/a\" = {} }").contains("list of those"));
+    assert!(why("when = { \"/a\" = inf }").contains("infinite"));
 }

@@ -122,7 +122,10 @@ pub(super) fn pump(mut source: impl BufRead, ahead: &Ahead, sender: &Sender) {
 }
 
 /// Returns the next line; `Some(None)` stands for one that is too long.
-fn next_line(source: &mut impl BufRead, max: u64) -> io::Result<Option<Option<Vec<u8>>>> {
+pub(super) fn next_line(
+    source: &mut impl BufRead,
+    max: u64,
+) -> io::Result<Option<Option<Vec<u8>>>> {
     let mut bytes = Vec::new();
     let read = source
         .by_ref()

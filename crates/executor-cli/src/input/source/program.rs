@@ -4,24 +4,32 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-use super::lines::{Ahead, Sender, buffered, pump, spawn};
+use super::ending::{End, GRACE};
+use super::lines::{Ahead, Sender, buffered, next_line, pump, spawn};
 
 /// The delay before a program is started again, doubled each time up to the longest.
 const DELAY: Duration = Duration::from_secs(1);
 const DELAY_MAX: Duration = Duration::from_secs(60);
-/// The time after which a program that is told to end is killed.
-const GRACE: Duration = Duration::from_secs(2);
+/// The time that others have whom a program that has ended leaves behind, to say what they have to say.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// The lines of its standard error that are logged of each start, and their longest.
+const COMPLAINTS_MAX: usize = 10;
+const COMPLAINT_BYTES: u64 = 2_048;
 
 /// A program whose output is read.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
+    /// The source's name, for messages.
+    pub(crate) source: String,
     /// The program and its arguments; at least the program.
     pub(crate) argv: Vec<String>,
     /// Variables that it is not given.
@@ -37,6 +45,7 @@ impl Program {
             .args(&self.argv[1..])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             // A group of its own: a key on the terminal is for this process, which ends it in order.
             .process_group(0);
         for name in self.without {
@@ -50,32 +59,32 @@ impl Program {
     }
 }
 
-/// The program that runs now. Ends it when this is dropped.
-pub(super) struct Ending(Arc<Mutex<Now>>);
+/// The program that runs now.
+pub(super) struct Running(Arc<Mutex<Now>>);
 
 #[derive(Default)]
 struct Now {
+    /// Its group, until nobody is left in it.
     group: Option<Pid>,
     is_over: bool,
 }
 
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let group = {
-            let mut now = locked(&self.0);
-            now.is_over = true;
-            now.group
-        };
-        let Some(group) = group else { return };
-        let _ = kill_process_group(group, Signal::TERM);
-        let begun = Instant::now();
-        while locked(&self.0).group == Some(group) {
-            if begun.elapsed() > GRACE {
-                let _ = kill_process_group(group, Signal::KILL);
-                return;
-            }
-            sleep(Duration::from_millis(10));
-        }
+impl End for Running {
+    fn begin(&self) {
+        let mut now = locked(&self.0);
+        now.is_over = true;
+        signal(now.group, Signal::TERM);
+    }
+
+    fn is_over(&self) -> bool {
+        let group = locked(&self.0).group;
+        group.is_none_or(|group| !has_members(group))
+    }
+
+    fn force(&self) {
+        let mut now = locked(&self.0);
+        now.is_over = true;
+        signal(now.group, Signal::KILL);
     }
 }
 
@@ -83,13 +92,23 @@ fn locked(now: &Mutex<Now>) -> MutexGuard<'_, Now> {
     now.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn signal(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+fn has_members(group: Pid) -> bool {
+    test_kill_process_group(group).is_ok()
+}
+
 /// Starts the program, and again whenever it ends. An error means that it could not be started at first.
-pub(super) fn run(program: Program, ahead: Ahead, sender: Sender) -> io::Result<Ending> {
+pub(super) fn run(program: Program, ahead: Ahead, sender: Sender) -> io::Result<Running> {
     let now = Arc::new(Mutex::new(Now::default()));
     let child = begin(&program, &now)?;
-    let ending = Ending(Arc::clone(&now));
+    let running = Running(Arc::clone(&now));
     spawn(move || keep_running(&program, child, &now, &ahead, &sender))?;
-    Ok(ending)
+    Ok(running)
 }
 
 fn begin(program: &Program, now: &Mutex<Now>) -> io::Result<Option<Child>> {
@@ -110,12 +129,18 @@ fn keep_running(
     ahead: &Ahead,
     sender: &Sender,
 ) {
-    let name = &program.argv[0];
+    let name = &program.source;
     let mut delay = DELAY;
     while !sender.is_closed() {
         let begun = Instant::now();
         let how = match child.take() {
-            Some(child) => read_to_its_end(child, now, ahead, sender),
+            Some(child) => {
+                let group = Pid::from_child(&child);
+                let how = read_to_its_end(program, child, ahead, sender);
+                end_group(group);
+                locked(now).group = None;
+                how
+            }
             None => "could not be started".to_owned(),
         };
         if locked(now).is_over {
@@ -124,30 +149,91 @@ fn keep_running(
         if begun.elapsed() > DELAY_MAX {
             delay = DELAY;
         }
-        tracing::warn!("the source `{name}` {how}; it is started again in {delay:?}");
+        tracing::warn!(
+            "the program of the source `{name}` {how}; it is started again in {delay:?}"
+        );
         sleep(delay);
         delay = (delay * 2).min(DELAY_MAX);
         child = match begin(program, now) {
             Ok(child) => child,
             Err(error) => {
-                tracing::warn!("cannot start `{name}`: {error}");
+                let program = &program.argv[0];
+                tracing::warn!("cannot start `{program}` for the source `{name}`: {error}");
                 None
             }
         };
     }
 }
 
-/// Returns how it ended.
-fn read_to_its_end(mut child: Child, now: &Mutex<Now>, ahead: &Ahead, sender: &Sender) -> String {
-    if let Some(output) = child.stdout.take() {
+/// Reads until the program has ended, or says nothing more, and returns how it ended.
+fn read_to_its_end(program: &Program, mut child: Child, ahead: &Ahead, sender: &Sender) -> String {
+    let group = Pid::from_child(&child);
+    let (output, complaints) = (child.stdout.take(), child.stderr.take());
+    if let Some(complaints) = complaints {
+        log_complaints(program.source.clone(), complaints);
+    }
+    let (tell, ended) = channel();
+    let waiting = spawn(move || {
+        let status = child.wait();
+        // Others of its group may hold its output open for ever.
+        if has_members(group) {
+            sleep(LAST_WORDS);
+            end_group(group);
+        }
+        let _ = tell.send(status);
+    });
+    if let Some(output) = output {
         pump(buffered(output), ahead, sender);
     }
-    // What it has left running in its group holds the output no more, but may be there.
-    let status = child.wait();
-    locked(now).group = None;
+    if waiting.is_err() {
+        return "was ended: there is no thread to wait for it".to_owned();
+    }
+    // Without an output it cannot say anything more.
+    let status = ended.recv_timeout(GRACE).or_else(|_| {
+        end_group(group);
+        ended.recv()
+    });
+    how_it_ended(status.ok().and_then(Result::ok))
+}
+
+fn how_it_ended(status: Option<ExitStatus>) -> String {
     match status {
-        Ok(status) => format!("ended ({status})"),
+        Some(status) => format!("ended ({status})"),
         // Somebody else has waited for it.
-        Err(_) => "ended".to_owned(),
+        None => "ended".to_owned(),
+    }
+}
+
+/// Asks a group to terminate, and kills it two seconds later.
+fn end_group(group: Pid) {
+    signal(Some(group), Signal::TERM);
+    let begun = Instant::now();
+    while has_members(group) {
+        if begun.elapsed() > GRACE {
+            signal(Some(group), Signal::KILL);
+            return;
+        }
+        sleep(LOOK_AGAIN);
+    }
+}
+
+/// Logs the first lines of its standard error, and reads the rest so that it never waits for a reader.
+fn log_complaints(source: String, complaints: ChildStderr) {
+    let reading = spawn(move || {
+        let mut complaints = buffered(complaints);
+        let mut logged = 0;
+        while let Ok(Some(line)) = next_line(&mut complaints, COMPLAINT_BYTES) {
+            logged += 1;
+            match line {
+                Some(line) if logged <= COMPLAINTS_MAX => {
+                    let line = String::from_utf8_lossy(&line);
+                    tracing::warn!("the source `{source}` says: {line}");
+                }
+                _ => {}
+            }
+        }
+    });
+    if let Err(error) = reading {
+        tracing::warn!("cannot read what a source complains about: {error}");
     }
 }

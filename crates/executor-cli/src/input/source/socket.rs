@@ -9,8 +9,11 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::sync::Semaphore;
 
+use super::ending::End;
 use super::lines::{Ahead, Sender, buffered, pump, spawn};
 
 /// The most programs that are connected; others wait.
@@ -18,18 +21,26 @@ const CONNECTIONS_MAX: usize = 16;
 /// The delay after a connection could not be accepted.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// The socket; it is removed when this is dropped.
+/// The socket, which is removed at the end.
 pub(super) struct Bound {
     path: PathBuf,
     /// Whoever has replaced it keeps the replacement.
     inode: u64,
 }
 
-impl Drop for Bound {
-    fn drop(&mut self) {
+impl End for Bound {
+    fn begin(&self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|it| it.ino() == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
+    }
+
+    fn is_over(&self) -> bool {
+        true
+    }
+
+    fn force(&self) {
+        self.begin();
     }
 }
 
@@ -46,7 +57,13 @@ pub(super) fn listen(path: PathBuf, ahead: &Ahead, sender: Sender) -> io::Result
 
 fn accept(listener: &UnixListener, ahead: &Ahead, sender: &Sender) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut has_warned = false;
     while !sender.is_closed() {
+        if room.available_permits() == 0 && !std::mem::replace(&mut has_warned, true) {
+            tracing::warn!(
+                "{CONNECTIONS_MAX} programs are connected to a socket; the next ones wait until one leaves"
+            );
+        }
         let claim = Arc::clone(&room).acquire_owned();
         let claim = ahead.runtime.block_on(claim);
         let connection = match listener.accept() {
@@ -100,11 +117,22 @@ fn remove_dead(path: &Path) -> io::Result<()> {
         let what = "there is something else at this path, which is left alone: remove it, or give another path";
         return Err(io::Error::other(what));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
-        Ok(_) => Err(io::Error::other(
+    match connect(path) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path),
+        // Somebody listens, but does not accept right now.
+        Ok(()) | Err(Errno::AGAIN) => Err(io::Error::other(
             "another process listens on this socket: stop it, or give another path",
         )),
+        Err(Errno::PROTOTYPE) => Err(io::Error::other(
+            "another process has a socket of another kind there: stop it, or give another path",
+        )),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Never waits: a process that listens may not accept.
+fn connect(path: &Path) -> Result<(), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
 }

@@ -60,6 +60,7 @@ async fn lived<S: Store>(store: &S, day: u32, ends: bool) -> SessionId {
         unheard: 1,
         topics: vec![UnheardTopic {
             hour_at: hour_of(at(day)),
+            last_hour_at: hour_of(at(day)),
             topic: "rain".into(),
             count: 1,
         }],

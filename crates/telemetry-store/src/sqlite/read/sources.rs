@@ -10,9 +10,6 @@ use crate::sqlite::read::question::{Asked, QueryError, known_count};
 use crate::sqlite::read::schedules::bounds;
 use crate::sqlite::read::stored::uuid_of;
 
-/// The most topics of a source that are read.
-const TOPICS_MAX: i64 = 1_000;
-
 pub(crate) fn sources(
     asked: &mut Asked<'_>,
     window: &Window,
@@ -46,14 +43,13 @@ type Read = (SourceRow, Vec<TopicRow>, Vec<BadLineRow>);
 
 fn topics(asked: &mut Asked<'_>, source: i64, from: i64, to: i64) -> QueryResult<Vec<TopicRow>> {
     diesel::sql_query(
-        "SELECT hour_us, topic, count FROM source_topics \
-         WHERE source_id = ?1 AND hour_us > ?2 AND hour_us < ?3 \
-         ORDER BY hour_us DESC, count DESC, topic LIMIT ?4",
+        "SELECT min(hour_us) AS first_us, max(hour_us) AS last_us, topic, sum(count) AS count \
+         FROM source_topics WHERE source_id = ?1 AND hour_us > ?2 AND hour_us < ?3 \
+         GROUP BY topic ORDER BY 4 DESC, topic",
     )
     .bind::<BigInt, _>(source)
     .bind::<BigInt, _>(from.saturating_sub(3_600_000_000))
     .bind::<BigInt, _>(to)
-    .bind::<BigInt, _>(TOPICS_MAX)
     .load(asked.connection)
 }
 
@@ -86,7 +82,9 @@ struct SourceRow {
 #[derive(QueryableByName)]
 struct TopicRow {
     #[diesel(sql_type = BigInt)]
-    hour_us: i64,
+    first_us: i64,
+    #[diesel(sql_type = BigInt)]
+    last_us: i64,
     #[diesel(sql_type = Text)]
     topic: String,
     #[diesel(sql_type = BigInt)]
@@ -114,7 +112,8 @@ impl SourceRow {
         let known = |what, count| known_count("sources", self.id, what, count);
         let topics = topics.into_iter().map(|row| {
             Ok(UnheardTopic {
-                hour_at: Timestamp::from_micros(row.hour_us),
+                hour_at: Timestamp::from_micros(row.first_us),
+                last_hour_at: Timestamp::from_micros(row.last_us),
                 topic: row.topic.into(),
                 count: known("count", row.count)?,
             })
