@@ -4,6 +4,7 @@ mod selection;
 mod times;
 pub(crate) mod verbs;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -85,6 +86,20 @@ pub(crate) enum Command {
     Spool(SpoolArgs),
 }
 
+/// Metrics have names of listeners and jobs, and nobody is asked for a password.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "write an address and a port, such as 127.0.0.1:9464".to_owned())?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(
+            "only a loopback address, such as 127.0.0.1 or [::1]: put a proxy in front of it"
+                .to_owned(),
+        ),
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
     /// The configuration, a TOML file.
@@ -104,6 +119,9 @@ pub(crate) struct RunArgs {
     /// The database, instead of the configuration's `[store] url`.
     #[arg(long, value_name = "URL")]
     pub(crate) db: Option<String>,
+    /// Answer Prometheus at this address of the machine itself, such as `127.0.0.1:9464`.
+    #[arg(long, value_name = "ADDR", value_parser = loopback, conflicts_with = "now")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Print the summary as JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,6 +49,12 @@ pub(crate) enum Failure {
     Source {
         name: String,
         shown: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot answer Prometheus at {address}: give another address with --metrics")]
+    Metrics {
+        address: SocketAddr,
         #[source]
         source: io::Error,
     },
@@ -120,7 +127,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Runtime(_) | Self::Signals(_) | Self::Output(_) => 1,
+            Self::Runtime(_) | Self::Signals(_) | Self::Output(_) | Self::Metrics { .. } => 1,
             Self::NotFound { .. } | Self::Ambiguous { .. } | Self::SeveralSessions { .. } => {
                 NO_MATCH
             }

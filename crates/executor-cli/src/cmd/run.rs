@@ -3,6 +3,8 @@
 
 mod feeding;
 
+mod metrics;
+
 mod notifying;
 
 mod now;
@@ -29,6 +31,7 @@ use tokio::time::{sleep, timeout};
 use crate::args::{DEFAULT_DB, RunArgs};
 use crate::cmd::report;
 use crate::cmd::run::feeding::{Feed, Feeding};
+use crate::cmd::run::metrics::Metrics;
 use crate::cmd::run::notifying::Notifier;
 use crate::cmd::run::signals::Signals;
 use crate::config::Config;
@@ -58,6 +61,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         reaping::start();
         return now::now(&config, &url, what, args.json, signals).await;
     }
+    // Before the service begins to count.
+    let metrics = match args.metrics {
+        Some(address) => Some(Metrics::open(address).await?),
+        None => None,
+    };
     let running = tokio::select! {
         started = Running::start(&config, &url) => started?,
         () = signals.next() => return Ok(cut_off("stopped by a signal during startup")),
@@ -80,6 +88,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         () = running.work(feeds, &args) => Ended::Done,
         () = running.notifier.keep_watching(&running.executor) => Ended::Done,
         () = notifying::keep_beating(&running.executor, config.notify.heartbeat.as_ref()) => Ended::Done,
+        () = Metrics::serve(metrics.as_ref()) => Ended::Done,
         () = service_manager::keep_telling(&running.executor, &running.feeding.counts) => Ended::Done,
         () = progress::keep_showing(&running.executor, &running.feeding.counts) => Ended::Done,
         damage = running.damaged() => Ended::Damaged(damage),

@@ -9,6 +9,7 @@ mod damaged;
 mod doctors;
 mod fixture;
 mod looking;
+mod metrics;
 mod mistakes;
 mod notifying;
 mod now;
