@@ -14,6 +14,8 @@ pub(crate) mod notify;
 
 mod problems;
 
+pub(crate) mod redact;
+
 pub(crate) mod sources;
 
 use std::collections::HashSet;
@@ -31,6 +33,7 @@ use toml::Spanned;
 use crate::config::duration::{Span, Timeout};
 use crate::config::notify::NotifyConfig;
 use crate::config::problems::{Mistake, Read};
+use crate::config::redact::RedactConfig;
 use crate::config::sources::{Source, SourceConfig};
 use crate::config::surroundings::{Directory, Environment, LineRule};
 pub(crate) use crate::config::words::{Run, Word};
@@ -50,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) service: Option<Spanned<Settings>>,
     #[serde(default)]
     pub(crate) notify: NotifyConfig,
+    #[serde(default)]
+    pub(crate) redact: RedactConfig,
     #[serde(default)]
     pub(crate) events: Shape,
     #[serde(default, rename = "source")]

@@ -157,10 +157,12 @@ impl Running {
         let settings = register::settings(config, url)?;
         let store = wire::store(url, settings.file_mode).await?;
         let patience = settings.startup_timeout;
-        let executor = CommandExecutor::builder(store)
-            .config(settings)
-            .start()
-            .await?;
+        let builder = CommandExecutor::builder(store).config(settings);
+        let builder = match config.redact.secrets() {
+            Some(secrets) => builder.redact(secrets),
+            None => builder,
+        };
+        let executor = builder.start().await?;
         let notifier = Notifier::of(&config.notify);
         let mut listeners = Vec::new();
         for listener in &config.listeners {

@@ -17,6 +17,7 @@ mod orphans;
 mod permissions;
 mod reports;
 mod runs;
+mod secrets;
 mod service_manager;
 mod signals;
 mod source_ends;

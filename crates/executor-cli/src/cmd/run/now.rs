@@ -29,10 +29,12 @@ pub(super) async fn now(
     let settings = register::settings(config, url)?;
     let starting = async {
         let store = wire::store(url, settings.file_mode).await?;
-        let executor = CommandExecutor::builder(store)
-            .config(settings)
-            .start()
-            .await?;
+        let builder = CommandExecutor::builder(store).config(settings);
+        let builder = match config.redact.secrets() {
+            Some(secrets) => builder.redact(secrets),
+            None => builder,
+        };
+        let executor = builder.start().await?;
         let handle = register::job_on_demand(&executor, job, schedule.clone()).await?;
         Ok::<_, Failure>((executor, handle))
     };
