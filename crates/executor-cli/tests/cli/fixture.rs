@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use command_executor::lines::Lines;
 use command_executor::ports::{
     Batch, Gap, Housekeeping, MissedReason, MissedRuns, PruneRule, PruneSlice, RecordStore,
     Registered, RegistrationStore, SchedulePlan, ScheduleStore, Session, SessionEnd, SessionStatus,
@@ -46,6 +47,12 @@ fn stored(count: u64) -> Ledger {
         stored: count,
         ..Ledger::default()
     }
+}
+
+/// What the failed backup said.
+fn said() -> Lines {
+    let body = "1500 o [] copying the attic\n299000 e [] rsync: lost the cellar\n";
+    Lines::from_parts(2, 2, 38, false, body)
 }
 
 fn now() -> Timestamp {
@@ -192,7 +199,8 @@ impl Writing {
         let second = self.session(7 * DAY - HOUR).await;
         let mut records = self.ordinary(7 * DAY - 2 * HOUR, 3 * HOUR, 6 * MINUTE);
         let broken = self.record(&self.backup, 2 * HOUR, 5 * MINUTE);
-        let broken = self.failing(broken, Status::Error, "connection closed");
+        let mut broken = self.failing(broken, Status::Error, "connection closed");
+        broken.lines = Some(Arc::new(said()));
         records.push(broken);
         let panicked = self.record(&self.pump, 90 * MINUTE, Duration::from_millis(3));
         records.push(self.failing(panicked, Status::Panicked, "the pump is dry"));

@@ -15,6 +15,7 @@ mod notifying;
 mod now;
 mod orphans;
 mod permissions;
+mod questions;
 mod reports;
 mod runs;
 mod secrets;
