@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::duration::Span;
+use crate::output::colors::ColorWhen;
 
 /// Where records go when neither the command line nor the configuration says.
 pub(crate) const DEFAULT_DB: &str = "telemetry.db";
@@ -18,6 +19,9 @@ pub(crate) const DEFAULT_DB: &str = "telemetry.db";
 #[derive(Debug, Parser)]
 #[command(name = "executor", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
+    /// When there are colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorWhen,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

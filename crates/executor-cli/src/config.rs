@@ -24,6 +24,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use command_executor::redact::Redactor;
 use command_executor::registration::Overlap;
 use command_executor::{OpenError, Retention, Schedule, TopicPattern};
 use serde::de::Error as _;
@@ -320,10 +321,11 @@ impl Config {
         let mut config = Self::parse(path, &text)?;
         config.resolve(path);
         // Once more, with the paths as they are now.
+        let redactor = config.redact.redactor();
         let sources = config
             .source_configs
             .iter()
-            .filter_map(|it| it.source().ok());
+            .filter_map(|it| it.source(&redactor).ok());
         config.sources = sources.collect();
         Ok(config)
     }
@@ -338,7 +340,7 @@ impl Config {
             mistakes.extend(config.too_many_sources());
             let is_whole = |it: &&SourceConfig| read.is_whole(text, &it.name.span());
             let sources = config.source_configs.iter().filter(is_whole);
-            mistakes.extend(sources.filter_map(|source| source.source().err()));
+            mistakes.extend(sources.filter_map(|source| source.source(&Redactor::NONE).err()));
             // Of a job that lacks a wrong key the schedule is not told: it may be that key.
             let is_whole = |job: &&JobConfig| read.is_whole(text, &job.name.span());
             for job in config.jobs.iter().filter(is_whole) {

@@ -1,5 +1,6 @@
 //! Output for people and programs.
 
+pub(crate) mod colors;
 pub(crate) mod columns;
 pub(crate) mod console;
 pub(crate) mod drawn;

@@ -154,6 +154,22 @@ impl Gate {
         }
     }
 
+    /// Takes a place at once, without sending anybody away or waiting; `None` if there is none.
+    pub(crate) fn take_if_free(&self) -> Option<Entry> {
+        if self.is_open() {
+            return None;
+        }
+        if !self.knows_waiting() {
+            return match self.enter() {
+                Admission::Begin(entry) => Some(entry),
+                Admission::Wait(_) | Admission::Skip(_) => None,
+            };
+        }
+        let mut state = self.state();
+        let is_free = decide(self.rule, state.running, 0) == Step::Begin;
+        is_free.then(|| state.begin(self.rule))
+    }
+
     fn enter_or_wait(&self) -> Admission {
         let mut state = self.state();
         // Runs that have given up must not count as waiting.

@@ -4,13 +4,15 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::sync::{Arc, OnceLock};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::error_handler::ErrorHandler;
 use crate::guard::Guard;
 use crate::handler::{Handler, JobHandler};
 use crate::handler_slot::HandlerSlot;
 use crate::identity::RowId;
 use crate::lines::LinePolicy;
-use crate::overlap::{Admission, Entry, Gate};
+use crate::overlap::{Entry, Gate};
 use crate::record::SubjectRef;
 use crate::registration::Registration;
 
@@ -77,32 +79,12 @@ impl<H: ?Sized> Registered<H> {
         }
     }
 
-    /// Holds a place under its overlap rule while something runs that no execution of this process runs, such as a
-    /// program of an earlier process: until `gone` completes, or, if a newer run is to replace it, until what `end`
-    /// returns does. Does nothing if the rule has no place to give.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives the place back.
-    pub async fn hold_place<E: Future<Output = ()>>(
-        &self,
-        gone: impl Future<Output = ()>,
-        end: impl FnOnce() -> E,
-    ) {
-        let Admission::Begin(Entry { cancel }) = self.gate.enter() else {
-            return;
-        };
-        let _held = PlaceGuard(&self.gate);
-        let replaced = async {
-            match cancel {
-                Some(cancel) => cancel.cancelled().await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            () = gone => {}
-            () = replaced => end().await,
-        }
+    /// Takes a place under its overlap rule for something that no execution of this process runs, such as a program of
+    /// an earlier process. Sends nobody away; `None` if the rule has no place to give.
+    pub fn take_place(self: &Arc<Self>) -> Option<Place<H>> {
+        let Entry { cancel } = self.gate.take_if_free()?;
+        let of = Arc::clone(self);
+        Some(Place { of, cancel })
     }
 
     pub(crate) fn subject(&self) -> SubjectRef<'_> {
@@ -113,12 +95,47 @@ impl<H: ?Sized> Registered<H> {
     }
 }
 
-/// A place that is given back when this is dropped.
-struct PlaceGuard<'g>(&'g Gate);
+/// A place under the overlap rule of a listener or job. It is given back when this is dropped.
+pub struct Place<H: ?Sized> {
+    of: Arc<Registered<H>>,
+    cancel: Option<CancellationToken>,
+}
 
-impl Drop for PlaceGuard<'_> {
+impl<H: ?Sized> Place<H> {
+    /// Holds it until `gone` completes, or, once a newer run is to replace what holds it, until what `end` returns does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the place back.
+    pub async fn hold<E: Future<Output = ()>>(
+        self,
+        gone: impl Future<Output = ()>,
+        end: impl FnOnce() -> E,
+    ) {
+        let replaced = async {
+            match &self.cancel {
+                Some(cancel) => cancel.cancelled().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = gone => {}
+            () = replaced => end().await,
+        }
+    }
+}
+
+impl<H: ?Sized> Drop for Place<H> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.of.gate.leave();
+    }
+}
+
+impl<H: ?Sized> fmt::Debug for Place<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("of", &self.of)
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::args::verbs::AuditArgs;
 use crate::cmd::looking::Looking;
 use crate::exit::{CANNOT_TELL, Failure, LOST};
+use crate::output::columns::wrapped;
 use crate::output::console;
 use crate::output::plain::{self, plain};
 use crate::output::shown::Zone;
@@ -44,7 +45,7 @@ pub(crate) async fn audit(looking: &Looking, args: AuditArgs) -> Result<ExitCode
     let audit = decide(&evidence?, &live, &window);
     let text = match looking.json {
         true => plain::json_lines([json_of(&audit)]),
-        false => for_people(looking, &audit),
+        false => wrapped(&for_people(looking, &audit)),
     };
     console::print(text).await?;
     Ok(match audit.verdict {

@@ -12,6 +12,7 @@ use crate::args::verbs::{DoctorArgs, Look};
 use crate::cmd::looking::{Looking, first_of};
 use crate::config::Settings;
 use crate::exit::{FOUND, Failure, with_causes};
+use crate::output::columns::wrapped;
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 use crate::wire;
@@ -58,7 +59,8 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, Failure> {
         true => plain::json_lines(checks.iter().map(json_of)),
         false => {
             let fixed = fixed.iter().map(|it| format!("fixed      {it}\n"));
-            fixed.chain(checks.iter().map(text_of)).collect()
+            let text: String = fixed.chain(checks.iter().map(text_of)).collect();
+            wrapped(&text)
         }
     };
     console::print(text).await?;

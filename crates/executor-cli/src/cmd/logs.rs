@@ -9,6 +9,7 @@ use crate::args::verbs::{LogsArgs, Selection, What};
 use crate::cmd::following::{EVERY, Following};
 use crate::cmd::looking::Looking;
 use crate::exit::{Failure, matched};
+use crate::output::columns::wrapped;
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
@@ -95,7 +96,10 @@ fn one(looking: &Looking, execution: &StoredExecution, grep: Option<&str>) -> Op
     }
     Some(match looking.json {
         true => plain::json_lines([shown::json_of(execution)]),
-        false => format!("{}\n{lines}", heading(looking, execution)),
+        false => format!(
+            "{}{lines}",
+            wrapped(&format!("{}\n", heading(looking, execution)))
+        ),
     })
 }
 

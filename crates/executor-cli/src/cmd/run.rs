@@ -87,7 +87,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let ended = tokio::select! {
         () = running.work(feeds, &args) => Ended::Done,
         () = running.notifier.keep_watching(&running.executor) => Ended::Done,
-        () = notifying::keep_beating(&running.executor, config.notify.heartbeat.as_ref()) => Ended::Done,
+        () = notifying::keep_beating(&running.executor, config.notify.heartbeat.as_ref(), &running.notifier.redactor) => Ended::Done,
         () = Metrics::serve(metrics.as_ref()) => Ended::Done,
         () = service_manager::keep_telling(&running.executor, &running.feeding.counts) => Ended::Done,
         () = progress::keep_showing(&running.executor, &running.feeding.counts) => Ended::Done,
@@ -163,7 +163,7 @@ impl Running {
             None => builder,
         };
         let executor = builder.start().await?;
-        let notifier = Notifier::of(&config.notify);
+        let notifier = Notifier::of(&config.notify, config.redact.redactor());
         let mut listeners = Vec::new();
         for listener in &config.listeners {
             listeners.push(register::listener(&executor, listener, &notifier).await?);

@@ -14,6 +14,7 @@ use crate::args::verbs::ShowArgs;
 use crate::cmd::logs::lines_of;
 use crate::cmd::looking::Looking;
 use crate::exit::Failure;
+use crate::output::columns::wrapped;
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
@@ -198,9 +199,12 @@ fn for_people(looking: &Looking, execution: &StoredExecution, around: &Around) -
             "lines",
             format!("{} of {} kept", lines.kept(), lines.total()),
         );
+        text = wrapped(&text);
+        // What was said is shown as it was.
         text.push_str(&lines_of(looking, execution, None));
+        return text;
     }
-    text
+    wrapped(&text)
 }
 
 fn late(shown_due: &str, due: Timestamp, started: Timestamp) -> String {

@@ -124,9 +124,12 @@ fn table(sources: &BTreeMap<&str, Source>) -> String {
         false => columns.text(),
     };
     let count = shown::counted(sources.len() as u64, "source");
-    let footer = format!(
-        "{count}; unheard events matched no listener: `executor sources NAME` lists their topics\n"
-    );
+    let footer = match sources.values().any(|source| source.unheard > 0) {
+        true => format!(
+            "{count}; unheard events matched no listener: `executor sources NAME` lists their topics\n"
+        ),
+        false => format!("{count}\n"),
+    };
     format!("{table}{}", wrapped(&footer))
 }
 
@@ -147,7 +150,7 @@ fn topic_of(name: &str) -> String {
 
 fn one(looking: &Looking, sources: &BTreeMap<&str, Source>, source: &Source) -> String {
     let mut text = table(sources);
-    text.truncate(text.rfind("1 source;").unwrap_or(text.len()));
+    text.truncate(text.rfind("1 source").unwrap_or(text.len()));
     if !source.topics.is_empty() {
         let mut columns = Columns::new(["UNHEARD", "FROM", "TO", "TOPIC"]).dispensable(["FROM"]);
         for (name, topic) in source.most_frequent() {

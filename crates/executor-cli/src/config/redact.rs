@@ -1,9 +1,10 @@
 //! What must not be kept of what programs say and events carry.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use command_executor::Redact;
-use command_executor::redact::TextKind;
+use command_executor::redact::{Redactor, TextKind};
 use regex::{Captures, Regex};
 use serde::Deserialize;
 
@@ -11,21 +12,22 @@ use serde::Deserialize;
 const STANDS_FOR_IT: &str = "***";
 
 /// Known secrets. Of a pattern with a group only the group is taken out.
-const BUILT_IN: [&str; 6] = [
-    // What follows `Authorization:` or stands alone.
-    r"(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{8,})",
-    r"(?i)\bbasic\s+([A-Za-z0-9+/=]{8,})",
-    // In command lines, queries and JSON.
-    r#"(?i)\b(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key)["']?\s*[=:]\s*["']?([^\s"'&,;]+)"#,
-    // `user:password@` in an address.
-    r"\b[A-Za-z][A-Za-z0-9+.-]*://([^\s/@]+)@",
+const BUILT_IN: [&str; 7] = [
+    // What follows a header's name, and what looks like a token after its kind.
+    r#"(?i)authorization["']?\s*[=:]\s*["']?(?:[a-z]+\s+)?([^\s"',;]+)"#,
+    r"(?-u:\b)[Bb](?:earer|EARER|asic|ASIC)\s+([A-Za-z0-9._~+/=-]*[A-Z0-9][A-Za-z0-9._~+/=-]{7,})",
+    // In command lines, variables, queries and JSON. What is quoted goes as a whole.
+    r#"(?i)[a-z0-9_-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)[a-z0-9_-]*["']?(?:=|\s*:\s*|\s+=\s+)(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s"'&,;}\])]+))"#,
+    // `user:password@` in an address, however many `@` are in it.
+    r"(?-u:\b)[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#]+)@",
     // Keys, as far as they are there.
-    r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
-    r"(?s)\A.*-----END [A-Z ]*PRIVATE KEY-----",
+    r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
+    r"(?s)\A.*-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----",
+    r"(?-u:\b)(?:ghp|gho|ghs|github_pat|glpat|xox[abp])[_-][A-Za-z0-9_-]{10,}",
 ];
 
-/// A line in the middle of a key, which comes alone: nothing but base 64, too long for a word.
-const LINE_OF_KEY: &str = r"\A\s*[A-Za-z0-9+/]{40,}={0,2}\s*\z";
+/// A line in the middle of a key, which comes alone: nothing but base 64, too long for a word. Paths have a slash in front.
+const LINE_OF_KEY: &str = r"\A\s*[A-Za-z0-9+][A-Za-z0-9+/]{39,}={0,2}\s*\z";
 
 /// The table `[redact]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -67,6 +69,14 @@ impl TryFrom<String> for Pattern {
             true => Err("this also matches nothing: write what must be there".into()),
             false => Ok(Self(pattern)),
         }
+    }
+}
+
+impl RedactConfig {
+    /// Returns the same for what is logged here.
+    pub(crate) fn redactor(&self) -> Redactor {
+        self.secrets()
+            .map_or(Redactor::NONE, |secrets| Redactor::new(Arc::new(secrets)))
     }
 }
 
@@ -119,10 +129,10 @@ fn is_of_key(line_of_key: &Regex, text: &str) -> bool {
     line_of_key.is_match(text) && has(char::is_ascii_lowercase) && has(char::is_ascii_uppercase)
 }
 
-/// The match without its first group, or nothing of it.
+/// The match without the group in it, or nothing of it.
 fn taken_out(found: &Captures<'_>) -> String {
     let whole = found.get(0).expect("it is the match");
-    let Some(group) = found.get(1) else {
+    let Some(group) = found.iter().skip(1).flatten().next() else {
         return STANDS_FOR_IT.to_owned();
     };
     let (begin, end) = (group.start() - whole.start(), group.end() - whole.start());

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use command_executor::redact::Redactor;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -70,20 +71,20 @@ pub(crate) struct Source {
 
 impl SourceConfig {
     /// Returns what it is, or what is wrong with it.
-    pub(super) fn source(&self) -> Result<Source, Mistake> {
+    pub(super) fn source(&self, redactor: &Redactor) -> Result<Source, Mistake> {
         Ok(Source {
             name: self.name.get_ref().0.clone(),
-            input: self.input()?,
+            input: self.input(redactor)?,
             shape: self.shape()?,
         })
     }
 
-    fn input(&self) -> Result<Input, Mistake> {
+    fn input(&self, redactor: &Redactor) -> Result<Input, Mistake> {
         let wrong = |what: &str| Err((self.name.span(), what.to_owned()));
         let input = match (&self.path, &self.socket, &self.run) {
             (Some(path), None, None) => self.file(&path.get_ref().0),
             (None, Some(path), None) => Input::Socket(path.get_ref().0.clone()),
-            (None, None, Some(run)) => return self.program(run),
+            (None, None, Some(run)) => return self.program(run, redactor),
             (None, None, None) => {
                 return wrong("this source has nothing to read: add `path`, `socket` or `run`");
             }
@@ -113,7 +114,7 @@ impl SourceConfig {
         }
     }
 
-    fn program(&self, run: &Spanned<Run>) -> Result<Input, Mistake> {
+    fn program(&self, run: &Spanned<Run>, redactor: &Redactor) -> Result<Input, Mistake> {
         let Run::Program(argv) = run.get_ref() else {
             let what = "a built-in program says nothing: write [\"program\", \"argument\"]";
             return Err((run.span(), what.into()));
@@ -126,6 +127,7 @@ impl SourceConfig {
             argv: argv.clone(),
             without: &NOT_FOR_PROGRAMS,
             variables: self.env.0.clone(),
+            redactor: redactor.clone(),
             directory: self.cwd.as_ref().map(|cwd| cwd.get_ref().0.clone()),
         }))
     }

@@ -1,6 +1,6 @@
 //! Reads a crontab as Debian's cron does, and turns it into jobs of a configuration.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use command_executor::Schedule;
 
@@ -9,6 +9,7 @@ const HEAD: &str = "\
 # Imported from a crontab. What differs from cron:
 # - A run that is due while the last one is still running is skipped. `overlap = \"parallel\"` is cron's way.
 # - What programs print is kept with their executions (`executor logs`) and not mailed; see [notify] for being told.
+# - What cron runs at a reboot, `@reboot`, runs at each start of executor.
 # Check it with `executor check`, and remove the lines from the crontab before you run it.
 ";
 
@@ -74,9 +75,10 @@ impl Crontab {
     fn set(&mut self, setting: &mut Setting, name: &str, value: String) {
         match name {
             "SHELL" => setting.shell = value,
-            "CRON_TZ" | "TZ" => setting.time_zone = value,
+            "CRON_TZ" => setting.time_zone = value,
             "HOME" => setting.directory = Some(value),
             "MAILTO" | "MAILFROM" => {
+                let value: String = value.chars().filter(|c| !c.is_control()).collect();
                 let remark = format!("{name}={value} in the crontab: see [notify]");
                 self.remarks.push((self.jobs.len(), remark));
             }
@@ -86,12 +88,13 @@ impl Crontab {
 
     /// Two jobs of one app cannot have the same name.
     fn tell_names_apart(&mut self) {
-        let mut known: HashMap<String, usize> = HashMap::new();
+        let mut known: HashSet<String> = HashSet::new();
         for job in &mut self.jobs {
-            let count = known.entry(job.name.clone()).or_default();
-            *count += 1;
-            if *count > 1 {
-                job.name = format!("{}-{count}", job.name);
+            let base = job.name.clone();
+            let mut count = 1;
+            while !known.insert(job.name.clone()) {
+                count += 1;
+                job.name = format!("{base}-{count}");
             }
         }
     }

@@ -4,8 +4,11 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Color, Table};
 use command_executor::Status;
 
-/// The least width of the last column.
+use crate::output::colors::{self, ColorWhen};
+
+/// The width that the last column should have at least, and the one that it has whatever else is there.
 const LAST_MIN: usize = 12;
+const LAST_LEAST: usize = 6;
 
 /// A table without lines. Cells that stand for a number are aligned to the right.
 pub(crate) struct Columns {
@@ -121,6 +124,10 @@ impl Columns {
             self.fit(usize::from(width));
         }
         self.table.set_header(self.header.iter().map(Cell::new));
+        let when = colors::when();
+        if when == ColorWhen::Always {
+            self.table.enforce_styling();
+        }
         for row in self.rows {
             let cells = row.into_iter().map(|text| {
                 let cell = Cell::new(text.text);
@@ -128,7 +135,7 @@ impl Columns {
                     true => cell.set_alignment(CellAlignment::Right),
                     false => cell,
                 };
-                match text.color {
+                match text.color.filter(|_| when != ColorWhen::Never) {
                     Some(color) => cell.fg(color),
                     None => cell,
                 }
@@ -167,7 +174,7 @@ impl Columns {
         }
         let left = width
             .saturating_sub(self.widths().iter().sum())
-            .max(LAST_MIN);
+            .max(LAST_LEAST);
         let last = self.header.len().saturating_sub(1);
         self.cut(last, left);
     }

@@ -11,6 +11,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::output::colors::{self, ColorWhen};
 use crate::output::console;
 use crate::output::plain::is_obeyed;
 
@@ -67,7 +68,7 @@ pub(crate) fn log(verbose: bool) {
         .with_target("executor_core", handlers);
     let is_terminal = io::stderr().is_terminal();
     let format = tracing_subscriber::fmt::layer()
-        .with_ansi(is_terminal)
+        .with_ansi(is_terminal && colors::when() != ColorWhen::Never)
         .log_internal_errors(false)
         .with_writer(move || Lines { is_terminal });
     tracing_subscriber::registry()

@@ -20,6 +20,7 @@ mod reports;
 mod runs;
 mod secrets;
 mod service_manager;
+mod shapes;
 mod signals;
 mod source_ends;
 mod sources;

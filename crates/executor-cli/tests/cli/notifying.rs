@@ -86,3 +86,26 @@ fn a_heartbeat_goes_on_and_a_command_that_cannot_tell_is_logged() {
         said.err
     );
 }
+
+#[test]
+fn a_failure_is_told_again_after_a_success_that_nobody_is_told_of() {
+    let place = Place::new();
+    let notify = "[notify]\nfailure = [\"sh\", \"-c\", \"echo told >> failed\"]\n";
+    // Its own command takes all the time there is.
+    let job = format!("{JOB}on_error = [\"sleep\", \"1000\"]\n");
+    let service = "[service]\nerror_handler_timeout = \"200ms\"\n";
+    place.file("c.toml", &format!("{service}{notify}{job}"));
+    place.file("broken", "");
+    let running = place.start(&["run", "c.toml"]);
+    until_lines(&place, "failed", 1);
+    fs::remove_file(place.directory.path().join("broken")).unwrap();
+    until("a success is stored", || {
+        let rows = place.run(&["ls", "--status", "success", "--json"]).out;
+        (rows.lines().count() > 3).then_some(())
+    });
+    place.file("broken", "");
+    until_lines(&place, "failed", 2);
+    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(ended(running).code, Some(0));
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::{Arc, LazyLock};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::context::{self, sinks};
 use crate::ports::{ProgramGroup, RecordSink, Ticket};
@@ -44,15 +44,10 @@ impl Drop for Noted {
     }
 }
 
-/// Returns whether a group that an earlier process started still has a process.
+/// Returns whether the leader of a group that an earlier process started is still running. Without its leader a group is
+/// not told apart from a stranger's that has the same id by now; it counts as gone.
 pub fn is_alive(group: &ProgramGroup) -> bool {
-    let is_this_boot = *BOOT == Some(group.boot);
-    // The system gives nobody the id of a group that exists: a leader of that id that began at another time is
-    // somebody else, whose group has the same id.
-    let is_its_leader = || start_of(group.id).is_none_or(|started| started == group.started);
-    is_this_boot
-        && is_its_leader()
-        && pid_of(group).is_some_and(|pid| test_kill_process_group(pid).is_ok())
+    *BOOT == Some(group.boot) && start_of(group.id) == Some(group.started)
 }
 
 /// Asks such a group to terminate. Does nothing if it is gone.
@@ -76,10 +71,14 @@ fn pid_of(group: &ProgramGroup) -> Option<Pid> {
     Pid::from_raw(i32::try_from(group.id).ok().filter(|id| *id > 1)?)
 }
 
-/// Returns the time at which a process began, in ticks since the boot; `None` if there is none.
+/// Returns the time at which a process began, in ticks since the boot; `None` if there is none, or if it has ended and
+/// nobody has waited for it yet.
 fn start_of(id: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The name stands in brackets and may hold anything.
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    (state != "Z").then_some(started)
 }

@@ -26,13 +26,20 @@ use crate::schedule::Schedule;
 /// # }
 /// ```
 pub fn explain(question: &Question, facts: &Facts) -> Explanation {
-    if let Some(ran) = ran(question, facts) {
-        return ran;
+    let missed = missed(question, facts);
+    if let Some((ran_off, ran)) = ran(question, facts) {
+        // Of runs that are due each minute the one that was missed may be nearer than the one that ran.
+        return match missed {
+            Some((missed_off, missed)) if missed_off < ran_off => {
+                Explanation::Missed(missed.clone())
+            }
+            _ => ran,
+        };
     }
     if let Some(running) = running(question, facts) {
         return running;
     }
-    if let Some(missed) = missed(question, facts) {
+    if let Some((_, missed)) = missed {
         return Explanation::Missed(missed.clone());
     }
     if let Some(pause) = paused(question, facts) {
@@ -88,7 +95,8 @@ fn running(question: &Question, facts: &Facts) -> Option<Explanation> {
     })
 }
 
-fn ran(question: &Question, facts: &Facts) -> Option<Explanation> {
+/// The run in question, and how far from the time it was due, or began.
+fn ran(question: &Question, facts: &Facts) -> Option<(Duration, Explanation)> {
     let near = tolerance(question, facts);
     let of = |execution: &StoredExecution| {
         let record = &execution.record;
@@ -106,27 +114,60 @@ fn ran(question: &Question, facts: &Facts) -> Option<Explanation> {
         .filter_map(|execution| Some((of(execution)?, execution)))
         .collect();
     candidates.sort_by_key(|(rank, _)| *rank);
-    let ((was_skipped, _), execution) = candidates.first()?;
+    let ((was_skipped, (_, off)), execution) = candidates.first()?;
     let (execution, others) = (Box::new((*execution).clone()), candidates.len() as u64 - 1);
-    Some(match was_skipped {
+    let explanation = match was_skipped {
         true => Explanation::Skipped { execution, others },
         false => Explanation::Ran { execution, others },
-    })
+    };
+    Some((*off, explanation))
 }
 
-fn missed<'f>(question: &Question, facts: &'f Facts) -> Option<&'f MissedRuns> {
+/// The runs that were missed then, and how far from the time the nearest of them was due.
+fn missed<'f>(question: &Question, facts: &'f Facts) -> Option<(Duration, &'f MissedRuns)> {
     let near = tolerance(question, facts);
     let covers = |missed: &&MissedRuns| {
         missed.first_due.saturating_sub(near) <= question.at
             && missed.last_due.saturating_add(near) >= question.at
     };
-    // In the middle of an episode no run need have been due.
-    let was_due = |missed: &&MissedRuns| {
-        let is_end = distance(missed.first_due, question.at) <= near
-            || distance(missed.last_due, question.at) <= near;
-        is_end || due_near(question, facts).unwrap_or(true)
+    let covering = facts.missed.iter().filter(covers);
+    let off = covering.filter_map(|missed| Some((off_by(question, facts, missed)?, missed)));
+    off.min_by_key(|(off, _)| *off)
+}
+
+/// How far the nearest run of an episode is from the time; `None` if that is too far. In the middle of an episode no run
+/// need have been due.
+fn off_by(question: &Question, facts: &Facts, missed: &MissedRuns) -> Option<Duration> {
+    let near = tolerance(question, facts);
+    let ends = [missed.first_due, missed.last_due].map(|end| distance(end, question.at));
+    let ends = ends.into_iter().min().filter(|off| *off <= near);
+    let Some(planned) = planned_near(question, facts) else {
+        // Nobody knows when it was due.
+        return Some(ends.unwrap_or(near));
     };
-    facts.missed.iter().filter(covers).find(was_due)
+    let is_in = |at: &Timestamp| (missed.first_due..=missed.last_due).contains(at);
+    let within = planned.filter(is_in).map(|at| distance(at, question.at));
+    ends.into_iter().chain(within).min()
+}
+
+/// The times near the one in question for which the schedule in force then planned a run; `None` without a schedule whose
+/// times are known.
+fn planned_near(
+    question: &Question,
+    facts: &Facts,
+) -> Option<impl Iterator<Item = Timestamp> + use<>> {
+    let near = tolerance(question, facts);
+    let in_force = facts.schedule_at(question.at)?;
+    let schedule = Schedule::of_plan(&in_force.plan).filter(Schedule::goes_by_wall_clock)?;
+    let (from, last) = (in_force.from, question.at.saturating_add(near));
+    let mut after = question.at.saturating_sub(near);
+    Some(std::iter::from_fn(move || {
+        let next = schedule
+            .planned_after(from, after)
+            .filter(|next| *next <= last)?;
+        after = next;
+        Some(next)
+    }))
 }
 
 fn paused<'f>(question: &Question, facts: &'f Facts) -> Option<&'f Pause> {

@@ -162,7 +162,10 @@ impl Builder {
             false
         };
         #[cfg(feature = "process")]
-        let (orphans, rule) = (left_running_below(root.path()).await, self.config.orphans);
+        let (orphans, rule) = (
+            left_running_below(root.path(), self.config.startup_timeout).await,
+            self.config.orphans,
+        );
         let parts = Parts {
             spool_root: root.path().cloned(),
             store: self.store,
@@ -277,10 +280,18 @@ impl Drop for Unused {
 
 /// Programs that dead processes left running. They are read before recovery removes their spools.
 #[cfg(feature = "process")]
-async fn left_running_below(root: Option<&PathBuf>) -> Vec<Orphan> {
+async fn left_running_below(root: Option<&PathBuf>, within: Duration) -> Vec<Orphan> {
     let Some(root) = root.cloned() else {
         return Vec::new();
     };
     let looking = tokio::task::spawn_blocking(move || left_running(&root));
-    looking.await.unwrap_or_default()
+    match timeout(within, looking).await {
+        Ok(found) => found.unwrap_or_default(),
+        Err(_) => {
+            tracing::warn!(
+                "looking for programs of earlier processes takes too long; recovery goes on with it"
+            );
+            Vec::new()
+        }
+    }
 }

@@ -79,7 +79,10 @@ impl FoundOrphans {
                 ),
             }
             if rule == Orphans::End {
-                tokio::spawn(end(vec![orphan.group.clone()]));
+                let group = orphan.group.clone();
+                tokio::spawn(async move {
+                    end(vec![group]).await;
+                });
             }
         }
         let entities = orphans.iter().map(|orphan| Arc::clone(&orphan.entity));

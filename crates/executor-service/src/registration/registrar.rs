@@ -30,8 +30,9 @@ pub(crate) trait Target: Send + Sync {
     fn row(&self) -> &OnceLock<RowId>;
     fn remove(&self);
     fn is_removed(&self) -> bool;
-    /// Holds a place under its overlap rule while programs of an earlier process run.
-    fn hold_place(self: Arc<Self>, programs: Vec<ProgramGroup>) -> HoldsPlace;
+    /// Takes a place under its overlap rule for programs of an earlier process, and returns what holds it until they
+    /// have ended; `None` if the rule has no place to give.
+    fn hold_place(self: Arc<Self>, programs: Vec<ProgramGroup>) -> Option<HoldsPlace>;
 }
 
 /// Holds a place until it completes.
@@ -54,11 +55,10 @@ impl<H: ?Sized + Send + Sync + 'static> Target for Registered<H> {
         self.slot.is_removed()
     }
 
-    fn hold_place(self: Arc<Self>, programs: Vec<ProgramGroup>) -> HoldsPlace {
+    fn hold_place(self: Arc<Self>, programs: Vec<ProgramGroup>) -> Option<HoldsPlace> {
+        let place = self.take_place()?;
         let gone = orphans::gone(programs.clone());
-        Box::pin(async move {
-            Registered::hold_place(&*self, gone, || orphans::end(programs)).await;
-        })
+        Some(Box::pin(place.hold(gone, || orphans::end(programs))))
     }
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct Registrar {
     waiting: Mutex<VecDeque<Entry>>,
     /// The last registration of each entity.
     current: Mutex<HashMap<Arc<Entity>, Known>>,
-    /// HoldsPlace while writing: the order of one entity's registrations and removals matters.
+    /// Held while writing: the order of one entity's registrations and removals matters.
     turn: tokio::sync::Mutex<()>,
     bell: Notify,
 }
@@ -164,9 +164,11 @@ impl Registrar {
     }
 
     fn hold_place(&self, target: &Arc<dyn Target>) {
-        let programs = self.orphans.of(&target.registration().entity);
-        if !programs.is_empty() {
-            tokio::spawn(Arc::clone(target).hold_place(programs));
+        // One place for each, as far as the rule has any.
+        for program in self.orphans.of(&target.registration().entity) {
+            if let Some(held) = Arc::clone(target).hold_place(vec![program]) {
+                tokio::spawn(held);
+            }
         }
     }
 

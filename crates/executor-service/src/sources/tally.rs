@@ -132,7 +132,7 @@ impl Tally {
         }
         let this_hour = hour_of(now);
         self.unheard
-            .retain(|(hour, _), (count, known)| *hour == this_hour || count > known);
+            .retain(|(hour, _), (count, known)| *hour >= this_hour || count > known);
         let total = |counts: &SourceCounts| (counts.lines, counts.events, counts.bad_lines);
         self.is_changed = total(&self.counts) != total(written);
     }

@@ -143,6 +143,32 @@ fn g04_it_was_missed_and_why() {
             ("05:00", "backup ran at 05:00 and succeeded."),
         ],
     );
+    // The run before it, a minute away, is another one.
+    let each_minute = World::default();
+    let schedule = Schedule::cron("* * * * *", "UTC").unwrap();
+    from_half_past(&each_minute, Stopped, schedule, async |life: &Life| {
+        sleep(minutes(3)).await;
+        life.asleep(minutes(3)).await;
+        sleep(minutes(3)).await;
+    });
+    let missed =
+        "backup did not run: the machine slept; 3 runs were missed, due from 01:33 to 01:35.";
+    check(
+        &each_minute,
+        &[
+            (
+                "01:32",
+                "backup ran at 01:32 and succeeded; one more around that time.",
+            ),
+            ("01:33", missed),
+            ("01:34", missed),
+            ("01:35", missed),
+            (
+                "01:37",
+                "backup ran at 01:37 and succeeded; 2 more around that time.",
+            ),
+        ],
+    );
     let held = World::default();
     from_half_past(&held, Stopped, hourly(), async |life: &Life| {
         life.held_up(minutes(40)).await;

@@ -70,8 +70,7 @@ impl Tables {
         for source in &mut self.sources {
             source.topics.retain(|topic| topic.hour_at >= cut);
         }
-        self.hours
-            .retain(|(session, hour), _| *hour >= cut && !gone.contains(session));
+        self.hours.retain(|(session, _), _| !gone.contains(session));
         self.prunes.retain(|prune| {
             prune.last_at >= cut && prune.session.is_none_or(|id| !gone.contains(&id))
         });

@@ -167,6 +167,7 @@ fn for_people(looking: &Looking, report: &Report, window: &Window) -> String {
         shown::took(overall.p95),
         shown::took(overall.max)
     ));
+    let mut text = wrapped(&text);
     text.push_str(&series_of(looking, report));
     let since = report.slowest_since.map(|at| looking.zone.time(at));
     let since = since.map_or_else(String::new, |at| {

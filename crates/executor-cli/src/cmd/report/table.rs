@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
 use command_executor::{EntityKind, Stats, Status, Summary};
 use serde_json::{Value, json};
 
+use crate::output::colors::{self, ColorWhen};
 use crate::output::plain::plain;
 
 /// The length at which the table cuts the last error; `errors_v` has the rest.
@@ -148,6 +149,7 @@ fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
         let count = summary.stats.count(*status);
         let cell = number(count.to_string());
         let is_bad = count > 0 && *status != Status::Success;
+        let is_bad = is_bad && colors::when() != ColorWhen::Never;
         cells.push(if is_bad { cell.fg(Color::Red) } else { cell });
     }
     cells.push(number(readable(summary.stats.average)));

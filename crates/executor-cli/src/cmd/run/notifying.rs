@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use command_executor::process::CommandLine;
+use command_executor::redact::{Redactor, TextKind};
 use command_executor::{
     CommandExecutor, Completion, CompletionEvent, Entity, Event, ExecutionId, Handler,
     HandlerFailure, Health, Status,
@@ -29,14 +30,16 @@ type Failing = Mutex<HashMap<Arc<Entity>, ExecutionId>>;
 pub(super) struct Notifier {
     failure: Option<Run>,
     recovery: Option<Run>,
+    pub(super) redactor: Redactor,
     failing: Failing,
 }
 
 impl Notifier {
-    pub(super) fn of(config: &NotifyConfig) -> Arc<Self> {
+    pub(super) fn of(config: &NotifyConfig, redactor: Redactor) -> Arc<Self> {
         Arc::new(Self {
             failure: config.failure.clone(),
             recovery: config.recovery.clone(),
+            redactor,
             failing: Failing::default(),
         })
     }
@@ -49,20 +52,19 @@ impl Notifier {
     /// Runs a listener's or job's own command, and that of `[notify]` if it did not fail the last time.
     pub(super) async fn failed(&self, own: Option<&Run>, failure: HandlerFailure) {
         let told = Message::of_failure(&failure);
-        if let Some(own) = own {
-            told.to(own, "on_error").await;
-        }
-        let before = self
-            .failing()
-            .insert(Arc::clone(&failure.subject.entity), failure.execution_id);
-        if let Some(command) = self.failure.as_ref().filter(|_| before.is_none()) {
-            told.to(command, "failure").await;
-        }
+        // First: a command of its own may take all the time that there is.
+        let entity = Arc::clone(&failure.subject.entity);
+        let before = self.failing().insert(entity, failure.execution_id);
+        let general = self.failure.as_ref().filter(|_| before.is_none());
+        tokio::join!(
+            told.to(own, "on_error", &self.redactor),
+            told.to(general, "failure", &self.redactor),
+        );
     }
 
     /// Tells of recoveries until the executor is gone.
     pub(super) async fn keep_watching(&self, executor: &CommandExecutor) {
-        if self.recovery.is_none() {
+        if !self.is_wanted() {
             return pending().await;
         }
         let mut completions = executor.completions();
@@ -90,10 +92,10 @@ impl Notifier {
             let mut failing = self.failing();
             failing.get(entity).is_some_and(is_later) && failing.remove(entity).is_some()
         };
-        if has_recovered && let Some(command) = &self.recovery {
-            Message::of_recovery(completion)
-                .to(command, "recovery")
-                .await;
+        if has_recovered {
+            let told = Message::of_recovery(completion);
+            let command = self.recovery.as_ref();
+            told.to(command, "recovery", &self.redactor).await;
         }
     }
 
@@ -103,7 +105,11 @@ impl Notifier {
 }
 
 /// Runs the heartbeat's command while records move. Never completes.
-pub(super) async fn keep_beating(executor: &CommandExecutor, config: Option<&HeartbeatConfig>) {
+pub(super) async fn keep_beating(
+    executor: &CommandExecutor,
+    config: Option<&HeartbeatConfig>,
+    redactor: &Redactor,
+) {
     let Some(config) = config else {
         return pending().await;
     };
@@ -113,7 +119,8 @@ pub(super) async fn keep_beating(executor: &CommandExecutor, config: Option<&Hea
         ticks.tick().await;
         let answers = timeout(PATIENCE, executor.ping()).await == Ok(true);
         if answers && !matches!(executor.health(), Health::Failed { .. }) {
-            Message::heartbeat().to(&config.run, "heartbeat").await;
+            let told = Message::heartbeat();
+            told.to(Some(&config.run), "heartbeat", redactor).await;
         }
     }
 }
@@ -169,8 +176,10 @@ impl Message {
     }
 
     /// Runs a command to its end, thirty seconds at most. That it failed is logged: nobody else can be told.
-    async fn to(&self, command: &Run, occasion: &'static str) {
-        let Run::Program(argv) = command else { return };
+    async fn to(&self, command: Option<&Run>, occasion: &'static str, redactor: &Redactor) {
+        let Some(Run::Program(argv)) = command else {
+            return;
+        };
         let mut line = CommandLine::new(&argv[0])
             .args(&argv[1..])
             .env("EXECUTOR_OCCASION", occasion);
@@ -187,6 +196,7 @@ impl Message {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 let (program, why) = (&argv[0], with_causes(error.source()));
+                let why = redactor.apply(TextKind::Message, &why);
                 tracing::error!("`{program}` could not tell of this {occasion}: {why}");
             }
             Err(_) => {

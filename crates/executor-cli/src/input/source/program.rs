@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use command_executor::redact::{Redactor, TextKind};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use super::ending::{End, GRACE};
@@ -36,6 +37,8 @@ pub(crate) struct Program {
     pub(crate) without: &'static [&'static str],
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) directory: Option<PathBuf>,
+    /// What its complaints pass before they are logged.
+    pub(crate) redactor: Redactor,
 }
 
 impl Program {
@@ -125,7 +128,7 @@ fn begin(program: &Program, now: &Mutex<Now>) -> io::Result<Option<Child>> {
 fn keep_running(
     program: &Program,
     mut child: Option<Child>,
-    now: &Mutex<Now>,
+    now: &Arc<Mutex<Now>>,
     ahead: &Ahead,
     sender: &Sender,
 ) {
@@ -134,13 +137,7 @@ fn keep_running(
     while !sender.is_closed() {
         let begun = Instant::now();
         let how = match child.take() {
-            Some(child) => {
-                let group = Pid::from_child(&child);
-                let how = read_to_its_end(program, child, ahead, sender);
-                end_group(group);
-                locked(now).group = None;
-                how
-            }
+            Some(child) => read_to_its_end(program, child, now, ahead, sender),
             None => "could not be started".to_owned(),
         };
         if locked(now).is_over {
@@ -166,20 +163,23 @@ fn keep_running(
 }
 
 /// Reads until the program has ended, or says nothing more, and returns how it ended.
-fn read_to_its_end(program: &Program, mut child: Child, ahead: &Ahead, sender: &Sender) -> String {
-    let group = Pid::from_child(&child);
+fn read_to_its_end(
+    program: &Program,
+    mut child: Child,
+    now: &Arc<Mutex<Now>>,
+    ahead: &Ahead,
+    sender: &Sender,
+) -> String {
     let (output, complaints) = (child.stdout.take(), child.stderr.take());
     if let Some(complaints) = complaints {
-        log_complaints(program.source.clone(), complaints);
+        log_complaints(program, complaints);
     }
     let (tell, ended) = channel();
+    let waited = Arc::clone(now);
     let waiting = spawn(move || {
         let status = child.wait();
         // Others of its group may hold its output open for ever.
-        if has_members(group) {
-            sleep(LAST_WORDS);
-            end_group(group);
-        }
+        end_rest(&waited);
         let _ = tell.send(status);
     });
     if let Some(output) = output {
@@ -190,10 +190,25 @@ fn read_to_its_end(program: &Program, mut child: Child, ahead: &Ahead, sender: &
     }
     // Without an output it cannot say anything more.
     let status = ended.recv_timeout(GRACE).or_else(|_| {
-        end_group(group);
+        // It is still there, so the group is its own.
+        let group = locked(now).group;
+        group.into_iter().for_each(end_group);
         ended.recv()
     });
     how_it_ended(status.ok().and_then(Result::ok))
+}
+
+/// Ends what a program that was waited for has left in its group. As long as somebody is in it, the system gives its id to
+/// nobody else; afterwards it is not ours any more.
+fn end_rest(now: &Mutex<Now>) {
+    let Some(group) = locked(now).group else {
+        return;
+    };
+    if has_members(group) {
+        sleep(LAST_WORDS);
+        end_group(group);
+    }
+    locked(now).group = None;
 }
 
 fn how_it_ended(status: Option<ExitStatus>) -> String {
@@ -218,7 +233,8 @@ fn end_group(group: Pid) {
 }
 
 /// Logs the first lines of its standard error, and reads the rest so that it never waits for a reader.
-fn log_complaints(source: String, complaints: ChildStderr) {
+fn log_complaints(program: &Program, complaints: ChildStderr) {
+    let (source, redactor) = (program.source.clone(), program.redactor.clone());
     let reading = spawn(move || {
         let mut complaints = buffered(complaints);
         let mut logged = 0;
@@ -227,6 +243,7 @@ fn log_complaints(source: String, complaints: ChildStderr) {
             match line {
                 Some(line) if logged <= COMPLAINTS_MAX => {
                     let line = String::from_utf8_lossy(&line);
+                    let line = redactor.apply(TextKind::Line, &line);
                     tracing::warn!("the source `{source}` says: {line}");
                 }
                 _ => {}

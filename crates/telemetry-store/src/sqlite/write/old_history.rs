@@ -48,7 +48,7 @@ fn cut(connection: &mut SqliteConnection, before: Timestamp) -> QueryResult<i64>
     let displacement = displacement(connection)?;
     let ended = oldest.map_or(i64::MAX, |id| id.saturating_sub(displacement));
     let cut = before.as_micros().min(ended);
-    Ok(cut.saturating_sub(cut.rem_euclid(DAY_US)))
+    Ok(day_of(cut))
 }
 
 /// Deletes sessions that ended before, and all that belongs to them.
@@ -99,37 +99,34 @@ fn of_no_session(connection: &mut SqliteConnection, cut: i64, max: u32) -> Query
     gone += diesel::sql_query(registered)
         .bind::<BigInt, _>(cut)
         .execute(connection)? as u64;
-    let topics = "DELETE FROM source_topics WHERE hour_us < ?1";
+    // By the table's key: it may be the largest of all.
+    let topics = "DELETE FROM source_topics \
+                  WHERE source_id IN (SELECT id FROM sources) AND hour_us < ?1";
     let topics = diesel::sql_query(topics).bind::<BigInt, _>(cut);
     Ok(gone + topics.execute(connection)? as u64)
 }
 
-/// Deletes the counts of the oldest day, of sessions and of rollups alike, so that they never differ.
+/// Deletes the rollups of the oldest day. The counts of sessions go with their sessions: a session that stays is compared
+/// with all of its hours, and an hour that has counts keeps its rollups, so that the two never differ.
 fn hours(connection: &mut SqliteConnection, cut: i64) -> QueryResult<u64> {
-    let of_sessions = number(
+    let counted = number(
         connection,
         "SELECT min(hour_us) AS number FROM session_hours",
     )?;
-    let of_rollups = format!(
+    let oldest = format!(
         "SELECT min(start_us) AS number FROM rollups WHERE span_us IN ({HOUR_US}, {DAY_US})"
     );
-    let of_rollups = number(connection, &of_rollups)?;
-    let Some(oldest) = of_sessions.into_iter().chain(of_rollups).min() else {
+    let Some(oldest) = number(connection, &oldest)? else {
         return Ok(0);
     };
-    let day = oldest.saturating_sub(oldest.rem_euclid(DAY_US));
-    let end = day.saturating_add(DAY_US).min(cut);
-    if end <= oldest {
-        return Ok(0);
-    }
-    let mut gone = 0;
-    for question in [
-        "DELETE FROM session_hours WHERE hour_us < ?1",
-        "DELETE FROM rollups WHERE start_us < ?1",
-    ] {
-        gone += diesel::sql_query(question)
-            .bind::<BigInt, _>(end)
-            .execute(connection)? as u64;
-    }
-    Ok(gone)
+    let until = day_of(counted.unwrap_or(cut)).min(cut);
+    let end = day_of(oldest).saturating_add(DAY_US).min(until);
+    let question =
+        format!("DELETE FROM rollups WHERE span_us IN ({HOUR_US}, {DAY_US}) AND start_us < ?1");
+    let gone = diesel::sql_query(question).bind::<BigInt, _>(end);
+    Ok(gone.execute(connection)? as u64)
+}
+
+const fn day_of(time: i64) -> i64 {
+    time.saturating_sub(time.rem_euclid(DAY_US))
 }
