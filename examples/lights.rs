@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use command_executor::{CommandExecutor, Event, HandlerFailure, SqliteStore};
 
 #[tokio::main]
@@ -19,8 +18,8 @@ async fn main() -> anyhow::Result<()> {
             eprintln!("{}: {}", failure.name(), failure.message());
         })
         .handler(|event: Arc<Event>| async move {
-            let lux = event.payload::<&str>().context("no brightness")?;
-            let lux: u32 = lux.parse()?; // `?` works on any error
+            // `?` works on any error; one of a payload of another type names both types.
+            let lux: u32 = event.try_payload::<&str>()?.parse()?;
             println!("{} at {lux} lux", event.topic);
             Ok(())
         })

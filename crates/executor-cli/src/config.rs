@@ -337,6 +337,7 @@ impl Config {
         let config = rest.map(|mut config| {
             mistakes.extend(config.senseless());
             mistakes.extend(config.duplicates());
+            mistakes.extend(config.slashes());
             mistakes.extend(config.too_many_sources());
             let is_whole = |it: &&SourceConfig| read.is_whole(text, &it.name.span());
             let sources = config.source_configs.iter().filter(is_whole);
@@ -380,6 +381,21 @@ impl Config {
             problems.push(what.into());
         }
         (!problems.is_empty()).then(|| (settings.span(), problems.join("; ")))
+    }
+
+    /// `APP/NAME` would be ambiguous.
+    fn slashes(&self) -> Vec<Mistake> {
+        let listeners = self.listeners.iter().map(|it| (&it.app, &it.name));
+        let jobs = self.jobs.iter().map(|it| (&it.app, &it.name));
+        let slashed = listeners.chain(jobs).filter(|(app, _)| app.0.contains('/'));
+        let told = slashed.map(|(app, name)| {
+            let what = format!(
+                "the app `{}` has a `/` in its name: APP/NAME would be ambiguous",
+                app.0
+            );
+            (name.span(), what)
+        });
+        told.collect()
     }
 
     fn too_many_sources(&self) -> Option<Mistake> {

@@ -33,6 +33,7 @@ use crate::time::Timestamp;
 /// assert_eq!(command.app_key(), "lights");
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a command does nothing until it is executed or submitted"]
 pub enum Command {
     /// Invokes a listener's handler for an event.
     InvokeHandler(InvokeHandler),

@@ -17,6 +17,7 @@ fn every_mistake_is_one_line_with_its_place() {
         JOB.replace("[\"true\"]", "[]"),
         JOB.replace("[\"true\"]", "[\"@nop\"]"),
         JOB.replace("\"a\"", "\" \""),
+        JOB.replace("\"a\"", "\"a/b\""),
         format!("{JOB}{JOB}"),
         format!(
             "{JOB}[[listener]]\napp = \"a\"\nname = \"l\"\ntopic = \"a..b\"\nrun = [\"true\"]\n"
