@@ -45,16 +45,21 @@ impl Sketch {
         counts.fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Returns the duration in microseconds that `per_mille` of a thousand did not exceed; 0 if there are none.
-    pub(crate) fn per_mille(&self, per_mille: u64) -> u64 {
+    /// Returns the duration in microseconds that `per_mille` of a thousand did not exceed; 0 if there are none. The
+    /// longest of all is known exactly, so a percentile that means it is, too: one run has no percentile below its
+    /// average.
+    pub(crate) fn per_mille(&self, per_mille: u64, longest: u64) -> u64 {
         // The same rank as over the rows: the smallest that covers this share.
         let rank = (u128::from(self.total()) * u128::from(per_mille)).div_ceil(1_000);
         let rank = rank.max(1);
+        if rank == u128::from(self.total()) {
+            return longest;
+        }
         let mut seen = 0_u128;
         for (bucket, count) in self.counts.iter().enumerate() {
             seen += u128::from(*count);
             if seen >= rank {
-                return value_of(bucket);
+                return value_of(bucket).min(longest);
             }
         }
         0

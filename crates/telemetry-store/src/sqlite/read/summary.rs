@@ -25,7 +25,7 @@ fn stats_of(tally: &Tally) -> Stats {
     let micros = |us: u64| Duration::from_micros(us);
     // A bucket's middle may exceed the longest duration seen.
     let longest = tally.max_us.unsigned_abs();
-    let percentile = |per_mille| micros(tally.sketch.per_mille(per_mille).min(longest));
+    let percentile = |per_mille| micros(tally.sketch.per_mille(per_mille, longest));
     Stats {
         by_status: tally.by_status.map(i64::unsigned_abs),
         average: micros(tally.sum_us.unsigned_abs().checked_div(ran).unwrap_or(0)),
