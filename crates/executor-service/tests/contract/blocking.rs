@@ -1,6 +1,7 @@
 //! Clause A13: handlers that block, on threads of their own. Real threads and real time: a thread
 //! does not stand still with tokio's clock.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -46,8 +47,17 @@ async fn of_threads(blocking_threads: usize) -> Fixture {
 
 /// A listener that waits at the door.
 async fn waits_at(fixture: &Fixture, door: &Door, name: &str) -> ListenerHandle {
+    waits_until(fixture, door, name, DEADLINE).await
+}
+
+async fn waits_until(
+    fixture: &Fixture,
+    door: &Door,
+    name: &str,
+    deadline: Duration,
+) -> ListenerHandle {
     let door = door.clone();
-    let builder = fixture.builder(name).timeout(DEADLINE);
+    let builder = fixture.builder(name).timeout(deadline);
     let builder = builder.overlap(executor_core::registration::Overlap::Parallel);
     let blocking = builder.blocking_handler(move |_| door.wait());
     blocking.register().await.unwrap()
@@ -180,17 +190,28 @@ async fn a13_a_blocking_handler_that_hears_of_its_cancellation_can_end_in_grace(
 #[tokio::test]
 async fn a13_a_thread_that_is_left_behind_hears_that_it_is_over() {
     let fixture = of_threads(1).await;
-    let listens = |_: Arc<Event>| {
+    // One that returned at once could be back before anybody looks.
+    let may_end = Arc::new(AtomicBool::new(false));
+    let waits_for = Arc::clone(&may_end);
+    let listens = move |_: Arc<Event>| {
         let over = cancellation();
         tokio::runtime::Handle::current().block_on(over.cancelled());
+        while !waits_for.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     };
     let listener = fixture.builder("listens").timeout(DEADLINE);
-    let listener = listener.blocking_handler(listens).register().await.unwrap();
+    let listener = listener.blocking_handler(listens.clone());
+    let listener = listener.register().await.unwrap();
     assert_eq!(fixture.run(&listener).await.status(), Status::TimedOut);
+    may_end.store(true, Ordering::SeqCst);
+    until(|| fixture.executor.leaked_threads().is_empty()).await;
+    may_end.store(false, Ordering::SeqCst);
     let patient = fixture.builder("patient").no_timeout();
     let patient = patient.blocking_handler(listens).register().await.unwrap();
     let dropped = timeout(DEADLINE, fixture.run(&patient)).await;
     assert!(dropped.is_err(), "{dropped:?}");
+    may_end.store(true, Ordering::SeqCst);
     until(|| fixture.executor.leaked_threads().is_empty()).await;
     let records = fixture.stored().await;
     assert!(records.iter().all(|record| record.flags.thread_leaked));
@@ -200,7 +221,8 @@ async fn a13_a_thread_that_is_left_behind_hears_that_it_is_over() {
 async fn a13_sixty_four_are_replaced_and_past_that_commands_wait_until_their_deadline() {
     let fixture = of_threads(2).await;
     let door = Door::default();
-    let stuck = waits_at(&fixture, &door, "stuck").await;
+    // Each must have its thread before it passes, on a slow day too.
+    let stuck = waits_until(&fixture, &door, "stuck", DEADLINE * 3).await;
     let quick = fixture.builder("quick").timeout(DEADLINE);
     let quick = quick.blocking_handler(|_| ()).register().await.unwrap();
     let mut statuses = Vec::new();
