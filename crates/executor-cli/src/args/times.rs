@@ -70,7 +70,8 @@ impl When {
             };
             return Self::unit(&latest, unit);
         }
-        let at: DateTime = text.parse().ok()?;
+        let written = text.parse().ok();
+        let at: DateTime = written.or_else(|| as_shown(text, now))?;
         Self::unit(&at.to_zoned_datetime(now.time_zone().clone()).ok()?, unit)
     }
 
@@ -97,6 +98,18 @@ impl When {
             from: micros(from)?,
             to: micros(to)?,
         })
+    }
+}
+
+/// A day of this year with a time, as tables show it: `26 Nov 14:23:10`. One that is to come was last year.
+fn as_shown(text: &str, now: &ZonedDateTime) -> Option<DateTime> {
+    let of_year =
+        |year: i16| DateTime::strptime("%Y %d %b %H:%M:%S", format!("{year} {text}")).ok();
+    let year = now.date().year();
+    let this_year = of_year(year);
+    match this_year {
+        Some(at) if at <= now.datetime() => Some(at),
+        _ => of_year(year - 1),
     }
 }
 

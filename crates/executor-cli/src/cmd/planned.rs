@@ -27,6 +27,8 @@ pub(super) struct Timer {
     last_due: Option<Timestamp>,
     pub(super) last: Option<StoredExecution>,
     pub(super) missed: u64,
+    /// When the last one that was missed was due.
+    pub(super) last_missed: Option<Timestamp>,
 }
 
 impl Timer {
@@ -83,7 +85,7 @@ async fn paused(
 async fn timer(
     looking: &Looking,
     registered: &StoredRegistration,
-    missed: &HashMap<Arc<Entity>, u64>,
+    missed: &HashMap<Arc<Entity>, Missed>,
 ) -> Result<Option<Timer>, Failure> {
     let entity = &registered.registration.entity;
     if entity.kind != EntityKind::Job {
@@ -106,18 +108,30 @@ async fn timer(
         is_paused: false,
         entity: Arc::clone(entity),
         plan: current.plan,
-        missed: missed.get(entity).copied().unwrap_or_default(),
+        missed: missed.get(entity).map_or(0, |it| it.count),
+        last_missed: missed.get(entity).map(|it| it.last_due),
         last_due: latest.iter().find_map(|it| it.record.due_at),
         last: latest.into_iter().next(),
     }))
 }
 
-async fn missed_by_job(looking: &Looking) -> Result<HashMap<Arc<Entity>, u64>, Failure> {
+/// The runs of a job that were missed.
+struct Missed {
+    count: u64,
+    last_due: Timestamp,
+}
+
+async fn missed_by_job(looking: &Looking) -> Result<HashMap<Arc<Entity>, Missed>, Failure> {
     let history = &looking.history;
     let missed = all_pages(|page| history.missed_runs(Window::default(), page)).await?;
-    let mut counts = HashMap::new();
+    let mut by_job: HashMap<Arc<Entity>, Missed> = HashMap::new();
     for missed in missed {
-        *counts.entry(missed.entity).or_default() += missed.count;
+        let all = by_job.entry(missed.entity).or_insert(Missed {
+            count: 0,
+            last_due: missed.last_due,
+        });
+        all.count += missed.count;
+        all.last_due = all.last_due.max(missed.last_due);
     }
-    Ok(counts)
+    Ok(by_job)
 }

@@ -11,7 +11,7 @@ use crate::args::verbs::TimersArgs;
 use crate::cmd::looking::Looking;
 use crate::cmd::planned::{self, Timer};
 use crate::exit::{Failure, matched};
-use crate::output::columns::{Columns, Text};
+use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
@@ -25,6 +25,7 @@ pub(crate) async fn timers(looking: &Looking, args: TimersArgs) -> Result<ExitCo
         true => plain::json_lines(timers.iter().map(json_of)),
         false => {
             let mut text = table(looking, &timers, now);
+            text.extend(last_missed(looking, &timers));
             if !timers.is_empty() && living.is_empty() {
                 text.push_str("no process is running: nothing will start until one does\n");
             }
@@ -70,6 +71,16 @@ fn table(looking: &Looking, timers: &[Timer], now: Timestamp) -> String {
     columns.text()
 }
 
+/// The run that was missed last, and how to ask why.
+fn last_missed(looking: &Looking, timers: &[Timer]) -> Option<String> {
+    let missed = timers.iter().filter_map(|it| Some((it.last_missed?, it)));
+    let (due, timer) = missed.max_by_key(|(due, _)| *due)?;
+    let (name, due) = (shown::name_of(&timer.entity), looking.zone.time(due));
+    Some(wrapped(&format!(
+        "the last one missed was due {due}: `executor explain \"{name}@{due}\"`\n"
+    )))
+}
+
 fn schedule_of(plan: &SchedulePlan) -> String {
     match &plan.time_zone {
         Some(zone) => format!("{} {}", plain(&plan.text), plain(zone)),
@@ -92,5 +103,6 @@ fn json_of(timer: &Timer) -> Value {
         "last_ended_us": last.map(|last| last.ended_at().as_micros()),
         "late_us": timer.lateness().map(|late| late.as_micros() as u64),
         "missed": timer.missed,
+        "last_missed_us": timer.last_missed.map(Timestamp::as_micros),
     })
 }

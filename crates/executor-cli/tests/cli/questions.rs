@@ -149,3 +149,18 @@ fn i01_each_of_the_ten_questions_is_answered_by_one_command() {
         }
     }
 }
+
+#[test]
+fn i01_timers_names_the_question_that_explain_answers() {
+    let house = house();
+    let timers = answer(&house, "timers");
+    let (_, what) = timers.split_once("`executor explain \"").unwrap();
+    let (what, _) = what.split_once('"').unwrap();
+    let said = house.place.run(&["explain", what, "--db", "house.db"]);
+    assert_eq!(said.code, Some(0), "{what}: {}", said.err);
+    assert!(
+        said.out.contains("the machine slept; 3 runs were missed"),
+        "{what}: {}",
+        said.out
+    );
+}
