@@ -6,7 +6,6 @@ use command_executor::Event;
 use serde::Deserialize;
 
 use crate::input::pointer::{self, Pointer, Scalar};
-use crate::input::source::lines::Text;
 
 /// Where the values of an event stand in a line of JSON, and which lines are meant.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -232,15 +231,15 @@ fn text_of<'f>(found: &'f Scalar<'_>) -> Option<&'f str> {
 }
 
 impl Shape {
-    /// The event in a line, with the line itself as its payload; `None` if the line is not meant.
-    pub(crate) fn event(&self, line: Text) -> Result<Option<Event>, String> {
+    /// The event in a line, yet without the line itself, which is its payload; `None` if the line is not meant.
+    pub(crate) fn event(&self, line: &[u8]) -> Result<Option<Event>, String> {
         if self.is_text {
-            str::from_utf8(line.bytes())
+            str::from_utf8(line)
                 .map_err(|error| format!("column {}: not UTF-8", error.valid_up_to() + 1))?;
             let topic = self.topic(&mut std::iter::empty())?;
-            return Ok(Some(Event::new(topic).with_payload(line)));
+            return Ok(Some(Event::new(topic)));
         }
-        let found = pointer::find(line.bytes(), &self.asked());
+        let found = pointer::find(line, &self.asked());
         let found = found.map_err(|error| {
             format!("column {}: not JSON: expected {}", error.column, error.what)
         })?;
@@ -262,7 +261,7 @@ impl Shape {
         if let Some(origin) = origin.and_then(text) {
             event = event.with_origin(origin);
         }
-        Ok(Some(event.with_payload(line)))
+        Ok(Some(event))
     }
 
     /// The pointers: first the conditions, then id and origin, then those of the topic.

@@ -140,18 +140,20 @@ impl Feeding {
             source.skipped_line();
             return true;
         }
-        let start = text.bytes();
-        let start = start[..start.len().min(BAD_LINE_BYTES)].to_vec();
-        match feed.shape.event(text) {
-            Ok(Some(event)) => return self.dispatch(source, Arc::new(event)).await,
+        match feed.shape.event(text.bytes()) {
+            Ok(Some(event)) => {
+                let event = event.with_payload(text);
+                return self.dispatch(source, Arc::new(event)).await;
+            }
             Ok(None) => source.skipped_line(),
-            Err(why) => self.bad_line(source, feed, number, &why, &start),
+            Err(why) => self.bad_line(source, feed, number, &why, text.bytes()),
         }
         true
     }
 
     fn bad_line(&self, source: &Source, feed: &Feed, number: u64, why: &str, text: &[u8]) {
-        source.bad_line(why, &String::from_utf8_lossy(text));
+        let start = &text[..text.len().min(BAD_LINE_BYTES)];
+        source.bad_line(why, &String::from_utf8_lossy(start));
         let bad = Counts::add(&self.counts.bad_lines);
         if bad <= BAD_LINES_NAMED {
             tracing::warn!("{}:{number}: {why}; skipped the line", feed.name);

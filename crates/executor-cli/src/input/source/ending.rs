@@ -33,9 +33,7 @@ impl Endings {
             sleep(LOOK_AGAIN);
         }
     }
-}
 
-impl Endings {
     /// Ends all at once.
     pub(crate) fn force(&self) {
         self.0.iter().for_each(|it| it.force());

@@ -39,14 +39,6 @@ impl Text {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-
-    #[cfg(test)]
-    pub(crate) fn of(line: &str) -> Self {
-        Self {
-            bytes: line.as_bytes().into(),
-            _room: None,
-        }
-    }
 }
 
 /// The room for lines that wait or run, which all inputs share.

@@ -5,6 +5,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use executor_core::ports::{BadLine, PageOf, PageRequest, SourceCounts, UnheardTopic, Window};
 use executor_core::{SessionId, Timestamp};
 
+use crate::rollup::tally::HOUR_US;
 use crate::sqlite::read::paging::{Cursor, page_of};
 use crate::sqlite::read::question::{Asked, QueryError, known_count};
 use crate::sqlite::read::schedules::bounds;
@@ -48,7 +49,7 @@ fn topics(asked: &mut Asked<'_>, source: i64, from: i64, to: i64) -> QueryResult
          GROUP BY topic ORDER BY 4 DESC, topic",
     )
     .bind::<BigInt, _>(source)
-    .bind::<BigInt, _>(from.saturating_sub(3_600_000_000))
+    .bind::<BigInt, _>(from.saturating_sub(HOUR_US))
     .bind::<BigInt, _>(to)
     .load(asked.connection)
 }
