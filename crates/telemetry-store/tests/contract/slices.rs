@@ -1,6 +1,8 @@
 //! Clause D8: how much goes in one slice, and which pages are given back.
 
-use executor_core::ports::{Housekeeping, PruneRule, PruneSlice};
+use std::time::Duration;
+
+use executor_core::ports::{ClockTrust, Housekeeping, PruneRule, PruneSlice};
 use executor_core::{ExecutionRecord, Timestamp};
 use executor_testkit as kit;
 
@@ -81,4 +83,56 @@ async fn d08_a_cap_takes_no_more_of_the_largest_rows_than_is_too_much() {
         gone += rows;
     }
     assert!((1..=2).contains(&gone), "{gone}");
+}
+
+/// By age too, a slice of large rows has few of them.
+#[tokio::test]
+async fn d08_a_slice_of_large_rows_is_short() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut records = records(300);
+    for record in &mut records {
+        record.arguments_json = Some("x".repeat(40_000).into());
+    }
+    persist(&store, &kit::session(), records.clone())
+        .await
+        .unwrap();
+    let slice = PruneSlice::new(all_but(&records, 5), 500);
+    // Ten pages each, and 512 pages are a slice: found by steps of 64 rows.
+    assert_eq!(store.prune(slice).await.unwrap(), 64);
+}
+
+/// What other work has left free is given back once nothing is too much.
+#[tokio::test]
+async fn d08_where_nothing_is_too_much_free_pages_are_given_back() {
+    let database = Database::new();
+    let store = database.open().await;
+    leave_free_pages(&database, 700);
+    let slice = PruneSlice::new(PruneRule::LargerThan(u64::MAX), 500);
+    assert_eq!(store.prune(slice).await.unwrap(), 0);
+    assert_eq!(database.number(FREE), 0);
+}
+
+/// A row is dated beyond now by its end, not by its beginning, and not by an id that had to give way to another.
+#[tokio::test]
+async fn d08_a_row_that_ends_beyond_now_goes_before_those_that_end_now() {
+    let database = Database::new();
+    let store = database.open().await;
+    let mut records = records(3);
+    let now = records[1].ended_at();
+    for record in &mut records {
+        record.started_at = now.saturating_sub(Duration::from_secs(1));
+        record.duration = Duration::from_secs(1);
+    }
+    records[2].duration = Duration::from_secs(60);
+    persist(&store, &kit::session(), records).await.unwrap();
+    let slice = PruneSlice {
+        now,
+        clock: ClockTrust::Trusted,
+        ..PruneSlice::new(PruneRule::LargerThan(1), 1)
+    };
+    assert_eq!(store.prune(slice).await.unwrap(), 1);
+    let of_now = "SELECT count(*) FROM executions WHERE duration_us = 1000000";
+    assert_eq!(database.number(of_now), 2);
+    assert_eq!(database.number("SELECT count(*) FROM executions"), 2);
 }

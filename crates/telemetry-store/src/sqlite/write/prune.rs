@@ -24,8 +24,9 @@ const PAGES_A_SLICE: i64 = 512;
 /// The number of rows to find and delete before checking how many pages that has freed.
 const ROWS_AT_ONCE: u32 = 64;
 
-/// The size of the largest row: a message, a report and arguments of maximum length, in characters of four bytes.
-const ROW_BYTES_MAX: u64 = 4 * (2_048 + 8_192 + 65_536);
+/// The size of the largest row: a message (2,048), a report (8,192) and arguments (65,536) of maximum length, in
+/// characters of four bytes.
+const ROW_BYTES_MAX: u64 = 4 * 75_776;
 
 /// Deletes a slice and returns the number of rows deleted.
 pub(crate) fn prune(
@@ -80,21 +81,14 @@ fn rows_at_once(connection: &mut SqliteConnection, rule: PruneRule) -> QueryResu
         return Ok(ROWS_AT_ONCE);
     };
     let surplus = bytes_used(connection)?.saturating_sub(bytes);
-    Ok(match surplus.div_ceil(ROW_BYTES_MAX) {
-        rows if surplus > 0 => u32::try_from(rows)
-            .unwrap_or(ROWS_AT_ONCE)
-            .min(ROWS_AT_ONCE),
-        _ => 0,
-    })
+    let rows = u32::try_from(surplus.div_ceil(ROW_BYTES_MAX));
+    Ok(rows.map_or(ROWS_AT_ONCE, |rows| rows.min(ROWS_AT_ONCE)))
 }
 
 /// Shrinks the file once the database is as small as it should be. Does not wait for a reader that is in
 /// the way: the next time will do.
 fn give_back(connection: &mut SqliteConnection) -> QueryResult<()> {
-    if number(connection, "PRAGMA freelist_count")? > 0 {
-        connection.batch_execute("PRAGMA incremental_vacuum")?;
-    }
-    connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.batch_execute("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
 /// Returns the ids of the next rows to delete, at most `most`, the lowest first.
