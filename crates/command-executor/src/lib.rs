@@ -92,7 +92,7 @@
 #[doc(inline)]
 pub use executor_core::ports::{
     Evidence, Filter, History, HistoryError, HistoryErrorClass, InForce, LiveSession, LiveState,
-    MissedReason, MissedRuns, Order, PageOf, PageRequest, PageToken, Pause, Progress,
+    MissedReason, MissedRuns, Order, Orphan, PageOf, PageRequest, PageToken, Pause, Progress,
     RegistrationFilter, RegistrationState, RolledUpHour, RunningExecution, SchedulePlan, Scope,
     SessionCounts, SessionHour, SourceCounts, Stats, StoredExecution, StoredPrune,
     StoredRegistration, StoredSession, Summary, Window,

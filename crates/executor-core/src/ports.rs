@@ -23,7 +23,7 @@ mod stored;
 pub use self::error::{ErrorClass, StoreError, StoreFault, StoreFuture};
 pub use self::evidence::{Evidence, Progress, RolledUpHour, SessionHour};
 pub use self::history::{History, HistoryError, HistoryErrorClass, HistoryFuture, all_pages};
-pub use self::live_state::{LiveSession, LiveState, RunningExecution};
+pub use self::live_state::{LiveSession, LiveState, Orphan, RunningExecution};
 pub use self::maintenance::{
     ClockTrust, Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome,
 };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{Batch, Fate, Store, StoreError, StoreFuture};
+use executor_core::ports::{Batch, Fate, Orphan, Store, StoreError, StoreFuture};
 use executor_core::{Clock, DropReason, ErrorClass, Timestamp};
 use record_spool::SpoolError;
 use tokio::sync::watch;
@@ -18,7 +18,6 @@ use crate::drain::say_what_was_set_aside;
 use crate::lifecycle::supervise::{Fault, Supervised};
 use crate::recovery::abandoned::{AbandonedSession, Piece};
 use crate::recovery::directories::{directories, remove_orphaned_pages, restore_missing};
-use crate::recovery::orphans::Orphan;
 use crate::recovery::reckoning::Reckoned;
 
 pub(crate) mod directories;
@@ -31,6 +30,9 @@ pub(crate) mod orphans;
 
 #[cfg(feature = "process")]
 pub(crate) mod left_running;
+
+#[cfg(feature = "process")]
+pub(crate) mod noted_orphans;
 
 pub(crate) mod machine;
 
@@ -125,6 +127,8 @@ impl Recovery {
             }
         }
         remove_orphaned_pages(&self.root);
+        #[cfg(feature = "process")]
+        noted_orphans::remove_old(&self.root);
         Ok(())
     }
 }
@@ -196,6 +200,11 @@ impl Takeover {
             records: piece.records,
         });
         let fates = self.persist(&batch).await?;
+        // Before their frames are settled, which are all that names them.
+        #[cfg(feature = "process")]
+        if let Some(root) = abandoned.root() {
+            noted_orphans::note(root, &piece.orphans);
+        }
         let (stored, dropped) = abandoned.count(&batch.records, &fates, self.clock.now());
         self.write_gaps(abandoned).await?;
         abandoned.settle(&piece.positions)?;

@@ -4,6 +4,8 @@ pub(crate) mod root;
 
 pub(crate) mod codec;
 
+mod decoder;
+
 pub(crate) mod encoder;
 
 pub(crate) mod counters;

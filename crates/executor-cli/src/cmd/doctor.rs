@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use command_executor::inspect;
 use command_executor::ports::{SessionStatus, all_pages};
-use command_executor::{Filter, LiveSession, StoredSession, Window, process};
+use command_executor::{Filter, LiveSession, Orphan, StoredSession, Window};
 use serde_json::{Value, json};
 
 use crate::args::verbs::{DoctorArgs, Look};
@@ -170,7 +170,8 @@ async fn processes(looking: &Looking) -> Result<Vec<Finding>, Failure> {
 
 async fn spools(looking: &Looking) -> Result<Vec<Finding>, Failure> {
     let live = looking.live().await?;
-    let orphans = live.iter().flat_map(orphans);
+    let orphans = looking.orphans().await?;
+    let orphans = orphans.iter().map(orphan);
     Ok(live.iter().filter_map(spool).chain(orphans).collect())
 }
 
@@ -194,21 +195,12 @@ fn spool(live: &LiveSession) -> Option<Finding> {
     })
 }
 
-/// Programs that a dead process left running.
-fn orphans(live: &LiveSession) -> Vec<Finding> {
-    let runs = live.running.iter().filter(|_| !live.is_alive);
-    let programs = runs.flat_map(|run| run.programs.iter().map(move |group| (run, group)));
-    let orphans = programs.filter(|(_, group)| process::is_alive(group));
-    let found = orphans.map(|(run, group)| {
-        let entity = plain(&run.entity.to_string());
-        let (program, id) = (plain(&group.program), group.id);
-        let found = format!("`{program}` of {entity} is still running (process group {id})");
-        finding(
-            found,
-            "let it end, or end it with `kill -- -GROUP`; its listener or job waits for it",
-        )
-    });
-    found.collect()
+/// A program that a dead process left running.
+fn orphan(orphan: &Orphan) -> Finding {
+    finding(
+        shown::orphan(orphan),
+        "let it end, or end it with `kill -- -GROUP`; its listener or job waits for it",
+    )
 }
 
 /// What was lost or missed lately.

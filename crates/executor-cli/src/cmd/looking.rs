@@ -9,7 +9,7 @@ use command_executor::diagnosis::{Completeness, completeness, is_alive, seems_al
 use command_executor::inspect::MachineSpools;
 use command_executor::ports::{HistoryFuture, PageOf, Scope, SessionStatus, all_pages};
 use command_executor::{
-    EntityKind, Filter, History, HistoryErrorClass, LiveSession, LiveState, PageRequest,
+    EntityKind, Filter, History, HistoryErrorClass, LiveSession, LiveState, Orphan, PageRequest,
     RegistrationFilter, SessionId, StoredExecution, StoredRegistration, StoredSession, Timestamp,
     Window,
 };
@@ -311,6 +311,14 @@ impl Looking {
             }
         });
         Ok(live.await?)
+    }
+
+    /// Returns the programs of dead processes of this machine that are still running.
+    pub(crate) async fn orphans(&self) -> Result<Vec<Orphan>, Failure> {
+        match wire::spools(&self.url)?.filter(|spools| spools.exists()) {
+            Some(spools) => Ok(MachineSpools::new(spools).orphans().await?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// What may be in spools that cannot be read: something of each process that has not ended well, nobody knows what.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use command_executor::diagnosis::Completeness;
 use command_executor::ports::{Scope, SessionStatus, all_pages};
 use command_executor::{
-    Filter, LiveSession, PageRequest, RunningExecution, SessionId, Stats, Status, StoredExecution,
-    StoredSession, Timestamp, Window,
+    Filter, LiveSession, Orphan, PageRequest, RunningExecution, SessionId, Stats, Status,
+    StoredExecution, StoredSession, Timestamp, Window,
 };
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ struct State {
     /// The processes that are alive, the latest first.
     living: Vec<StoredSession>,
     live: Vec<LiveSession>,
+    orphans: Vec<Orphan>,
     /// The process that began last, if none is alive, and its last sign of life.
     last: Option<(StoredSession, Timestamp)>,
     lately: Stats,
@@ -92,6 +93,7 @@ async fn read(looking: &Looking) -> Result<State, Failure> {
         last,
         lately: history.overall(lately).await?,
         missing: looking.completeness(&Window::default()).await?,
+        orphans: looking.orphans().await?,
         living,
         live,
         next,
@@ -137,6 +139,9 @@ fn for_people(looking: &Looking, state: &State) -> String {
     let dead = state.live.iter().filter(|it| !it.is_alive);
     for live in dead {
         add("died", &left_behind(live));
+    }
+    for orphan in &state.orphans {
+        add("orphan", &shown::orphan(orphan));
     }
     add("last hour", &counts(&state.lately));
     for (place, timer) in state.next.iter().enumerate() {
@@ -295,6 +300,14 @@ fn json_of(state: &State) -> Value {
             "was_running": live.running.iter().map(json_of_running).collect::<Vec<_>>(),
         })
     });
+    let orphans = state.orphans.iter().map(|orphan| {
+        json!({
+            "id": orphan.execution_id.to_string(),
+            "what": name_of(&orphan.entity),
+            "program": &*orphan.group.program,
+            "group": orphan.group.id,
+        })
+    });
     let next = state.next.iter().map(|timer| {
         let at = timer.next.map(Timestamp::as_micros);
         json!({ "what": timer.entity.to_string(), "next_us": at })
@@ -315,6 +328,7 @@ fn json_of(state: &State) -> Value {
     json!({
         "running": running.collect::<Vec<_>>(),
         "died": died.collect::<Vec<_>>(),
+        "orphans": orphans.collect::<Vec<_>>(),
         "last_hour": serde_json::Map::from_iter(by_status),
         "next": next.collect::<Vec<_>>(),
         "last_crash": crash,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use command_executor::lines::{Line, LineKind, Lines};
-use command_executor::{Entity, Status, StoredExecution, Timestamp};
+use command_executor::{Entity, Orphan, Status, StoredExecution, Timestamp};
 use jiff::ToSpan;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -155,6 +155,13 @@ pub(crate) fn name_of(entity: &Entity) -> String {
         0 => format!("{app}/{name}"),
         instance => format!("{app}#{instance}/{name}"),
     }
+}
+
+/// Which program of which execution a dead process left running.
+pub(crate) fn orphan(orphan: &Orphan) -> String {
+    let (program, group) = (plain(&orphan.group.program), orphan.group.id);
+    let entity = plain(&orphan.entity.to_string());
+    format!("`{program}` of {entity} is still running (process group {group})")
 }
 
 /// Why it ended so, on one line: the last line of a program that failed, else the message.

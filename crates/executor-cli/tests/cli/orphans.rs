@@ -141,3 +141,47 @@ fn a19_a_program_that_ended_with_its_execution_is_no_orphan() {
     let orphaned = "SELECT count(*) FROM executions_v WHERE error_type = 'orphaned'";
     assert_eq!(place.number("telemetry.db", orphaned), 0);
 }
+
+/// What `command` makes of a program that has outlived its process, twice over.
+fn it_is_remembered_after(command: &[&str]) {
+    let place = Place::new();
+    let _cleanup = Cleanup(&place);
+    place.file("c.toml", &config("", "single"));
+    let group = killed(&place);
+    let named = format!(
+        "is still running (process group {})",
+        group.as_raw_nonzero()
+    );
+    place.run(command);
+    for verb in ["doctor", "status"] {
+        let said = place.run(&[verb]);
+        assert!(said.out.contains(&named), "{verb}: {}", said.out);
+    }
+    let said = place.run(&["run", "c.toml", "--for", "1s"]);
+    let warning = "a program of an earlier process is still running";
+    assert!(said.err.contains(warning), "{}", said.err);
+    assert_eq!(groups(&place).len(), 1, "nothing began beside it");
+
+    kill_process_group(group, Signal::KILL).unwrap();
+    let said = place.run(&["run", "c.toml", "--for", "1s"]);
+    assert!(!said.err.contains(warning), "{}", said.err);
+    assert_eq!(groups(&place).len(), 2, "its place is free");
+    let left = fs::read_dir(place.directory.path().join("telemetry.db.spool"));
+    let left: Vec<_> = left.into_iter().flatten().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a19_a_program_is_remembered_over_more_starts_than_one() {
+    it_is_remembered_after(&["run", "c.toml", "--for", "300ms"]);
+}
+
+#[test]
+fn a19_a_program_is_remembered_when_the_spool_is_replayed() {
+    it_is_remembered_after(&["spool", "replay", "telemetry.db.spool"]);
+}
+
+#[test]
+fn a19_a_program_is_remembered_when_the_doctor_mends() {
+    it_is_remembered_after(&["doctor", "--fix"]);
+}

@@ -20,6 +20,38 @@ pub trait LiveState: Send + Sync + 'static {
     ///
     /// The sessions could not be listed.
     fn sessions(&self) -> HistoryFuture<'_, Vec<LiveSession>>;
+
+    /// Returns the programs of dead processes that are still running. None, unless implemented.
+    ///
+    /// # Errors
+    ///
+    /// They could not be looked for.
+    fn orphans(&self) -> HistoryFuture<'_, Vec<Orphan>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+}
+
+/// A program that is still running although the process of its execution is dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Orphan {
+    /// The execution that started it.
+    pub execution_id: ExecutionId,
+    /// The listener or job of that execution.
+    pub entity: Arc<Entity>,
+    /// Its process group.
+    pub group: ProgramGroup,
+}
+
+impl Orphan {
+    /// Creates one.
+    pub const fn new(execution_id: ExecutionId, entity: Arc<Entity>, group: ProgramGroup) -> Self {
+        Self {
+            execution_id,
+            entity,
+            group,
+        }
+    }
 }
 
 /// The current state of one session.

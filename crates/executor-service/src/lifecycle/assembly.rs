@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
-use executor_core::ports::{Session, Store};
+use executor_core::ports::{Orphan, Session, Store};
 use executor_core::{
     BlockingPool, Clock, DropReason, Redactor, RunOptions, Runner, StoreError, Timestamp,
 };
@@ -27,7 +27,6 @@ use crate::lifecycle::tasks::{Starter, Tasks};
 #[cfg(feature = "metrics")]
 use crate::metering::Metering;
 use crate::recording::Policy;
-use crate::recovery::orphans::{Orphan, Orphans};
 use crate::recovery::{Account, Recovery, Takeover};
 use crate::registration::registrar::{Applying, Registrar};
 use crate::registration::subscriptions::Subscriptions;
@@ -66,6 +65,7 @@ impl Parts {
             Arc::clone(&self.clock),
             self.session.id,
             Arc::clone(&missed),
+            self.config.orphans,
         ));
         let scheduler = Scheduler::new(Arc::clone(&self.clock), Arc::clone(&missed));
         let completions = CompletionBuffer::new(self.config.completions_max);
@@ -240,7 +240,6 @@ impl Parts {
             intake: Arc::clone(intake),
             health: Arc::clone(&self.health),
             registrar: Arc::clone(registrar),
-            orphans: self.config.orphans,
         };
         let takeover = Takeover {
             store: Arc::clone(&self.store),
@@ -264,7 +263,6 @@ struct ServiceAccount {
     intake: Arc<Intake>,
     health: Arc<HealthState>,
     registrar: Arc<Registrar>,
-    orphans: Orphans,
 }
 
 impl Account for ServiceAccount {
@@ -283,6 +281,6 @@ impl Account for ServiceAccount {
     }
 
     fn found_programs(&self, orphans: Vec<Orphan>) {
-        self.registrar.found(orphans, self.orphans);
+        self.registrar.found(orphans);
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "process")]
+use executor_core::ports::Orphan;
 use executor_core::ports::{Session, Store};
 use executor_core::{Clock, Durability, Redact, Redactor, StoreError, StoreFault, SystemClock};
 use thiserror::Error;
@@ -17,8 +19,6 @@ use crate::lifecycle::health::HealthState;
 use crate::lifecycle::heartbeat;
 #[cfg(feature = "process")]
 use crate::recovery::left_running::left_running;
-#[cfg(feature = "process")]
-use crate::recovery::orphans::Orphan;
 use crate::spool::root::SpoolRoot;
 use crate::spool::session_spool::SessionSpool;
 
@@ -162,10 +162,7 @@ impl Builder {
             false
         };
         #[cfg(feature = "process")]
-        let (orphans, rule) = (
-            left_running_below(root.path(), self.config.startup_timeout).await,
-            self.config.orphans,
-        );
+        let orphans = left_running_below(root.path(), self.config.startup_timeout).await;
         let parts = Parts {
             spool_root: root.path().cloned(),
             store: self.store,
@@ -180,7 +177,7 @@ impl Builder {
         let service = parts.assemble();
         // Before the first registration, or what it begins would run beside them.
         #[cfg(feature = "process")]
-        service.registrar.found(orphans, rule);
+        service.registrar.found(orphans);
         Ok(CommandExecutor::new(service))
     }
 

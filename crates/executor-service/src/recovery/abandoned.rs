@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::lines::Lines;
-use executor_core::ports::{Fate, Gap, ProgramGroup, Session, SessionEnd};
+use executor_core::ports::{Fate, Gap, Orphan, ProgramGroup, Session, SessionEnd};
 use executor_core::time::Moment;
 use executor_core::{DropReason, ExecutionId, ExecutionRecord, Ledger, Status, Timestamp};
 use record_spool::{Abandoned, Blank, Counters, Frame, Position, SpoolError};
 
 use crate::intake::losses::Losses;
-use crate::recovery::orphans::{self, Orphan};
+use crate::recovery::orphans;
 use crate::recovery::reckoning::{Counts, Noted, Reckoned, Segments, reckon};
 use crate::spool::codec::{self, Start};
 use crate::spool::counters::{note_on, noted_of};
@@ -109,6 +109,12 @@ impl AbandonedSession {
         &self.session
     }
 
+    /// Returns the directory that its spool is in.
+    #[cfg(feature = "process")]
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.page_path.parent()
+    }
+
     /// Returns whether counters were damaged when it was opened.
     pub(crate) const fn is_rebuilt(&self) -> bool {
         self.is_rebuilt
@@ -202,11 +208,8 @@ impl AbandonedSession {
                 let living = self.living_programs(id);
                 record.failure = orphans::failure(&living).map(Arc::new);
                 let entity = &record.subject.entity;
-                piece.orphans.extend(living.into_iter().map(|group| Orphan {
-                    execution_id: id,
-                    entity: Arc::clone(entity),
-                    group,
-                }));
+                let orphan = |group| Orphan::new(id, Arc::clone(entity), group);
+                piece.orphans.extend(living.into_iter().map(orphan));
                 record.lines = self.lines_of(id, record.started_at).map(Arc::new);
                 record.duration = self.alive_at.saturating_duration_since(record.started_at);
                 piece.records.push(record);

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use executor_core::lines::Lines;
-use executor_core::ports::{ProgramGroup, Session, SessionEnd, Store};
+use executor_core::ports::{Orphan, ProgramGroup, Session, SessionEnd, Store};
 use executor_core::{
     DropReason, ExecutionId, ExecutionRecord, Ledger, StoreError, SystemClock, Timestamp,
 };
 use record_spool::{Counters, SpoolError};
 
 use crate::recovery::directories::{deleted_spools, directories, is_ours, restore_missing};
-use crate::recovery::orphans::Orphan;
 use crate::recovery::reckoning::{Noted, Segments, reckon};
 use crate::recovery::{Account, Takeover, Unfinished};
 use crate::spool::codec;

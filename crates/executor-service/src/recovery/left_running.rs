@@ -4,21 +4,29 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use executor_core::ports::ProgramGroup;
+use executor_core::ports::{Orphan, ProgramGroup};
 use executor_core::{Entity, ExecutionId};
 use record_spool::{Entry, SpoolError, dump, is_held};
 
 use crate::recovery::directories::directories;
-use crate::recovery::orphans::{Orphan, is_alive};
+use crate::recovery::noted_orphans::noted;
+use crate::recovery::orphans::is_alive;
 use crate::spool::codec;
 use crate::spool::session_spool::kind;
 
-/// Returns those of all dead processes below `root`. What cannot be read is left to recovery, which says so.
+/// Returns those of all dead processes below `root`, each once: the noted ones, and those that only a spool knows of.
+/// What cannot be read is left to recovery, which says so.
 pub(crate) fn left_running(root: &Path) -> Vec<Orphan> {
     let dirs = directories(root).unwrap_or_default();
     let dead = dirs.iter().filter(|dir| !is_held(dir).unwrap_or(true));
-    dead.flat_map(|dir| of_one(dir).unwrap_or_default())
-        .collect()
+    let spooled = dead.flat_map(|dir| of_one(dir).unwrap_or_default());
+    let mut orphans = noted(root);
+    for orphan in spooled {
+        if orphans.iter().all(|it| it.group != orphan.group) {
+            orphans.push(orphan);
+        }
+    }
+    orphans
 }
 
 fn of_one(dir: &Path) -> Result<Vec<Orphan>, SpoolError> {
@@ -52,11 +60,8 @@ fn of_one(dir: &Path) -> Result<Vec<Orphan>, SpoolError> {
     })?;
     let found = groups.into_iter().filter_map(|(execution_id, groups)| {
         let entity = entities.get(&execution_id)?;
-        Some(groups.into_iter().map(move |group| Orphan {
-            execution_id,
-            entity: Arc::clone(entity),
-            group,
-        }))
+        let orphan = move |group| Orphan::new(execution_id, Arc::clone(entity), group);
+        Some(groups.into_iter().map(orphan))
     });
     Ok(found.flatten().collect())
 }

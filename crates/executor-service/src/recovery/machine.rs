@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use executor_core::lines::Lines;
+#[cfg(feature = "process")]
+use executor_core::ports::Orphan;
 use executor_core::ports::{
     HistoryError, HistoryErrorClass, HistoryFuture, LiveSession, LiveState, RunningExecution,
 };
@@ -12,6 +14,8 @@ use record_spool::{Entry, SpoolError, dump, is_held};
 
 use crate::recovery::abandoned::unknown_session;
 use crate::recovery::inspect::{Content, content, owner, spools};
+#[cfg(feature = "process")]
+use crate::recovery::left_running::left_running;
 
 /// The spools below a directory, of live and of dead processes.
 ///
@@ -56,6 +60,18 @@ impl LiveState for MachineSpools {
             found.map_err(|error| {
                 let class = HistoryErrorClass::Unavailable;
                 HistoryError::new(class, "reading this machine's spools", error)
+            })
+        })
+    }
+
+    #[cfg(feature = "process")]
+    fn orphans(&self) -> HistoryFuture<'_, Vec<Orphan>> {
+        let root = self.root.clone();
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || left_running(&root));
+            found.await.map_err(|error| {
+                let class = HistoryErrorClass::Unavailable;
+                HistoryError::new(class, "looking for programs that are still running", error)
             })
         })
     }

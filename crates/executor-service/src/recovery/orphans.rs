@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use executor_core::ports::ProgramGroup;
-use executor_core::{Entity, ExecutionId, Failure};
+use executor_core::ports::{Orphan, ProgramGroup};
+use executor_core::{Entity, Failure};
 use tokio::time::{Instant, sleep};
 
 /// What becomes of programs that an earlier process of this program left running when it was killed.
@@ -28,27 +28,26 @@ pub enum Orphans {
     End,
 }
 
-/// A program that is still running although its execution was interrupted.
-#[derive(Clone, Debug)]
-pub(crate) struct Orphan {
-    pub(crate) execution_id: ExecutionId,
-    pub(crate) entity: Arc<Entity>,
-    pub(crate) group: ProgramGroup,
-}
-
 /// The time that a program has to end after it was asked to terminate, and after it was killed.
 const GRACE: Duration = Duration::from_secs(2);
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// The interval between looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The orphans of all earlier processes, as far as they were found.
-#[derive(Default)]
-pub(crate) struct FoundOrphans(Mutex<Vec<Orphan>>);
+pub(crate) struct FoundOrphans {
+    all: Mutex<Vec<Orphan>>,
+    rule: Orphans,
+}
 
 impl FoundOrphans {
+    pub(crate) const fn new(rule: Orphans) -> Self {
+        let all = Mutex::new(Vec::new());
+        Self { all, rule }
+    }
+
     fn all(&self) -> MutexGuard<'_, Vec<Orphan>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the groups that a listener or job still has.
@@ -60,7 +59,7 @@ impl FoundOrphans {
     }
 
     /// Says which there are, and ends them if that is wanted. Returns the entities that have some.
-    pub(crate) fn add(&self, mut orphans: Vec<Orphan>, rule: Orphans) -> HashSet<Arc<Entity>> {
+    pub(crate) fn add(&self, mut orphans: Vec<Orphan>) -> HashSet<Arc<Entity>> {
         {
             let all = self.all();
             orphans.retain(|orphan| all.iter().all(|it| it.group != orphan.group));
@@ -68,7 +67,7 @@ impl FoundOrphans {
         for orphan in &orphans {
             let (id, entity) = (orphan.execution_id, &*orphan.entity);
             let (program, group) = (&*orphan.group.program, orphan.group.id);
-            match rule {
+            match self.rule {
                 Orphans::Leave => tracing::warn!(
                     execution.id = %id, %entity, program, group,
                     "a program of an earlier process is still running"
@@ -78,7 +77,7 @@ impl FoundOrphans {
                     "a program of an earlier process is still running; ending it"
                 ),
             }
-            if rule == Orphans::End {
+            if self.rule == Orphans::End {
                 let group = orphan.group.clone();
                 tokio::spawn(async move {
                     end(vec![group]).await;
@@ -89,6 +88,11 @@ impl FoundOrphans {
         let entities = entities.collect();
         self.all().extend(orphans);
         entities
+    }
+
+    /// Returns how long a place is held for them at most; without a limit if nobody ends them.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        (self.rule == Orphans::End).then_some(GRACE + KILL_PATIENCE)
     }
 }
 
@@ -110,11 +114,11 @@ pub(crate) fn failure(living: &[ProgramGroup]) -> Option<Failure> {
 /// at most.
 pub(crate) async fn end(groups: Vec<ProgramGroup>) {
     groups.iter().for_each(terminate);
-    if wait_until(&groups, GRACE).await {
+    if gone(&groups, Some(GRACE)).await {
         return;
     }
     groups.iter().for_each(kill);
-    if !wait_until(&groups, KILL_PATIENCE).await {
+    if !gone(&groups, Some(KILL_PATIENCE)).await {
         let group = groups.iter().find(|group| is_alive(group)).map(|it| it.id);
         tracing::warn!(
             group,
@@ -123,20 +127,14 @@ pub(crate) async fn end(groups: Vec<ProgramGroup>) {
     }
 }
 
-/// Waits for the end of all groups.
-pub(crate) async fn gone(groups: Vec<ProgramGroup>) {
+/// Waits for the end of all groups. Returns whether it came in time.
+pub(crate) async fn gone(groups: &[ProgramGroup], patience: Option<Duration>) -> bool {
+    let until = patience.map(|patience| Instant::now() + patience);
     while groups.iter().any(is_alive) {
-        sleep(LOOK_AGAIN).await;
-    }
-}
-
-async fn wait_until(groups: &[ProgramGroup], patience: Duration) -> bool {
-    let until = Instant::now() + patience;
-    while groups.iter().any(is_alive) {
-        if Instant::now() >= until {
+        if until.is_some_and(|until| Instant::now() >= until) {
             return false;
         }
-        sleep(LOOK_AGAIN / 4).await;
+        sleep(LOOK_AGAIN).await;
     }
     true
 }

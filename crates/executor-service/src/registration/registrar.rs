@@ -5,9 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use executor_core::ports::{
-    Apply, ProgramGroup, Reconcile, Reconciled, Registered as Noted, SchedulePlan, Store,
+    Apply, Orphan, ProgramGroup, Reconcile, Reconciled, Registered as Noted, SchedulePlan, Store,
     StoreError,
 };
 use executor_core::runnable::Registered;
@@ -20,7 +21,7 @@ use tokio::sync::Notify;
 use crate::drain::guarded::guarded;
 use crate::drain::retry::{delay_after, with_jitter};
 use crate::lifecycle::supervise::{Fault, Supervised};
-use crate::recovery::orphans::{self, FoundOrphans, Orphan, Orphans};
+use crate::recovery::orphans::{self, FoundOrphans, Orphans};
 use crate::schedule::missed_log::{MissedLog, Paused};
 
 /// A listener or a job to register.
@@ -31,8 +32,12 @@ pub(crate) trait Target: Send + Sync {
     fn remove(&self);
     fn is_removed(&self) -> bool;
     /// Takes a place under its overlap rule for programs of an earlier process, and returns what holds it until they
-    /// have ended; `None` if the rule has no place to give.
-    fn hold_place(self: Arc<Self>, programs: Vec<ProgramGroup>) -> Option<HoldsPlace>;
+    /// have ended, or for so long at most; `None` if the rule has no place to give.
+    fn hold_place(
+        self: Arc<Self>,
+        programs: Vec<ProgramGroup>,
+        patience: Option<Duration>,
+    ) -> Option<HoldsPlace>;
 }
 
 /// Holds a place until it completes.
@@ -55,10 +60,18 @@ impl<H: ?Sized + Send + Sync + 'static> Target for Registered<H> {
         self.slot.is_removed()
     }
 
-    fn hold_place(self: Arc<Self>, programs: Vec<ProgramGroup>) -> Option<HoldsPlace> {
+    fn hold_place(
+        self: Arc<Self>,
+        programs: Vec<ProgramGroup>,
+        patience: Option<Duration>,
+    ) -> Option<HoldsPlace> {
         let place = self.take_place()?;
-        let gone = orphans::gone(programs.clone());
-        Some(Box::pin(place.hold(gone, || orphans::end(programs))))
+        Some(Box::pin(async move {
+            let gone = async {
+                orphans::gone(&programs, patience).await;
+            };
+            place.hold(gone, || orphans::end(programs.clone())).await;
+        }))
     }
 }
 
@@ -116,13 +129,14 @@ impl Registrar {
         clock: Arc<dyn Clock>,
         session: SessionId,
         missed: Arc<MissedLog>,
+        orphans: Orphans,
     ) -> Self {
         Self {
             store,
             clock,
             session,
             missed,
-            orphans: FoundOrphans::default(),
+            orphans: FoundOrphans::new(orphans),
             waiting: Mutex::default(),
             current: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -154,8 +168,8 @@ impl Registrar {
 
     /// Takes note of programs that an earlier process left running: they are ended if that is wanted, and keep their
     /// places until then.
-    pub(crate) fn found(&self, orphans: Vec<Orphan>, rule: Orphans) {
-        for entity in self.orphans.add(orphans, rule) {
+    pub(crate) fn found(&self, orphans: Vec<Orphan>) {
+        for entity in self.orphans.add(orphans) {
             let target = self.current().get(&entity).and_then(Weak::upgrade);
             if let Some(target) = target {
                 self.hold_place(&target);
@@ -166,7 +180,8 @@ impl Registrar {
     fn hold_place(&self, target: &Arc<dyn Target>) {
         // One place for each, as far as the rule has any.
         for program in self.orphans.of(&target.registration().entity) {
-            if let Some(held) = Arc::clone(target).hold_place(vec![program]) {
+            let patience = self.orphans.patience();
+            if let Some(held) = Arc::clone(target).hold_place(vec![program], patience) {
                 tokio::spawn(held);
             }
         }

@@ -6,32 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::lines::Lines;
+#[cfg(feature = "process")]
+use executor_core::ports::Orphan;
 use executor_core::ports::{ProgramGroup, Session, SessionEnd, SessionStatus};
 use executor_core::record::RecordFlags;
 use executor_core::{
-    Entity, ExecutionId, ExecutionRecord, Failure, Ledger, RowId, SessionId, SourceTier, Status,
-    Subject, TimeoutOrigin, Timestamp, Trigger, TriggerMode,
+    ExecutionId, ExecutionRecord, Failure, Ledger, SessionId, SourceTier, Status, Subject,
+    TimeoutOrigin, Timestamp, Trigger,
 };
-use thiserror::Error;
-use uuid::Uuid;
 
-/// Version 2 added topic, due time and exit status.
-pub(super) const VERSION: u8 = 2;
+use crate::spool::decoder::Decoder;
 
-/// An undamaged payload that this program cannot read.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub(crate) enum Malformed {
-    #[error("payload has version {0}, but this program only knows version {VERSION}")]
-    Version(u8),
-    #[error("payload is too short")]
-    Short,
-    #[error("payload has {0} extra bytes at its end")]
-    Long(usize),
-    #[error("payload has an unknown value in its {0}")]
-    Value(&'static str),
-}
-
-type Read<T> = Result<T, Malformed>;
+pub(super) use crate::spool::decoder::VERSION;
+pub(crate) use crate::spool::decoder::{Malformed, Read};
 
 /// The start of an execution, as read back from the spool.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,7 +58,7 @@ impl Start {
 }
 
 pub(crate) fn read_start(bytes: &[u8]) -> Read<Start> {
-    let mut input = Input::of(bytes)?;
+    let mut input = Decoder::of(bytes)?;
     let start = Start {
         execution_id: ExecutionId::from_uuid(input.uuid()?),
         source_tier: input.tier()?,
@@ -98,12 +85,12 @@ pub(super) const EXIT_CODE: u8 = 1;
 pub(super) const LINES: u8 = 2;
 
 pub(crate) fn read_record(bytes: &[u8]) -> Read<ExecutionRecord> {
-    let mut input = Input::of(bytes)?;
+    let mut input = Decoder::of(bytes)?;
     let execution_id = ExecutionId::from_uuid(input.uuid()?);
     let source_tier = input.tier()?;
     let status = input.status()?;
     let flags = input.u8()?;
-    let more_flags = if input.version < 2 { 0 } else { input.u8()? };
+    let more_flags = if input.version() < 2 { 0 } else { input.u8()? };
     let generation = input.u8()?;
     let started_at = Timestamp::from_micros(input.i64()?);
     let duration = input.duration()?;
@@ -164,7 +151,7 @@ pub(crate) fn write_lines(id: ExecutionId, at: Timestamp, lines: &Lines) -> Vec<
 }
 
 pub(crate) fn read_lines(bytes: &[u8]) -> Read<(ExecutionId, Timestamp, Lines)> {
-    let mut input = Input::of(bytes)?;
+    let mut input = Decoder::of(bytes)?;
     let id = ExecutionId::from_uuid(input.uuid()?);
     let said = (id, Timestamp::from_micros(input.i64()?), input.lines()?);
     input.end(said)
@@ -182,15 +169,18 @@ pub(crate) fn write_program(id: ExecutionId, group: &ProgramGroup) -> Vec<u8> {
 }
 
 pub(crate) fn read_program(bytes: &[u8]) -> Read<(ExecutionId, ProgramGroup)> {
-    let mut input = Input::of(bytes)?;
-    let id = ExecutionId::from_uuid(input.uuid()?);
-    let group = ProgramGroup {
-        boot: input.array()?,
-        id: input.u32()?,
-        started: input.u64()?,
-        program: input.text()?.into(),
-    };
-    input.end((id, group))
+    let mut input = Decoder::of(bytes)?;
+    let program = input.program()?;
+    input.end(program)
+}
+
+/// Reads what [`write_orphan`](super::encoder::write_orphan) has written.
+#[cfg(feature = "process")]
+pub(crate) fn read_orphan(bytes: &[u8]) -> Read<Orphan> {
+    let mut input = Decoder::of(bytes)?;
+    let (id, group) = input.program()?;
+    let orphan = Orphan::new(id, input.subject()?.entity, group);
+    input.end(orphan)
 }
 
 pub(crate) fn write_session(session: &Session) -> Vec<u8> {
@@ -207,7 +197,7 @@ pub(crate) fn write_session(session: &Session) -> Vec<u8> {
 }
 
 pub(crate) fn read_session(bytes: &[u8]) -> Read<Session> {
-    let mut input = Input::of(bytes)?;
+    let mut input = Decoder::of(bytes)?;
     let session = Session {
         id: SessionId::from_uuid(input.uuid()?),
         pid: input.u32()?,
@@ -232,7 +222,7 @@ pub(crate) fn write_end(end: &SessionEnd) -> Vec<u8> {
 }
 
 pub(crate) fn read_end(bytes: &[u8]) -> Read<SessionEnd> {
-    let mut input = Input::of(bytes)?;
+    let mut input = Decoder::of(bytes)?;
     let status = match input.u8()? {
         0 => SessionStatus::Success,
         1 => SessionStatus::Failure,
@@ -291,172 +281,6 @@ pub(super) fn put_lines(out: &mut Vec<u8>, lines: &Lines) {
     }
     out.push(u8::from(lines.is_binary()));
     put_text(out, lines.body());
-}
-
-/// The bytes that have not been read yet.
-struct Input<'b> {
-    rest: &'b [u8],
-    version: u8,
-}
-
-impl<'b> Input<'b> {
-    fn of(bytes: &'b [u8]) -> Read<Self> {
-        match bytes.split_first() {
-            Some((version @ 1..=VERSION, rest)) => Ok(Self {
-                rest,
-                version: *version,
-            }),
-            Some((version, _)) => Err(Malformed::Version(*version)),
-            None => Err(Malformed::Short),
-        }
-    }
-
-    fn end<T>(self, value: T) -> Read<T> {
-        match self.rest.len() {
-            0 => Ok(value),
-            more => Err(Malformed::Long(more)),
-        }
-    }
-
-    fn bytes(&mut self, count: usize) -> Read<&'b [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed::Short)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
-        let bytes = self.bytes(N)?;
-        bytes.try_into().map_err(|_| Malformed::Short)
-    }
-
-    fn u8(&mut self) -> Read<u8> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Read<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Read<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn i32(&mut self) -> Read<i32> {
-        self.array().map(i32::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Read<i64> {
-        self.array().map(i64::from_le_bytes)
-    }
-
-    fn duration(&mut self) -> Read<Duration> {
-        self.u64().map(Duration::from_nanos)
-    }
-
-    fn uuid(&mut self) -> Read<Uuid> {
-        self.array().map(Uuid::from_bytes)
-    }
-
-    fn str(&mut self) -> Read<&'b str> {
-        let length = self.u32()? as usize;
-        let bytes = self.bytes(length)?;
-        std::str::from_utf8(bytes).map_err(|_| Malformed::Value("text"))
-    }
-
-    fn text(&mut self) -> Read<String> {
-        self.str().map(str::to_owned)
-    }
-
-    fn tier(&mut self) -> Read<SourceTier> {
-        match self.u8()? {
-            0 => Ok(SourceTier::App),
-            1 => Ok(SourceTier::Framework),
-            _ => Err(Malformed::Value("tier")),
-        }
-    }
-
-    fn status(&mut self) -> Read<Status> {
-        let code = self.u8()?;
-        Status::from_code(code.into()).ok_or(Malformed::Value("status"))
-    }
-
-    fn failure(&mut self) -> Read<Failure> {
-        let (error_type, message) = (self.text()?, self.text()?);
-        let has_report = self.u8()? != 0;
-        Ok(Failure {
-            error_type,
-            message,
-            report: has_report.then(|| self.text()).transpose()?,
-        })
-    }
-
-    fn lines(&mut self) -> Read<Lines> {
-        let [kept, total, total_bytes] = [self.u64()?, self.u64()?, self.u64()?];
-        let is_binary = self.is_set("kind of output")?;
-        let body = self.str()?;
-        Ok(Lines::from_parts(kept, total, total_bytes, is_binary, body))
-    }
-
-    fn subject(&mut self) -> Read<Subject> {
-        let kind = self.u8()?;
-        let row = Some(self.i64()?).filter(|row| *row != 0);
-        let instance = self.u32()?;
-        let (app_key, name) = (self.text()?, self.text()?);
-        let entity = match kind {
-            0 => Entity::listener(app_key, instance, name, self.text()?),
-            1 => Entity::job(app_key, instance, name),
-            _ => return Err(Malformed::Value("kind")),
-        };
-        Ok(Subject {
-            entity: Arc::new(entity),
-            row: row.map(RowId::new),
-        })
-    }
-
-    fn topic(&mut self) -> Read<Option<Arc<str>>> {
-        let has_topic = self.version >= 2 && self.is_set("topic")?;
-        has_topic.then(|| self.str().map(Arc::from)).transpose()
-    }
-
-    /// Reads a text that a session has since version 2, if it has it.
-    fn later_text(&mut self, what: &'static str) -> Read<Option<String>> {
-        if self.version < 2 {
-            return Ok(None);
-        }
-        let is_set = self.is_set(what)?;
-        Ok(Some(self.text()?).filter(|_| is_set))
-    }
-
-    fn due_at(&mut self) -> Read<Option<Timestamp>> {
-        let is_due = self.version >= 2 && self.is_set("due time")?;
-        let micros = is_due.then(|| self.i64()).transpose()?;
-        Ok(micros.map(Timestamp::from_micros))
-    }
-
-    fn is_set(&mut self, what: &'static str) -> Read<bool> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Malformed::Value(what)),
-        }
-    }
-
-    fn trigger(&mut self) -> Read<Trigger> {
-        Ok(match self.u8()? {
-            0 => Trigger::Event {
-                origin: Arc::from(self.str()?),
-                id: None,
-            },
-            1 => Trigger::Event {
-                origin: Arc::from(self.str()?),
-                id: Some(Arc::from(self.str()?)),
-            },
-            2 => Trigger::Synthetic,
-            3 => Trigger::Job(TriggerMode::Schedule),
-            4 => Trigger::Job(TriggerMode::Manual),
-            _ => return Err(Malformed::Value("trigger")),
-        })
-    }
 }
 
 #[cfg(test)]

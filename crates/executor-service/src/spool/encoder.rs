@@ -1,9 +1,13 @@
 //! Encodes the start and the record of an execution. Both are written for every execution, so this must be cheap.
 
+#[cfg(feature = "process")]
+use executor_core::ports::Orphan;
 use executor_core::ports::{ExecutionEnd, ExecutionStart, SubjectRef, TriggerRef};
 use executor_core::{EntityKind, ExecutionId, RowId, TimeoutOrigin, TriggerMode};
 use record_spool::MAX_PAYLOAD;
 
+#[cfg(feature = "process")]
+use crate::spool::codec;
 use crate::spool::codec::{
     ARGUMENTS, BLOCKED, BY_DEADLINE, BY_HANDLER, DI_FAILURE, EXIT_CODE, FAILURE, LEAKED, LINES,
     OVERRAN, VERSION, nanos, put_duration, put_failure, put_lines, put_text, tier_code,
@@ -117,6 +121,15 @@ impl Encoder {
             put_text(&mut self.bytes, arguments);
         }
     }
+}
+
+/// Encodes a program that has outlived its process, with the listener or job that it belongs to.
+#[cfg(feature = "process")]
+pub(crate) fn write_orphan(orphan: &Orphan) -> Vec<u8> {
+    let mut out = codec::write_program(orphan.execution_id, &orphan.group);
+    let (entity, row) = (&orphan.entity, None);
+    put_subject(&mut out, SubjectRef { entity, row });
+    out
 }
 
 fn flags_of(end: &ExecutionEnd<'_>) -> u8 {

@@ -17,6 +17,8 @@ use record_spool::{
 };
 use tokio::sync::oneshot;
 
+#[cfg(feature = "process")]
+use crate::recovery::noted_orphans;
 use crate::recovery::reckoning::Counts;
 use crate::spool::codec;
 use crate::spool::counters::{DURABILITY, HEARTBEAT_MS, OFFERED, note_on};
@@ -274,6 +276,8 @@ impl SessionSpool {
                 // If that fails, the next process removes the orphaned page.
                 let _ = std::fs::remove_file(&self.page_path);
                 if let Some(root) = self.page_path.parent().filter(|_| self.is_beside) {
+                    #[cfg(feature = "process")]
+                    noted_orphans::remove_old(root);
                     let _ = std::fs::remove_dir(root);
                 }
             }

@@ -1,10 +1,14 @@
 //! What is written is read back, and nothing that is read makes the reader panic.
 
 use executor_core::ports::ExecutionEnd;
+use executor_core::{Entity, RowId, TriggerMode};
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::spool::encoder::Encoder;
+#[cfg(feature = "process")]
+use crate::spool::encoder::write_orphan;
 
 fn text() -> impl Strategy<Value = String> {
     proptest::collection::vec(any::<char>(), 0..40).prop_map(String::from_iter)
@@ -140,6 +144,16 @@ proptest! {
         prop_assert!(read_program(&bytes[..shorter]).is_err());
         bytes.push(0);
         prop_assert_eq!(read_program(&bytes), Err(Malformed::Long(1)));
+    }
+
+    #[cfg(feature = "process")]
+    #[test]
+    fn an_orphan_comes_back(record in record(), group: u32, program in text(), cut in 0_usize..80) {
+        let group = ProgramGroup { boot: [7; 16], id: group, started: 3, program: program.into() };
+        let orphan = Orphan::new(record.execution_id, record.subject.entity, group);
+        let bytes = write_orphan(&orphan);
+        prop_assert_eq!(read_orphan(&bytes), Ok(orphan));
+        prop_assert!(read_orphan(&bytes[..bytes.len().saturating_sub(cut + 1)]).is_err());
     }
 
     #[test]
