@@ -1,38 +1,34 @@
 //! The conformance suite for histories: each must read back what its store was given.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::lines::Lines;
 use executor_core::ports::{
-    Filter, History, HistoryErrorClass, Order, PageRequest, PageToken, Scope, Session, Stats,
-    Store, Window,
+    Filter, History, HistoryErrorClass, Order, PageRequest, PageToken, Stats, Store, Window,
 };
-use executor_core::record::RecordFlags;
-use executor_core::{
-    EntityKind, ExecutionId, ExecutionRecord, Failure, RegistrationId, SourceTier, Status,
-    TimeoutOrigin, Timestamp,
-};
+use executor_core::{ExecutionId, ExecutionRecord, Status, Timestamp};
 
-use super::{persist, samples};
-
+mod filtered;
 mod found;
+mod given;
+mod in_force;
 mod kept;
 mod old;
 mod planned;
+mod pruned;
 mod series;
 mod sources;
 
+use filtered::every_filter_finds_what_it_says;
 use found::{all, overlaps_are_found, texts_find_the_executions_that_they_may_mean};
+use given::{COUNT, Given};
+use in_force::what_was_in_force_before_is_known;
 use kept::{
-    gaps_are_read_back_by_window, prunes_are_told_and_counted,
-    registrations_are_read_back_as_they_were_made_last, sessions_are_read_back_with_their_ledgers,
+    gaps_are_read_back_by_window, registrations_are_read_back_as_they_were_made_last,
+    sessions_are_read_back_with_their_ledgers,
 };
 use old::old_history_goes_and_nothing_else;
-use planned::{
-    a_run_behind_many_others_counts, missed_runs_and_pauses_are_read_back,
-    what_was_in_force_before_is_known,
-};
+use planned::{a_run_behind_many_others_counts, missed_runs_and_pauses_are_read_back};
+use pruned::prunes_are_told_and_counted;
 use series::{namesakes_are_told_apart, series_count_every_execution_once};
 use sources::sources_of_events_are_read_back;
 
@@ -67,6 +63,7 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     };
     let (_store, history, given) = given().await;
     every_execution_is_read_back_as_it_was(&history, &given).await;
+    windows_count_what_ended_in_them(&history, &given).await;
     every_filter_finds_what_it_says(&history, &given).await;
     pages_lose_nothing_in_either_order(&history, &given).await;
     a_token_of_somebody_else_is_refused(&history).await;
@@ -98,112 +95,6 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     a_run_behind_many_others_counts(&store).await;
 }
 
-/// The data that a store was given: executions in the order of their ends, some at the same instant.
-struct Given {
-    sessions: [Arc<Session>; 2],
-    hall: RegistrationId,
-    dim: RegistrationId,
-    records: Vec<ExecutionRecord>,
-}
-
-const COUNT: u64 = 60;
-
-impl Given {
-    async fn to<S: Store>(store: &S) -> Self {
-        let (hall, dim) = (samples::listener("hall"), samples::job("dim"));
-        let hall_row = store.register(hall.clone()).await.expect("registers");
-        let dim_row = store.register(dim.clone()).await.expect("registers");
-        let gone = samples::listener("gone");
-        let sessions = [samples::session(), samples::session()];
-        let mut records = Vec::new();
-        for number in 0..COUNT {
-            // Three end at each instant.
-            let at = number / 3 * 100;
-            let record = match number % 3 {
-                0 => samples::record(&hall, Some(hall_row), at),
-                1 => samples::record(&gone, None, at),
-                _ => samples::record(&dim, Some(dim_row), at),
-            };
-            records.push(varied(record, number));
-        }
-        let (first, second) = records.split_at(COUNT as usize / 2);
-        persist(store, &sessions[0], first.to_vec()).await;
-        persist(store, &sessions[1], second.to_vec()).await;
-        Self {
-            sessions,
-            hall: RegistrationId::listener(hall_row),
-            dim: RegistrationId::job(dim_row),
-            records,
-        }
-    }
-
-    fn scopes(&self) -> Vec<Scope> {
-        let app_key = &self.records[0].subject.entity.app_key;
-        vec![
-            Scope::All,
-            Scope::Session(self.sessions[1].id),
-            Scope::App(app_key.clone()),
-            Scope::App("nobody".into()),
-            Scope::Registration(self.hall),
-            Scope::Registration(self.dim),
-        ]
-    }
-
-    fn where_(&self, is_one: impl Fn(u64) -> bool) -> Vec<ExecutionId> {
-        let numbered = (0..COUNT).zip(&self.records);
-        let found = numbered.filter(|(number, _)| is_one(*number));
-        found.map(|(_, record)| record.execution_id).collect()
-    }
-}
-
-/// Varies a record, so that all its fields are used. Each record takes 5 ms, except every seventh.
-fn varied(mut record: ExecutionRecord, number: u64) -> ExecutionRecord {
-    let statuses = Status::ALL.len() as u64;
-    record.status = Status::ALL[(number % statuses) as usize];
-    if record.status != Status::Success {
-        record.failure = Some(Arc::new(Failure {
-            error_type: format!("Error{}", number % 4),
-            message: format!("it broke: Part {number}"),
-            report: number.is_multiple_of(2).then(|| "all of it".into()),
-        }));
-    }
-    if number.is_multiple_of(5) {
-        record.source_tier = SourceTier::Framework;
-    }
-    if is_long(number) {
-        record.duration = Duration::from_millis(2_005);
-        record.started_at = Timestamp::from_micros(record.started_at.as_micros() - 2_000_000);
-    }
-    record.flags = RecordFlags {
-        is_di_failure: number.is_multiple_of(2),
-        thread_leaked: number.is_multiple_of(3),
-        overran: number.is_multiple_of(4),
-        timeout_origin: (record.status == Status::TimedOut).then_some(TimeoutOrigin::Handler),
-        blocked: number
-            .is_multiple_of(6)
-            .then(|| Duration::from_millis(number)),
-    };
-    record.topic = number
-        .is_multiple_of(9)
-        .then(|| format!("motion.{}", number % 2).into());
-    record.due_at = number
-        .is_multiple_of(4)
-        .then(|| Timestamp::from_micros(number as i64));
-    record.exit_code = number.is_multiple_of(3).then_some(-(number as i32));
-    record.lines = number.is_multiple_of(11).then(|| {
-        let body = format!("12 o [] line {number}\n15 E [a::b] broken\n");
-        Lines::from_parts(2, number + 2, 900, number.is_multiple_of(2), body).into()
-    });
-    record.arguments_json = number
-        .is_multiple_of(8)
-        .then(|| format!("[{number}]").into());
-    record
-}
-
-const fn is_long(number: u64) -> bool {
-    number.is_multiple_of(7)
-}
-
 async fn every_execution_is_read_back_as_it_was<H: History>(history: &H, given: &Given) {
     for (place, record) in given.records.iter().enumerate() {
         let found = history
@@ -217,6 +108,9 @@ async fn every_execution_is_read_back_as_it_was<H: History>(history: &H, given: 
     }
     let never = ExecutionId::new(Timestamp::from_micros(1));
     assert_eq!(history.execution(never).await.expect("answers"), None);
+}
+
+async fn windows_count_what_ended_in_them<H: History>(history: &H, given: &Given) {
     let count = async |window| history.count(window).await.expect("answers");
     assert_eq!(count(Window::default()).await, COUNT);
     let of_first = Window::of_session(given.sessions[0].id);
@@ -237,159 +131,6 @@ async fn every_execution_is_read_back_as_it_was<H: History>(history: &H, given: 
     assert_eq!(count(before).await, ended_before);
     assert_eq!(count(of_first_before).await, ended_before);
     assert_eq!(count(Window::since(middle)).await, COUNT - ended_before);
-}
-
-async fn every_filter_finds_what_it_says<H: History>(history: &H, given: &Given) {
-    let of = |scope| Filter {
-        scope,
-        ..Filter::default()
-    };
-    let said = |text: &str| Filter {
-        line_text: Some(text.into()),
-        ..Filter::default()
-    };
-    let status_of = |number: u64| Status::ALL[(number % Status::ALL.len() as u64) as usize];
-    let (failed, at) = ([Status::Error, Status::TimedOut], |place: u64| {
-        given.records[place as usize].ended_at()
-    });
-    let cases: Vec<(Filter, Vec<ExecutionId>)> = vec![
-        (Filter::default(), given.where_(|_| true)),
-        (
-            of(Scope::Registration(given.hall)),
-            given.where_(|n| n % 3 == 0),
-        ),
-        (
-            of(Scope::Registration(given.dim)),
-            given.where_(|n| n % 3 == 2),
-        ),
-        (of(Scope::App("lights".into())), given.where_(|_| true)),
-        (of(Scope::App("nobody's".into())), Vec::new()),
-        (
-            of(Scope::Session(given.sessions[1].id)),
-            given.where_(|n| n >= COUNT / 2),
-        ),
-        (of(Scope::Session(samples::session().id)), Vec::new()),
-        (
-            Filter {
-                statuses: failed.to_vec(),
-                ..Filter::default()
-            },
-            given.where_(|n| failed.contains(&status_of(n))),
-        ),
-        (
-            Filter {
-                statuses: vec![Status::Success, Status::Skipped],
-                ..of(Scope::App("lights".into()))
-            },
-            given.where_(|n| matches!(status_of(n), Status::Success | Status::Skipped)),
-        ),
-        (
-            Filter {
-                statuses: Status::ALL.to_vec(),
-                ..Filter::default()
-            },
-            given.where_(|_| true),
-        ),
-        (
-            Filter {
-                kind: Some(EntityKind::Job),
-                ..Filter::default()
-            },
-            given.where_(|n| n % 3 == 2),
-        ),
-        (
-            Filter {
-                kind: Some(EntityKind::Job),
-                ..of(Scope::Session(given.sessions[1].id))
-            },
-            given.where_(|n| n % 3 == 2 && n >= COUNT / 2),
-        ),
-        (
-            Filter {
-                session: Some(given.sessions[0].id),
-                ..of(Scope::Registration(given.dim))
-            },
-            given.where_(|n| n % 3 == 2 && n < COUNT / 2),
-        ),
-        (
-            Filter {
-                session: Some(samples::session().id),
-                ..Filter::default()
-            },
-            Vec::new(),
-        ),
-        (
-            Filter {
-                source_tier: Some(SourceTier::Framework),
-                ..Filter::default()
-            },
-            given.where_(|n| n % 5 == 0),
-        ),
-        (
-            Filter {
-                source_tier: Some(SourceTier::App),
-                ..of(Scope::Registration(given.dim))
-            },
-            given.where_(|n| n % 5 != 0 && n % 3 == 2),
-        ),
-        (
-            Filter {
-                from: Some(at(10)),
-                to: Some(at(20)),
-                ..Filter::default()
-            },
-            given.where_(|n| at(n) >= at(10) && at(n) < at(20)),
-        ),
-        (
-            Filter {
-                min_duration: Some(Duration::from_millis(6)),
-                ..Filter::default()
-            },
-            given.where_(is_long),
-        ),
-        (
-            Filter {
-                min_duration: Some(Duration::from_millis(2_005)),
-                ..of(Scope::Session(given.sessions[0].id))
-            },
-            given.where_(|n| is_long(n) && n < COUNT / 2),
-        ),
-        (
-            Filter {
-                error_text: Some("PART 2".into()),
-                ..Filter::default()
-            },
-            given.where_(|n| status_of(n) != Status::Success && (n == 2 || n / 10 == 2)),
-        ),
-        (
-            Filter {
-                error_text: Some("error3".into()),
-                statuses: failed.to_vec(),
-                ..Filter::default()
-            },
-            given.where_(|n| n % 4 == 3 && failed.contains(&status_of(n))),
-        ),
-        (
-            Filter {
-                error_text: Some("%".into()),
-                ..Filter::default()
-            },
-            Vec::new(),
-        ),
-        (said("LINE 1"), given.where_(|n| n == 11)),
-        (said("broken"), given.where_(|n| n % 11 == 0)),
-        // Neither a target nor a time is a line's text.
-        (said("a::b"), Vec::new()),
-        (said("15"), Vec::new()),
-    ];
-    for (filter, mut expected) in cases {
-        expected.sort_unstable();
-        for order in [Order::LatestFirst, Order::OldestFirst] {
-            let mut found = all(history, &filter, order, 7).await;
-            found.sort_unstable();
-            assert_eq!(found, expected, "{filter:?}");
-        }
-    }
 }
 
 async fn pages_lose_nothing_in_either_order<H: History>(history: &H, given: &Given) {
@@ -465,6 +206,11 @@ fn check(stats: &Stats, records: &[&ExecutionRecord]) {
         let its = records.iter().filter(|record| record.status == status);
         assert_eq!(stats.count(status), its.count() as u64, "{status:?}");
     }
+    check_durations(stats, records);
+    check_last_error(stats, records);
+}
+
+fn check_durations(stats: &Stats, records: &[&ExecutionRecord]) {
     let ran = |record: &&&ExecutionRecord| {
         !matches!(record.status, Status::Skipped | Status::Interrupted)
     };
@@ -474,27 +220,21 @@ fn check(stats: &Stats, records: &[&ExecutionRecord]) {
     let longest = durations.last().copied().unwrap_or_default();
     assert_eq!(stats.max, longest);
     let half = durations[durations.len().div_ceil(2) - 1];
-    assert!(
-        stats.p50.abs_diff(half) <= half / 50,
-        "{:?} {half:?}",
-        stats.p50
-    );
+    let p50 = stats.p50;
+    assert!(p50.abs_diff(half) <= half / 50, "{p50:?} {half:?}");
+}
+
+/// Checks that the last error is one of those that came last.
+fn check_last_error(stats: &Stats, records: &[&ExecutionRecord]) {
     let failed =
         |record: &&&ExecutionRecord| record.failure.is_some() && record.status != Status::Skipped;
-    let last = records
-        .iter()
-        .filter(failed)
-        .map(|record| record.ended_at())
-        .max();
-    let at_last = records.iter().filter(failed);
-    let at_last = at_last.filter(|record| Some(record.ended_at()) == last);
+    let failures = records.iter().filter(failed);
+    let last = failures.clone().map(|record| record.ended_at()).max();
+    let at_last = failures.filter(|record| Some(record.ended_at()) == last);
     let mut texts = at_last.filter_map(|record| {
         let failure = record.failure.as_deref()?;
         Some(format!("{}: {}", failure.error_type, failure.message))
     });
-    assert!(
-        texts.any(|text| stats.last_error == Some(text)),
-        "{:?}",
-        stats.last_error
-    );
+    let told = &stats.last_error;
+    assert!(texts.any(|text| *told == Some(text)), "{told:?}");
 }

@@ -20,8 +20,20 @@ fn at(day: u32) -> Timestamp {
     begun.saturating_add(DAY * day + Duration::from_secs(3_600))
 }
 
-/// A session of a day with a lost record, a missed run, a pause and an unheard event.
-async fn lived<S: Store>(store: &S, day: u32, ends: bool) -> SessionId {
+/// A session that began and ended on a day, with all that `lives` gives it.
+async fn lived<S: Store>(store: &S, day: u32) {
+    let id = lives(store, day, "dim").await;
+    let end = SessionEnd {
+        at: at(day),
+        status: SessionStatus::Success,
+        failure: None,
+        ledger: Ledger::default(),
+    };
+    store.close_session(id, end).await.expect("closes");
+}
+
+/// A session of a day with a lost record, a missed run of a job, a pause and an unheard event.
+async fn lives<S: Store>(store: &S, day: u32, job: &str) -> SessionId {
     let session = Session::new(SessionId::new(at(day)), "testhost", at(day));
     let id = session.id;
     let opened = store.open_session(session.into()).await;
@@ -37,7 +49,7 @@ async fn lived<S: Store>(store: &S, day: u32, ends: bool) -> SessionId {
     store.record_gaps(vec![gap]).await.expect("records");
     let missed = MissedRuns {
         session: Some(id),
-        entity: samples::job(if ends { "dim" } else { "fade" }).entity,
+        entity: samples::job(job).entity,
         reason: MissedReason::Asleep,
         count: 1,
         first_due: at(day),
@@ -51,8 +63,14 @@ async fn lived<S: Store>(store: &S, day: u32, ends: bool) -> SessionId {
         until: Some(at(day)),
     };
     store.record_pauses(vec![pause]).await.expect("records");
-    let source = SourceCounts {
-        session: id,
+    let source = with_unheard_rain(id, day);
+    store.note_sources(vec![source]).await.expect("notes");
+    id
+}
+
+fn with_unheard_rain(session: SessionId, day: u32) -> SourceCounts {
+    SourceCounts {
+        session,
         name: "broker".into(),
         lines: 1,
         events: 1,
@@ -65,18 +83,7 @@ async fn lived<S: Store>(store: &S, day: u32, ends: bool) -> SessionId {
             count: 1,
         }],
         first_bad_lines: Vec::new(),
-    };
-    store.note_sources(vec![source]).await.expect("notes");
-    if ends {
-        let end = SessionEnd {
-            at: at(day),
-            status: SessionStatus::Success,
-            failure: None,
-            ledger: Ledger::default(),
-        };
-        store.close_session(id, end).await.expect("closes");
     }
-    id
 }
 
 /// How many there are of each: sessions, gaps, missed runs, pauses, sources, hours of topics, hours that are counted.
@@ -123,10 +130,10 @@ pub(super) async fn old_history_goes_and_nothing_else<S: Store, H: History>(
     history: &H,
 ) {
     for day in 0..4 {
-        lived(store, day, true).await;
+        lived(store, day).await;
     }
     // One lives on; it began with the first.
-    let living = lived(store, 0, false).await;
+    let living = lives(store, 0, "fade").await;
     let hall = samples::listener("hall");
     for day in [1, 3] {
         let session = Session::new(living, "testhost", at(0)).into();
