@@ -395,42 +395,20 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Tables {
     fn evidence(&self, window: &Window) -> Evidence {
-        let is_in = |hour: Timestamp| {
-            window
-                .from
-                .is_none_or(|from| hour.saturating_add(HOUR) > from)
-                && window.to.is_none_or(|to| hour < to)
-        };
-        let mut hours: Vec<SessionHour> = Vec::new();
+        let hours = self.hours_in(window);
         let mut rollups: BTreeMap<Timestamp, u64> = BTreeMap::new();
-        for ((session, hour_at), (stored, pruned)) in &self.hours {
-            if is_in(*hour_at) {
-                let is_its = |row: &&Row| {
-                    row.session == *session && hour_of(row.record.ended_at()) == *hour_at
-                };
-                hours.push(SessionHour {
-                    session: *session,
-                    hour_at: *hour_at,
-                    stored: *stored,
-                    pruned: *pruned,
-                    rows: self.rows.iter().filter(is_its).count() as u64,
-                });
-                // There are no rollups in memory, so they agree.
-                *rollups.entry(*hour_at).or_default() += stored;
-            }
+        for hour in &hours {
+            // There are no rollups in memory, so they agree.
+            *rollups.entry(hour.hour_at).or_default() += hour.stored;
         }
         let lived = |it: &&SessionRow| {
-            let (session, last) = (&it.stored.session, it.stored.heartbeat_at);
-            let has_hours = hours.iter().any(|hour| hour.session == session.id);
-            let begun = is_before_the_end(session.started_at, window);
-            let until_then =
-                !it.stored.counts.is_final || window.from.is_none_or(|from| last >= hour_of(from));
-            has_hours || begun && until_then
+            hours
+                .iter()
+                .any(|hour| hour.session == it.stored.session.id)
+                || may_have_lived_in(&it.stored, window)
         };
         let mut sessions: Vec<&SessionRow> = self.sessions.values().filter(lived).collect();
         sessions.sort_by_key(|row| row.number);
-        let number = |id: SessionId| self.sessions.get(&id).map(|row| row.number);
-        hours.sort_by_key(|hour| (number(hour.session), hour.hour_at));
         let gaps = self.gaps.iter().filter(|gap| {
             window.from.is_none_or(|from| gap.last_at >= from)
                 && window.to.is_none_or(|to| gap.first_at < to)
@@ -445,6 +423,45 @@ impl Tables {
                 .collect(),
         }
     }
+
+    /// Returns the hours that are partly in a window, in the order of their sessions.
+    fn hours_in(&self, window: &Window) -> Vec<SessionHour> {
+        let is_in = |hour: Timestamp| {
+            let ends_after_it_begins = window
+                .from
+                .is_none_or(|from| hour.saturating_add(HOUR) > from);
+            ends_after_it_begins && window.to.is_none_or(|to| hour < to)
+        };
+        let in_window = self
+            .hours
+            .iter()
+            .filter(|((_, hour_at), _)| is_in(*hour_at));
+        let hours = in_window.map(|((session, hour_at), (stored, pruned))| SessionHour {
+            session: *session,
+            hour_at: *hour_at,
+            stored: *stored,
+            pruned: *pruned,
+            rows: self.rows_of(*session, *hour_at),
+        });
+        let mut hours: Vec<SessionHour> = hours.collect();
+        let number = |id: SessionId| self.sessions.get(&id).map(|row| row.number);
+        hours.sort_by_key(|hour| (number(hour.session), hour.hour_at));
+        hours
+    }
+
+    fn rows_of(&self, session: SessionId, hour_at: Timestamp) -> u64 {
+        let is_its =
+            |row: &&Row| row.session == session && hour_of(row.record.ended_at()) == hour_at;
+        self.rows.iter().filter(is_its).count() as u64
+    }
+}
+
+/// Returns whether a session without hours in a window began before its end and, as far as is known, ended after it
+/// began.
+fn may_have_lived_in(stored: &StoredSession, window: &Window) -> bool {
+    let last = stored.heartbeat_at;
+    is_before_the_end(stored.session.started_at, window)
+        && (!stored.counts.is_final || window.from.is_none_or(|from| last >= hour_of(from)))
 }
 
 fn latest_first(page: PageRequest) -> PageRequest {
