@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use command_executor::identity::RegistrationId;
 use command_executor::ports::Scope;
+use command_executor::record::RecordFlags;
 use command_executor::{
-    EntityKind, Filter, Order, PageRequest, Status, StoredExecution, Timestamp,
+    EntityKind, ExecutionRecord, Filter, Order, PageRequest, Status, StoredExecution, Timestamp,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::verbs::ShowArgs;
 use crate::cmd::logs::lines_of;
 use crate::cmd::looking::Looking;
 use crate::exit::Failure;
 use crate::output::columns::wrapped;
+use crate::output::console;
 use crate::output::plain::{self, plain};
-use crate::output::{console, shown};
+use crate::output::shown::{self, Zone};
 
 /// The number of executions beside it that are named.
 const BESIDE: u32 = 5;
@@ -25,21 +27,7 @@ pub(crate) async fn show(looking: &Looking, args: ShowArgs) -> Result<ExitCode, 
     let execution = looking.one(&args.what).await?;
     let around = Around::read(looking, &execution).await?;
     let text = match looking.json {
-        true => {
-            let id = |it: &Option<StoredExecution>| {
-                it.as_ref().map(|it| it.record.execution_id.to_string())
-            };
-            let mut value = shown::json_of(&execution);
-            value["previous"] = json!(id(&around.previous));
-            value["next"] = json!(id(&around.next));
-            value["last_success"] = json!(id(&around.last_success));
-            let beside = around
-                .beside
-                .iter()
-                .map(|it| it.record.execution_id.to_string());
-            value["overlapped"] = beside.collect();
-            plain::json_lines([value])
-        }
+        true => plain::json_lines([json_of(&execution, &around)]),
         false => for_people(looking, &execution, &around),
     };
     console::print(text).await?;
@@ -58,53 +46,24 @@ struct Around {
 impl Around {
     async fn read(looking: &Looking, execution: &StoredExecution) -> Result<Self, Failure> {
         let record = &execution.record;
-        let ended = record.ended_at();
-        let after = ended.saturating_add(Duration::from_micros(1));
-        let scope = record.subject.row.map(|row| {
-            let kind = record.subject.entity.kind;
-            Scope::Registration(RegistrationId { kind, row })
-        });
-        let nearest = async |filter: Filter, order| -> Result<_, Failure> {
-            if scope.is_none() {
-                return Ok(None);
+        let (beside, has_more) = beside(looking, record).await?;
+        let scope = scope_of(record);
+        let nearest = async |filter: Filter, order| match &scope {
+            None => Ok(None),
+            Some(scope) => {
+                let scope = scope.clone();
+                nearest(looking, Filter { scope, ..filter }, order).await
             }
-            let filter = Filter {
-                scope: scope.clone().unwrap_or_default(),
-                ..filter
-            };
-            let request = PageRequest {
-                order,
-                ..PageRequest::first(1)
-            };
-            Ok(looking
-                .history
-                .executions(filter, request)
-                .await?
-                .items
-                .pop())
         };
         let until = |statuses: Vec<Status>| Filter {
             statuses,
-            to: Some(ended),
+            to: Some(record.ended_at()),
             ..Filter::default()
         };
         let from = Filter {
-            from: Some(after),
+            from: Some(just_after(record)),
             ..Filter::default()
         };
-        let overlap = Filter {
-            from: Some(record.started_at),
-            started_before: Some(after),
-            ..Filter::default()
-        };
-        let page = looking
-            .history
-            .executions(overlap, PageRequest::first(BESIDE + 1))
-            .await?;
-        let mut beside = page.items;
-        beside.retain(|it| it.record.execution_id != record.execution_id);
-        let has_more = page.next.is_some();
-        beside.truncate(BESIDE as usize);
         Ok(Self {
             previous: nearest(until(Vec::new()), Order::LatestFirst).await?,
             next: nearest(from, Order::OldestFirst).await?,
@@ -115,96 +74,154 @@ impl Around {
     }
 }
 
+/// Returns the scope of an execution's listener or job, if that has a row.
+fn scope_of(record: &ExecutionRecord) -> Option<Scope> {
+    let kind = record.subject.entity.kind;
+    let row = record.subject.row?;
+    Some(Scope::Registration(RegistrationId { kind, row }))
+}
+
+fn just_after(record: &ExecutionRecord) -> Timestamp {
+    record.ended_at().saturating_add(Duration::from_micros(1))
+}
+
+async fn nearest(
+    looking: &Looking,
+    filter: Filter,
+    order: Order,
+) -> Result<Option<StoredExecution>, Failure> {
+    let request = PageRequest {
+        order,
+        ..PageRequest::first(1)
+    };
+    let mut page = looking.history.executions(filter, request).await?;
+    Ok(page.items.pop())
+}
+
+/// Returns others that ran at the same time, and whether there are more of them.
+async fn beside(
+    looking: &Looking,
+    record: &ExecutionRecord,
+) -> Result<(Vec<StoredExecution>, bool), Failure> {
+    let overlap = Filter {
+        from: Some(record.started_at),
+        started_before: Some(just_after(record)),
+        ..Filter::default()
+    };
+    let request = PageRequest::first(BESIDE + 1);
+    let page = looking.history.executions(overlap, request).await?;
+    let mut beside = page.items;
+    beside.retain(|it| it.record.execution_id != record.execution_id);
+    beside.truncate(BESIDE as usize);
+    Ok((beside, page.next.is_some()))
+}
+
+fn json_of(execution: &StoredExecution, around: &Around) -> Value {
+    let id = |it: &StoredExecution| it.record.execution_id.to_string();
+    let mut value = shown::json_of(execution);
+    value["previous"] = json!(around.previous.as_ref().map(id));
+    value["next"] = json!(around.next.as_ref().map(id));
+    value["last_success"] = json!(around.last_success.as_ref().map(id));
+    value["overlapped"] = around.beside.iter().map(id).collect();
+    value
+}
+
 fn for_people(looking: &Looking, execution: &StoredExecution, around: &Around) -> String {
     let record = &execution.record;
-    let zone = &looking.zone;
-    let name = shown::name_of(&record.subject.entity);
-    let code = record
-        .exit_code
-        .map(|code| format!("  exit status {code}"))
-        .unwrap_or_default();
-    let id = record.execution_id;
-    let mut text = format!("{name}  {}{code}  {}\n", record.status.as_str(), id.short());
-    let mut add = |label: &str, value: String| text.push_str(&format!("  {label:<9} {value}\n"));
-    add("id", id.to_string());
-    let due = record
-        .due_at
-        .map(|due| late(zone.exact(due).as_str(), due, record.started_at));
-    add(
-        "started",
-        format!(
-            "{}{}",
-            zone.exact(record.started_at),
-            due.unwrap_or_default()
-        ),
-    );
-    add("took", shown::took_of(execution));
-    add("trigger", plain(&trigger_of(execution)));
-    if let Some(failure) = &record.failure {
-        add(
-            "error",
-            format!(
-                "{}: {}",
-                plain(&failure.error_type),
-                plain(&failure.message)
-            ),
-        );
+    let mut facts = Facts::headed(record);
+    facts.add("id", &record.execution_id.to_string());
+    facts.add("started", &started(&looking.zone, record));
+    facts.add("took", &shown::took_of(execution));
+    facts.add("trigger", &plain(&trigger_of(execution)));
+    facts.add_failure(record);
+    facts.add_notes(record.flags);
+    facts.add("session", &execution.session.to_string());
+    facts.add_around(&looking.zone, around);
+    let Some(lines) = &record.lines else {
+        return wrapped(&facts.text);
+    };
+    let kept = format!("{} of {} kept", lines.kept(), lines.total());
+    facts.add("lines", &kept);
+    // What was said is shown as it was.
+    wrapped(&facts.text) + &lines_of(looking, execution, None)
+}
+
+/// A heading, and a line for each fact.
+struct Facts {
+    text: String,
+}
+
+impl Facts {
+    fn headed(record: &ExecutionRecord) -> Self {
+        let name = shown::name_of(&record.subject.entity);
+        let code = record.exit_code;
+        let code = code.map(|code| format!("  exit status {code}"));
+        let (status, code) = (record.status.as_str(), code.unwrap_or_default());
+        let id = record.execution_id.short();
+        Self {
+            text: format!("{name}  {status}{code}  {id}\n"),
+        }
+    }
+
+    fn add(&mut self, label: &str, value: &str) {
+        self.text.push_str(&format!("  {label:<9} {value}\n"));
+    }
+
+    fn add_failure(&mut self, record: &ExecutionRecord) {
+        let Some(failure) = &record.failure else {
+            return;
+        };
+        let (error_type, message) = (plain(&failure.error_type), plain(&failure.message));
+        self.add("error", &format!("{error_type}: {message}"));
         // A program's output is below, with its times.
         let report = failure.report.iter().filter(|_| record.lines.is_none());
         for line in report.flat_map(|report| report.lines()).take(40) {
-            add("", plain(line));
+            self.add("", &plain(line));
         }
     }
-    for (flag, what) in [
-        (
-            record.flags.thread_leaked,
-            "a blocking thread was left behind",
-        ),
-        (
-            record.flags.overran,
-            "it overran its deadline while it held its thread",
-        ),
-    ] {
-        if flag {
-            add("note", what.into());
+
+    fn add_notes(&mut self, flags: RecordFlags) {
+        if flags.thread_leaked {
+            self.add("note", "a blocking thread was left behind");
+        }
+        if flags.overran {
+            let note = "it overran its deadline while it held its thread";
+            self.add("note", note);
         }
     }
-    add("session", execution.session.to_string());
-    let of = |it: &StoredExecution| {
-        let record = &it.record;
-        let (at, id) = (zone.time(record.ended_at()), record.execution_id.short());
-        format!(
-            "{at}  {id}  {}  {}",
-            shown::name_of(&record.subject.entity),
-            record.status.as_str()
-        )
-    };
-    for (label, other) in [
-        ("previous", &around.previous),
-        ("next", &around.next),
-        ("last ok", &around.last_success),
-    ] {
-        if let Some(other) = other {
-            add(label, of(other));
+
+    fn add_around(&mut self, zone: &Zone, around: &Around) {
+        for (label, other) in [
+            ("previous", &around.previous),
+            ("next", &around.next),
+            ("last ok", &around.last_success),
+        ] {
+            if let Some(other) = other {
+                self.add(label, &line_of(zone, other));
+            }
+        }
+        for other in &around.beside {
+            self.add("beside", &line_of(zone, other));
+        }
+        if around.has_more {
+            self.add("beside", "… and more");
         }
     }
-    for other in &around.beside {
-        add("beside", of(other));
-    }
-    if around.has_more {
-        add("beside", "… and more".into());
-    }
-    if let Some(lines) = &record.lines {
-        add(
-            "lines",
-            format!("{} of {} kept", lines.kept(), lines.total()),
-        );
-        text = wrapped(&text);
-        // What was said is shown as it was.
-        text.push_str(&lines_of(looking, execution, None));
-        return text;
-    }
-    wrapped(&text)
+}
+
+fn line_of(zone: &Zone, execution: &StoredExecution) -> String {
+    let record = &execution.record;
+    let (at, id) = (zone.time(record.ended_at()), record.execution_id.short());
+    let name = shown::name_of(&record.subject.entity);
+    format!("{at}  {id}  {name}  {}", record.status.as_str())
+}
+
+fn started(zone: &Zone, record: &ExecutionRecord) -> String {
+    let due = record
+        .due_at
+        .map(|due| late(&zone.exact(due), due, record.started_at));
+    let started = zone.exact(record.started_at);
+    format!("{started}{}", due.unwrap_or_default())
 }
 
 fn late(shown_due: &str, due: Timestamp, started: Timestamp) -> String {
