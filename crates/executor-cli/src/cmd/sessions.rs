@@ -30,68 +30,89 @@ pub(crate) async fn sessions(looking: &Looking, args: SessionsArgs) -> Result<Ex
     }
     let text = match looking.json {
         true => plain::json_lines(found.iter().map(|it| json_of(it, &living))),
-        false => table(looking, found.iter().zip(ends), &living, has_more),
+        false => {
+            let seen = found.iter().zip(ends);
+            let seen: Vec<_> = seen
+                .map(|(stored, end)| Seen::new(stored, end, &living))
+                .collect();
+            let count = shown::counted(seen.len() as u64, "session");
+            let more = if has_more { ", and more: --limit" } else { "" };
+            format!("{}{count}{more}\n", table(looking, &seen))
+        }
     };
     console::print(text).await?;
     Ok(matched(!found.is_empty()))
 }
 
-fn table<'s>(
-    looking: &Looking,
-    found: impl ExactSizeIterator<Item = (&'s StoredSession, Timestamp)>,
-    living: &HashSet<SessionId>,
-    has_more: bool,
-) -> String {
-    let mut columns = Columns::new([
-        "STARTED", "ID", "ENDED", "LASTED", "STATUS", "STORED", "LOST", "PID", "HOST", "PROGRAM",
-    ])
-    .dispensable(["ID", "HOST", "PID", "LASTED"]);
-    let count = found.len();
-    for (stored, end) in found {
-        let session = &stored.session;
-        let is_alive = living.contains(&session.id);
+/// A session, its end or its last sign of life, and whether it is alive.
+struct Seen<'s> {
+    stored: &'s StoredSession,
+    until: Timestamp,
+    is_alive: bool,
+}
+
+impl<'s> Seen<'s> {
+    fn new(stored: &'s StoredSession, end: Timestamp, living: &HashSet<SessionId>) -> Self {
+        let is_alive = living.contains(&stored.session.id);
         let until = match is_alive {
             true => shown::now(),
             false => end,
         };
-        let ended = match (is_alive, stored.status) {
-            (true, _) => String::new(),
-            // Nobody saw it die: this was its last sign of life.
-            (_, SessionStatus::Running | SessionStatus::Crashed) => {
-                format!("≥ {}", looking.zone.time(until))
-            }
-            _ => looking.zone.time(until),
-        };
-        let status = match (is_alive, stored.status) {
-            (false, SessionStatus::Running) => "silent",
-            (_, status) => status.as_str(),
-        };
-        columns.row([
+        Self {
+            stored,
+            until,
+            is_alive,
+        }
+    }
+
+    fn row(&self, looking: &Looking) -> [Text; 10] {
+        let Self { stored, until, .. } = self;
+        let session = &stored.session;
+        let lasted = until.saturating_duration_since(session.started_at);
+        [
             looking.zone.time(session.started_at).into(),
             session.id.short().into(),
-            ended.into(),
-            Text::number(shown::took(
-                until.saturating_duration_since(session.started_at),
-            )),
-            status.to_owned().into(),
+            self.ended(looking).into(),
+            Text::number(shown::took(lasted)),
+            self.status().to_owned().into(),
             Text::number(stored_of(stored).to_string()),
             Text::number(stored.ledger.total_dropped().to_string()),
             Text::number(session.pid.to_string()),
             plain(&session.host).into(),
             program_of(stored).into(),
-        ]);
+        ]
     }
-    let mut text = match count {
-        0 => String::new(),
-        _ => columns.text(),
-    };
-    text.push_str(&shown::counted(count as u64, "session"));
-    text.push_str(if has_more {
-        ", and more: --limit\n"
-    } else {
-        "\n"
-    });
-    text
+
+    fn ended(&self, looking: &Looking) -> String {
+        let until = looking.zone.time(self.until);
+        match (self.is_alive, self.stored.status) {
+            (true, _) => String::new(),
+            // Nobody saw it die: this was its last sign of life.
+            (_, SessionStatus::Running | SessionStatus::Crashed) => format!("≥ {until}"),
+            _ => until,
+        }
+    }
+
+    const fn status(&self) -> &'static str {
+        match (self.is_alive, self.stored.status) {
+            (false, SessionStatus::Running) => "silent",
+            (_, status) => status.as_str(),
+        }
+    }
+}
+
+fn table(looking: &Looking, seen: &[Seen<'_>]) -> String {
+    if seen.is_empty() {
+        return String::new();
+    }
+    let mut columns = Columns::new([
+        "STARTED", "ID", "ENDED", "LASTED", "STATUS", "STORED", "LOST", "PID", "HOST", "PROGRAM",
+    ])
+    .dispensable(["ID", "HOST", "PID", "LASTED"]);
+    for session in seen {
+        columns.row(session.row(looking));
+    }
+    columns.text()
 }
 
 /// The store's own count is as new as the last row; the ledger is as old as the last sign of life.

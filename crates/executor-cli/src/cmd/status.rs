@@ -67,20 +67,11 @@ async fn read(looking: &Looking) -> Result<State, Failure> {
     let mut next = planned::timers(looking, None, now, &ids).await?;
     next.retain(|timer| timer.next.is_some());
     next.truncate(NAMED);
-    let is_told = |it: &StoredSession| {
-        let mut dead = live.iter().filter(|live| !live.is_alive);
-        dead.any(|live| live.session.id == it.session.id)
-    };
-    let is_crash = |it: &&StoredSession| {
-        // What a process of this machine has left says more than the history.
-        if is_told(it) {
-            return false;
-        }
-        let status = it.status;
-        let is_dead = status == SessionStatus::Running && !ids.contains(&it.session.id);
-        is_dead || matches!(status, SessionStatus::Crashed | SessionStatus::Failure)
-    };
-    let crash = match sessions.iter().find(is_crash) {
+    // What a process of this machine has left says more than the history.
+    let left = live.iter().filter(|live| !live.is_alive);
+    let left: HashSet<SessionId> = left.map(|live| live.session.id).collect();
+    let mut untold = sessions.iter().filter(|it| !left.contains(&it.session.id));
+    let crash = match untold.find(|it| went_wrong(it, &ids)) {
         Some(session) => Some(crash(looking, session.clone()).await?),
         None => None,
     };
@@ -101,6 +92,14 @@ async fn read(looking: &Looking) -> Result<State, Failure> {
     })
 }
 
+fn went_wrong(stored: &StoredSession, living: &HashSet<SessionId>) -> bool {
+    match stored.status {
+        SessionStatus::Running => !living.contains(&stored.session.id),
+        SessionStatus::Crashed | SessionStatus::Failure => true,
+        SessionStatus::Success => false,
+    }
+}
+
 async fn crash(looking: &Looking, session: StoredSession) -> Result<Crash, Failure> {
     let filter = Filter {
         scope: Scope::Session(session.session.id),
@@ -117,52 +116,68 @@ async fn crash(looking: &Looking, session: StoredSession) -> Result<Crash, Failu
 }
 
 fn for_people(looking: &Looking, state: &State) -> String {
-    let mut text = String::new();
-    let mut add = |label: &str, value: &str| {
-        text.push_str(format!("{label:<11}{value}").trim_end());
-        text.push('\n');
-    };
+    let mut lines = Lines::default();
     if state.living.is_empty() {
-        add("running", &nobody(looking, state.last.as_ref()));
+        lines.add("running", &nobody(looking, state.last.as_ref()));
     }
     for stored in &state.living {
-        let live = live_of(state, stored.session.id);
-        add("running", &process(state, stored, live));
-        let running = live.map_or(&[][..], |live| &live.running);
-        for execution in running.iter().take(NAMED) {
-            add("", &running_one(state, execution));
-        }
-        if running.len() > NAMED {
-            add("", &format!("… and {} more", running.len() - NAMED));
-        }
+        lines.add_process(state, stored);
     }
     let dead = state.live.iter().filter(|it| !it.is_alive);
     for live in dead {
-        add("died", &left_behind(live));
+        lines.add("died", &left_behind(live));
     }
     for orphan in &state.orphans {
-        add("orphan", &shown::orphan(orphan));
+        lines.add("orphan", &shown::orphan(orphan));
     }
-    add("last hour", &counts(&state.lately));
-    for (place, timer) in state.next.iter().enumerate() {
-        let label = if place == 0 { "next" } else { "" };
-        add(label, &next(looking, state.now, timer));
-    }
-    if !state.next.is_empty() && state.living.is_empty() {
-        add(
-            "",
-            "no process is running: nothing will start until one does",
-        );
-    }
+    lines.add("last hour", &counts(&state.lately));
+    lines.add_next(looking, state);
     if let Some(crash) = &state.crash {
-        add("last crash", &crashed(looking, crash));
+        lines.add("last crash", &crashed(looking, crash));
     }
     // What was pruned is not missing: somebody asked for it.
     let mut missing = state.missing.clone();
     missing.pruned = 0;
     let missing = missing_of(&missing);
-    add("missing", missing.as_deref().unwrap_or("nothing"));
-    text
+    lines.add("missing", missing.as_deref().unwrap_or("nothing"));
+    lines.text
+}
+
+/// A label and a value a line.
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn add(&mut self, label: &str, value: &str) {
+        let line = format!("{label:<11}{value}");
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn add_process(&mut self, state: &State, stored: &StoredSession) {
+        let live = live_of(state, stored.session.id);
+        self.add("running", &process(state, stored, live));
+        let running = live.map_or(&[][..], |live| &live.running);
+        for execution in running.iter().take(NAMED) {
+            self.add("", &running_one(state, execution));
+        }
+        if running.len() > NAMED {
+            self.add("", &format!("… and {} more", running.len() - NAMED));
+        }
+    }
+
+    fn add_next(&mut self, looking: &Looking, state: &State) {
+        for (place, timer) in state.next.iter().enumerate() {
+            let label = if place == 0 { "next" } else { "" };
+            self.add(label, &next(looking, state.now, timer));
+        }
+        if !state.next.is_empty() && state.living.is_empty() {
+            let why = "no process is running: nothing will start until one does";
+            self.add("", why);
+        }
+    }
 }
 
 fn nobody(looking: &Looking, last: Option<&(StoredSession, Timestamp)>) -> String {
@@ -278,36 +293,9 @@ fn crashed(looking: &Looking, crash: &Crash) -> String {
 fn json_of(state: &State) -> Value {
     let running = state.living.iter().map(|stored| {
         let live = live_of(state, stored.session.id);
-        let in_progress =
-            live.map(|live| live.running.iter().map(json_of_running).collect::<Vec<_>>());
-        json!({
-            "session": stored.session.id.to_string(),
-            "host": stored.session.host,
-            "pid": stored.session.pid,
-            "program": stored.session.program,
-            "version": stored.session.version,
-            "started_us": stored.session.started_at.as_micros(),
-            "in_progress": in_progress,
-            "unlisted": live.map(|live| live.unlisted),
-            "waiting": live.map(|live| live.waiting),
-        })
+        json_of_process(stored, live)
     });
-    let died = state.live.iter().filter(|it| !it.is_alive).map(|live| {
-        json!({
-            "session": live.session.id.to_string(),
-            "pid": live.session.pid,
-            "waiting": live.waiting,
-            "was_running": live.running.iter().map(json_of_running).collect::<Vec<_>>(),
-        })
-    });
-    let orphans = state.orphans.iter().map(|orphan| {
-        json!({
-            "id": orphan.execution_id.to_string(),
-            "what": name_of(&orphan.entity),
-            "program": &*orphan.group.program,
-            "group": orphan.group.id,
-        })
-    });
+    let died = state.live.iter().filter(|it| !it.is_alive);
     let next = state.next.iter().map(|timer| {
         let at = timer.next.map(Timestamp::as_micros);
         json!({ "what": timer.entity.to_string(), "next_us": at })
@@ -316,22 +304,13 @@ fn json_of(state: &State) -> Value {
         let count = state.lately.count(status);
         (status.as_str().to_owned(), Value::from(count))
     });
-    let crash = state.crash.as_ref().map(|crash| {
-        let (stored, interrupted) = (&crash.session, crash.interrupted.iter());
-        json!({
-            "session": stored.session.id.to_string(),
-            "at_us": crash.at.as_micros(),
-            "status": stored.status.as_str(),
-            "interrupted": interrupted.map(shown::json_of).collect::<Vec<_>>(),
-        })
-    });
     json!({
         "running": running.collect::<Vec<_>>(),
-        "died": died.collect::<Vec<_>>(),
-        "orphans": orphans.collect::<Vec<_>>(),
+        "died": died.map(json_of_dead).collect::<Vec<_>>(),
+        "orphans": state.orphans.iter().map(json_of_orphan).collect::<Vec<_>>(),
         "last_hour": serde_json::Map::from_iter(by_status),
         "next": next.collect::<Vec<_>>(),
-        "last_crash": crash,
+        "last_crash": state.crash.as_ref().map(json_of_crash),
         "missing": {
             "lost": state.missing.lost(),
             "pruned": state.missing.pruned,
@@ -341,11 +320,57 @@ fn json_of(state: &State) -> Value {
     })
 }
 
-fn json_of_running(execution: &RunningExecution) -> Value {
+fn json_of_process(stored: &StoredSession, live: Option<&LiveSession>) -> Value {
+    let session = &stored.session;
     json!({
-        "id": execution.execution_id.to_string(),
-        "short_id": execution.execution_id.short(),
-        "what": name_of(&execution.entity),
-        "started_us": execution.started_at.as_micros(),
+        "session": session.id.to_string(),
+        "host": session.host,
+        "pid": session.pid,
+        "program": session.program,
+        "version": session.version,
+        "started_us": session.started_at.as_micros(),
+        "in_progress": live.map(json_of_executions),
+        "unlisted": live.map(|live| live.unlisted),
+        "waiting": live.map(|live| live.waiting),
+    })
+}
+
+fn json_of_dead(live: &LiveSession) -> Value {
+    json!({
+        "session": live.session.id.to_string(),
+        "pid": live.session.pid,
+        "waiting": live.waiting,
+        "was_running": json_of_executions(live),
+    })
+}
+
+fn json_of_executions(live: &LiveSession) -> Value {
+    let each = live.running.iter().map(|execution| {
+        json!({
+            "id": execution.execution_id.to_string(),
+            "short_id": execution.execution_id.short(),
+            "what": name_of(&execution.entity),
+            "started_us": execution.started_at.as_micros(),
+        })
+    });
+    each.collect()
+}
+
+fn json_of_orphan(orphan: &Orphan) -> Value {
+    json!({
+        "id": orphan.execution_id.to_string(),
+        "what": name_of(&orphan.entity),
+        "program": &*orphan.group.program,
+        "group": orphan.group.id,
+    })
+}
+
+fn json_of_crash(crash: &Crash) -> Value {
+    let (stored, interrupted) = (&crash.session, crash.interrupted.iter());
+    json!({
+        "session": stored.session.id.to_string(),
+        "at_us": crash.at.as_micros(),
+        "status": stored.status.as_str(),
+        "interrupted": interrupted.map(shown::json_of).collect::<Vec<_>>(),
     })
 }
