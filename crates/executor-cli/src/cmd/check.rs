@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::args::verbs::CheckArgs;
 use crate::config::sources::Source;
 use crate::config::surroundings::{Directory, Environment};
-use crate::config::{Config, Run};
+use crate::config::{Config, JobConfig, ListenerConfig, Run, Word};
 use crate::exit::{Failure, WRONG_CONFIG};
 use crate::input::source::Input;
 use crate::output::columns::Columns;
@@ -41,64 +41,68 @@ struct Checked<'c> {
 pub(crate) async fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
     let config = Config::read(&args.config).map_err(Failure::Config)?;
     let now = shown::now();
-    let listeners = config.listeners.iter().map(|listener| Checked {
-        kind: "listener",
-        what: format!(
-            "{}/{}",
-            plain(&listener.app.0),
-            plain(&listener.name.get_ref().0)
-        ),
-        when: format!("topic {}", plain(listener.topic.as_str())),
-        next: Vec::new(),
-        program: program_of(&listener.run),
-        is_found: is_found(&listener.run, &listener.env, listener.cwd.as_ref()),
-        is_past: false,
-    });
     let jobs = config.jobs.iter().zip(&config.schedules);
-    let jobs = jobs.map(|(job, schedule)| {
-        let next: Vec<Timestamp> = schedule.upcoming(now).take(SHOWN).collect();
-        Checked {
-            kind: "job",
-            what: format!("{}/{}", plain(&job.app.0), plain(&job.name.get_ref().0)),
-            when: label_of(schedule),
-            is_past: next.is_empty(),
-            next,
-            program: program_of(&job.run),
-            is_found: is_found(&job.run, &job.env, job.cwd.as_ref()),
-        }
-    });
     let sources = config.sources.iter().map(source);
-    let told = config
-        .notify
-        .programs()
-        .map(|(occasion, run)| telling("notify", occasion, run));
-    let of_listeners = config
-        .listeners
-        .iter()
-        .filter_map(|it| Some((&it.app, it.name.get_ref(), it.on_error.as_ref()?)));
-    let of_jobs = config
-        .jobs
-        .iter()
-        .filter_map(|it| Some((&it.app, it.name.get_ref(), it.on_error.as_ref()?)));
-    let on_error = of_listeners.chain(of_jobs).map(|(app, name, run)| {
-        let what = format!("{}/{}", plain(&app.0), plain(&name.0));
-        telling("on_error", &what, run)
-    });
     let checked = sources
-        .chain(listeners)
-        .chain(jobs)
-        .chain(on_error)
-        .chain(told);
+        .chain(config.listeners.iter().map(listener))
+        .chain(jobs.map(|(it, schedule)| job(it, schedule, now)))
+        .chain(on_error(&config))
+        .chain(notified(&config));
     let checked: Vec<Checked<'_>> = checked.collect();
     let text = match args.json {
         true => plain::json_lines(checked.iter().map(json_of)),
-        false => table(&checked, &Zone::new(args.utc)),
+        false => table(&checked, &Zone::new(args.utc)) + &verdict(&checked),
     };
     console::print(text).await?;
     Ok(match checked.iter().all(|it| it.is_found) {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(WRONG_CONFIG),
     })
+}
+
+fn listener(listener: &ListenerConfig) -> Checked<'_> {
+    Checked {
+        kind: "listener",
+        what: name_of(&listener.app, listener.name.get_ref()),
+        when: format!("topic {}", plain(listener.topic.as_str())),
+        next: Vec::new(),
+        program: program_of(&listener.run),
+        is_found: is_found(&listener.run, &listener.env, listener.cwd.as_ref()),
+        is_past: false,
+    }
+}
+
+fn job<'c>(job: &'c JobConfig, schedule: &Schedule, now: Timestamp) -> Checked<'c> {
+    let next: Vec<Timestamp> = schedule.upcoming(now).take(SHOWN).collect();
+    Checked {
+        kind: "job",
+        what: name_of(&job.app, job.name.get_ref()),
+        when: label_of(schedule),
+        is_past: next.is_empty(),
+        next,
+        program: program_of(&job.run),
+        is_found: is_found(&job.run, &job.env, job.cwd.as_ref()),
+    }
+}
+
+/// The programs that are told of failures of one listener or job.
+fn on_error(config: &Config) -> impl Iterator<Item = Checked<'_>> {
+    let of_listeners = config.listeners.iter();
+    let of_listeners = of_listeners.map(|it| (&it.app, it.name.get_ref(), it.on_error.as_ref()));
+    let of_jobs = config.jobs.iter();
+    let of_jobs = of_jobs.map(|it| (&it.app, it.name.get_ref(), it.on_error.as_ref()));
+    of_listeners
+        .chain(of_jobs)
+        .filter_map(|(app, name, run)| Some(telling("on_error", &name_of(app, name), run?)))
+}
+
+fn notified(config: &Config) -> impl Iterator<Item = Checked<'_>> {
+    let programs = config.notify.programs();
+    programs.map(|(occasion, run)| telling("notify", occasion, run))
+}
+
+fn name_of(app: &Word, name: &Word) -> String {
+    format!("{}/{}", plain(&app.0), plain(&name.0))
 }
 
 fn source(source: &Source) -> Checked<'_> {
@@ -183,7 +187,12 @@ fn table(checked: &[Checked<'_>], zone: &Zone) -> String {
             format!("{}{mark}", plain(it.program)).into(),
         ]);
     }
-    let mut text = columns.text();
+    columns.text()
+}
+
+/// Counts what is wrong, and says what to do about it.
+fn verdict(checked: &[Checked<'_>]) -> String {
+    let mut text = String::new();
     let count = |is_one: fn(&Checked<'_>) -> bool| {
         let those = checked.iter().filter(|it| is_one(it));
         those.count() as u64
