@@ -46,17 +46,14 @@ use crate::wire;
 
 /// The interval between checks of the store's health.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+
 /// Runs to the end and prints the table.
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let mut config = Config::read(&args.config).map_err(Failure::Config)?;
     let sources = sources(&mut config, args.events.as_deref())?;
     progress::log(args.verbose);
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
-    let url = args
-        .db
-        .clone()
-        .or_else(|| config.store.url.clone().map(|url| url.0));
-    let url = url.unwrap_or_else(|| DEFAULT_DB.to_owned());
+    let url = url_of(&args, &config);
     if let Some(what) = &args.now {
         reaping::start();
         return now::now(&config, &url, what, args.json, signals).await;
@@ -70,44 +67,31 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         started = Running::start(&config, &url) => started?,
         () = signals.next() => return Ok(cut_off("stopped by a signal during startup")),
     };
-
     let mut endings = Endings::default();
-    let feeds = match feeding::open(sources, &mut endings) {
+    let opened = feeding::open(sources, &mut endings);
+    let endings = Arc::new(endings);
+    let feeds = match opened {
         Ok(feeds) => feeds,
         Err(failure) => {
-            running
-                .stop(&Ended::Done, &config, &Arc::new(endings))
-                .await;
+            running.stop(&Ended::Done, &endings).await;
             return Err(failure);
         }
     };
-    let endings = Arc::new(endings);
     reaping::start();
     service_manager::ready(config.listeners.len(), config.jobs.len());
     let ended = tokio::select! {
         () = running.work(feeds, &args) => Ended::Done,
-        () = running.notifier.keep_watching(&running.executor) => Ended::Done,
-        () = notifying::keep_beating(&running.executor, config.notify.heartbeat.as_ref(), &running.notifier.redactor) => Ended::Done,
         () = Metrics::serve(metrics.as_ref()) => Ended::Done,
-        () = service_manager::keep_telling(&running.executor, &running.feeding.counts) => Ended::Done,
-        () = progress::keep_showing(&running.executor, &running.feeding.counts) => Ended::Done,
         damage = running.damaged() => Ended::Damaged(damage),
         () = signals.next() => Ended::Signal,
     };
-    let stopped = tokio::select! {
-        report = running.stop(&ended, &config, &endings) => Some(report),
-        () = signals.next() => None,
-    };
-    match stopped {
-        Some(shutdown) => tokio::select! {
-            code = running.conclude(&url, ended, &shutdown, args.json) => code,
-            () = signals.next() => Ok(cut_off("the summary was cut off by a signal")),
-        },
-        None => {
-            endings.force();
-            Ok(cut_off("ended at once by a second signal"))
-        }
-    }
+    running.end(ended, &endings, &mut signals, args.json).await
+}
+
+fn url_of(args: &RunArgs, config: &Config) -> String {
+    let configured = || config.store.url.clone().map(|url| url.0);
+    let url = args.db.clone().or_else(configured);
+    url.unwrap_or_else(|| DEFAULT_DB.to_owned())
 }
 
 fn cut_off(why: &str) -> ExitCode {
@@ -144,7 +128,9 @@ enum Ended {
 }
 
 /// A service with the configuration's listeners and jobs on it.
-struct Running {
+struct Running<'c> {
+    config: &'c Config,
+    url: &'c str,
     executor: CommandExecutor,
     notifier: Arc<Notifier>,
     feeding: Arc<Feeding>,
@@ -152,17 +138,11 @@ struct Running {
     patience: Duration,
 }
 
-impl Running {
-    async fn start(config: &Config, url: &str) -> Result<Self, Failure> {
+impl<'c> Running<'c> {
+    async fn start(config: &'c Config, url: &'c str) -> Result<Self, Failure> {
         let settings = register::settings(config, url)?;
-        let store = wire::store(url, settings.file_mode).await?;
         let patience = settings.startup_timeout;
-        let builder = CommandExecutor::builder(store).config(settings);
-        let builder = match config.redact.secrets() {
-            Some(secrets) => builder.redact(secrets),
-            None => builder,
-        };
-        let executor = builder.start().await?;
+        let executor = register::service(config, settings, url).await?;
         let notifier = Notifier::of(&config.notify, config.redact.redactor());
         let mut listeners = Vec::new();
         for listener in &config.listeners {
@@ -174,6 +154,8 @@ impl Running {
         let room = config.run.max_concurrent.0.into();
         let feeding = Arc::new(Feeding::new(executor.clone(), listeners, room));
         Ok(Self {
+            config,
+            url,
             executor,
             notifier,
             feeding,
@@ -181,8 +163,21 @@ impl Running {
         })
     }
 
+    /// Feeds events to the end, and meanwhile tells whoever wants to know how it goes.
+    async fn work(&self, feeds: Vec<Feed>, args: &RunArgs) {
+        let (executor, counts) = (&self.executor, &self.feeding.counts);
+        let heartbeat = self.config.notify.heartbeat.as_ref();
+        tokio::select! {
+            () = self.feed(feeds, args) => {}
+            () = self.notifier.keep_watching(executor) => {}
+            () = notifying::keep_beating(executor, heartbeat, &self.notifier.redactor) => {}
+            () = service_manager::keep_telling(executor, counts) => {}
+            () = progress::keep_showing(executor, counts) => {}
+        }
+    }
+
     /// Feeds events, until the time is up or, without a time, the events end.
-    async fn work(&self, mut feeds: Vec<Feed>, args: &RunArgs) {
+    async fn feed(&self, mut feeds: Vec<Feed>, args: &RunArgs) {
         let all_end = !feeds.is_empty() && feeds.iter().all(|feed| feed.ends);
         let ends_with_events = all_end && args.duration.is_none();
         let feeding = async {
@@ -236,46 +231,56 @@ impl Running {
         }
     }
 
-    async fn stop(&self, ended: &Ended, config: &Config, endings: &Arc<Endings>) -> ShutdownReport {
+    /// Stops, and tells what became of everything. A signal cuts either short.
+    async fn end(
+        &self,
+        ended: Ended,
+        endings: &Arc<Endings>,
+        signals: &mut Signals,
+        json: bool,
+    ) -> Result<ExitCode, Failure> {
+        let stop = tokio::select! {
+            stop = self.stop(&ended, endings) => stop,
+            () = signals.next() => {
+                endings.force();
+                return Ok(cut_off("ended at once by a second signal"));
+            }
+        };
+        tokio::select! {
+            code = self.conclude(ended, &stop, json) => code,
+            () = signals.next() => Ok(cut_off("the summary was cut off by a signal")),
+        }
+    }
+
+    async fn stop(&self, ended: &Ended, endings: &Arc<Endings>) -> ShutdownReport {
         service_manager::stopping();
         if *ended == Ended::Signal {
             tracing::warn!("stopping; a second signal ends at once");
         }
         let endings = Arc::clone(endings);
         let ending = tokio::task::spawn_blocking(move || endings.end());
-        let stopping = self.executor.shutdown(config.run.shutdown_timeout.0);
+        let shutdown_timeout = self.config.run.shutdown_timeout.0;
+        let stopping = self.executor.shutdown(shutdown_timeout);
         tokio::join!(stopping, ending).0
     }
 
     async fn conclude(
         &self,
-        url: &str,
         ended: Ended,
         stop: &ShutdownReport,
         json: bool,
     ) -> Result<ExitCode, Failure> {
         if let Ended::Damaged(error) = ended {
-            return Err(Failure::DamagedStore {
-                url: url.to_owned(),
-                error,
-            });
+            let url = self.url.to_owned();
+            return Err(Failure::DamagedStore { url, error });
         }
-        let session = Window::of_session(self.executor.session_id());
-        if wire::is_in_memory(url)? {
-            say("executor: the history was in memory and is gone");
-        } else {
-            let summaries = wire::history(url)?.summaries(session).await?;
-            report::print(&summaries, json).await?;
-        }
+        self.print_summaries(json).await?;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (events, bad_lines) = (
-            count(&self.feeding.counts.events),
-            count(&self.feeding.counts.bad_lines),
-        );
-        let ledger = &stop.ledger;
+        let counts = &self.feeding.counts;
+        let (events, bad_lines) = (count(&counts.events), count(&counts.bad_lines));
+        let (ledger, url) = (&stop.ledger, plain(self.url));
         say(&format!(
-            "{events} events, {bad_lines} bad lines; records: {ledger}; database {}",
-            plain(url)
+            "{events} events, {bad_lines} bad lines; records: {ledger}; database {url}"
         ));
         if !stop.session_closed {
             say("executor: the session could not be closed; it will be marked `crashed`");
@@ -286,22 +291,34 @@ impl Running {
         if events == 0 && bad_lines > 0 {
             return Ok(describe(&Failure::NoEvents { bad_lines }));
         }
-        let given_up = match self.executor.health() {
-            Health::Failed { service, fault } => {
-                let fault = plain(&fault);
-                say(&format!(
-                    "executor: the service `{service}` was given up: {fault}"
-                ));
-                true
-            }
-            _ => false,
-        };
+        let given_up = self.given_up();
+        given_up.iter().for_each(|told| say(told));
         let lost = stop.ledger.total_dropped() > 0 || stop.still_running > 0;
-        Ok(if lost || given_up {
-            ExitCode::from(LOST)
-        } else {
-            ExitCode::SUCCESS
+        Ok(match lost || given_up.is_some() {
+            true => ExitCode::from(LOST),
+            false => ExitCode::SUCCESS,
         })
+    }
+
+    async fn print_summaries(&self, json: bool) -> Result<(), Failure> {
+        if wire::is_in_memory(self.url)? {
+            say("executor: the history was in memory and is gone");
+            return Ok(());
+        }
+        let session = Window::of_session(self.executor.session_id());
+        let summaries = wire::history(self.url)?.summaries(session).await?;
+        report::print(&summaries, json).await
+    }
+
+    /// Says which part of the service failed too often to be restarted, if one did.
+    fn given_up(&self) -> Option<String> {
+        let Health::Failed { service, fault } = self.executor.health() else {
+            return None;
+        };
+        let fault = plain(&fault);
+        Some(format!(
+            "executor: the service `{service}` was given up: {fault}"
+        ))
     }
 }
 

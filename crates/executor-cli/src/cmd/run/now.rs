@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::process::ExitCode;
 
-use command_executor::{CommandExecutor, ExecutionResult, Schedule, ShutdownReport, Status};
+use command_executor::{ExecutionResult, Schedule, ShutdownReport, Status, StoredExecution};
 
 use serde_json::json;
 
@@ -28,13 +28,7 @@ pub(super) async fn now(
     let (job, schedule) = job_of(config, what)?;
     let settings = register::settings(config, url)?;
     let starting = async {
-        let store = wire::store(url, settings.file_mode).await?;
-        let builder = CommandExecutor::builder(store).config(settings);
-        let builder = match config.redact.secrets() {
-            Some(secrets) => builder.redact(secrets),
-            None => builder,
-        };
-        let executor = builder.start().await?;
+        let executor = register::service(config, settings, url).await?;
         let handle = register::job_on_demand(&executor, job, schedule.clone()).await?;
         Ok::<_, Failure>((executor, handle))
     };
@@ -83,34 +77,18 @@ fn job_of<'c>(config: &'c Config, what: &What) -> Result<(&'c JobConfig, &'c Sch
     })
 }
 
-/// The execution as the history has it, with what it said.
+/// The execution as the history has it, with what it said; or only how it ended.
 async fn told(url: &str, json: bool, ran: &ExecutionResult) -> Result<String, Failure> {
-    let look = Look {
+    let looking = Looking::new(&Look {
         db: Some(url.to_owned()),
         utc: false,
         json,
-    };
-    let looking = Looking::new(&look)?;
-    let stored = match wire::is_in_memory(url)? {
-        true => None,
-        // It ran, whatever becomes of the question.
-        false => looking
-            .history
-            .execution(ran.execution_id)
-            .await
-            .unwrap_or_else(|error| {
-                console::say(&with_causes(&error));
-                None
-            }),
-    };
-    Ok(match stored {
+    })?;
+    Ok(match recorded(&looking, ran).await? {
         Some(stored) if json => plain::json_lines([shown::json_of(&stored)]),
         Some(stored) => {
-            let (heading, lines) = (
-                heading(&looking, &stored),
-                lines_of(&looking, &stored, None),
-            );
-            format!("{heading}\n{lines}")
+            let heading = heading(&looking, &stored);
+            format!("{heading}\n{}", lines_of(&looking, &stored, None))
         }
         None if json => plain::json_lines([json!({
             "id": ran.execution_id.to_string(),
@@ -118,6 +96,21 @@ async fn told(url: &str, json: bool, ran: &ExecutionResult) -> Result<String, Fa
         })]),
         None => format!("{}\n", ran.status().as_str()),
     })
+}
+
+async fn recorded(
+    looking: &Looking,
+    ran: &ExecutionResult,
+) -> Result<Option<StoredExecution>, Failure> {
+    if wire::is_in_memory(&looking.url)? {
+        return Ok(None);
+    }
+    let found = looking.history.execution(ran.execution_id).await;
+    // It ran, whatever becomes of the question.
+    Ok(found.unwrap_or_else(|error| {
+        console::say(&with_causes(&error));
+        None
+    }))
 }
 
 fn code_of(ran: &ExecutionResult, stopped: &ShutdownReport) -> ExitCode {

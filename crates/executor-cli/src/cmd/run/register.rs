@@ -1,4 +1,4 @@
-//! Registers the listeners and jobs of a configuration with a service.
+//! Starts a service as a configuration says, and registers the configuration's listeners and jobs with it.
 
 use std::sync::Arc;
 
@@ -45,6 +45,20 @@ pub(crate) fn settings(config: &Config, url: &str) -> Result<Settings, Failure> 
         settings.retry_max_attempts = u32::MAX;
     }
     Ok(settings)
+}
+
+pub(super) async fn service(
+    config: &Config,
+    settings: Settings,
+    url: &str,
+) -> Result<CommandExecutor, Failure> {
+    let store = wire::store(url, settings.file_mode).await?;
+    let builder = CommandExecutor::builder(store).config(settings);
+    let builder = match config.redact.secrets() {
+        Some(secrets) => builder.redact(secrets),
+        None => builder,
+    };
+    Ok(builder.start().await?)
 }
 
 pub(crate) async fn listener(
