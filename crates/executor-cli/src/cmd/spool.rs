@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 
-use command_executor::inspect::{self, Content, Entry};
+use command_executor::inspect::{self, Content, Entry, SegmentReport};
 use command_executor::{ExecutionRecord, SpoolError};
 use serde_json::{Value, json};
 
@@ -133,19 +133,23 @@ fn look_at(spool: &Path, is_deleted: bool) -> Result<Finding, Unread> {
     };
     for segment in segments {
         is_missing |= segment.damaged_bytes > 0;
-        print(&json!({
-            "file": segment.path.display().to_string(),
-            "session": session,
-            "segment": segment.number,
-            "version": segment.version,
-            "bytes": segment.bytes,
-            "frames": segment.frames,
-            "unsettled": segment.unsettled,
-            "damaged_frames": segment.damaged_frames,
-            "damaged_bytes": segment.damaged_bytes,
-        }))?;
+        print(&of_segment(&segment, session.as_deref()))?;
     }
     Ok(Finding::missing(is_missing))
+}
+
+fn of_segment(segment: &SegmentReport, session: Option<&str>) -> Value {
+    json!({
+        "file": segment.path.display().to_string(),
+        "session": session,
+        "segment": segment.number,
+        "version": segment.version,
+        "bytes": segment.bytes,
+        "frames": segment.frames,
+        "unsettled": segment.unsettled,
+        "damaged_frames": segment.damaged_frames,
+        "damaged_bytes": segment.damaged_bytes,
+    })
 }
 
 /// One line of JSON for each frame and each damaged place.
@@ -180,41 +184,47 @@ fn describe(file: &Path, entry: Entry<'_>) -> Value {
             payload,
             ..
         } => {
-            let (what, content) = match inspect::content(kind, payload) {
-                Content::Record(record) => ("record", of_record(&record)),
-                Content::Start(record) => ("start", of_record(&record)),
-                Content::End(end) => (
-                    "end",
-                    json!({ "status": end.status.as_str(), "at_us": end.at.as_micros() }),
-                ),
-                Content::Lines {
-                    execution_id,
-                    lines,
-                    ..
-                } => (
-                    "lines",
-                    json!({ "execution_id": execution_id.to_string(), "lines": lines.body() }),
-                ),
-                Content::Program {
-                    execution_id,
-                    group,
-                } => {
-                    let program = json!({
-                        "execution": execution_id.to_string(),
-                        "program": &*group.program,
-                        "group": group.id,
-                    });
-                    ("program", program)
-                }
-                Content::Session => ("session", Value::Null),
-                Content::Unknown { why } => ("unknown", json!({ "why": why })),
-                _ => ("unknown", Value::Null),
-            };
+            let (what, content) = of_content(&inspect::content(kind, payload));
             json!({
                 "file": file, "offset": offset, "sequence": sequence,
                 "settled": settled, "frame": what, "content": content,
             })
         }
+    }
+}
+
+/// Returns the name of a frame's kind, and what is in it.
+fn of_content(content: &Content) -> (&'static str, Value) {
+    match content {
+        Content::Record(record) => ("record", of_record(record)),
+        Content::Start(record) => ("start", of_record(record)),
+        Content::End(end) => {
+            let (status, at) = (end.status.as_str(), end.at.as_micros());
+            ("end", json!({ "status": status, "at_us": at }))
+        }
+        Content::Lines {
+            execution_id,
+            lines,
+            ..
+        } => {
+            let id = execution_id.to_string();
+            let lines = json!({ "execution_id": id, "lines": lines.body() });
+            ("lines", lines)
+        }
+        Content::Program {
+            execution_id,
+            group,
+        } => {
+            let program = json!({
+                "execution": execution_id.to_string(),
+                "program": &*group.program,
+                "group": group.id,
+            });
+            ("program", program)
+        }
+        Content::Session => ("session", Value::Null),
+        Content::Unknown { why } => ("unknown", json!({ "why": why })),
+        _ => ("unknown", Value::Null),
     }
 }
 
@@ -233,13 +243,7 @@ fn of_record(record: &ExecutionRecord) -> Value {
 async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
     // Reads the directory first, so a wrong one fails before a database is opened.
     let _ = spools(dir)?;
-    let db = db.or_else(|| database_of(dir));
-    let db = db.ok_or_else(|| Failure::WhichDatabase {
-        dir: dir.to_owned(),
-    })?;
-    if !wire::is_there(&db)? {
-        return Err(Failure::NoDatabase { url: db });
-    }
+    let db = database_for(dir, db)?;
     let settings = Settings::default();
     let store = wire::store(&db, settings.file_mode).await?;
     let replayed = inspect::replay(store, dir, settings.startup_timeout).await?;
@@ -260,6 +264,18 @@ async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
         worst = unreadable_spool(spool, error)?;
     }
     Ok(worst.code())
+}
+
+/// Returns the database that was named, or else the one beside the spool; it has to be there.
+fn database_for(dir: &Path, named: Option<String>) -> Result<String, Failure> {
+    let db = named.or_else(|| database_of(dir));
+    let db = db.ok_or_else(|| Failure::WhichDatabase {
+        dir: dir.to_owned(),
+    })?;
+    match wire::is_there(&db)? {
+        true => Ok(db),
+        false => Err(Failure::NoDatabase { url: db }),
+    }
 }
 
 /// Returns the database that a spool lies beside: `X` for `X.spool` and for a spool in it.
