@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use command_executor::diagnosis::{ErrorGroup, error_groups};
+use command_executor::diagnosis::{ErrorGroup, ErrorGroups, error_groups};
 use serde_json::json;
 
 use crate::args::verbs::ErrorsArgs;
 use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
-use crate::output::columns::{Columns, Text, wrapped};
+use crate::output::columns::{Columns, Text};
 use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
@@ -23,6 +23,17 @@ pub(crate) async fn errors(looking: &Looking, args: ErrorsArgs) -> Result<ExitCo
         console::print(plain::json_lines(groups.map(json_of))).await?;
         return Ok(matched(!found.groups.is_empty()));
     }
+    let shown = summary(looking, &found);
+    let footer = looking.footer(shown, window_of(&args.selection)).await?;
+    let table = match found.groups.is_empty() {
+        true => String::new(),
+        false => table(looking, groups),
+    };
+    console::print(format!("{table}{footer}")).await?;
+    Ok(matched(!found.groups.is_empty()))
+}
+
+fn table<'g>(looking: &Looking, groups: impl Iterator<Item = &'g ErrorGroup>) -> String {
     let mut columns = Columns::new(["COUNT", "FIRST", "LAST", "ID", "WHERE", "ERROR"])
         .dispensable(["ID", "FIRST"]);
     for group in groups {
@@ -35,26 +46,17 @@ pub(crate) async fn errors(looking: &Looking, args: ErrorsArgs) -> Result<ExitCo
             text_of(group).into(),
         ]);
     }
-    let table = match found.groups.is_empty() {
-        true => String::new(),
-        false => columns.text(),
-    };
-    let mut footer = format!(
-        "{} in {}",
-        shown::counted(found.looked_at, "failure"),
-        shown::counted(found.groups.len() as u64, "group")
-    );
-    if let Some(to) = found.looked_to {
-        footer.push_str(&format!(
-            ", since {}; there are more",
-            looking.zone.time(to)
-        ));
+    columns.text()
+}
+
+fn summary(looking: &Looking, found: &ErrorGroups) -> String {
+    let failures = shown::counted(found.looked_at, "failure");
+    let groups = shown::counted(found.groups.len() as u64, "group");
+    let all = format!("{failures} in {groups}");
+    match found.looked_to {
+        Some(to) => format!("{all}, since {}; there are more", looking.zone.time(to)),
+        None => all,
     }
-    let missing = looking.missing(window_of(&args.selection)).await?;
-    footer.extend(missing.map(|missing| format!(" · {missing}")));
-    footer.push('\n');
-    console::print(format!("{table}{}", wrapped(&footer))).await?;
-    Ok(matched(!found.groups.is_empty()))
 }
 
 /// Type and shape; what was interrupted has no message.

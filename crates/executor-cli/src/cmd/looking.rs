@@ -20,6 +20,7 @@ use crate::args::DEFAULT_DB;
 use crate::args::verbs::{Look, Selection, What};
 use crate::config::Config;
 use crate::exit::{DAMAGE_REMEDY, DAMAGED, Failure, NO_MATCH, matched, with_causes};
+use crate::output::columns::wrapped;
 use crate::output::console::{self, describe};
 use crate::output::plain::plain;
 use crate::output::shown::{self, Zone, name_of};
@@ -373,6 +374,16 @@ impl Looking {
         // What was looked at before, if anything was: a list of executions asks no spool.
         let live = self.live.get().map_or(&[][..], |live| live);
         Ok(completeness(self.history.as_ref(), window, live, shown::now()).await?)
+    }
+
+    /// Returns the last line below a table: what it shows, and what is missing of its time.
+    pub(crate) async fn footer(&self, shown: String, window: Window) -> Result<String, Failure> {
+        let missing = self.missing(window).await?;
+        let missing = missing.map(|missing| format!(" · {missing}"));
+        Ok(wrapped(&format!(
+            "{shown}{}\n",
+            missing.unwrap_or_default()
+        )))
     }
 
     /// Says in a few words what is missing of a time, or nothing.

@@ -2,21 +2,22 @@
 
 use std::process::ExitCode;
 
-use command_executor::{Order, PageRequest, StoredExecution};
+use command_executor::{Order, PageRequest, StoredExecution, Window};
 
 use crate::args::verbs::{FAILED, LsArgs};
 use crate::cmd::following::{EVERY, Following};
 use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
-use crate::output::columns::{Columns, Text, wrapped};
+use crate::output::columns::{Columns, Text};
 use crate::output::{console, plain, shown};
 
 pub(crate) async fn ls(looking: &Looking, args: LsArgs) -> Result<ExitCode, Failure> {
+    let order = match args.reverse {
+        true => Order::OldestFirst,
+        false => Order::LatestFirst,
+    };
     let request = PageRequest {
-        order: match args.reverse {
-            true => Order::OldestFirst,
-            false => Order::LatestFirst,
-        },
+        order,
         ..PageRequest::first(args.limit)
     };
     // Before those that are shown: what is stored in between is in neither else.
@@ -36,23 +37,24 @@ pub(crate) async fn ls(looking: &Looking, args: LsArgs) -> Result<ExitCode, Fail
         return Ok(matched(!found.is_empty()));
     }
     with_last_words(looking, &mut found).await?;
-    let mut footer = shown::counted(found.len() as u64, "execution");
-    footer.push_str(if has_more { ", and more: --limit" } else { "" });
+    let mut shown = shown::counted(found.len() as u64, "execution");
     let mut window = window_of(&args.selection);
     if has_more {
-        // Of the time that is shown, rather than of the whole history.
-        let shown = found.iter().map(|it| it.record.ended_at());
-        match args.reverse {
-            true => window.to = shown.max(),
-            false => window.from = shown.min(),
-        }
+        shown.push_str(", and more: --limit");
+        narrow_to(&mut window, &found, order);
     }
-    let missing = looking.missing(window).await?;
-    footer.extend(missing.map(|missing| format!(" · {missing}")));
-    footer.push('\n');
-    let table = table(looking, &found);
-    console::print(format!("{table}{}", wrapped(&footer))).await?;
+    let footer = looking.footer(shown, window).await?;
+    console::print(format!("{}{footer}", table(looking, &found))).await?;
     Ok(matched(!found.is_empty()))
+}
+
+/// Narrows a window to what is shown of it, so that nothing is said to be missing of the rest.
+fn narrow_to(window: &mut Window, shown: &[StoredExecution], order: Order) {
+    let ends = shown.iter().map(|it| it.record.ended_at());
+    match order {
+        Order::OldestFirst => window.to = ends.max(),
+        Order::LatestFirst => window.from = ends.min(),
+    }
 }
 
 /// Prints what was found, the latest last, and goes on until nobody reads it any more.

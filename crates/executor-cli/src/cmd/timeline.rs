@@ -32,53 +32,75 @@ const RUNNING: char = '>';
 
 pub(crate) async fn timeline(looking: &Looking, args: TimelineArgs) -> Result<ExitCode, Failure> {
     let now = shown::now();
-    let (from, to) = match &args.what {
-        Some(what) => around(&looking.one(what).await?),
-        None => {
-            let window = window_of(&args.selection);
-            let to = window.to.unwrap_or(now);
-            (window.from.unwrap_or(to.saturating_sub(LATELY)), to)
-        }
-    };
-    let (found, has_more) = overlapping(looking, &args, from, to).await?;
-    // Beyond those that are drawn nothing is known to be idle.
-    let last = found.iter().map(|it| it.record.ended_at()).max();
-    let to = last.filter(|_| has_more).unwrap_or(to);
-    let running = running(looking, &args.selection, to).await?;
+    let found = Excerpt::read(looking, &args, now).await?;
+    let is_any = !found.executions.is_empty() || !found.running.is_empty();
     if looking.json {
-        let lines = plain::json_lines(found.iter().map(shown::json_of));
+        let lines = plain::json_lines(found.executions.iter().map(shown::json_of));
         console::print(lines).await?;
-        if has_more {
+        if found.has_more {
             console::say(&format!(
                 "only {DRAWN_MAX} executions are shown, and there are more: choose a shorter span"
             ));
         }
-        return Ok(matched(!found.is_empty() || !running.is_empty()));
+        return Ok(matched(is_any));
     }
     let window = Window {
-        from: Some(from),
-        to: Some(to),
+        from: Some(found.from),
+        to: Some(found.to),
         session: None,
     };
     let history = &looking.history;
     let gaps = all_pages(|page| history.gaps(window.clone(), page)).await?;
-    let mut lanes = of_executions(&found);
-    add_running(&running, now, &mut lanes);
-    let drawing = drawing(looking, (from, to), &lanes, &gaps);
-    let mut footer = shown::counted(found.len() as u64, "execution");
-    if !running.is_empty() {
-        footer.push_str(&format!(", {} still running", running.len()));
+    let mut lanes = of_executions(&found.executions);
+    add_running(&found.running, now, &mut lanes);
+    let drawing = drawing(looking, (found.from, found.to), &lanes, &gaps);
+    let footer = looking.footer(found.summary(), window).await?;
+    console::print(format!("{drawing}{footer}")).await?;
+    Ok(matched(is_any))
+}
+
+/// What ran in the time that is drawn.
+struct Excerpt {
+    from: Timestamp,
+    to: Timestamp,
+    executions: Vec<StoredExecution>,
+    has_more: bool,
+    running: Vec<RunningExecution>,
+}
+
+impl Excerpt {
+    async fn read(looking: &Looking, args: &TimelineArgs, now: Timestamp) -> Result<Self, Failure> {
+        let (from, to) = match &args.what {
+            Some(what) => around(&looking.one(what).await?),
+            None => {
+                let window = window_of(&args.selection);
+                let to = window.to.unwrap_or(now);
+                (window.from.unwrap_or(to.saturating_sub(LATELY)), to)
+            }
+        };
+        let (executions, has_more) = overlapping(looking, args, from, to).await?;
+        // Beyond those that are drawn nothing is known to be idle.
+        let last = executions.iter().map(|it| it.record.ended_at()).max();
+        let to = last.filter(|_| has_more).unwrap_or(to);
+        Ok(Self {
+            from,
+            to,
+            running: running(looking, &args.selection, to).await?,
+            executions,
+            has_more,
+        })
     }
-    footer.push_str(if has_more {
-        ", and more that are not drawn: choose a shorter span"
-    } else {
-        ""
-    });
-    let missing = looking.missing(window).await?;
-    footer.extend(missing.map(|missing| format!(" · {missing}")));
-    footer.push('\n');
-    console::print(format!("{drawing}{}", columns::wrapped(&footer))).await?;
-    Ok(matched(!found.is_empty() || !running.is_empty()))
+
+    fn summary(&self) -> String {
+        let mut text = shown::counted(self.executions.len() as u64, "execution");
+        if !self.running.is_empty() {
+            text.push_str(&format!(", {} still running", self.running.len()));
+        }
+        if self.has_more {
+            text.push_str(", and more that are not drawn: choose a shorter span");
+        }
+        text
+    }
 }
 
 /// An execution's time, and a quarter of it on both sides.
@@ -203,36 +225,51 @@ fn drawing(
         .saturating_sub(name_width + 2 + 2 + NOTE)
         .max(16);
     let scale = Scale { from, to, width };
-    let mut text = format!("{:name_width$}  {}\n", "", axis(looking, &scale));
-    let mut seen = Vec::new();
-    let mut add = |name: &str, pieces: &[Piece], note: &str| {
-        for (place, lane) in scale.lanes(pieces, LANES_MAX).iter().enumerate() {
-            let (name, note) = if place == 0 { (name, note) } else { ("", "") };
-            let name = shown::fitted(name, name_width);
-            let line = format!("{name}  {lane}  {note}");
-            text.push_str(&format!("{}\n", line.trim_end()));
-            seen.extend(lane.chars());
-        }
+    let mut drawing = Drawing {
+        scale,
+        name_width,
+        text: format!("{:name_width$}  {}\n", "", axis(looking, &scale)),
+        seen: Vec::new(),
     };
     for (name, lane) in lanes {
         let mut pieces = lane.pieces.clone();
         pieces.sort_by_key(|piece| piece.from);
-        add(name, &pieces, &note_of(lane));
+        drawing.add(name, &pieces, &note_of(lane));
     }
-    let lost: Vec<Piece> = gaps
-        .iter()
-        .map(|gap| Piece {
-            from: gap.first_at,
-            to: gap.last_at,
-            mark: LOST,
-            is_loud: true,
-        })
-        .collect();
     let count = gaps.iter().map(|gap| gap.count).sum();
-    add("lost", &lost, &shown::counted(count, "record"));
-    let legend = legend(&seen);
-    text.push_str(&format!("{:name_width$}  {legend}\n", ""));
-    text
+    drawing.add("lost", &lost(gaps), &shown::counted(count, "record"));
+    let legend = legend(&drawing.seen);
+    format!("{}{:name_width$}  {legend}\n", drawing.text, "")
+}
+
+fn lost(gaps: &[Gap]) -> Vec<Piece> {
+    let pieces = gaps.iter().map(|gap| Piece {
+        from: gap.first_at,
+        to: gap.last_at,
+        mark: LOST,
+        is_loud: true,
+    });
+    pieces.collect()
+}
+
+/// Lanes below each other, and the characters on them.
+struct Drawing {
+    scale: Scale,
+    name_width: usize,
+    text: String,
+    seen: Vec<char>,
+}
+
+impl Drawing {
+    fn add(&mut self, name: &str, pieces: &[Piece], note: &str) {
+        for (place, lane) in self.scale.lanes(pieces, LANES_MAX).iter().enumerate() {
+            let (name, note) = if place == 0 { (name, note) } else { ("", "") };
+            let name = shown::fitted(name, self.name_width);
+            let line = format!("{name}  {lane}  {note}");
+            self.text.push_str(&format!("{}\n", line.trim_end()));
+            self.seen.extend(lane.chars());
+        }
+    }
 }
 
 fn note_of(lane: &Lane) -> String {
