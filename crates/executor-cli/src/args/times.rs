@@ -30,49 +30,38 @@ impl When {
     /// Reads a time in the zone of `now`. A time without a date is the latest past one.
     pub(crate) fn read(text: &str, now: &ZonedDateTime) -> Option<Self> {
         let text = text.trim();
-        let day = |day: ZonedDateTime| {
-            let start = day.start_of_day().ok()?;
-            Self::between(&start, &start.checked_add(1.day()).ok()?)
-        };
         match text {
             "now" => return Self::at(now),
-            "today" => return day(now.clone()),
-            "yesterday" => return day(now.checked_sub(1.day()).ok()?),
+            "today" => return Self::day(now),
+            "yesterday" => return Self::day(&now.checked_sub(1.day()).ok()?),
             _ => {}
         }
         if let Some(ago) = ago_of(text) {
             return Self::at(&now.checked_sub(ago).ok()?);
         }
+        let zone = || now.time_zone().clone();
         if let Ok(at) = text.parse::<jiff::Timestamp>() {
-            return Self::at(&at.to_zoned_datetime(now.time_zone().clone()));
+            return Self::at(&at.to_zoned_datetime(zone()));
         }
         if let Some(date) = text.parse::<Date>().ok().filter(|_| text.len() <= 10) {
-            return day(date.to_zoned_datetime(now.time_zone().clone()).ok()?);
+            return Self::day(&date.to_zoned_datetime(zone()).ok()?);
         }
-        let unit = if text.matches(':').count() > 1 {
-            Unit::Second
-        } else {
-            Unit::Minute
+        let unit = match text.matches(':').count() > 1 {
+            true => Unit::Second,
+            false => Unit::Minute,
         };
-        if let Some(time) = text
-            .parse::<Time>()
-            .ok()
-            .filter(|_| text.contains(':') && !text.contains('-'))
-        {
-            let today = now
-                .date()
-                .to_datetime(time)
-                .to_zoned_datetime(now.time_zone().clone())
-                .ok()?;
-            let latest = match today > *now {
-                true => today.checked_sub(1.day()).ok()?,
-                false => today,
-            };
-            return Self::unit(&latest, unit);
+        let is_of_day = text.contains(':') && !text.contains('-');
+        if let Some(time) = text.parse::<Time>().ok().filter(|_| is_of_day) {
+            return Self::unit(&latest(time, now)?, unit);
         }
         let written = text.parse().ok();
         let at: DateTime = written.or_else(|| as_shown(text, now))?;
-        Self::unit(&at.to_zoned_datetime(now.time_zone().clone()).ok()?, unit)
+        Self::unit(&at.to_zoned_datetime(zone()).ok()?, unit)
+    }
+
+    fn day(at: &ZonedDateTime) -> Option<Self> {
+        let start = at.start_of_day().ok()?;
+        Self::between(&start, &start.checked_add(1.day()).ok()?)
     }
 
     fn at(at: &ZonedDateTime) -> Option<Self> {
@@ -98,6 +87,16 @@ impl When {
             from: micros(from)?,
             to: micros(to)?,
         })
+    }
+}
+
+/// This time today, or yesterday if it is still to come.
+fn latest(time: Time, now: &ZonedDateTime) -> Option<ZonedDateTime> {
+    let today = now.date().to_datetime(time);
+    let today = today.to_zoned_datetime(now.time_zone().clone()).ok()?;
+    match today > *now {
+        true => today.checked_sub(1.day()).ok(),
+        false => Some(today),
     }
 }
 

@@ -1,10 +1,11 @@
 //! `executor audit`: whether the history is complete.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use command_executor::diagnosis::{Audit, NotLookedAt, Verdict, audit as decide};
+use command_executor::diagnosis::{Audit, Hole, NotKnown, NotLookedAt, Verdict, audit as decide};
 use command_executor::inspect::MachineSpools;
-use command_executor::{LiveState, Progress, Timestamp, Window};
+use command_executor::{LiveSession, LiveState, Progress, Timestamp, Window};
 use serde_json::{Value, json};
 
 use crate::args::verbs::AuditArgs;
@@ -28,15 +29,7 @@ pub(crate) async fn audit(looking: &Looking, args: AuditArgs) -> Result<ExitCode
         session: None,
     };
     // Before the evidence, or records that are stored in between would count as missing.
-    let live = match args.spools {
-        // A mistyped one would hide what waits in the right one.
-        Some(dir) if !dir.exists() => {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(Failure::SpoolDirectory { dir, source });
-        }
-        Some(spools) => MachineSpools::new(spools).sessions().await?,
-        None => looking.live().await?.to_vec(),
-    };
+    let live = live(looking, args.spools).await?;
     let progress = Progress::new(|done, all| {
         console::show(format!("counting rows: {done} of {all}"));
     });
@@ -55,6 +48,19 @@ pub(crate) async fn audit(looking: &Looking, args: AuditArgs) -> Result<ExitCode
     })
 }
 
+/// Returns what waits in the spools of a directory, or in those of this machine.
+async fn live(looking: &Looking, spools: Option<PathBuf>) -> Result<Vec<LiveSession>, Failure> {
+    match spools {
+        // A mistyped one would hide what waits in the right one.
+        Some(dir) if !dir.exists() => {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            Err(Failure::SpoolDirectory { dir, source })
+        }
+        Some(spools) => Ok(MachineSpools::new(spools).sessions().await?),
+        None => Ok(looking.live().await?.to_vec()),
+    }
+}
+
 fn for_people(looking: &Looking, audit: &Audit) -> String {
     let zone = &looking.zone;
     let mut text = format!("{}  {} stored", audit.verdict.as_str(), audit.stored);
@@ -68,36 +74,37 @@ fn for_people(looking: &Looking, audit: &Audit) -> String {
         }
     }
     text.push('\n');
-    for hole in audit.holes.iter().take(LISTED) {
-        let stretch = stretch(zone, hole.from, hole.to);
-        let session = hole
-            .session
-            .map(|id| format!("  session {id}"))
-            .unwrap_or_default();
-        text.push_str(&format!(
-            "  {stretch}  {}  {}{session}\n",
-            hole.count,
-            hole.cause.as_str()
-        ));
-    }
-    if audit.holes.len() > LISTED {
-        text.push_str(&format!("  … and {} more\n", audit.holes.len() - LISTED));
-    }
-    for unknown in audit.not_known.iter().take(LISTED) {
-        let stretch = stretch(zone, unknown.from, unknown.to);
-        let what = plain(&not_looked_at(&unknown.what));
-        text.push_str(&format!(
-            "  not checked  {stretch}  {what}  session {}\n",
-            unknown.session
-        ));
-    }
-    if audit.not_known.len() > LISTED {
-        text.push_str(&format!(
-            "  … and {} more\n",
-            audit.not_known.len() - LISTED
-        ));
-    }
+    let holes = audit.holes.iter().map(|hole| line_of_hole(zone, hole));
+    add_list(&mut text, holes);
+    let not_known = audit.not_known.iter();
+    add_list(&mut text, not_known.map(|it| line_of_unknown(zone, it)));
     text
+}
+
+/// Adds the first lines, and the number of the others.
+fn add_list(text: &mut String, lines: impl ExactSizeIterator<Item = String>) {
+    let count = lines.len();
+    text.extend(lines.take(LISTED));
+    if count > LISTED {
+        text.push_str(&format!("  … and {} more\n", count - LISTED));
+    }
+}
+
+fn line_of_hole(zone: &Zone, hole: &Hole) -> String {
+    let stretch = stretch(zone, hole.from, hole.to);
+    let session = hole.session.map(|id| format!("  session {id}"));
+    let (count, cause) = (hole.count, hole.cause.as_str());
+    format!(
+        "  {stretch}  {count}  {cause}{}\n",
+        session.unwrap_or_default()
+    )
+}
+
+fn line_of_unknown(zone: &Zone, unknown: &NotKnown) -> String {
+    let stretch = stretch(zone, unknown.from, unknown.to);
+    let what = plain(&not_looked_at(&unknown.what));
+    let session = unknown.session;
+    format!("  not checked  {stretch}  {what}  session {session}\n")
 }
 
 /// A stretch that may have no known beginning or end.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, Deserializer, Error};
+use toml::de::{DeString, DeTable, DeValue, Deserializer, Error};
 
 /// A byte range in the file, and the mistake that is there.
 pub(crate) type Mistake = (Range<usize>, String);
@@ -96,46 +96,58 @@ enum Out {
 
 fn take_out(file: &mut DeTable<'_>, wrong: &Range<usize>) -> Option<Out> {
     let names: Vec<_> = file.keys().cloned().collect();
-    for name in &names {
-        let value = file.get_mut(name)?;
-        let span = value.span();
-        let found = match value.get_mut() {
-            DeValue::Table(table) => take_key_out(table, wrong).map(|name| Out::Key {
-                of: span.start,
-                name,
-            }),
-            DeValue::Array(tables) => tables.iter_mut().find_map(|element| {
-                let at = element.span().start;
-                let DeValue::Table(table) = element.get_mut() else {
-                    return None;
-                };
-                take_key_out(table, wrong).map(|name| Out::Key { of: at, name })
-            }),
-            _ => None,
-        };
-        if found.is_some() {
-            return found;
-        }
-    }
+    let key = names
+        .iter()
+        .find_map(|name| take_key_out_of(file.get_mut(name)?, wrong));
     // No key of a table: one of the tables themselves.
-    for name in &names {
-        let value = file.get_mut(name)?;
-        if let DeValue::Array(tables) = value.get_mut() {
-            let place = tables.iter().position(|it| is_within(wrong, &it.span()));
-            if let Some(place) = place {
-                let at = tables.get(place)?.span().start;
-                let others = tables.iter().enumerate().filter(|(it, _)| *it != place);
-                *tables = others.map(|(_, table)| table.clone()).collect();
-                return Some(Out::Table { at });
-            }
+    key.or_else(|| {
+        let mut names = names.iter();
+        names.find_map(|name| take_table_out(file, name, wrong))
+    })
+}
+
+/// Takes a key out of a table, or out of one of several with the same name.
+fn take_key_out_of(value: &mut Spanned<DeValue<'_>>, wrong: &Range<usize>) -> Option<Out> {
+    let of = value.span().start;
+    match value.get_mut() {
+        DeValue::Table(table) => {
+            let name = take_key_out(table, wrong)?;
+            Some(Out::Key { of, name })
         }
-        let span = value.span();
-        if is_within(wrong, &span) || is_within(wrong, &name.span()) {
-            file.remove(name);
-            return Some(Out::Table { at: span.start });
+        DeValue::Array(tables) => tables.iter_mut().find_map(|element| {
+            let of = element.span().start;
+            let DeValue::Table(table) = element.get_mut() else {
+                return None;
+            };
+            let name = take_key_out(table, wrong)?;
+            Some(Out::Key { of, name })
+        }),
+        _ => None,
+    }
+}
+
+/// Takes a table out of the file, or one of several with the same name.
+fn take_table_out<'t>(
+    file: &mut DeTable<'t>,
+    name: &Spanned<DeString<'t>>,
+    wrong: &Range<usize>,
+) -> Option<Out> {
+    let value = file.get_mut(name)?;
+    let span = value.span();
+    if let DeValue::Array(tables) = value.get_mut() {
+        let place = tables.iter().position(|it| is_within(wrong, &it.span()));
+        if let Some(place) = place {
+            let at = tables.get(place)?.span().start;
+            let others = tables.iter().enumerate().filter(|(it, _)| *it != place);
+            *tables = others.map(|(_, table)| table.clone()).collect();
+            return Some(Out::Table { at });
         }
     }
-    None
+    let is_it = is_within(wrong, &span) || is_within(wrong, &name.span());
+    is_it.then(|| {
+        file.remove(name);
+        Out::Table { at: span.start }
+    })
 }
 
 /// Takes a key out of a table, or out of one within it.

@@ -193,24 +193,6 @@ pub(crate) fn json_of(execution: &StoredExecution) -> Value {
     let record = &execution.record;
     let entity = &record.subject.entity;
     let failure = record.failure.as_deref();
-    let lines = record.lines.as_deref().map(|lines| {
-        let each = lines.iter().map(|line| {
-            json!({
-                "after_us": line.after.as_micros() as u64,
-                "kind": line.kind.as_str(),
-                "target": Some(line.target).filter(|target| !target.is_empty()),
-                "text": line.text,
-                "unfinished": line.is_unfinished,
-            })
-        });
-        json!({
-            "kept": lines.kept(),
-            "total": lines.total(),
-            "total_bytes": lines.total_bytes(),
-            "binary": lines.is_binary(),
-            "lines": each.collect::<Vec<_>>(),
-        })
-    });
     json!({
         "id": record.execution_id.to_string(),
         "short_id": record.execution_id.short(),
@@ -230,7 +212,26 @@ pub(crate) fn json_of(execution: &StoredExecution) -> Value {
         "error_type": failure.map(|failure| &failure.error_type),
         "error_message": failure.map(|failure| &failure.message),
         "error_report": failure.and_then(|failure| failure.report.as_ref()),
-        "lines": lines,
+        "lines": record.lines.as_deref().map(json_of_lines),
+    })
+}
+
+fn json_of_lines(lines: &Lines) -> Value {
+    let each = lines.iter().map(|line| {
+        json!({
+            "after_us": line.after.as_micros() as u64,
+            "kind": line.kind.as_str(),
+            "target": Some(line.target).filter(|target| !target.is_empty()),
+            "text": line.text,
+            "unfinished": line.is_unfinished,
+        })
+    });
+    json!({
+        "kept": lines.kept(),
+        "total": lines.total(),
+        "total_bytes": lines.total_bytes(),
+        "binary": lines.is_binary(),
+        "lines": each.collect::<Vec<_>>(),
     })
 }
 
