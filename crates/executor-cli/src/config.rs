@@ -279,6 +279,16 @@ impl ConfigError {
         }
     }
 
+    fn of_text(path: &Path, text: &str, mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by_key(|(span, _)| span.start);
+        let placed = mistakes.into_iter();
+        let placed = placed.map(|(span, what)| (Some(place_of(text, span.start)), what));
+        Self {
+            path: path.to_owned(),
+            mistakes: placed.collect(),
+        }
+    }
+
     /// One line for each mistake.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.mistakes.iter().map(|(place, what)| {
@@ -332,41 +342,45 @@ impl Config {
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut read = Read::<Self>::from(text);
-        let rest = read.rest.take();
+        let mut config = read.rest.take();
         let mut mistakes = std::mem::take(&mut read.mistakes);
-        let config = rest.map(|mut config| {
-            mistakes.extend(config.senseless());
-            mistakes.extend(config.duplicates());
-            mistakes.extend(config.slashes());
-            mistakes.extend(config.too_many_sources());
+        if let Some(config) = &mut config {
+            mistakes.extend(config.mistakes());
             let is_whole = |it: &&SourceConfig| read.is_whole(text, &it.name.span());
             let sources = config.source_configs.iter().filter(is_whole);
             mistakes.extend(sources.filter_map(|source| source.source(&Redactor::NONE).err()));
             // Of a job that lacks a wrong key the schedule is not told: it may be that key.
-            let is_whole = |job: &&JobConfig| read.is_whole(text, &job.name.span());
-            for job in config.jobs.iter().filter(is_whole) {
-                match job.schedule() {
-                    Ok(schedule) => config.schedules.push(schedule),
-                    Err(mistake) => mistakes.push(mistake),
-                }
-            }
-            config
-        });
-        mistakes.sort_by_key(|(span, _)| span.start);
-        let config = config.filter(|_| mistakes.is_empty());
-        let Some(config) = config else {
-            let placed = mistakes.into_iter();
-            let placed = placed.map(|(span, what)| (Some(place_of(text, span.start)), what));
-            return Err(ConfigError {
-                path: path.to_owned(),
-                mistakes: placed.collect(),
-            });
+            let is_whole = |job: &JobConfig| read.is_whole(text, &job.name.span());
+            mistakes.extend(config.read_schedules(is_whole));
+        }
+        let Some(config) = config.filter(|_| mistakes.is_empty()) else {
+            return Err(ConfigError::of_text(path, text, mistakes));
         };
         if config.listeners.is_empty() && config.jobs.is_empty() {
             let what = "nothing to run: add a [[listener]] or a [[job]]";
             return Err(ConfigError::of_file(path, what.into()));
         }
         Ok(config)
+    }
+
+    /// Returns what is wrong although each key by itself is right.
+    fn mistakes(&self) -> Vec<Mistake> {
+        let mut mistakes = Vec::from_iter(self.senseless());
+        mistakes.extend(self.duplicates());
+        mistakes.extend(self.slashes());
+        mistakes.extend(self.too_many_sources());
+        mistakes
+    }
+
+    fn read_schedules(&mut self, is_whole: impl Fn(&JobConfig) -> bool) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        for job in self.jobs.iter().filter(|job| is_whole(job)) {
+            match job.schedule() {
+                Ok(schedule) => self.schedules.push(schedule),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        mistakes
     }
 
     /// Returns all mistakes in the library's settings, as one.

@@ -98,37 +98,17 @@ impl JobConfig {
     /// Parses a time with an offset, or a wall-clock time in the time zone.
     fn at(&self, at: &Spanned<String>) -> Result<Schedule, Mistake> {
         let text = at.get_ref();
-        let refuse = |what: String| (at.span(), what);
         let instant = match (&self.time_zone, text.parse::<Timestamp>()) {
             (None, Ok(instant)) => instant,
             (Some(zone), Ok(_)) => {
                 let what = format!("`{text}` has an offset already: leave the time zone out");
                 return Err((zone.span(), what));
             }
-            (zone, Err(_)) => {
-                let civil: DateTime = text.parse().map_err(|_| {
-                    refuse(format!(
-                        "`{text}` is not a time: write it like 2026-12-24T18:00:00"
-                    ))
-                })?;
-                let Some(zone) = zone else {
-                    let what = format!("`{text}` needs a `time_zone`, such as \"Europe/Berlin\"");
-                    return Err(refuse(what));
-                };
-                let found = TimeZone::get(zone.get_ref()).map_err(|_| {
-                    let name = zone.get_ref().clone();
-                    (zone.span(), ScheduleError::TimeZone { name }.to_string())
-                })?;
-                let ambiguous = found.to_ambiguous_timestamp(civil);
-                ambiguous
-                    .compatible()
-                    .map_err(|_| refuse(format!("`{text}` is out of range")))?
-            }
+            (zone, Err(_)) => in_zone(at, zone.as_ref())?,
         };
         let since_epoch = instant.duration_since(Timestamp::UNIX_EPOCH);
         let micros = SignedDuration::as_micros(&since_epoch);
-        let micros =
-            i64::try_from(micros).map_err(|_| refuse(format!("`{text}` is out of range")))?;
+        let micros = i64::try_from(micros).map_err(|_| out_of_range(at))?;
         Ok(Schedule::once(
             command_executor::time::Timestamp::from_micros(micros),
         ))
@@ -151,4 +131,29 @@ impl JobConfig {
             (MissedRule::RunOnce, None) => Ok(Missed::RunOnce),
         }
     }
+}
+
+/// Reads a wall-clock time.
+fn in_zone(at: &Spanned<String>, zone: Option<&Spanned<String>>) -> Result<Timestamp, Mistake> {
+    let text = at.get_ref();
+    let refuse = |what: String| (at.span(), what);
+    let civil: DateTime = text.parse().map_err(|_| {
+        refuse(format!(
+            "`{text}` is not a time: write it like 2026-12-24T18:00:00"
+        ))
+    })?;
+    let Some(zone) = zone else {
+        let what = format!("`{text}` needs a `time_zone`, such as \"Europe/Berlin\"");
+        return Err(refuse(what));
+    };
+    let found = TimeZone::get(zone.get_ref()).map_err(|_| {
+        let name = zone.get_ref().clone();
+        (zone.span(), ScheduleError::TimeZone { name }.to_string())
+    })?;
+    let ambiguous = found.to_ambiguous_timestamp(civil);
+    ambiguous.compatible().map_err(|_| out_of_range(at))
+}
+
+fn out_of_range(at: &Spanned<String>) -> Mistake {
+    (at.span(), format!("`{}` is out of range", at.get_ref()))
 }

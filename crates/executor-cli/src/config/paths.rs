@@ -15,6 +15,13 @@ impl Config {
         // What comes through a pipe has no directory of its own.
         let of_file = path.is_file().then(|| path.parent()).flatten();
         let base = of_file.unwrap_or(Path::new(""));
+        self.resolve_store(base);
+        self.resolve_told_programs(base);
+        self.resolve_sources(base);
+        self.resolve_run_programs(base);
+    }
+
+    fn resolve_store(&mut self, base: &Path) {
         let url = self.store.url.get_or_insert(Url(DEFAULT_DB.to_owned()));
         if let Some(below) = wire::below(&url.0, base) {
             *url = Url(below);
@@ -24,6 +31,10 @@ impl Config {
         {
             *at = base.join(&at);
         }
+    }
+
+    /// The programs that are told of failures.
+    fn resolve_told_programs(&mut self, base: &Path) {
         for run in self.notify.programs_mut() {
             resolve_program(run, base, false);
         }
@@ -32,11 +43,9 @@ impl Config {
         for run in on_error.flatten() {
             resolve_program(run, base, false);
         }
-        let of_listeners = self
-            .listeners
-            .iter_mut()
-            .map(|it| (&mut it.run, &mut it.cwd));
-        let of_jobs = self.jobs.iter_mut().map(|it| (&mut it.run, &mut it.cwd));
+    }
+
+    fn resolve_sources(&mut self, base: &Path) {
         for source in &mut self.source_configs {
             let (paths, run) = source.paths();
             paths.for_each(|path| *path = base.join(&*path));
@@ -44,6 +53,13 @@ impl Config {
                 resolve_program(run, base, has_directory);
             }
         }
+    }
+
+    /// The programs of listeners and jobs, with the directories that they run in.
+    fn resolve_run_programs(&mut self, base: &Path) {
+        let of_listeners = self.listeners.iter_mut();
+        let of_listeners = of_listeners.map(|it| (&mut it.run, &mut it.cwd));
+        let of_jobs = self.jobs.iter_mut().map(|it| (&mut it.run, &mut it.cwd));
         for (run, cwd) in of_listeners.chain(of_jobs) {
             resolve_program(run, base, cwd.is_some());
             if let Some(Directory(directory)) = cwd {
