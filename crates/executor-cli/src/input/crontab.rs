@@ -118,15 +118,11 @@ impl Crontab {
 
 impl Job {
     fn write(&self, app: &str, text: &mut String) {
-        let quoted = |text: &str| toml::Value::from(text).to_string();
         let (key, value) = &self.schedule;
         let mut put = |key: &str, value: String| text.push_str(&format!("{key} = {value}\n"));
-        let line: String = self
-            .line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        put("# crontab", line);
+        let line = self.line.chars();
+        let line = line.map(|c| if c.is_control() { ' ' } else { c });
+        put("# crontab", line.collect());
         put("[[job]]\napp", quoted(app));
         put("name", quoted(&self.name));
         put(key, quoted(value));
@@ -140,13 +136,22 @@ impl Job {
             put("cwd", quoted(directory));
         }
         if !self.variables.is_empty() {
-            let variables = self.variables.iter();
-            let variables =
-                variables.map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)));
-            let variables: Vec<String> = variables.collect();
-            put("env", format!("{{ {} }}", variables.join(", ")));
+            put("env", self.env());
         }
     }
+
+    /// Its variables as an inline table.
+    fn env(&self) -> String {
+        let variables = self.variables.iter();
+        let variables =
+            variables.map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)));
+        let variables: Vec<String> = variables.collect();
+        format!("{{ {} }}", variables.join(", "))
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 /// A line such as `PATH = "/bin"`; the quotes are no part of the value.
@@ -185,25 +190,33 @@ fn job(line: &str, is_of_system: bool, setting: &Setting) -> Result<Job, String>
     }
     let schedule = schedule_of(times, &setting.time_zone)?;
     let (command, input) = input_of(command);
-    let name = name_of(&command);
-    let command = match input {
+    Ok(Job {
+        line: line.to_owned(),
+        name: name_of(&command),
+        schedule,
+        time_zone: setting.time_zone.clone(),
+        run: run_of(user, &setting.shell, with_input(command, input)),
+        variables: setting.variables.clone(),
+        directory: setting.directory.clone().filter(|_| user.is_none()),
+    })
+}
+
+/// A command that reads what stands behind its first `%`.
+fn with_input(command: String, input: Option<String>) -> String {
+    match input {
         Some(input) => format!("printf '%s\\n' {} | {{ {command}\n}}", shell_quoted(&input)),
         None => command,
-    };
-    let mut run = vec![setting.shell.clone(), "-c".to_owned(), command];
+    }
+}
+
+/// The shell that runs a command, as another user if the line names one.
+fn run_of(user: Option<&str>, shell: &str, command: String) -> Vec<String> {
+    let mut run = vec![shell.to_owned(), "-c".to_owned(), command];
     if let Some(user) = user {
         let as_user = ["runuser", "-u", user, "--"].map(str::to_owned);
         run.splice(0..0, as_user);
     }
-    Ok(Job {
-        line: line.to_owned(),
-        name,
-        schedule,
-        time_zone: setting.time_zone.clone(),
-        run,
-        variables: setting.variables.clone(),
-        directory: setting.directory.clone().filter(|_| user.is_none()),
-    })
+    run
 }
 
 /// The fields of time, or a nickname, and what follows.

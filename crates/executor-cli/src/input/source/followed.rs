@@ -38,20 +38,7 @@ impl Followed {
     /// Opens the file at its end: what was written before is not for this run. An unfinished last line is, because it
     /// may be finished. Waits until there is a file.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
-        let mut waited = false;
-        let file = loop {
-            match open(&path) {
-                Ok(file) => break file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if !waited {
-                        tracing::warn!("{} is not there yet; waiting for it", path.display());
-                    }
-                    waited = true;
-                    sleep(LOOK_AGAIN);
-                }
-                Err(error) => return Err(error),
-            }
-        };
+        let (file, waited) = open_when_there(&path)?;
         let mut followed = Self {
             path,
             is_pipe: is_pipe(&file.metadata()?),
@@ -105,18 +92,28 @@ impl Followed {
             Ok(there) => there,
         };
         if (there.dev(), there.ino()) == (held.dev(), held.ino()) {
-            let is_cut = !self.is_pipe && there.len() < self.at;
-            if is_cut {
-                let path = self.path.display();
-                tracing::warn!("{path} was cut short; reading it from its beginning");
-                self.file.rewind()?;
-                self.at = 0;
-            }
-            return Ok(is_cut);
+            return self.rewind_if_cut(there.len());
         }
         if self.since.elapsed() < LAST_WORDS {
             return Ok(false);
         }
+        self.take_next()
+    }
+
+    /// Returns `true` if the file has become shorter than what was read of it, and is read from its beginning.
+    fn rewind_if_cut(&mut self, length: u64) -> io::Result<bool> {
+        let is_cut = !self.is_pipe && length < self.at;
+        if is_cut {
+            let path = self.path.display();
+            tracing::warn!("{path} was cut short; reading it from its beginning");
+            self.file.rewind()?;
+            self.at = 0;
+        }
+        Ok(is_cut)
+    }
+
+    /// Goes on with what is at the path now. Returns `false` if that cannot be opened.
+    fn take_next(&mut self) -> io::Result<bool> {
         match open(&self.path) {
             Ok(next) => {
                 self.is_pipe = is_pipe(&next.metadata()?);
@@ -182,6 +179,24 @@ impl Read for Followed {
                 true => {}
                 false => self.wait(),
             }
+        }
+    }
+}
+
+/// Waits until there is a file, and returns it and whether it had to be waited for.
+fn open_when_there(path: &Path) -> io::Result<(File, bool)> {
+    let mut waited = false;
+    loop {
+        match open(path) {
+            Ok(file) => return Ok((file, waited)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !waited {
+                    tracing::warn!("{} is not there yet; waiting for it", path.display());
+                }
+                waited = true;
+                sleep(LOOK_AGAIN);
+            }
+            Err(error) => return Err(error),
         }
     }
 }
