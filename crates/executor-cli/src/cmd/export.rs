@@ -19,6 +19,19 @@ pub(crate) async fn export(looking: &Looking, args: ExportArgs) -> Result<ExitCo
         }
         console::put(&row(COLUMNS.map(str::to_owned)))?;
     }
+    let Some(count) = write_all(looking, &args).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    console::show(String::new());
+    // Beside the data, which programs read.
+    if let Some(missing) = looking.missing(window_of(&args.selection)).await? {
+        console::say(&missing);
+    }
+    Ok(matched(count > 0))
+}
+
+/// Returns how many were written; `None` if nobody reads them any more.
+async fn write_all(looking: &Looking, args: &ExportArgs) -> Result<Option<u64>, Failure> {
     let mut count = 0;
     for filter in looking.filters(&args.selection, None).await? {
         let mut request = Some(PageRequest {
@@ -26,28 +39,21 @@ pub(crate) async fn export(looking: &Looking, args: ExportArgs) -> Result<ExitCo
             ..PageRequest::first(PAGE)
         });
         while let Some(page) = request {
-            let answer = looking
-                .history
-                .executions(filter.clone(), page.clone())
-                .await?;
+            let history = &looking.history;
+            let answer = history.executions(filter.clone(), page.clone()).await?;
             count += answer.items.len() as u64;
             let items = match args.lines {
                 true => with_lines(looking, answer.items).await?,
                 false => answer.items,
             };
             if !console::is_read(&text_of(args.format, &items))? {
-                return Ok(ExitCode::SUCCESS);
+                return Ok(None);
             }
             console::show(format!("{count} executions"));
             request = answer.next.map(|next| page.following(next));
         }
     }
-    console::show(String::new());
-    // Beside the data, which programs read.
-    if let Some(missing) = looking.missing(window_of(&args.selection)).await? {
-        console::say(&missing);
-    }
-    Ok(matched(count > 0))
+    Ok(Some(count))
 }
 
 async fn with_lines(

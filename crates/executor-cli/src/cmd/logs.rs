@@ -16,34 +16,40 @@ use crate::output::{console, shown};
 pub(crate) async fn logs(looking: &Looking, args: LogsArgs) -> Result<ExitCode, Failure> {
     let mut selection = args.selection;
     let grep = args.grep.as_deref();
-    let mut following = None;
-    let mut found = match args.what {
-        Some(what) if !what.contains('/') => {
-            if !selection.is_empty() || args.follow {
-                return Err(Failure::NothingToSelect { what: plain(&what) });
-            }
-            vec![looking.one(&what).await?]
+    let one = args.what.as_deref().filter(|what| !what.contains('/'));
+    if let Some(what) = one {
+        if !selection.is_empty() || args.follow {
+            return Err(Failure::NothingToSelect { what: plain(what) });
         }
-        of_one => {
-            if let Some(what) = of_one {
-                let what: What = what.parse().map_err(|what| Failure::NotFound { what })?;
-                (selection.app, selection.name) = (Some(what.app), Some(what.name));
-                selection.instance = what.instance;
-            }
-            if args.follow {
-                // Before those that are shown: what is stored in between is in neither else.
-                following = Some(Following::begin(looking, &selection, grep).await?);
-            }
-            let request = PageRequest::first(args.limit);
-            looking.select(&selection, request, grep).await?.0
-        }
+        let found = vec![looking.one(what).await?];
+        return print(looking, &found, grep).await;
+    }
+    if let Some(what) = args.what {
+        let what: What = what.parse().map_err(|what| Failure::NotFound { what })?;
+        (selection.app, selection.name) = (Some(what.app), Some(what.name));
+        selection.instance = what.instance;
+    }
+    // Before those that are shown: what is stored in between is in neither else.
+    let following = match args.follow {
+        true => Some(Following::begin(looking, &selection, grep).await?),
+        false => None,
     };
+    let request = PageRequest::first(args.limit);
+    let (mut found, _) = looking.select(&selection, request, grep).await?;
     // The latest comes last, as in a log.
     found.reverse();
-    if let Some(following) = following {
-        return follow(looking, &selection, grep, following, found).await;
+    match following {
+        Some(following) => follow(looking, &selection, grep, following, found).await,
+        None => print(looking, &found, grep).await,
     }
-    let mut text = text_of(looking, &found, grep).await?;
+}
+
+async fn print(
+    looking: &Looking,
+    found: &[StoredExecution],
+    grep: Option<&str>,
+) -> Result<ExitCode, Failure> {
+    let mut text = text_of(looking, found, grep).await?;
     let nothing = text.is_empty();
     if nothing && !looking.json {
         text.push_str("no lines\n");

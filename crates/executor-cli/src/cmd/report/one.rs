@@ -81,18 +81,13 @@ async fn read(
     of: StoredRegistration,
     window: &Window,
 ) -> Result<Report, Failure> {
-    let now = shown::now();
-    let to = window
-        .to
-        .unwrap_or_else(|| now.saturating_add(Duration::from_micros(1)));
-    let from = window.from.unwrap_or(to).min(to);
+    let (from, to) = span(window);
     let periods = Periods::of(&looking.zone, from, to);
     let scope = Scope::Registration(of.id);
     let (history, bounds) = (&looking.history, &periods.bounds);
     let series = history.series(scope.clone(), bounds.clone()).await?;
-    let ends = [from, to].to_vec();
     let overall = match from < to {
-        true => history.series(scope.clone(), ends).await?.pop(),
+        true => history.series(scope.clone(), vec![from, to]).await?.pop(),
         false => None,
     };
     let overall = overall.unwrap_or_default();
@@ -112,6 +107,13 @@ async fn read(
         slowest,
         slowest_since,
     })
+}
+
+/// Returns when a window begins and ends: one without an end ends now, one without a beginning is empty.
+fn span(window: &Window) -> (Timestamp, Timestamp) {
+    let just_now = || shown::now().saturating_add(Duration::from_micros(1));
+    let to = window.to.unwrap_or_else(just_now);
+    (window.from.unwrap_or(to).min(to), to)
 }
 
 /// How long the slowest runs take at least, so that few have to be looked at. Percentiles are known to 2 %.
@@ -149,39 +151,44 @@ async fn slowest(
 }
 
 fn for_people(looking: &Looking, report: &Report, window: &Window) -> String {
+    let heading = heading(looking, report, window);
+    match report.overall.runs() {
+        0 => heading,
+        _ => wrapped(&heading) + &series_of(looking, report) + &slowest_of(looking, report),
+    }
+}
+
+fn heading(looking: &Looking, report: &Report, window: &Window) -> String {
     let overall = &report.overall;
     let name = shown::name_of(&report.of.registration.entity);
-    let mut text = format!(
-        "{name}  {}: {}, {} failed",
+    let (span, runs) = (
         span_of(looking, window),
         shown::counted(overall.runs(), "run"),
-        failed(overall),
     );
+    let text = format!("{name}  {span}: {runs}, {} failed", failed(overall));
     if overall.runs() == 0 {
-        text.push('\n');
-        return text;
+        return format!("{text}\n");
     }
-    text.push_str(&format!(
-        " · half within {}, 95 % within {}, longest {}\n",
+    format!(
+        "{text} · half within {}, 95 % within {}, longest {}\n",
         shown::took(overall.p50),
         shown::took(overall.p95),
         shown::took(overall.max)
-    ));
-    let mut text = wrapped(&text);
-    text.push_str(&series_of(looking, report));
+    )
+}
+
+fn slowest_of(looking: &Looking, report: &Report) -> String {
     let since = report.slowest_since.map(|at| looking.zone.time(at));
     let since = since.map_or_else(String::new, |at| {
         format!(" since {at}, earlier ones not looked at")
     });
-    text.push_str(&format!("slowest{since}\n"));
+    let mut text = format!("slowest{since}\n");
     for it in &report.slowest {
         let record = &it.record;
         let (at, took) = (looking.zone.time(record.ended_at()), shown::took_of(it));
         let (id, why) = (record.execution_id.short(), shown::why(it));
-        let line = format!(
-            "  {at}  {id}  {took:>8}  {:<9}  {why}",
-            record.status.as_str()
-        );
+        let status = record.status.as_str();
+        let line = format!("  {at}  {id}  {took:>8}  {status:<9}  {why}");
         text.push_str(&format!("{}\n", line.trim_end()));
     }
     text
