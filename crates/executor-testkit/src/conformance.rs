@@ -287,12 +287,17 @@ async fn gaps_are_of_a_known_session_and_may_be_written_again<S: Store>(store: &
     store.record_gaps(Vec::new()).await.expect("takes nothing");
 }
 
-async fn pruning_keeps_what_failed_and_what_is_newest<S: Store>(store: &S) {
+/// Registers a listener; its executions are a second apart.
+async fn ten_of_hall<S: Store>(store: &S) -> Vec<ExecutionRecord> {
     let id = registered(store, "hall").await;
     let listener = samples::listener("hall");
-    let mut records: Vec<_> = (0..10)
+    (0..10)
         .map(|at| samples::record(&listener, Some(id), at * 1_000))
-        .collect();
+        .collect()
+}
+
+async fn pruning_keeps_what_failed_and_what_is_newest<S: Store>(store: &S) {
+    let mut records = ten_of_hall(store).await;
     for record in records.iter_mut().step_by(2) {
         record.status = Status::Cancelled;
     }
@@ -313,12 +318,8 @@ async fn pruning_keeps_what_failed_and_what_is_newest<S: Store>(store: &S) {
 }
 
 async fn pruning_takes_the_oldest_first_and_no_more_than_a_slice<S: Store>(store: &S) {
-    let id = registered(store, "hall").await;
-    let listener = samples::listener("hall");
     let session = samples::session();
-    let records: Vec<_> = (0..10)
-        .map(|at| samples::record(&listener, Some(id), at * 1_000))
-        .collect();
+    let records = ten_of_hall(store).await;
     persist(store, &session, records.clone()).await;
     let slice = PruneSlice::new(PruneRule::EndedBefore(records[5].ended_at()), 3);
     assert_eq!(store.prune(slice).await.expect("answers"), 3);
@@ -326,37 +327,24 @@ async fn pruning_takes_the_oldest_first_and_no_more_than_a_slice<S: Store>(store
     assert_eq!(store.prune(slice).await.expect("answers"), 0);
     // Pruned rows are new again; the others are still there.
     let fates = persist(store, &session, records).await;
-    assert!(
-        fates[..5].iter().all(|fate| *fate == Fate::Stored),
-        "{fates:?}"
-    );
-    assert!(
-        fates[5..].iter().all(|fate| *fate == Fate::AlreadyThere),
-        "{fates:?}"
-    );
+    let is_all = |fates: &[Fate], one: Fate| fates.iter().all(|fate| *fate == one);
+    assert!(is_all(&fates[..5], Fate::Stored), "{fates:?}");
+    assert!(is_all(&fates[5..], Fate::AlreadyThere), "{fates:?}");
 }
 
 async fn closing_the_session_twice_is_fine<S: Store>(store: &S) {
     let session = samples::session();
-    store
-        .open_session(Arc::clone(&session))
-        .await
-        .expect("opens");
-    store
-        .open_session(Arc::clone(&session))
-        .await
-        .expect("opens again");
+    for _ in 0..2 {
+        let opened = store.open_session(Arc::clone(&session)).await;
+        opened.expect("opens, and opens again");
+    }
     let end = end(&session);
     let beat = store.heartbeat(session.id, session.started_at, end.ledger);
     beat.await.expect("takes a heartbeat");
-    store
-        .close_session(session.id, end.clone())
-        .await
-        .expect("closes");
-    store
-        .close_session(session.id, end)
-        .await
-        .expect("closes again");
+    for _ in 0..2 {
+        let closed = store.close_session(session.id, end.clone()).await;
+        closed.expect("closes, and closes again");
+    }
     assert_eq!(store.mark_crashed().await.expect("answers"), []);
 }
 

@@ -115,6 +115,22 @@ impl MemoryStore {
     }
 }
 
+/// A session that has given no sign of life since its beginning.
+fn begun(session: &Session) -> StoredSession {
+    StoredSession {
+        session: session.clone(),
+        heartbeat_at: session.started_at,
+        stopped_at: None,
+        status: SessionStatus::Running,
+        failure: None,
+        ledger: Ledger::default(),
+        counts: SessionCounts {
+            is_counted: true,
+            ..SessionCounts::default()
+        },
+    }
+}
+
 impl Tables {
     fn persist(&mut self, batch: &Batch) -> Vec<Fate> {
         self.open_session(&batch.session);
@@ -122,26 +138,26 @@ impl Tables {
         let store = |record| self.store(record, session);
         let fates: Vec<Fate> = batch.records.iter().map(store).collect();
         let is_new = |fate: &Fate| matches!(fate, Fate::Stored | Fate::Detached);
-        let mut new = 0;
-        for (record, _) in batch
-            .records
-            .iter()
-            .zip(&fates)
-            .filter(|(_, fate)| is_new(fate))
-        {
-            let hour = (session, hour_of(record.ended_at()));
+        let new = batch.records.iter().zip(&fates);
+        let new = new.filter(|(_, fate)| is_new(fate));
+        let ends: Vec<Timestamp> = new.map(|(record, _)| record.ended_at()).collect();
+        self.count_new(session, &ends);
+        fates
+    }
+
+    /// Counts rows that are new, by their ends.
+    fn count_new(&mut self, session: SessionId, ends: &[Timestamp]) {
+        for ended in ends {
+            let hour = (session, hour_of(*ended));
             self.hours.entry(hour).or_default().0 += 1;
-            new += 1;
         }
         if let Some(row) = self.sessions.get_mut(&session) {
+            let new = ends.len() as u64;
             row.stored.counts.stored += new;
+            if row.stored.status != SessionStatus::Running {
+                row.stored.counts.taken_over += new;
+            }
         }
-        if let Some(row) = self.sessions.get_mut(&session)
-            && row.stored.status != SessionStatus::Running
-        {
-            row.stored.counts.taken_over += new;
-        }
-        fates
     }
 
     fn store(&mut self, record: &ExecutionRecord, session: SessionId) -> Fate {
@@ -174,18 +190,7 @@ impl Tables {
         let number = self.sessions.len() as i64;
         self.sessions.entry(session.id).or_insert(SessionRow {
             number,
-            stored: StoredSession {
-                session: session.clone(),
-                heartbeat_at: session.started_at,
-                stopped_at: None,
-                status: SessionStatus::Running,
-                failure: None,
-                ledger: Ledger::default(),
-                counts: SessionCounts {
-                    is_counted: true,
-                    ..SessionCounts::default()
-                },
-            },
+            stored: begun(session),
             was_opened: false,
         });
     }

@@ -12,7 +12,6 @@ pub(crate) fn let_go_by<'r>(
     slice: PruneSlice,
     records: impl Iterator<Item = &'r ExecutionRecord>,
 ) -> Vec<Named> {
-    let named = |record: &ExecutionRecord| (record.ended_at(), record.execution_id);
     let went_well =
         |record: &&ExecutionRecord| matches!(record.status, Status::Success | Status::Skipped);
     match slice.rule {
@@ -22,25 +21,33 @@ pub(crate) fn let_go_by<'r>(
             well.filter(|(end, _)| *end < at).collect()
         }
         PruneRule::AllButNewest(count) => {
-            let mut of_each: HashMap<&Subject, Vec<Named>> = HashMap::new();
-            for record in records.filter(|record| record.ended_at() <= slice.now) {
-                of_each
-                    .entry(&record.subject)
-                    .or_default()
-                    .push(named(record));
-            }
-            let surplus = of_each.into_values().flat_map(|mut all| {
-                all.sort();
-                all.truncate(all.len().saturating_sub(count as usize));
-                all
-            });
-            surplus.collect()
+            let known = records.filter(|record| record.ended_at() <= slice.now);
+            surplus(known, count as usize)
         }
         // Memory is not measured.
         PruneRule::LargerThan(_) => Vec::new(),
         // Deletes registrations, not records.
         PruneRule::GoneBefore(_) | PruneRule::HistoryBefore(_) => Vec::new(),
     }
+}
+
+fn named(record: &ExecutionRecord) -> Named {
+    (record.ended_at(), record.execution_id)
+}
+
+/// Returns all but the newest of each listener and job.
+fn surplus<'r>(records: impl Iterator<Item = &'r ExecutionRecord>, newest: usize) -> Vec<Named> {
+    let mut of_each: HashMap<&Subject, Vec<Named>> = HashMap::new();
+    for record in records {
+        let its = of_each.entry(&record.subject).or_default();
+        its.push(named(record));
+    }
+    let surplus = of_each.into_values().flat_map(|mut all| {
+        all.sort();
+        all.truncate(all.len().saturating_sub(newest));
+        all
+    });
+    surplus.collect()
 }
 
 /// Returns the beginning of the hour of a time.

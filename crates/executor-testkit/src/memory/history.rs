@@ -132,13 +132,17 @@ fn stats_of(records: &[&ExecutionRecord]) -> Stats {
     stats.p95 = percentile(950);
     stats.p99 = percentile(990);
     stats.max = durations.last().copied().unwrap_or_default();
+    stats.last_error = last_error_of(records);
+    stats
+}
+
+fn last_error_of(records: &[&ExecutionRecord]) -> Option<String> {
     let is_error =
         |record: &&&ExecutionRecord| record.failure.is_some() && record.status != Status::Skipped;
     let went_wrong = records.iter().filter(is_error);
-    let last = went_wrong.max_by_key(|record| record.ended_at());
-    let failure = last.and_then(|record| record.failure.as_deref());
-    stats.last_error = failure.map(|it| format!("{}: {}", it.error_type, it.message));
-    stats
+    let last = went_wrong.max_by_key(|record| record.ended_at())?;
+    let failure = last.failure.as_deref();
+    failure.map(|it| format!("{}: {}", it.error_type, it.message))
 }
 
 impl History for MemoryStore {
@@ -366,21 +370,22 @@ impl History for MemoryStore {
         const READING: &str = "reading registrations";
         let page = latest_first(page);
         self.read(READING, move |tables| {
-            let is_one = |it: &StoredRegistration| {
-                let app_key = &it.registration.entity.app_key;
-                it.id.kind == filter.kind
-                    && filter
-                        .app_key
-                        .as_ref()
-                        .is_none_or(|wanted| wanted == app_key)
-                    && (filter.state == RegistrationState::Any
-                        || it.retired_at.or(it.removed_at).is_none())
-            };
-            let rows = tables.registrations.values().filter(|it| is_one(it));
+            let rows = tables.registrations.values();
+            let rows = rows.filter(|it| is_meant(&filter, it));
             let placed = rows.map(|it| ((0, it.id.row.get()), it.clone()));
             page_of(READING, placed.collect(), &page)
         })
     }
+}
+
+fn is_meant(filter: &RegistrationFilter, it: &StoredRegistration) -> bool {
+    let app_key = &it.registration.entity.app_key;
+    it.id.kind == filter.kind
+        && filter
+            .app_key
+            .as_ref()
+            .is_none_or(|wanted| wanted == app_key)
+        && (filter.state == RegistrationState::Any || it.retired_at.or(it.removed_at).is_none())
 }
 
 /// Returns whether a time lies before the end of a window's last hour.

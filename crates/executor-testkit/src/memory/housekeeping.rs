@@ -5,7 +5,7 @@ use executor_core::ports::{
 };
 use executor_core::{ExecutionId, SessionId, Timestamp};
 
-use super::{MemoryStore, Tables, no_session};
+use super::{MemoryStore, Row, Tables, no_session};
 use crate::pruning::{self, hour_of};
 
 impl Tables {
@@ -14,6 +14,18 @@ impl Tables {
         let (Some((first, _)), Some((last, _))) = (old.first(), old.last()) else {
             return;
         };
+        self.count_pruned(old);
+        self.add_prune(StoredPrune {
+            session: slice.session,
+            rule: slice.rule.as_str().to_owned(),
+            hour_at: hour_of(slice.now),
+            count: old.len() as u64,
+            first_at: *first,
+            last_at: *last,
+        });
+    }
+
+    fn count_pruned(&mut self, old: &[(Timestamp, ExecutionId)]) {
         for (ended, id) in old {
             let session = self.rows[self.by_execution[id]].session;
             let hour = (session, hour_of(*ended));
@@ -22,14 +34,10 @@ impl Tables {
                 row.stored.counts.pruned += 1;
             }
         }
-        let noted = StoredPrune {
-            session: slice.session,
-            rule: slice.rule.as_str().to_owned(),
-            hour_at: hour_of(slice.now),
-            count: old.len() as u64,
-            first_at: *first,
-            last_at: *last,
-        };
+    }
+
+    /// Adds to what the same session has pruned by the same rule within the hour.
+    fn add_prune(&mut self, noted: StoredPrune) {
         let name = |prune: &StoredPrune| (prune.session, prune.rule.clone(), prune.hour_at);
         let known = self.prunes.iter_mut().find(|it| name(it) == name(&noted));
         match known {
@@ -41,6 +49,14 @@ impl Tables {
             }
         }
     }
+
+    fn forget_rows(&mut self, old: &[(Timestamp, ExecutionId)]) {
+        let is_old = |row: &Row| old.iter().any(|(_, id)| *id == row.record.execution_id);
+        self.rows.retain(|row| !is_old(row));
+        let places = self.rows.iter().enumerate();
+        let places = places.map(|(place, row)| (row.record.execution_id, place));
+        self.by_execution = places.collect();
+    }
 }
 
 impl Tables {
@@ -48,21 +64,32 @@ impl Tables {
     fn forget_history(&mut self, before: Timestamp) -> u64 {
         let oldest = self.rows.iter().map(|row| row.record.ended_at()).min();
         let cut = day_of(oldest.map_or(before, |oldest| oldest.min(before)));
-        let size = |tables: &Self| {
-            let planned = &tables.schedules;
-            let noted = tables.prunes.len() + planned.missed.len() + planned.pauses.len();
-            (tables.sessions.len() + tables.hours.len() + noted) as u64
-        };
-        let was = size(self);
+        let was = self.history_size();
+        let gone = self.gone_before(cut);
+        self.forget_sessions(&gone, cut);
+        self.forget_planned(&gone, cut);
+        was - self.history_size()
+    }
+
+    fn history_size(&self) -> u64 {
+        let planned = &self.schedules;
+        let noted = self.prunes.len() + planned.missed.len() + planned.pauses.len();
+        (self.sessions.len() + self.hours.len() + noted) as u64
+    }
+
+    /// Returns the sessions that ended before and of which no row is left.
+    fn gone_before(&self, cut: Timestamp) -> Vec<SessionId> {
         let has_rows = |id: &SessionId| self.rows.iter().any(|row| row.session == *id);
-        let gone: Vec<SessionId> = self
-            .sessions
+        self.sessions
             .values()
             .map(|row| &row.stored)
             .filter(|it| it.stopped_at.unwrap_or(it.heartbeat_at) < cut)
             .map(|it| it.session.id)
             .filter(|id| !has_rows(id))
-            .collect();
+            .collect()
+    }
+
+    fn forget_sessions(&mut self, gone: &[SessionId], cut: Timestamp) {
         self.sessions.retain(|id, _| !gone.contains(id));
         self.gaps.retain(|gap| !gone.contains(&gap.session));
         self.sources
@@ -74,6 +101,9 @@ impl Tables {
         self.prunes.retain(|prune| {
             prune.last_at >= cut && prune.session.is_none_or(|id| !gone.contains(&id))
         });
+    }
+
+    fn forget_planned(&mut self, gone: &[SessionId], cut: Timestamp) {
         let planned = &mut self.schedules;
         planned.missed.retain(|missed| missed.last_due >= cut);
         for missed in &mut planned.missed {
@@ -82,7 +112,6 @@ impl Tables {
         planned.pauses.retain(|pause| {
             !gone.contains(&pause.session) && pause.until.is_none_or(|until| until >= cut)
         });
-        was - size(self)
     }
 }
 
@@ -105,15 +134,7 @@ impl Housekeeping for MemoryStore {
                 old.sort();
                 old.truncate(slice.max_rows as usize);
                 tables.note_prune(slice, &old);
-                tables
-                    .rows
-                    .retain(|row| !old.iter().any(|(_, id)| *id == row.record.execution_id));
-                tables.by_execution = tables
-                    .rows
-                    .iter()
-                    .enumerate()
-                    .map(|(place, row)| (row.record.execution_id, place))
-                    .collect();
+                tables.forget_rows(&old);
                 old.len() as u64
             })
         })

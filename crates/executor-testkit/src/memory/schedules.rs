@@ -115,23 +115,27 @@ impl Tables {
         let latest = plans
             .rev()
             .find(|plan| plan.job == id && plan.in_force.from < at);
+        Earlier {
+            plan: latest.map(|latest| latest.in_force.plan.clone()),
+            until: latest.and_then(|latest| latest.in_force.until.filter(|until| *until < at)),
+            alive_until: self.alive_until(id, at),
+            dealt_with: self.dealt_with(id, at),
+            elsewhere: self.elsewhere(id, session),
+        }
+    }
+
+    /// Until when a session that began before was there to follow its schedule. What still waits was not begun.
+    fn alive_until(&self, id: RegistrationId, at: Timestamp) -> Option<Timestamp> {
         let had = self.schedules.registered.iter();
-        let all: Vec<_> = had.filter(|had| had.id == id).collect();
-        let alive = all.iter().filter(|had| had.from < at).filter_map(|had| {
+        let before = had.filter(|had| had.id == id && had.from < at);
+        let alive = before.filter_map(|had| {
             let stored = &self.sessions.get(&had.session)?.stored;
             let seen = stored.stopped_at.unwrap_or(stored.heartbeat_at);
             Some(had.until.map_or(seen, |until| until.min(seen)))
         });
-        Earlier {
-            plan: latest.map(|latest| latest.in_force.plan.clone()),
-            until: latest.and_then(|latest| latest.in_force.until.filter(|until| *until < at)),
-            alive_until: alive.max().map(|alive| {
-                let waits = self.schedules.waits_after.get(&id);
-                waits.map_or(alive, |waits| alive.min(*waits))
-            }),
-            dealt_with: self.dealt_with(id, at),
-            elsewhere: self.elsewhere(id, session),
-        }
+        let alive = alive.max()?;
+        let waits = self.schedules.waits_after.get(&id);
+        Some(waits.map_or(alive, |waits| alive.min(*waits)))
     }
 
     fn dealt_with(&self, id: RegistrationId, at: Timestamp) -> Vec<(Timestamp, Timestamp)> {

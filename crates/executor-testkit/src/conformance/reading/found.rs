@@ -24,6 +24,27 @@ fn ran(from: i64, took: u64) -> ExecutionRecord {
 }
 
 pub(super) async fn overlaps_are_found<S: Store, H: History>(store: &S, history: &H) {
+    let records = overlapping();
+    persist(store, &samples::session(), records.clone()).await;
+    for (from, to) in [(60, 70), (0, 1), (200, 300), (7_000, 7_251), (9_081, 9_999)] {
+        let filter = Filter {
+            from: Some(at(from)),
+            started_before: Some(at(to)),
+            ..Filter::default()
+        };
+        let overlap = |it: &&ExecutionRecord| it.ended_at() >= at(from) && it.started_at < at(to);
+        let expected = records.iter().filter(overlap);
+        let mut expected: Vec<_> = expected.map(|it| it.execution_id).collect();
+        expected.sort_unstable();
+        for order in [Order::LatestFirst, Order::OldestFirst] {
+            let mut found = all(history, &filter, order, 5).await;
+            found.sort_unstable();
+            assert_eq!(found, expected, "{from} to {to}");
+        }
+    }
+}
+
+fn overlapping() -> Vec<ExecutionRecord> {
     let mut records: Vec<_> = (0..100).map(|second| ran(second, 1)).collect();
     // They end long after they began, and beside many others.
     records.extend([
@@ -35,32 +56,7 @@ pub(super) async fn overlaps_are_found<S: Store, H: History>(store: &S, history:
     ]);
     records.extend((0..100).map(|second| ran(7_250 + second, 1)));
     records.sort_by_key(ExecutionRecord::ended_at);
-    persist(store, &samples::session(), records.clone()).await;
-    for (from, to) in [(60, 70), (0, 1), (200, 300), (7_000, 7_251), (9_081, 9_999)] {
-        let filter = Filter {
-            from: Some(at(from)),
-            started_before: Some(at(to)),
-            ..Filter::default()
-        };
-        let overlap = |it: &&ExecutionRecord| it.ended_at() >= at(from) && it.started_at < at(to);
-        let expected: Vec<_> = records
-            .iter()
-            .filter(overlap)
-            .map(|it| it.execution_id)
-            .collect();
-        for order in [Order::LatestFirst, Order::OldestFirst] {
-            let mut found = all(history, &filter, order, 5).await;
-            let count = found.len();
-            found.sort_unstable();
-            let mut expected = expected.clone();
-            expected.sort_unstable();
-            assert_eq!(
-                (found, count),
-                (expected.clone(), expected.len()),
-                "{from} to {to}"
-            );
-        }
-    }
+    records
 }
 
 pub(super) async fn texts_find_the_executions_that_they_may_mean<S: Store, H: History>(
@@ -71,11 +67,6 @@ pub(super) async fn texts_find_the_executions_that_they_may_mean<S: Store, H: Hi
     // Further apart than what a short id tells.
     let records: Vec<_> = (0..5).map(|number| ran(number * 40 * DAYS, 1)).collect();
     persist(store, &samples::session(), records.clone()).await;
-    let find = async |text: &str, limit| {
-        let found = history.find(text.to_owned(), limit).await.expect("answers");
-        let ids = found.into_iter().map(|it| it.record.execution_id);
-        ids.collect::<Vec<_>>()
-    };
     for record in &records {
         let id = record.execution_id;
         for text in [
@@ -84,20 +75,34 @@ pub(super) async fn texts_find_the_executions_that_they_may_mean<S: Store, H: Hi
             id.to_string(),
             id.to_string()[..18].to_owned(),
         ] {
-            assert_eq!(find(&text, 9).await, [id], "{text}");
+            assert_eq!(find(history, &text, 9).await, [id], "{text}");
         }
     }
     let (first, last) = (records[0].execution_id, records[4].execution_id);
+    what_several_share_finds_the_latest_first(history, first, last).await;
+}
+
+async fn what_several_share_finds_the_latest_first<H: History>(
+    history: &H,
+    first: ExecutionId,
+    last: ExecutionId,
+) {
     let common = &first.to_string()[..3];
     assert_eq!(common, &last.to_string()[..3]);
-    let all = find(&format!("{common}0-"), 9).await;
+    let all = find(history, &format!("{common}0-"), 9).await;
     let none: [ExecutionId; 0] = [];
     assert!(all.is_empty() || all[0] == last, "the latest first");
-    assert_eq!(find("house/backup", 9).await, none);
-    assert_eq!(find("00000000-0000", 9).await, none);
-    let one = find(&last.to_string()[..9], 1).await;
+    assert_eq!(find(history, "house/backup", 9).await, none);
+    assert_eq!(find(history, "00000000-0000", 9).await, none);
+    let one = find(history, &last.to_string()[..9], 1).await;
     assert_eq!(one, [last]);
-    assert_eq!(find(&last.short(), 0).await, none);
+    assert_eq!(find(history, &last.short(), 0).await, none);
+}
+
+async fn find<H: History>(history: &H, text: &str, limit: u32) -> Vec<ExecutionId> {
+    let found = history.find(text.to_owned(), limit).await.expect("answers");
+    let ids = found.into_iter().map(|it| it.record.execution_id);
+    ids.collect()
 }
 
 /// Reads all pages of `limit` items into one list.

@@ -31,15 +31,7 @@ pub(super) async fn sessions_are_read_back_with_their_ledgers<S: Store, H: Histo
     let beat = store.heartbeat(sessions[1].id, later, ledger);
     beat.await.expect("takes a heartbeat");
     ledger.add_dropped(DropReason::Damaged, 3);
-    let end = SessionEnd {
-        at: later,
-        status: SessionStatus::Failure,
-        failure: Some(Failure {
-            report: None,
-            ..Failure::deadline()
-        }),
-        ledger,
-    };
+    let end = failed(later, ledger);
     let closed = store.close_session(sessions[2].id, end.clone()).await;
     closed.expect("closes");
 
@@ -61,6 +53,18 @@ pub(super) async fn sessions_are_read_back_with_their_ledgers<S: Store, H: Histo
         (begun.heartbeat_at, begun.ledger.offered),
         (begun.session.started_at, 0)
     );
+}
+
+fn failed(at: Timestamp, ledger: Ledger) -> SessionEnd {
+    SessionEnd {
+        at,
+        status: SessionStatus::Failure,
+        failure: Some(Failure {
+            report: None,
+            ..Failure::deadline()
+        }),
+        ledger,
+    }
 }
 
 /// Opens three sessions, each described by one fact more than the one before.

@@ -35,7 +35,15 @@ pub(super) async fn series_count_every_execution_once<H: History>(
             assert_eq!(stats.runs(), its.len() as u64, "{scope:?} {bounds:?}");
         }
     }
-    for wrong in [vec![ends[1], ends[0]], vec![ends[0], ends[0]]] {
+    bounds_out_of_order_are_refused(history, ends[0], ends[1]).await;
+}
+
+async fn bounds_out_of_order_are_refused<H: History>(
+    history: &H,
+    earlier: Timestamp,
+    later: Timestamp,
+) {
+    for wrong in [vec![later, earlier], vec![earlier, earlier]] {
         let refused = history.series(Scope::All, wrong).await;
         let class = refused.expect_err("no periods").class;
         assert_eq!(class, HistoryErrorClass::Invalid);
@@ -55,12 +63,8 @@ pub(super) async fn namesakes_are_told_apart<S: Store, H: History>(store: &S, hi
         persist(store, &session, records.collect()).await;
         rows.push((row, count));
     }
-    let bounds = vec![
-        session.started_at,
-        session
-            .started_at
-            .saturating_add(Duration::from_secs(3_600)),
-    ];
+    let begun = session.started_at;
+    let bounds = vec![begun, begun.saturating_add(Duration::from_secs(3_600))];
     for (row, count) in rows {
         let scope = Scope::Registration(RegistrationId::listener(row));
         let series = history.series(scope, bounds.clone()).await;
