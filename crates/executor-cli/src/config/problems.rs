@@ -39,11 +39,8 @@ impl<T: DeserializeOwned> Read<T> {
                     read.rest = Some(rest);
                     break;
                 }
-                Err(error) => {
-                    if !read.take_out(&mut table, &error) {
-                        break;
-                    }
-                }
+                Err(error) if read.take_out(&mut table, &error) => {}
+                Err(_) => break,
             }
         }
         read

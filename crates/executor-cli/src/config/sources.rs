@@ -94,15 +94,22 @@ impl SourceConfig {
                 );
             }
         };
-        if !self.env.0.is_empty() {
-            return wrong("`env` is for a source with `run`");
-        }
-        if let Some(cwd) = &self.cwd {
-            return Err((cwd.span(), "`cwd` is for a source with `run`".into()));
-        }
+        self.refuse_surroundings()?;
         match (&self.follow, &input) {
             (None, _) | (_, Input::File(_) | Input::Followed(_)) => Ok(input),
             (Some(follow), _) => Err((follow.span(), "`follow` is for a file".into())),
+        }
+    }
+
+    /// What has no program has no variables and no directory for one.
+    fn refuse_surroundings(&self) -> Result<(), Mistake> {
+        if !self.env.0.is_empty() {
+            let what = "`env` is for a source with `run`";
+            return Err((self.name.span(), what.into()));
+        }
+        match &self.cwd {
+            Some(cwd) => Err((cwd.span(), "`cwd` is for a source with `run`".into())),
+            None => Ok(()),
         }
     }
 

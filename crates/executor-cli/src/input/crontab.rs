@@ -14,6 +14,7 @@ const HEAD: &str = "\
 ";
 
 /// Times, users and commands of a whole crontab.
+#[derive(Default)]
 pub(crate) struct Crontab {
     jobs: Vec<Job>,
     /// Remarks for the reader, above the job that follows.
@@ -41,20 +42,22 @@ struct Setting {
     directory: Option<String>,
 }
 
-impl Crontab {
-    /// Reads a user's crontab, or one of the system, which has a user in each line. `home` is where its commands run.
-    pub(crate) fn read(text: &str, is_of_system: bool, home: Option<&str>) -> Self {
-        let mut read = Self {
-            jobs: Vec::new(),
-            remarks: Vec::new(),
-            problems: Vec::new(),
-        };
-        let mut setting = Setting {
+impl Setting {
+    fn at_the_beginning(home: Option<&str>) -> Self {
+        Self {
             variables: BTreeMap::new(),
             shell: "/bin/sh".to_owned(),
             time_zone: "local".to_owned(),
             directory: home.map(str::to_owned),
-        };
+        }
+    }
+}
+
+impl Crontab {
+    /// Reads a user's crontab, or one of the system, which has a user in each line. `home` is where its commands run.
+    pub(crate) fn read(text: &str, is_of_system: bool, home: Option<&str>) -> Self {
+        let mut read = Self::default();
+        let mut setting = Setting::at_the_beginning(home);
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {

@@ -234,23 +234,14 @@ impl Shape {
     /// The event in a line, yet without the line itself, which is its payload; `None` if the line is not meant.
     pub(crate) fn event(&self, line: &[u8]) -> Result<Option<Event>, String> {
         if self.is_text {
-            str::from_utf8(line)
-                .map_err(|error| format!("column {}: not UTF-8", error.valid_up_to() + 1))?;
-            let topic = self.topic(&mut std::iter::empty())?;
-            return Ok(Some(Event::new(topic)));
+            return self.event_of_text(line).map(Some);
         }
         let found = pointer::find(line, &self.asked());
         let found = found.map_err(|error| {
             format!("column {}: not JSON: expected {}", error.column, error.what)
         })?;
         let mut found = found.into_iter();
-        let wanted = self.when.0.iter().map(|(_, wanted)| wanted);
-        // All are taken, whatever the first says: what comes next stands behind them.
-        let is_meant = wanted.zip(found.by_ref().take(self.when.0.len()));
-        let is_meant = is_meant.fold(true, |is_meant, (wanted, found)| {
-            is_meant && found.is_some_and(|found| wanted.iter().any(|it| it.is(&found)))
-        });
-        if !is_meant {
+        if !self.is_meant(&mut found) {
             return Ok(None);
         }
         let [id, origin] = [found.next().flatten(), found.next().flatten()];
@@ -262,6 +253,23 @@ impl Shape {
             event = event.with_origin(origin);
         }
         Ok(Some(event))
+    }
+
+    fn event_of_text(&self, line: &[u8]) -> Result<Event, String> {
+        str::from_utf8(line)
+            .map_err(|error| format!("column {}: not UTF-8", error.valid_up_to() + 1))?;
+        let topic = self.topic(&mut std::iter::empty())?;
+        Ok(Event::new(topic))
+    }
+
+    /// Returns whether the conditions hold. Takes all that was found for them, whatever the first one says: what comes
+    /// next stands behind it.
+    fn is_meant<'f>(&self, found: &mut impl Iterator<Item = Option<Scalar<'f>>>) -> bool {
+        let wanted = self.when.0.iter().map(|(_, wanted)| wanted);
+        let conditions = wanted.zip(found.by_ref().take(self.when.0.len()));
+        conditions.fold(true, |is_meant, (wanted, found)| {
+            is_meant && found.is_some_and(|found| wanted.iter().any(|it| it.is(&found)))
+        })
     }
 
     /// The pointers: first the conditions, then id and origin, then those of the topic.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -151,14 +151,18 @@ fn keep_running(
         );
         sleep(delay);
         delay = (delay * 2).min(DELAY_MAX);
-        child = match begin(program, now) {
-            Ok(child) => child,
-            Err(error) => {
-                let program = &program.argv[0];
-                tracing::warn!("cannot start `{program}` for the source `{name}`: {error}");
-                None
-            }
-        };
+        child = begin_again(program, now);
+    }
+}
+
+fn begin_again(program: &Program, now: &Arc<Mutex<Now>>) -> Option<Child> {
+    match begin(program, now) {
+        Ok(child) => child,
+        Err(error) => {
+            let (name, program) = (&program.source, &program.argv[0]);
+            tracing::warn!("cannot start `{program}` for the source `{name}`: {error}");
+            None
+        }
     }
 }
 
@@ -174,20 +178,13 @@ fn read_to_its_end(
     if let Some(complaints) = complaints {
         log_complaints(program, complaints);
     }
-    let (tell, ended) = channel();
-    let waited = Arc::clone(now);
-    let waiting = spawn(move || {
-        let status = child.wait();
-        // Others of its group may hold its output open for ever.
-        end_rest(&waited);
-        let _ = tell.send(status);
-    });
+    let ended = wait_aside(child, now);
     if let Some(output) = output {
         pump(buffered(output), ahead, sender);
     }
-    if waiting.is_err() {
+    let Ok(ended) = ended else {
         return "was ended: there is no thread to wait for it".to_owned();
-    }
+    };
     // Without an output it cannot say anything more.
     let status = ended.recv_timeout(GRACE).or_else(|_| {
         // It is still there, so the group is its own.
@@ -196,6 +193,22 @@ fn read_to_its_end(
         ended.recv()
     });
     how_it_ended(status.ok().and_then(Result::ok))
+}
+
+/// Waits for a program on a thread of its own, which tells how it ended.
+fn wait_aside(
+    mut child: Child,
+    now: &Arc<Mutex<Now>>,
+) -> io::Result<Receiver<io::Result<ExitStatus>>> {
+    let (tell, ended) = channel();
+    let now = Arc::clone(now);
+    spawn(move || {
+        let status = child.wait();
+        // Others of its group may hold its output open for ever.
+        end_rest(&now);
+        let _ = tell.send(status);
+    })?;
+    Ok(ended)
 }
 
 /// Ends what a program that was waited for has left in its group. As long as somebody is in it, the system gives its id to

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ending::End;
 use super::lines::{Ahead, Sender, buffered, pump, spawn};
@@ -64,24 +64,31 @@ fn accept(listener: &UnixListener, ahead: &Ahead, sender: &Sender) {
                 "{CONNECTIONS_MAX} programs are connected to a socket; the next ones wait until one leaves"
             );
         }
-        let claim = Arc::clone(&room).acquire_owned();
-        let claim = ahead.runtime.block_on(claim);
-        let connection = match listener.accept() {
-            Ok((connection, _)) => connection,
+        let claim = ahead.runtime.block_on(Arc::clone(&room).acquire_owned());
+        match listener.accept() {
+            Ok((connection, _)) => read_aside(connection, claim.ok(), ahead, sender),
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 sleep(TRY_AGAIN);
-                continue;
             }
-        };
-        let (ahead, sender) = (ahead.clone(), sender.clone());
-        let read = spawn(move || {
-            read_connection(connection, &ahead, &sender);
-            drop(claim);
-        });
-        if let Err(error) = read {
-            tracing::warn!("cannot read a connection: {error}");
         }
+    }
+}
+
+/// Reads a connection on a thread of its own, which keeps its place until it is read.
+fn read_aside(
+    connection: UnixStream,
+    place: Option<OwnedSemaphorePermit>,
+    ahead: &Ahead,
+    sender: &Sender,
+) {
+    let (ahead, sender) = (ahead.clone(), sender.clone());
+    let read = spawn(move || {
+        read_connection(connection, &ahead, &sender);
+        drop(place);
+    });
+    if let Err(error) = read {
+        tracing::warn!("cannot read a connection: {error}");
     }
 }
 
