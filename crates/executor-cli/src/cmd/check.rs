@@ -16,7 +16,7 @@ use crate::config::surroundings::{Directory, Environment};
 use crate::config::{Config, JobConfig, ListenerConfig, Run, Word};
 use crate::exit::{Failure, WRONG_CONFIG};
 use crate::input::source::Input;
-use crate::output::columns::Columns;
+use crate::output::columns::{Columns, Text};
 use crate::output::console;
 use crate::output::plain::{self, plain};
 use crate::output::shown::{self, Zone};
@@ -106,7 +106,6 @@ fn name_of(app: &Word, name: &Word) -> String {
 }
 
 fn source(source: &Source) -> Checked<'_> {
-    let shown = |path: &Path| plain(&path.to_string_lossy());
     let program = match &source.input {
         Input::Program(program) => Some(program),
         _ => None,
@@ -114,17 +113,22 @@ fn source(source: &Source) -> Checked<'_> {
     Checked {
         kind: "source",
         what: plain(&source.name),
-        when: match &source.input {
-            Input::Standard => "reads standard input".to_owned(),
-            Input::File(path) => format!("reads {}", shown(path)),
-            Input::Followed(path) => format!("follows {}", shown(path)),
-            Input::Socket(path) => format!("listens on {}", shown(path)),
-            Input::Program(_) => "reads its output".to_owned(),
-        },
+        when: how_it_reads(&source.input),
         next: Vec::new(),
         program: program.map_or("", |it| &it.argv[0]),
         is_found: can_be_read(&source.input),
         is_past: false,
+    }
+}
+
+fn how_it_reads(input: &Input) -> String {
+    let shown = |path: &Path| plain(&path.to_string_lossy());
+    match input {
+        Input::Standard => "reads standard input".to_owned(),
+        Input::File(path) => format!("reads {}", shown(path)),
+        Input::Followed(path) => format!("follows {}", shown(path)),
+        Input::Socket(path) => format!("listens on {}", shown(path)),
+        Input::Program(_) => "reads its output".to_owned(),
     }
 }
 
@@ -168,26 +172,30 @@ fn table(checked: &[Checked<'_>], zone: &Zone) -> String {
     let titles = ["KIND", "WHAT", "WHEN", "NEXT RUN", "THEN", "PROGRAM"];
     let mut columns = Columns::new(titles).dispensable(["KIND", "THEN"]);
     for it in checked {
-        let mut next = it.next.iter().map(|at| zone.time(*at));
-        let first = match it.is_past {
-            true => Some("never: its time has passed".to_owned()),
-            false => next.next(),
-        };
-        let mark = match (it.is_found, it.program) {
-            (true, _) => "",
-            (false, "") => "(cannot be read)",
-            (false, _) => " (not found)",
-        };
-        columns.row([
-            it.kind.to_owned().into(),
-            it.what.clone().into(),
-            it.when.clone().into(),
-            first.unwrap_or_default().into(),
-            next.collect::<Vec<_>>().join(", ").into(),
-            format!("{}{mark}", plain(it.program)).into(),
-        ]);
+        columns.row(row(it, zone));
     }
     columns.text()
+}
+
+fn row(checked: &Checked<'_>, zone: &Zone) -> [Text; 6] {
+    let mut next = checked.next.iter().map(|at| zone.time(*at));
+    let first = match checked.is_past {
+        true => Some("never: its time has passed".to_owned()),
+        false => next.next(),
+    };
+    let mark = match (checked.is_found, checked.program) {
+        (true, _) => "",
+        (false, "") => "(cannot be read)",
+        (false, _) => " (not found)",
+    };
+    [
+        checked.kind.to_owned().into(),
+        checked.what.clone().into(),
+        checked.when.clone().into(),
+        first.unwrap_or_default().into(),
+        next.collect::<Vec<_>>().join(", ").into(),
+        format!("{}{mark}", plain(checked.program)).into(),
+    ]
 }
 
 /// Counts what is wrong, and says what to do about it.

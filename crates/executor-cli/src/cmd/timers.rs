@@ -45,30 +45,30 @@ fn table(looking: &Looking, timers: &[Timer], now: Timestamp) -> String {
     ])
     .dispensable(["LATE", "LEFT"]);
     for timer in timers {
-        let none = || "-".to_owned();
-        let next = match timer.is_paused {
-            true => "paused".to_owned(),
-            false => timer.next.map_or_else(none, |next| looking.zone.time(next)),
-        };
-        let left = timer.next.map_or_else(none, |next| {
-            shown::took(next.saturating_duration_since(now))
-        });
-        let last = timer.last.as_ref();
-        let at = last.map_or_else(none, |last| looking.zone.time(last.record.ended_at()));
-        let outcome = last.map_or_else(|| none().into(), |last| Text::status(last.record.status));
-        let late = timer.lateness().map_or_else(none, shown::took);
-        columns.row([
-            next.into(),
-            Text::number(left),
-            at.into(),
-            outcome,
-            Text::number(late),
-            Text::number(timer.missed.to_string()),
-            shown::name_of(&timer.entity).into(),
-            schedule_of(&timer.plan).into(),
-        ]);
+        columns.row(row(looking, timer, now));
     }
     columns.text()
+}
+
+fn row(looking: &Looking, timer: &Timer, now: Timestamp) -> [Text; 8] {
+    let none = || "-".to_owned();
+    let next = match timer.is_paused {
+        true => "paused".to_owned(),
+        false => timer.next.map_or_else(none, |next| looking.zone.time(next)),
+    };
+    let left = timer.next.map(|next| next.saturating_duration_since(now));
+    let last = timer.last.as_ref();
+    let at = last.map_or_else(none, |last| looking.zone.time(last.record.ended_at()));
+    [
+        next.into(),
+        Text::number(left.map_or_else(none, shown::took)),
+        at.into(),
+        last.map_or_else(|| none().into(), |last| Text::status(last.record.status)),
+        Text::number(timer.lateness().map_or_else(none, shown::took)),
+        Text::number(timer.missed.to_string()),
+        shown::name_of(&timer.entity).into(),
+        schedule_of(&timer.plan).into(),
+    ]
 }
 
 /// The run that was missed last, and how to ask why.

@@ -95,6 +95,18 @@ impl Text {
             ..Self::from(status.as_str().to_owned())
         }
     }
+
+    fn cell(self, when: ColorWhen) -> Cell {
+        let cell = Cell::new(self.text);
+        let cell = match self.is_number {
+            true => cell.set_alignment(CellAlignment::Right),
+            false => cell,
+        };
+        match self.color.filter(|_| when != ColorWhen::Never) {
+            Some(color) => cell.fg(color),
+            None => cell,
+        }
+    }
 }
 
 impl Columns {
@@ -129,17 +141,7 @@ impl Columns {
             self.table.enforce_styling();
         }
         for row in self.rows {
-            let cells = row.into_iter().map(|text| {
-                let cell = Cell::new(text.text);
-                let cell = match text.is_number {
-                    true => cell.set_alignment(CellAlignment::Right),
-                    false => cell,
-                };
-                match text.color.filter(|_| when != ColorWhen::Never) {
-                    Some(color) => cell.fg(color),
-                    None => cell,
-                }
-            });
+            let cells = row.into_iter().map(|text| text.cell(when));
             self.table.add_row(cells.collect::<Vec<_>>());
         }
         let last = self.header.len().saturating_sub(1);
@@ -160,7 +162,16 @@ impl Columns {
             };
             self.leave_out(title);
         }
-        // Whatever is too wide still gives way: the widest first.
+        self.narrow(width);
+        let left = width
+            .saturating_sub(self.widths().iter().sum())
+            .max(LAST_LEAST);
+        let last = self.header.len().saturating_sub(1);
+        self.cut(last, left);
+    }
+
+    /// Whatever is too wide still gives way: the widest first.
+    fn narrow(&mut self, width: usize) {
         while self.widths().iter().sum::<usize>() + LAST_MIN > width {
             let widths = self.widths();
             let widest = (0..widths.len()).max_by_key(|place| widths[*place]);
@@ -172,11 +183,6 @@ impl Columns {
             let left = widths[widest].saturating_sub(2 + surplus).max(LAST_MIN - 2);
             self.cut(widest, left);
         }
-        let left = width
-            .saturating_sub(self.widths().iter().sum())
-            .max(LAST_LEAST);
-        let last = self.header.len().saturating_sub(1);
-        self.cut(last, left);
     }
 
     fn cut(&mut self, place: usize, width: usize) {

@@ -40,20 +40,24 @@ pub(super) async fn compared(
     let text = match looking.json {
         true => plain::json_lines(pairs.iter().map(json_of)),
         false => {
-            let mut text = for_people(&pairs);
-            let (now, then) = (span_of(looking, &window), span_of(looking, &earlier));
-            text.push_str(&format!("{now}, before: {then}\n"));
-            // What is gone from either makes them differ.
-            for (when, window) in [("", window), ("before: ", earlier)] {
-                if let Some(missing) = looking.missing(window).await? {
-                    text.push_str(&wrapped(&format!("{when}{missing}\n")));
-                }
-            }
-            text
+            let spans = spans(looking, window, earlier).await?;
+            format!("{}{spans}", for_people(&pairs))
         }
     };
     console::print(text).await?;
     Ok(matched(!pairs.is_empty()))
+}
+
+/// The times that are compared, and what is missing of either: that makes them differ, too.
+async fn spans(looking: &Looking, window: Window, earlier: Window) -> Result<String, Failure> {
+    let (now, then) = (span_of(looking, &window), span_of(looking, &earlier));
+    let mut text = format!("{now}, before: {then}\n");
+    for (when, window) in [("", window), ("before: ", earlier)] {
+        if let Some(missing) = looking.missing(window).await? {
+            text.push_str(&wrapped(&format!("{when}{missing}\n")));
+        }
+    }
+    Ok(text)
 }
 
 /// Puts together what is of one listener or job; what became slower comes first.
@@ -89,23 +93,26 @@ fn for_people(pairs: &[(Entity, Pair)]) -> String {
         "WHAT",
     ]);
     for (entity, pair) in pairs {
-        let Pair { now, before } = pair;
-        let count = |count: u64| Text::number(count.to_string());
-        columns.row([
-            count(now.runs()),
-            count(before.runs()),
-            count(failed(now)).red_if(worse(failed(now), now, failed(before), before)),
-            count(failed(before)),
-            took(now.p50),
-            took(before.p50),
-            percent(change(now.p50, before.p50)),
-            took(now.p95),
-            took(before.p95),
-            percent(change(now.p95, before.p95)),
-            shown::name_of(entity).into(),
-        ]);
+        columns.row(row(entity, pair));
     }
     columns.text()
+}
+
+fn row(entity: &Entity, Pair { now, before }: &Pair) -> [Text; 11] {
+    let count = |count: u64| Text::number(count.to_string());
+    [
+        count(now.runs()),
+        count(before.runs()),
+        count(failed(now)).red_if(worse(failed(now), now, failed(before), before)),
+        count(failed(before)),
+        took(now.p50),
+        took(before.p50),
+        percent(change(now.p50, before.p50)),
+        took(now.p95),
+        took(before.p95),
+        percent(change(now.p95, before.p95)),
+        shown::name_of(entity).into(),
+    ]
 }
 
 /// Whether a greater part failed.

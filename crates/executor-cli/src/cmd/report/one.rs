@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use command_executor::ports::Scope;
 use command_executor::{
-    Filter, PageRequest, Stats, Status, StoredExecution, StoredRegistration, Timestamp, Window,
+    Filter, PageRequest, Stats, Status, StoredExecution, StoredRegistration, Summary, Timestamp,
+    Window,
 };
 use serde_json::{Value, json};
 
@@ -44,22 +45,9 @@ pub(super) async fn one(
     args: &ReportArgs,
     window: Window,
 ) -> Result<ExitCode, Failure> {
-    let all = looking.registrations(None).await?;
-    let its = all
-        .into_iter()
-        .filter(|it| args.is_about(&it.registration.entity));
     let (mut reports, mut text) = (Vec::new(), String::new());
-    for registered in its {
+    for registered in registered(looking, args).await? {
         reports.push(read(looking, registered, &window).await?);
-    }
-    if reports.is_empty() {
-        let what = args
-            .what
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let what = format!("a listener or job `{}`", plain::plain(&what));
-        return Err(Failure::NotFound { what });
     }
     for report in &reports {
         text.push_str(&match looking.json {
@@ -74,6 +62,22 @@ pub(super) async fn one(
     Ok(matched(
         reports.iter().any(|report| report.overall.runs() > 0),
     ))
+}
+
+async fn registered(
+    looking: &Looking,
+    args: &ReportArgs,
+) -> Result<Vec<StoredRegistration>, Failure> {
+    let mut all = looking.registrations(None).await?;
+    all.retain(|it| args.is_about(&it.registration.entity));
+    if all.is_empty() {
+        let what = args.what.as_ref().map(ToString::to_string);
+        let what = plain::plain(&what.unwrap_or_default());
+        return Err(Failure::NotFound {
+            what: format!("a listener or job `{what}`"),
+        });
+    }
+    Ok(all)
 }
 
 async fn read(
@@ -224,13 +228,10 @@ fn series_of(looking: &Looking, report: &Report) -> String {
 }
 
 fn json_of(report: &Report) -> Value {
-    let summary = |stats: &Stats| {
-        table::json_of(&command_executor::Summary {
-            entity: (*report.of.registration.entity).clone(),
-            stats: stats.clone(),
-        })
-    };
-    let mut value = summary(&report.overall);
+    let mut value = table::json_of(&Summary {
+        entity: (*report.of.registration.entity).clone(),
+        stats: report.overall.clone(),
+    });
     let bounds = report.periods.bounds.windows(2);
     value["series"] = bounds
         .zip(&report.series)

@@ -79,33 +79,33 @@ enum Width {
 }
 
 fn table(summaries: &[Summary], width: Width) -> String {
-    let shown: Vec<Status> = Status::ALL
-        .into_iter()
-        .filter(|status| {
-            summaries
-                .iter()
-                .any(|summary| summary.stats.count(*status) > 0)
-        })
-        .collect();
+    let is_there = |status: &Status| {
+        summaries
+            .iter()
+            .any(|summary| summary.stats.count(*status) > 0)
+    };
+    let shown: Vec<Status> = Status::ALL.into_iter().filter(is_there).collect();
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     if width == Width::Narrow {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
-    let only = |cells: Vec<Cell>| -> Vec<Cell> {
-        let last = cells.len() - 1;
-        let keep = |place: usize| width == Width::Whole || (![KIND, TOPIC, last].contains(&place));
-        let kept = cells
-            .into_iter()
-            .enumerate()
-            .filter(|(place, _)| keep(*place));
-        kept.map(|(_, cell)| cell).collect()
-    };
-    table.set_header(only(header(&shown)));
+    table.set_header(kept(header(&shown), width));
     for summary in summaries {
-        table.add_row(only(row(summary, &shown)));
+        table.add_row(kept(row(summary, &shown), width));
     }
     table.to_string()
+}
+
+/// The cells of a row that a table of this width has.
+fn kept(cells: Vec<Cell>, width: Width) -> Vec<Cell> {
+    if width == Width::Whole {
+        return cells;
+    }
+    let last = cells.len() - 1;
+    let placed = cells.into_iter().enumerate();
+    let kept = placed.filter(|(place, _)| ![KIND, TOPIC, last].contains(place));
+    kept.map(|(_, cell)| cell).collect()
 }
 
 /// The columns that a narrow table leaves out, besides the last one, which has the error.
@@ -152,11 +152,12 @@ fn row(summary: &Summary, shown: &[Status]) -> Vec<Cell> {
         let is_bad = is_bad && colors::when() != ColorWhen::Never;
         cells.push(if is_bad { cell.fg(Color::Red) } else { cell });
     }
-    cells.push(number(readable(summary.stats.average)));
-    cells.push(number(readable(summary.stats.p95)));
-    cells.push(Cell::new(shortened(
-        summary.stats.last_error.as_deref().unwrap_or(""),
-    )));
+    let last_error = summary.stats.last_error.as_deref().unwrap_or("");
+    cells.extend([
+        number(readable(summary.stats.average)),
+        number(readable(summary.stats.p95)),
+        Cell::new(shortened(last_error)),
+    ]);
     cells
 }
 
