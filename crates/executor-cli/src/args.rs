@@ -1,7 +1,7 @@
 //! The command line.
 
 mod selection;
-mod times;
+pub(crate) mod times;
 pub(crate) mod verbs;
 
 use std::net::SocketAddr;

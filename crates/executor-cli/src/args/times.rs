@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::config::duration::with_days;
-use command_executor::Timestamp;
+use command_executor::{Timestamp, Window};
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{SignedDuration, ToSpan, Unit, ZonedDateTime, ZonedDateTimeRound};
 
@@ -15,6 +15,15 @@ pub(crate) struct When {
     pub(crate) from: Timestamp,
     /// The first moment after it.
     pub(crate) to: Timestamp,
+}
+
+/// What lies between two times on the command line.
+pub(crate) fn window(since: Option<When>, until: Option<When>) -> Window {
+    Window {
+        from: since.map(|since| since.from),
+        to: until.map(|until| until.to),
+        session: None,
+    }
 }
 
 impl FromStr for When {

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use command_executor::diagnosis::{Audit, Hole, NotKnown, NotLookedAt, Verdict, audit as decide};
 use command_executor::inspect::MachineSpools;
-use command_executor::{LiveSession, LiveState, Progress, Timestamp, Window};
+use command_executor::{LiveSession, LiveState, Progress, Timestamp};
 use serde_json::{Value, json};
 
+use crate::args::times;
 use crate::args::verbs::AuditArgs;
 use crate::cmd::looking::Looking;
 use crate::exit::{CANNOT_TELL, Failure, LOST};
@@ -23,11 +24,7 @@ const REMEDY: &str = "the next start there, or `executor spool replay`, will sto
 const LISTED: usize = 50;
 
 pub(crate) async fn audit(looking: &Looking, args: AuditArgs) -> Result<ExitCode, Failure> {
-    let window = Window {
-        from: args.since.map(|since| since.from),
-        to: args.until.map(|until| until.to),
-        session: None,
-    };
+    let window = times::window(args.since, args.until);
     // Before the evidence, or records that are stored in between would count as missing.
     let live = live(looking, args.spools).await?;
     let progress = Progress::new(|done, all| {
@@ -135,23 +132,8 @@ fn not_looked_at(what: &NotLookedAt) -> String {
 }
 
 fn json_of(audit: &Audit) -> Value {
-    let holes = audit.holes.iter().map(|hole| {
-        json!({
-            "session": hole.session.map(|id| id.to_string()),
-            "from_us": hole.from.as_micros(),
-            "to_us": hole.to.as_micros(),
-            "count": hole.count,
-            "cause": hole.cause.as_str(),
-        })
-    });
-    let not_known = audit.not_known.iter().map(|it| {
-        json!({
-            "session": it.session.to_string(),
-            "from_us": it.from.as_micros(),
-            "to_us": it.to.as_micros(),
-            "what": not_looked_at(&it.what),
-        })
-    });
+    let holes = audit.holes.iter().map(json_of_hole);
+    let not_known = audit.not_known.iter().map(json_of_unknown);
     json!({
         "verdict": audit.verdict.as_str(),
         "stored": audit.stored,
@@ -160,5 +142,24 @@ fn json_of(audit: &Audit) -> Value {
         "waiting": audit.waiting,
         "holes": holes.collect::<Vec<_>>(),
         "not_known": not_known.collect::<Vec<_>>(),
+    })
+}
+
+fn json_of_hole(hole: &Hole) -> Value {
+    json!({
+        "session": hole.session.map(|id| id.to_string()),
+        "from_us": hole.from.as_micros(),
+        "to_us": hole.to.as_micros(),
+        "count": hole.count,
+        "cause": hole.cause.as_str(),
+    })
+}
+
+fn json_of_unknown(unknown: &NotKnown) -> Value {
+    json!({
+        "session": unknown.session.to_string(),
+        "from_us": unknown.from.as_micros(),
+        "to_us": unknown.to.as_micros(),
+        "what": not_looked_at(&unknown.what),
     })
 }

@@ -25,23 +25,24 @@ pub(crate) async fn explain(looking: &Looking, args: ExplainArgs) -> Result<Exit
     let explanation = decide(&question, &facts);
     let sentence = explanation.sentence(&plain(&what.to_string()), |at| looking.zone.time(at));
     let text = match looking.json {
-        true => {
-            let value = json!({
-                "what": what.to_string(),
-                "at_us": at.as_micros(),
-                "because": word_of(&explanation),
-                "sentence": sentence,
-            });
-            plain::json_lines([value])
-        }
+        true => plain::json_lines([json!({
+            "what": what.to_string(),
+            "at_us": at.as_micros(),
+            "because": word_of(&explanation),
+            "sentence": sentence,
+        })]),
         false => wrapped(&format!("{}\n", plain(&sentence))),
     };
     console::print(text).await?;
-    Ok(match explanation {
+    Ok(code_of(&explanation))
+}
+
+fn code_of(explanation: &Explanation) -> ExitCode {
+    match explanation {
         Explanation::CannotTell(_) => ExitCode::from(CANNOT_TELL),
         Explanation::NeverHeardOf => ExitCode::from(NO_MATCH),
         _ => ExitCode::SUCCESS,
-    })
+    }
 }
 
 const fn word_of(explanation: &Explanation) -> &'static str {

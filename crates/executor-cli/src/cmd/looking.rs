@@ -17,6 +17,7 @@ use command_executor::{
 use tokio::sync::OnceCell;
 
 use crate::args::DEFAULT_DB;
+use crate::args::times;
 use crate::args::verbs::{Look, Selection, What};
 use crate::config::Config;
 use crate::exit::{DAMAGE_REMEDY, DAMAGED, Failure, NO_MATCH, matched, with_causes};
@@ -113,20 +114,7 @@ impl Looking {
         request.limit = request.limit.saturating_add(1);
         let mut found = Vec::new();
         for filter in self.filters(selection, line_text).await? {
-            request.after = None;
-            let mut of_scope = 0;
-            loop {
-                let page = self
-                    .history
-                    .executions(filter.clone(), request.clone())
-                    .await?;
-                of_scope += page.items.len();
-                found.extend(page.items);
-                match page.next {
-                    Some(next) if of_scope <= limit => request = request.following(next),
-                    _ => break,
-                }
-            }
+            found.extend(self.first(filter, request.clone()).await?);
         }
         let is_reversed = request.order == command_executor::Order::OldestFirst;
         found.sort_by_key(|it| it.record.ended_at());
@@ -136,6 +124,26 @@ impl Looking {
         let has_more = found.len() > limit;
         found.truncate(limit);
         Ok((found, has_more))
+    }
+
+    /// Returns at least as many executions as a page is to have, if there are so many: a page may be short.
+    async fn first(
+        &self,
+        filter: Filter,
+        mut request: PageRequest,
+    ) -> Result<Vec<StoredExecution>, Failure> {
+        let mut found = Vec::new();
+        loop {
+            let page = self.history.executions(filter.clone(), request.clone());
+            let page = page.await?;
+            found.extend(page.items);
+            match page.next {
+                Some(next) if found.len() < request.limit as usize => {
+                    request = request.following(next);
+                }
+                _ => return Ok(found),
+            }
+        }
     }
 
     /// Returns what to ask for: one question for each listener and job of a name, for an app, or for everything.
@@ -179,18 +187,11 @@ impl Looking {
         };
         let history = &self.history;
         let sessions = match text == "latest" {
-            true => first_of(|page| history.sessions(page))
-                .await?
-                .into_iter()
-                .collect(),
+            true => Vec::from_iter(first_of(|page| history.sessions(page)).await?),
             false => all_pages(|page| history.sessions(page)).await?,
         };
-        let digits = text.replace('-', "").to_ascii_lowercase();
         let ids = sessions.iter().map(|it| it.session.id);
-        let is_it = |id: &SessionId| {
-            let whole = id.as_uuid().simple().to_string();
-            text == "latest" || whole.starts_with(&digits) || id.short().starts_with(&digits)
-        };
+        let is_it = |id: &SessionId| text == "latest" || begins_with(id, text);
         let found: Vec<SessionId> = ids.filter(is_it).collect();
         match found[..] {
             [] => Err(Failure::NotFound {
@@ -401,6 +402,13 @@ impl Looking {
     }
 }
 
+/// Returns whether an id, or its short form, begins with these digits.
+fn begins_with(id: &SessionId, text: &str) -> bool {
+    let digits = text.replace('-', "").to_ascii_lowercase();
+    let whole = id.as_uuid().simple().to_string();
+    whole.starts_with(&digits) || id.short().starts_with(&digits)
+}
+
 /// Returns the first item that a query finds: a page of one may have none, because it is damaged, and yet not be the
 /// last.
 pub(crate) async fn first_of<'h, T>(
@@ -446,11 +454,7 @@ pub(crate) fn missing_of(found: &Completeness) -> Option<String> {
 }
 
 pub(crate) fn window_of(selection: &Selection) -> Window {
-    Window {
-        from: selection.since.map(|since| since.from),
-        to: selection.until.map(|until| until.to),
-        session: None,
-    }
+    times::window(selection.since, selection.until)
 }
 
 /// The database that nobody named: of the environment, or of the configuration at hand.

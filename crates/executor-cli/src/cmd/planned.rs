@@ -92,8 +92,7 @@ async fn timer(
         return Ok(None);
     }
     let schedules = looking.history.schedules(registered.id).await?;
-    let current = schedules.into_iter().find(|it| it.until.is_none());
-    let Some(current) = current else {
+    let Some(current) = schedules.into_iter().find(|it| it.until.is_none()) else {
         return Ok(None);
     };
     let filter = Filter {

@@ -44,22 +44,24 @@ pub(crate) async fn prune(args: PruneArgs) -> Result<ExitCode, Failure> {
     let (url, is_json) = (looking.url.clone(), looking.json);
     // Its connection would keep the write-ahead log.
     drop(looking);
+    let bytes = wire::bytes(&url)?;
     let text = match is_json {
         true => plain::json_lines([json!({
             "before_us": plan.before.as_micros(),
             "deleted": deleted,
             "bytes_before": plan.bytes,
-            "bytes": wire::bytes(&url)?,
+            "bytes": bytes,
         })]),
-        false => format!(
-            "deleted {}; the database had {}, and has {}\n",
-            shown::counted(deleted, "execution"),
-            shown::bytes(plan.bytes),
-            shown::bytes(wire::bytes(&url)?),
-        ),
+        false => done(&plan, deleted, bytes),
     };
     console::print(text).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn done(plan: &Plan, deleted: u64, bytes: u64) -> String {
+    let deleted = shown::counted(deleted, "execution");
+    let (had, has) = (shown::bytes(plan.bytes), shown::bytes(bytes));
+    format!("deleted {deleted}; the database had {had}, and has {has}\n")
 }
 
 async fn plan(looking: &Looking, args: &PruneArgs) -> Result<Plan, Failure> {

@@ -15,26 +15,17 @@ use crate::output::plain::{self, plain};
 use crate::output::{console, shown};
 
 pub(crate) async fn sessions(looking: &Looking, args: SessionsArgs) -> Result<ExitCode, Failure> {
-    // One more tells whether there are more.
-    let page = PageRequest::first(args.limit.saturating_add(1));
-    let page = looking.history.sessions(page).await?;
-    let mut found = page.items;
-    // A full page has a next one, also if some of its sessions cannot be read.
-    let has_more = found.len() > args.limit as usize || page.next.is_some();
-    found.truncate(args.limit as usize);
+    let (found, has_more) = latest(looking, args.limit).await?;
     let living = looking.living().await?;
     let living: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
-    let mut ends = Vec::new();
+    let mut seen = Vec::new();
     for stored in &found {
-        ends.push(looking.last_sign(stored).await?);
+        let end = looking.last_sign(stored).await?;
+        seen.push(Seen::new(stored, end, &living));
     }
     let text = match looking.json {
-        true => plain::json_lines(found.iter().map(|it| json_of(it, &living))),
+        true => plain::json_lines(seen.iter().map(json_of)),
         false => {
-            let seen = found.iter().zip(ends);
-            let seen: Vec<_> = seen
-                .map(|(stored, end)| Seen::new(stored, end, &living))
-                .collect();
             let count = shown::counted(seen.len() as u64, "session");
             let more = if has_more { ", and more: --limit" } else { "" };
             format!("{}{count}{more}\n", table(looking, &seen))
@@ -42,6 +33,18 @@ pub(crate) async fn sessions(looking: &Looking, args: SessionsArgs) -> Result<Ex
     };
     console::print(text).await?;
     Ok(matched(!found.is_empty()))
+}
+
+/// Returns the latest sessions, and whether there are more.
+async fn latest(looking: &Looking, limit: u32) -> Result<(Vec<StoredSession>, bool), Failure> {
+    // One more tells whether there are more.
+    let page = PageRequest::first(limit.saturating_add(1));
+    let page = looking.history.sessions(page).await?;
+    let mut found = page.items;
+    // A full page has a next one, also if some of its sessions cannot be read.
+    let has_more = found.len() > limit as usize || page.next.is_some();
+    found.truncate(limit as usize);
+    Ok((found, has_more))
 }
 
 /// A session, its end or its last sign of life, and whether it is alive.
@@ -137,7 +140,8 @@ fn program_of(stored: &StoredSession) -> String {
     }
 }
 
-fn json_of(stored: &StoredSession, living: &HashSet<SessionId>) -> Value {
+fn json_of(seen: &Seen<'_>) -> Value {
+    let stored = seen.stored;
     let session = &stored.session;
     json!({
         "id": session.id.to_string(),
@@ -145,7 +149,7 @@ fn json_of(stored: &StoredSession, living: &HashSet<SessionId>) -> Value {
         "heartbeat_us": stored.heartbeat_at.as_micros(),
         "stopped_us": stored.stopped_at.map(Timestamp::as_micros),
         "status": stored.status.as_str(),
-        "is_alive": living.contains(&session.id),
+        "is_alive": seen.is_alive,
         "failure": stored.failure.as_ref().map(|failure| &failure.message),
         "host": session.host,
         "pid": session.pid,

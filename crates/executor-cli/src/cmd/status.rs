@@ -67,14 +67,7 @@ async fn read(looking: &Looking) -> Result<State, Failure> {
     let mut next = planned::timers(looking, None, now, &ids).await?;
     next.retain(|timer| timer.next.is_some());
     next.truncate(NAMED);
-    // What a process of this machine has left says more than the history.
-    let left = live.iter().filter(|live| !live.is_alive);
-    let left: HashSet<SessionId> = left.map(|live| live.session.id).collect();
-    let mut untold = sessions.iter().filter(|it| !left.contains(&it.session.id));
-    let crash = match untold.find(|it| went_wrong(it, &ids)) {
-        Some(session) => Some(crash(looking, session.clone()).await?),
-        None => None,
-    };
+    let crash = last_crash(looking, &sessions, &ids).await?;
     let last = match sessions.into_iter().next().filter(|_| living.is_empty()) {
         Some(last) => Some((last.clone(), looking.last_sign(&last).await?)),
         None => None,
@@ -90,6 +83,21 @@ async fn read(looking: &Looking) -> Result<State, Failure> {
         next,
         crash,
     })
+}
+
+async fn last_crash(
+    looking: &Looking,
+    sessions: &[StoredSession],
+    living: &HashSet<SessionId>,
+) -> Result<Option<Crash>, Failure> {
+    // What a process of this machine has left says more than the history.
+    let left = looking.live().await?.iter().filter(|live| !live.is_alive);
+    let left: HashSet<SessionId> = left.map(|live| live.session.id).collect();
+    let mut untold = sessions.iter().filter(|it| !left.contains(&it.session.id));
+    match untold.find(|it| went_wrong(it, living)) {
+        Some(session) => Ok(Some(crash(looking, session.clone()).await?)),
+        None => Ok(None),
+    }
 }
 
 fn went_wrong(stored: &StoredSession, living: &HashSet<SessionId>) -> bool {

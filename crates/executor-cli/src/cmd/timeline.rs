@@ -35,20 +35,10 @@ pub(crate) async fn timeline(looking: &Looking, args: TimelineArgs) -> Result<Ex
     let found = Excerpt::read(looking, &args, now).await?;
     let is_any = !found.executions.is_empty() || !found.running.is_empty();
     if looking.json {
-        let lines = plain::json_lines(found.executions.iter().map(shown::json_of));
-        console::print(lines).await?;
-        if found.has_more {
-            console::say(&format!(
-                "only {DRAWN_MAX} executions are shown, and there are more: choose a shorter span"
-            ));
-        }
+        found.print_json().await?;
         return Ok(matched(is_any));
     }
-    let window = Window {
-        from: Some(found.from),
-        to: Some(found.to),
-        session: None,
-    };
+    let window = found.window();
     let history = &looking.history;
     let gaps = all_pages(|page| history.gaps(window.clone(), page)).await?;
     let mut lanes = of_executions(&found.executions);
@@ -89,6 +79,25 @@ impl Excerpt {
             executions,
             has_more,
         })
+    }
+
+    const fn window(&self) -> Window {
+        Window {
+            from: Some(self.from),
+            to: Some(self.to),
+            session: None,
+        }
+    }
+
+    async fn print_json(&self) -> Result<(), Failure> {
+        let lines = plain::json_lines(self.executions.iter().map(shown::json_of));
+        console::print(lines).await?;
+        if self.has_more {
+            console::say(&format!(
+                "only {DRAWN_MAX} executions are shown, and there are more: choose a shorter span"
+            ));
+        }
+        Ok(())
     }
 
     fn summary(&self) -> String {

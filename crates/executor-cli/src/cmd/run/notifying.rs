@@ -175,11 +175,7 @@ impl Message {
         }
     }
 
-    /// Runs a command to its end, thirty seconds at most. That it failed is logged: nobody else can be told.
-    async fn to(&self, command: Option<&Run>, occasion: &'static str, redactor: &Redactor) {
-        let Some(Run::Program(argv)) = command else {
-            return;
-        };
+    fn command(&self, argv: &[String], occasion: &str) -> CommandLine {
         let mut line = CommandLine::new(&argv[0])
             .args(&argv[1..])
             .env("EXECUTOR_OCCASION", occasion);
@@ -190,17 +186,25 @@ impl Message {
             // A variable cannot hold NUL.
             line = line.env(*name, value.replace('\0', "\u{fffd}"));
         }
+        line
+    }
+
+    /// Runs a command to its end, thirty seconds at most. That it failed is logged: nobody else can be told.
+    async fn to(&self, command: Option<&Run>, occasion: &'static str, redactor: &Redactor) {
+        let Some(Run::Program(argv)) = command else {
+            return;
+        };
+        let (program, line) = (&argv[0], self.command(argv, occasion));
         let event = Event::synthetic(occasion).with_payload(self.json.to_string());
         let run = Handler::call(&line, Arc::new(event));
         match timeout(PATIENCE, run).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                let (program, why) = (&argv[0], with_causes(error.source()));
+                let why = with_causes(error.source());
                 let why = redactor.apply(TextKind::Message, &why);
                 tracing::error!("`{program}` could not tell of this {occasion}: {why}");
             }
             Err(_) => {
-                let program = &argv[0];
                 tracing::error!(
                     "`{program}` took longer than {PATIENCE:?} to tell of this {occasion}; ended it"
                 );

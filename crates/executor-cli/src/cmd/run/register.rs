@@ -5,8 +5,8 @@ use std::sync::Arc;
 use command_executor::process::CommandLine;
 use command_executor::registration::{Details, Overlap};
 use command_executor::{
-    CommandExecutor, ErrorHandler, Event, HandlerFailure, JobBuilder, JobHandle, ListenerHandle,
-    Schedule, TopicPattern,
+    CommandExecutor, ErrorHandler, Event, HandlerFailure, JobBuilder, JobHandle, ListenerBuilder,
+    ListenerHandle, Schedule, TopicPattern,
 };
 
 use crate::cmd::run::notifying::Notifier;
@@ -66,22 +66,9 @@ pub(crate) async fn listener(
     config: &ListenerConfig,
     notifier: &Arc<Notifier>,
 ) -> Result<Listening, Failure> {
-    let name = config.name.get_ref().0.clone();
     // Every event of the stream is to be handled, unless the configuration says otherwise.
     let overlap = config.overlap.map_or(Overlap::Parallel, |rule| rule.0);
-    let listener = executor
-        .listener(config.app.0.clone(), name)
-        .topic(config.topic.as_str())
-        .details(|details| {
-            describe_in(details, config.timeout, config.description.as_ref());
-            details.program = program_of(&config.run);
-            details.overlap = Some(overlap);
-            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
-        });
-    let listener = match config.lines {
-        Some(LineRule(policy)) => listener.lines(policy),
-        None => listener,
-    };
+    let listener = described_listener(executor, config, overlap);
     let listener = match told(notifier, config.on_error.as_ref()) {
         Some(told) => listener.on_error(told),
         None => listener,
@@ -99,6 +86,27 @@ pub(crate) async fn listener(
         handle: listener.register().await?,
         waits_for_room: matches!(overlap, Overlap::Parallel | Overlap::Queued),
     })
+}
+
+fn described_listener(
+    executor: &CommandExecutor,
+    config: &ListenerConfig,
+    overlap: Overlap,
+) -> ListenerBuilder {
+    let name = config.name.get_ref().0.clone();
+    let listener = executor
+        .listener(config.app.0.clone(), name)
+        .topic(config.topic.as_str())
+        .details(|details| {
+            describe_in(details, config.timeout, config.description.as_ref());
+            details.program = program_of(&config.run);
+            details.overlap = Some(overlap);
+            details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
+        });
+    match config.lines {
+        Some(LineRule(policy)) => listener.lines(policy),
+        None => listener,
+    }
 }
 
 pub(crate) async fn job(
