@@ -401,11 +401,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 impl Tables {
     fn evidence(&self, window: &Window) -> Evidence {
         let hours = self.hours_in(window);
-        let mut rollups: BTreeMap<Timestamp, u64> = BTreeMap::new();
-        for hour in &hours {
-            // There are no rollups in memory, so they agree.
-            *rollups.entry(hour.hour_at).or_default() += hour.stored;
-        }
         let lived = |it: &&SessionRow| {
             hours
                 .iter()
@@ -421,11 +416,8 @@ impl Tables {
         Evidence {
             gaps: gaps.cloned().collect(),
             sessions: sessions.iter().map(|row| row.stored.clone()).collect(),
+            rollups: rolled_up(&hours),
             hours,
-            rollups: rollups
-                .into_iter()
-                .map(|(hour_at, count)| RolledUpHour { hour_at, count })
-                .collect(),
         }
     }
 
@@ -459,6 +451,17 @@ impl Tables {
             |row: &&Row| row.session == session && hour_of(row.record.ended_at()) == hour_at;
         self.rows.iter().filter(is_its).count() as u64
     }
+}
+
+/// There are no rollups in memory, so they agree.
+fn rolled_up(hours: &[SessionHour]) -> Vec<RolledUpHour> {
+    let mut counts: BTreeMap<Timestamp, u64> = BTreeMap::new();
+    for hour in hours {
+        *counts.entry(hour.hour_at).or_default() += hour.stored;
+    }
+    let rollups = counts.into_iter();
+    let rollups = rollups.map(|(hour_at, count)| RolledUpHour { hour_at, count });
+    rollups.collect()
 }
 
 /// Returns whether a session without hours in a window began before its end and, as far as is known, ended after it

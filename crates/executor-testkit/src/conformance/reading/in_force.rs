@@ -174,7 +174,7 @@ async fn a_session_that_only_looks_answers_for_nothing<S: Store>(store: &S, late
     assert_eq!(earlier(store, later).await, left_by_the_first(HALF_PAST));
 }
 
-/// Its second session is in charge and was alive until 9,300. Ends as it began.
+/// The second session is in charge and was alive until 9,300 seconds. Ends as it began.
 async fn how_far_it_was_followed_is_known<S: Store>(
     store: &S,
     in_charge: &Registered,

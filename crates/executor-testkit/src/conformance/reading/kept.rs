@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use executor_core::ports::{
     Gap, History, PageRequest, RegistrationFilter, RegistrationState, Session, SessionEnd,
-    SessionStatus, Store, StoredSession, Window,
+    SessionStatus, Store, StoredRegistration, StoredSession, Window,
 };
 use executor_core::registration::{JobDetails, Overlap, ScheduleText};
 use executor_core::{
@@ -113,15 +113,19 @@ pub(super) async fn gaps_are_read_back_by_window<S: Store, H: History>(store: &S
     let gaps = [gap(1, DropReason::Overflow), gap(2, DropReason::Shutdown)];
     store.record_gaps(gaps.to_vec()).await.expect("takes gaps");
     let [older, newer] = gaps;
+    gaps_are_in_the_windows_that_they_touch(history, older, newer).await;
+}
+
+/// The older one went on until the newer one began.
+async fn gaps_are_in_the_windows_that_they_touch<H: History>(history: &H, older: Gap, newer: Gap) {
     let found = async |window| {
         let page = history.gaps(window, PageRequest::default()).await;
         page.expect("answers").items
     };
     let both = [newer.clone(), older.clone()];
     assert_eq!(found(Window::default()).await, both);
-    assert_eq!(found(Window::of_session(session.id)).await, both);
+    assert_eq!(found(Window::of_session(older.session)).await, both);
     assert_eq!(found(Window::of_session(samples::session().id)).await, []);
-    // The older one went on until the newer one began.
     assert_eq!(found(Window::since(older.last_at)).await, both);
     assert_eq!(found(Window::since(newer.last_at)).await, [newer]);
     let before = Window {
@@ -132,7 +136,7 @@ pub(super) async fn gaps_are_read_back_by_window<S: Store, H: History>(store: &S
     assert_eq!(gaps_one_by_one(history).await, both);
 }
 
-/// Of two gaps.
+/// Reads two gaps on two pages.
 async fn gaps_one_by_one<H: History>(history: &H) -> Vec<Gap> {
     let page = async |request| {
         let page = history.gaps(Window::default(), request).await;
@@ -162,29 +166,37 @@ pub(super) async fn registrations_are_read_back_as_they_were_made_last<S: Store,
     let marked = store.mark_cancelled(RegistrationId::job(job_row), at).await;
     assert!(marked.expect("answers"));
 
-    let found = async |filter: RegistrationFilter| {
-        let page = history.registrations(filter, PageRequest::default()).await;
-        page.expect("answers").items
-    };
-    let listeners = found(RegistrationFilter::of(EntityKind::Listener)).await;
+    let found = async |kind| registrations(history, RegistrationFilter::of(kind)).await;
+    let listeners = found(EntityKind::Listener).await;
     let names: Vec<_> = listeners.iter().map(|it| &it.registration).collect();
     assert_eq!(names, [&door, &hall], "the latest first");
     assert_eq!(listeners[1].id, RegistrationId::listener(hall_row));
-    let jobs = found(RegistrationFilter::of(EntityKind::Job)).await;
-    assert_eq!(
-        (&jobs[0].registration, jobs[0].removed_at),
-        (&nightly, Some(at))
-    );
+    let jobs = found(EntityKind::Job).await;
+    let removed = (&jobs[0].registration, jobs[0].removed_at);
+    assert_eq!(removed, (&nightly, Some(at)));
+    filters_leave_out_other_registrations(history).await;
+}
+
+/// There are two listeners, and a job that was removed.
+async fn filters_leave_out_other_registrations<H: History>(history: &H) {
     let live = RegistrationFilter {
         state: RegistrationState::Live,
         ..RegistrationFilter::of(EntityKind::Job)
     };
-    assert_eq!(found(live).await, []);
+    assert_eq!(registrations(history, live).await, []);
     let of_nobody = RegistrationFilter {
         app_key: Some("nobody".into()),
         ..RegistrationFilter::of(EntityKind::Listener)
     };
-    assert_eq!(found(of_nobody).await, []);
+    assert_eq!(registrations(history, of_nobody).await, []);
+}
+
+async fn registrations<H: History>(
+    history: &H,
+    filter: RegistrationFilter,
+) -> Vec<StoredRegistration> {
+    let page = history.registrations(filter, PageRequest::default()).await;
+    page.expect("answers").items
 }
 
 /// The listener `hall`, with details that it does not have by default.

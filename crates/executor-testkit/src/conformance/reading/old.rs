@@ -38,34 +38,46 @@ async fn lives<S: Store>(store: &S, day: u32, job: &str) -> SessionId {
     let id = session.id;
     let opened = store.open_session(session.into()).await;
     opened.expect("opens");
-    let gap = Gap {
-        session: id,
+    let gap = gap(id, day);
+    store.record_gaps(vec![gap]).await.expect("records");
+    let missed = missed(id, day, job);
+    store.record_missed(vec![missed]).await.expect("records");
+    let pause = pause(id, day);
+    store.record_pauses(vec![pause]).await.expect("records");
+    let source = with_unheard_rain(id, day);
+    store.note_sources(vec![source]).await.expect("notes");
+    id
+}
+
+fn gap(session: SessionId, day: u32) -> Gap {
+    Gap {
+        session,
         reason: DropReason::Overflow,
         count: 1,
         first_at: at(day),
         last_at: at(day),
         entities: Vec::new(),
-    };
-    store.record_gaps(vec![gap]).await.expect("records");
-    let missed = MissedRuns {
-        session: Some(id),
+    }
+}
+
+fn missed(session: SessionId, day: u32, job: &str) -> MissedRuns {
+    MissedRuns {
+        session: Some(session),
         entity: samples::job(job).entity,
         reason: MissedReason::Asleep,
         count: 1,
         first_due: at(day),
         last_due: at(day),
-    };
-    store.record_missed(vec![missed]).await.expect("records");
-    let pause = Pause {
-        session: id,
+    }
+}
+
+fn pause(session: SessionId, day: u32) -> Pause {
+    Pause {
+        session,
         entity: None,
         from: at(day),
         until: Some(at(day)),
-    };
-    store.record_pauses(vec![pause]).await.expect("records");
-    let source = with_unheard_rain(id, day);
-    store.note_sources(vec![source]).await.expect("notes");
-    id
+    }
 }
 
 fn with_unheard_rain(session: SessionId, day: u32) -> SourceCounts {
