@@ -80,6 +80,8 @@ pub(crate) struct StoreConfig {
     pub(crate) max_age: Option<Timeout>,
     /// The maximum age of all else in the history; `none` keeps it for ever.
     pub(crate) history_max_age: Option<Timeout>,
+    /// The maximum age of what executions said; `none` keeps it as long as these.
+    pub(crate) lines_max_age: Option<Timeout>,
     /// The maximum size of the database, in MB.
     pub(crate) max_size_mb: Option<Limit>,
     /// The mode of new files.
@@ -112,6 +114,9 @@ impl StoreConfig {
         }
         if let Some(Timeout(max_age)) = self.history_max_age {
             retention.history_max_age = max_age;
+        }
+        if let Some(Timeout(max_age)) = self.lines_max_age {
+            retention.lines_max_age = max_age;
         }
         if let Some(Limit(mb)) = self.max_size_mb {
             retention.max_bytes = Some(u64::from(mb) * 1_000_000);

@@ -7,6 +7,7 @@
 mod error;
 mod evidence;
 mod history;
+mod lines_budget;
 mod live_state;
 mod maintenance;
 mod query;
@@ -23,9 +24,10 @@ mod stored;
 pub use self::error::{ErrorClass, StoreError, StoreFault, StoreFuture};
 pub use self::evidence::{Evidence, Progress, RolledUpHour, SessionHour};
 pub use self::history::{History, HistoryError, HistoryErrorClass, HistoryFuture, all_pages};
+pub use self::lines_budget::LinesBudget;
 pub use self::live_state::{LiveSession, LiveState, Orphan, RunningExecution};
 pub use self::maintenance::{
-    ClockTrust, Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome,
+    ClockTrust, Gap, Housekeeping, Lifetime, LinesBound, PruneRule, PruneSlice, SpoolHome,
 };
 pub use self::query::{
     Filter, Order, PageOf, PageRequest, PageToken, RegistrationFilter, RegistrationState, Scope,

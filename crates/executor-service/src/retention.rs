@@ -6,7 +6,7 @@ mod clock_trust;
 use std::sync::Arc;
 use std::time::Duration;
 
-use executor_core::ports::{ClockTrust, Lifetime, PruneRule, PruneSlice, Store};
+use executor_core::ports::{ClockTrust, Lifetime, LinesBound, PruneRule, PruneSlice, Store};
 use executor_core::{Clock, SessionId, Timestamp};
 
 use crate::drain::guarded::guarded;
@@ -51,10 +51,17 @@ pub struct Retention {
         serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
     )]
     pub history_max_age: Option<Duration>,
+    /// The time for which what executions said is kept after they ended. Default `None`: as long as the executions.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")
+    )]
+    pub lines_max_age: Option<Duration>,
     /// The number of newest executions kept for each listener and job. Default `None`: all.
     pub max_per_entity: Option<u32>,
     /// The maximum size of the database in bytes, including the write-ahead log. Default 500 MB; `None` without
-    /// limit.
+    /// limit. What executions said takes at most half of that, and that of one listener or job an eighth; the oldest
+    /// goes first, and its executions stay.
     pub max_bytes: Option<u64>,
     /// The interval at which the rules are applied. Default one hour.
     #[cfg_attr(
@@ -72,14 +79,16 @@ impl Retention {
         max_age: None,
         max_age_of_failures: None,
         history_max_age: None,
+        lines_max_age: None,
         max_per_entity: None,
         max_bytes: None,
         every: Duration::from_secs(3_600),
         slice_rows: 500,
     };
 
-    /// Returns the rules as of `now`; those that delete most with least work come first.
-    fn rules(&self, now: Timestamp) -> Vec<PruneRule> {
+    /// Returns the rules as of `now`; those that delete most with least work come first, and `lines` beyond their share
+    /// go before executions make room.
+    fn rules(&self, now: Timestamp, lines: &[LinesBound]) -> Vec<PruneRule> {
         let before = |age: Duration| now.saturating_sub(age);
         let of_failures = self.max_age_of_failures.or(self.max_age);
         let of_all = match (self.max_age, of_failures) {
@@ -94,9 +103,13 @@ impl Retention {
             self.history_max_age
                 .map(|age| PruneRule::HistoryBefore(before(age))),
             self.max_per_entity.map(PruneRule::AllButNewest),
-            self.max_bytes.map(PruneRule::LargerThan),
+            self.lines_max_age
+                .map(|age| PruneRule::LinesBefore(before(age))),
         ];
-        rules.into_iter().flatten().collect()
+        let lines = lines.iter().copied().map(PruneRule::LinesUntil);
+        let of_size = self.max_bytes.map(PruneRule::LargerThan);
+        let rules = rules.into_iter().flatten();
+        rules.chain(lines).chain(of_size).collect()
     }
 }
 
@@ -177,7 +190,8 @@ impl Pruning {
 
     async fn apply_rules(&self, clock: ClockTrust) {
         let now = self.clock.now().wall;
-        for rule in self.retention.rules(now) {
+        let lines = self.lines_beyond().await;
+        for rule in self.retention.rules(now, &lines) {
             if clock == ClockTrust::Doubted && goes_by_age(rule) {
                 continue;
             }
@@ -188,6 +202,22 @@ impl Pruning {
                 ..PruneSlice::new(rule, self.retention.slice_rows)
             };
             prune(self.store.as_ref(), slice).await;
+        }
+    }
+
+    /// Returns what executions said beyond its share of the size.
+    async fn lines_beyond(&self) -> Vec<LinesBound> {
+        let Some(max) = self.retention.max_bytes else {
+            return Vec::new();
+        };
+        let ask = || self.store.lines_beyond(max / 2, max / 8);
+        match guarded("measuring lines", ask).await {
+            Ok(bounds) => bounds,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "could not measure lines, will try again next time");
+                Vec::new()
+            }
         }
     }
 
@@ -210,8 +240,9 @@ const fn goes_by_age(rule: PruneRule) -> bool {
         PruneRule::EndedBefore(_)
         | PruneRule::WentWellBefore(_)
         | PruneRule::GoneBefore(_)
-        | PruneRule::HistoryBefore(_) => true,
-        PruneRule::AllButNewest(_) | PruneRule::LargerThan(_) => false,
+        | PruneRule::HistoryBefore(_)
+        | PruneRule::LinesBefore(_) => true,
+        PruneRule::AllButNewest(_) | PruneRule::LargerThan(_) | PruneRule::LinesUntil(_) => false,
     }
 }
 

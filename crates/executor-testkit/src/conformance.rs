@@ -71,7 +71,7 @@ async fn persist<S: Store>(
     fates.expect("a healthy store takes a batch")
 }
 
-async fn registered<S: Store>(store: &S, name: &str) -> RowId {
+pub(crate) async fn registered<S: Store>(store: &S, name: &str) -> RowId {
     let id = store.register(samples::listener(name)).await;
     id.expect("a healthy store takes a registration")
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{
-    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
-    Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
-    SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, Store, StoreFuture,
+    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
+    PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
+    Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, Store, StoreFuture,
 };
 use executor_core::{
     Ledger, Registration, RegistrationId, RowId, SessionId, StoreError, Timestamp,
@@ -300,6 +300,10 @@ impl<S: Store> SourceStore for FaultyStore<S> {
 impl<S: Store> Housekeeping for FaultyStore<S> {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         self.ask("pruning", |inner| inner.prune(slice))
+    }
+
+    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
+        self.ask("measuring lines", |inner| inner.lines_beyond(all, of_one))
     }
 
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {

@@ -26,8 +26,11 @@ pub(crate) fn let_go_by<'r>(
         }
         // Memory is not measured.
         PruneRule::LargerThan(_) => Vec::new(),
-        // Deletes registrations, not records.
-        PruneRule::GoneBefore(_) | PruneRule::HistoryBefore(_) => Vec::new(),
+        // Delete something else than records.
+        PruneRule::GoneBefore(_)
+        | PruneRule::HistoryBefore(_)
+        | PruneRule::LinesBefore(_)
+        | PruneRule::LinesUntil(_) => Vec::new(),
     }
 }
 

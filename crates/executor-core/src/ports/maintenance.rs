@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::identity::{Entity, SessionId};
+use crate::identity::{Entity, RegistrationId, SessionId};
 use crate::ledger::DropReason;
 use crate::ports::error::StoreFuture;
 use crate::time::Timestamp;
@@ -27,6 +27,10 @@ pub enum PruneRule {
     /// What the history holds besides executions and registrations, if it ended before the day (UTC) of this: sessions
     /// without rows, gaps, missed runs, pauses, prunes, sources and rollups. Nothing of a day that has rows.
     HistoryBefore(Timestamp),
+    /// What executions said that ended before this. The executions stay.
+    LinesBefore(Timestamp),
+    /// What executions said, up to a bound that [`Housekeeping::lines_beyond`] has found. The executions stay.
+    LinesUntil(LinesBound),
 }
 
 impl PruneRule {
@@ -39,8 +43,19 @@ impl PruneRule {
             Self::LargerThan(_) => "size",
             Self::GoneBefore(_) => "gone",
             Self::HistoryBefore(_) => "history_age",
+            Self::LinesBefore(_) => "lines_age",
+            Self::LinesUntil(_) => "lines_size",
         }
     }
+}
+
+/// What is too much of what executions said: all of these executions up to a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinesBound {
+    /// The listener or job whose executions it is about; `None` for all.
+    pub of: Option<RegistrationId>,
+    /// The time of the latest execution whose lines are too much, as the store orders them.
+    pub until: Timestamp,
 }
 
 /// Says whether the wall clock may decide which rows are deleted.
@@ -148,6 +163,17 @@ pub trait Housekeeping: Send + Sync + 'static {
     ///
     /// Nothing of the slice was deleted.
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64>;
+
+    /// Returns what is to go so that all that executions said takes no more than `all` bytes, and what each listener or
+    /// job said no more than `of_one`: the oldest first. Changes nothing. By default nothing is too much.
+    ///
+    /// # Errors
+    ///
+    /// The sizes could not be read.
+    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
+        let _ = (all, of_one);
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// Returns the lifetimes of the newest sessions, at most `max`, in the order in which they were opened. They show
     /// the wall-clock times at which a process was alive. Changes nothing.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
-    Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
-    SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
+    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
+    PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
+    Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
 };
 use crate::identity::{RegistrationId, RowId, SessionId};
 use crate::ledger::Ledger;
@@ -105,6 +105,10 @@ impl<S: ?Sized + SourceStore> SourceStore for Arc<S> {
 impl<S: ?Sized + Housekeeping> Housekeeping for Arc<S> {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         (**self).prune(slice)
+    }
+
+    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
+        (**self).lines_beyond(all, of_one)
     }
 
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {

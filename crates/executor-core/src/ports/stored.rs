@@ -54,12 +54,13 @@ pub struct SessionCounts {
     pub stored: u64,
 }
 
-/// Rows that were pruned by one rule, in one session and hour.
+/// Executions that were pruned by one rule, in one session and hour, or whose lines were.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPrune {
     /// The session that pruned; `None` for a person.
     pub session: Option<SessionId>,
-    /// The name of the rule: `age`, `age_of_successes`, `number` or `size`.
+    /// The name of the rule: `age`, `age_of_successes`, `number` or `size`; `lines_age` or `lines_size` if the executions
+    /// stay and only what they said is gone.
     pub rule: String,
     /// The beginning of the hour in which they were pruned.
     pub hour_at: Timestamp,
@@ -69,6 +70,13 @@ pub struct StoredPrune {
     pub first_at: Timestamp,
     /// The latest end of such an execution.
     pub last_at: Timestamp,
+}
+
+impl StoredPrune {
+    /// Returns whether executions are gone, and not just what they said.
+    pub fn is_of_executions(&self) -> bool {
+        !self.rule.starts_with("lines_")
+    }
 }
 
 /// A listener or a job as it is stored.

@@ -74,7 +74,11 @@ pub async fn completeness(
         .filter(|it| may_hide_records(it, window, live, now));
     Ok(Completeness {
         gaps,
-        pruned: prunes.iter().map(|prune| prune.count).sum(),
+        pruned: prunes
+            .iter()
+            .filter(|prune| prune.is_of_executions())
+            .map(|prune| prune.count)
+            .sum(),
         missed: missed.iter().map(|missed| missed.count).sum(),
         unsettled: unsettled.count() as u64,
     })

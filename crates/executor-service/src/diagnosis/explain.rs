@@ -286,7 +286,7 @@ fn doubts(question: &Question, facts: &Facts) -> Vec<Doubt> {
     if lost > 0 {
         doubts.push(Doubt::Lost { count: lost });
     }
-    let pruned = facts.prunes.iter();
+    let pruned = facts.prunes.iter().filter(|it| it.is_of_executions());
     let pruned = pruned.filter(|prune| prune.first_at <= to && prune.last_at >= from);
     let pruned: u64 = pruned.map(|prune| prune.count).sum();
     if pruned > 0 {

@@ -14,7 +14,7 @@ fn the_rules_follow_from_the_settings() {
             max_age_of_failures,
             ..Retention::FOR_EVER
         };
-        retention.rules(now)
+        retention.rules(now, &[])
     };
     assert_eq!(rules(None, None), []);
     assert_eq!(rules(None, Some(DAY)), [], "all are kept for ever");
@@ -31,7 +31,7 @@ fn the_rules_follow_from_the_settings() {
         rules(Some(DAY * 9), Some(DAY)),
         [PruneRule::EndedBefore(ago(9)), gone(9)]
     );
-    let by_default = Retention::default().rules(now);
+    let by_default = Retention::default().rules(now, &[]);
     let expected = [
         PruneRule::EndedBefore(ago(7)),
         gone(7),
@@ -39,4 +39,19 @@ fn the_rules_follow_from_the_settings() {
         PruneRule::LargerThan(500_000_000),
     ];
     assert_eq!(by_default, expected);
+    let bound = LinesBound {
+        of: None,
+        until: now,
+    };
+    let with_lines = Retention {
+        lines_max_age: Some(DAY),
+        max_bytes: Some(9),
+        ..Retention::FOR_EVER
+    };
+    let expected = [
+        PruneRule::LinesBefore(ago(1)),
+        PruneRule::LinesUntil(bound),
+        PruneRule::LargerThan(9),
+    ];
+    assert_eq!(with_lines.rules(now, &[bound]), expected);
 }

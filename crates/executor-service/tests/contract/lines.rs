@@ -5,8 +5,9 @@ use executor_core::ports::{LiveState, RunningExecution};
 use executor_core::process::CommandLine;
 use executor_core::redact::{Redact, TextKind};
 use executor_core::{HandlerError, Status, context};
-use executor_service::CommandExecutor;
+use executor_service::{CommandExecutor, Config, Retention};
 use executor_testkit::{MemoryStore, TestClock};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::spool::{config, life, start};
@@ -258,4 +259,41 @@ fn a22_a_full_spool_takes_a_record_without_its_lines_rather_than_not() {
         assert!((5..all / 2).contains(&without), "{without} of {all}");
         executor.shutdown(secs(5)).await;
     });
+}
+
+/// Half of the size is for lines, an eighth for those of one listener; by age they go before their executions.
+#[tokio::test(start_paused = true)]
+async fn a22_lines_go_before_executions_beyond_their_share_and_their_age() {
+    let retention = |max_bytes, lines_max_age| Retention {
+        max_bytes,
+        lines_max_age,
+        ..Retention::FOR_EVER
+    };
+    let half_a_day = secs(43_200);
+    let ways = [
+        (retention(Some(1_600), None), 2),
+        (retention(None, Some(half_a_day)), 0),
+        (retention(None, None), 6),
+    ];
+    for (retention, expected) in ways {
+        let fixture = Fixture::with(Config::default().with_retention(retention)).await;
+        let builder = fixture.executor.listener("a", "talkative").topic("t");
+        let builder = builder.lines(LinePolicy::All);
+        let listener = builder.handler(|_| async {
+            context::line("x".repeat(80));
+            Ok(())
+        });
+        let listener = listener.register().await.unwrap();
+        for _ in 0..6 {
+            fixture.run(&listener).await;
+            sleep(millis(1)).await;
+        }
+        sleep(half_a_day * 2).await;
+        let records = fixture.store.records();
+        assert_eq!(records.len(), 6, "all executions stay");
+        let said: Vec<bool> = records.iter().map(|it| it.lines.is_some()).collect();
+        assert_eq!(said.iter().filter(|it| **it).count(), expected, "{said:?}");
+        assert!(said.is_sorted(), "the newest stay: {said:?}");
+        fixture.stop().await;
+    }
 }

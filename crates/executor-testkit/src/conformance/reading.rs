@@ -12,6 +12,7 @@ mod found;
 mod given;
 mod in_force;
 mod kept;
+mod lines;
 mod old;
 mod planned;
 mod pruned;
@@ -26,6 +27,7 @@ use kept::{
     gaps_are_read_back_by_window, registrations_are_read_back_as_they_were_made_last,
     sessions_are_read_back_with_their_ledgers,
 };
+use lines::old_lines_go_and_their_executions_stay;
 use old::old_history_goes_and_nothing_else;
 use planned::{a_run_behind_many_others_counts, missed_runs_and_pauses_are_read_back};
 use pruned::prunes_are_told_and_counted;
@@ -86,6 +88,8 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     sources_of_events_are_read_back(&store, &history).await;
     let (store, history) = fresh().await;
     old_history_goes_and_nothing_else(&store, &history).await;
+    let (store, history) = fresh().await;
+    old_lines_go_and_their_executions_stay(&store, &history).await;
     let (store, history) = fresh().await;
     texts_find_the_executions_that_they_may_mean(&store, &history).await;
     let (store, history) = fresh().await;

@@ -1,7 +1,8 @@
 //! Prunes a store in memory, and keeps the lifetimes of sessions and the gaps.
 
 use executor_core::ports::{
-    Gap, Housekeeping, Lifetime, PruneRule, PruneSlice, SpoolHome, StoreFuture, StoredPrune,
+    Gap, Housekeeping, Lifetime, LinesBound, LinesBudget, PruneRule, PruneSlice, SpoolHome,
+    StoreFuture, StoredPrune,
 };
 use executor_core::{ExecutionId, SessionId, Timestamp};
 
@@ -9,12 +10,27 @@ use super::{MemoryStore, Row, Tables, no_session};
 use crate::pruning::{self, hour_of};
 
 impl Tables {
-    /// Counts rows that are about to be pruned, and notes the prune.
+    /// Forgets what executions said, the oldest first.
+    fn forget_lines(&mut self, slice: PruneSlice) -> u64 {
+        let said = self.rows.iter().filter(|row| row.record.lines.is_some());
+        let old = said.filter(|row| loses_lines(row, slice.rule));
+        let mut old: Vec<_> = old
+            .map(|row| (row.record.ended_at(), row.record.execution_id))
+            .collect();
+        old.sort();
+        old.truncate(slice.max_rows as usize);
+        for (_, id) in &old {
+            let place = self.by_execution[id];
+            self.rows[place].record.lines = None;
+        }
+        self.note_prune(slice, &old);
+        old.len() as u64
+    }
+
     fn note_prune(&mut self, slice: PruneSlice, old: &[(Timestamp, ExecutionId)]) {
         let (Some((first, _)), Some((last, _))) = (old.first(), old.last()) else {
             return;
         };
-        self.count_pruned(old);
         self.add_prune(StoredPrune {
             session: slice.session,
             rule: slice.rule.as_str().to_owned(),
@@ -120,6 +136,17 @@ fn day_of(time: Timestamp) -> Timestamp {
     Timestamp::from_micros(micros.saturating_sub(micros.rem_euclid(86_400_000_000)))
 }
 
+fn loses_lines(row: &Row, rule: PruneRule) -> bool {
+    let ended = row.record.ended_at();
+    match rule {
+        PruneRule::LinesBefore(at) => ended < at,
+        PruneRule::LinesUntil(LinesBound { of, until }) => {
+            ended <= until && of.is_none_or(|of| row.parent == Some(of))
+        }
+        _ => false,
+    }
+}
+
 impl Housekeeping for MemoryStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         Box::pin(async move {
@@ -130,12 +157,34 @@ impl Housekeeping for MemoryStore {
                 if let PruneRule::HistoryBefore(at) = slice.rule {
                     return tables.forget_history(at);
                 }
+                if let PruneRule::LinesBefore(_) | PruneRule::LinesUntil(_) = slice.rule {
+                    return tables.forget_lines(slice);
+                }
                 let mut old = pruning::let_go_by(slice, tables.rows.iter().map(|row| &row.record));
                 old.sort();
                 old.truncate(slice.max_rows as usize);
+                tables.count_pruned(&old);
                 tables.note_prune(slice, &old);
                 tables.forget_rows(&old);
                 old.len() as u64
+            })
+        })
+    }
+
+    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
+        Box::pin(async move {
+            self.with("measuring lines", |tables| {
+                let said = tables.rows.iter().filter_map(|row| {
+                    let bytes = row.record.lines.as_ref()?.body().len() as u64;
+                    Some((row.record.ended_at(), row.parent, bytes))
+                });
+                let mut said: Vec<_> = said.collect();
+                said.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+                let mut budget = LinesBudget::new(all, of_one);
+                let _ = said
+                    .into_iter()
+                    .all(|(at, of, bytes)| budget.add(at, of, bytes));
+                budget.bounds()
             })
         })
     }

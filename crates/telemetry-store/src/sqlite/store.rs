@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use executor_core::ports::{
-    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, MissedRuns, Pause, PruneSlice,
-    Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore, Session,
-    SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture, StoredExecution,
+    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
+    PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
+    Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
+    StoredExecution,
 };
 use executor_core::{
     EntityKind, ErrorClass, Ledger, Registration, RegistrationId, RowId, SessionId, StoreError,
@@ -20,6 +21,7 @@ use executor_core::{
 use crate::sqlite::open::address::{FILE_MODE, Target, beside};
 use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::liveness::{self, Proof};
+use crate::sqlite::write::old_lines::LineSizes;
 use crate::sqlite::write::prune::{self, Hook};
 use crate::sqlite::write::row_ids::Measuring;
 use crate::sqlite::write::{gaps, persist, registration, rollup, schedules, session, sources};
@@ -393,6 +395,25 @@ impl Housekeeping for SqliteStore {
                     prune::prune(connection, slice, hook.as_deref())
                 }),
         )
+    }
+
+    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
+        Box::pin(async move {
+            let mut measuring = LineSizes::new(all, of_one);
+            loop {
+                let (back, is_more) = self
+                    .writer
+                    .call_later("measuring lines", move |connection| {
+                        let is_more = measuring.go_on(connection)?;
+                        Ok((measuring, is_more))
+                    })
+                    .await?;
+                if !is_more {
+                    return Ok(back.bounds());
+                }
+                measuring = back;
+            }
+        })
     }
 
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {

@@ -33,3 +33,5 @@ pub(crate) mod prune;
 pub(crate) mod prunes;
 
 pub(crate) mod old_history;
+
+pub(crate) mod old_lines;

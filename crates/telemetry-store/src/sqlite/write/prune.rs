@@ -13,7 +13,7 @@ use crate::sqlite::schema::{executions, listeners, scheduled_jobs};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::prunes::Prune;
 use crate::sqlite::write::rollup::roll_up_before_deleting;
-use crate::sqlite::write::{old_history, prunes, registration, session, topics};
+use crate::sqlite::write::{old_history, old_lines, prunes, registration, session, topics};
 
 /// A hook that sees the rows of a slice before they are deleted.
 pub(crate) type Hook = dyn Fn(&[StoredExecution]) + Send + Sync;
@@ -65,14 +65,25 @@ fn delete_slice(
     let mut left = slice.max_rows;
     loop {
         let most = left.min(rows_at_once(connection, slice.rule)?);
-        let ids = let_go_by(connection, slice, most)?;
-        delete(connection, prune, &ids, hook)?;
+        let ids = if is_of_lines(slice.rule) {
+            let ids = old_lines::forget(connection, slice.rule, most)?;
+            prunes::note_only(connection, prune, &ids)?;
+            ids
+        } else {
+            let ids = let_go_by(connection, slice, most)?;
+            delete(connection, prune, &ids, hook)?;
+            ids
+        };
         left -= u32::try_from(ids.len()).unwrap_or(left).min(left);
         let freed = number(connection, "PRAGMA freelist_count")? - free_before;
         if ids.is_empty() || left == 0 || freed >= PAGES_A_SLICE {
             return Ok((u64::from(slice.max_rows - left), freed));
         }
     }
+}
+
+const fn is_of_lines(rule: PruneRule) -> bool {
+    matches!(rule, PruneRule::LinesBefore(_) | PruneRule::LinesUntil(_))
 }
 
 /// Pruning by size must delete no more than the surplus, and a row may be a hundred times as large as the one before.
@@ -126,7 +137,10 @@ fn let_go_by(
             }
             oldest.load(connection)
         }
-        PruneRule::GoneBefore(_) | PruneRule::HistoryBefore(_) => Ok(Vec::new()),
+        PruneRule::GoneBefore(_)
+        | PruneRule::HistoryBefore(_)
+        | PruneRule::LinesBefore(_)
+        | PruneRule::LinesUntil(_) => Ok(Vec::new()),
     }
 }
 

@@ -26,6 +26,15 @@ pub(crate) fn note(
         return Ok(());
     }
     count_pruned(connection, ids)?;
+    note_only(connection, prune, ids)
+}
+
+/// Notes rows without counting them as pruned in their sessions, because they stay and only lose something.
+pub(crate) fn note_only(
+    connection: &mut SqliteConnection,
+    prune: Prune,
+    ids: &[i64],
+) -> QueryResult<()> {
     let question = format!(
         "INSERT INTO prunes (session_id, rule, hour_us, count, first_us, last_us) \
          SELECT ?1, ?2, ?3, count(*), min(ended), max(ended) FROM \
