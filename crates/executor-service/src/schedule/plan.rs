@@ -183,12 +183,20 @@ impl Series {
         let next = self.planned_after(planned);
         let room = next.map_or(i64::MAX, |next| next.as_micros() - planned.as_micros());
         let bound = jitter.min(room).unsigned_abs();
-        let drawn = (u128::from(mix(self.seed, planned)) * u128::from(bound)) >> 64;
-        let delay = Duration::from_micros(drawn as u64);
+        let delay = match bound {
+            0 => Duration::ZERO,
+            _ => Duration::from_micros(self.random_at(planned).u64(0..bound)),
+        };
         Occurrence {
             planned,
             due: planned.saturating_add(delay),
         }
+    }
+
+    /// Returns the random numbers of a planned time, always the same ones.
+    fn random_at(&self, planned: Timestamp) -> fastrand::Rng {
+        let number = planned.as_micros().cast_unsigned();
+        fastrand::Rng::with_seed(self.seed.wrapping_add(number))
     }
 
     /// Returns the newest `keep` planned times after `last` and until `now`, whatever their jitter, and how many there
@@ -329,18 +337,6 @@ fn intervals(
         count,
         left_out: None,
     }
-}
-
-/// The finalizer of splitmix64: neighbouring times give unrelated numbers.
-fn mix(seed: u64, planned: Timestamp) -> u64 {
-    let mut bits = seed
-        ^ planned
-            .as_micros()
-            .cast_unsigned()
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]
