@@ -89,7 +89,8 @@ fn essential(words: &str) -> &'static [&'static str] {
         ],
         "logs" => &["house/backup  error", "lost the cellar", "the pump is dry"],
         "errors" => &["COUNT", "LAST", "WHERE", "ERROR"],
-        "explain" => &["was not due"],
+        // At the full hour it was due.
+        "explain" => &["house/backup"],
         "timers" => &["NEXT", "LAST", "OUTCOME", "MISSED", "JOB"],
         "sessions" => &["STARTED", "ENDED", "STATUS", "STORED", "LOST", "crashed"],
         "sources" => &["no sources"],
