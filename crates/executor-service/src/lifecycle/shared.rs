@@ -237,6 +237,15 @@ pub(crate) async fn run(
     Ok(service.conclude(ended, of_apps.as_ref()))
 }
 
+/// Returns why a planned run that was refused counts as missed, if it does.
+const fn missed_by(refused: Refused) -> Option<MissedReason> {
+    match refused {
+        Refused::Paused => Some(MissedReason::Paused),
+        Refused::Stopping | Refused::Removed => Some(MissedReason::NoProcess),
+        Refused::Busy => None,
+    }
+}
+
 async fn run_due(service: Arc<Service>, due: Due) {
     let last = due.due_at.last().copied();
     let entity = Arc::clone(due.entity());
@@ -272,20 +281,10 @@ async fn run_due(service: Arc<Service>, due: Due) {
             Poll::Ready(ran) => ran,
             Poll::Pending => running.await,
         };
-        let reason = match ran {
-            Err(Refused::Paused) => Some(MissedReason::Paused),
-            Err(Refused::Stopping | Refused::Removed) => Some(MissedReason::NoProcess),
-            Ok(_) | Err(Refused::Busy) => None,
-        };
-        if let Some(reason) = reason {
-            let span = Span {
-                count: 1,
-                first: due_at,
-                last: due_at,
-            };
-            service.missed.note(&entity, reason, span);
-        } else if !is_recorded {
-            service.missed.ran_unrecorded(&entity, due_at);
+        match ran.map_or_else(missed_by, |_| None) {
+            Some(reason) => service.missed.note(&entity, reason, Span::of(due_at)),
+            None if is_recorded => {}
+            None => service.missed.ran_unrecorded(&entity, due_at),
         }
         service.missed.ended(&entity, due_at);
         if let Some(registered) = owed.take_if(|_| is_last) {

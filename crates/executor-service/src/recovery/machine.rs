@@ -7,7 +7,8 @@ use executor_core::lines::Lines;
 #[cfg(feature = "process")]
 use executor_core::ports::Orphan;
 use executor_core::ports::{
-    HistoryError, HistoryErrorClass, HistoryFuture, LiveSession, LiveState, RunningExecution,
+    HistoryError, HistoryErrorClass, HistoryFuture, LiveSession, LiveState, ProgramGroup,
+    RunningExecution,
 };
 use executor_core::{ExecutionId, ExecutionRecord, Timestamp};
 use record_spool::{Entry, SpoolError, dump, is_held};
@@ -93,59 +94,78 @@ pub(crate) fn seen(dir: &Path) -> LiveSession {
 }
 
 fn look_into(dir: &Path, live: &mut LiveSession) -> Result<(), SpoolError> {
-    // A frame and its copy have the same sequence, and a start may outlive its record for a moment.
-    let (mut started, mut ended) = (HashMap::new(), HashMap::new());
-    let mut programs = BTreeMap::new();
-    let mut said: HashMap<ExecutionId, BTreeMap<u64, (Timestamp, Lines)>> = HashMap::new();
+    let mut frames = Frames::default();
     dump(dir, |_, entry| {
-        let Some(Entry::Frame {
+        if let Some(Entry::Frame {
             kind,
             settled: false,
             sequence,
             payload,
             ..
         }) = entry
-        else {
-            return;
-        };
-        match content(kind, payload) {
+        {
+            frames.add(sequence, content(kind, payload));
+        }
+    })?;
+    live.waiting = frames.ended.len() as u64;
+    live.running = frames.into_running();
+    Ok(())
+}
+
+/// What is in the frames of a spool, by their sequence: a frame and its copy have the same.
+#[derive(Default)]
+struct Frames {
+    started: BTreeMap<u64, RunningExecution>,
+    ended: BTreeMap<u64, ExecutionId>,
+    programs: BTreeMap<u64, (ExecutionId, ProgramGroup)>,
+    said: HashMap<ExecutionId, BTreeMap<u64, (Timestamp, Lines)>>,
+}
+
+impl Frames {
+    fn add(&mut self, sequence: u64, content: Content) {
+        match content {
             Content::Lines {
                 execution_id,
                 at,
                 lines,
             } => {
-                let pieces = said.entry(execution_id).or_default();
+                let pieces = self.said.entry(execution_id).or_default();
                 pieces.insert(sequence, (at, lines));
             }
             Content::Program {
                 execution_id,
                 group,
-            } => drop(programs.insert(sequence, (execution_id, group))),
-            Content::Start(start) => drop(started.insert(sequence, running(*start))),
-            Content::Record(record) => drop(ended.insert(sequence, record.execution_id)),
+            } => drop(self.programs.insert(sequence, (execution_id, group))),
+            Content::Start(start) => drop(self.started.insert(sequence, running(*start))),
+            Content::Record(record) => drop(self.ended.insert(sequence, record.execution_id)),
             Content::End(_) | Content::Session | Content::Unknown { .. } => {}
         }
-    })?;
-    let has_ended: HashSet<ExecutionId> = ended.values().copied().collect();
-    let started = started.into_values();
-    let runs = started.filter(|start| !has_ended.contains(&start.execution_id));
-    live.running = runs.collect();
-    for running in &mut live.running {
-        let pieces = said.get(&running.execution_id).into_iter().flatten();
-        let pieces = pieces.map(|(_, (at, lines))| {
-            let after = at.saturating_duration_since(running.started_at);
-            (after, lines)
-        });
-        running.lines = Lines::joined(pieces);
-        let its = programs
-            .values()
-            .filter(|(id, _)| *id == running.execution_id);
-        running.programs = its.map(|(_, group)| group.clone()).collect();
     }
-    live.running
-        .sort_by_key(|running| (running.started_at, running.execution_id));
-    live.waiting = ended.len() as u64;
-    Ok(())
+
+    /// Returns what has begun and not ended, the oldest first. A start may outlive its record for a moment.
+    fn into_running(mut self) -> Vec<RunningExecution> {
+        let ended: HashSet<ExecutionId> = self.ended.values().copied().collect();
+        let started = std::mem::take(&mut self.started).into_values();
+        let mut runs: Vec<_> = started
+            .filter(|start| !ended.contains(&start.execution_id))
+            .collect();
+        for run in &mut runs {
+            run.lines = self.lines_of(run);
+            let programs = self.programs.values();
+            let its = programs.filter(|(id, _)| *id == run.execution_id);
+            run.programs = its.map(|(_, group)| group.clone()).collect();
+        }
+        runs.sort_by_key(|run| (run.started_at, run.execution_id));
+        runs
+    }
+
+    fn lines_of(&self, run: &RunningExecution) -> Option<Lines> {
+        let pieces = self.said.get(&run.execution_id)?.values();
+        Lines::joined(pieces.map(|(at, lines)| {
+            let after = at.saturating_duration_since(run.started_at);
+            (after, lines)
+        }))
+    }
 }
 
 fn running(start: ExecutionRecord) -> RunningExecution {

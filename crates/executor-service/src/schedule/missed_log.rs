@@ -26,6 +26,17 @@ pub(crate) struct Span {
     pub(crate) last: Timestamp,
 }
 
+impl Span {
+    /// One run.
+    pub(crate) const fn of(due_at: Timestamp) -> Self {
+        Self {
+            count: 1,
+            first: due_at,
+            last: due_at,
+        }
+    }
+}
+
 /// What is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Paused {

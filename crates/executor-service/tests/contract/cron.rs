@@ -71,6 +71,8 @@ fn f06_where_a_field_of_days_begins_with_a_star_both_must_fit() {
         assert_eq!(days(nickname), days(line));
     }
     // Extensions.
+    assert_eq!(days("0 0 ? * MON"), days("0 0 * * MON"));
+    assert_eq!(days("0 0 13 * ?"), days("0 0 13 * *"));
     assert_eq!(days("0 0 LW * *"), "Tue 30, Fri 31, Mon 31, Wed 30");
     assert_eq!(days("0 0 0 29 2 * */2"), "Tue 29, Sun 29, Fri 29, Wed 29");
 }
@@ -99,6 +101,13 @@ fn f06_what_says_nothing_or_stands_in_another_field_is_refused_naming_the_field(
         ("* * L-3 * *", "days of the month `L-3`"),
         ("* * * * MON#6", "days of the week `MON#6`"),
         ("* * * * +1", "days of the week `+1`"),
+        ("* * * * 8#1", "days of the week `8#1`"),
+        ("* * * * #1", "days of the week `#1`"),
+        ("? * * * *", "minutes `?`"),
+        ("0 ? * * *", "hours `?`"),
+        ("0 0 * ? *", "months `?`"),
+        ("? 0 0 * * *", "seconds `?`"),
+        ("0 0 0 * * * ?", "years `?`"),
         ("0 * * * * * 1969", "years `1969`"),
     ];
     for (line, field) in refused {
