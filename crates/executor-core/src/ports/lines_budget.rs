@@ -28,14 +28,9 @@ pub struct LinesBudget {
     of_one: u64,
     /// The bytes that stay, so far.
     sum: u64,
-    sums: HashMap<RegistrationId, Sum>,
+    /// The bytes of each, those that go included.
+    sums: HashMap<RegistrationId, u64>,
     bounds: Vec<LinesBound>,
-}
-
-#[derive(Debug, Default)]
-struct Sum {
-    bytes: u64,
-    is_too_much: bool,
 }
 
 impl LinesBudget {
@@ -53,20 +48,8 @@ impl LinesBudget {
     /// Adds what the next earlier execution said. Returns whether it is worth going on: once all is too much, what is
     /// older goes, whosever it is.
     pub fn add(&mut self, at: Timestamp, of: Option<RegistrationId>, bytes: u64) -> bool {
-        if let Some(of) = of {
-            let sum = self.sums.entry(of).or_default();
-            if sum.is_too_much {
-                return true;
-            }
-            if sum.bytes + bytes > self.of_one {
-                sum.is_too_much = true;
-                self.bounds.push(LinesBound {
-                    of: Some(of),
-                    until: at,
-                });
-                return true;
-            }
-            sum.bytes += bytes;
+        if of.is_some_and(|of| self.is_too_much_of(of, at, bytes)) {
+            return true;
         }
         self.sum += bytes;
         let is_within = self.sum <= self.all;
@@ -77,6 +60,20 @@ impl LinesBudget {
             });
         }
         is_within
+    }
+
+    fn is_too_much_of(&mut self, of: RegistrationId, at: Timestamp, bytes: u64) -> bool {
+        let sum = self.sums.entry(of).or_default();
+        let was_within = *sum <= self.of_one;
+        *sum += bytes;
+        let is_within = *sum <= self.of_one;
+        if was_within && !is_within {
+            self.bounds.push(LinesBound {
+                of: Some(of),
+                until: at,
+            });
+        }
+        !is_within
     }
 
     /// Returns what is too much.

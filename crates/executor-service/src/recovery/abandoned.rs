@@ -149,41 +149,7 @@ impl AbandonedSession {
     }
 
     fn sort_in(&mut self, frame: &Frame, piece: &mut Piece) -> Result<(), SpoolError> {
-        let position = frame.position;
-        let read = match frame.kind {
-            kind::RECORD => codec::read_record(&frame.payload).map(|record| {
-                // The execution had ended; only its start was not released yet.
-                if let Some((start, _)) = self.starts.remove(&record.execution_id) {
-                    self.to_settle.push(start);
-                }
-                self.said.remove(&record.execution_id);
-                self.alive_at = self.alive_at.max(record.ended_at());
-                piece.records.push(record);
-                piece.positions.push(position);
-            }),
-            kind::START => codec::read_start(&frame.payload).map(|start| {
-                self.alive_at = self.alive_at.max(start.started_at);
-                self.starts.insert(start.execution_id, (position, start));
-            }),
-            kind::LINES => codec::read_lines(&frame.payload).map(|(id, at, lines)| {
-                let pieces = self.said.entry(id).or_default();
-                pieces.push((position.sequence(), at, lines));
-                self.to_settle.push(position);
-            }),
-            kind::PROGRAM => codec::read_program(&frame.payload).map(|(id, group)| {
-                self.programs.entry(id).or_default().push(group);
-                self.to_settle.push(position);
-            }),
-            kind::END => codec::read_end(&frame.payload).map(|end| {
-                self.end = Some((position, end));
-            }),
-            kind::SESSION => {
-                self.to_settle.push(position);
-                Ok(())
-            }
-            _ => Err(codec::Malformed::Value("kind")),
-        };
-        match read {
+        match self.take(frame, piece) {
             Ok(()) => Ok(()),
             // A newer version wrote it and knows how to handle it.
             Err(codec::Malformed::Version(found)) => Err(SpoolError::Version {
@@ -192,9 +158,53 @@ impl AbandonedSession {
             }),
             Err(error) => {
                 tracing::error!(%error, "REGRESSION: a spooled frame cannot be read");
-                self.abandoned.settle(&[position])
+                self.abandoned.settle(&[frame.position])
             }
         }
+    }
+
+    fn take(&mut self, frame: &Frame, piece: &mut Piece) -> Result<(), codec::Malformed> {
+        let (position, payload) = (frame.position, &frame.payload);
+        match frame.kind {
+            kind::RECORD => self.take_record(position, codec::read_record(payload)?, piece),
+            kind::START => {
+                let start = codec::read_start(payload)?;
+                self.alive_at = self.alive_at.max(start.started_at);
+                self.starts.insert(start.execution_id, (position, start));
+            }
+            kind::LINES => {
+                let (id, at, lines) = codec::read_lines(payload)?;
+                let pieces = self.said.entry(id).or_default();
+                pieces.push((position.sequence(), at, lines));
+                self.to_settle.push(position);
+            }
+            kind::PROGRAM => {
+                let (id, group) = codec::read_program(payload)?;
+                self.programs.entry(id).or_default().push(group);
+                self.to_settle.push(position);
+            }
+            kind::END => self.end = Some((position, codec::read_end(payload)?)),
+            kind::SESSION => self.to_settle.push(position),
+            _ => return Err(codec::Malformed::Value("kind")),
+        }
+        Ok(())
+    }
+
+    fn take_record(&mut self, position: Position, record: ExecutionRecord, piece: &mut Piece) {
+        let id = record.execution_id;
+        // The execution had ended; only its start was not released yet.
+        if let Some((start, _)) = self.starts.remove(&id) {
+            self.to_settle.push(start);
+        }
+        self.said.remove(&id);
+        // Its programs were being ended.
+        let entity = &record.subject.entity;
+        let orphan = |group| Orphan::new(id, Arc::clone(entity), group);
+        let living = self.living_programs(id).into_iter();
+        piece.orphans.extend(living.map(orphan));
+        self.alive_at = self.alive_at.max(record.ended_at());
+        piece.records.push(record);
+        piece.positions.push(position);
     }
 
     /// Adds interrupted executions. They count as running until the last sign of life: otherwise retention would
