@@ -1,9 +1,11 @@
 //! `executor logs`: what executions said.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use command_executor::lines::{Line, LineKind};
-use command_executor::{PageRequest, StoredExecution, Timestamp};
+use command_executor::ports::all_pages;
+use command_executor::{PageRequest, StoredExecution, Timestamp, Window};
 
 use crate::args::verbs::{LogsArgs, Selection, What};
 use crate::cmd::following::{EVERY, Following};
@@ -55,7 +57,33 @@ async fn print(
         text.push_str("no lines\n");
     }
     console::print(text).await?;
+    if let Some(pruned) = pruned_of(looking, found).await? {
+        console::say(&pruned);
+    }
     Ok(matched(!nothing))
+}
+
+/// Says how many executions have lost their lines, of the time of those that were found.
+async fn pruned_of(
+    looking: &Looking,
+    found: &[StoredExecution],
+) -> Result<Option<String>, Failure> {
+    let ends = found.iter().map(|it| it.record.ended_at());
+    let (Some(first), Some(last)) = (ends.clone().min(), ends.max()) else {
+        return Ok(None);
+    };
+    let window = Window {
+        to: Some(last.saturating_add(Duration::from_micros(1))),
+        ..Window::since(first)
+    };
+    let history = &looking.history;
+    let prunes = all_pages(|page| history.prunes(window.clone(), page)).await?;
+    let of_lines = prunes.iter().filter(|prune| !prune.is_of_executions());
+    let count: u64 = of_lines.map(|prune| prune.count).sum();
+    Ok((count > 0).then(|| {
+        let executions = shown::counted(count, "execution");
+        format!("what {executions} said at about that time was pruned")
+    }))
 }
 
 /// Prints what was found, and goes on until nobody reads it any more.

@@ -1,5 +1,7 @@
 //! The verbs that look: `ls`, `show`, `logs`, `errors`, `explain` and `audit`, on a history that `run` has left.
 
+use command_executor::SqliteStore;
+use command_executor::ports::{Housekeeping, PruneRule, PruneSlice, RecordStore};
 use serde_json::Value;
 
 use crate::fixture::house;
@@ -181,6 +183,31 @@ fn i01_logs_shows_what_executions_said() {
     }
     let said = place.run(&["logs", "latest", "--failed"]);
     assert_eq!((said.code, &*said.out), (Some(2), ""), "{}", said.err);
+}
+
+#[test]
+fn i01_logs_tells_nothing_said_from_what_was_pruned() {
+    let house = house();
+    let path = house.place.directory.path().join("house.db");
+    let logs = || {
+        house
+            .place
+            .run(&["logs", "house/backup", "--failed", "--db", "house.db"])
+    };
+    let said = logs();
+    assert!(said.out.contains("lost the cellar"), "{}", said.out);
+    assert!(!said.err.contains("was pruned"), "{}", said.err);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+        let slice = PruneSlice::new(PruneRule::LinesBefore(house.now), 100);
+        assert_eq!(store.prune(slice).await.unwrap(), 1);
+        store.close().await.unwrap();
+    });
+    let said = logs();
+    assert!(!said.out.contains("lost the cellar"), "{}", said.out);
+    let expected = "what 1 execution said at about that time was pruned";
+    assert!(said.err.contains(expected), "{}", said.err);
 }
 
 #[test]
