@@ -147,6 +147,14 @@ fn missed() -> impl Strategy<Value = Missed> {
     ]
 }
 
+fn span_of(planned: &[Timestamp]) -> Option<Span> {
+    Some(Span {
+        count: planned.len() as u64,
+        first: *planned.first()?,
+        last: *planned.last()?,
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -191,6 +199,10 @@ proptest! {
             if missed != Missed::Skip {
                 prop_assert!(plan.missed == 0 || at_once > 0);
             }
+            let due = std::iter::successors(series.planned_after(last), |at| series.planned_after(*at));
+            let due: Vec<_> = due.take_while(|at| *at <= plan.last).collect();
+            prop_assert_eq!(plan.all(), span_of(&due));
+            prop_assert_eq!(plan.missed_span, span_of(&due[..due.len() - plan.runs.len()]));
             ran.extend(plan.runs);
             left_out += plan.missed;
             last = plan.last;
