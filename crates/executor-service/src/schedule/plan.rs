@@ -183,13 +183,11 @@ impl Series {
         let next = self.planned_after(planned);
         let room = next.map_or(i64::MAX, |next| next.as_micros() - planned.as_micros());
         let bound = jitter.min(room).unsigned_abs();
-        let delay = match bound {
-            0 => Duration::ZERO,
-            _ => Duration::from_micros(self.random_at(planned).u64(0..bound)),
-        };
+        // The next planned time is later, so there is room.
+        let delay = self.random_at(planned).u64(0..bound.max(1));
         Occurrence {
             planned,
-            due: planned.saturating_add(delay),
+            due: planned.saturating_add(Duration::from_micros(delay)),
         }
     }
 
