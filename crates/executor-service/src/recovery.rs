@@ -199,12 +199,11 @@ impl Takeover {
             session: Arc::clone(abandoned.session()),
             records: piece.records,
         });
-        let fates = self.persist(&batch).await?;
-        // Before their frames are settled, which are all that names them.
+        // Before their frames are settled, which are all that names them, and before waiting for the store: whoever
+        // starts meanwhile finds this spool locked.
         #[cfg(feature = "process")]
-        if let Some(root) = abandoned.root() {
-            noted_orphans::note(root, &piece.orphans);
-        }
+        noted_orphans::note(abandoned.page_path(), &piece.orphans);
+        let fates = self.persist(&batch).await?;
         let (stored, dropped) = abandoned.count(&batch.records, &fates, self.clock.now());
         self.write_gaps(abandoned).await?;
         abandoned.settle(&piece.positions)?;

@@ -82,7 +82,7 @@ async fn pruned_of(
     let count: u64 = of_lines.map(|prune| prune.count).sum();
     Ok((count > 0).then(|| {
         let executions = shown::counted(count, "execution");
-        format!("what {executions} said at about that time was pruned")
+        format!("of that time, what {executions} said (of all listeners and jobs) was pruned")
     }))
 }
 

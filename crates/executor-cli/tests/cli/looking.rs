@@ -206,7 +206,7 @@ fn i01_logs_tells_nothing_said_from_what_was_pruned() {
     });
     let said = logs();
     assert!(!said.out.contains("lost the cellar"), "{}", said.out);
-    let expected = "what 1 execution said at about that time was pruned";
+    let expected = "of that time, what 1 execution said (of all listeners and jobs) was pruned";
     assert!(said.err.contains(expected), "{}", said.err);
 }
 

@@ -109,10 +109,10 @@ impl AbandonedSession {
         &self.session
     }
 
-    /// Returns the directory that its spool is in.
+    /// Returns the page beside its spool.
     #[cfg(feature = "process")]
-    pub(crate) fn root(&self) -> Option<&Path> {
-        self.page_path.parent()
+    pub(crate) fn page_path(&self) -> &Path {
+        &self.page_path
     }
 
     /// Returns whether counters were damaged when it was opened.

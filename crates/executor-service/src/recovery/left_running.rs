@@ -20,6 +20,8 @@ pub(crate) fn left_running(root: &Path) -> Vec<Orphan> {
     let dirs = directories(root).unwrap_or_default();
     let dead = dirs.iter().filter(|dir| !is_held(dir).unwrap_or(true));
     let spooled = dead.flat_map(|dir| of_one(dir).unwrap_or_default());
+    // The notes last: what another process takes over meanwhile is noted before it leaves the spool.
+    let spooled: Vec<Orphan> = spooled.collect();
     let mut orphans = noted(root);
     for orphan in spooled {
         if orphans.iter().all(|it| it.group != orphan.group) {

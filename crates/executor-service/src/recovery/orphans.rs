@@ -61,8 +61,9 @@ impl FoundOrphans {
     /// Says which there are, and ends them if that is wanted. Returns the entities that have some.
     pub(crate) fn add(&self, mut orphans: Vec<Orphan>) -> HashSet<Arc<Entity>> {
         {
-            let all = self.all();
+            let mut all = self.all();
             orphans.retain(|orphan| all.iter().all(|it| it.group != orphan.group));
+            all.extend(orphans.iter().cloned());
         }
         for orphan in &orphans {
             let (id, entity) = (orphan.execution_id, &*orphan.entity);
@@ -85,9 +86,7 @@ impl FoundOrphans {
             }
         }
         let entities = orphans.iter().map(|orphan| Arc::clone(&orphan.entity));
-        let entities = entities.collect();
-        self.all().extend(orphans);
-        entities
+        entities.collect()
     }
 
     /// Returns how long a place is held for them at most; without a limit if nobody ends them.

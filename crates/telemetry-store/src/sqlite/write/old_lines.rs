@@ -3,23 +3,36 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::{LinesBound, LinesBudget, PruneRule};
+use executor_core::ports::{LinesBound, LinesBudget, PruneRule, PruneSlice};
 use executor_core::{EntityKind, RegistrationId, RowId, Timestamp};
 
 use crate::sqlite::schema::execution_lines;
 
 /// Rows whose sizes are read in one go: some milliseconds' work, between which others have their turn.
-const ROWS_AT_ONCE: i64 = 2_000;
+const SIZES_AT_ONCE: i64 = 200;
 
-/// Deletes the lines of the next executions, at most `most`, and returns the ids of these.
+/// Rows deleted before looking how many pages that has freed: each may have had sixteen.
+const ROWS_AT_ONCE: usize = 16;
+
+/// Deletes the lines of executions, as few as free this many pages, and returns the ids of these. They are looked for
+/// once: those of one listener may lie far apart.
 pub(crate) fn forget(
     connection: &mut SqliteConnection,
-    rule: PruneRule,
-    most: u32,
+    slice: PruneSlice,
+    mut is_enough: impl FnMut(&mut SqliteConnection) -> QueryResult<bool>,
 ) -> QueryResult<Vec<i64>> {
-    let ids = next(connection, rule, most.into())?;
-    let lines = execution_lines::table.filter(execution_lines::id.eq_any(&ids));
-    diesel::delete(lines).execute(connection)?;
+    let mut ids = next(connection, slice.rule, slice.max_rows.into())?;
+    let mut gone = 0;
+    while gone < ids.len() {
+        let some = &ids[gone..ids.len().min(gone + ROWS_AT_ONCE)];
+        let lines = execution_lines::table.filter(execution_lines::id.eq_any(some));
+        diesel::delete(lines).execute(connection)?;
+        gone += some.len();
+        if is_enough(connection)? {
+            break;
+        }
+    }
+    ids.truncate(gone);
     Ok(ids)
 }
 
@@ -48,7 +61,7 @@ struct Id {
     id: i64,
 }
 
-/// Goes through the lines, not through the executions: those that are gone need not be passed again.
+/// Goes through the executions, by their index: lines of others may be many.
 fn of_one(
     connection: &mut SqliteConnection,
     of: RegistrationId,
@@ -60,8 +73,8 @@ fn of_one(
         EntityKind::Job => "job_id",
     };
     let question = format!(
-        "SELECT l.id FROM execution_lines l CROSS JOIN executions e ON e.id = l.id \
-         WHERE l.id <= ?1 AND e.{column} = ?2 ORDER BY l.id LIMIT ?3"
+        "SELECT e.id FROM executions e CROSS JOIN execution_lines l ON l.id = e.id \
+         WHERE e.{column} = ?2 AND e.id <= ?1 ORDER BY e.id LIMIT ?3"
     );
     let ids: Vec<Id> = diesel::sql_query(question)
         .bind::<BigInt, _>(until.as_micros())
@@ -115,7 +128,7 @@ impl LineSizes {
              WHERE l.id < ?1 ORDER BY l.id DESC LIMIT ?2",
         )
         .bind::<BigInt, _>(self.before)
-        .bind::<BigInt, _>(ROWS_AT_ONCE)
+        .bind::<BigInt, _>(SIZES_AT_ONCE)
         .load(connection)?;
         for size in &sizes {
             let (at, bytes) = (Timestamp::from_micros(size.id), size.bytes.unsigned_abs());
@@ -124,7 +137,7 @@ impl LineSizes {
             }
             self.before = size.id;
         }
-        Ok(sizes.len() as i64 == ROWS_AT_ONCE)
+        Ok(sizes.len() as i64 == SIZES_AT_ONCE)
     }
 
     pub(crate) fn bounds(self) -> Vec<LinesBound> {

@@ -62,18 +62,20 @@ fn delete_slice(
 ) -> QueryResult<(u64, i64)> {
     let free_before = number(connection, "PRAGMA freelist_count")?;
     let prune = noted_as(connection, slice)?;
+    if is_of_lines(slice.rule) {
+        let mut freed = 0;
+        let ids = old_lines::forget(connection, slice, |connection| {
+            freed = number(connection, "PRAGMA freelist_count")? - free_before;
+            Ok(freed >= PAGES_A_SLICE)
+        })?;
+        prunes::note_only(connection, prune, &ids)?;
+        return Ok((ids.len() as u64, freed));
+    }
     let mut left = slice.max_rows;
     loop {
         let most = left.min(rows_at_once(connection, slice.rule)?);
-        let ids = if is_of_lines(slice.rule) {
-            let ids = old_lines::forget(connection, slice.rule, most)?;
-            prunes::note_only(connection, prune, &ids)?;
-            ids
-        } else {
-            let ids = let_go_by(connection, slice, most)?;
-            delete(connection, prune, &ids, hook)?;
-            ids
-        };
+        let ids = let_go_by(connection, slice, most)?;
+        delete(connection, prune, &ids, hook)?;
         left -= u32::try_from(ids.len()).unwrap_or(left).min(left);
         let freed = number(connection, "PRAGMA freelist_count")? - free_before;
         if ids.is_empty() || left == 0 || freed >= PAGES_A_SLICE {
