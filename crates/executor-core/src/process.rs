@@ -18,7 +18,7 @@ use crate::context;
 use crate::event::Event;
 use crate::failure::HandlerError;
 use crate::handler::{Handler, HandlerFuture, HandlerResult, JobHandler};
-pub use group::{is_alive, kill, terminate};
+pub use group::{has_ended, is_alive, kill, terminate};
 pub use own::reap_adopted;
 
 use command_line::{TERMINATING, Variables};

@@ -50,6 +50,13 @@ pub fn is_alive(group: &ProgramGroup) -> bool {
     *BOOT == Some(group.boot) && start_of(group.id) == Some(group.started)
 }
 
+/// Returns whether the leader of such a group is known to have ended: this process can read what the system says of
+/// processes, and that one is not there.
+pub fn has_ended(group: &ProgramGroup) -> bool {
+    let is_gone = BOOT.is_some() && !is_alive(group);
+    is_gone && start_of(std::process::id()).is_some()
+}
+
 /// Asks such a group to terminate. Does nothing if it is gone.
 pub fn terminate(group: &ProgramGroup) {
     signal(group, Signal::TERM);

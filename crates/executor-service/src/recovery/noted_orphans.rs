@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use executor_core::ports::Orphan;
+use executor_core::process::has_ended;
 
 use crate::recovery::orphans::is_alive;
 use crate::spool::{codec, encoder};
@@ -44,7 +45,7 @@ pub(crate) fn noted(root: &Path) -> Vec<Orphan> {
 
 /// Removes the notes of programs that have ended, and those that a process did not live to finish.
 pub(crate) fn remove_old(root: &Path) {
-    let has_ended = |path: &PathBuf| read(path).is_some_and(|orphan| !is_alive(&orphan.group));
+    let has_ended = |path: &PathBuf| read(path).is_some_and(|orphan| has_ended(&orphan.group));
     let ended = notes(root).into_iter().filter(has_ended);
     let unborn = files(root, UNBORN).filter(|path| is_named_as_note(path) && is_old(path));
     for path in ended.chain(unborn) {
