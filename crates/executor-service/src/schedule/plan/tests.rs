@@ -202,6 +202,7 @@ proptest! {
             let due = std::iter::successors(series.planned_after(last), |at| series.planned_after(*at));
             let due: Vec<_> = due.take_while(|at| *at <= plan.last).collect();
             prop_assert_eq!(plan.all(), span_of(&due));
+            prop_assert_eq!(series.span(last, plan.last), span_of(&due));
             prop_assert_eq!(plan.missed_span, span_of(&due[..due.len() - plan.runs.len()]));
             ran.extend(plan.runs);
             left_out += plan.missed;
