@@ -190,7 +190,7 @@ impl Pruning {
 
     async fn apply_rules(&self, clock: ClockTrust) {
         let now = self.clock.now().wall;
-        let lines = self.lines_beyond().await;
+        let lines = self.lines_beyond(now).await;
         for rule in self.retention.rules(now, &lines) {
             if clock == ClockTrust::Doubted && goes_by_age(rule) {
                 continue;
@@ -206,11 +206,11 @@ impl Pruning {
     }
 
     /// Returns what executions said beyond its share of the size.
-    async fn lines_beyond(&self) -> Vec<LinesBound> {
+    async fn lines_beyond(&self, now: Timestamp) -> Vec<LinesBound> {
         let Some(max) = self.retention.max_bytes else {
             return Vec::new();
         };
-        let ask = || self.store.lines_beyond(max / 2, max / 8);
+        let ask = || self.store.lines_beyond(now, max / 2, max / 8);
         match guarded("measuring lines", ask).await {
             Ok(bounds) => bounds,
             Err(error) => {

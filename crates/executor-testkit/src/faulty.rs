@@ -302,8 +302,15 @@ impl<S: Store> Housekeeping for FaultyStore<S> {
         self.ask("pruning", |inner| inner.prune(slice))
     }
 
-    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
-        self.ask("measuring lines", |inner| inner.lines_beyond(all, of_one))
+    fn lines_beyond(
+        &self,
+        now: Timestamp,
+        all: u64,
+        of_one: u64,
+    ) -> StoreFuture<'_, Vec<LinesBound>> {
+        self.ask("measuring lines", |inner| {
+            inner.lines_beyond(now, all, of_one)
+        })
     }
 
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {

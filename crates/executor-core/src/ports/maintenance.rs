@@ -165,13 +165,19 @@ pub trait Housekeeping: Send + Sync + 'static {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64>;
 
     /// Returns what is to go so that all that executions said takes no more than `all` bytes, and what each listener or
-    /// job said no more than `of_one`: the oldest first. Changes nothing. By default nothing is too much.
+    /// job said no more than `of_one`: the oldest first. Executions dated beyond `now` do not count. Changes nothing. By
+    /// default nothing is too much.
     ///
     /// # Errors
     ///
     /// The sizes could not be read.
-    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
-        let _ = (all, of_one);
+    fn lines_beyond(
+        &self,
+        now: Timestamp,
+        all: u64,
+        of_one: u64,
+    ) -> StoreFuture<'_, Vec<LinesBound>> {
+        let _ = (now, all, of_one);
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 

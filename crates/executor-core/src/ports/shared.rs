@@ -107,8 +107,13 @@ impl<S: ?Sized + Housekeeping> Housekeeping for Arc<S> {
         (**self).prune(slice)
     }
 
-    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
-        (**self).lines_beyond(all, of_one)
+    fn lines_beyond(
+        &self,
+        now: Timestamp,
+        all: u64,
+        of_one: u64,
+    ) -> StoreFuture<'_, Vec<LinesBound>> {
+        (**self).lines_beyond(now, all, of_one)
     }
 
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {

@@ -171,10 +171,19 @@ impl Housekeeping for MemoryStore {
         })
     }
 
-    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
+    fn lines_beyond(
+        &self,
+        now: Timestamp,
+        all: u64,
+        of_one: u64,
+    ) -> StoreFuture<'_, Vec<LinesBound>> {
         Box::pin(async move {
             self.with("measuring lines", |tables| {
-                let said = tables.rows.iter().filter_map(|row| {
+                let present = tables
+                    .rows
+                    .iter()
+                    .filter(|row| row.record.ended_at() <= now);
+                let said = present.filter_map(|row| {
                     let bytes = row.record.lines.as_ref()?.body().len() as u64;
                     Some((row.record.ended_at(), row.parent, bytes))
                 });

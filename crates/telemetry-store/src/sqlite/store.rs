@@ -397,9 +397,14 @@ impl Housekeeping for SqliteStore {
         )
     }
 
-    fn lines_beyond(&self, all: u64, of_one: u64) -> StoreFuture<'_, Vec<LinesBound>> {
+    fn lines_beyond(
+        &self,
+        now: Timestamp,
+        all: u64,
+        of_one: u64,
+    ) -> StoreFuture<'_, Vec<LinesBound>> {
         Box::pin(async move {
-            let mut measuring = LineSizes::new(all, of_one);
+            let mut measuring = LineSizes::new(now, all, of_one);
             loop {
                 let (back, is_more) = self
                     .writer

@@ -4,7 +4,7 @@ use executor_core::lines::Lines;
 use executor_core::ports::{
     History, LinesBound, PageRequest, PruneRule, PruneSlice, Store, Window,
 };
-use executor_core::{ExecutionRecord, RegistrationId};
+use executor_core::{ExecutionRecord, RegistrationId, Timestamp};
 
 use crate::conformance::{persist, registered};
 use crate::samples;
@@ -66,10 +66,15 @@ pub(super) async fn old_lines_go_and_their_executions_stay<S: Store, H: History>
     history: &H,
 ) {
     let (records, ids) = talkative(store).await;
-    let beyond = async |all: usize, of_one: usize| {
-        let bounds = store.lines_beyond(all as u64, of_one as u64).await;
-        bounds.expect("answers")
+    let beyond_at = async |now: Timestamp, all: usize, of_one: usize| {
+        let bounds = store.lines_beyond(now, all as u64, of_one as u64);
+        bounds.await.expect("answers")
     };
+    let beyond = async |all, of_one| beyond_at(Timestamp::MAX, all, of_one).await;
+    // The six of later times take no room away.
+    let early = records[5].ended_at();
+    assert_eq!(beyond_at(early, 6 * BYTES, 3 * BYTES).await, []);
+    assert_eq!(beyond_at(early, 5 * BYTES, 3 * BYTES).await.len(), 1);
     assert_eq!(beyond(12 * BYTES, 6 * BYTES).await, []);
     assert_eq!(beyond(usize::MAX, usize::MAX).await, []);
 

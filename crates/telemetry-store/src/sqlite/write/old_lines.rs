@@ -112,10 +112,10 @@ impl Size {
 }
 
 impl LineSizes {
-    pub(crate) fn new(all: u64, of_one: u64) -> Self {
+    pub(crate) fn new(now: Timestamp, all: u64, of_one: u64) -> Self {
         Self {
             budget: LinesBudget::new(all, of_one),
-            before: i64::MAX,
+            before: now.as_micros().saturating_add(1),
         }
     }
 
