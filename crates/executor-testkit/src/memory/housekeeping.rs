@@ -151,14 +151,13 @@ impl Housekeeping for MemoryStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         Box::pin(async move {
             self.with("pruning old records", |tables| {
-                if let PruneRule::GoneBefore(at) = slice.rule {
-                    return tables.forget_gone(at, slice.max_rows);
-                }
-                if let PruneRule::HistoryBefore(at) = slice.rule {
-                    return tables.forget_history(at);
-                }
-                if let PruneRule::LinesBefore(_) | PruneRule::LinesUntil(_) = slice.rule {
-                    return tables.forget_lines(slice);
+                match slice.rule {
+                    PruneRule::GoneBefore(at) => return tables.forget_gone(at, slice.max_rows),
+                    PruneRule::HistoryBefore(at) => return tables.forget_history(at),
+                    PruneRule::LinesBefore(_) | PruneRule::LinesUntil(_) => {
+                        return tables.forget_lines(slice);
+                    }
+                    _ => {}
                 }
                 let mut old = pruning::let_go_by(slice, tables.rows.iter().map(|row| &row.record));
                 old.sort();
