@@ -14,8 +14,8 @@ const SIZES_AT_ONCE: i64 = 200;
 /// Rows deleted before looking how many pages that has freed: each may have had sixteen.
 const ROWS_AT_ONCE: usize = 16;
 
-/// Deletes the lines of executions, as few as free this many pages, and returns the ids of these. They are looked for
-/// once: those of one listener may lie far apart.
+/// Deletes the lines of executions, until that is enough, and returns the ids of these. They are looked for once: those of
+/// one listener may lie far apart.
 pub(crate) fn forget(
     connection: &mut SqliteConnection,
     slice: PruneSlice,
