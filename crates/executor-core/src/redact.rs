@@ -36,6 +36,8 @@ pub enum TextKind {
     Topic,
     /// A line of what an execution says.
     Line,
+    /// What a line names as its origin, mostly the path of a module.
+    Target,
     /// A line from a source of events that is no event, and what is wrong with it.
     EventLine,
 }

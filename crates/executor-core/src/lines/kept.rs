@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::time::Instant;
 
+use super::plain::target_word;
 use super::{LINES_MAX_BYTES, Line, LineKind, write_line};
 use crate::redact::{Redactor, TextKind};
 
@@ -65,6 +66,10 @@ impl Said {
 
     /// Writes it with its time since `begun`. Redaction happens here, before anything leaves the execution.
     pub(super) fn write(&self, body: &mut String, begun: Instant, redactor: &Redactor) {
+        let target = match self.target.is_empty() || redactor.keeps_all() {
+            true => Cow::Borrowed(&*self.target),
+            false => Cow::Owned(target_word(&redactor.apply(TextKind::Target, &self.target))),
+        };
         let kept = redactor.apply(TextKind::Line, &self.text);
         let text = if kept.contains(['\n', '\0']) {
             Cow::Owned(kept.replace(['\n', '\0'], "\u{fffd}"))
@@ -74,7 +79,7 @@ impl Said {
         let line = Line {
             after: self.at.saturating_duration_since(begun),
             kind: self.kind,
-            target: &self.target,
+            target: &target,
             text: &text,
             is_unfinished: self.is_unfinished,
         };

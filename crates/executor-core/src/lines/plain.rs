@@ -37,6 +37,23 @@ pub(super) fn plain(line: &str) -> String {
     plain
 }
 
+/// The longest target that is kept, in bytes. Paths of modules are shorter.
+const TARGET_MAX_BYTES: usize = 256;
+
+/// Returns a target as it can stand in brackets: one word, and not a long one.
+pub(super) fn target_word(target: &str) -> String {
+    let is_boundary = |at: &usize| target.is_char_boundary(*at);
+    let end = (0..=target.len().min(TARGET_MAX_BYTES))
+        .rev()
+        .find(is_boundary);
+    let of_word = |char: char| match char {
+        ' ' | ']' => '_',
+        char if char.is_control() => '_',
+        char => char,
+    };
+    target[..end.unwrap_or(0)].chars().map(of_word).collect()
+}
+
 /// Skips what follows an escape character: a sequence that ends with a letter, or a command up to a bell or a string
 /// terminator.
 fn skip_escape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {

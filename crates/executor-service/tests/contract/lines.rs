@@ -146,10 +146,11 @@ struct Secrets;
 
 impl Redact for Secrets {
     fn redact<'t>(&self, kind: TextKind, text: &'t str) -> std::borrow::Cow<'t, str> {
-        if kind == TextKind::Line {
-            text.replace("hunter2", "…").into()
-        } else {
-            text.into()
+        match kind {
+            TextKind::Line => text.replace("hunter2", "…").into(),
+            // A target stays one word, whatever is put into it.
+            TextKind::Target => text.replace("hunter2", "…]").into(),
+            _ => text.into(),
         }
     }
 }
@@ -159,12 +160,22 @@ async fn a20_lines_pass_the_redaction_before_they_are_kept() {
     let fixture = Fixture::redacting(Secrets).await;
     let outcome = fixture.run_once(|_| async {
         context::line("password=hunter2");
+        context::log(
+            LineKind::Info,
+            &format!("at hunter2 {}", "ä".repeat(999)),
+            "x",
+        );
         Err::<(), _>(HandlerError::known("denied"))
     });
     assert_eq!(outcome.await.status(), Status::Error);
     let record = fixture.only_record().await;
     let lines = record.lines.unwrap();
-    assert_eq!(texts(&lines), ["password=…"]);
+    assert_eq!(texts(&lines), ["password=…", "x"]);
+    let target = lines.iter().nth(1).unwrap().target;
+    assert!(
+        target.starts_with("at_…__ä") && target.len() <= 256,
+        "{target}"
+    );
 }
 
 /// What the executor's running executions have said, once at least `count` have said something: a thread of its own
