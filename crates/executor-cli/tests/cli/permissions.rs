@@ -79,6 +79,15 @@ fn d05_a_group_that_may_read_may_search_whatever_the_mask() {
     for directory in [&spools, &spool.path(), &sessions] {
         assert_eq!(mode_of(directory), 0o2750, "{}", directory.display());
     }
+    let files = until("the spool has its files", || {
+        let files = fs::read_dir(spool.path()).ok()?.flatten();
+        let files: Vec<_> = files.map(|it| it.path()).collect();
+        let page = spool.path().with_extension("page");
+        (files.len() >= 2 && page.exists()).then(|| [files, vec![page]].concat())
+    });
+    for file in files.iter().filter(|file| file.is_file()) {
+        assert_eq!(mode_of(file), 0o640, "{}", file.display());
+    }
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     // It may not even have started.
     let said = ended(child);

@@ -215,15 +215,23 @@ fn e04_a_spool_that_is_deleted_while_its_records_wait_is_an_exit_code_of_6() {
     assert!(!said.err.contains("stay in the spool"), "{}", said.err);
 }
 
-/// A spool like another one under an older name, whose page is a pipe.
-fn copy_with_a_pipe(spool: &Path) -> PathBuf {
-    let copy = spool.with_file_name("00000000-0000-7000-8000-000000000001");
+/// A spool like another one under an older name, whose page or lock is a pipe.
+fn copy_with_a_pipe(spool: &Path, is_lock: bool) -> PathBuf {
+    let number = u8::from(is_lock);
+    let copy = spool.with_file_name(format!("00000000-0000-7000-8000-00000000000{number}"));
     fs::create_dir(&copy).unwrap();
     for entry in fs::read_dir(spool).unwrap().flatten() {
         fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
     }
-    let page = copy.with_extension("page");
-    mknodat(CWD, &page, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let pipe = match is_lock {
+        true => copy.join("lock"),
+        false => copy.with_extension("page"),
+    };
+    if is_lock {
+        fs::remove_file(&pipe).unwrap();
+        fs::copy(spool.with_extension("page"), copy.with_extension("page")).unwrap();
+    }
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     copy
 }
 
@@ -232,7 +240,7 @@ fn e04_a_spool_that_cannot_be_read_holds_up_no_other() {
     let place = Place::new();
     killed(&place);
     let spool = page(&place).with_extension("");
-    let unreadable = copy_with_a_pipe(&spool);
+    let unreadable = [false, true].map(|is_lock| copy_with_a_pipe(&spool, is_lock));
     for (verb, of_whole) in [("fsck", "\"missing\":0"), ("replay", "\"stored\":200")] {
         let said = place.run(&["spool", verb, "house.db.spool"]);
         assert_eq!(said.code, Some(7), "{}{}", said.out, said.err);
@@ -241,7 +249,7 @@ fn e04_a_spool_that_cannot_be_read_holds_up_no_other() {
         assert!(out.contains(of_whole) && is_told, "{verb}: {}", said.out);
     }
     assert_eq!(rows(&place), EVENTS as i64);
-    assert!(unreadable.exists() && !spool.exists());
+    assert!(unreadable.iter().all(|it| it.exists()) && !spool.exists());
 }
 
 #[test]
@@ -312,6 +320,31 @@ fn check(said: &Said) {
 
 #[test]
 fn c04_a_database_that_is_away_is_a_line_when_it_begins_and_a_line_when_it_ends() {
+    let replaced = told_of(|path| {
+        let aside = path.with_extension("aside");
+        fs::rename(path, &aside).unwrap();
+        fs::write(path, "these are my notes\n".repeat(500)).unwrap();
+        thread::sleep(Duration::from_millis(1_500));
+        fs::rename(&aside, path).unwrap();
+    });
+    assert!(
+        replaced.contains("WARN") || replaced.contains("ERROR"),
+        "{replaced}"
+    );
+    let locked = told_of(|path| {
+        let outside = rusqlite::Connection::open(path).unwrap();
+        outside.busy_timeout(Duration::from_secs(10)).unwrap();
+        outside.execute_batch("BEGIN IMMEDIATE").unwrap();
+        thread::sleep(Duration::from_millis(1_500));
+        outside.execute_batch("COMMIT").unwrap();
+    });
+    let of = |what: &str| locked.lines().filter(|line| line.contains(what)).count();
+    let (begun, ended) = (of("store failed;"), of("store recovered failures="));
+    assert_eq!((begun, ended), (1, 1), "{locked}");
+}
+
+/// What a run says whose database is away for a while; it loses nothing.
+fn told_of(trouble: impl FnOnce(&Path)) -> String {
     let place = Place::new();
     let job = "[[job]]\napp = \"a\"\nname = \"often\"\nevery = \"20ms\"\nrun = [\"@noop\"]\n";
     place.file("c.toml", job);
@@ -326,18 +359,9 @@ fn c04_a_database_that_is_away_is_a_line_when_it_begins_and_a_line_when_it_ends(
     until("there are rows", || {
         (path.exists() && has_rows()? > 0).then_some(())
     });
-    let aside = directory.join("aside.db");
-    fs::rename(&path, &aside).unwrap();
-    fs::write(&path, "these are my notes\n".repeat(500)).unwrap();
-    thread::sleep(Duration::from_millis(1_500));
-    fs::rename(&aside, &path).unwrap();
+    trouble(&path);
     let said = ended(child);
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(
-        said.err.contains("WARN") || said.err.contains("ERROR"),
-        "{}",
-        said.err
-    );
     assert!(said.err.lines().count() <= 8, "{}", said.err);
     let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     let rows = "SELECT count(*) FROM executions";
@@ -345,4 +369,5 @@ fn c04_a_database_that_is_away_is_a_line_when_it_begins_and_a_line_when_it_ends(
         report[0]["runs"].as_i64(),
         Some(place.number("telemetry.db", rows))
     );
+    said.err
 }

@@ -207,7 +207,8 @@ impl HealthState {
     pub(crate) fn store_answered(&self) {
         let ended = self.facts().outage.take();
         if let Some(Outage { failures, .. }) = ended {
-            tracing::info!(failures, "store recovered");
+            // Whoever was told of its beginning is told of its end.
+            tracing::warn!(failures, "store recovered");
         }
     }
 

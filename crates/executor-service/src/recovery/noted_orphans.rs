@@ -78,7 +78,9 @@ fn write(page: &Path, orphan: &Orphan) -> io::Result<()> {
     let unborn = path.with_extension(UNBORN);
     let mode = fs::metadata(page).map_or(0o600, |page| page.permissions().mode() & 0o666);
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode);
+    // What is there by that name is never written into: it may be a link.
+    options.write(true).create_new(true).mode(mode);
+    let _ = fs::remove_file(&unborn);
     let written = options
         .open(&unborn)
         .and_then(|mut file| file.write_all(&encoder::write_orphan(orphan)))
@@ -96,7 +98,8 @@ fn name_of(orphan: &Orphan) -> String {
 /// Returns `None` for a file of somebody else, or of a later version: a note has the name of what is in it.
 fn read(path: &Path) -> Option<Orphan> {
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).ok()?;
+    let kind = fs::symlink_metadata(path).ok()?.file_type();
+    let file = kind.is_file().then(|| fs::File::open(path))?.ok()?;
     file.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
     let orphan = codec::read_orphan(&bytes).ok()?;
     let is_its_name = path.file_name().is_some_and(|it| *it == *name_of(&orphan));

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use executor_core::registration::Overlap;
 use executor_core::{Event, HandlerError, HandlerFailure, Status};
-use executor_service::{Config, ListenerHandle};
-use tokio::time::{Instant, sleep_until};
+use executor_service::{CommandExecutor, Config, ListenerHandle, SpoolPlace};
+use executor_testkit::{FaultyStore, MemoryStore};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::support::{Fixture, Line, Logs, forever, secs};
 
@@ -264,4 +265,41 @@ async fn b04_an_error_handler_that_fails_panics_or_hangs_is_logged_by_name() {
     assert_eq!(late.len(), 1, "{lines:?}");
     assert_eq!(late[0].fields["name"], "hangs");
     fixture.stop().await;
+}
+
+/// Without a runtime for it nothing would be in hand or waiting for long.
+#[tokio::test(start_paused = true)]
+async fn c08_a_drop_without_shutdown_says_how_many_records_are_lost_and_how_many_may_be() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let config = Config::default().with_spool(SpoolPlace::Memory);
+    let builder = CommandExecutor::builder(store.clone()).config(config);
+    let executor = builder.start().await.unwrap();
+    let noop = executor.listener("a", "noop").topic("t");
+    let noop = noop.handler_fn(|| async {}).register().await.unwrap();
+    store.hang_in(Some("storing a batch"));
+    for _ in 0..2 {
+        executor
+            .execute(noop.invoke(Event::new("t")))
+            .await
+            .unwrap();
+    }
+    // The two are in the store's hands now, and three more wait.
+    sleep(secs(1)).await;
+    for _ in 0..3 {
+        executor
+            .execute(noop.invoke(Event::new("t")))
+            .await
+            .unwrap();
+    }
+    let (logs, _listening) = Logs::listen();
+    drop((noop, executor));
+    sleep(secs(60)).await;
+    let told = logs.of("WARN");
+    let told = messages(
+        &told,
+        "the executor was dropped without shutdown; records are lost",
+    );
+    assert_eq!(told.len(), 1, "{:?}", logs.of("WARN"));
+    let count = |field: &str| told[0].fields[field].clone();
+    assert_eq!((&*count("lost"), &*count("perhaps_stored")), ("3", "2"));
 }

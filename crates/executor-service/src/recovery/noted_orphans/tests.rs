@@ -25,8 +25,13 @@ fn a19_a_note_replaces_a_broken_one_and_only_its_own_files_are_touched() {
     let orphan = orphan();
     let note_path = root.path().join(name_of(&orphan));
     fs::write(&note_path, "cut").unwrap();
+    // Somebody has put a link where the note is made.
+    let victim = root.path().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    std::os::unix::fs::symlink(&victim, note_path.with_extension(UNBORN)).unwrap();
     note(&page, std::slice::from_ref(&orphan));
     assert_eq!(read(&note_path), Some(orphan.clone()));
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     // The same content under another name, and another's files.
     let foreign = ["mine.orphan", "mine.unborn", "notes-7.unborn"];
     for name in foreign {
