@@ -137,6 +137,9 @@ pub(crate) struct PruneArgs {
     /// Only say how large the database is, and what would be deleted.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Delete only what the executions said, and keep the executions.
+    #[arg(long)]
+    pub(crate) lines: bool,
     /// Do not ask for confirmation.
     #[arg(long, short)]
     pub(crate) yes: bool,

@@ -1,4 +1,4 @@
-//! `executor prune`: deletes old executions, or says what that would delete.
+//! `executor prune`: deletes old executions or what they said, or says what that would delete.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -27,6 +27,26 @@ struct Plan {
     all: u64,
     to_go: u64,
     bytes: u64,
+    /// Only what the executions said is to go.
+    lines_only: bool,
+}
+
+impl Plan {
+    fn rule(&self) -> PruneRule {
+        match self.lines_only {
+            true => PruneRule::LinesBefore(self.before),
+            false => PruneRule::EndedBefore(self.before),
+        }
+    }
+
+    /// So many executions, or what they said.
+    fn of(&self, count: u64) -> String {
+        let executions = shown::counted(count, "execution");
+        match self.lines_only {
+            true => format!("what {executions} said"),
+            false => executions,
+        }
+    }
 }
 
 pub(crate) async fn prune(args: PruneArgs) -> Result<ExitCode, Failure> {
@@ -49,6 +69,7 @@ pub(crate) async fn prune(args: PruneArgs) -> Result<ExitCode, Failure> {
         true => plain::json_lines([json!({
             "before_us": plan.before.as_micros(),
             "deleted": deleted,
+            "lines_only": plan.lines_only,
             "bytes_before": plan.bytes,
             "bytes": bytes,
         })]),
@@ -59,7 +80,7 @@ pub(crate) async fn prune(args: PruneArgs) -> Result<ExitCode, Failure> {
 }
 
 fn done(plan: &Plan, deleted: u64, bytes: u64) -> String {
-    let deleted = shown::counted(deleted, "execution");
+    let deleted = plan.of(deleted);
     let (had, has) = (shown::bytes(plan.bytes), shown::bytes(bytes));
     format!("deleted {deleted}; the database had {had}, and has {has}\n")
 }
@@ -76,6 +97,7 @@ async fn plan(looking: &Looking, args: &PruneArgs) -> Result<Plan, Failure> {
         all: looking.history.count(Window::default()).await?,
         to_go: looking.history.count(window).await?,
         bytes: wire::bytes(&looking.url)?,
+        lines_only: args.lines,
     })
 }
 
@@ -85,8 +107,18 @@ fn told(looking: &Looking, plan: &Plan) -> String {
             "before_us": plan.before.as_micros(),
             "executions": plan.all,
             "would_delete": plan.to_go,
+            "lines_only": plan.lines_only,
             "bytes": plan.bytes,
         })]);
+    }
+    if plan.lines_only {
+        return format!(
+            "{}, {}\nwould delete {} that ended before {}; not all of them may have said something\n",
+            shown::counted(plan.all, "execution"),
+            shown::bytes(plan.bytes),
+            plan.of(plan.to_go),
+            looking.zone.time(plan.before),
+        );
     }
     // Rows differ in size, but not by much on the whole.
     let share = plan.to_go as f64 / plan.all.max(1) as f64;
@@ -106,13 +138,10 @@ fn agrees(looking: &Looking, plan: &Plan) -> Result<bool, Failure> {
         return Err(Failure::NobodyToAsk);
     }
     console::settle();
-    let executions = shown::counted(plan.to_go, "execution");
+    let what = plan.of(plan.to_go);
     let before = looking.zone.time(plan.before);
     let mut out = io::stderr();
-    let asked = write!(
-        out,
-        "delete {executions} that ended before {before}? [y/N] "
-    );
+    let asked = write!(out, "delete {what} that ended before {before}? [y/N] ");
     asked.and_then(|()| out.flush()).map_err(Failure::Output)?;
     let mut answer = String::new();
     io::stdin()
@@ -123,7 +152,7 @@ fn agrees(looking: &Looking, plan: &Plan) -> Result<bool, Failure> {
 
 async fn delete(looking: &Looking, plan: &Plan) -> Result<u64, Failure> {
     let store = wire::store(&looking.url, Settings::default().file_mode).await?;
-    let slice = PruneSlice::new(PruneRule::EndedBefore(plan.before), SLICE);
+    let slice = PruneSlice::new(plan.rule(), SLICE);
     let mut deleted = 0;
     loop {
         console::show(format!("deleted {deleted} of {}", plan.to_go));

@@ -11,6 +11,31 @@ fn json(said: &Said) -> Value {
 }
 
 #[test]
+fn i01_prune_can_delete_what_was_said_and_keep_the_executions() {
+    let house = house();
+    let prune = |more: &[&str]| {
+        let all = ["prune", "--db", "house.db", "--older", "1ms", "--lines"];
+        house.place.run(&[&all[..], more].concat())
+    };
+    let count = |table: &str| {
+        let query = format!("SELECT count(*) FROM {table}");
+        house.place.number("house.db", &query) as u64
+    };
+    let (executions, lines) = (count("executions"), count("execution_lines"));
+    assert_eq!(lines, 1);
+    let said = prune(&["--dry-run"]);
+    let told = format!("would delete what {executions} executions said");
+    assert!(said.out.contains(&told), "{}", said.out);
+    let done = prune(&["--yes"]);
+    let told = "deleted what 1 execution said; ";
+    assert!(done.out.starts_with(told), "{}{}", done.out, done.err);
+    assert_eq!(
+        (count("executions"), count("execution_lines")),
+        (executions, 0)
+    );
+}
+
+#[test]
 fn i01_prune_says_what_it_would_delete_and_deletes_that() {
     let house = house();
     let prune = |more: &[&str]| {
