@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::duration::Span;
 use crate::output::colors::ColorWhen;
+use crate::output::progress::LogFormat;
 
 /// Where records go when neither the command line nor the configuration says.
 pub(crate) const DEFAULT_DB: &str = "telemetry.db";
@@ -22,6 +23,9 @@ pub(crate) struct Args {
     /// When there are colours.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: ColorWhen,
+    /// Write long results to the terminal without a pager (EXECUTOR_PAGER, PAGER, or less).
+    #[arg(long, global = true)]
+    pub(crate) no_pager: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -129,9 +133,12 @@ pub(crate) struct RunArgs {
     /// Print the summary as JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Log every failure of a handler as it happens.
+    /// Log every failure of a handler as it happens. RUST_LOG chooses more: `info`, or `telemetry_store=debug`.
     #[arg(long, short)]
     pub(crate) verbose: bool,
+    /// The form of log lines.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub(crate) log_format: LogFormat,
 }
 
 #[derive(Debug, clap::Args)]

@@ -70,6 +70,9 @@ pub(crate) struct Config {
     /// The schedule of each job, in the order of `jobs`.
     #[serde(skip)]
     pub(crate) schedules: Vec<Schedule>,
+    /// All of it as it stands in the file.
+    #[serde(skip)]
+    pub(crate) tables: toml::Table,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -160,7 +163,7 @@ impl Default for RunConfig {
 }
 
 /// A number of executions side by side.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "i64")]
 pub(crate) struct Limit(pub(crate) u16);
 
@@ -175,7 +178,7 @@ impl TryFrom<i64> for Limit {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListenerConfig {
     pub(crate) app: Word,
@@ -225,7 +228,7 @@ impl TryFrom<String> for MissedRule {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JobConfig {
     pub(crate) app: Word,
@@ -334,6 +337,7 @@ impl Config {
             ConfigError::of_file(path, format!("cannot read the configuration: {error}"))
         })?;
         let mut config = Self::parse(path, &text)?;
+        config.tables = text.parse().unwrap_or_default();
         config.resolve(path);
         // Once more, with the paths as they are now.
         let redactor = config.redact.redactor();

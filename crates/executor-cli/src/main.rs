@@ -29,12 +29,15 @@ use crate::cmd::{
     prune, report, run, sessions, show, sources, spool, status, timeline, timers,
 };
 use crate::exit::Failure;
-use crate::output::colors;
 use crate::output::console::{self, describe};
+use crate::output::{colors, pager};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     colors::set(args.color);
+    if !args.no_pager && !matches!(args.command, Command::Run(_)) {
+        pager::want();
+    }
     // `start` calls this too, but the store may create a database before that.
     command_executor::survive_file_size_limit();
     let code = perform(args.command).unwrap_or_else(|failure| describe(&failure));

@@ -13,6 +13,8 @@ mod reaping;
 
 mod register;
 
+mod reloading;
+
 mod service_manager;
 
 mod signals;
@@ -33,6 +35,7 @@ use crate::cmd::report;
 use crate::cmd::run::feeding::{Feed, Feeding};
 use crate::cmd::run::metrics::Metrics;
 use crate::cmd::run::notifying::Notifier;
+use crate::cmd::run::reloading::{Place, Registered, Reloading};
 use crate::cmd::run::signals::Signals;
 use crate::config::Config;
 use crate::config::sources::Source;
@@ -51,8 +54,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let mut config = Config::read(&args.config).map_err(Failure::Config)?;
     let sources = sources(&mut config, args.events.as_deref())?;
-    progress::log(args.verbose);
+    progress::log(args.verbose, args.log_format);
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
+    let reloads = signals::reloads().map_err(Failure::Signals)?;
     let url = url_of(&args, &config);
     if let Some(what) = &args.now {
         reaping::start();
@@ -63,7 +67,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         Some(address) => Some(Metrics::open(address).await?),
         None => None,
     };
-    let running = tokio::select! {
+    let (running, registered) = tokio::select! {
         started = Running::start(&config, &url) => started?,
         () = signals.next() => return Ok(cut_off("stopped by a signal during startup")),
     };
@@ -78,9 +82,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         }
     };
     reaping::start();
+    let reloading = Reloading::new(&args.config, reloads, &config, registered);
     service_manager::ready(config.listeners.len(), config.jobs.len());
     let ended = tokio::select! {
-        () = running.work(feeds, &args) => Ended::Done,
+        () = running.work(feeds, reloading, &args) => Ended::Done,
         () = Metrics::serve(metrics.as_ref()) => Ended::Done,
         damage = running.damaged() => Ended::Damaged(damage),
         () = signals.next() => Ended::Signal,
@@ -139,36 +144,41 @@ struct Running<'c> {
 }
 
 impl<'c> Running<'c> {
-    async fn start(config: &'c Config, url: &'c str) -> Result<Self, Failure> {
+    async fn start(config: &'c Config, url: &'c str) -> Result<(Self, Registered), Failure> {
         let settings = register::settings(config, url)?;
         let patience = settings.startup_timeout;
         let executor = register::service(config, settings, url).await?;
         let notifier = Notifier::of(&config.notify, config.redact.redactor());
-        let mut listeners = Vec::new();
-        for listener in &config.listeners {
-            listeners.push(register::listener(&executor, listener, &notifier).await?);
-        }
-        for (job, schedule) in config.jobs.iter().zip(&config.schedules) {
-            register::job(&executor, job, schedule.clone(), &notifier).await?;
-        }
         let room = config.run.max_concurrent.0.into();
-        let feeding = Arc::new(Feeding::new(executor.clone(), listeners, room));
-        Ok(Self {
+        let feeding = Arc::new(Feeding::new(executor.clone(), room));
+        let running = Self {
             config,
             url,
             executor,
             notifier,
             feeding,
             patience,
-        })
+        };
+        let mut registered = Registered::default();
+        registered.follow(running.place(), config).await?;
+        Ok((running, registered))
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place {
+            executor: &self.executor,
+            notifier: &self.notifier,
+            feeding: &self.feeding,
+        }
     }
 
     /// Feeds events to the end, and meanwhile tells whoever wants to know how it goes.
-    async fn work(&self, feeds: Vec<Feed>, args: &RunArgs) {
+    async fn work(&self, feeds: Vec<Feed>, reloading: Reloading, args: &RunArgs) {
         let (executor, counts) = (&self.executor, &self.feeding.counts);
         let heartbeat = self.config.notify.heartbeat.as_ref();
         tokio::select! {
             () = self.feed(feeds, args) => {}
+            () = reloading.keep(self.place()) => {}
             () = self.notifier.keep_watching(executor) => {}
             () = notifying::keep_beating(executor, heartbeat, &self.notifier.redactor) => {}
             () = service_manager::keep_telling(executor, counts) => {}

@@ -16,7 +16,7 @@ pub(crate) const NOT_FOR_PROGRAMS: [&str; 5] = [
 ];
 
 /// Variables that are added to a program's environment.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>")]
 pub(crate) struct Environment(pub(crate) BTreeMap<String, String>);
 
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Environment {
 }
 
 /// The directory that a program runs in.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Directory(pub(crate) PathBuf);
 

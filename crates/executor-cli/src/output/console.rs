@@ -10,9 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::exit::{Failure, remedy, with_causes};
+use crate::output::pager;
 use crate::output::plain::{plain, without_userinfo};
 
 /// The most bytes that wait to be written; lines beyond it are left out and counted.
@@ -52,10 +54,17 @@ pub(crate) async fn print(text: String) -> Result<(), Failure> {
     let (sender, printed) = oneshot::channel();
     let text: Arc<str> = text.into();
     let of_thread = Arc::clone(&text);
+    let is_paged = pager::is_for(&text);
+    // Ctrl-C is the pager's business while it is there.
+    let _interrupt = is_paged.then(|| signal(SignalKind::interrupt()));
     let thread = thread::Builder::new().name("output".into());
     let thread = thread.spawn(move || {
         settle();
-        let _ = sender.send(put(&of_thread));
+        let is_shown = is_paged && pager::page(&of_thread);
+        let _ = sender.send(match is_shown {
+            true => Ok(()),
+            false => put(&of_thread),
+        });
     });
     match thread {
         Ok(_) => printed.await.unwrap_or(Ok(())),

@@ -46,6 +46,11 @@ pub(crate) fn json(value: &Value, is_pretty: bool) -> String {
     } else {
         value.to_string()
     };
+    escaped(&text)
+}
+
+/// Escapes such characters in JSON text.
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         // Line feeds stand between the values; within them they are escaped already.

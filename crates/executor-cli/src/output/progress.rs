@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use command_executor::CommandExecutor;
 use indicatif::HumanCount;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::output::colors::{self, ColorWhen};
 use crate::output::console;
-use crate::output::plain::is_obeyed;
+use crate::output::plain::{escaped, is_obeyed, plain};
 
 /// Counters of the stream.
 #[derive(Debug, Default)]
@@ -55,36 +56,88 @@ pub(crate) async fn keep_showing(executor: &CommandExecutor, counts: &Counts) {
     }
 }
 
-/// Sends log lines to standard error, above the line of progress. The failures of handlers are in
-/// the table and in the database, so they are logged only when somebody asks for them.
-pub(crate) fn log(verbose: bool) {
-    let handlers = if verbose {
-        LevelFilter::INFO
-    } else {
-        LevelFilter::OFF
-    };
-    let targets = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("executor_core", handlers);
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// Sends log lines to standard error, above the line of progress: those that RUST_LOG asks for, else warnings. The
+/// failures of handlers are in the table and in the database, so they are logged only when somebody asks for them.
+pub(crate) fn log(verbose: bool, format: LogFormat) {
     let is_terminal = io::stderr().is_terminal();
-    let format = tracing_subscriber::fmt::layer()
-        .with_ansi(is_terminal && colors::when() != ColorWhen::Never)
-        .log_internal_errors(false)
-        .with_writer(move || Lines { is_terminal });
+    let lines = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    let lines = match format {
+        LogFormat::Text => lines
+            .with_ansi(is_terminal && colors::when() != ColorWhen::Never)
+            .with_writer(move || Lines {
+                format,
+                is_terminal,
+            })
+            .boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(move || Lines {
+                format,
+                is_terminal,
+            })
+            .boxed(),
+    };
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let targets = targets(&wanted, verbose);
     tracing_subscriber::registry()
-        .with(format)
-        .with(targets)
+        .with(lines)
+        .with(targets.clone().unwrap_or_else(|_| default_targets(verbose)))
         .init();
+    if let Err(why) = targets {
+        let wanted = plain(&wanted);
+        tracing::warn!(
+            "ignored RUST_LOG, which is `{wanted}`: {why}; write a level, or targets such as executor_core=info"
+        );
+    }
+}
+
+/// What RUST_LOG asks for, or the default if that is empty.
+fn targets(wanted: &str, verbose: bool) -> Result<Targets, String> {
+    if wanted.trim().is_empty() {
+        return Ok(default_targets(verbose));
+    }
+    let asked: Targets = wanted.parse().map_err(|why| format!("{why}"))?;
+    Ok(match verbose {
+        true => asked.with_target("executor_core", LevelFilter::INFO),
+        false => asked,
+    })
+}
+
+fn default_targets(verbose: bool) -> Targets {
+    let handlers = match verbose {
+        true => LevelFilter::INFO,
+        false => LevelFilter::OFF,
+    };
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("executor_core", handlers)
 }
 
 /// Where the formatter writes each line.
 struct Lines {
+    format: LogFormat,
     is_terminal: bool,
 }
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let line = shown(&String::from_utf8_lossy(bytes), self.is_terminal);
+        let line = String::from_utf8_lossy(bytes);
+        let line = match self.format {
+            LogFormat::Text => shown(&line, self.is_terminal),
+            LogFormat::Json => escaped(&line),
+        };
         console::write(line.into_bytes());
         Ok(bytes.len())
     }

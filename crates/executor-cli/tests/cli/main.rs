@@ -8,6 +8,7 @@ mod crontabs;
 mod damaged;
 mod doctors;
 mod fixture;
+mod logging;
 mod looking;
 mod metrics;
 mod mistakes;
@@ -16,6 +17,8 @@ mod now;
 mod orphans;
 mod permissions;
 mod questions;
+mod reloads;
+
 mod reports;
 mod runs;
 mod secrets;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -37,9 +37,18 @@ const ASKED: [&str; 16] = [
 
 const WIDTHS: [u16; 3] = [60, 100, 160];
 
-/// The verb's output on a terminal.
+/// The verb's output on a terminal, which nobody sits at.
 fn on_a_terminal(place: &Place, arguments: &[&str], columns: u16) -> String {
-    let mut controller = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
+    let (controller, terminal) = terminal(columns);
+    let mut program = place.program(arguments);
+    program.env("NO_COLOR", "1").env("TERM", "xterm");
+    program.stdout(terminal).stderr(Stdio::null());
+    shown(controller, program)
+}
+
+/// A terminal of 50 rows: our side of it, and the program's.
+fn terminal(columns: u16) -> (File, File) {
+    let controller = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
     grantpt(&controller).unwrap();
     unlockpt(&controller).unwrap();
     let name = ptsname(&controller, Vec::new()).unwrap();
@@ -52,9 +61,10 @@ fn on_a_terminal(place: &Place, arguments: &[&str], columns: u16) -> String {
         ws_ypixel: 0,
     };
     tcsetwinsize(&terminal, size).unwrap();
-    let mut program = place.program(arguments);
-    program.env("NO_COLOR", "1").env("TERM", "xterm");
-    program.stdout(terminal).stderr(Stdio::null());
+    (controller, terminal)
+}
+
+fn shown(mut controller: File, mut program: Command) -> String {
     let mut running = program.spawn().unwrap();
     // The parent's own ends of the terminal go with it.
     drop(program);
@@ -65,6 +75,44 @@ fn on_a_terminal(place: &Place, arguments: &[&str], columns: u16) -> String {
     }
     running.wait().unwrap();
     String::from_utf8(shown).unwrap().replace("\r\n", "\n")
+}
+
+#[test]
+fn i01_what_does_not_fit_the_terminal_goes_through_the_pager_of_who_sits_there() {
+    let house = house();
+    house
+        .place
+        .file("pager", "#!/bin/sh\necho paged for $1; tail -n 1\n");
+    let pager = house.place.directory.path().join("pager");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&pager, mode).unwrap();
+    let pager = format!("{} me", pager.display());
+    let ls = |limit: &str, pager: &str, more: &[&str]| {
+        let (controller, terminal) = terminal(100);
+        let ls = ["ls", "--db", "house.db", "--limit", limit];
+        let mut program = house.place.program(&[&ls[..], more].concat());
+        program
+            .env("PAGER", pager)
+            .stdin(terminal.try_clone().unwrap());
+        program.stdout(terminal).stderr(Stdio::null());
+        shown(controller, program)
+    };
+    let long = ls("200", &pager, &[]);
+    assert!(long.starts_with("paged for me\n"), "{long}");
+    assert_eq!(long.lines().count(), 2, "{long}");
+    for (limit, pager, more) in [
+        ("10", &*pager, &[][..]),
+        ("200", &pager, &["--no-pager"]),
+        ("200", "cat", &[]),
+        ("200", "/no/such/pager", &[]),
+    ] {
+        let shown = ls(limit, pager, more);
+        let rows = limit.parse::<usize>().unwrap();
+        assert!(
+            shown.lines().count() >= rows && !shown.contains("paged"),
+            "{shown}"
+        );
+    }
 }
 
 fn asked(house: &House, words: &str) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Feeds events from sources to the listeners that want them, in the order of each source.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use command_executor::{CommandExecutor, Degradation, Event, Health, Refused, Source, Submitted};
 use tokio::sync::Semaphore;
@@ -70,7 +70,8 @@ fn unreadable(name: &str, shown: &str, source: io::Error) -> Failure {
 /// Gives events to listeners.
 pub(super) struct Feeding {
     executor: CommandExecutor,
-    listeners: Vec<Listening>,
+    /// The listeners of the configuration as it is now.
+    listeners: RwLock<Arc<[Arc<Listening>]>>,
     /// Executions that events have started, and the room for more.
     tasks: TaskTracker,
     room: Arc<Semaphore>,
@@ -80,15 +81,28 @@ pub(super) struct Feeding {
 }
 
 impl Feeding {
-    pub(super) fn new(executor: CommandExecutor, listeners: Vec<Listening>, room: usize) -> Self {
+    pub(super) fn new(executor: CommandExecutor, room: usize) -> Self {
         Self {
             executor,
-            listeners,
+            listeners: RwLock::default(),
             tasks: TaskTracker::new(),
             room: Arc::new(Semaphore::new(room)),
             counts: Arc::default(),
             unread: OnceLock::new(),
         }
+    }
+
+    /// Gives the events from now on to these listeners.
+    pub(super) fn listen(&self, listeners: Arc<[Arc<Listening>]>) {
+        *self
+            .listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = listeners;
+    }
+
+    fn listeners(&self) -> Arc<[Arc<Listening>]> {
+        let listeners = self.listeners.read();
+        Arc::clone(&listeners.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads every source to its end, side by side, and returns once they have ended.
@@ -168,9 +182,10 @@ impl Feeding {
         if self.is_crowded() {
             let _ = self.executor.flush().await;
         }
-        let is_for = |listener: &&Listening| listener.topic.matches(&event.topic);
+        let listeners = self.listeners();
+        let is_for = |listener: &&Arc<Listening>| listener.topic.matches(&event.topic);
         let mut is_heard = false;
-        for listener in self.listeners.iter().filter(is_for) {
+        for listener in listeners.iter().filter(is_for) {
             is_heard = true;
             if !self.handle(listener, &event).await {
                 return false;
@@ -202,26 +217,49 @@ impl Feeding {
         } else {
             None
         };
-        let Some(submitted) = self.submit(listener, event).await else {
-            return false;
-        };
-        self.tasks.spawn(async move {
-            submitted.await;
-            drop(room);
-        });
-        true
+        match self.submit_to_current(listener, event).await {
+            Ok(Some(submitted)) => {
+                self.tasks.spawn(async move {
+                    submitted.await;
+                    drop(room);
+                });
+                true
+            }
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 
-    /// `None` when the service stops, and then nothing is owed.
-    async fn submit(&self, listener: &Listening, event: &Arc<Event>) -> Option<Submitted> {
+    /// Returns the submitted command, or why there is none: the service stops, and then nothing is owed, or the
+    /// listener was removed.
+    async fn submit(&self, listener: &Listening, event: &Arc<Event>) -> Result<Submitted, Refused> {
         loop {
             let command = listener.handle.invoke(Arc::clone(event));
             match self.executor.submit(command) {
-                Ok(submitted) => return Some(submitted),
                 Err(Refused::Busy) => self.executor.room().await,
-                Err(_) => return None,
+                submitted => return submitted,
             }
         }
+    }
+
+    /// Submits it to the listener, or to the one that has taken its place since the event came; `None` if the
+    /// configuration has none any more.
+    async fn submit_to_current(
+        &self,
+        listener: &Listening,
+        event: &Arc<Event>,
+    ) -> Result<Option<Submitted>, Refused> {
+        let mut submitted = self.submit(listener, event).await;
+        while let Err(Refused::Removed) = submitted {
+            let listeners = self.listeners();
+            let is_it =
+                |it: &&Arc<Listening>| it.is_same(listener) && it.topic.matches(&event.topic);
+            let Some(current) = listeners.iter().find(is_it) else {
+                return Ok(None);
+            };
+            submitted = self.submit(current, event).await;
+        }
+        submitted.map(Some)
     }
 }
 

@@ -29,6 +29,15 @@ pub(crate) struct Listening {
     pub(crate) waits_for_room: bool,
 }
 
+impl Listening {
+    /// Returns whether another one, registered earlier or later, is the same listener.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let entity = |it: &Self| Arc::clone(&it.handle.listener().registration.entity);
+        let (ours, theirs) = (entity(self), entity(other));
+        (&ours.app_key, &ours.name) == (&theirs.app_key, &theirs.name)
+    }
+}
+
 /// Returns the library's settings, with the values from the configuration's other tables.
 pub(crate) fn settings(config: &Config, url: &str) -> Result<Settings, Failure> {
     let service = config.service.as_ref();
@@ -114,7 +123,7 @@ pub(crate) async fn job(
     config: &JobConfig,
     schedule: Schedule,
     notifier: &Arc<Notifier>,
-) -> Result<(), Failure> {
+) -> Result<JobHandle, Failure> {
     let job = described(executor, config).schedule(schedule);
     let job = match told(notifier, config.on_error.as_ref()) {
         Some(told) => job.on_error(told),
@@ -128,7 +137,7 @@ pub(crate) async fn job(
             "the time of job {key} has passed; it will run only if it is persistent and was missed"
         );
     }
-    Ok(())
+    Ok(job)
 }
 
 /// Registers a job for a run on demand, beside the process that follows its schedule.

@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the first stops in order, the second at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first stops in order, the second at once. SIGUSR1: the configuration is to be read
+//! anew.
 
 use std::fs;
 use std::future::pending;
@@ -43,6 +44,11 @@ impl Signals {
             _ = hung_up => {}
         }
     }
+}
+
+/// Listens for requests to read the configuration anew.
+pub(crate) fn reloads() -> io::Result<Signal> {
+    signal(SignalKind::user_defined1())
 }
 
 /// Asks the kernel whether the signal is ignored; returns `false` without `/proc`.
