@@ -16,6 +16,8 @@ mod explain;
 
 mod groups;
 
+mod due_times;
+
 mod planned;
 
 mod completeness;
@@ -23,6 +25,7 @@ mod completeness;
 pub use alive::{is_alive, seems_alive};
 pub use audit::audit;
 pub use completeness::{Completeness, completeness};
+pub use due_times::{DueFate, DueTime, due_times};
 pub use explain::explain;
 pub use explanation::{Doubt, Explanation};
 pub use facts::{Facts, Question};

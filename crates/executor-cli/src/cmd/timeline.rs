@@ -5,9 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use command_executor::ports::{Gap, all_pages};
-use command_executor::{
-    Order, PageRequest, RunningExecution, Status, StoredExecution, Timestamp, Window,
-};
+use command_executor::{Order, PageRequest, RunningExecution, StoredExecution, Timestamp, Window};
 
 use unicode_width::UnicodeWidthStr;
 
@@ -15,6 +13,7 @@ use crate::args::verbs::{FAILED, Selection, TimelineArgs};
 use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
 use crate::output::lanes::{Piece, Scale};
+use crate::output::marks::{LOST, RUNNING, legend, mark_of};
 use crate::output::shown::name_of;
 use crate::output::{columns, console, plain, shown};
 
@@ -27,8 +26,6 @@ const LANES_MAX: usize = 4;
 const NAME_MAX: usize = 28;
 /// The width of what is said behind a lane.
 const NOTE: usize = 26;
-const LOST: char = '░';
-const RUNNING: char = '>';
 
 pub(crate) async fn timeline(looking: &Looking, args: TimelineArgs) -> Result<ExitCode, Failure> {
     let now = shown::now();
@@ -210,18 +207,6 @@ fn add_running(running: &[RunningExecution], now: Timestamp, lanes: &mut BTreeMa
     }
 }
 
-const fn mark_of(status: Status) -> char {
-    match status {
-        Status::Success => '█',
-        Status::Error => 'E',
-        Status::TimedOut => 'T',
-        Status::Cancelled => 'C',
-        Status::Panicked => 'P',
-        Status::Skipped => 's',
-        Status::Interrupted => 'I',
-    }
-}
-
 fn drawing(
     looking: &Looking,
     (from, to): (Timestamp, Timestamp),
@@ -247,7 +232,7 @@ fn drawing(
     }
     let count = gaps.iter().map(|gap| gap.count).sum();
     drawing.add("lost", &lost(gaps), &shown::counted(count, "record"));
-    let legend = legend(&drawing.seen);
+    let legend = legend(drawing.seen.iter().copied());
     format!("{}{:name_width$}  {legend}\n", drawing.text, "")
 }
 
@@ -310,14 +295,4 @@ fn axis(looking: &Looking, scale: &Scale) -> String {
             format!("{first}{:room$}{last}", "")
         }
     }
-}
-
-/// What the characters mean, of those that are there.
-fn legend(seen: &[char]) -> String {
-    let statuses = Status::ALL.map(|status| (mark_of(status), status.as_str()));
-    let others = [(RUNNING, "running"), (LOST, "records were lost")];
-    let all = statuses.into_iter().chain(others);
-    let shown = all.filter(|(mark, _)| seen.contains(mark));
-    let parts: Vec<String> = shown.map(|(mark, word)| format!("{mark} {word}")).collect();
-    parts.join("  ")
 }

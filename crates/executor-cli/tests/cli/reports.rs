@@ -87,9 +87,17 @@ fn i01_the_report_of_one_has_every_day_and_the_slowest_runs() {
         "{}",
         said.out
     );
-    assert!(table[1].starts_with("DAY"), "{}", said.out);
+    let (due, legend) = table[1]
+        .strip_prefix("due ")
+        .unwrap()
+        .split_once("  ")
+        .unwrap();
+    assert_eq!(due.chars().count(), 30, "{}", said.out);
+    assert!(due.ends_with("█E"), "the latest comes last: {}", said.out);
+    assert_eq!(legend, "█ success  E error", "{}", said.out);
+    assert!(table[2].starts_with("DAY"), "{}", said.out);
     let slowest = table.iter().position(|line| *line == "slowest").unwrap();
-    let days = &table[2..slowest];
+    let days = &table[3..slowest];
     assert!(matches!(days.len(), 14..=15), "{}", said.out);
     let longest = days.iter().map(|day| day.matches('█').count()).max();
     assert_eq!(longest, Some(24), "{}", said.out);

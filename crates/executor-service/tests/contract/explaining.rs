@@ -420,3 +420,42 @@ fn g04_what_may_be_missing_is_no_proof() {
         ],
     );
 }
+
+#[test]
+fn g01_the_last_due_times_of_a_job_say_what_became_of_each() {
+    let world = World::default();
+    world.life("00:30", Stopped, async |life| {
+        let backup = life.job(hourly()).await;
+        sleep(minutes(100)).await;
+        // By hand; it was not due.
+        life.executor.execute(backup.run_now()).await.unwrap();
+        let other = life.executor.job("house", "other").schedule(hourly());
+        other.handler_fn(|| async {}).register().await.unwrap();
+        sleep(minutes(5)).await;
+    });
+    world.life("05:30", Killed, async |life| {
+        let backup = life.job(hourly()).await;
+        sleep(minutes(40)).await;
+        backup.pause();
+        sleep(minutes(60)).await;
+        backup.resume();
+        let long = life.executor.job("house", "backup").schedule(hourly());
+        let long = long.handler(async || Err(HandlerError::known("full")));
+        long.register().await.unwrap();
+        sleep(minutes(60)).await;
+    });
+    let all = [
+        "08:00 error",
+        "07:00 1 paused",
+        "06:00 success",
+        "05:00 3 no_process",
+        "02:00 success",
+        "01:00 success",
+    ];
+    assert_eq!(world.due_times(30), all);
+    // Those that were missed together count as many as they were.
+    assert_eq!(world.due_times(4), all[..4]);
+    assert_eq!(world.due_times(3), all[..3]);
+    assert_eq!(world.due_times(7), all[..5]);
+    assert_eq!(world.due_times(0), [""; 0]);
+}

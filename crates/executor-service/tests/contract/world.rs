@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use executor_core::Status;
-use executor_core::ports::{History, MissedRuns, PageRequest, Pause, Window};
+use executor_core::ports::{
+    History, MissedRuns, PageRequest, Pause, RegistrationFilter, StoredRegistration, Window,
+};
 use executor_core::registration::Overlap;
 use executor_core::time::{Clock, Moment, Timestamp};
-use executor_service::diagnosis::{Facts, Question, explain};
+use executor_core::{EntityKind, Status};
+use executor_service::diagnosis::{DueFate, DueTime, Facts, Question, due_times, explain};
 use executor_service::{CommandExecutor, Config, JobHandle, Retention, Schedule};
 use executor_testkit::MemoryStore;
 use tokio::time::{Instant, advance, sleep};
@@ -169,6 +171,19 @@ impl World {
         })
     }
 
+    /// The latest times at which the backup was due, the latest first, with what became of them.
+    pub(crate) fn due_times(&self, most: usize) -> Vec<String> {
+        life(async {
+            let jobs = RegistrationFilter::of(EntityKind::Job);
+            let jobs = self.store.registrations(jobs, PageRequest::default());
+            let jobs = jobs.await.unwrap().items;
+            let is_it = |it: &&StoredRegistration| it.registration.entity.name == "backup";
+            let backup = jobs.iter().find(is_it).unwrap();
+            let due = due_times(&self.store, backup, most).await.unwrap();
+            due.iter().map(|it| due_text(*it)).collect()
+        })
+    }
+
     /// Why it ran or did not run at that time, without ids.
     pub(crate) fn explain(&self, name: &str, at: &str) -> String {
         let at = Timestamp::from_micros(micros(at));
@@ -203,6 +218,14 @@ impl World {
         let due: Vec<String> = due.filter_map(|record| record.due_at).map(shown).collect();
         told.push(format!("ran {}", due.join(" ")));
         told.join(", ").trim_end().to_owned()
+    }
+}
+
+fn due_text(due: DueTime) -> String {
+    let at = shown(due.at);
+    match due.fate {
+        DueFate::Ran { status, .. } => format!("{at} {}", status.as_str()),
+        DueFate::Missed { reason, count } => format!("{at} {count} {}", reason.as_str()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use command_executor::diagnosis::{DueFate, DueTime, due_times};
 use command_executor::ports::Scope;
 use command_executor::{
     Filter, PageRequest, Stats, Status, StoredExecution, StoredRegistration, Summary, Timestamp,
@@ -17,6 +18,7 @@ use crate::cmd::looking::Looking;
 use crate::exit::{Failure, matched};
 use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::drawn::bar;
+use crate::output::marks::{MISSED, legend, mark_of};
 use crate::output::periods::Periods;
 use crate::output::{console, plain, shown};
 
@@ -26,6 +28,8 @@ const SLOWEST: usize = 5;
 const PAGES_MAX: usize = 2;
 /// So many that a search ends with its time rather than with its page.
 const PAGE: u32 = 5_000;
+/// The number of due times that are shown.
+const DUE: usize = 30;
 /// The length of the longest bar.
 const BAR: usize = 24;
 
@@ -38,6 +42,8 @@ struct Report {
     slowest: Vec<StoredExecution>,
     /// Since when, if not in all of the time.
     slowest_since: Option<Timestamp>,
+    /// The latest first.
+    due: Vec<DueTime>,
 }
 
 pub(super) async fn one(
@@ -103,7 +109,9 @@ async fn read(
         ..Filter::default()
     };
     let (slowest, slowest_since) = slowest(looking, filter).await?;
+    let due = due_times(history.as_ref(), &of, DUE).await?;
     Ok(Report {
+        due,
         of,
         overall,
         periods,
@@ -158,7 +166,10 @@ fn for_people(looking: &Looking, report: &Report, window: &Window) -> String {
     let heading = heading(looking, report, window);
     match report.overall.runs() {
         0 => heading,
-        _ => wrapped(&heading) + &series_of(looking, report) + &slowest_of(looking, report),
+        _ => {
+            let due = due_of(&report.due).map_or_else(String::new, |due| wrapped(&due));
+            wrapped(&heading) + &due + &series_of(looking, report) + &slowest_of(looking, report)
+        }
     }
 }
 
@@ -179,6 +190,22 @@ fn heading(looking: &Looking, report: &Report, window: &Window) -> String {
         shown::took(overall.p95),
         shown::took(overall.max)
     )
+}
+
+/// The last times at which it was due, a character each, the latest at the right; `None` if no schedule begins it.
+fn due_of(due: &[DueTime]) -> Option<String> {
+    let mut drawn = String::new();
+    for it in due.iter().rev() {
+        let (letter, count) = match it.fate {
+            DueFate::Ran { status, .. } => (mark_of(status), 1),
+            DueFate::Missed { count, .. } => (MISSED, count.min(DUE as u64)),
+        };
+        drawn.extend((0..count).map(|_| letter));
+    }
+    let surplus = drawn.chars().count().saturating_sub(DUE);
+    let last: String = drawn.chars().skip(surplus).collect();
+    let legend = legend(last.chars());
+    (!last.is_empty()).then(|| format!("due {last}  {legend}\n"))
 }
 
 fn slowest_of(looking: &Looking, report: &Report) -> String {
@@ -243,6 +270,24 @@ fn json_of(report: &Report) -> Value {
         })
         .collect();
     value["slowest_since_us"] = json!(report.slowest_since.map(Timestamp::as_micros));
+    value["due"] = report.due.iter().map(due_json).collect();
     value["slowest"] = report.slowest.iter().map(shown::json_of).collect();
     value
 }
+
+fn due_json(it: &DueTime) -> Value {
+    let (id, status, reason) = match it.fate {
+        DueFate::Ran { id, status } => (Some(id.to_string()), Some(status.as_str()), None),
+        DueFate::Missed { reason, .. } => (None, None, Some(reason.as_str())),
+    };
+    json!({
+        "due_us": it.at.as_micros(),
+        "id": id,
+        "status": status,
+        "missed": reason,
+        "count": it.count(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
