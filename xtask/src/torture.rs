@@ -29,7 +29,7 @@ struct Once {
     told: &'static [(&'static str, &'static str)],
 }
 
-const ONCE: [Once; 4] = [
+const ONCE: [Once; 5] = [
     Once {
         package: "integration-tests",
         test: "end_to_end",
@@ -53,6 +53,12 @@ const ONCE: [Once; 4] = [
         test: "cli",
         what: "streams::a21_every_burst",
         told: &[("BURSTS", "1000")],
+    },
+    Once {
+        package: "executor-cli",
+        test: "cli",
+        what: "hostile::",
+        told: &[("HOSTILE", "2000")],
     },
 ];
 

@@ -33,7 +33,10 @@ use crate::output::console::{self, describe};
 use crate::output::{colors, pager};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => console::refuse(&error),
+    };
     colors::set(args.color);
     if !args.no_pager && !matches!(args.command, Command::Run(_)) {
         pager::want();

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::exit::{Failure, remedy, with_causes};
 use crate::output::pager;
-use crate::output::plain::{plain, without_userinfo};
+use crate::output::plain::{is_obeyed, plain, without_userinfo};
 
 /// The most bytes that wait to be written; lines beyond it are left out and counted.
 const WAITING_MAX_BYTES: usize = 1 << 20;
@@ -237,6 +237,18 @@ fn bar() -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
+}
+
+/// Ends the program with what is wrong with its command line, or with the help that was asked for. An argument in it may
+/// hold anything.
+pub(crate) fn refuse(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    if !text.contains(|c| is_obeyed(c) && c != '\n') {
+        error.exit();
+    }
+    let lines = text.lines().map(|line| format!("{}\n", plain(line)));
+    let _ = io::stderr().write_all(lines.collect::<String>().as_bytes());
+    std::process::exit(error.exit_code());
 }
 
 /// Prints the failure with its causes on one line, or each mistake of a configuration on one, and returns its code.
