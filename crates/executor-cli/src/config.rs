@@ -36,7 +36,7 @@ use crate::config::notify::NotifyConfig;
 use crate::config::problems::{Mistake, Read};
 use crate::config::redact::RedactConfig;
 use crate::config::sources::{Source, SourceConfig};
-use crate::config::surroundings::{Directory, Environment, LineRule};
+use crate::config::surroundings::{Directory, Environment, LineRule, OrphanRule};
 pub(crate) use crate::config::words::{Run, Word};
 use crate::input::events::Shape;
 use crate::input::source::lines::INPUTS_MAX;
@@ -195,6 +195,7 @@ pub(crate) struct ListenerConfig {
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,
     pub(crate) overlap_limit: Option<Limit>,
+    pub(crate) orphans: Option<OrphanRule>,
     pub(crate) description: Option<String>,
 }
 
@@ -252,6 +253,7 @@ pub(crate) struct JobConfig {
     pub(crate) timeout: Option<Timeout>,
     pub(crate) overlap: Option<OverlapRule>,
     pub(crate) overlap_limit: Option<Limit>,
+    pub(crate) orphans: Option<OrphanRule>,
     pub(crate) description: Option<String>,
 }
 

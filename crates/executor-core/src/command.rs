@@ -196,10 +196,10 @@ impl Command {
         (**topic != *self.entity().topic).then_some(topic)
     }
 
-    /// Returns the time at which a scheduled run was due.
-    pub(crate) const fn due_at(&self) -> Option<Timestamp> {
+    /// Returns the time at which a scheduled run was due, or at which the event happened.
+    pub(crate) fn due_at(&self) -> Option<Timestamp> {
         match self {
-            Self::InvokeHandler(_) => None,
+            Self::InvokeHandler(command) => command.event.happened_at,
             Self::ExecuteJob(command) => command.due_at,
         }
     }

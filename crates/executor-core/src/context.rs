@@ -187,7 +187,8 @@ pub fn current_execution_id() -> Option<ExecutionId> {
 }
 
 /// Returns the time at which the current run was due, before jitter, so that a job that makes up for a missed run can
-/// do its work for that time. `None` unless a schedule began the run.
+/// do its work for that time; or the time at which its event happened. `None` unless a schedule began the run or the
+/// event's sender has told its time.
 ///
 /// ```
 /// assert_eq!(executor_core::context::due_at(), None);

@@ -4,6 +4,8 @@ use std::any::{Any, type_name};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::time::Timestamp;
+
 /// The maximum length of a recorded event id, in characters. A longer id is cut in the middle, and says how much is
 /// missing.
 pub const EVENT_ID_MAX_CHARS: usize = 256;
@@ -26,6 +28,9 @@ pub struct Event {
     pub id: Option<Arc<str>>,
     /// Where it came from, such as `LOCAL` or a host's name.
     pub origin: Arc<str>,
+    /// The time at which it happened, if its sender says so. Its executions count as due then, so the history shows how
+    /// late each one began.
+    pub happened_at: Option<Timestamp>,
     /// True if the program itself created it; it is then recorded without an id and with the origin `SYNTHETIC`.
     pub synthetic: bool,
     /// The number of completion events between this event and one from outside; 0 for an event from outside.
@@ -96,6 +101,7 @@ impl Event {
             topic: topic.into(),
             id: None,
             origin: Arc::from("LOCAL"),
+            happened_at: None,
             synthetic: false,
             generation: 0,
             payload: Payload::default(),
@@ -125,6 +131,13 @@ impl Event {
     #[must_use]
     pub fn with_origin(mut self, origin: impl Into<Arc<str>>) -> Self {
         self.origin = origin.into();
+        self
+    }
+
+    /// Sets the time at which it happened.
+    #[must_use]
+    pub const fn with_time(mut self, at: Timestamp) -> Self {
+        self.happened_at = Some(at);
         self
     }
 

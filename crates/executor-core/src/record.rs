@@ -168,7 +168,8 @@ pub struct ExecutionRecord {
     pub trigger: Trigger,
     /// The topic of the event, if it differs from the listener's own, which is then a pattern.
     pub topic: Option<Arc<str>>,
-    /// The time at which the run was due, before jitter, if a schedule began it.
+    /// The time at which the run was due, before jitter, if a schedule began it; or at which its event happened, if its
+    /// sender says so.
     pub due_at: Option<Timestamp>,
     /// The exit status of the program that it ran, if that exited by itself.
     pub exit_code: Option<i32>,

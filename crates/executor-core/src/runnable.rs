@@ -33,6 +33,8 @@ pub struct Hooks {
     /// Which runs keep their lines; `None` for [`Tail`](LinePolicy::Tail) where a program prints them, else
     /// [`Failures`](LinePolicy::Failures).
     pub lines: Option<LinePolicy>,
+    /// Whether programs that an earlier process of it left running are ended, whatever the service does about others.
+    pub ends_orphans: bool,
 }
 
 /// A listener that can be invoked. Shared by every command that invokes it.

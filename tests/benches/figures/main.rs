@@ -8,6 +8,7 @@ mod bare;
 mod flood;
 mod history;
 mod leaks;
+mod lines;
 mod load;
 mod prune;
 mod registrations;
@@ -20,12 +21,13 @@ use std::time::Duration;
 const TURNS: usize = 15;
 
 /// What can be measured, by the name that asks for it; all of it if none is given.
-const FIGURES: [(&str, fn()); 14] = [
+const FIGURES: [(&str, fn()); 15] = [
     ("million", load::million),
     ("offer", load::offer),
     ("outage", load::outage),
     ("idle", load::idle),
     ("executions", executions),
+    ("lines", lines),
     ("store", store),
     ("leaks", leaks),
     ("size", size),
@@ -70,6 +72,27 @@ fn executions() {
     }
     let ratio = ratio(&costs.spool, &costs.memory);
     println!("execution   spool beside memory, ratio {ratio}");
+}
+
+fn lines() {
+    let costs = lines::measure();
+    for (what, pairs) in [
+        (
+            "line kept, beside one formatted into a buffer",
+            &costs.lines,
+        ),
+        (
+            "silent execution with the layer, beside one without",
+            &costs.silent,
+        ),
+    ] {
+        println!(
+            "lines       {}   {}   ratio {}   {what}",
+            nanos(&pairs.ours),
+            nanos(&pairs.bare),
+            ratio(&pairs.ours, &pairs.bare)
+        );
+    }
 }
 
 fn store() {

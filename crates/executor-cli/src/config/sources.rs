@@ -9,7 +9,7 @@ use toml::Spanned;
 use crate::config::problems::Mistake;
 use crate::config::surroundings::{Directory, Environment, FilePath, NOT_FOR_PROGRAMS};
 use crate::config::words::{Run, Word};
-use crate::input::events::{Filled, IdAt, OneOrMore, OriginAt, Shape, Topic, When};
+use crate::input::events::{At, Filled, IdAt, OneOrMore, OriginAt, Shape, Topic, When};
 use crate::input::source::{Input, Program};
 
 /// A source of events.
@@ -35,6 +35,7 @@ pub(crate) struct SourceConfig {
     topic_default: Option<Spanned<Filled>>,
     id: Option<Spanned<IdAt>>,
     origin: Option<Spanned<OriginAt>>,
+    time: Option<Spanned<At>>,
     when: Option<Spanned<When>>,
 }
 
@@ -155,6 +156,7 @@ impl SourceConfig {
                 .origin
                 .as_ref()
                 .map_or(of.origin, |it| it.get_ref().clone()),
+            time: self.time.as_ref().map(|it| it.get_ref().clone()),
             when: self
                 .when
                 .as_ref()
@@ -176,6 +178,7 @@ impl SourceConfig {
         let needs_json = [
             self.id.as_ref().map(Spanned::span),
             self.origin.as_ref().map(Spanned::span),
+            self.time.as_ref().map(Spanned::span),
             self.when.as_ref().map(Spanned::span),
             self.separator.as_ref().map(Spanned::span),
             self.topic_default.as_ref().map(Spanned::span),

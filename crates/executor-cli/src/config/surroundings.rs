@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use command_executor::Orphans;
 use command_executor::lines::LinePolicy;
 use serde::Deserialize;
 
@@ -75,6 +76,25 @@ impl TryFrom<String> for FilePath {
         match text.is_empty() || text.contains('\0') {
             true => Err("this is not a path: write one, such as \"/var/log/events.ndjson\""),
             false => Ok(Self(text.into())),
+        }
+    }
+}
+
+/// What becomes of its programs that outlive a killed process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct OrphanRule(pub(crate) Orphans);
+
+impl TryFrom<String> for OrphanRule {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "leave" => Ok(Self(Orphans::Leave)),
+            "end" => Ok(Self(Orphans::End)),
+            _ => Err(format!(
+                "`{word}` is not a rule for programs that outlive a killed process: write leave or end"
+            )),
         }
     }
 }

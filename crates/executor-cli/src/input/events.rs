@@ -1,5 +1,7 @@
 //! Turns a line of any stream into an event: JSON with pointers to its topic, id and origin, or plain text.
 
+mod time;
+
 use std::collections::BTreeMap;
 
 use command_executor::Event;
@@ -18,6 +20,8 @@ pub(crate) struct Shape {
     pub(crate) topic_default: Option<Filled>,
     pub(crate) id: IdAt,
     pub(crate) origin: OriginAt,
+    /// Where the time stands at which the event happened.
+    pub(crate) time: Option<At>,
     /// The values that a line must have; other lines are passed over.
     pub(crate) when: When,
     /// Lines are text, and the whole line is the payload.
@@ -252,6 +256,10 @@ impl Shape {
         if let Some(origin) = origin.and_then(text) {
             event = event.with_origin(origin);
         }
+        let time = self.time.as_ref().and_then(|_| found.next().flatten());
+        if let Some(at) = time.and_then(|time| time::time_of(&time)) {
+            event = event.with_time(at);
+        }
         Ok(Some(event))
     }
 
@@ -272,7 +280,7 @@ impl Shape {
         })
     }
 
-    /// The pointers: first the conditions, then id and origin, then those of the topic.
+    /// The pointers: first the conditions, then id and origin, then those of the topic, then the time.
     fn asked(&self) -> Vec<&Pointer> {
         let conditions = self.when.0.iter().map(|(at, _)| &at.0);
         let topic = self.topic.0.iter().filter_map(|part| match part {
@@ -282,6 +290,7 @@ impl Shape {
         conditions
             .chain([&self.id.0.0, &self.origin.0.0])
             .chain(topic)
+            .chain(self.time.as_ref().map(|at| &at.0))
             .collect()
     }
 

@@ -103,10 +103,13 @@ fn a19_a_program_that_outlives_its_process_is_named_and_keeps_its_place() {
 
 #[test]
 fn a19_programs_of_an_earlier_process_are_ended_if_that_is_wanted() {
-    for (service, overlap) in [("orphans = \"end\"", "single"), ("", "restart")] {
+    let of_service = ("orphans = \"end\"", "", "single");
+    // Of the job alone.
+    let of_job = ("orphans = \"leave\"", "orphans = \"end\"\n", "single");
+    for (service, job, overlap) in [of_service, of_job, ("", "", "restart")] {
         let place = Place::new();
         let _cleanup = Cleanup(&place);
-        place.file("c.toml", &config(service, overlap));
+        place.file("c.toml", &format!("{}{job}", config(service, overlap)));
         let group = killed(&place);
         let running = place.start(&["run", "c.toml"]);
         until("it is gone", || (!is_alive(group)).then_some(()));

@@ -415,3 +415,42 @@ fn i04_the_documented_configurations_are_whole() {
         assert!(said.out.contains("not found"), "{}", said.out);
     }
 }
+
+#[test]
+fn a16_an_event_with_a_time_of_its_own_is_due_then() {
+    let place = Place::new();
+    let source =
+        "[[source]]\nname = \"all\"\npath = \"log.ndjson\"\nfollow = false\ntime = \"/at\"\n";
+    let note = "[\"sh\", \"-c\", \"echo $EXECUTOR_TOPIC $EXECUTOR_DUE_AT >> got\"]";
+    place.file(
+        "c.toml",
+        &format!("{source}{}", listener("all", note, IN_ORDER)),
+    );
+    let lines = [
+        "{\"topic\":\"a\",\"at\":\"2026-01-01T00:00:00.25Z\"}",
+        "{\"topic\":\"b\",\"at\":1767225601}",
+        "{\"topic\":\"c\",\"at\":\"soon\"}",
+        "{\"topic\":\"d\"}",
+    ];
+    place.file("log.ndjson", &format!("{}\n", lines.join("\n")));
+    let said = place.run(&["run", "c.toml"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let expected = [
+        "a 2026-01-01T00:00:00.250000Z",
+        "b 2026-01-01T00:00:01.000000Z",
+        "c",
+        "d",
+    ];
+    assert_eq!(got(&place), expected);
+    let due = "SELECT group_concat(coalesce(due_us, '-') , ' ') FROM (SELECT due_us FROM executions ORDER BY start_us)";
+    assert_eq!(
+        place.text("telemetry.db", due),
+        "1767225600250000 1767225601000000 - -"
+    );
+    let show = place.run(&["show", "a/all", "--utc"]);
+    assert!(
+        !show.out.contains("late"),
+        "the last one has no time: {}",
+        show.out
+    );
+}

@@ -79,19 +79,27 @@ impl FoundOrphans {
                 ),
             }
             if self.rule == Orphans::End {
-                let group = orphan.group.clone();
-                tokio::spawn(async move {
-                    end(vec![group]).await;
-                });
+                end_aside(&orphan.group);
             }
         }
         let entities = orphans.iter().map(|orphan| Arc::clone(&orphan.entity));
         entities.collect()
     }
 
+    /// Ends programs whose listener or job wants that, unless all are being ended anyway.
+    pub(crate) fn end(&self, programs: &[ProgramGroup]) {
+        if self.rule == Orphans::End {
+            return;
+        }
+        for program in programs {
+            tracing::warn!(group = program.id, program = &*program.program, "ending it");
+            end_aside(program);
+        }
+    }
+
     /// Returns how long a place is held for them at most; without a limit if nobody ends them.
-    pub(crate) fn patience(&self) -> Option<Duration> {
-        (self.rule == Orphans::End).then_some(GRACE + KILL_PATIENCE)
+    pub(crate) fn patience(&self, is_ended: bool) -> Option<Duration> {
+        (is_ended || self.rule == Orphans::End).then_some(GRACE + KILL_PATIENCE)
     }
 }
 
@@ -107,6 +115,14 @@ pub(crate) fn failure(living: &[ProgramGroup]) -> Option<Failure> {
         _ => format!("its programs {} are still running", named.join(", ")),
     };
     Some(Failure::orphaned(&message))
+}
+
+/// Ends a group while others go on.
+fn end_aside(group: &ProgramGroup) {
+    let group = group.clone();
+    tokio::spawn(async move {
+        end(vec![group]).await;
+    });
 }
 
 /// Asks groups to terminate, kills what is left of them after the grace period, and waits for their end, five seconds

@@ -16,6 +16,7 @@ use executor_core::{
 use thiserror::Error;
 
 use crate::lifecycle::shared::Service;
+use crate::recovery::orphans::Orphans;
 use crate::registration::handle::{JobHandle, ListenerHandle};
 use crate::registration::registrar::{Plan, Target};
 use crate::registration::wrapped::RunsFutures;
@@ -93,6 +94,13 @@ macro_rules! common_settings {
         /// program prints). Default: `Tail` where a program prints, else `Failures`.
         pub const fn lines(mut self, policy: LinePolicy) -> Self {
             self.hooks.lines = Some(policy);
+            self
+        }
+
+        /// Sets what becomes of its programs that an earlier process left running when it was killed. Default: what the
+        /// service's configuration says. `End` there ends those of every registration, also of one that would leave them.
+        pub const fn orphans(mut self, rule: Orphans) -> Self {
+            self.hooks.ends_orphans = matches!(rule, Orphans::End);
             self
         }
 

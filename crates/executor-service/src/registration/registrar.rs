@@ -31,6 +31,8 @@ pub(crate) trait Target: Send + Sync {
     fn row(&self) -> &OnceLock<RowId>;
     fn remove(&self);
     fn is_removed(&self) -> bool;
+    /// Returns whether its programs of an earlier process are to be ended.
+    fn ends_orphans(&self) -> bool;
     /// Takes a place under its overlap rule for programs of an earlier process, and returns what holds it until they
     /// have ended, or for so long at most; `None` if the rule has no place to give.
     fn hold_place(
@@ -58,6 +60,10 @@ impl<H: ?Sized + Send + Sync + 'static> Target for Registered<H> {
 
     fn is_removed(&self) -> bool {
         self.slot.is_removed()
+    }
+
+    fn ends_orphans(&self) -> bool {
+        self.hooks.ends_orphans
     }
 
     fn hold_place(
@@ -178,9 +184,14 @@ impl Registrar {
     }
 
     fn hold_place(&self, target: &Arc<dyn Target>) {
+        let programs = self.orphans.of(&target.registration().entity);
+        let ends = target.ends_orphans();
+        if ends {
+            self.orphans.end(&programs);
+        }
+        let patience = self.orphans.patience(ends);
         // One place for each, as far as the rule has any.
-        for program in self.orphans.of(&target.registration().entity) {
-            let patience = self.orphans.patience();
+        for program in programs {
             if let Some(held) = Arc::clone(target).hold_place(vec![program], patience) {
                 tokio::spawn(held);
             }

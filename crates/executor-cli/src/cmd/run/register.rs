@@ -11,7 +11,7 @@ use command_executor::{
 
 use crate::cmd::run::notifying::Notifier;
 use crate::config::duration::Timeout;
-use crate::config::surroundings::{Directory, Environment, LineRule, NOT_FOR_PROGRAMS};
+use crate::config::surroundings::{Directory, Environment, LineRule, NOT_FOR_PROGRAMS, OrphanRule};
 use crate::config::{Config, JobConfig, ListenerConfig, Mode, Run, Settings, Word};
 use crate::exit::Failure;
 use crate::input::source::lines::Text;
@@ -112,6 +112,10 @@ fn described_listener(
             details.overlap = Some(overlap);
             details.overlap_limit = config.overlap_limit.map(|limit| limit.0.into());
         });
+    let listener = match config.orphans {
+        Some(OrphanRule(rule)) => listener.orphans(rule),
+        None => listener,
+    };
     match config.lines {
         Some(LineRule(policy)) => listener.lines(policy),
         None => listener,
@@ -176,6 +180,10 @@ fn described(executor: &CommandExecutor, config: &JobConfig) -> JobBuilder {
 async fn register(config: &JobConfig, job: JobBuilder) -> Result<JobHandle, Failure> {
     let job = match config.lines {
         Some(LineRule(policy)) => job.lines(policy),
+        None => job,
+    };
+    let job = match config.orphans {
+        Some(OrphanRule(rule)) => job.orphans(rule),
         None => job,
     };
     let job = match &config.run {
