@@ -33,6 +33,9 @@ mod guard;
 #[cfg(feature = "sqlite")]
 mod temp_database;
 
+#[cfg(feature = "postgres")]
+mod temp_postgres;
+
 pub use clock::TestClock;
 pub use discard::DiscardStore;
 pub use failing_part::FailingPart;
@@ -44,3 +47,5 @@ pub use recorded::check_recorded;
 pub use samples::{job, listener, record, session};
 #[cfg(feature = "sqlite")]
 pub use temp_database::TempDatabase;
+#[cfg(feature = "postgres")]
+pub use temp_postgres::TempPostgres;

@@ -12,10 +12,27 @@ compile_error!("telemetry-store needs a Unix: modes, links and locks of files");
 // Named only to enable the bundled SQLite; diesel calls it.
 use libsqlite3_sys as _;
 
+mod codes;
+
+mod liveness;
+
+mod periods;
+
+#[cfg(feature = "postgres")]
+mod postgres;
+
 mod rollup;
 
 mod sqlite;
 
+mod writer;
+
+#[cfg(feature = "postgres")]
+pub use postgres::address::Unaddressable as UnaddressableServer;
+#[cfg(feature = "postgres")]
+pub use postgres::connect::ServerError;
+#[cfg(feature = "postgres")]
+pub use postgres::store::{PostgresOptions, PostgresStore};
 pub use rollup::sketch::RELATIVE_ERROR;
 pub use sqlite::migrator as migrate;
 pub use sqlite::open::error::{OpenError, SqliteError};

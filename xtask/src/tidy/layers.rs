@@ -15,7 +15,13 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const DATABASES: &[&str] = &["diesel", "rusqlite", "libsqlite3-sys", "diesel_migrations"];
+const DATABASES: &[&str] = &[
+    "diesel",
+    "rusqlite",
+    "libsqlite3-sys",
+    "diesel_migrations",
+    "pq-sys",
+];
 
 const LAYERS: &[Layer] = &[
     Layer {

@@ -24,7 +24,8 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "telemetry-store",
-        "lib rollup sqlite sqlite/open sqlite/read sqlite/read/executions sqlite/read/summary sqlite/write sqlite/writer",
+        "lib codes liveness periods postgres postgres/write rollup sqlite sqlite/open sqlite/read sqlite/read/executions \
+         sqlite/read/summary sqlite/write sqlite/writer writer",
     ),
     (
         "record-spool",
@@ -33,19 +34,25 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "executor-cli",
-        "main args cmd cmd/report cmd/run config exit input input/source output wire",
+        "main args cmd cmd/report cmd/run config exit input input/events input/source output wire",
     ),
 ];
 
 /// Files that may name a store, and whole crates that may because they are or re-export one.
-const NAME_A_STORE: [&str; 4] = [
+const NAME_A_STORE: [&str; 5] = [
     "telemetry-store/",
     "command-executor/",
     "executor-cli/src/wire.rs",
     "executor-testkit/src/temp_database.rs",
+    "executor-testkit/src/temp_postgres.rs",
 ];
 
-const STORES: [&str; 3] = ["telemetry_store", "SqliteStore", "SqliteHistory"];
+const STORES: [&str; 4] = [
+    "telemetry_store",
+    "SqliteStore",
+    "SqliteHistory",
+    "PostgresStore",
+];
 
 pub(super) fn check() -> anyhow::Result<Broken> {
     let crates = root().join("crates");

@@ -2,10 +2,9 @@
 
 use executor_core::Status;
 
+use crate::periods::{DAY_US, HOUR_US};
 use crate::rollup::sketch::Sketch;
 
-pub(crate) const HOUR_US: i64 = 3_600_000_000;
-pub(crate) const DAY_US: i64 = 24 * HOUR_US;
 pub(crate) const SPANS_US: [i64; 2] = [HOUR_US, DAY_US];
 
 /// What one execution adds.

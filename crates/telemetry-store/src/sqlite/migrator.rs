@@ -3,8 +3,9 @@
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
+use crate::liveness::FILE_MODE;
 use crate::sqlite::migrations::{self, MigrationError};
-use crate::sqlite::open::address::{FILE_MODE, Target};
+use crate::sqlite::open::address::Target;
 use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::pragma::Patience;
 use crate::sqlite::open::{connect, open_any_reader};

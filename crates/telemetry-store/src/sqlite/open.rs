@@ -32,8 +32,6 @@ pub(crate) mod create;
 
 pub(crate) mod file_identity;
 
-pub(crate) mod liveness;
-
 /// Opens a database for writing: creates and migrates it if needed, and sets the connection up. A new file gets
 /// `mode`.
 pub(crate) fn open_writer(

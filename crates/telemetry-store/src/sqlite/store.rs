@@ -18,9 +18,9 @@ use executor_core::{
     Timestamp,
 };
 
-use crate::sqlite::open::address::{FILE_MODE, Target, beside};
+use crate::liveness::{self, FILE_MODE, Proof};
+use crate::sqlite::open::address::{Target, beside};
 use crate::sqlite::open::error::OpenError;
-use crate::sqlite::open::liveness::{self, Proof};
 use crate::sqlite::write::old_lines::LineSizes;
 use crate::sqlite::write::prune::{self, Hook};
 use crate::sqlite::write::row_ids::Measuring;
@@ -145,7 +145,7 @@ impl SqliteStore {
         measure(&writer.deferred(), Measuring::new());
         Ok(Self {
             writer,
-            sessions_dir: path.as_deref().map(liveness::directory_of),
+            sessions_dir: path.as_deref().map(directory_of),
             file_mode,
             path,
             proofs: Mutex::default(),
@@ -192,6 +192,11 @@ impl SqliteStore {
         let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         proofs.remove(&id);
     }
+}
+
+/// The directory of the lock files, `DATABASE.sessions`.
+fn directory_of(database: &Path) -> PathBuf {
+    beside(database, ".sessions")
 }
 
 /// Returns the error for a session that cannot be told from a dead one. Waiting does not remove every obstacle.

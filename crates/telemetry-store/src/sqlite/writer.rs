@@ -1,10 +1,6 @@
 //! The thread that writes. It owns the connection and serves one request at a time; a request
 //! that panics costs itself and the connection, nothing else.
 
-pub(crate) mod request_queue;
-
-mod restarts;
-
 pub(crate) mod shared;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,8 +22,8 @@ use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::file_identity::{FileIdentity, FileState};
 use crate::sqlite::open::pragma::{Commits, Patience};
 use crate::sqlite::open::{may_pass, open_writer};
-use crate::sqlite::writer::request_queue::{Inbox, Refused, Urgency};
-use crate::sqlite::writer::restarts::Restarts;
+use crate::writer::request_queue::{Inbox, Refused, Urgency};
+use crate::writer::restarts::Restarts;
 
 /// A request that sends its own reply. If there is no connection, it receives the reason.
 type Request = Box<dyn FnOnce(Result<&mut OpenConnection, OpenError>) -> After + Send>;

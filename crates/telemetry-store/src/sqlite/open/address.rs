@@ -16,9 +16,6 @@ pub struct Unaddressable {
     pub why: &'static str,
 }
 
-/// The default mode of created files: only the owner may read and write them.
-pub(crate) const FILE_MODE: u32 = 0o600;
-
 /// The suffixes of files that SQLite keeps beside a database.
 pub(crate) const SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
 

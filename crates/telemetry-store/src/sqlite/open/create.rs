@@ -1,9 +1,8 @@
 //! Creates a database completely under a temporary name beside its path, and only then gives it its name. So if a
 //! creation is interrupted at any instant, there is either nothing or a whole database at the path.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +11,8 @@ use diesel::Connection;
 use diesel::sqlite::SqliteConnection;
 use executor_core::{SessionId, Timestamp};
 
-use crate::sqlite::open::address::{FILE_MODE, SUFFIXES, beside, uri};
+use crate::liveness::new_file;
+use crate::sqlite::open::address::{SUFFIXES, beside, uri};
 use crate::sqlite::open::error::{OpenError, Opening};
 use crate::sqlite::open::pragma::{PROBE_AGAIN_MS, set_up_new};
 use crate::sqlite::open::probe::is_blank;
@@ -77,21 +77,6 @@ fn make(path: &Path, unfinished: &Path, mode: u32) -> Result<Made, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Made::TakenAway),
         named => named.map(|()| Made::Done).map_err(unreachable),
     }
-}
-
-/// Creates a new file with this mode, whatever the process's umask.
-pub(crate) fn new_file(path: &Path, mode: u32) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(mode & FILE_MODE)
-        .open(path)?;
-    if mode != FILE_MODE {
-        file.set_permissions(Permissions::from_mode(mode))?;
-    }
-    Ok(file)
 }
 
 /// The number of times to check whether another process is done. A lock held longer is not one of ours.

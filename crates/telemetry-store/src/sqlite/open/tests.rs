@@ -1,6 +1,6 @@
 //! Opening: pragmas, modes, and what is refused.
 
-use crate::sqlite::open::address::FILE_MODE;
+use crate::liveness::FILE_MODE;
 use std::time::Duration;
 
 use diesel::sql_types::BigInt;

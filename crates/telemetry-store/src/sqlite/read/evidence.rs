@@ -9,12 +9,11 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Evidence, PageRequest, Progress, RolledUpHour, SessionHour, Window};
 use executor_core::{SessionId, Timestamp};
 
-use crate::rollup::tally::HOUR_US;
+use crate::periods::{HOUR_US, hour_of};
 use crate::sqlite::read::question::{Asked, LeftOut, QueryError, known_count};
 use crate::sqlite::read::sessions;
 use crate::sqlite::read::stored::uuid_of;
 use crate::sqlite::schema::{self, session_hours};
-use crate::sqlite::write::hours::hour_of;
 use crate::sqlite::write::rollup::rolled_up_to;
 use crate::sqlite::write::row_ids::displacement;
 

@@ -13,12 +13,11 @@ use executor_core::ports::{
 };
 use executor_core::{DropReason, Durability, Entity, Failure, Ledger, SessionId, Timestamp};
 
+use crate::codes::{REBUILT, kind_of};
 use crate::sqlite::read::paging::{Cursor, page_of};
 use crate::sqlite::read::question::{Asked, QueryError, known_count};
 use crate::sqlite::read::stored::{listed, uuid_of};
 use crate::sqlite::schema::{gap_entities, gaps, session_hours, sessions};
-use crate::sqlite::write::rows::kind_of;
-use crate::sqlite::write::session;
 
 pub(crate) fn sessions(
     asked: &mut Asked<'_>,
@@ -149,7 +148,7 @@ impl SessionRow {
         });
         let ledger = Ledger {
             durability: durability.transpose()?,
-            is_rebuilt: self.ledger_state.as_deref() == Some(session::REBUILT),
+            is_rebuilt: self.ledger_state.as_deref() == Some(REBUILT),
             ..self.ledger()?
         };
         let stored = stored.get(&self.id).copied().unwrap_or(0);

@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use executor_core::ports::{BadLine, PageOf, PageRequest, SourceCounts, UnheardTopic, Window};
 use executor_core::{SessionId, Timestamp};
 
-use crate::rollup::tally::HOUR_US;
+use crate::periods::HOUR_US;
 use crate::sqlite::read::paging::{Cursor, page_of};
 use crate::sqlite::read::question::{Asked, QueryError, known_count};
 use crate::sqlite::read::schedules::bounds;

@@ -15,11 +15,11 @@ use executor_core::{
     Status, Subject, Timestamp, Trigger,
 };
 
+use crate::codes::{BINARY, TIMEOUT_ORIGINS, flag, kind_of};
 use crate::sqlite::classify::is_damage;
 use crate::sqlite::read::paging::direction;
 use crate::sqlite::read::question::{Asked, LeftOut, QueryError};
 use crate::sqlite::schema::execution_lines;
-use crate::sqlite::write::rows::{BINARY, TIMEOUT_ORIGINS, flag, kind_of};
 
 /// The number of rows in one query, because the length of its text is limited.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;

@@ -11,10 +11,10 @@ use executor_core::ports::{Scope, Stats, Summary, Window};
 use executor_core::{Entity, Timestamp};
 
 use self::counting::{Tallies, count};
+use crate::codes::kind_of;
 use crate::rollup::tally::Tally;
 use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::write::rollup::EntityKey;
-use crate::sqlite::write::rows::kind_of;
 
 /// The number of periods of a series.
 const PERIODS_MAX: usize = 1_000;

@@ -5,9 +5,9 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::Entity;
 use executor_core::ports::Gap;
 
+use crate::codes::code_of;
 use crate::sqlite::schema::{gap_entities, gaps, sessions};
 use crate::sqlite::transaction::immediate;
-use crate::sqlite::write::rows::code_of;
 use crate::sqlite::write::session;
 
 /// Writes episodes of loss, and replaces the counts of those that exist. An episode of a session

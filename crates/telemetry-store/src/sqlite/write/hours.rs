@@ -9,15 +9,9 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::BigInt;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
+use crate::periods::{HOUR_US, hour_of};
 use crate::sqlite::read::stored::listed;
 use crate::sqlite::schema::sessions;
-
-const HOUR_US: i64 = 3_600_000_000;
-
-/// Returns the beginning of the hour of a time, both in microseconds.
-pub(crate) const fn hour_of(us: i64) -> i64 {
-    us.div_euclid(HOUR_US).saturating_mul(HOUR_US)
-}
 
 /// Counts new rows of a session by the times at which their executions ended.
 pub(crate) fn count_stored(

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Nullable};
 use diesel::sqlite::SqliteConnection;
 use executor_core::Timestamp;
 
-use crate::rollup::tally::{DAY_US, HOUR_US};
+use crate::periods::{DAY_US, HOUR_US};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::row_ids::displacement;
 

@@ -5,8 +5,9 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::PruneRule;
 
+use crate::periods::hour_of;
 use crate::sqlite::read::stored::listed;
-use crate::sqlite::write::hours::{count_pruned, hour_of};
+use crate::sqlite::write::hours::count_pruned;
 
 /// Who prunes, by which rule, and when.
 #[derive(Clone, Copy)]

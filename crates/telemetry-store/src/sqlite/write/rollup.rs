@@ -13,10 +13,10 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use executor_core::{EntityKind, Status};
 
+use crate::codes::kind_of;
 use crate::rollup::tally::{Run, SPANS_US, Tally};
 use crate::sqlite::schema::{rollup_entities, rollup_progress, rollups};
 use crate::sqlite::transaction::immediate;
-use crate::sqlite::write::rows::kind_of;
 
 /// The number of rows that one transaction rolls up, or one query counts, at a time: some 20 ms.
 pub(crate) const SLICE: i64 = 20_000;

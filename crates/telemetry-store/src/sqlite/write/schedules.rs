@@ -8,11 +8,11 @@ use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
 use std::time::Duration;
 
+use crate::codes::code_of;
 use crate::sqlite::schema::{
     missed_runs, pauses, scheduled_jobs, schedules, session_registrations,
 };
 use crate::sqlite::transaction::immediate;
-use crate::sqlite::write::rows::code_of;
 use crate::sqlite::write::session;
 
 /// The number of a job's latest rows, and of its latest episodes of missed runs, that are looked at.

@@ -1,4 +1,4 @@
-//! The rows of sessions. [`crate::sqlite::open::liveness`] tells whether a session's process is alive.
+//! The rows of sessions. [`crate::liveness`] tells whether a session's process is alive.
 
 use std::ops::Range;
 
@@ -7,6 +7,7 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Lifetime, Session, SessionEnd, SessionStatus};
 use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 
+use crate::codes::final_state;
 use crate::sqlite::schema::{executions, sessions};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::row_ids::displacement;
@@ -265,13 +266,6 @@ struct LedgerColumns {
     dropped_damaged: i64,
     dropped_shutdown: i64,
     durability: Option<&'static str>,
-}
-
-/// The state of the final ledger that was rebuilt after damage.
-pub(crate) const REBUILT: &str = "rebuilt";
-
-const fn final_state(ledger: &Ledger) -> &'static str {
-    if ledger.is_rebuilt { REBUILT } else { "final" }
 }
 
 impl From<&Ledger> for LedgerColumns {

@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 async fn writer(directory: &tempfile::TempDir) -> Writer {
     let path = directory.path().join("telemetry.db");
     let target = Target::parse(path.to_str().unwrap()).unwrap();
-    Writer::start(target, crate::sqlite::open::address::FILE_MODE)
+    Writer::start(target, crate::liveness::FILE_MODE)
         .await
         .unwrap()
         .0

@@ -12,11 +12,11 @@ use executor_core::{SourceTier, Timestamp};
 
 use crate::sqlite::read::executions::ids::ids;
 
+use crate::codes::{code_of, flag};
 use crate::sqlite::classify::is_damage;
 use crate::sqlite::read::paging::{Cursor, direction};
 use crate::sqlite::read::question::{Asked, QueryError};
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_row, listed};
-use crate::sqlite::write::rows::{code_of, flag};
 
 /// The number of ids that a search checks between two readings of the clock.
 pub(crate) const SLICE: u32 = 2_000;

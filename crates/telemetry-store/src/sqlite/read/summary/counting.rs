@@ -10,7 +10,8 @@ use executor_core::ports::Scope;
 use executor_core::{EntityKind, RegistrationId, SessionId, Status};
 
 use super::parts::{hour_of, parts_of};
-use crate::rollup::tally::{HOUR_US, Tally};
+use crate::periods::HOUR_US;
+use crate::rollup::tally::Tally;
 use crate::sqlite::read::question::{Asked, Deadline, QueryError, known_count};
 use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::rollup::{

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::rollup::tally::{DAY_US, HOUR_US};
+use crate::periods::{DAY_US, HOUR_US};
 
 /// The hour of a time.
 pub(super) fn hour_of(at: i64) -> Range<i64> {

@@ -8,7 +8,7 @@ async fn d07_stores_of_one_file_share_its_writer_whatever_its_name() {
     let open = async |name: &str| {
         let path = directory.path().join(name);
         let target = Target::parse(path.to_str().unwrap()).unwrap();
-        SharedWriter::open(target, crate::sqlite::open::address::FILE_MODE)
+        SharedWriter::open(target, crate::liveness::FILE_MODE)
             .await
             .unwrap()
             .0

@@ -1,21 +1,12 @@
-//! Tells whether a session's process is alive. Each session locks a file of its own beside the
-//! database, and the system releases the lock when the process dies, however it dies.
+//! Tells whether a session's process is alive. Each session locks a file of its own on this machine, and the system
+//! releases the lock when the process dies, however it dies.
 
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use executor_core::SessionId;
-
-use crate::sqlite::open::create::new_file;
-
-/// The directory of the lock files, `DATABASE.sessions`.
-pub(crate) fn directory_of(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".sessions");
-    PathBuf::from(name)
-}
 
 /// Proof that a session lives, for as long as this value does.
 pub(crate) struct Proof {
@@ -87,4 +78,22 @@ pub(crate) fn is_alive(directory: &Path, id: SessionId) -> bool {
 /// Removes the lock file that a dead session left.
 pub(crate) fn forget(directory: &Path, id: SessionId) {
     let _ = fs::remove_file(directory.join(id.to_string()));
+}
+
+/// The mode of a new file, unless another one is asked for.
+pub(crate) const FILE_MODE: u32 = 0o600;
+
+/// Creates a new file with this mode, whatever the process's umask.
+pub(crate) fn new_file(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(mode & FILE_MODE)
+        .open(path)?;
+    if mode != FILE_MODE {
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    Ok(file)
 }

@@ -1,0 +1,236 @@
+//! Databases on a PostgreSQL server that is there for the tests of one program and ends with it, however that ends.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use telemetry_store::{PostgresOptions, PostgresStore, ServerError};
+
+/// The account that the server runs as where the tests run as root, which it refuses.
+const USERS: [&str; 2] = ["postgres", "nobody"];
+
+/// Where the programs of a server may be, besides the PATH; the newest version first.
+const DIRECTORIES: &str = "/usr/lib/postgresql";
+
+/// The longest time that a server takes to begin.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the server until standard input ends, which it does with the process of the tests; then removes everything.
+const UNTIL_THE_END: &str =
+    "\"$@\" & server=$!; read -r _; kill -INT $server; wait $server; rm -rf \"$DIRECTORY\"";
+
+/// A server that listens on a socket in a directory of its own.
+pub struct TempPostgres {
+    directory: PathBuf,
+    programs: PathBuf,
+    databases: AtomicU32,
+    /// Closing it ends the server.
+    input: Option<ChildStdin>,
+    server: Child,
+}
+
+impl TempPostgres {
+    /// Returns the server that the tests of this process share. `None` where its programs are not installed.
+    ///
+    /// # Panics
+    ///
+    /// The server does not start.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<TempPostgres>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// Starts a server. `None` where its programs are not installed.
+    ///
+    /// # Panics
+    ///
+    /// The server does not start.
+    pub fn start() -> Option<Self> {
+        let programs = programs()?;
+        let directory = tempfile::tempdir().expect("a temporary directory").keep();
+        let user = is_root().then(|| user().expect("an account to run a server as"));
+        if let Some((uid, gid)) = user {
+            std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).expect("chown");
+        }
+        let command = |program: &Path| {
+            let mut command = Command::new(program);
+            command.current_dir(&directory).stdin(Stdio::null());
+            if let Some((uid, gid)) = user {
+                command.uid(uid).gid(gid);
+            }
+            command
+        };
+        let data = directory.join("data");
+        let made = command(&programs.join("initdb"))
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8"])
+            .args(["--locale=C", "--no-sync", "--pgdata"])
+            .arg(&data)
+            .output()
+            .expect("initdb runs");
+        let told = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "initdb: {told}");
+        // What a test has written need not outlive the machine.
+        let mut server = command(Path::new("sh"))
+            .env("DIRECTORY", &directory)
+            .args(["-c", UNTIL_THE_END, "sh"])
+            .arg(programs.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(&directory)
+            .args(["-h", "", "-F", "-c", "max_connections=50"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(directory.join("log")).expect("a log"))
+            .spawn()
+            .expect("the server starts");
+        let temp = Self {
+            directory,
+            programs,
+            databases: AtomicU32::new(0),
+            input: server.stdin.take(),
+            server,
+        };
+        temp.wait();
+        Some(temp)
+    }
+
+    fn wait(&self) {
+        let begun = Instant::now();
+        while !self.asks("SELECT 1", "postgres") {
+            let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the server does not start: {log}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs a statement with `psql`, and returns whether it worked.
+    pub fn asks(&self, statement: &str, database: &str) -> bool {
+        self.ask(statement, database).is_ok()
+    }
+
+    /// Returns what a statement answers, column by column and row by row as `psql` writes it.
+    ///
+    /// # Errors
+    ///
+    /// What `psql` says.
+    pub fn ask(&self, statement: &str, database: &str) -> Result<String, io::Error> {
+        let answer = Command::new(self.programs.join("psql"))
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .args(["--username=postgres", "--dbname", database, "--host"])
+            .arg(&self.directory)
+            .args(["--command", statement])
+            .output()?;
+        match answer.status.success() {
+            true => Ok(String::from_utf8_lossy(&answer.stdout)
+                .trim_end()
+                .to_owned()),
+            false => Err(io::Error::other(
+                String::from_utf8_lossy(&answer.stderr).into_owned(),
+            )),
+        }
+    }
+
+    /// Creates an empty database and returns its name.
+    ///
+    /// # Panics
+    ///
+    /// The server refuses it.
+    pub fn database(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        let made = self.ask(&format!("CREATE DATABASE {name}"), "postgres");
+        made.expect("a database");
+        name
+    }
+
+    /// Returns the address of a database.
+    pub fn url(&self, database: &str) -> String {
+        let host = self.directory.display().to_string();
+        let host = host.replace('/', "%2F");
+        format!("postgres://postgres@{host}/{database}")
+    }
+
+    /// Opens a store on a database. The state of this machine is beside the server.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PostgresStore::open_with`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`PostgresStore::open_with`].
+    pub async fn open(&self, database: &str) -> Result<PostgresStore, ServerError> {
+        let mut options = PostgresOptions::default();
+        options.state_dir = Some(self.state_dir(database));
+        PostgresStore::open_with(&self.url(database), options).await
+    }
+
+    /// Returns the directory that [`open`](Self::open) keeps the state of this machine in.
+    pub fn state_dir(&self, database: &str) -> PathBuf {
+        self.directory.join(format!("{database}.state"))
+    }
+
+    /// Ends all connections to a database, as a server does that is restarted.
+    ///
+    /// # Panics
+    ///
+    /// The server does not answer.
+    pub fn cut(&self, database: &str) {
+        let cut = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+        );
+        self.ask(&cut, "postgres").expect("the server answers");
+    }
+}
+
+impl Drop for TempPostgres {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.server.wait();
+    }
+}
+
+/// The directory of the newest server's programs.
+fn programs() -> Option<PathBuf> {
+    let installed = fs::read_dir(DIRECTORIES).into_iter().flatten().flatten();
+    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let mut installed: Vec<(u32, PathBuf)> = installed
+        .filter_map(|entry| Some((version(&entry.path())?, entry.path().join("bin"))))
+        .collect();
+    installed.sort();
+    let newest = installed.into_iter().rev().map(|(_, path)| path);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = newest.chain(std::env::split_paths(&path));
+    let is_whole = |path: &PathBuf| {
+        let mut programs = ["initdb", "postgres", "psql"].iter();
+        programs.all(|program| path.join(program).is_file())
+    };
+    all.into_iter().find(is_whole)
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// The ids of an account that the server may run as.
+fn user() -> Option<(u32, u32)> {
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of = |name: &&str| {
+        let line = accounts
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}:")))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    USERS.iter().find_map(of)
+}

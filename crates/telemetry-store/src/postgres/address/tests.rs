@@ -1,0 +1,84 @@
+//! Tests of `address.rs`.
+
+use super::*;
+
+fn keywords(url: &str) -> String {
+    Address::parse(url).unwrap().keywords(&[])
+}
+
+#[test]
+fn h06_an_address_becomes_keywords_of_libpq() {
+    for (url, expected) in [
+        ("postgres://", ""),
+        ("postgresql:///telemetry", "dbname='telemetry'"),
+        (
+            "postgres://me:p%40ss%27w\\@db.example:5433/telemetry?sslmode=verify-full",
+            "host='db.example' port='5433' user='me' password='p@ss\\'w\\\\' dbname='telemetry' sslmode='verify-full'",
+        ),
+        (
+            "postgres://one,two:6543/t",
+            "host='one,two' port=',6543' dbname='t'",
+        ),
+        (
+            "postgres://[::1]:5432/t",
+            "host='::1' port='5432' dbname='t'",
+        ),
+        ("postgres://[::1]/t", "host='::1' dbname='t'"),
+        (
+            "postgres://%2Frun%2Fpostgresql/t",
+            "host='/run/postgresql' dbname='t'",
+        ),
+        (
+            "postgres:///t?host=/tmp/socket",
+            "dbname='t' host='/tmp/socket'",
+        ),
+    ] {
+        assert_eq!(keywords(url), expected, "{url}");
+    }
+    let address = Address::parse("postgres://h/t?connect_timeout=60").unwrap();
+    let more = [("connect_timeout", "5"), ("application_name", "executor")];
+    assert_eq!(
+        address.keywords(&more),
+        "host='h' dbname='t' connect_timeout='60' application_name='executor'"
+    );
+}
+
+#[test]
+fn h06_a_password_never_shows() {
+    let address = Address::parse("postgres://me:hunter2@db/telemetry").unwrap();
+    assert_eq!(
+        format!("{address} {address:?}"),
+        "db/telemetry db/telemetry"
+    );
+    let told = "FATAL: no password hunter2 for me";
+    assert_eq!(
+        address.without_password(told),
+        "FATAL: no password *** for me"
+    );
+    // Wherever the mistake is, it is told without the address.
+    for url in [
+        "postgres://me:hunter2%@db/t",
+        "mysql://me:hunter2@db/t",
+        "postgres://me:hunter2@db/t?x",
+    ] {
+        let error = Address::parse(url).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
+    }
+}
+
+#[test]
+fn h06_what_is_no_address_is_told() {
+    for (url, expected) in [
+        ("telemetry.db", Unaddressable::Scheme),
+        ("postgres:/t", Unaddressable::Scheme),
+        ("postgres://h/t%2", Unaddressable::Escape),
+        ("postgres://h/t%zz", Unaddressable::Escape),
+        ("postgres://h/%ff", Unaddressable::Escape),
+        ("postgres://h/t%00", Unaddressable::Nul),
+        ("postgres://h/t?sslmode", Unaddressable::Parameter),
+        ("postgres://h/t?=1", Unaddressable::Parameter),
+        ("postgres://h/t?options=-c%20x", Unaddressable::Options),
+    ] {
+        assert_eq!(Address::parse(url).unwrap_err(), expected, "{url}");
+    }
+}

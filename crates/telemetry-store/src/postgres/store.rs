@@ -1,0 +1,290 @@
+//! The store itself: each request goes to the writer's thread.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use executor_core::ports::{
+    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
+    RegistrationStore, ScheduleStore, Session, SessionEnd, SessionStore, SourceStore, SpoolHome,
+    StoreFuture,
+};
+use executor_core::registration::Registration;
+use executor_core::{Ledger, RegistrationId, RowId, SessionId, StoreError, Timestamp};
+use uuid::Uuid;
+
+use crate::liveness::{self, FILE_MODE, Proof};
+use crate::postgres::address::Address;
+use crate::postgres::connect::ServerError;
+use crate::postgres::write::{gaps, persist, prune, registration, session};
+use crate::postgres::writer::{ConnectionSpec, Writer};
+
+/// How a database on a server is opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PostgresOptions {
+    /// A directory of this machine, for the files that tell whether the sessions of its processes live; it is made if
+    /// it is missing. Default: none, and then a session whose process dies is not marked as crashed.
+    pub state_dir: Option<PathBuf>,
+    /// The mode of new files in it. Default `0o600`.
+    pub file_mode: u32,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            state_dir: None,
+            file_mode: FILE_MODE,
+        }
+    }
+}
+
+/// Stores records, registrations and sessions in a PostgreSQL database (15 or newer), in its schema `executor`.
+///
+/// It keeps no schedules and no sources of events yet, no summaries of what was pruned, and no bound on the size of the
+/// database; and there is no history to read it with but the views of the schema.
+pub struct PostgresStore {
+    writer: Writer,
+    address: Address,
+    /// The lock files of sessions, if there is a place for them.
+    sessions_dir: Option<PathBuf>,
+    file_mode: u32,
+    /// What proves that the sessions opened here live.
+    proofs: Mutex<HashMap<SessionId, Proof>>,
+    /// The sessions opened here: their rows are written again if they go missing.
+    opened: Mutex<HashMap<SessionId, Arc<Session>>>,
+}
+
+impl PostgresStore {
+    /// Opens the database, creating or migrating the schema `executor` if needed.
+    ///
+    /// `url` is `postgres://[USER[:PASSWORD]@][HOST[:PORT]][/DATABASE][?KEY=VALUE]`; what is missing is libpq's own
+    /// default, such as the password of `~/.pgpass`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServerError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only stops the wait; the schema is made or migrated completely or not at all.
+    pub async fn open(url: &str) -> Result<Self, ServerError> {
+        Self::open_with(url, PostgresOptions::default()).await
+    }
+
+    /// Opens the database like [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with(url: &str, options: PostgresOptions) -> Result<Self, ServerError> {
+        let address = Address::parse(url)?;
+        let file_mode = options.file_mode & 0o666;
+        let home = options.state_dir.as_deref();
+        let home = home
+            .map(|directory| home_of(directory, file_mode))
+            .transpose();
+        let spec = ConnectionSpec {
+            address: address.clone(),
+            home: home.map_err(ServerError::State)?,
+        };
+        Ok(Self {
+            writer: Writer::start(spec).await?,
+            address,
+            sessions_dir: options
+                .state_dir
+                .map(|directory| directory.join("sessions")),
+            file_mode,
+            proofs: Mutex::default(),
+            opened: Mutex::default(),
+        })
+    }
+
+    fn prove_alive(&self, id: SessionId) -> Result<(), StoreError> {
+        let Some(directory) = &self.sessions_dir else {
+            return Ok(());
+        };
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Vacant(place) = proofs.entry(id) {
+            let proof = Proof::new(directory, id, self.file_mode);
+            let proof = proof.map_err(|error| {
+                let path = directory.display();
+                let what = format!("cannot make and lock a file in `{path}`: {error}");
+                StoreError::unreachable("proving that the session lives", what)
+            })?;
+            place.insert(proof);
+        }
+        Ok(())
+    }
+
+    fn opened(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn let_go(&self, id: SessionId) {
+        self.opened().remove(&id);
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        proofs.remove(&id);
+    }
+}
+
+/// Returns the name of a directory, which is given once: other machines have directories of the same path.
+fn home_of(directory: &Path, file_mode: u32) -> io::Result<Uuid> {
+    fs::create_dir_all(directory)?;
+    let path = directory.join("home");
+    let name = Uuid::new_v4();
+    // Whole or not at all, whoever else makes it now.
+    let unfinished = directory.join(format!("home.{name}"));
+    liveness::new_file(&unfinished, file_mode)?.write_all(name.to_string().as_bytes())?;
+    let made = fs::hard_link(&unfinished, &path);
+    fs::remove_file(&unfinished)?;
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::read_to_string(&path)?.parse().map_err(|_| {
+            let what = format!("`{}` does not hold a UUID: remove it", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        }),
+    }
+}
+
+impl RecordStore for PostgresStore {
+    fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
+        let storing = move |open: &mut _| persist::persist(open, &batch);
+        Box::pin(self.writer.call("storing a batch", storing))
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            self.writer.close().await;
+            Ok(())
+        })
+    }
+}
+
+impl RegistrationStore for PostgresStore {
+    fn register(&self, registration: Registration) -> StoreFuture<'_, RowId> {
+        let registering = move |open: &mut _| registration::register(open, &registration);
+        Box::pin(
+            self.writer
+                .call("registering a listener or job", registering),
+        )
+    }
+
+    fn mark_cancelled(&self, id: RegistrationId, at: Timestamp) -> StoreFuture<'_, bool> {
+        let marking = move |open: &mut _| registration::mark_cancelled(open, id, at);
+        Box::pin(
+            self.writer
+                .call("marking a registration as removed", marking),
+        )
+    }
+
+    fn reconcile(&self, wanted: Reconcile) -> StoreFuture<'_, Reconciled> {
+        let reconciling = move |open: &mut _| registration::reconcile(open, &wanted);
+        Box::pin(self.writer.call("reconciling registrations", reconciling))
+    }
+}
+
+impl ScheduleStore for PostgresStore {}
+
+impl SourceStore for PostgresStore {}
+
+impl SessionStore for PostgresStore {
+    fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            // Before the row is written, or a process that starts now would find the row without a lock.
+            self.prove_alive(session.id)?;
+            self.opened().insert(session.id, Arc::clone(&session));
+            let opening = move |open: &mut _| session::ensure(open, &session).map(drop);
+            self.writer.call("opening the session", opening).await
+        })
+    }
+
+    fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
+        let known = self.opened().get(&id).cloned();
+        let writing =
+            move |open: &mut _| session::heartbeat(open, id, known.as_deref(), at, &ledger);
+        Box::pin(self.writer.call("writing the heartbeat", writing))
+    }
+
+    fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {
+        let known = self.opened().get(&id).cloned();
+        Box::pin(async move {
+            let closing = move |open: &mut _| session::close(open, id, known.as_deref(), &end);
+            self.writer.call("closing the session", closing).await?;
+            self.let_go(id);
+            Ok(())
+        })
+    }
+
+    fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()> {
+        let amending = move |open: &mut _| session::amend(open, id, &ledger);
+        Box::pin(self.writer.call("amending a session's ledger", amending))
+    }
+
+    fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {
+        let counting = move |open: &mut _| session::stored_count(open, id);
+        Box::pin(self.writer.call("counting a session's records", counting))
+    }
+
+    fn mark_crashed(&self) -> StoreFuture<'_, Vec<SessionId>> {
+        Box::pin(async move {
+            let Some(directory) = self.sessions_dir.clone() else {
+                return Ok(Vec::new());
+            };
+            let marking = move |open: &mut _| {
+                let mut gone = session::open_ones(open)?;
+                gone.retain(|id| !liveness::is_alive(&directory, *id));
+                session::mark_crashed(open, &gone)?;
+                for id in &gone {
+                    liveness::forget(&directory, *id);
+                }
+                Ok(gone)
+            };
+            self.writer.call("marking crashed sessions", marking).await
+        })
+    }
+}
+
+impl Housekeeping for PostgresStore {
+    fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
+        let pruning = move |open: &mut _| prune::prune(open, slice);
+        Box::pin(self.writer.call_later("pruning old records", pruning))
+    }
+
+    fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
+        let reading = move |open: &mut _| session::lifetimes(open, max);
+        Box::pin(
+            self.writer
+                .call("reading the lifetimes of sessions", reading),
+        )
+    }
+
+    fn record_gaps(&self, gaps: Vec<Gap>) -> StoreFuture<'_, ()> {
+        let known = gaps
+            .iter()
+            .filter_map(|gap| self.opened().get(&gap.session).cloned());
+        let known: Vec<Arc<Session>> = known.collect();
+        let recording = move |open: &mut _| gaps::record_gaps(open, &gaps, &known);
+        Box::pin(self.writer.call("recording gaps", recording))
+    }
+
+    fn health(&self) -> StoreFuture<'_, ()> {
+        Box::pin(
+            self.writer
+                .call("asking for the store's health", gaps::health),
+        )
+    }
+
+    fn spool_home(&self) -> SpoolHome {
+        SpoolHome::OfMachine {
+            name: self.address.file_name(),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Writes rows. Each function is one request, and its transaction.
+
+pub(crate) mod days;
+
+pub(crate) mod entities;
+
+pub(crate) mod gaps;
+
+pub(crate) mod persist;
+
+pub(crate) mod prune;
+
+pub(crate) mod registration;
+
+mod rows;
+
+pub(crate) mod session;
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+/// One number.
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+/// A count as columns hold it.
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

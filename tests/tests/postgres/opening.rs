@@ -1,0 +1,98 @@
+//! Clauses D5, H6 and H7 about the way in: the schema, versions, addresses.
+
+use std::time::Duration;
+
+use executor_core::ports::RegistrationStore;
+use executor_testkit as kit;
+use telemetry_store::{PostgresStore, ServerError};
+
+use crate::server;
+
+#[tokio::test]
+async fn d05_several_that_start_at_once_make_one_schema() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let open = || server.open(&database);
+    let (a, b, c, d) = tokio::join!(open(), open(), open(), open());
+    for store in [a, b, c, d] {
+        store
+            .unwrap()
+            .register(kit::listener("hall"))
+            .await
+            .unwrap();
+    }
+    let versions = "SELECT count(*) FROM executor.schema_migrations";
+    assert_eq!(server.ask(versions, &database).unwrap(), "1");
+    let hall = "SELECT count(*) FROM executor.listeners_v";
+    assert_eq!(server.ask(hall, &database).unwrap(), "1");
+}
+
+#[tokio::test]
+async fn d05_what_others_keep_in_the_database_is_left_alone() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let foreign = "CREATE TABLE executions (id int); INSERT INTO executions VALUES (7); \
+                   CREATE TABLE __diesel_schema_migrations (version text)";
+    server.ask(foreign, &database).unwrap();
+    let store = server.open(&database).await.unwrap();
+    store.register(kit::listener("hall")).await.unwrap();
+    let theirs = "SELECT id, (SELECT count(*) FROM __diesel_schema_migrations) FROM executions";
+    assert_eq!(server.ask(theirs, &database).unwrap(), "7|0");
+}
+
+#[tokio::test]
+async fn d05_a_newer_schema_is_refused_and_left_as_it_is() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    drop(server.open(&database).await.unwrap());
+    let newer = "INSERT INTO executor.schema_migrations (version) VALUES ('99990101000000')";
+    server.ask(newer, &database).unwrap();
+    let refused = server.open(&database).await.err().unwrap();
+    let ServerError::Newer { found, .. } = &refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(found, "99990101000000");
+    assert!(
+        refused.to_string().ends_with("use a newer program"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn h06_nothing_that_is_said_has_the_password() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let address = server
+        .url(&database)
+        .replace("postgres@", "nobody_there:hunter2@");
+    let refused = PostgresStore::open(&address).await.err().unwrap();
+    let told = format!("{refused} {refused:?}");
+    assert!(
+        told.contains("nobody_there") && !told.contains("hunter2"),
+        "{told}"
+    );
+    let nowhere = "postgres://me:hunter2@127.0.0.1:1/telemetry";
+    let refused = tokio::time::timeout(Duration::from_secs(30), PostgresStore::open(nowhere));
+    let refused = refused.await.unwrap().err().unwrap();
+    let told = format!("{refused} {refused:?}");
+    assert!(
+        told.starts_with("cannot connect to `127.0.0.1:1/telemetry`: "),
+        "{told}"
+    );
+    assert!(!told.contains("hunter2") && !told.contains('\n'), "{told}");
+}
+
+#[tokio::test]
+async fn h06_a_database_that_cannot_hold_every_text_is_refused() {
+    let Some(server) = server() else { return };
+    let latin = format!("latin_{}", server.database());
+    let create = format!("CREATE DATABASE {latin} ENCODING 'LATIN1' TEMPLATE template0");
+    server.ask(&create, "postgres").unwrap();
+    let refused = server.open(&latin).await.err().unwrap();
+    assert!(
+        matches!(&refused, ServerError::Encoding { found, .. } if found == "LATIN1"),
+        "{refused}"
+    );
+    let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'executor'";
+    assert_eq!(server.ask(made, &latin).unwrap(), "0");
+}
