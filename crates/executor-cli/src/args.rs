@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::duration::Span;
 use crate::output::colors::ColorWhen;
-use crate::output::progress::LogFormat;
+use crate::output::log::LogFormat;
 
 /// Where records go when neither the command line nor the configuration says.
 pub(crate) const DEFAULT_DB: &str = "telemetry.db";

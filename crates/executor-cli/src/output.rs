@@ -5,6 +5,7 @@ pub(crate) mod columns;
 pub(crate) mod console;
 pub(crate) mod drawn;
 pub(crate) mod lanes;
+pub(crate) mod log;
 pub(crate) mod marks;
 pub(crate) mod pager;
 pub(crate) mod periods;

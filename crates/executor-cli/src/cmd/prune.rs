@@ -39,11 +39,12 @@ impl Plan {
         }
     }
 
-    /// So many executions, or what they said.
-    fn of(&self, count: u64) -> String {
-        let executions = shown::counted(count, "execution");
+    /// Returns what is to go, in words.
+    fn what(&self) -> String {
+        let executions = shown::counted(self.to_go, "execution");
         match self.lines_only {
-            true => format!("what {executions} said"),
+            // How many of them have said something is not known.
+            true => "what was said by executions".to_owned(),
             false => executions,
         }
     }
@@ -80,7 +81,11 @@ pub(crate) async fn prune(args: PruneArgs) -> Result<ExitCode, Failure> {
 }
 
 fn done(plan: &Plan, deleted: u64, bytes: u64) -> String {
-    let deleted = plan.of(deleted);
+    let executions = shown::counted(deleted, "execution");
+    let deleted = match plan.lines_only {
+        true => format!("what {executions} said"),
+        false => executions,
+    };
     let (had, has) = (shown::bytes(plan.bytes), shown::bytes(bytes));
     format!("deleted {deleted}; the database had {had}, and has {has}\n")
 }
@@ -106,18 +111,19 @@ fn told(looking: &Looking, plan: &Plan) -> String {
         return plain::json_lines([json!({
             "before_us": plan.before.as_micros(),
             "executions": plan.all,
-            "would_delete": plan.to_go,
+            "would_delete": (!plan.lines_only).then_some(plan.to_go),
             "lines_only": plan.lines_only,
             "bytes": plan.bytes,
         })]);
     }
     if plan.lines_only {
         return format!(
-            "{}, {}\nwould delete {} that ended before {}; not all of them may have said something\n",
+            "{}, {}\nwould delete {} that ended before {} ({} in all)\n",
             shown::counted(plan.all, "execution"),
             shown::bytes(plan.bytes),
-            plan.of(plan.to_go),
+            plan.what(),
             looking.zone.time(plan.before),
+            plan.to_go,
         );
     }
     // Rows differ in size, but not by much on the whole.
@@ -138,7 +144,7 @@ fn agrees(looking: &Looking, plan: &Plan) -> Result<bool, Failure> {
         return Err(Failure::NobodyToAsk);
     }
     console::settle();
-    let what = plan.of(plan.to_go);
+    let what = plan.what();
     let before = looking.zone.time(plan.before);
     let mut out = io::stderr();
     let asked = write!(out, "delete {what} that ended before {before}? [y/N] ");
@@ -155,7 +161,10 @@ async fn delete(looking: &Looking, plan: &Plan) -> Result<u64, Failure> {
     let slice = PruneSlice::new(plan.rule(), SLICE);
     let mut deleted = 0;
     loop {
-        console::show(format!("deleted {deleted} of {}", plan.to_go));
+        console::show(match plan.lines_only {
+            true => format!("deleted {deleted}"),
+            false => format!("deleted {deleted} of {}", plan.to_go),
+        });
         match store.prune(slice).await? {
             0 => break,
             count => deleted += count,

@@ -35,7 +35,7 @@ use crate::cmd::report;
 use crate::cmd::run::feeding::{Feed, Feeding};
 use crate::cmd::run::metrics::Metrics;
 use crate::cmd::run::notifying::Notifier;
-use crate::cmd::run::reloading::{Place, Registered, Reloading};
+use crate::cmd::run::reloading::{Registered, Reloading, Site};
 use crate::cmd::run::signals::Signals;
 use crate::config::Config;
 use crate::config::sources::Source;
@@ -44,7 +44,7 @@ use crate::input::source::Input;
 use crate::input::source::ending::Endings;
 use crate::output::console::{describe, say};
 use crate::output::plain::plain;
-use crate::output::progress;
+use crate::output::{log, progress};
 use crate::wire;
 
 /// The interval between checks of the store's health.
@@ -54,7 +54,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let mut config = Config::read(&args.config).map_err(Failure::Config)?;
     let sources = sources(&mut config, args.events.as_deref())?;
-    progress::log(args.verbose, args.log_format);
+    log::log(args.verbose, args.log_format);
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
     let reloads = signals::reloads().map_err(Failure::Signals)?;
     let url = url_of(&args, &config);
@@ -160,12 +160,12 @@ impl<'c> Running<'c> {
             patience,
         };
         let mut registered = Registered::default();
-        registered.follow(running.place(), config).await?;
+        registered.follow(running.site(), config).await?;
         Ok((running, registered))
     }
 
-    fn place(&self) -> Place<'_> {
-        Place {
+    fn site(&self) -> Site<'_> {
+        Site {
             executor: &self.executor,
             notifier: &self.notifier,
             feeding: &self.feeding,
@@ -178,7 +178,7 @@ impl<'c> Running<'c> {
         let heartbeat = self.config.notify.heartbeat.as_ref();
         tokio::select! {
             () = self.feed(feeds, args) => {}
-            () = reloading.keep(self.place()) => {}
+            () = reloading.keep(self.site()) => {}
             () = self.notifier.keep_watching(executor) => {}
             () = notifying::keep_beating(executor, heartbeat, &self.notifier.redactor) => {}
             () = service_manager::keep_telling(executor, counts) => {}

@@ -2,20 +2,23 @@
 //! reads, holds up no execution and no signal.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io::{self, Write as _};
 use std::mem;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::exit::{Failure, remedy, with_causes};
+use crate::exit::{CUT_OFF, Failure, remedy, with_causes};
 use crate::output::pager;
-use crate::output::plain::{is_obeyed, plain, without_userinfo};
+use crate::output::plain::{is_obeyed, json_lines, log_head, plain, without_userinfo};
 
 /// The most bytes that wait to be written; lines beyond it are left out and counted.
 const WAITING_MAX_BYTES: usize = 1 << 20;
@@ -30,7 +33,22 @@ static CONSOLE: Console = Console {
 /// Writes a line. A closed or full standard error changes nothing.
 pub(crate) fn say(line: &str) {
     let line = without_userinfo(&plain(line));
-    write(format!("{line}\n").into_bytes());
+    let line = match IN_JSON.load(Ordering::Relaxed) {
+        true => {
+            let mut object = log_head("INFO", "executor");
+            object.insert("message".to_owned(), line.into());
+            json_lines([Value::Object(object)])
+        }
+        false => format!("{line}\n"),
+    };
+    write(line.into_bytes());
+}
+
+static IN_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Says everything as JSON from now on, like the log.
+pub(crate) fn say_in_json() {
+    IN_JSON.store(true, Ordering::Relaxed);
 }
 
 /// Writes lines that are fit for a terminal already.
@@ -55,8 +73,6 @@ pub(crate) async fn print(text: String) -> Result<(), Failure> {
     let text: Arc<str> = text.into();
     let of_thread = Arc::clone(&text);
     let is_paged = pager::is_for(&text);
-    // Ctrl-C is the pager's business while it is there.
-    let _interrupt = is_paged.then(|| signal(SignalKind::interrupt()));
     let thread = thread::Builder::new().name("output".into());
     let thread = thread.spawn(move || {
         settle();
@@ -67,9 +83,26 @@ pub(crate) async fn print(text: String) -> Result<(), Failure> {
         });
     });
     match thread {
+        Ok(_) if is_paged => tokio::select! {
+            printed = printed => printed.unwrap_or(Ok(())),
+            () = interrupted() => std::process::exit(CUT_OFF.into()),
+        },
         Ok(_) => printed.await.unwrap_or(Ok(())),
         Err(_) => put(&text),
     }
+}
+
+/// Waits for Ctrl-C that is not the pager's business.
+async fn interrupted() {
+    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else {
+        return pending::<()>().await;
+    };
+    while interrupt.recv().await.is_some() {
+        if !pager::is_shown() {
+            return;
+        }
+    }
+    pending::<()>().await;
 }
 
 /// Writes a result to standard output. A reader that closes the pipe early is no error.

@@ -4,7 +4,7 @@
 use std::borrow::Borrow;
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Returns whether a terminal would obey the character instead of showing it.
 pub(crate) fn is_obeyed(c: char) -> bool {
@@ -46,11 +46,6 @@ pub(crate) fn json(value: &Value, is_pretty: bool) -> String {
     } else {
         value.to_string()
     };
-    escaped(&text)
-}
-
-/// Escapes such characters in JSON text.
-pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         // Line feeds stand between the values; within them they are escaped already.
@@ -69,6 +64,18 @@ pub(crate) fn json_lines(values: impl IntoIterator<Item = impl Borrow<Value>>) -
     lines
         .map(|value| format!("{}\n", json(value.borrow(), false)))
         .collect()
+}
+
+/// Returns what a line of the log begins with if it is an object.
+pub(crate) fn log_head(level: &str, target: &str) -> Map<String, Value> {
+    let now = jiff::Timestamp::now();
+    let head = [
+        ("timestamp", now.to_string()),
+        ("level", level.to_owned()),
+        ("target", target.to_owned()),
+    ];
+    let head = head.map(|(name, text)| (name.to_owned(), text.into()));
+    head.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -39,9 +39,12 @@ impl Cases {
             said.code.is_some_and(|code| codes.contains(&code)),
             "{told}"
         );
-        let is_obeyed =
-            |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
-        assert!(!said.err.contains(is_obeyed), "{told}");
+        let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let is_obeyed = |c: char| (c.is_control() && c != '\n') || turns(c);
+        assert!(
+            !said.err.contains(is_obeyed) && !said.out.contains(is_obeyed),
+            "{told}"
+        );
         assert!(!said.err.contains("panicked at "), "{told}");
         if said.code != Some(0) {
             assert!(

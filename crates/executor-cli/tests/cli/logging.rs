@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use crate::support::{Place, Said, ended, listener};
 
-/// Runs a listener that fails, with an event whose id would turn the reading direction.
+/// Runs a listener that fails, with an event whose topic would turn the reading direction.
 fn run(arguments: &[&str], wanted: Option<&str>) -> Said {
     let place = Place::new();
     place.file("c.toml", &listener("fails", "[\"false\"]", ""));
-    place.file("events", "{\"topic\":\"a\",\"id\":\"\u{202e}x\"}\n[\n");
+    place.file("events", "{\"topic\":\"\u{202e}a\"}\n[\n");
     let mut program = place.program(&["run", "c.toml", "--events", "events"]);
     program.args(arguments).stdout(std::process::Stdio::piped());
     program.stderr(std::process::Stdio::piped());
@@ -22,7 +22,7 @@ fn run(arguments: &[&str], wanted: Option<&str>) -> Said {
 fn log_lines_can_be_json_and_are_then_safe_for_a_terminal_too() {
     let said = run(&["--log-format", "json", "--verbose"], None);
     assert_eq!(said.code, Some(0), "{}", said.err);
-    let objects = said.err.lines().filter(|line| line.starts_with('{'));
+    let objects = said.err.lines();
     let read = |line| serde_json::from_str::<Value>(line).unwrap();
     let objects: Vec<Value> = objects.map(read).collect();
     let failure = objects
@@ -36,6 +36,7 @@ fn log_lines_can_be_json_and_are_then_safe_for_a_terminal_too() {
         .find(|it| it["message"].as_str().unwrap().contains("skipped the line"));
     assert!(bad.is_some(), "{}", said.err);
     assert!(!said.err.contains('\u{202e}'), "{}", said.err);
+    assert!(said.err.contains("\\u202ea"), "{}", said.err);
 }
 
 #[test]

@@ -159,7 +159,9 @@ fn no_event_is_lost_or_handled_twice_while_configurations_change() {
         let now = format!("{SOURCE}{}", of(&format!("w{round}")));
         running.read_anew(&place, &now, "anew");
     }
-    let noted = until_noted(&place, 201);
+    until_noted(&place, 201);
+    assert_eq!(running.stop().code, Some(0));
+    let noted = noted(&place);
     let mut topics: Vec<_> = noted
         .iter()
         .map(|it| it.split_once(' ').unwrap().1)
@@ -167,5 +169,37 @@ fn no_event_is_lost_or_handled_twice_while_configurations_change() {
     topics.sort_unstable();
     topics.dedup();
     assert_eq!((noted.len(), topics.len()), (201, 201));
+    let rows = "SELECT count(*) FROM executions";
+    assert_eq!(place.number("telemetry.db", rows), 201);
+}
+
+/// Two have one name, and a third one stands before them: with nothing changed nothing is changed.
+#[test]
+fn listeners_of_one_name_and_several_topics_stay_as_they_are() {
+    let place = Place::new();
+    let of = |topic: &str| listener("same", &noting(topic), "").replace('#', topic);
+    let all = format!(
+        "{}{}{}",
+        listener("first", &noting("first"), ""),
+        of("one"),
+        of("two")
+    );
+    let mut running = Running::start(&place, &all);
+    running.event("one");
+    until_noted(&place, 2);
+    let said = running.read_anew(&place, &format!("{SOURCE}{all}"), "anew");
+    assert!(said.contains("0 added, 0 changed, 0 removed"), "{said}");
+    let fewer = format!(
+        "{SOURCE}{}{}",
+        listener("first", &noting("first"), ""),
+        of("two")
+    );
+    let said = running.read_anew(&place, &fewer, "anew");
+    assert!(said.contains("0 added, 0 changed, 1 removed"), "{said}");
+    running.event("one");
+    running.event("two");
+    let mut last = until_noted(&place, 5).split_off(2);
+    last.sort_unstable();
+    assert_eq!(last, ["first one", "first two", "two two"]);
     assert_eq!(running.stop().code, Some(0));
 }

@@ -54,6 +54,10 @@ impl Place {
             .args(arguments)
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
+        // As if nobody had set anything.
+        for name in ["RUST_LOG", "EXECUTOR_PAGER", "PAGER", "LESS"] {
+            program.env_remove(name);
+        }
         program
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::kept::{Kept, Said};
-use super::plain::{cut, plain, target_word};
+use super::plain::{cut, plain};
 use super::splitter::Splitter;
 use super::{LineKind, LinePolicy, Lines};
 use crate::ports::Ticket;
@@ -96,7 +96,7 @@ impl LineBuffer {
             return;
         }
         let at = Instant::now();
-        let target = target_word(target);
+        let target = cut(target);
         for line in text.lines() {
             self.total_bytes += line.len() as u64 + 1;
             self.add(at, kind, &target, &plain(&cut(line)), false);

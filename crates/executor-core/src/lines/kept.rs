@@ -66,9 +66,9 @@ impl Said {
 
     /// Writes it with its time since `begun`. Redaction happens here, before anything leaves the execution.
     pub(super) fn write(&self, body: &mut String, begun: Instant, redactor: &Redactor) {
-        let target = match self.target.is_empty() || redactor.keeps_all() {
-            true => Cow::Borrowed(&*self.target),
-            false => Cow::Owned(target_word(&redactor.apply(TextKind::Target, &self.target))),
+        let target = match self.target.is_empty() {
+            true => String::new(),
+            false => target_word(&redactor.apply(TextKind::Target, &self.target)),
         };
         let kept = redactor.apply(TextKind::Line, &self.text);
         let text = if kept.contains(['\n', '\0']) {

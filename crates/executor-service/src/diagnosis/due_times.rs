@@ -73,11 +73,12 @@ pub async fn due_times(
     most: usize,
 ) -> Result<Vec<DueTime>, HistoryError> {
     let executions = scheduled(history, job, most).await?;
-    // What was missed before the earliest of enough runs is not among the latest.
+    // What was missed before the earliest of enough runs is not among the latest. They come in the order in which they
+    // ended.
+    let latest = executions.iter().take(most);
+    let earliest = latest.filter_map(|it| it.record.due_at).min();
     let window = Window {
-        from: executions
-            .get(most.saturating_sub(1))
-            .and_then(|it| it.record.due_at),
+        from: earliest.filter(|_| executions.len() >= most),
         ..Window::default()
     };
     let mut missed = all_pages(|page| history.missed_runs(window.clone(), page)).await?;

@@ -92,7 +92,11 @@ impl FoundOrphans {
             return;
         }
         for program in programs {
-            tracing::warn!(group = program.id, program = &*program.program, "ending it");
+            tracing::warn!(
+                group = program.id,
+                program = &*program.program,
+                "ending a program of an earlier process, as its listener or job wants"
+            );
             end_aside(program);
         }
     }

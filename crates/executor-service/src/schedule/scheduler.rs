@@ -213,6 +213,11 @@ impl Scheduler {
         is_known
     }
 
+    /// Returns the job that is scheduled now under a key.
+    pub(crate) fn job(&self, key: &Arc<Entity>) -> Option<JobHandle> {
+        self.shared.book().job(key).map(|(job, _)| job)
+    }
+
     pub(crate) fn state(&self, key: &Arc<Entity>) -> Option<ScheduleState> {
         self.shared.book().state(key, self.shared.clock.now())
     }

@@ -149,7 +149,7 @@ impl Redact for Secrets {
         match kind {
             TextKind::Line => text.replace("hunter2", "…").into(),
             // A target stays one word, whatever is put into it.
-            TextKind::Target => text.replace("hunter2", "…]").into(),
+            TextKind::Target => text.replace("at hunter2", "at …]").into(),
             _ => text.into(),
         }
     }

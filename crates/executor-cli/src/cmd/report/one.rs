@@ -6,8 +6,8 @@ use std::time::Duration;
 use command_executor::diagnosis::{DueFate, DueTime, due_times};
 use command_executor::ports::Scope;
 use command_executor::{
-    Filter, PageRequest, Stats, Status, StoredExecution, StoredRegistration, Summary, Timestamp,
-    Window,
+    EntityKind, Filter, PageRequest, Stats, Status, StoredExecution, StoredRegistration, Summary,
+    Timestamp, Window,
 };
 use serde_json::{Value, json};
 
@@ -109,7 +109,10 @@ async fn read(
         ..Filter::default()
     };
     let (slowest, slowest_since) = slowest(looking, filter).await?;
-    let due = due_times(history.as_ref(), &of, DUE).await?;
+    let due = match of.registration.entity.kind {
+        EntityKind::Job => due_times(history.as_ref(), &of, DUE).await?,
+        EntityKind::Listener => Vec::new(),
+    };
     Ok(Report {
         due,
         of,
@@ -164,12 +167,10 @@ async fn slowest(
 
 fn for_people(looking: &Looking, report: &Report, window: &Window) -> String {
     let heading = heading(looking, report, window);
+    let due = due_of(&report.due).map_or_else(String::new, |due| wrapped(&due));
     match report.overall.runs() {
-        0 => heading,
-        _ => {
-            let due = due_of(&report.due).map_or_else(String::new, |due| wrapped(&due));
-            wrapped(&heading) + &due + &series_of(looking, report) + &slowest_of(looking, report)
-        }
+        0 => heading + &due,
+        _ => wrapped(&heading) + &due + &series_of(looking, report) + &slowest_of(looking, report),
     }
 }
 
@@ -192,7 +193,7 @@ fn heading(looking: &Looking, report: &Report, window: &Window) -> String {
     )
 }
 
-/// The last times at which it was due, a character each, the latest at the right; `None` if no schedule begins it.
+/// The last times at which it was due, a character each, the latest at the right; `None` if there are none.
 fn due_of(due: &[DueTime]) -> Option<String> {
     let mut drawn = String::new();
     for it in due.iter().rev() {

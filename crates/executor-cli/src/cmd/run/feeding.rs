@@ -186,9 +186,9 @@ impl Feeding {
         let is_for = |listener: &&Arc<Listening>| listener.topic.matches(&event.topic);
         let mut is_heard = false;
         for listener in listeners.iter().filter(is_for) {
-            is_heard = true;
-            if !self.handle(listener, &event).await {
-                return false;
+            match self.handle(listener, &listeners, &event).await {
+                Ok(has_it) => is_heard |= has_it,
+                Err(_) => return false,
             }
         }
         Counts::add(&self.counts.events);
@@ -210,24 +210,28 @@ impl Feeding {
         }
     }
 
-    /// Submits the event before the next one is read, so that it keeps its place in line.
-    async fn handle(&self, listener: &Listening, event: &Arc<Event>) -> bool {
+    /// Submits the event before the next one is read, so that it keeps its place in line. Returns whether the listener, or
+    /// one that has taken its place, has it now; an error if the service stops.
+    async fn handle(
+        &self,
+        listener: &Listening,
+        before: &[Arc<Listening>],
+        event: &Arc<Event>,
+    ) -> Result<bool, Refused> {
         let room = if listener.waits_for_room {
             Arc::clone(&self.room).acquire_owned().await.ok()
         } else {
             None
         };
-        match self.submit_to_current(listener, event).await {
-            Ok(Some(submitted)) => {
-                self.tasks.spawn(async move {
-                    submitted.await;
-                    drop(room);
-                });
-                true
-            }
-            Ok(None) => true,
-            Err(_) => false,
+        let submitted = self.submit_to_current(listener, before, event).await?;
+        let has_it = submitted.is_some();
+        if let Some(submitted) = submitted {
+            self.tasks.spawn(async move {
+                submitted.await;
+                drop(room);
+            });
         }
+        Ok(has_it)
     }
 
     /// Returns the submitted command, or why there is none: the service stops, and then nothing is owed, or the
@@ -242,19 +246,25 @@ impl Feeding {
         }
     }
 
-    /// Submits it to the listener, or to the one that has taken its place since the event came; `None` if the
-    /// configuration has none any more.
+    /// Submits it to the listener, or to the one that has taken its place since the event came, which is none of those
+    /// `before`; `None` if the configuration has none any more.
     async fn submit_to_current(
         &self,
         listener: &Listening,
+        before: &[Arc<Listening>],
         event: &Arc<Event>,
     ) -> Result<Option<Submitted>, Refused> {
         let mut submitted = self.submit(listener, event).await;
         while let Err(Refused::Removed) = submitted {
             let listeners = self.listeners();
-            let is_it =
-                |it: &&Arc<Listening>| it.is_same(listener) && it.topic.matches(&event.topic);
-            let Some(current) = listeners.iter().find(is_it) else {
+            let is_new = |it: &&Arc<Listening>| {
+                let is_old = before.iter().any(|old| Arc::ptr_eq(old, it));
+                !is_old && it.is_named_as(listener) && it.topic.matches(&event.topic)
+            };
+            let is_same = |it: &&Arc<Listening>| is_new(it) && it.topic == listener.topic;
+            let mut all = listeners.iter();
+            let current = all.clone().find(is_same).or_else(|| all.find(is_new));
+            let Some(current) = current else {
                 return Ok(None);
             };
             submitted = self.submit(current, event).await;

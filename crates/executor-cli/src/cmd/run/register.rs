@@ -30,8 +30,8 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Returns whether another one, registered earlier or later, is the same listener.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    /// Returns whether another one, registered earlier or later, has the same name.
+    pub(crate) fn is_named_as(&self, other: &Self) -> bool {
         let entity = |it: &Self| Arc::clone(&it.handle.listener().registration.entity);
         let (ours, theirs) = (entity(self), entity(other));
         (&ours.app_key, &ours.name) == (&theirs.app_key, &theirs.name)

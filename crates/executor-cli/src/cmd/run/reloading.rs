@@ -20,7 +20,7 @@ const FOLLOWED: [&str; 2] = ["listener", "job"];
 
 /// What listeners and jobs are registered on.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
+pub(super) struct Site<'p> {
     pub(super) executor: &'p CommandExecutor,
     pub(super) notifier: &'p Arc<Notifier>,
     pub(super) feeding: &'p Feeding,
@@ -33,7 +33,7 @@ pub(super) struct Registered {
     jobs: Vec<(JobConfig, JobHandle)>,
 }
 
-/// How many listeners and jobs are not as before.
+/// The numbers of listeners and jobs that are not as before.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
     added: usize,
@@ -46,23 +46,19 @@ impl Registered {
     /// listeners before the old ones are removed, so none is left without one.
     ///
     /// Returns the first failure; what could not be registered stays as it was.
-    pub(super) async fn follow(
-        &mut self,
-        place: Place<'_>,
-        config: &Config,
-    ) -> Result<(), Failure> {
-        self.compare(place, config).await.map(drop)
+    pub(super) async fn follow(&mut self, site: Site<'_>, config: &Config) -> Result<(), Failure> {
+        self.apply(site, config).await.map(drop)
     }
 
-    async fn compare(&mut self, place: Place<'_>, config: &Config) -> Result<Changes, Failure> {
-        let Place {
+    async fn apply(&mut self, site: Site<'_>, config: &Config) -> Result<Changes, Failure> {
+        let Site {
             executor,
             notifier,
             feeding,
-        } = place;
+        } = site;
         let mut next = Next::default();
         let known = std::mem::take(&mut self.listeners);
-        let listeners = next.of(known, &config.listeners, async |_, wanted| {
+        let listeners = next.update(known, &config.listeners, async |_, wanted| {
             let listening = register::listener(executor, wanted, notifier).await;
             listening.map(Arc::new)
         });
@@ -73,7 +69,7 @@ impl Registered {
             unmarked(listening.handle.cancel().await);
         }
         let known = std::mem::take(&mut self.jobs);
-        let jobs = next.of(known, &config.jobs, async |index, wanted| {
+        let jobs = next.update(known, &config.jobs, async |index, wanted| {
             let schedule = config.schedules[index].clone();
             register::job(executor, wanted, schedule, notifier).await
         });
@@ -94,7 +90,15 @@ fn unmarked(cancelled: Result<(), StoreError>) {
     }
 }
 
-/// The key of a listener or job, and whether it is as before.
+/// Returns which known one a wanted one is, or replaces. Several may have one name; one that stays as it is replaces
+/// nothing else.
+fn before<C: Configured, R>(known: &[(C, R)], wanted: &C, all: &[C]) -> Option<usize> {
+    let same = known.iter().position(|(it, _)| it == wanted);
+    let is_replaced = |it: &C| it.key() == wanted.key() && !all.contains(it);
+    same.or_else(|| known.iter().position(|(it, _)| is_replaced(it)))
+}
+
+/// A listener or job of a configuration, with its key.
 trait Configured: Clone + PartialEq {
     fn key(&self) -> (&str, &str);
 }
@@ -119,16 +123,15 @@ struct Next {
 
 impl Next {
     /// Returns what is registered now, and what is to be removed.
-    async fn of<C: Configured, R>(
+    async fn update<C: Configured, R>(
         &mut self,
         mut known: Vec<(C, R)>,
-        wanted: &[C],
+        all: &[C],
         register: impl AsyncFn(usize, &C) -> Result<R, Failure>,
     ) -> (Vec<(C, R)>, Vec<R>) {
         let (mut now, mut replaced) = (Vec::new(), Vec::new());
-        for (index, wanted) in wanted.iter().enumerate() {
-            let before = known.iter().position(|(it, _)| it.key() == wanted.key());
-            let before = before.map(|at| known.swap_remove(at));
+        for (index, wanted) in all.iter().enumerate() {
+            let before = before(&known, wanted, all).map(|at| known.remove(at));
             if before.as_ref().is_some_and(|(before, _)| before == wanted) {
                 now.extend(before);
                 continue;
@@ -174,15 +177,17 @@ impl Reloading {
     }
 
     /// Reads it anew whenever that is asked for. Never completes.
-    pub(super) async fn keep(mut self, place: Place<'_>) {
+    pub(super) async fn keep(mut self, site: Site<'_>) {
         loop {
             if self.asked.recv().await.is_none() {
                 std::future::pending::<()>().await;
             }
             match self.read().await {
-                Ok(config) => self.apply(place, config).await,
+                Ok(config) => self.apply(site, config).await,
                 Err(refused) => {
-                    refused.lines().for_each(|line| say(&plain(&line)));
+                    refused
+                        .lines()
+                        .for_each(|line| say(&format!("executor: {line}")));
                     say(
                         "executor: refused this configuration; listeners and jobs stay as they are",
                     );
@@ -198,9 +203,9 @@ impl Reloading {
         read.await.expect("reading a configuration does not panic")
     }
 
-    async fn apply(&mut self, place: Place<'_>, config: Config) {
+    async fn apply(&mut self, site: Site<'_>, config: Config) {
         let shown = plain(&self.path.display().to_string());
-        match self.registered.compare(place, &config).await {
+        match self.registered.apply(site, &config).await {
             Ok(Changes {
                 added,
                 changed,

@@ -37,7 +37,7 @@ fn of_number(text: &str) -> Option<Timestamp> {
         // Without the loss of a float.
         Ok(whole) if unit >= 1.0 => whole.checked_mul(unit as i64)?,
         Ok(whole) if unit >= 1e-3 => whole / 1_000,
-        _ if unit >= 1e-3 => (number * unit) as i64,
+        _ if unit >= 1e-3 => (number * unit).round() as i64,
         _ => return None,
     };
     Some(Timestamp::from_micros(micros))

@@ -22,6 +22,13 @@ fn a_time_is_read_in_each_usual_form() {
     ] {
         assert_eq!(time_of(&Scalar::Text(text.into())), expected, "{text}");
     }
+    for (number, micros) in [
+        ("2238886008.094639", 2_238_886_008_094_639),
+        ("133646.368501", 133_646_368_501),
+    ] {
+        let expected = Some(Timestamp::from_micros(micros));
+        assert_eq!(time_of(&Scalar::Number(number)), expected, "{number}");
+    }
     let seconds = Some(Timestamp::from_micros(99_999_999_999_000_000));
     assert_eq!(time_of(&Scalar::Number("99999999999")), seconds);
     let millis = Some(Timestamp::from_micros(100_000_000_000_000));

@@ -1,4 +1,4 @@
-//! Tests of `progress.rs`.
+//! Tests of `log.rs`.
 
 use super::*;
 
