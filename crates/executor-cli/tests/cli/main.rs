@@ -8,6 +8,7 @@ mod crontabs;
 mod damaged;
 mod doctors;
 mod fixture;
+mod formats;
 mod hostile;
 mod logging;
 mod looking;
