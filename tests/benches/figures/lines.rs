@@ -1,5 +1,5 @@
 //! What a line costs that is logged within an execution and kept, beside what `tracing-subscriber` takes to format the
-//! same line into a buffer; and what the layer costs an execution that says nothing.
+//! same line into a buffer; and what the layer costs an execution that says nothing, beside a subscriber without it.
 
 use std::hint::black_box;
 use std::io;
@@ -12,6 +12,7 @@ use executor_testkit::DiscardStore;
 use executor_tracing::CaptureLayer;
 use tokio::time::Instant;
 use tracing::subscriber::{DefaultGuard, set_default};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -67,6 +68,11 @@ fn with_layer() -> DefaultGuard {
     set_default(tracing_subscriber::registry().with(CaptureLayer::new()))
 }
 
+/// Wants as much, and keeps nothing.
+fn without_layer() -> DefaultGuard {
+    set_default(tracing_subscriber::registry().with(LevelFilter::INFO))
+}
+
 fn with_formatter(buffer: &Buffer) -> DefaultGuard {
     let formatter = tracing_subscriber::fmt::layer()
         .with_ansi(false)
@@ -107,7 +113,10 @@ pub(crate) fn measure() -> Costs {
                 let _layer = with_layer();
                 silent(&executor, &noop).await
             };
-            let without = silent(&executor, &noop).await;
+            let without = {
+                let _nothing = without_layer();
+                silent(&executor, &noop).await
+            };
             // The first turn warms up.
             if turn > 0 {
                 costs.lines.ours.push(line);
