@@ -35,6 +35,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     if has_libpq() {
         test(&OF_POSTGRES)?;
+        let unit = "test --package telemetry-store --features postgres --lib postgres";
+        test(&unit.split(' ').collect::<Vec<_>>())?;
     } else {
         eprintln!(
             "\n# skipped: PostgreSQL, because `pg_config` of libpq's headers is not installed"

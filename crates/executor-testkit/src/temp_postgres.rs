@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use telemetry_store::{PostgresOptions, PostgresStore, ServerError};
+use tempfile::TempDir;
 
 /// The account that the server runs as where the tests run as root, which it refuses.
 const USERS: [&str; 2] = ["postgres", "nobody"];
@@ -20,15 +21,18 @@ const DIRECTORIES: &str = "/usr/lib/postgresql";
 /// The longest time that a server takes to begin.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs the server until standard input ends, which it does with the process of the tests; then removes everything.
-const UNTIL_THE_END: &str =
-    "\"$@\" & server=$!; read -r _; kill -INT $server; wait $server; rm -rf \"$DIRECTORY\"";
+/// Runs the server until standard input ends, which it does with the process of the tests, whatever signal that gets; then
+/// removes everything.
+const UNTIL_THE_END: &str = "trap '' HUP INT TERM; \"$@\" & server=$!; read -r _; kill -INT $server; wait $server; \
+                             rm -rf \"$DIRECTORY\"";
 
 /// A server that listens on a socket in a directory of its own.
 pub struct TempPostgres {
     directory: PathBuf,
     programs: PathBuf,
     databases: AtomicU32,
+    /// What stores keep of this machine. It belongs to whoever runs the tests.
+    state: TempDir,
     /// Closing it ends the server.
     input: Option<ChildStdin>,
     server: Child,
@@ -76,6 +80,7 @@ impl TempPostgres {
         assert!(made.status.success(), "initdb: {told}");
         // What a test has written need not outlive the machine.
         let mut server = command(Path::new("sh"))
+            .process_group(0)
             .env("DIRECTORY", &directory)
             .args(["-c", UNTIL_THE_END, "sh"])
             .arg(programs.join("postgres"))
@@ -93,6 +98,7 @@ impl TempPostgres {
             directory,
             programs,
             databases: AtomicU32::new(0),
+            state: tempfile::tempdir().expect("a temporary directory"),
             input: server.stdin.take(),
             server,
         };
@@ -176,7 +182,7 @@ impl TempPostgres {
 
     /// Returns the directory that [`open`](Self::open) keeps the state of this machine in.
     pub fn state_dir(&self, database: &str) -> PathBuf {
-        self.directory.join(format!("{database}.state"))
+        self.state.path().join(database)
     }
 
     /// Ends all connections to a database, as a server does that is restarted.

@@ -72,25 +72,82 @@ async fn c04_a_bad_row_costs_no_other() {
     }
 }
 
-/// Whatever the message says: if nothing can be written, it is not the row.
+/// Whatever the message says, and in whatever language: if a good row cannot be written either, it is not this one.
 #[tokio::test]
 async fn c04_a_row_is_not_blamed_for_what_the_server_refuses_to_everybody() {
+    let Some(server) = server() else { return };
+    for (table, error) in [
+        ("executions", "an odd failure"),
+        ("executions_20454", "storniere Anfrage"),
+        ("execution_lines_20454", "encore autre chose"),
+    ] {
+        let database = server.database();
+        let store = server.open(&database).await.unwrap();
+        let mut records = records(&store, 3).await;
+        let body = "1500 o [] copying\n";
+        let said = executor_core::lines::Lines::from_parts(1, 1, 8, false, body);
+        records[1].lines = Some(Arc::new(said));
+        persist(&store, records[..1].to_vec()).await.unwrap();
+        let fails = format!(
+            "CREATE FUNCTION executor.fails() RETURNS trigger LANGUAGE plpgsql \
+             AS 'BEGIN RAISE EXCEPTION ''{error}''; END'; \
+             CREATE TRIGGER fails BEFORE INSERT ON executor.{table} FOR EACH ROW EXECUTE FUNCTION executor.fails()"
+        );
+        server.ask(&fails, &database).unwrap();
+        let error = persist(&store, records.clone()).await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Transient, "{table}: {error:?}");
+        let mends = format!("DROP TRIGGER fails ON executor.{table}");
+        server.ask(&mends, &database).unwrap();
+        let fates = persist(&store, records).await.unwrap();
+        let expected = [Fate::AlreadyThere, Fate::Stored, Fate::Stored];
+        assert_eq!(fates, expected, "{table}");
+    }
+}
+
+/// A database that somebody is restoring has no tables for a while.
+#[tokio::test]
+async fn c04_a_batch_waits_while_the_tables_are_away() {
     let Some(server) = server() else { return };
     let database = server.database();
     let store = server.open(&database).await.unwrap();
     let records = records(&store, 3).await;
-    persist(&store, records[..1].to_vec()).await.unwrap();
-    let fails = "CREATE FUNCTION executor.fails() RETURNS trigger LANGUAGE plpgsql \
-                 AS 'BEGIN RAISE EXCEPTION ''an odd failure''; END'; \
-                 CREATE TRIGGER fails BEFORE INSERT ON executor.executions FOR EACH ROW EXECUTE FUNCTION executor.fails()";
-    server.ask(fails, &database).unwrap();
+    server
+        .ask("ALTER SCHEMA executor RENAME TO away", &database)
+        .unwrap();
     let error = persist(&store, records.clone()).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Transient, "{error:?}");
     server
-        .ask("DROP TRIGGER fails ON executor.executions", &database)
+        .ask("ALTER SCHEMA away RENAME TO executor", &database)
         .unwrap();
-    let fates = persist(&store, records).await.unwrap();
-    assert_eq!(fates, [Fate::AlreadyThere, Fate::Stored, Fate::Stored]);
+    assert_eq!(
+        persist(&store, records).await.unwrap(),
+        [const { Fate::Stored }; 3]
+    );
+}
+
+#[tokio::test]
+async fn c04_of_two_with_one_name_the_one_that_can_be_stored_is() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let store = server.open(&database).await.unwrap();
+    let refuses = "ALTER TABLE executor.executions ADD CHECK (trigger_id IS DISTINCT FROM 'bad')";
+    server.ask(refuses, &database).unwrap();
+    let records = records(&store, 1).await;
+    let mut bad = records[0].clone();
+    bad.trigger = executor_core::record::Trigger::Event {
+        id: Some("bad".into()),
+        origin: "LOCAL".into(),
+    };
+    let fates = persist(&store, vec![bad, records[0].clone()])
+        .await
+        .unwrap();
+    assert_eq!(
+        fates.iter().filter(|fate| **fate == Fate::Stored).count(),
+        1,
+        "{fates:?}"
+    );
+    let counts = "SELECT (SELECT count(*) FROM executor.executions), (SELECT sum(stored) FROM executor.session_hours)";
+    assert_eq!(server.ask(counts, &database).unwrap(), "1|1");
 }
 
 #[tokio::test]
@@ -131,21 +188,48 @@ async fn h04_a_day_takes_what_was_dated_in_it() {
     let database = server.database();
     let store = server.open(&database).await.unwrap();
     let records = records(&store, 4).await;
-    // While somebody holds the default partition no day is made, and that is no failure.
+    // What is in the way of a day is no failure.
     let day = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'executor.executions'::regclass";
     let refuses = "CREATE TABLE executor.executions_20454 (id int)";
     server.ask(refuses, &database).unwrap();
     persist(&store, records[..2].to_vec()).await.unwrap();
-    assert_eq!(server.ask(day, &database).unwrap(), "1", "only the default");
-    server
-        .ask("DROP TABLE executor.executions_20454", &database)
-        .unwrap();
+    let of_default = "SELECT count(*) FROM executor.executions_default";
+    assert_eq!(server.ask(of_default, &database).unwrap(), "2");
+    let mends = "DROP TABLE executor.executions_20454";
+    server.ask(mends, &database).unwrap();
+    // Another recorder has not been turned away by it.
+    let store = server.open(&database).await.unwrap();
     let fates = persist(&store, records).await.unwrap();
     let known = [Fate::AlreadyThere, Fate::AlreadyThere];
     assert_eq!(fates[..2], known);
     assert_eq!(fates[2..], [Fate::Stored, Fate::Stored]);
-    assert_eq!(server.ask(day, &database).unwrap(), "2", "and the day");
+    assert_eq!(
+        server.ask(day, &database).unwrap(),
+        "3",
+        "the day, the next one and the default"
+    );
     let counts = "SELECT (SELECT count(*) FROM executor.executions_20454), \
                   (SELECT count(*) FROM executor.executions_default)";
     assert_eq!(server.ask(counts, &database).unwrap(), "4|0");
+}
+
+#[tokio::test]
+async fn h04_a_date_that_no_clock_shows_makes_no_day() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let store = server.open(&database).await.unwrap();
+    let mut records = records(&store, 3).await;
+    records[0].started_at = executor_core::Timestamp::from_micros(0);
+    records[1].started_at = executor_core::Timestamp::from_micros(i64::MAX / 2);
+    records[2].started_at = executor_core::Timestamp::from_micros(i64::MIN / 2);
+    assert_eq!(
+        persist(&store, records).await.unwrap(),
+        [const { Fate::Stored }; 3]
+    );
+    let days = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'executor.executions'::regclass";
+    assert_eq!(
+        server.ask(days, &database).unwrap(),
+        "1",
+        "the default partition alone"
+    );
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use thiserror::Error;
+use uuid::Uuid;
 
 /// The reason why an address does not name a database on a server. It does not repeat the address, which may hold a
 /// password.
@@ -22,6 +23,11 @@ pub enum Unaddressable {
     /// It sets what PgBouncer and others refuse.
     #[error("the address has the parameter `options`, which poolers refuse: leave it out")]
     Options,
+    /// A port is no number, or an `@` comes too late.
+    #[error(
+        "the address has an `@` or a port in the wrong place: write `/`, `?` and `@` of a password as %2F, %3F and %40"
+    )]
+    Misplaced,
     /// It has a NUL character.
     #[error("the address has a NUL character: remove it")]
     Nul,
@@ -48,6 +54,9 @@ impl Address {
         let rest = rest.ok_or(Unaddressable::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
+        if database.contains('@') || query.contains('@') {
+            return Err(Unaddressable::Misplaced);
+        }
         let (user, hosts) = server.rsplit_once('@').unwrap_or(("", server));
         let (hosts, database) = (hosts_of(hosts)?, decoded(database)?);
         let mut address = Self {
@@ -90,25 +99,33 @@ impl Address {
         quoted.collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns a name for files that belong to this database on this machine.
+    /// Returns a name for files that belong to this database on this machine: another one for each database.
     pub(crate) fn file_name(&self) -> String {
         const BYTES_MAX: usize = 200;
-        let is_plain = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(*c);
-        let name = self
-            .shown
-            .chars()
-            .map(|c| Some(c).filter(is_plain).unwrap_or('_'));
-        let name: String = name.take(BYTES_MAX).collect();
-        format!("pg-{name}")
+        let last = |wanted: &str| {
+            let mut all = self.parameters.iter().rev();
+            all.find(|(key, _)| key == wanted)
+                .map_or("", |(_, value)| value)
+        };
+        let parts = ["host", "port", "dbname"].map(|key| plain(last(key)));
+        let name = format!("pg-{}", parts.join("-"));
+        if name.len() <= BYTES_MAX {
+            return name;
+        }
+        // Names that begin alike are told apart by all of them.
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes());
+        format!("{}-{}", &name[..BYTES_MAX / 2], digest.simple())
     }
 
     /// Returns a text without the password, should the server or libpq repeat it.
     pub(crate) fn without_password(&self, text: &str) -> String {
-        let password = self.parameters.iter().find(|(key, _)| key == "password");
-        match password {
-            Some((_, password)) => text.replace(password.as_str(), "***"),
-            None => text.to_owned(),
-        }
+        let secrets = self
+            .parameters
+            .iter()
+            .filter(|(key, _)| key.ends_with("password"));
+        let hidden =
+            |text: String, (_, secret): &(String, String)| text.replace(secret.as_str(), "***");
+        secrets.fold(text.to_owned(), hidden)
     }
 }
 
@@ -122,6 +139,16 @@ impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Letters and digits as they are, and everything else by its code.
+fn plain(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.';
+    let parts = text.bytes().map(|byte| match is_plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("_{byte:02x}"),
+    });
+    parts.collect()
 }
 
 /// Hosts and ports.
@@ -138,6 +165,9 @@ fn hosts_of(text: &str) -> Result<Hosts, Unaddressable> {
             Some((host, port)) if !port.contains(']') => (host, port),
             _ => (one, ""),
         };
+        if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Unaddressable::Misplaced);
+        }
         hosts.push(decoded(host.trim_matches(['[', ']']))?);
         ports.push(port.to_owned());
     }

@@ -75,6 +75,14 @@ pub(crate) fn class_of(error: &DieselError) -> ErrorClass {
             ErrorClass::Dangling
         }
         DieselError::DatabaseError(Kind::SerializationFailure, _) => ErrorClass::Transient,
+        // A partition that was made meanwhile, of which no constraint has a name.
+        DieselError::DatabaseError(Kind::CheckViolation, info)
+            if info.constraint_name().is_none() =>
+        {
+            ErrorClass::Transient
+        }
+        // It may be anything. What looks at single rows finds out by experiment.
+        DieselError::DatabaseError(Kind::Unknown, _) => ErrorClass::Transient,
         DieselError::DatabaseError(
             Kind::UniqueViolation
             | Kind::CheckViolation
@@ -85,6 +93,13 @@ pub(crate) fn class_of(error: &DieselError) -> ErrorClass {
         ) => ErrorClass::Constraint,
         _ => ErrorClass::Unstorable,
     }
+}
+
+/// Whether the error may be the fault of a row, which only an experiment can tell.
+pub(crate) fn may_be_of_a_row(error: &DieselError) -> bool {
+    let passes = is_gone(error) || starts(TRANSIENT, error) || starts(DAMAGED, error);
+    let is_unknown = matches!(error, DieselError::DatabaseError(Kind::Unknown, _));
+    !passes && (is_unknown || class_of(error) != ErrorClass::Transient)
 }
 
 fn starts(with: &[&str], error: &DieselError) -> bool {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,14 +14,15 @@ use executor_core::ports::{
     StoreFuture,
 };
 use executor_core::registration::Registration;
-use executor_core::{Ledger, RegistrationId, RowId, SessionId, StoreError, Timestamp};
+use executor_core::{ErrorClass, Ledger, RegistrationId, RowId, SessionId, StoreError, Timestamp};
 use uuid::Uuid;
 
 use crate::liveness::{self, FILE_MODE, Proof};
 use crate::postgres::address::Address;
 use crate::postgres::connect::ServerError;
+use crate::postgres::transaction::writing;
 use crate::postgres::write::{gaps, persist, prune, registration, session};
-use crate::postgres::writer::{ConnectionSpec, Writer};
+use crate::postgres::writer::{ConnectionSpec, Open, Writer};
 
 /// How a database on a server is opened.
 #[derive(Clone, Debug)]
@@ -137,12 +139,18 @@ impl PostgresStore {
 
 /// Returns the name of a directory, which is given once: other machines have directories of the same path.
 fn home_of(directory: &Path, file_mode: u32) -> io::Result<Uuid> {
-    fs::create_dir_all(directory)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
     let path = directory.join("home");
     let name = Uuid::new_v4();
     // Whole or not at all, whoever else makes it now.
     let unfinished = directory.join(format!("home.{name}"));
-    liveness::new_file(&unfinished, file_mode)?.write_all(name.to_string().as_bytes())?;
+    let mut file = liveness::new_file(&unfinished, file_mode)?;
+    file.write_all(name.to_string().as_bytes())?;
+    // An empty one after a power cut would end every later start.
+    file.sync_all()?;
     let made = fs::hard_link(&unfinished, &path);
     fs::remove_file(&unfinished)?;
     match made {
@@ -157,7 +165,17 @@ fn home_of(directory: &Path, file_mode: u32) -> io::Result<Uuid> {
 impl RecordStore for PostgresStore {
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
         let storing = move |open: &mut _| persist::persist(open, &batch);
-        Box::pin(self.writer.call("storing a batch", storing))
+        Box::pin(async move {
+            let stored = self.writer.call("storing a batch", storing).await;
+            // A row that is at fault has a fate of its own; what remains says nothing about the batch.
+            stored.map_err(|error| match error.class {
+                ErrorClass::Closed => error,
+                _ => StoreError {
+                    class: ErrorClass::Transient,
+                    ..error
+                },
+            })
+        })
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {
@@ -201,22 +219,31 @@ impl SessionStore for PostgresStore {
             // Before the row is written, or a process that starts now would find the row without a lock.
             self.prove_alive(session.id)?;
             self.opened().insert(session.id, Arc::clone(&session));
-            let opening = move |open: &mut _| session::ensure(open, &session).map(drop);
+            let opening = move |open: &mut Open| {
+                writing(open, |open| session::ensure(open, &session).map(drop))
+            };
             self.writer.call("opening the session", opening).await
         })
     }
 
     fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
         let known = self.opened().get(&id).cloned();
-        let writing =
-            move |open: &mut _| session::heartbeat(open, id, known.as_deref(), at, &ledger);
+        let writing = move |open: &mut Open| {
+            writing(open, |open| {
+                session::heartbeat(open, id, known.as_deref(), at, &ledger)
+            })
+        };
         Box::pin(self.writer.call("writing the heartbeat", writing))
     }
 
     fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {
         let known = self.opened().get(&id).cloned();
         Box::pin(async move {
-            let closing = move |open: &mut _| session::close(open, id, known.as_deref(), &end);
+            let closing = move |open: &mut Open| {
+                writing(open, |open| {
+                    session::close(open, id, known.as_deref(), &end)
+                })
+            };
             self.writer.call("closing the session", closing).await?;
             self.let_go(id);
             Ok(())
@@ -224,12 +251,13 @@ impl SessionStore for PostgresStore {
     }
 
     fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()> {
-        let amending = move |open: &mut _| session::amend(open, id, &ledger);
+        let amending =
+            move |open: &mut Open| writing(open, |open| session::amend(open, id, &ledger));
         Box::pin(self.writer.call("amending a session's ledger", amending))
     }
 
     fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {
-        let counting = move |open: &mut _| session::stored_count(open, id);
+        let counting = move |open: &mut Open| writing(open, |open| session::stored_count(open, id));
         Box::pin(self.writer.call("counting a session's records", counting))
     }
 
@@ -238,10 +266,13 @@ impl SessionStore for PostgresStore {
             let Some(directory) = self.sessions_dir.clone() else {
                 return Ok(Vec::new());
             };
-            let marking = move |open: &mut _| {
-                let mut gone = session::open_ones(open)?;
-                gone.retain(|id| !liveness::is_alive(&directory, *id));
-                session::mark_crashed(open, &gone)?;
+            let marking = move |open: &mut Open| {
+                let gone = writing(open, |open| {
+                    let mut gone = session::open_ones(open)?;
+                    gone.retain(|id| !liveness::is_alive(&directory, *id));
+                    session::mark_crashed(open, &gone)?;
+                    Ok(gone)
+                })?;
                 for id in &gone {
                     liveness::forget(&directory, *id);
                 }
@@ -259,7 +290,7 @@ impl Housekeeping for PostgresStore {
     }
 
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {
-        let reading = move |open: &mut _| session::lifetimes(open, max);
+        let reading = move |open: &mut Open| writing(open, |open| session::lifetimes(open, max));
         Box::pin(
             self.writer
                 .call("reading the lifetimes of sessions", reading),

@@ -16,7 +16,11 @@ pub(crate) fn writing<C: Connected, T>(
     open: &mut C,
     work: impl FnOnce(&mut C) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '8s'; SET LOCAL lock_timeout = '2s'";
+    // After a silent cut the server would hold its locks for as long as its own keepalives last; and a server, role or
+    // database that acknowledges what a crash takes back is not asked to.
+    const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '8s'; SET LOCAL lock_timeout = '2s'; \
+        SET LOCAL idle_in_transaction_session_timeout = '10s'; \
+        SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
     open.connection().batch_execute(BEGIN)?;
     let done = work(open);
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };

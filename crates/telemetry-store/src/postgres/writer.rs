@@ -1,7 +1,7 @@
 //! The thread that writes. It owns the connection and serves one request at a time. A connection that is gone, or in an
 //! unknown state, is replaced before the next request.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -18,6 +18,7 @@ use crate::postgres::classify::{is_gone, store_error};
 use crate::postgres::connect::{ServerError, connect, set_up};
 use crate::postgres::migrations;
 use crate::postgres::transaction::Connected;
+use crate::postgres::write::days::Days;
 use crate::writer::request_queue::{Inbox, Refused, Urgency};
 
 /// A request that sends its own reply. If there is no connection, it receives the reason. Returns whether the
@@ -29,8 +30,7 @@ type Request = Box<dyn FnOnce(Result<&mut Open, ServerError>) -> bool + Send>;
 pub(crate) struct Open {
     connection: PgConnection,
     pub(crate) entities: HashMap<Arc<Entity>, i64>,
-    /// The days that have partitions.
-    pub(crate) days: HashSet<i64>,
+    pub(crate) days: Days,
     /// The name of the directory that has the lock files of sessions.
     pub(crate) home: Option<Uuid>,
 }
@@ -52,7 +52,7 @@ impl Open {
         Ok(Self {
             connection: connect(&spec.address)?,
             entities: HashMap::new(),
-            days: HashSet::new(),
+            days: Days::default(),
             home: spec.home,
         })
     }
@@ -104,10 +104,12 @@ impl Writer {
             .map_err(ServerError::Thread)?;
         let _held = HeldTime::new();
         let panicked = || std::io::Error::other("the thread panicked while it opened the database");
+        // Dropped with this future, it ends the thread.
+        let writer = Self { inbox };
         is_open
             .await
             .unwrap_or_else(|_| Err(ServerError::Thread(panicked())))?;
-        Ok(Self { inbox })
+        Ok(writer)
     }
 
     /// Runs `work` on the writer's thread. The request is sent before the first await, so

@@ -50,6 +50,8 @@ fn h06_a_password_never_shows() {
         format!("{address} {address:?}"),
         "db/telemetry db/telemetry"
     );
+    let twice = Address::parse("postgres://me:one@db/t?sslpassword=two").unwrap();
+    assert_eq!(twice.without_password("one two three"), "*** *** three");
     let told = "FATAL: no password hunter2 for me";
     assert_eq!(
         address.without_password(told),
@@ -67,6 +69,37 @@ fn h06_a_password_never_shows() {
 }
 
 #[test]
+fn h01_each_database_has_files_of_its_own() {
+    let long = "x".repeat(300);
+    let urls = [
+        "postgres://db/PROD".to_owned(),
+        "postgres://db/TEST".into(),
+        "postgres://db/test".into(),
+        "postgres:///t?host=/a".into(),
+        "postgres:///t?host=/b".into(),
+        "postgres://db/t?dbname=u".into(),
+        "postgres://db/t".into(),
+        "postgres://db:5433/t".into(),
+        format!("postgres://db/{long}a"),
+        format!("postgres://db/{long}b"),
+    ];
+    let name = |url: &String| Address::parse(url).unwrap().file_name();
+    let names: std::collections::HashSet<String> = urls.iter().map(name).collect();
+    assert_eq!(names.len(), urls.len(), "{names:?}");
+    let is_plain = |name: &String| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    assert!(
+        names.iter().all(|name| name.len() <= 200 && is_plain(name)),
+        "{names:?}"
+    );
+    // Whoever connects, it is the same database.
+    let of = |url: &str| Address::parse(url).unwrap().file_name();
+    assert_eq!(of("postgres://me:a@db/t"), of("postgres://db/t?user=you"));
+}
+
+#[test]
 fn h06_what_is_no_address_is_told() {
     for (url, expected) in [
         ("telemetry.db", Unaddressable::Scheme),
@@ -75,6 +108,9 @@ fn h06_what_is_no_address_is_told() {
         ("postgres://h/t%zz", Unaddressable::Escape),
         ("postgres://h/%ff", Unaddressable::Escape),
         ("postgres://h/t%00", Unaddressable::Nul),
+        ("postgres://me:hun/ter2@db/t", Unaddressable::Misplaced),
+        ("postgres://me:hun?ter2=x@db", Unaddressable::Misplaced),
+        ("postgres://me:hunter2/t", Unaddressable::Misplaced),
         ("postgres://h/t?sslmode", Unaddressable::Parameter),
         ("postgres://h/t?=1", Unaddressable::Parameter),
         ("postgres://h/t?options=-c%20x", Unaddressable::Options),

@@ -1,27 +1,70 @@
 //! The partitions of executions and lines: one for each day (UTC). What belongs to none is in the default partition.
 
-use diesel::QueryResult;
+use std::collections::{HashMap, HashSet};
+
 use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
 use crate::periods::{DAY_US, day_of};
 use crate::postgres::transaction::{Connected, writing};
+use crate::postgres::write::Number;
 use crate::postgres::writer::Open;
 
 const TABLES: [&str; 2] = ["executions", "execution_lines"];
 
-/// Makes sure that the days of these times have partitions. Failing to is no failure: such rows go to the default
-/// partition, and are moved when the day is made.
+/// The days around the server's own that are made, and the most partitions of a table: whoever asks for all of them locks
+/// each. A clock that is wrong by more fills the default partition.
+const DAYS_BACK: i64 = 3_660;
+const DAYS_AHEAD: i64 = 7;
+const DAYS_MAX: i64 = 1_000;
+
+/// The most rows that move from the default partition into a day. The others stay, and the day is not made.
+const MOVED_MAX: i64 = 5_000;
+
+/// The number of batches for which a day that could not be made is left alone.
+const PATIENCE: u32 = 256;
+
+/// The days that have partitions, as far as this connection knows, and those that are left alone, for how long.
+#[derive(Default)]
+pub(crate) struct Days {
+    made: HashSet<i64>,
+    left_alone: HashMap<i64, u32>,
+}
+
+impl Days {
+    /// Returns whether a day should be made now.
+    fn lacks(&mut self, day: i64) -> bool {
+        if self.made.contains(&day) {
+            return false;
+        }
+        match self.left_alone.get_mut(&day) {
+            Some(0) | None => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        }
+    }
+}
+
+/// Makes sure that the days of these times, and the one after the last of them, have partitions. Failing to is no
+/// failure: such rows go to the default partition.
 pub(crate) fn make(open: &mut Open, ended_us: impl Iterator<Item = i64>) {
-    let missing = ended_us.map(day_of).filter(|day| !open.days.contains(day));
-    let mut missing: Vec<i64> = missing.collect();
-    missing.sort_unstable();
-    missing.dedup();
-    for day in missing {
-        let made = TABLES
-            .iter()
-            .try_for_each(|table| make_one(open, table, day));
+    let mut days: Vec<i64> = ended_us.map(day_of).collect();
+    let next = days.iter().max().map(|last| last.saturating_add(1));
+    days.extend(next);
+    days.sort_unstable();
+    days.dedup();
+    days.retain(|day| open.days.lacks(*day));
+    for day in days {
+        let made = TABLES.iter().try_fold(true, |all, table| {
+            let made = writing(open, |open| make_one(open, table, day))?;
+            Ok::<_, diesel::result::Error>(all && made)
+        });
         match made {
-            Ok(()) => drop(open.days.insert(day)),
+            Ok(true) => drop(open.days.made.insert(day)),
+            Ok(false) => drop(open.days.left_alone.insert(day, PATIENCE)),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(
@@ -29,41 +72,66 @@ pub(crate) fn make(open: &mut Open, ended_us: impl Iterator<Item = i64>) {
                     day,
                     "could not make a day's partition; trying again later"
                 );
+                open.days.left_alone.insert(day, PATIENCE);
             }
         }
     }
 }
 
-/// Attaching, unlike `PARTITION OF`, lets others insert meanwhile.
-fn make_one(open: &mut Open, table: &str, day: i64) -> QueryResult<()> {
-    let (Some(from), Some(to)) = (
-        day.checked_mul(DAY_US),
-        day.checked_add(1).and_then(|next| next.checked_mul(DAY_US)),
-    ) else {
-        // At the end of time.
-        return Ok(());
-    };
+fn number(open: &mut Open, question: &str) -> QueryResult<i64> {
+    let row: Number = diesel::sql_query(question).get_result(open.connection())?;
+    Ok(row.number)
+}
+
+/// Makes a day unless it is there, and moves into it what is in the default partition. Returns whether it is there now.
+/// Attaching, unlike `PARTITION OF`, lets others read and write meanwhile.
+fn make_one(open: &mut Open, table: &str, day: i64) -> QueryResult<bool> {
     // A name has no sign.
     let name = format!("executor.{table}_{}", day.to_string().replace('-', "m"));
-    writing(open, |open| {
-        open.connection().batch_execute(&format!(
-            "SET LOCAL lock_timeout = '100ms'; \
-             CREATE TABLE IF NOT EXISTS {name} \
-               (LIKE executor.{table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)"
-        ))?;
-        let attached = format!(
-            "SELECT count(*) AS number FROM pg_inherits WHERE inhrelid = '{name}'::regclass"
-        );
-        let attached: super::Number =
-            diesel::RunQueryDsl::get_result(diesel::sql_query(attached), open.connection())?;
-        if attached.number > 0 {
-            return Ok(());
-        }
-        open.connection().batch_execute(&format!(
-            "WITH moved AS (DELETE FROM executor.{table}_default \
-               WHERE ended_us >= {from} AND ended_us < {to} RETURNING *) \
-             INSERT INTO {name} SELECT * FROM moved; \
-             ALTER TABLE executor.{table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
-        ))
-    })
+    let attached = format!(
+        "SELECT count(*) AS number FROM pg_inherits WHERE inhrelid = to_regclass('{name}')"
+    );
+    if number(open, &attached)? > 0 {
+        return Ok(true);
+    }
+    if !is_wanted(open, table, day)? {
+        return Ok(false);
+    }
+    let (from, to) = (day * DAY_US, (day + 1) * DAY_US);
+    open.connection().batch_execute(&format!(
+        "SET LOCAL lock_timeout = '100ms'; LOCK TABLE ONLY executor.{table}_default IN SHARE ROW EXCLUSIVE MODE"
+    ))?;
+    // Another process may have been quicker.
+    if number(open, &attached)? > 0 {
+        return Ok(true);
+    }
+    let of_day = format!("ended_us >= {from} AND ended_us < {to}");
+    let late = format!(
+        "SELECT count(*) AS number FROM (SELECT FROM executor.{table}_default WHERE {of_day} LIMIT {}) AS late",
+        MOVED_MAX + 1
+    );
+    if number(open, &late)? > MOVED_MAX {
+        return Ok(false);
+    }
+    open.connection().batch_execute(&format!(
+        "CREATE TABLE {name} (LIKE executor.{table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE); \
+         WITH moved AS (DELETE FROM executor.{table}_default WHERE {of_day} RETURNING *) \
+         INSERT INTO {name} SELECT * FROM moved; \
+         ALTER TABLE executor.{table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
+    ))?;
+    Ok(true)
+}
+
+/// Returns whether a day is near the server's own, and there is room for one more.
+fn is_wanted(open: &mut Open, table: &str, day: i64) -> QueryResult<bool> {
+    let question = format!(
+        "SELECT count(*) AS number FROM pg_inherits WHERE inhparent = 'executor.{table}'::regclass \
+         AND (SELECT extract(epoch FROM clock_timestamp())::bigint / 86400) BETWEEN $1 AND $2"
+    );
+    let partitions: Number = diesel::sql_query(question)
+        .bind::<BigInt, _>(day.saturating_sub(DAYS_AHEAD))
+        .bind::<BigInt, _>(day.saturating_add(DAYS_BACK))
+        .get_result(open.connection())?;
+    // None at all means that it is not near: the default one is always there.
+    Ok((1..=DAYS_MAX).contains(&partitions.number))
 }

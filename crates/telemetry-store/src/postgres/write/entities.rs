@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, BigInt, SmallInt, Text};
 use executor_core::Entity;
 
 use crate::codes::code_of;
-use crate::postgres::transaction::Connected;
+use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::rows::text;
 use crate::postgres::writer::Open;
 
@@ -51,7 +51,7 @@ const INSERT: &str = "INSERT INTO executor.entities (kind, app_key, instance, na
     WHERE NOT EXISTS (SELECT FROM executor.entities n \
       WHERE executor.entity_digest(n.kind, n.app_key, n.instance, n.name, n.topic) \
           = executor.entity_digest(g.kind, g.app_key, g.instance, g.name, g.topic)) \
-    ON CONFLICT DO NOTHING";
+    ORDER BY 1, 2, 3, 4, 5 ON CONFLICT DO NOTHING";
 
 const FIND: &str = "SELECT g.place, n.id \
     FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS g(kind, app_key, instance, name, topic, place) \
@@ -78,7 +78,9 @@ pub(crate) fn ids_of<'e>(
     let missing: Vec<&Arc<Entity>> = missing.collect();
     if !missing.is_empty() {
         let keys = Keys::of(&missing);
-        with_keys!(INSERT, keys).execute(open.connection())?;
+        writing(open, |open| {
+            with_keys!(INSERT, keys).execute(open.connection())
+        })?;
         let named: Vec<Named> = with_keys!(FIND, keys).load(open.connection())?;
         for named in named {
             let entity = missing[named.place as usize - 1];

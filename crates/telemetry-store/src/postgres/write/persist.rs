@@ -14,7 +14,7 @@ use executor_core::{DropReason, ErrorClass, ExecutionRecord};
 use uuid::Uuid;
 
 use crate::periods::hour_of;
-use crate::postgres::classify::class_of;
+use crate::postgres::classify::{class_of, may_be_of_a_row};
 use crate::postgres::transaction::{Connected, savepoint, writing};
 use crate::postgres::write::rows::{Executions, LinesOf};
 use crate::postgres::write::{Number, days, entities, session};
@@ -25,7 +25,8 @@ type Row<'r> = (&'r ExecutionRecord, i64);
 /// What became of rows, by their names.
 #[derive(Default)]
 struct Written {
-    new: HashSet<Uuid>,
+    /// With their ends.
+    new: HashMap<Uuid, i64>,
     set_aside: HashMap<Uuid, (DropReason, String)>,
 }
 
@@ -33,6 +34,14 @@ struct Written {
 struct Name {
     #[diesel(sql_type = diesel::sql_types::Uuid)]
     name: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct New {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    name: Uuid,
+    #[diesel(sql_type = BigInt)]
+    ended_us: i64,
 }
 
 /// Stores a batch. On an error nothing of it is stored.
@@ -45,9 +54,7 @@ pub(crate) fn persist(open: &mut Open, batch: &Batch) -> QueryResult<Vec<Fate>> 
     );
     let rows: Vec<Row<'_>> = batch.records.iter().zip(entities).collect();
     match store(open, batch, &rows, insert_all) {
-        Err(error) if class_of(&error) != ErrorClass::Transient => {
-            store(open, batch, &rows, insert_each)
-        }
+        Err(error) if may_be_of_a_row(&error) => store(open, batch, &rows, insert_each),
         stored => stored,
     }
 }
@@ -59,21 +66,20 @@ fn store(
     insert: fn(&mut Open, &[Row<'_>], i64) -> QueryResult<Written>,
 ) -> QueryResult<Vec<Fate>> {
     writing(open, |open| {
+        // Somebody who makes a day waits for this, or this for the day: else a row that is there is not found, and one
+        // that belongs to the day is refused.
+        open.connection().batch_execute(
+            "LOCK TABLE ONLY executor.executions_default, executor.execution_lines_default IN ROW EXCLUSIVE MODE",
+        )?;
         let session = session::ensure(open, &batch.session)?;
         let standing = standing(open, rows)?;
-        let mut seen = standing;
         let fresh = rows
             .iter()
-            .filter(|(record, _)| seen.insert(*record.execution_id.as_uuid()));
+            .filter(|(it, _)| !standing.contains(it.execution_id.as_uuid()));
         let fresh: Vec<Row<'_>> = fresh.copied().collect();
         let mut written = insert(open, &fresh, session.id)?;
         let detached = detached(open, rows)?;
-        let new = fresh
-            .iter()
-            .filter(|(record, _)| written.new.contains(record.execution_id.as_uuid()));
-        let ended: Vec<i64> = new
-            .map(|(record, _)| record.ended_at().as_micros())
-            .collect();
+        let ended: Vec<i64> = written.new.values().copied().collect();
         count_stored(open, session.id, &ended)?;
         let taken_over = if session.is_running {
             0
@@ -99,9 +105,9 @@ impl Written {
             };
         }
         match (self.new.remove(name), is_detached) {
-            (false, _) => Fate::AlreadyThere,
-            (true, false) => Fate::Stored,
-            (true, true) => Fate::Detached,
+            (None, _) => Fate::AlreadyThere,
+            (Some(_), false) => Fate::Stored,
+            (Some(_), true) => Fate::Detached,
         }
     }
 }
@@ -142,54 +148,83 @@ fn detached(open: &mut Open, rows: &[Row<'_>]) -> QueryResult<HashSet<i64>> {
     Ok(detached.into_iter().map(|it| it.number).collect())
 }
 
+/// Writes all at once. Of several with one name the first is the one.
 fn insert_all(open: &mut Open, rows: &[Row<'_>], session: i64) -> QueryResult<Written> {
+    let mut seen = HashSet::new();
+    let one_each = rows
+        .iter()
+        .filter(|(it, _)| seen.insert(*it.execution_id.as_uuid()));
+    let one_each: Vec<Row<'_>> = one_each.copied().collect();
     Ok(Written {
-        new: insert(open, rows, session)?,
+        new: insert(open, &one_each, session)?,
         set_aside: HashMap::new(),
     })
 }
 
+/// Writes one after the other. Of several with one name the first that can be written is the one.
 fn insert_each(open: &mut Open, rows: &[Row<'_>], session: i64) -> QueryResult<Written> {
     let mut written = Written::default();
     for row in rows {
-        let one = std::slice::from_ref(row);
-        match savepoint(open, |open| insert(open, one, session)) {
-            Ok(new) => written.new.extend(new),
-            Err(error) => {
-                let fate = set_aside(open, session, error)?;
-                written
-                    .set_aside
-                    .insert(*row.0.execution_id.as_uuid(), fate);
+        let name = row.0.execution_id.as_uuid();
+        if written.new.contains_key(name) {
+            continue;
+        }
+        match insert_one(open, *row, session)? {
+            Ok(new) => {
+                written.set_aside.remove(name);
+                written.new.extend(new);
             }
+            Err(fate) => drop(written.set_aside.insert(*name, fate)),
         }
     }
     Ok(written)
 }
 
-/// Returns why a row cannot be written, or the error if the store is at fault: if it refuses a good row, too.
-fn set_aside(
+/// Writes one row, or returns why it cannot be written; an error if the store is at fault.
+///
+/// A message may be one that nobody knows of, or in another language. So a row is blamed only if the store takes a good
+/// one for the same day, with lines, and refuses this one once more.
+fn insert_one(
     open: &mut Open,
+    row: Row<'_>,
     session: i64,
-    error: DieselError,
-) -> QueryResult<(DropReason, String)> {
-    let reason = match class_of(&error) {
-        ErrorClass::Transient | ErrorClass::Closed => return Err(error),
-        ErrorClass::Dangling | ErrorClass::Constraint => DropReason::Constraint,
-        ErrorClass::Unstorable => DropReason::Unstorable,
+) -> QueryResult<Result<HashMap<Uuid, i64>, (DropReason, String)>> {
+    let one = std::slice::from_ref(&row);
+    let attempt = |open: &mut Open| savepoint(open, |open| insert(open, one, session));
+    let error = match attempt(open) {
+        Ok(new) => return Ok(Ok(new)),
+        Err(error) if !may_be_of_a_row(&error) => return Err(error),
+        Err(error) => error,
     };
-    // Its message may be one that nobody knows of, of a disk or of a connection.
-    let canary = savepoint(open, |open| {
-        open.connection().batch_execute(&format!(
-            "INSERT INTO executor.executions (ended_us, start_us, duration_us, entity_id, session_id, kind, status, \
-               execution_id) VALUES (0, 0, 0, 0, {session}, 0, 0, gen_random_uuid()); \
-             DELETE FROM executor.executions WHERE ended_us = 0 AND entity_id = 0"
-        ))
-    });
-    match canary {
-        Ok(()) => Ok((reason, error.to_string())),
-        // The row is tried again, on another connection.
+    if !takes_a_good_row(open, row.0.ended_at().as_micros(), session) {
+        return Err(DieselError::BrokenTransactionManager);
+    }
+    match attempt(open) {
+        Ok(new) => Ok(Ok(new)),
+        Err(again) if again.to_string() == error.to_string() => {
+            let reason = match class_of(&error) {
+                ErrorClass::Dangling | ErrorClass::Constraint => DropReason::Constraint,
+                _ => DropReason::Unstorable,
+            };
+            Ok(Err((reason, error.to_string())))
+        }
         Err(_) => Err(DieselError::BrokenTransactionManager),
     }
+}
+
+/// Returns whether the store takes a row without anything of interest. Nothing of it stays.
+fn takes_a_good_row(open: &mut Open, ended_us: i64, session: i64) -> bool {
+    let name = Uuid::new_v4();
+    let tried = savepoint(open, |open| {
+        open.connection().batch_execute(&format!(
+            "INSERT INTO executor.executions (ended_us, start_us, duration_us, entity_id, session_id, kind, status, \
+               execution_id) VALUES ({ended_us}, {ended_us}, 0, 0, {session}, 0, 0, '{name}'); \
+             INSERT INTO executor.execution_lines (ended_us, execution_id, entity_id, lines, total_lines, total_bytes, \
+               body) VALUES ({ended_us}, '{name}', 0, 0, 0, 0, '')"
+        ))?;
+        Err::<(), _>(DieselError::RollbackTransaction)
+    });
+    matches!(tried, Err(DieselError::RollbackTransaction))
 }
 
 const INSERT: &str = "INSERT INTO executor.executions (ended_us, start_us, duration_us, entity_id, session_id, flags, \
@@ -198,16 +233,16 @@ const INSERT: &str = "INSERT INTO executor.executions (ended_us, start_us, durat
     SELECT t.a, t.b, t.c, t.d, $1, t.e, t.f, t.g, t.h, t.i, t.j, t.k, t.l, t.m, t.n, t.o, t.p, t.q, t.r, t.s, t.t, t.u \
     FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
     AS t(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u) \
-    ON CONFLICT (ended_us, execution_id) DO NOTHING RETURNING execution_id AS name";
+    ON CONFLICT (ended_us, execution_id) DO NOTHING RETURNING execution_id AS name, ended_us";
 
 const INSERT_LINES: &str = "INSERT INTO executor.execution_lines (ended_us, execution_id, entity_id, lines, total_lines, \
     total_bytes, flags, body) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) \
     ON CONFLICT (ended_us, execution_id) DO NOTHING";
 
-/// Returns the names of the rows that are new, whose lines are written, too.
-fn insert(open: &mut Open, rows: &[Row<'_>], session: i64) -> QueryResult<HashSet<Uuid>> {
+/// Returns the names and ends of the rows that are new, whose lines are written, too.
+fn insert(open: &mut Open, rows: &[Row<'_>], session: i64) -> QueryResult<HashMap<Uuid, i64>> {
     let all = Executions::of(rows.iter().copied());
-    let new: Vec<Name> = diesel::sql_query(INSERT)
+    let new: Vec<New> = diesel::sql_query(INSERT)
         .bind::<BigInt, _>(session)
         .bind::<Array<BigInt>, _>(all.ended_us)
         .bind::<Array<BigInt>, _>(all.start_us)
@@ -231,8 +266,8 @@ fn insert(open: &mut Open, rows: &[Row<'_>], session: i64) -> QueryResult<HashSe
         .bind::<Array<Nullable<Text>>, _>(all.error_message)
         .bind::<Array<Nullable<Text>>, _>(all.error_report)
         .load(open.connection())?;
-    let new: HashSet<Uuid> = new.into_iter().map(|it| it.name).collect();
-    let is_new = |row: &&Row<'_>| new.contains(row.0.execution_id.as_uuid());
+    let new: HashMap<Uuid, i64> = new.into_iter().map(|it| (it.name, it.ended_us)).collect();
+    let is_new = |row: &&Row<'_>| new.contains_key(row.0.execution_id.as_uuid());
     insert_lines(open, rows.iter().filter(is_new).copied())?;
     Ok(new)
 }

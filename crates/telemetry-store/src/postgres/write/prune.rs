@@ -95,6 +95,9 @@ const NOTED: &str = "noted AS (INSERT INTO executor.prunes (rule, session_id, ho
       first_us = least(prunes.first_us, excluded.first_us), last_us = greatest(prunes.last_us, excluded.last_us)) \
     SELECT count(*) AS number FROM gone";
 
+/// The first whole hour; what ended earlier counts with the beginning of time, as in [`hour_of`].
+const FIRST_HOUR_US: i64 = i64::MIN / HOUR_US * HOUR_US;
+
 /// Deletes the rows and counts those that were there: two that prune at once count each row once.
 fn delete(
     open: &mut Open,
@@ -106,17 +109,22 @@ fn delete(
         PruneRule::LinesBefore(_) => format!(
             "WITH gone AS (DELETE FROM executor.execution_lines d {OF_KEYS} RETURNING d.ended_us), {NOTED}"
         ),
+        // Batches count hours before sessions, too: the sessions ask for the hours first.
         _ => format!(
             "WITH gone AS (DELETE FROM executor.executions d {OF_KEYS} \
                RETURNING d.session_id, d.ended_us, d.execution_id), \
              lines AS (DELETE FROM executor.execution_lines l USING gone g \
                WHERE l.ended_us = g.ended_us AND l.execution_id = g.execution_id AND l.ended_us BETWEEN $6 AND $7), \
              hours AS (INSERT INTO executor.session_hours (session_id, hour_us, pruned) \
-               SELECT session_id, ended_us - ((ended_us % {HOUR_US}) + {HOUR_US}) % {HOUR_US}, count(*) \
+               SELECT session_id, CASE WHEN ended_us < {FIRST_HOUR_US} THEN {} \
+                 ELSE ended_us - ((ended_us % {HOUR_US}) + {HOUR_US}) % {HOUR_US} END, count(*) \
                FROM gone GROUP BY 1, 2 ORDER BY 1, 2 \
-               ON CONFLICT (session_id, hour_us) DO UPDATE SET pruned = session_hours.pruned + excluded.pruned), \
+               ON CONFLICT (session_id, hour_us) DO UPDATE SET pruned = session_hours.pruned + excluded.pruned \
+               RETURNING session_id), \
              sessions AS (UPDATE executor.sessions s SET pruned = s.pruned + g.count \
-               FROM (SELECT session_id, count(*) FROM gone GROUP BY 1) g WHERE s.id = g.session_id), {NOTED}"
+               FROM (SELECT session_id, count(*) FROM gone GROUP BY 1) g WHERE s.id = g.session_id \
+               AND (SELECT count(*) FROM hours) >= 0), {NOTED}",
+            i64::MIN
         ),
     };
     let ended: Vec<i64> = keys.iter().map(|key| key.ended_us).collect();

@@ -84,7 +84,7 @@ pub(crate) fn register(open: &mut Open, registration: &Registration) -> QueryRes
         let none = JobDetails::default();
         upsert = with_job(upsert, job.as_ref().unwrap_or(&none));
     }
-    upsert.execute(open.connection())?;
+    writing(open, |open| upsert.execute(open.connection()))?;
     Ok(RowId::new(id))
 }
 
@@ -134,11 +134,13 @@ pub(crate) fn mark_cancelled(
     let table = table_of(id.kind);
     let mark =
         format!("UPDATE executor.{table} SET removed_us = coalesce(removed_us, $2) WHERE id = $1");
-    let marked = diesel::sql_query(mark)
-        .bind::<BigInt, _>(id.row.get())
-        .bind::<BigInt, _>(at.as_micros())
-        .execute(open.connection())?;
-    Ok(marked > 0)
+    writing(open, |open| {
+        let marked = diesel::sql_query(mark)
+            .bind::<BigInt, _>(id.row.get())
+            .bind::<BigInt, _>(at.as_micros())
+            .execute(open.connection())?;
+        Ok(marked > 0)
+    })
 }
 
 /// What is known of a registration that may be stale.
@@ -243,10 +245,11 @@ fn is_spent(open: &mut Open, listener: i64, wanted: &Reconcile) -> QueryResult<b
 pub(crate) fn forget_gone(open: &mut Open, before: Timestamp, max: u32) -> QueryResult<u64> {
     let mut gone = 0;
     for table in EntityKind::ALL.map(table_of) {
-        // `greatest` is the later of the two marks, where there are both.
+        // `greatest` is the later of the two marks, where there are both. It is asked for once more, because another
+        // process may be registering the row again.
         let delete = format!(
-            "DELETE FROM executor.{table} WHERE id IN (SELECT r.id FROM executor.{table} r \
-             WHERE greatest(r.retired_us, r.removed_us) < $1 \
+            "DELETE FROM executor.{table} WHERE greatest(retired_us, removed_us) < $1 \
+             AND id IN (SELECT r.id FROM executor.{table} r WHERE greatest(r.retired_us, r.removed_us) < $1 \
              AND NOT EXISTS (SELECT FROM executor.executions e WHERE e.entity_id = r.id) LIMIT $2)"
         );
         gone += diesel::sql_query(delete)
