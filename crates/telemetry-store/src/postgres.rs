@@ -9,6 +9,8 @@ pub(crate) mod classify;
 
 pub(crate) mod connect;
 
+mod memory;
+
 pub(crate) mod migrations;
 
 pub(crate) mod store;

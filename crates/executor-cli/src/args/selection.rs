@@ -127,7 +127,7 @@ impl FromStr for KindWord {
 
 /// A status by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StatusWord(Status);
+pub(crate) struct StatusWord(pub(crate) Status);
 
 impl FromStr for StatusWord {
     type Err = String;

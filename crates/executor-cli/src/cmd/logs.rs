@@ -9,7 +9,7 @@ use command_executor::{PageRequest, StoredExecution, Timestamp, Window};
 
 use crate::args::verbs::{LogsArgs, Selection, What};
 use crate::cmd::following::{EVERY, Following};
-use crate::cmd::looking::Looking;
+use crate::cmd::looking::{Looking, window_of};
 use crate::exit::{Failure, matched};
 use crate::output::columns::wrapped;
 use crate::output::plain::{self, plain};
@@ -37,12 +37,20 @@ pub(crate) async fn logs(looking: &Looking, args: LogsArgs) -> Result<ExitCode, 
         false => None,
     };
     let request = PageRequest::first(args.limit);
-    let (mut found, _) = looking.select(&selection, request, grep).await?;
+    let (mut found, has_more) = looking.select(&selection, request, grep).await?;
     // The latest comes last, as in a log.
     found.reverse();
     match following {
         Some(following) => follow(looking, &selection, grep, following, found).await,
-        None => print(looking, &found, grep).await,
+        None => {
+            let code = print(looking, &found, grep).await?;
+            // Of a part nobody asks what is missing of the whole.
+            if !looking.json && !has_more {
+                let missing = looking.missing(window_of(&selection)).await?;
+                missing.iter().for_each(|missing| console::say(missing));
+            }
+            Ok(code)
+        }
     }
 }
 

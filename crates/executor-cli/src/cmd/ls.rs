@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use command_executor::{Order, PageRequest, StoredExecution, Window};
+use command_executor::{Order, PageRequest, Status, StoredExecution, Window};
 
 use crate::args::verbs::{FAILED, LsArgs};
 use crate::cmd::following::{EVERY, Following};
@@ -45,7 +45,28 @@ pub(crate) async fn ls(looking: &Looking, args: LsArgs) -> Result<ExitCode, Fail
     }
     let footer = looking.footer(shown, window).await?;
     console::print(format!("{}{footer}", table(looking, &found))).await?;
+    if args
+        .selection
+        .status
+        .iter()
+        .any(|it| it.0 == Status::Interrupted)
+    {
+        tell_of_the_dead(looking).await?;
+    }
     Ok(matched(!found.is_empty()))
+}
+
+/// Says where to look for what a dead process was running: until the next start it is not stored.
+async fn tell_of_the_dead(looking: &Looking) -> Result<(), Failure> {
+    let live = looking.live().await?;
+    let dead = live.iter().filter(|it| !it.is_alive).count();
+    if dead > 0 {
+        let processes = shown::counted(dead as u64, "process");
+        console::say(&format!(
+            "what {processes} left is not stored yet: `executor status` shows what was running"
+        ));
+    }
+    Ok(())
 }
 
 /// Narrows a window to what is shown of it, so that nothing is said to be missing of the rest.

@@ -1,6 +1,6 @@
 //! The jobs that have a schedule, with what the history knows of their last and next runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(super) struct Timer {
     pub(super) plan: SchedulePlan,
     pub(super) next: Option<Timestamp>,
     pub(super) is_paused: bool,
+    /// Since when it has that schedule.
+    since: Timestamp,
     /// When the last run that its schedule began was due.
     last_due: Option<Timestamp>,
     pub(super) last: Option<StoredExecution>,
@@ -44,8 +46,10 @@ pub(super) async fn timers(
     looking: &Looking,
     app: Option<String>,
     now: Timestamp,
-    living: &HashSet<SessionId>,
+    living: &HashMap<SessionId, Timestamp>,
 ) -> Result<Vec<Timer>, Failure> {
+    // The beginning of the process that counts elapsed time.
+    let begun = living.values().max().copied();
     let missed = missed_by_job(looking).await?;
     let paused = paused(looking, now, living).await?;
     let mut timers = Vec::new();
@@ -59,8 +63,9 @@ pub(super) async fn timers(
         let of_the_living = timer
             .last
             .as_ref()
-            .filter(|it| living.contains(&it.session));
-        let last_due = of_the_living.and(timer.last_due);
+            .filter(|it| living.contains_key(&it.session));
+        let since_begun = begun.map(|begun| begun.max(timer.since));
+        let last_due = of_the_living.and(timer.last_due).or(since_begun);
         let next = next_planned(&timer.plan, last_due, now);
         timer.next = next.filter(|_| !timer.is_paused);
         timers.push(timer);
@@ -73,12 +78,12 @@ pub(super) async fn timers(
 async fn paused(
     looking: &Looking,
     now: Timestamp,
-    living: &HashSet<SessionId>,
+    living: &HashMap<SessionId, Timestamp>,
 ) -> Result<Vec<Option<Arc<Entity>>>, Failure> {
     let history = &looking.history;
     let pauses = all_pages(|page| history.pauses(Window::since(now), page)).await?;
     let open = pauses.into_iter();
-    let open = open.filter(|it| it.until.is_none() && living.contains(&it.session));
+    let open = open.filter(|it| it.until.is_none() && living.contains_key(&it.session));
     Ok(open.map(|it| it.entity).collect())
 }
 
@@ -106,6 +111,7 @@ async fn timer(
         next: None,
         is_paused: false,
         entity: Arc::clone(entity),
+        since: current.from,
         plan: current.plan,
         missed: missed.get(entity).map_or(0, |it| it.count),
         last_missed: missed.get(entity).map(|it| it.last_due),

@@ -116,25 +116,27 @@ fn told(looking: &Looking, plan: &Plan) -> String {
             "bytes": plan.bytes,
         })]);
     }
+    let (executions, bytes) = (
+        shown::counted(plan.all, "execution"),
+        shown::bytes(plan.bytes),
+    );
+    let all = format!("{executions}, {bytes}");
+    if plan.to_go == 0 {
+        let before = looking.zone.time(plan.before);
+        return format!("{all}\nnothing ended before {before}: nothing to delete\n");
+    }
     if plan.lines_only {
         return format!(
-            "{}, {}\nwould delete {} that ended before {} ({} in all)\n",
-            shown::counted(plan.all, "execution"),
-            shown::bytes(plan.bytes),
+            "{all}\nwould delete {} that ended before {} ({} in all)\n",
             plan.what(),
             looking.zone.time(plan.before),
             plan.to_go,
         );
     }
-    // Rows differ in size, but not by much on the whole.
-    let share = plan.to_go as f64 / plan.all.max(1) as f64;
     format!(
-        "{}, {}\nwould delete {} that ended before {}, about {}\n",
-        shown::counted(plan.all, "execution"),
-        shown::bytes(plan.bytes),
-        shown::counted(plan.to_go, "execution"),
+        "{all}\nwould delete {} that ended before {}\n",
+        plan.what(),
         looking.zone.time(plan.before),
-        shown::bytes((plan.bytes as f64 * share) as u64),
     )
 }
 

@@ -64,7 +64,10 @@ async fn read(looking: &Looking) -> Result<State, Failure> {
     let ids: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
     let sessions = all_pages(|page| history.sessions(page)).await?;
     let lately = Window::since(now.saturating_sub(LATELY));
-    let mut next = planned::timers(looking, None, now, &ids).await?;
+    let begun = living
+        .iter()
+        .map(|it| (it.session.id, it.session.started_at));
+    let mut next = planned::timers(looking, None, now, &begun.collect()).await?;
     next.retain(|timer| timer.next.is_some());
     next.truncate(NAMED);
     let crash = last_crash(looking, &sessions, &ids).await?;

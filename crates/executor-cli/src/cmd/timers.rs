@@ -1,6 +1,6 @@
 //! `executor timers`: each job with a schedule: when it runs next, how it ran last, what it missed.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use command_executor::ports::SchedulePlan;
@@ -17,7 +17,10 @@ use crate::output::{console, shown};
 
 pub(crate) async fn timers(looking: &Looking, args: TimersArgs) -> Result<ExitCode, Failure> {
     let living = looking.living().await?;
-    let living: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
+    let living = living
+        .iter()
+        .map(|it| (it.session.id, it.session.started_at));
+    let living: HashMap<SessionId, Timestamp> = living.collect();
     let timers = planned::timers(looking, args.app, shown::now(), &living).await?;
     // Reading takes a moment.
     let now = shown::now();

@@ -10,6 +10,9 @@ use toml::de::{DeString, DeTable, DeValue, Deserializer, Error};
 /// A byte range in the file, and the mistake that is there.
 pub(crate) type Mistake = (Range<usize>, String);
 
+/// The most mistakes that are told of what is no TOML.
+const MANY: usize = 3;
+
 /// The number of mistakes after which nobody wants to read more.
 const MOST: usize = 100;
 
@@ -28,7 +31,7 @@ impl<T: DeserializeOwned> Read<T> {
         let (mut table, errors) = DeTable::parse_recoverable(text);
         let mut read = Self {
             rest: None,
-            mistakes: errors.iter().map(mistake_of).collect(),
+            mistakes: told_of(&errors),
             cut: HashMap::new(),
         };
         // Of what is no TOML only that is told: the rest may be anything.
@@ -76,6 +79,20 @@ impl<T: DeserializeOwned> Read<T> {
         let header = text[..key.start].rfind("\n[[").map_or(0, |at| at + 1);
         !self.cut.keys().any(|at| (header..=key.start).contains(at))
     }
+}
+
+/// What is no TOML, as far as that helps: a bracket that is missing makes every later line wrong.
+fn told_of(errors: &[Error]) -> Vec<Mistake> {
+    let mut mistakes: Vec<Mistake> = errors.iter().map(mistake_of).collect();
+    mistakes.sort_by_key(|(span, _)| span.start);
+    if mistakes.len() > MANY {
+        let more = mistakes.len() - 1;
+        mistakes.truncate(1);
+        mistakes[0]
+            .1
+            .push_str(&format!("; {more} more follow, perhaps from it"));
+    }
+    mistakes
 }
 
 fn mistake_of(error: &Error) -> Mistake {

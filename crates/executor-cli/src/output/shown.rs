@@ -160,7 +160,7 @@ pub(crate) fn name_of(entity: &Entity) -> String {
 /// Which program of which execution a dead process left running.
 pub(crate) fn orphan(orphan: &Orphan) -> String {
     let (program, group) = (plain(&orphan.group.program), orphan.group.id);
-    let entity = plain(&orphan.entity.to_string());
+    let entity = name_of(&orphan.entity);
     format!("`{program}` of {entity} is still running (process group {group})")
 }
 

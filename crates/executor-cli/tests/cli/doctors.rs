@@ -67,7 +67,7 @@ fn i01_the_doctor_finds_a_dead_process_and_stores_what_it_left() {
     assert_eq!(found(&doctor(&place, &["--fix"])), ["spools"]);
     let said = place.run(&["doctor", "--db", "house.db"]).out;
     assert!(
-        said.contains("`sleep` of house[0].backup is still running"),
+        said.contains("`sleep` of house/backup is still running"),
         "{said}"
     );
     let interrupted = "SELECT count(*) FROM executions_v WHERE status = 'interrupted'";

@@ -191,3 +191,18 @@ fn i02_a_configuration_without_an_end_is_one_line() {
     let said = place.run(&["run", "/dev/zero"]);
     one_line(&said, 3, &["/dev/zero: ", "larger than 4 MiB"]);
 }
+
+#[test]
+fn i02_a_bracket_that_is_missing_is_one_mistake() {
+    let place = Place::new();
+    let all = format!(
+        "{}{}",
+        listener("l", "[\"true\"", ""),
+        listener("m", "[\"true\"]", "timeout = \"1s\"")
+    );
+    place.file("c.toml", &all);
+    let said = place.run(&["check", "c.toml"]);
+    assert_eq!(said.code, Some(3), "{}", said.err);
+    assert!(said.err.lines().count() <= 3, "{}", said.err);
+    assert!(said.err.starts_with("executor: c.toml:"), "{}", said.err);
+}

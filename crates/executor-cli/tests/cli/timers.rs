@@ -1,6 +1,9 @@
 //! The verbs that look at jobs and processes: `timers` and `sessions`.
 
-use crate::support::{Place, until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::{Place, ended, until};
 
 const CONFIG: &str = r#"
 [store]
@@ -153,4 +156,24 @@ fn i01_of_a_history_without_jobs_there_are_no_timers() {
     );
     let said = place.run(&["timers", "--db", "house.db", "--json"]);
     assert_eq!((said.code, &*said.out), (Some(9), ""));
+}
+
+#[test]
+fn i01_a_job_that_has_not_run_yet_runs_an_interval_after_its_process_began() {
+    let place = Place::new();
+    let job = "[[job]]\napp = \"a\"\nname = \"hourly\"\nevery = \"1h\"\nrun = [\"@noop\"]\n";
+    place.file("c.toml", job);
+    let running = place.start(&["run", "c.toml"]);
+    let left = until("it is planned", || {
+        let said = place.run(&["timers", "--json", "--db", "telemetry.db"]);
+        let timer: Value = serde_json::from_str(said.out.lines().next()?).ok()?;
+        let next = timer["next_us"].as_i64()?;
+        Some(next - jiff::Timestamp::now().as_microsecond())
+    });
+    assert!((3_400_000_000..=3_600_000_000).contains(&left), "{left}");
+    let status = place.run(&["status", "--db", "telemetry.db"]);
+    assert!(status.out.contains("a/hourly in 59m"), "{}", status.out);
+    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(ended(running).code, Some(0));
 }

@@ -16,9 +16,9 @@ use uuid::Uuid;
 use crate::postgres::address::Address;
 use crate::postgres::classify::{is_gone, store_error};
 use crate::postgres::connect::{ServerError, connect, set_up};
+use crate::postgres::memory::Days;
 use crate::postgres::migrations;
 use crate::postgres::transaction::Connected;
-use crate::postgres::write::days::Days;
 use crate::writer::request_queue::{Inbox, Refused, Urgency};
 
 /// A request that sends its own reply. If there is no connection, it receives the reason. Returns whether the

@@ -4,6 +4,7 @@
 use std::fs;
 use std::future::pending;
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -13,7 +14,12 @@ pub(crate) struct Signals {
     terminate: Signal,
     /// `None` where it was ignored from the start, as under `nohup`.
     hang_up: Option<Signal>,
+    /// When the last one came.
+    last: Option<Instant>,
 }
+
+/// Signals less apart than this come from the same hand.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 impl Signals {
     /// Listens from now on; the default action is off.
@@ -27,11 +33,22 @@ impl Signals {
             } else {
                 Some(signal(hang_up)?)
             },
+            last: None,
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one. Two that come at once are one: GNU `timeout` sends one to the process and one to its group.
     pub(crate) async fn next(&mut self) {
+        loop {
+            self.any().await;
+            let last = self.last.replace(Instant::now());
+            if last.is_none_or(|last| last.elapsed() >= AT_ONCE) {
+                return;
+            }
+        }
+    }
+
+    async fn any(&mut self) {
         let hung_up = async {
             match &mut self.hang_up {
                 Some(hang_up) => hang_up.recv().await,

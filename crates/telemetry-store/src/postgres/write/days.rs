@@ -1,7 +1,5 @@
 //! The partitions of executions and lines: one for each day (UTC). What belongs to none is in the default partition.
 
-use std::collections::{HashMap, HashSet};
-
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -22,32 +20,6 @@ const DAYS_MAX: i64 = 1_000;
 /// The most rows that move from the default partition into a day. The others stay, and the day is not made.
 const MOVED_MAX: i64 = 5_000;
 
-/// The number of batches for which a day that could not be made is left alone.
-const PATIENCE: u32 = 256;
-
-/// The days that have partitions, as far as this connection knows, and those that are left alone, for how long.
-#[derive(Default)]
-pub(crate) struct Days {
-    made: HashSet<i64>,
-    left_alone: HashMap<i64, u32>,
-}
-
-impl Days {
-    /// Returns whether a day should be made now.
-    fn lacks(&mut self, day: i64) -> bool {
-        if self.made.contains(&day) {
-            return false;
-        }
-        match self.left_alone.get_mut(&day) {
-            Some(0) | None => true,
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-        }
-    }
-}
-
 /// Makes sure that the days of these times, and the one after the last of them, have partitions. Failing to is no
 /// failure: such rows go to the default partition.
 pub(crate) fn make(open: &mut Open, ended_us: impl Iterator<Item = i64>) {
@@ -63,8 +35,8 @@ pub(crate) fn make(open: &mut Open, ended_us: impl Iterator<Item = i64>) {
             Ok::<_, diesel::result::Error>(all && made)
         });
         match made {
-            Ok(true) => drop(open.days.made.insert(day)),
-            Ok(false) => drop(open.days.left_alone.insert(day, PATIENCE)),
+            Ok(true) => open.days.is_made(day),
+            Ok(false) => open.days.leave_alone(day),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(
@@ -72,7 +44,7 @@ pub(crate) fn make(open: &mut Open, ended_us: impl Iterator<Item = i64>) {
                     day,
                     "could not make a day's partition; trying again later"
                 );
-                open.days.left_alone.insert(day, PATIENCE);
+                open.days.leave_alone(day);
             }
         }
     }
