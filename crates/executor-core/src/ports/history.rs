@@ -59,7 +59,8 @@ pub trait History: Send + Sync + 'static {
     fn count(&self, window: Window) -> HistoryFuture<'_, u64>;
 
     /// Returns a summary per listener and job, in order of kind, app, instance and name. It includes pruned
-    /// executions as long as a rollup of their hour is kept, and then covers the whole hour.
+    /// executions as long as a rollup of their hour is kept, and then covers the whole hour, unless what is gone ended
+    /// before the window.
     ///
     /// # Errors
     ///

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use executor_core::ports::{
-    History, Housekeeping, PruneRule, PruneSlice, RegistrationStore, Scope, Stats, StoredExecution,
-    Window,
+    History, Housekeeping, PageRequest, PruneRule, PruneSlice, RegistrationStore, Scope, Stats,
+    StoredExecution, StoredPrune, Window,
 };
 use executor_core::{ExecutionRecord, Failure, RegistrationId, Status, Timestamp};
 use executor_testkit as kit;
@@ -135,12 +135,25 @@ async fn play(database: &Database, steps: Vec<Step>) -> Played {
     }
 }
 
-/// The edges of a window as they must be taken: those in an hour of which rows are gone, as the whole hour.
-fn widened(window: &Window, thinned: &Thinned) -> Window {
+impl Played {
+    /// What the history says was pruned.
+    async fn prunes(&self, database: &Database) -> Vec<StoredPrune> {
+        let history = database.history();
+        let prunes = history.prunes(Window::default(), PageRequest::first(1_000));
+        prunes.await.unwrap().items
+    }
+}
+
+/// The edges of a window as they must be taken: those in an hour of which rows are gone, as the whole hour, unless all that
+/// is gone ended before the window.
+fn widened(window: &Window, begin: Timestamp, thinned: &Thinned, prunes: &[StoredPrune]) -> Window {
     let thinned = thinned.lock().unwrap();
     let edge = |at: Timestamp, whole: i64| {
         let hour = hour_of(at);
-        let is_inside = hour != at.as_micros() && thinned.contains(&hour);
+        let end = Timestamp::from_micros(hour + HOUR_US);
+        let mut prunes = prunes.iter();
+        let is_within = prunes.any(|it| it.last_at >= begin && it.first_at < end);
+        let is_inside = hour != at.as_micros() && thinned.contains(&hour) && is_within;
         if is_inside {
             Timestamp::from_micros(hour + whole)
         } else {
@@ -216,11 +229,14 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let database = Database::new();
-            let Played { written, thinned, store: _store } = play(&database, steps).await;
+            let played = play(&database, steps).await;
+            let prunes = played.prunes(&database).await;
+            let Played { written, thinned, store: _store } = played;
             let some = between(from, from + length);
             let hours = between(from / HOUR * HOUR, (from + length).div_ceil(HOUR) * HOUR);
             for window in [Window::default(), Window::since(at(from)), some, hours] {
-                let wide = widened(&window, &thinned);
+                let begin = window.from.unwrap_or(Timestamp::from_micros(i64::MIN));
+                let wide = widened(&window, begin, &thinned, &prunes);
                 let is_inside = |record: &&ExecutionRecord| {
                     wide.from.is_none_or(|from| record.ended_at() >= from)
                         && wide.to.is_none_or(|to| record.ended_at() < to)
@@ -243,14 +259,14 @@ proptest! {
 }
 
 /// The bounds of periods as they must be taken: an hour of which rows are gone belongs to where it begins.
-fn moved(bounds: &[Timestamp], thinned: &Thinned) -> Vec<Timestamp> {
-    let first = widened(&Window::since(bounds[0]), thinned).from;
+fn moved(bounds: &[Timestamp], thinned: &Thinned, prunes: &[StoredPrune]) -> Vec<Timestamp> {
+    let first = widened(&Window::since(bounds[0]), bounds[0], thinned, prunes).from;
     let rest = bounds[1..].iter().map(|at| {
         let until = Window {
             to: Some(*at),
             ..Window::default()
         };
-        widened(&until, thinned).to
+        widened(&until, bounds[0], thinned, prunes).to
     });
     [first].into_iter().chain(rest).flatten().collect()
 }
@@ -265,9 +281,11 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let database = Database::new();
-            let Played { written, thinned, store } = play(&database, steps).await;
+            let played = play(&database, steps).await;
+            let prunes = played.prunes(&database).await;
+            let Played { written, thinned, store } = played;
             let bounds: Vec<_> = bounds.into_iter().map(at).collect();
-            let moved = moved(&bounds, &thinned);
+            let moved = moved(&bounds, &thinned, &prunes);
             let name = format!("l{listener}");
             let row = store.register(kit::listener(&name)).await.unwrap();
             let of_one = Scope::Registration(RegistrationId::listener(row));
@@ -321,6 +339,12 @@ async fn d09_an_hour_whose_rows_are_partly_gone_is_taken_as_a_whole_and_no_other
         count(2 * HOUR + 600, 3 * HOUR + 600).await,
         14,
         "one as a whole"
+    );
+    // What is gone of the third hour ended at ten to the fourth.
+    assert_eq!(
+        count(3 * HOUR - 300, 3 * HOUR).await,
+        1,
+        "behind what is gone nothing is"
     );
     // Before all rows nothing was, gone or not, and nothing is in no time.
     assert_eq!(count(60, 1_800).await, 0);

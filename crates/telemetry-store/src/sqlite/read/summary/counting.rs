@@ -152,8 +152,12 @@ impl Counting<'_> {
     }
 
     /// Moves each bound within an hour of which rows are gone to the end of that hour, and the first bound to its
-    /// beginning: such an hour is counted whole, and once.
+    /// beginning: such an hour is counted whole, and once. If what is gone ended before the first bound, all that is
+    /// asked for is there, and nothing moves.
     fn move_bounds(&mut self, up_to: i64, displacement: i64) -> QueryResult<()> {
+        let Some(begin) = self.bounds.first().copied() else {
+            return Ok(());
+        };
         // Many bounds may lie within one hour.
         let mut looked_at: Option<(Range<i64>, bool)> = None;
         for place in 0..self.bounds.len() {
@@ -165,7 +169,10 @@ impl Counting<'_> {
             let known = looked_at.filter(|(it, _)| *it == hour);
             let is_thinned = match known {
                 Some((_, is_thinned)) => is_thinned,
-                None => self.is_thinned(&hour, up_to, displacement)?,
+                None => {
+                    self.is_thinned(&hour, up_to, displacement)?
+                        && self.is_pruned(&(begin..hour.end))?
+                }
             };
             if is_thinned {
                 let is_first = place == 0;
@@ -191,6 +198,17 @@ impl Counting<'_> {
             .bind::<BigInt, _>(last)
             .get_result(self.connection)?;
         Ok(gone.count > 0)
+    }
+
+    /// Returns whether executions were pruned that may have ended in a window.
+    fn is_pruned(&mut self, window: &Range<i64>) -> QueryResult<bool> {
+        let pruned = "SELECT count(*) AS count FROM prunes \
+                      WHERE rule NOT LIKE 'lines!_%' ESCAPE '!' AND last_us >= ?1 AND first_us < ?2";
+        let pruned: Gone = diesel::sql_query(pruned)
+            .bind::<BigInt, _>(window.start)
+            .bind::<BigInt, _>(window.end)
+            .get_result(self.connection)?;
+        Ok(pruned.count > 0)
     }
 
     /// The period of a time that lies within the bounds; of periods that begin together only the last one has a
