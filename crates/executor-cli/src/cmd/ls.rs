@@ -115,7 +115,7 @@ fn line_of(looking: &Looking, execution: &StoredExecution) -> String {
         shown::took_of(execution),
     );
     let (status, why) = (record.status.as_str(), shown::why(execution));
-    let line = format!("{at}  {id}  {status:<11}  {took:>8}  {name}  {why}");
+    let line = format!("{at}  {id}  {name:<24}  {status:<11}  {took:>8}  {why}");
     format!("{}\n", line.trim_end())
 }
 

@@ -146,10 +146,13 @@ fn in_zone(at: &Spanned<String>, zone: Option<&Spanned<String>>) -> Result<Times
         let what = format!("`{text}` needs a `time_zone`, such as \"Europe/Berlin\"");
         return Err(refuse(what));
     };
-    let found = TimeZone::get(zone.get_ref()).map_err(|_| {
-        let name = zone.get_ref().clone();
-        (zone.span(), ScheduleError::TimeZone { name }.to_string())
-    })?;
+    let found = match zone.get_ref().as_str() {
+        "local" => TimeZone::system(),
+        name => TimeZone::get(name).map_err(|_| {
+            let name = name.to_owned();
+            (zone.span(), ScheduleError::TimeZone { name }.to_string())
+        })?,
+    };
     let ambiguous = found.to_ambiguous_timestamp(civil);
     ambiguous.compatible().map_err(|_| out_of_range(at))
 }

@@ -206,3 +206,13 @@ fn i02_a_bracket_that_is_missing_is_one_mistake() {
     assert!(said.err.lines().count() <= 3, "{}", said.err);
     assert!(said.err.starts_with("executor: c.toml:"), "{}", said.err);
 }
+
+#[test]
+fn f06_a_time_may_be_in_the_zone_of_the_system() {
+    let place = Place::new();
+    let job = "[[job]]\napp = \"a\"\nname = \"once\"\nat = \"2099-01-01T00:00:00\"\ntime_zone = \"local\"\nrun = [\"@noop\"]\n";
+    place.file("c.toml", job);
+    let said = place.run(&["check", "c.toml"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("2099"), "{}", said.out);
+}

@@ -233,3 +233,20 @@ fn g03_spools_that_cannot_be_read_keep_nobody_from_the_history() {
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(ended(child).code, Some(0));
 }
+
+#[test]
+fn d05_a_database_that_may_not_be_read_is_said_to_be_one() {
+    let somebody = Somebody::new();
+    let said = somebody.run(&["run", "c.toml", "--events", "e.ndjson"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let database = somebody.place.directory.path().join("telemetry.db");
+    set_mode(&database, 0o000);
+    for verb in ["status", "ls", "report"] {
+        let said = somebody.run(&[verb, "--db", "telemetry.db"]);
+        assert_eq!(said.code, Some(4), "{verb}: {}", said.err);
+        let is_told = said
+            .err
+            .contains("cannot open `telemetry.db`: Permission denied");
+        assert!(is_told, "{verb}: {}", said.err);
+    }
+}

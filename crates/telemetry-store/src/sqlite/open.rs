@@ -9,6 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use crate::sqlite::classify::is_lock;
 use crate::sqlite::migrations;
@@ -86,6 +87,13 @@ pub(crate) fn open_any_reader(target: &Target) -> Result<(SqliteConnection, bool
             why: "an in-memory database cannot be opened a second time; give a path",
         }));
     };
+    // SQLite says the same of every obstacle.
+    if let Err(Errno::ACCESS) = access(path, Access::READ_OK) {
+        return Err(OpenError::Unreachable {
+            path: path.clone(),
+            source: Errno::ACCESS.into(),
+        });
+    }
     match probe(path) {
         Probed::Nothing => return Err(OpenError::Absent { path: path.clone() }),
         Probed::Refused(error) => return Err(error),
