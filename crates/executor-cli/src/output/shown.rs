@@ -143,6 +143,8 @@ pub(crate) fn took_of(execution: &StoredExecution) -> String {
     let record = &execution.record;
     match record.status {
         Status::Skipped => "-".into(),
+        // It was never seen after it had begun.
+        Status::Interrupted if record.duration.is_zero() => "?".into(),
         Status::Interrupted => format!("≥ {}", took(record.duration)),
         _ => took(record.duration),
     }

@@ -236,7 +236,7 @@ fn i01_explain_says_why_in_one_sentence() {
         "{said}"
     );
     let said = explain("house/hall");
-    assert!(said.contains("ended as error"), "{said}");
+    assert!(said.contains("and failed"), "{said}");
     let said = explain("house/hall@2h");
     assert!(
         said.starts_with("house/hall did not run: no process was alive"),
@@ -318,11 +318,13 @@ fn i01_an_audit_that_cannot_look_at_a_spool_says_so() {
     let said = place.run(&["audit"]);
     assert_eq!((said.code, &*said.out), (Some(0), "complete  2 stored\n"));
     let said = place.run(&["ls", "--status", "interrupted"]);
-    assert!(
-        said.out.contains("house/lamp  interrupted  ≥ "),
-        "{}",
-        said.out
-    );
+    // At least so long, or nobody has seen it again.
+    let took = [
+        "house/lamp  interrupted  ≥ ",
+        "house/lamp  interrupted     ?",
+    ];
+    let is_told = took.iter().any(|took| said.out.contains(took));
+    assert!(is_told, "{}", said.out);
     assert!(said.out.contains("process killed"), "{}", said.out);
 }
 

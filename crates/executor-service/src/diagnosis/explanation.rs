@@ -106,10 +106,7 @@ impl Explanation {
         match self {
             Self::Ran { execution, others } => {
                 let record = &execution.record;
-                let ended = match record.status {
-                    Status::Success => "succeeded".to_owned(),
-                    status => format!("ended as {}", status.as_str()),
-                };
+                let ended = ended(record.status);
                 let (begun, id) = (show(record.started_at), record.execution_id.short());
                 format!(
                     "{what} ran at {begun} and {ended} ({id}){}{}.",
@@ -244,5 +241,18 @@ fn of_missed(what: &str, missed: &MissedRuns, show: impl Fn(Timestamp) -> String
         count => format!(
             "{what} did not run: {why}; {count} runs were missed, due from {first} to {last}."
         ),
+    }
+}
+
+/// How an execution ended, as a predicate.
+const fn ended(status: Status) -> &'static str {
+    match status {
+        Status::Success => "succeeded",
+        Status::Error => "failed",
+        Status::TimedOut => "timed out",
+        Status::Cancelled => "was cancelled",
+        Status::Panicked => "panicked",
+        Status::Skipped => "was skipped",
+        Status::Interrupted => "was interrupted",
     }
 }

@@ -74,7 +74,7 @@ fn g04_it_ran_however_it_ended() {
             ("02:00", "backup ran at 02:00 and succeeded."),
         ],
     );
-    let broken = "broken ran at 01:00 and ended as error: no route to attic.";
+    let broken = "broken ran at 01:00 and failed: no route to attic.";
     assert_eq!(world.explain("broken", "01:00"), broken);
     let hall = "hall ran at 02:01 and succeeded; 2 more around that time.";
     assert_eq!(world.explain("hall", "02:01"), hall);
