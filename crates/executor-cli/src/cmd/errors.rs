@@ -24,7 +24,11 @@ pub(crate) async fn errors(looking: &Looking, args: ErrorsArgs) -> Result<ExitCo
         return Ok(matched(!found.groups.is_empty()));
     }
     let shown = summary(looking, &found);
-    let footer = looking.footer(shown, window_of(&args.selection)).await?;
+    let footer = looking
+        .footer(shown, window_of(&args.selection), |it| {
+            args.selection.is_about(it)
+        })
+        .await?;
     let table = match found.groups.is_empty() {
         true => String::new(),
         false => table(looking, groups),

@@ -24,7 +24,10 @@ pub(crate) async fn export(looking: &Looking, args: ExportArgs) -> Result<ExitCo
     };
     console::show(String::new());
     // Beside the data, which programs read.
-    if let Some(missing) = looking.missing(window_of(&args.selection)).await? {
+    if let Some(missing) = looking
+        .missing(window_of(&args.selection), |it| args.selection.is_about(it))
+        .await?
+    {
         console::say(&missing);
     }
     Ok(matched(count > 0))

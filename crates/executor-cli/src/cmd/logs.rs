@@ -46,7 +46,9 @@ pub(crate) async fn logs(looking: &Looking, args: LogsArgs) -> Result<ExitCode, 
             let code = print(looking, &found, grep).await?;
             // Of a part nobody asks what is missing of the whole.
             if !looking.json && !has_more {
-                let missing = looking.missing(window_of(&selection)).await?;
+                let missing = looking
+                    .missing(window_of(&selection), |it| selection.is_about(it))
+                    .await?;
                 missing.iter().for_each(|missing| console::say(missing));
             }
             Ok(code)

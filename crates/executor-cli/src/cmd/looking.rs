@@ -1,6 +1,5 @@
 //! What the verbs that look share: which database, which executions, and what is missing.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,17 +8,16 @@ use command_executor::diagnosis::{Completeness, completeness, is_alive, seems_al
 use command_executor::inspect::MachineSpools;
 use command_executor::ports::{HistoryFuture, PageOf, Scope, SessionStatus, all_pages};
 use command_executor::{
-    EntityKind, Filter, History, HistoryErrorClass, LiveSession, LiveState, Orphan, PageRequest,
-    RegistrationFilter, SessionId, StoredExecution, StoredRegistration, StoredSession, Timestamp,
-    Window,
+    Entity, EntityKind, Filter, History, HistoryErrorClass, LiveSession, LiveState, Orphan,
+    PageRequest, RegistrationFilter, SessionId, StoredExecution, StoredRegistration, StoredSession,
+    Timestamp, Window,
 };
 
 use tokio::sync::OnceCell;
 
-use crate::args::DEFAULT_DB;
 use crate::args::times;
 use crate::args::verbs::{Look, Selection, What};
-use crate::config::Config;
+use crate::cmd::database::found_database;
 use crate::exit::{DAMAGE_REMEDY, DAMAGED, Failure, NO_MATCH, matched, with_causes};
 use crate::output::columns::wrapped;
 use crate::output::console::{self, describe};
@@ -378,8 +376,13 @@ impl Looking {
     }
 
     /// Returns the last line below a table: what it shows, and what is missing of its time.
-    pub(crate) async fn footer(&self, shown: String, window: Window) -> Result<String, Failure> {
-        let missing = self.missing(window).await?;
+    pub(crate) async fn footer(
+        &self,
+        shown: String,
+        window: Window,
+        is_about: impl Fn(&Entity) -> bool,
+    ) -> Result<String, Failure> {
+        let missing = self.missing(window, is_about).await?;
         let missing = missing.map(|missing| format!(" · {missing}"));
         Ok(wrapped(&format!(
             "{shown}{}\n",
@@ -388,9 +391,22 @@ impl Looking {
     }
 
     /// Says in a few words what is missing of a time, or nothing.
-    pub(crate) async fn missing(&self, window: Window) -> Result<Option<String>, Failure> {
+    pub(crate) async fn missing(
+        &self,
+        window: Window,
+        is_about: impl Fn(&Entity) -> bool,
+    ) -> Result<Option<String>, Failure> {
         match self.completeness(&window).await {
-            Ok(found) => Ok(missing_of(&found)),
+            Ok(mut found) => {
+                if found.missed > 0 {
+                    // Of others nobody has asked.
+                    let missed = |page| self.history.missed_runs(window.clone(), page);
+                    let missed = all_pages(missed).await?.into_iter();
+                    let its = missed.filter(|it| is_about(&it.entity));
+                    found.missed = its.map(|it| it.count).sum();
+                }
+                Ok(missing_of(&found))
+            }
             // What was found is shown all the same.
             Err(Failure::Query(error)) if error.class == HistoryErrorClass::Damaged => {
                 let why = plain(&with_causes(&error));
@@ -455,33 +471,4 @@ pub(crate) fn missing_of(found: &Completeness) -> Option<String> {
 
 pub(crate) fn window_of(selection: &Selection) -> Window {
     times::window(selection.since, selection.until)
-}
-
-/// The database that nobody named: of the environment, or of the configuration at hand.
-pub(crate) fn found_database() -> Result<String, Failure> {
-    let (url, by) = look_for_database()?;
-    if let Some(by) = by {
-        console::say(&format!("using the database `{}` (from {by})", plain(&url)));
-    }
-    Ok(url)
-}
-
-fn look_for_database() -> Result<(String, Option<String>), Failure> {
-    let of_environment = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
-    if let Some(url) = of_environment("EXECUTOR_DB") {
-        return Ok((url, Some("EXECUTOR_DB".into())));
-    }
-    let configured = of_environment("EXECUTOR_CONFIG").map(PathBuf::from);
-    let here = Path::new("executor.toml");
-    let path = configured.or_else(|| here.exists().then(|| here.to_owned()));
-    let Some(path) = path else {
-        return Ok((DEFAULT_DB.to_owned(), None));
-    };
-    let config = Config::read(&path).map_err(Failure::Config)?;
-    let shown = plain(&path.to_string_lossy());
-    let url = config.store.url.map(|url| url.0);
-    Ok(match url {
-        Some(url) => (url, Some(format!("`{shown}`"))),
-        None => (DEFAULT_DB.to_owned(), None),
-    })
 }

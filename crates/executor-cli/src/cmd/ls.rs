@@ -43,7 +43,9 @@ pub(crate) async fn ls(looking: &Looking, args: LsArgs) -> Result<ExitCode, Fail
         shown.push_str(", and more: --limit");
         narrow_to(&mut window, &found, order);
     }
-    let footer = looking.footer(shown, window).await?;
+    let footer = looking
+        .footer(shown, window, |it| args.selection.is_about(it))
+        .await?;
     console::print(format!("{}{footer}", table(looking, &found))).await?;
     if args
         .selection

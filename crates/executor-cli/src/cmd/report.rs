@@ -33,7 +33,7 @@ pub(crate) async fn report(looking: &Looking, args: ReportArgs) -> Result<ExitCo
     let summaries = figures::summaries(looking, &args, window.clone()).await?;
     print(&summaries, looking.json).await?;
     if !looking.json {
-        let missing = looking.missing(window).await?;
+        let missing = looking.missing(window, |it| args.is_about(it)).await?;
         let line = missing.map(|missing| wrapped(&format!("{missing}\n")));
         console::print(line.unwrap_or_default()).await?;
     }

@@ -41,7 +41,7 @@ pub(crate) async fn timeline(looking: &Looking, args: TimelineArgs) -> Result<Ex
     let mut lanes = of_executions(&found.executions);
     add_running(&found.running, now, &mut lanes);
     let drawing = drawing(looking, (found.from, found.to), &lanes, &gaps);
-    let footer = looking.footer(found.summary(), window).await?;
+    let footer = looking.footer(found.summary(), window, |_| true).await?;
     console::print(format!("{drawing}{footer}")).await?;
     Ok(matched(is_any))
 }

@@ -434,3 +434,15 @@ fn i01_executions_are_selected_by_kind_and_by_session() {
         assert_eq!(said.code, Some(2), "{}", said.err);
     }
 }
+
+#[test]
+fn i01_what_others_have_missed_is_not_said_of_a_selection() {
+    let house = house();
+    let told = |more: &[&str]| {
+        let ls = ["ls", "--db", "house.db", "--limit", "100000"];
+        let said = house.place.run(&[&ls[..], more].concat());
+        said.out.contains("planned runs missed") || said.out.contains("planned run missed")
+    };
+    assert!(told(&[]));
+    assert!(!told(&["--app", "lights"]));
+}

@@ -40,7 +40,7 @@ pub(super) async fn compared(
     let text = match looking.json {
         true => plain::json_lines(pairs.iter().map(json_of)),
         false => {
-            let spans = spans(looking, window, earlier).await?;
+            let spans = spans(looking, args, window, earlier).await?;
             format!("{}{spans}", for_people(&pairs))
         }
     };
@@ -49,11 +49,16 @@ pub(super) async fn compared(
 }
 
 /// The times that are compared, and what is missing of either: that makes them differ, too.
-async fn spans(looking: &Looking, window: Window, earlier: Window) -> Result<String, Failure> {
+async fn spans(
+    looking: &Looking,
+    args: &ReportArgs,
+    window: Window,
+    earlier: Window,
+) -> Result<String, Failure> {
     let (now, then) = (span_of(looking, &window), span_of(looking, &earlier));
     let mut text = format!("{now}, before: {then}\n");
     for (when, window) in [("", window), ("before: ", earlier)] {
-        if let Some(missing) = looking.missing(window).await? {
+        if let Some(missing) = looking.missing(window, |it| args.is_about(it)).await? {
             text.push_str(&wrapped(&format!("{when}{missing}\n")));
         }
     }

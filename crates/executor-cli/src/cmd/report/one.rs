@@ -61,7 +61,10 @@ pub(super) async fn one(
             false => for_people(looking, report, &window),
         });
     }
-    if let (false, Some(missing)) = (looking.json, looking.missing(window).await?) {
+    if let (false, Some(missing)) = (
+        looking.json,
+        looking.missing(window, |it| args.is_about(it)).await?,
+    ) {
         text.push_str(&wrapped(&format!("{missing}\n")));
     }
     console::print(text).await?;
