@@ -265,8 +265,11 @@ async fn run_due(service: Arc<Service>, due: Due) {
     }
     for due_at in due.due_at {
         // One that has replaced it since has taken over what it owes.
-        let job = service.scheduler.job(&entity);
-        let job = job.unwrap_or_else(|| due.job.clone());
+        let replaced = due
+            .job
+            .is_cancelled()
+            .then(|| service.scheduler.job(&entity));
+        let job = replaced.flatten().unwrap_or_else(|| due.job.clone());
         let mut running = pin!(run(Arc::clone(&service), job.run_scheduled(due_at), None));
         let begun = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
         if owed.is_some() && matches!(begun, Poll::Ready(Err(Refused::Stopping))) {

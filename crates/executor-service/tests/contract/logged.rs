@@ -267,7 +267,6 @@ async fn b04_an_error_handler_that_fails_panics_or_hangs_is_logged_by_name() {
     fixture.stop().await;
 }
 
-/// Without a runtime for it nothing would be in hand or waiting for long.
 #[tokio::test(start_paused = true)]
 async fn c08_a_drop_without_shutdown_says_how_many_records_are_lost_and_how_many_may_be() {
     let store = FaultyStore::new(MemoryStore::new());
