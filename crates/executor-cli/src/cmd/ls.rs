@@ -87,6 +87,9 @@ async fn follow(
     following: &mut Following,
     mut found: Vec<StoredExecution>,
 ) -> Result<ExitCode, Failure> {
+    if !looking.json && !console::is_read(&head_line(looking, found.first()))? {
+        return Ok(ExitCode::SUCCESS);
+    }
     loop {
         let text = match looking.json {
             true => plain::json_lines(found.iter().map(shown::json_of)),
@@ -105,6 +108,19 @@ async fn follow(
     }
 }
 
+/// The names of the columns of [`line_of`], above the first lines that are shown.
+fn head_line(looking: &Looking, first: Option<&StoredExecution>) -> String {
+    let width = first.map_or(8, |it| looking.zone.time(it.record.ended_at()).len());
+    line(
+        &format!("{:<width$}", "ENDED"),
+        "ID        ",
+        "WHAT",
+        "OUTCOME",
+        "TOOK",
+        "WHY",
+    )
+}
+
 /// A line whose columns do not depend on those of others.
 fn line_of(looking: &Looking, execution: &StoredExecution) -> String {
     let record = &execution.record;
@@ -117,6 +133,10 @@ fn line_of(looking: &Looking, execution: &StoredExecution) -> String {
         shown::took_of(execution),
     );
     let (status, why) = (record.status.as_str(), shown::why(execution));
+    line(&at, &id, &name, status, &took, &why)
+}
+
+fn line(at: &str, id: &str, name: &str, status: &str, took: &str, why: &str) -> String {
     let line = format!("{at}  {id}  {name:<24}  {status:<11}  {took:>8}  {why}");
     format!("{}\n", line.trim_end())
 }

@@ -44,6 +44,7 @@ use crate::input::source::Input;
 use crate::input::source::ending::Endings;
 use crate::output::console::{describe, say};
 use crate::output::plain::plain;
+use crate::output::shown::counted;
 use crate::output::{log, progress};
 use crate::wire;
 
@@ -84,6 +85,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     reaping::start();
     let reloading = Reloading::new(&args.config, reloads, &config, registered);
     service_manager::ready(config.listeners.len(), config.jobs.len());
+    say(&begun(&args.config, &config, &url));
     let ended = tokio::select! {
         () = running.work(feeds, reloading, &args) => Ended::Done,
         () = Metrics::serve(metrics.as_ref()) => Ended::Done,
@@ -97,6 +99,14 @@ fn url_of(args: &RunArgs, config: &Config) -> String {
     let configured = || config.store.url.clone().map(|url| url.0);
     let url = args.db.clone().or_else(configured);
     url.unwrap_or_else(|| DEFAULT_DB.to_owned())
+}
+
+/// What a person sees first, and a log of the service manager.
+fn begun(path: &Path, config: &Config, url: &str) -> String {
+    let listeners = counted(config.listeners.len() as u64, "listener");
+    let jobs = counted(config.jobs.len() as u64, "job");
+    let (path, url) = (plain(&path.display().to_string()), plain(url));
+    format!("running {path}: {listeners}, {jobs}; database {url}")
 }
 
 fn cut_off(why: &str) -> ExitCode {
@@ -265,7 +275,7 @@ impl<'c> Running<'c> {
     async fn stop(&self, ended: &Ended, endings: &Arc<Endings>) -> ShutdownReport {
         service_manager::stopping();
         if *ended == Ended::Signal {
-            tracing::warn!("stopping; a second signal ends at once");
+            tracing::warn!("stopping; a second signal ends it at once");
         }
         let endings = Arc::clone(endings);
         let ending = tokio::task::spawn_blocking(move || endings.end());

@@ -81,7 +81,7 @@ fn the_second_signal_ends_at_once() {
     // Who waited for the job or for the deadline would be here for minutes.
     let mut running = Running::start(&place, "10m");
     running.tell(Signal::TERM);
-    running.wait_for("a second signal ends at once");
+    running.wait_for("a second signal ends it at once");
     // Two at once are one.
     let code = until("it ends", || {
         running.tell(Signal::TERM);

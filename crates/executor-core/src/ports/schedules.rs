@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MissedReason {
-    /// No process that had the job was alive.
+    /// No process was running its schedule: none was alive, or it was stopping.
     NoProcess,
     /// The machine slept.
     Asleep,

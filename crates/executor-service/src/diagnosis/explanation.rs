@@ -227,7 +227,7 @@ fn beside(others: u64) -> String {
 
 fn of_missed(what: &str, missed: &MissedRuns, show: impl Fn(Timestamp) -> String) -> String {
     let why = match missed.reason {
-        MissedReason::NoProcess => "no process was alive",
+        MissedReason::NoProcess => "no process was running its schedule",
         MissedReason::Asleep => "the machine slept",
         MissedReason::HeldUp => "the process was held up",
         MissedReason::ClockSet => "the clock was set past its time",

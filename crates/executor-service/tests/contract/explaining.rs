@@ -251,7 +251,7 @@ fn g04_the_answer_is_found_among_thousands_of_others() {
         sleep(minutes(5)).await;
         world.store.record_missed(of_others(2_000)).await.unwrap();
     });
-    let missed = "backup was due at 02:00 and did not run: no process was alive.";
+    let missed = "backup was due at 02:00 and did not run: no process was running its schedule.";
     check(&world, &[("02:00", missed)]);
 }
 
@@ -267,7 +267,7 @@ fn g04_nobody_was_there_to_run_it() {
             life.job(hourly()).await;
             sleep(minutes(60)).await;
         });
-        let missed = "backup did not run: no process was alive; 3 runs were missed, due from 02:00 to 04:00.";
+        let missed = "backup did not run: no process was running its schedule; 3 runs were missed, due from 02:00 to 04:00.";
         check(
             &world,
             &[
