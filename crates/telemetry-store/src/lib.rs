@@ -21,6 +21,8 @@ mod periods;
 #[cfg(feature = "postgres")]
 mod postgres;
 
+mod read;
+
 mod rollup;
 
 mod sqlite;

@@ -24,8 +24,8 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "telemetry-store",
-        "lib codes liveness periods postgres postgres/write rollup sqlite sqlite/open sqlite/read sqlite/read/executions \
-         sqlite/read/summary sqlite/write sqlite/writer writer",
+        "lib codes liveness periods postgres postgres/read postgres/write read read/rows read/summary rollup sqlite \
+         sqlite/open sqlite/read sqlite/read/executions sqlite/write sqlite/writer writer",
     ),
     (
         "record-spool",
@@ -47,11 +47,12 @@ const NAME_A_STORE: [&str; 5] = [
     "executor-testkit/src/temp_postgres.rs",
 ];
 
-const STORES: [&str; 4] = [
+const STORES: [&str; 5] = [
     "telemetry_store",
     "SqliteStore",
     "SqliteHistory",
     "PostgresStore",
+    "PostgresHistory",
 ];
 
 pub(super) fn check() -> anyhow::Result<Broken> {

@@ -95,6 +95,16 @@ pub(crate) fn class_of(error: &DieselError) -> ErrorClass {
     }
 }
 
+/// Whether the server cannot read what it has stored.
+pub(crate) fn is_damage(error: &DieselError) -> bool {
+    starts(DAMAGED, error)
+}
+
+/// Whether a statement took too long.
+pub(crate) fn is_timeout(error: &DieselError) -> bool {
+    starts(&["canceling statement due to statement timeout"], error)
+}
+
 /// Whether the error may be the fault of a row, which only an experiment can tell.
 pub(crate) fn may_be_of_a_row(error: &DieselError) -> bool {
     let passes = is_gone(error) || starts(TRANSIENT, error) || starts(DAMAGED, error);

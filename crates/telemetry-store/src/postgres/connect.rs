@@ -5,6 +5,7 @@ use std::io;
 use diesel::connection::CacheSize;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Text};
+use executor_core::ports::HistoryErrorClass;
 use thiserror::Error;
 
 use crate::postgres::address::{Address, Unaddressable};
@@ -66,6 +67,12 @@ pub enum ServerError {
         /// Where it is.
         server: String,
     },
+    /// There is no history in the database.
+    #[error("the database at `{server}` has no history: `executor run` makes one")]
+    Absent {
+        /// Where it is.
+        server: String,
+    },
     /// The database was written by a newer version of this program.
     #[error(
         "the database at `{server}` has the schema {found}, which this program does not know: use a newer program"
@@ -90,6 +97,23 @@ pub enum ServerError {
     /// The thread that writes could not be started.
     #[error("cannot start the writer thread")]
     Thread(#[source] io::Error),
+}
+
+impl ServerError {
+    /// What it means for somebody who reads the history.
+    pub(crate) const fn class(&self) -> HistoryErrorClass {
+        match self {
+            Self::Absent { .. } => HistoryErrorClass::Absent,
+            Self::Address(_) | Self::TooOld { .. } | Self::Encoding { .. } | Self::Newer { .. } => {
+                HistoryErrorClass::Unsupported
+            }
+            Self::Unreachable { .. }
+            | Self::Standby { .. }
+            | Self::SetUp { .. }
+            | Self::State(_)
+            | Self::Thread(_) => HistoryErrorClass::Unavailable,
+        }
+    }
 }
 
 #[derive(QueryableByName)]

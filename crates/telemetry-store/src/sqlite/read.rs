@@ -1,8 +1,8 @@
 //! Queries of the history.
 
-pub(crate) mod question;
+pub(crate) mod asked;
 
-pub(crate) mod paging;
+pub(crate) mod counting;
 
 pub(crate) mod stored;
 
@@ -21,7 +21,5 @@ pub(crate) mod evidence;
 pub(crate) mod integrity;
 
 pub(crate) mod registrations;
-
-pub(crate) mod summary;
 
 pub(crate) mod history;

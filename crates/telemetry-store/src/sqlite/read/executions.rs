@@ -14,9 +14,11 @@ use executor_core::identity::IdRanges;
 use executor_core::ports::{Filter, Order, PageOf, PageRequest, StoredExecution, Window};
 
 use self::ids::ids;
-use self::search::{PageIds, Residue, search};
-use crate::sqlite::read::paging::Cursor;
-use crate::sqlite::read::question::{Asked, QueryError};
+use self::search::{Residue, Search};
+use crate::read::paging::Cursor;
+use crate::read::question::QueryError;
+use crate::read::search::{PagePlaces, SEARCH_FOR, search};
+use crate::sqlite::read::asked::Asked;
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_rows};
 use crate::sqlite::schema::executions;
 use crate::sqlite::write::row_ids::displacement;
@@ -26,9 +28,6 @@ mod conditions;
 mod ids;
 mod past_damage;
 mod search;
-
-/// The time that one page may spend on conditions without an index.
-const SEARCH_FOR: Duration = Duration::from_millis(200);
 
 /// An execution that began longer than this before the first row is found only by its whole id.
 const LONGEST: Duration = Duration::from_secs(100 * 86_400);
@@ -40,15 +39,26 @@ pub(crate) fn executions(
 ) -> Result<PageOf<StoredExecution>, QueryError> {
     let cursor = Cursor::of(page)?;
     asked.transaction(|asked| {
-        let found = match Residue::of(filter) {
-            None => PageIds::of(ids(asked, filter, cursor, page.limit)?, page.limit),
+        let found = match &Residue::of(filter) {
+            None => PagePlaces::of(ids(asked, filter, cursor, page.limit)?, page.limit),
             Some(residue) => {
-                let until = Instant::now() + SEARCH_FOR;
-                search(asked, filter, &residue, cursor, page.limit, until)?
+                let order = page.order;
+                let mut searched = Search {
+                    asked,
+                    filter,
+                    residue,
+                    order,
+                };
+                search(
+                    &mut searched,
+                    cursor,
+                    page.limit,
+                    Instant::now() + SEARCH_FOR,
+                )?
             }
         };
-        let mut items = Vec::with_capacity(found.ids.len());
-        for ids in found.ids.chunks(ROWS_AT_ONCE) {
+        let mut items = Vec::with_capacity(found.places.len());
+        for ids in found.places.chunks(ROWS_AT_ONCE) {
             asked.deadline.check()?;
             items.extend(by_rows(asked, ids, page.order)?);
         }

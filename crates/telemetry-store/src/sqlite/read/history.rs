@@ -15,14 +15,17 @@ use executor_core::ports::{
 };
 use executor_core::{ExecutionId, RegistrationId, Timestamp};
 
+use crate::read::question::{Deadline, LeftOut, QueryError};
+use crate::read::summary;
 use crate::sqlite::open::address::Target;
 use crate::sqlite::open::error::OpenError;
 use crate::sqlite::open::file_identity::{FileIdentity, FileState};
 use crate::sqlite::open::open_reader;
+use crate::sqlite::read::asked::Asked;
+use crate::sqlite::read::counting::of_one_snapshot;
 use crate::sqlite::read::executions;
-use crate::sqlite::read::question::{Asked, Deadline, LeftOut, QueryError};
 use crate::sqlite::read::{
-    evidence, integrity, prunes, registrations, schedules, sessions, sources, stored, summary,
+    evidence, integrity, prunes, registrations, schedules, sessions, sources, stored,
 };
 
 /// The default time limit of a query.
@@ -205,19 +208,25 @@ impl History for SqliteHistory {
 
     fn summaries(&self, window: Window) -> HistoryFuture<'_, Vec<Summary>> {
         self.ask("summarising executions", move |asked| {
-            summary::summaries(asked, &window)
+            of_one_snapshot(asked, |rows, deadline| {
+                summary::summaries(rows, deadline, &window)
+            })
         })
     }
 
     fn overall(&self, window: Window) -> HistoryFuture<'_, Stats> {
         self.ask("summarising executions", move |asked| {
-            summary::overall(asked, &window)
+            of_one_snapshot(asked, |rows, deadline| {
+                summary::overall(rows, deadline, &window)
+            })
         })
     }
 
     fn series(&self, scope: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>> {
         self.ask("summarising periods", move |asked| {
-            summary::series(asked, &scope, &bounds)
+            of_one_snapshot(asked, |rows, deadline| {
+                summary::series(rows, deadline, &scope, &bounds)
+            })
         })
     }
 

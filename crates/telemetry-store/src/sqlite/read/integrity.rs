@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::sqlite::SqliteConnection;
 
-use crate::sqlite::read::question::QueryError;
+use crate::read::question::QueryError;
 
 /// The number of damaged places that SQLite names.
 const NAMED: u32 = 20;

@@ -1,15 +1,15 @@
 //! What was read from sources of events, page by page, the latest first.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
-use executor_core::ports::{BadLine, PageOf, PageRequest, SourceCounts, UnheardTopic, Window};
-use executor_core::{SessionId, Timestamp};
+use diesel::sql_types::{BigInt, Binary, Nullable};
+use executor_core::ports::{PageOf, PageRequest, SourceCounts, Window};
 
 use crate::periods::HOUR_US;
-use crate::sqlite::read::paging::{Cursor, page_of};
-use crate::sqlite::read::question::{Asked, QueryError, known_count};
-use crate::sqlite::read::schedules::bounds;
-use crate::sqlite::read::stored::uuid_of;
+use crate::read::paging::{latest_first, page_of};
+use crate::read::question::QueryError;
+use crate::read::rows::source::{BadLineRow, SourceRow, TopicRow};
+use crate::read::window::bounds;
+use crate::sqlite::read::asked::Asked;
 
 pub(crate) fn sources(
     asked: &mut Asked<'_>,
@@ -24,8 +24,8 @@ pub(crate) fn sources(
          AND coalesce(s.stopped_us, 9223372036854775807) >= ?3 ORDER BY c.id DESC LIMIT ?5",
     );
     let rows: Vec<SourceRow> = question
-        .bind::<BigInt, _>(Cursor::latest_first(page)?)
-        .bind::<Nullable<Binary>, _>(session)
+        .bind::<BigInt, _>(latest_first(page)?)
+        .bind::<Nullable<Binary>, _>(session.map(|id| id.as_bytes().to_vec()))
         .bind::<BigInt, _>(from)
         .bind::<BigInt, _>(to)
         .bind::<BigInt, _>(i64::from(page.limit))
@@ -60,85 +60,4 @@ fn bad_lines(asked: &mut Asked<'_>, source: i64) -> QueryResult<Vec<BadLineRow>>
     )
     .bind::<BigInt, _>(source)
     .load(asked.connection)
-}
-
-#[derive(QueryableByName)]
-struct SourceRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = BigInt)]
-    lines: i64,
-    #[diesel(sql_type = BigInt)]
-    events: i64,
-    #[diesel(sql_type = BigInt)]
-    bad_lines: i64,
-    #[diesel(sql_type = BigInt)]
-    unheard: i64,
-    #[diesel(sql_type = Binary)]
-    session_uuid: Vec<u8>,
-}
-
-#[derive(QueryableByName)]
-struct TopicRow {
-    #[diesel(sql_type = BigInt)]
-    first_us: i64,
-    #[diesel(sql_type = BigInt)]
-    last_us: i64,
-    #[diesel(sql_type = Text)]
-    topic: String,
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
-#[derive(QueryableByName)]
-struct BadLineRow {
-    #[diesel(sql_type = BigInt)]
-    line: i64,
-    #[diesel(sql_type = BigInt)]
-    at_us: i64,
-    #[diesel(sql_type = Text)]
-    problem: String,
-    #[diesel(sql_type = Text)]
-    text: String,
-}
-
-impl SourceRow {
-    fn into_counts(
-        self,
-        topics: Vec<TopicRow>,
-        bad_lines: Vec<BadLineRow>,
-    ) -> Result<SourceCounts, QueryError> {
-        let known = |what, count| known_count("sources", self.id, what, count);
-        let topics = topics.into_iter().map(|row| {
-            Ok(UnheardTopic {
-                hour_at: Timestamp::from_micros(row.first_us),
-                last_hour_at: Timestamp::from_micros(row.last_us),
-                topic: row.topic.into(),
-                count: known("count", row.count)?,
-            })
-        });
-        let bad_lines = bad_lines.into_iter().map(|row| {
-            Ok(BadLine {
-                line: known("line", row.line)?,
-                at: Timestamp::from_micros(row.at_us),
-                problem: row.problem,
-                text: row.text,
-            })
-        });
-        Ok(SourceCounts {
-            session: SessionId::from_uuid(uuid_of(
-                &self.session_uuid,
-                "a session's uuid is malformed",
-            )?),
-            lines: known("lines", self.lines)?,
-            events: known("events", self.events)?,
-            bad_lines: known("bad_lines", self.bad_lines)?,
-            unheard: known("unheard", self.unheard)?,
-            topics: topics.collect::<Result<_, QueryError>>()?,
-            first_bad_lines: bad_lines.collect::<Result<_, QueryError>>()?,
-            name: self.name.into(),
-        })
-    }
 }

@@ -2,24 +2,19 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary};
 use diesel::sqlite::SqliteConnection;
+use executor_core::ExecutionId;
 use executor_core::lines::Lines;
 use executor_core::ports::{Order, StoredExecution};
-use executor_core::record::{RecordFlags, SYNTHETIC_ORIGIN, TriggerMode};
-use executor_core::{
-    Entity, EntityKind, ExecutionId, ExecutionRecord, Failure, RowId, SessionId, SourceTier,
-    Status, Subject, Timestamp, Trigger,
-};
 
-use crate::codes::{BINARY, TIMEOUT_ORIGINS, flag, kind_of};
+use crate::read::paging::direction;
+use crate::read::question::{LeftOut, QueryError};
+use crate::read::rows::execution::{ExecutionRow, LinesRow};
 use crate::sqlite::classify::is_damage;
-use crate::sqlite::read::paging::direction;
-use crate::sqlite::read::question::{Asked, LeftOut, QueryError};
-use crate::sqlite::schema::execution_lines;
+use crate::sqlite::read::asked::Asked;
 
 /// The number of rows in one query, because the length of its text is limited.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;
@@ -32,7 +27,7 @@ pub(crate) fn by_rows(
 ) -> Result<Vec<StoredExecution>, QueryError> {
     let (list, direction) = (listed(ids), direction(order));
     let question = format!("{STORED} e.id IN ({list}) ORDER BY e.id {direction}");
-    let rows: Vec<Row> = match diesel::sql_query(question).load(asked.connection) {
+    let rows: Vec<ExecutionRow> = match diesel::sql_query(question).load(asked.connection) {
         Err(error) if is_unreadable(&error) => one_by_one(asked, ids)?,
         rows => rows?,
     };
@@ -45,7 +40,7 @@ pub(crate) fn by_rows(
 }
 
 /// Reads rows of which at least one is on a damaged page, or has its error there.
-fn one_by_one(asked: &mut Asked<'_>, ids: &[i64]) -> QueryResult<Vec<Row>> {
+fn one_by_one(asked: &mut Asked<'_>, ids: &[i64]) -> QueryResult<Vec<ExecutionRow>> {
     let mut rows = Vec::new();
     for id in ids {
         match whole_row(asked.connection, *id) {
@@ -57,7 +52,7 @@ fn one_by_one(asked: &mut Asked<'_>, ids: &[i64]) -> QueryResult<Vec<Row>> {
 }
 
 /// Reads what can be read of a row without the tables beside it.
-fn readable_part(asked: &mut Asked<'_>, id: i64) -> QueryResult<Option<Row>> {
+fn readable_part(asked: &mut Asked<'_>, id: i64) -> QueryResult<Option<ExecutionRow>> {
     for (without, lacks) in [
         (WITHOUT_ERROR, "the error or topic"),
         (WITHOUT_NAME, "the error, topic or name"),
@@ -81,8 +76,8 @@ fn is_unreadable(error: &diesel::result::Error) -> bool {
 }
 
 /// All of them are read in one transaction, so nobody has pruned them meanwhile.
-fn note_absent(left_out: &LeftOut, ids: &[i64], rows: &[Row]) {
-    let read: HashSet<i64> = rows.iter().map(|row| row.id).collect();
+fn note_absent(left_out: &LeftOut, ids: &[i64], rows: &[ExecutionRow]) {
+    let read: HashSet<i64> = rows.iter().map(|row| row.place).collect();
     for id in ids.iter().filter(|id| !read.contains(*id)) {
         let what = format!("row {id} of executions, or the row of its session, cannot be read");
         left_out.note(what);
@@ -90,7 +85,7 @@ fn note_absent(left_out: &LeftOut, ids: &[i64], rows: &[Row]) {
 }
 
 /// Reads a row with its error, topic and session.
-fn whole_row(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<Row>> {
+fn whole_row(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<ExecutionRow>> {
     let row = diesel::sql_query(format!("{STORED} e.id = ?1")).bind::<BigInt, _>(id);
     row.get_result(connection).optional()
 }
@@ -99,7 +94,7 @@ fn whole_row(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<R
 macro_rules! executions_with {
     ($rest:literal) => {
         concat!(
-            "SELECT e.id, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, ",
+            "SELECT e.id AS place, e.execution_id, e.kind, e.status, e.listener_id, e.job_id, e.start_us, e.duration_us, ",
             "e.flags, e.blocked_us, e.retry_count, e.attempt_number, e.trigger_id, e.trigger_origin, ",
             "e.trigger_mode, e.args_json, e.due_us, e.exit_code, s.session_uuid, ",
             $rest
@@ -200,27 +195,11 @@ struct RowOf {
 
 /// Returns what an execution said. Only for one at a time: they may be large.
 fn lines(connection: &mut SqliteConnection, id: i64) -> QueryResult<Option<Lines>> {
-    type LinesRow = (i64, i64, i64, i64, String);
-    let row: Option<LinesRow> = execution_lines::table
-        .find(id)
-        .select((
-            execution_lines::lines,
-            execution_lines::total_lines,
-            execution_lines::total_bytes,
-            execution_lines::flags,
-            execution_lines::body,
-        ))
-        .first(connection)
-        .optional()?;
-    Ok(row.map(|(kept, total, bytes, flags, body)| {
-        Lines::from_parts(
-            kept.unsigned_abs(),
-            total.unsigned_abs(),
-            bytes.unsigned_abs(),
-            flags & BINARY != 0,
-            body,
-        )
-    }))
+    let question =
+        "SELECT lines, total_lines, total_bytes, flags, body FROM execution_lines WHERE id = ?1";
+    let row = diesel::sql_query(question).bind::<BigInt, _>(id);
+    let row: Option<LinesRow> = row.get_result(connection).optional()?;
+    Ok(row.map(LinesRow::into_lines))
 }
 
 pub(crate) fn by_row(
@@ -228,182 +207,7 @@ pub(crate) fn by_row(
     id: i64,
 ) -> Result<Option<StoredExecution>, QueryError> {
     let row = whole_row(connection, id)?;
-    row.map(Row::into_execution).transpose()
-}
-
-#[derive(QueryableByName)]
-struct Row {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Binary)]
-    execution_id: Vec<u8>,
-    #[diesel(sql_type = BigInt)]
-    kind: i64,
-    #[diesel(sql_type = BigInt)]
-    status: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    listener_id: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    job_id: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    start_us: i64,
-    #[diesel(sql_type = BigInt)]
-    duration_us: i64,
-    #[diesel(sql_type = BigInt)]
-    flags: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    blocked_us: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    retry_count: i64,
-    #[diesel(sql_type = BigInt)]
-    attempt_number: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    trigger_id: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    trigger_origin: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    trigger_mode: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    args_json: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    due_us: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    exit_code: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
-    own_topic: Option<String>,
-    #[diesel(sql_type = Binary)]
-    session_uuid: Vec<u8>,
-    #[diesel(sql_type = Nullable<Text>)]
-    error_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    error_message: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    error_report: Option<String>,
-    #[diesel(sql_type = Text)]
-    app_key: String,
-    #[diesel(sql_type = BigInt)]
-    instance: i64,
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Text)]
-    topic: String,
-}
-
-impl Row {
-    fn into_execution(self) -> Result<StoredExecution, QueryError> {
-        let status =
-            Status::from_code(self.status).ok_or_else(|| self.unknown("status", &self.status))?;
-        let session = self.uuid("a session", &self.session_uuid)?;
-        let execution_id = self.uuid("an id", &self.execution_id)?;
-        let record = ExecutionRecord {
-            execution_id: ExecutionId::from_uuid(execution_id),
-            subject: self.subject()?,
-            source_tier: if self.flags & flag::FRAMEWORK == 0 {
-                SourceTier::App
-            } else {
-                SourceTier::Framework
-            },
-            status,
-            started_at: Timestamp::from_micros(self.start_us),
-            duration: self.duration(self.duration_us)?,
-            failure: self.failure().map(Arc::new),
-            flags: self.flags()?,
-            trigger: self.trigger()?,
-            topic: self.own_topic.as_deref().map(Arc::from),
-            due_at: self.due_us.map(Timestamp::from_micros),
-            exit_code: self.exit_code()?,
-            lines: None,
-            generation: 0,
-            retry_count: self.small("retry count", self.retry_count)?,
-            attempt_number: self.small("attempt number", self.attempt_number)?,
-            arguments_json: self.args_json.map(Box::from),
-        };
-        Ok(StoredExecution {
-            session: SessionId::from_uuid(session),
-            record,
-        })
-    }
-
-    fn subject(&self) -> Result<Subject, QueryError> {
-        let kind = kind_of(self.kind).ok_or_else(|| self.unknown("kind", &self.kind))?;
-        let row = match kind {
-            EntityKind::Listener => self.listener_id,
-            EntityKind::Job => self.job_id,
-        };
-        Ok(Subject {
-            entity: Arc::new(Entity {
-                kind,
-                app_key: self.app_key.clone(),
-                instance: self.small("instance", self.instance)?,
-                name: self.name.clone(),
-                topic: self.topic.clone(),
-            }),
-            row: row.map(RowId::new),
-        })
-    }
-
-    fn failure(&self) -> Option<Failure> {
-        Some(Failure {
-            error_type: self.error_type.clone()?,
-            message: self.error_message.clone().unwrap_or_default(),
-            report: self.error_report.clone(),
-        })
-    }
-
-    fn flags(&self) -> Result<RecordFlags, QueryError> {
-        let is_set = |bit| self.flags & bit != 0;
-        let timeout_origin = TIMEOUT_ORIGINS.into_iter().find(|(_, bit)| is_set(*bit));
-        let timeout_origin = timeout_origin.map(|(origin, _)| origin);
-        Ok(RecordFlags {
-            is_di_failure: is_set(flag::DI_FAILURE),
-            thread_leaked: is_set(flag::THREAD_LEAKED),
-            overran: is_set(flag::OVERRAN),
-            timeout_origin,
-            blocked: self.blocked_us.map(|us| self.duration(us)).transpose()?,
-        })
-    }
-
-    fn trigger(&self) -> Result<Trigger, QueryError> {
-        match (self.trigger_mode.as_deref(), &self.trigger_origin) {
-            (Some("manual"), _) => Ok(Trigger::Job(TriggerMode::Manual)),
-            (Some("schedule"), _) => Ok(Trigger::Job(TriggerMode::Schedule)),
-            (Some(mode), _) => Err(self.unknown("trigger mode", &mode)),
-            (None, Some(origin)) if origin == SYNTHETIC_ORIGIN && self.trigger_id.is_none() => {
-                Ok(Trigger::Synthetic)
-            }
-            (None, origin) => Ok(Trigger::Event {
-                id: self.trigger_id.as_deref().map(Arc::from),
-                origin: Arc::from(origin.as_deref().unwrap_or_default()),
-            }),
-        }
-    }
-
-    fn exit_code(&self) -> Result<Option<i32>, QueryError> {
-        let small = |code: i64| i32::try_from(code).map_err(|_| self.unknown("exit code", &code));
-        self.exit_code.map(small).transpose()
-    }
-
-    fn duration(&self, us: i64) -> Result<Duration, QueryError> {
-        let micros = u64::try_from(us).map_err(|_| self.unknown("duration", &us))?;
-        Ok(Duration::from_micros(micros))
-    }
-
-    fn small(&self, what: &'static str, value: i64) -> Result<u32, QueryError> {
-        u32::try_from(value).map_err(|_| self.unknown(what, &value))
-    }
-
-    fn uuid(&self, what: &str, bytes: &[u8]) -> Result<uuid::Uuid, QueryError> {
-        let malformed = format!("row {} of executions has {what} that is no UUID", self.id);
-        uuid::Uuid::from_slice(bytes).map_err(|_| QueryError::Damaged(malformed))
-    }
-
-    fn unknown(&self, what: &'static str, value: &impl ToString) -> QueryError {
-        QueryError::unknown("executions", self.id, what, value)
-    }
-}
-
-pub(crate) fn uuid_of(bytes: &[u8], what: &'static str) -> Result<uuid::Uuid, QueryError> {
-    uuid::Uuid::from_slice(bytes).map_err(|_| QueryError::Damaged(what.into()))
+    row.map(ExecutionRow::into_execution).transpose()
 }
 
 /// Formats ids as an SQL list.

@@ -7,7 +7,7 @@ use diesel::sqlite::SqliteConnection;
 use executor_core::Status;
 use executor_core::ports::{ClockTrust, PruneRule, PruneSlice, StoredExecution};
 
-use crate::sqlite::read::question::QueryError;
+use crate::read::question::QueryError;
 use crate::sqlite::read::stored::by_row;
 use crate::sqlite::schema::{executions, listeners, scheduled_jobs};
 use crate::sqlite::transaction::immediate;

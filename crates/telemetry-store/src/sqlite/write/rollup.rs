@@ -14,6 +14,7 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use executor_core::{EntityKind, Status};
 
 use crate::codes::kind_of;
+use crate::rollup::entity::EntityKey;
 use crate::rollup::tally::{Run, SPANS_US, Tally};
 use crate::sqlite::schema::{rollup_entities, rollup_progress, rollups};
 use crate::sqlite::transaction::immediate;
@@ -48,34 +49,6 @@ SELECT e.id, e.kind, e.status, e.start_us + e.duration_us AS ended_us, e.duratio
            (SELECT x.error_type || ': ' || x.error_message FROM execution_errors x WHERE x.id = e.id)
        END AS last_error
 FROM executions e ";
-
-/// What identifies a listener or job: kind, app, instance, name, topic (empty for a job).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, QueryableByName)]
-pub(crate) struct EntityKey {
-    #[diesel(sql_type = BigInt)]
-    pub(crate) kind: i64,
-    #[diesel(sql_type = Text)]
-    pub(crate) app_key: String,
-    #[diesel(sql_type = BigInt)]
-    pub(crate) instance: i64,
-    #[diesel(sql_type = Text)]
-    pub(crate) name: String,
-    #[diesel(sql_type = Text)]
-    pub(crate) topic: String,
-}
-
-impl EntityKey {
-    /// The key for a row that does not say what it belongs to. No store writes such rows.
-    fn nobody(kind: i64) -> Self {
-        Self {
-            kind,
-            app_key: "?".into(),
-            instance: 0,
-            name: "?".into(),
-            topic: String::new(),
-        }
-    }
-}
 
 impl Line {
     /// What it adds, if this program knows its status and its kind.

@@ -8,7 +8,7 @@ use executor_core::ports::{Filter, Scope};
 use executor_core::{Status, Timestamp};
 
 use crate::sqlite::classify::is_damage;
-use crate::sqlite::read::question::Asked;
+use crate::sqlite::read::asked::Asked;
 use crate::sqlite::read::stored::listed;
 use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::row_ids::displacement;

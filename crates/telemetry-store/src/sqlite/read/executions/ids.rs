@@ -11,9 +11,10 @@ use executor_core::time::micros;
 
 use super::conditions::{Id, of_session, of_statuses, of_window};
 use super::past_damage::past_damage;
+use crate::read::paging::{Cursor, direction};
+use crate::read::question::QueryError;
 use crate::sqlite::classify::is_damage;
-use crate::sqlite::read::paging::{Cursor, direction};
-use crate::sqlite::read::question::{Asked, QueryError};
+use crate::sqlite::read::asked::Asked;
 use crate::sqlite::schema::{listeners, scheduled_jobs};
 use crate::sqlite::write::registration::Table;
 use crate::sqlite::write::row_ids::displacement;
@@ -64,18 +65,7 @@ fn by_index(
         let wanted = Wanted::new(filter, cursor, limit, displacement, &ended, index);
         found.extend(of_scope(connection, filter, cursor, limit, &wanted)?);
     }
-    Ok(in_order(found, cursor, limit))
-}
-
-fn in_order(mut found: Vec<i64>, cursor: Cursor, limit: u32) -> Vec<i64> {
-    // A damaged table may give the same rows again and again; pages come to an end all the same.
-    found.retain(|id| cursor.is_before(*id));
-    match cursor.order {
-        Order::LatestFirst => found.sort_unstable_by(|one, other| other.cmp(one)),
-        Order::OldestFirst => found.sort_unstable(),
-    }
-    found.truncate(limit as usize);
-    found
+    Ok(cursor.in_order(found, limit))
 }
 
 fn of_scope(
@@ -101,7 +91,7 @@ fn of_scope(
         Scope::App(app) => of_app(connection, app, wanted)?,
         Scope::All => wanted.load(connection, "1")?,
     };
-    Ok(in_order(found, cursor, limit))
+    Ok(cursor.in_order(found, limit))
 }
 
 /// Finds the ids of an app. An index serves each of its registrations, and the pages of all of them

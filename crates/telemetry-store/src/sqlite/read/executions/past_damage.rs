@@ -10,9 +10,10 @@ use executor_core::Timestamp;
 use executor_core::ports::{Filter, Order};
 
 use super::conditions::{Id, of_rows};
+use crate::read::paging::{Cursor, direction};
+use crate::read::question::QueryError;
 use crate::sqlite::classify::is_damage;
-use crate::sqlite::read::paging::{Cursor, direction};
-use crate::sqlite::read::question::{Asked, QueryError};
+use crate::sqlite::read::asked::Asked;
 
 /// The number of ids to read between two readings of the clock.
 const SLICE: u32 = 100_000;

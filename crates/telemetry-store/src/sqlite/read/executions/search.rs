@@ -1,82 +1,45 @@
 //! Checks conditions without an index, slice by slice.
 
-use std::time::Instant;
-
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
-use executor_core::lines::Lines;
-use executor_core::ports::{Filter, Order, Scope, says};
+use executor_core::ports::{Filter, Order, Scope};
 use executor_core::time::micros;
 use executor_core::{SourceTier, Timestamp};
 
-use crate::sqlite::read::executions::ids::ids;
-
 use crate::codes::{code_of, flag};
+use crate::read::paging::{Cursor, direction};
+use crate::read::question::QueryError;
+use crate::read::search::{Searched, is_said};
 use crate::sqlite::classify::is_damage;
-use crate::sqlite::read::paging::{Cursor, direction};
-use crate::sqlite::read::question::{Asked, QueryError};
+use crate::sqlite::read::asked::Asked;
+use crate::sqlite::read::executions::ids::ids;
 use crate::sqlite::read::stored::{ROWS_AT_ONCE, by_row, listed};
 
-/// The number of ids that a search checks between two readings of the clock.
-pub(crate) const SLICE: u32 = 2_000;
-
-/// The ids of a page.
-pub(crate) struct PageIds {
-    pub(crate) ids: Vec<i64>,
-    /// After which id the next page begins.
-    pub(crate) next: Option<i64>,
-    pub(crate) searched_to: Option<Timestamp>,
+/// The rows of a filter, and the conditions that are checked on them.
+pub(crate) struct Search<'s, 'c> {
+    pub(crate) asked: &'s mut Asked<'c>,
+    pub(crate) filter: &'s Filter,
+    pub(crate) residue: &'s Residue,
+    pub(crate) order: Order,
 }
 
-impl PageIds {
-    pub(crate) fn of(ids: Vec<i64>, limit: u32) -> Self {
-        let next = ids.last().copied().filter(|_| ids.len() == limit as usize);
-        Self {
-            ids,
-            next,
-            searched_to: None,
-        }
+impl Searched for Search<'_, '_> {
+    type Place = i64;
+
+    fn candidates(&mut self, cursor: Cursor, limit: u32) -> Result<Vec<i64>, QueryError> {
+        ids(self.asked, self.filter, cursor, limit)
     }
-}
 
-/// Checks the conditions of the residue on the ids that the rest of the filter finds.
-pub(crate) fn search(
-    asked: &mut Asked<'_>,
-    filter: &Filter,
-    residue: &Residue,
-    mut cursor: Cursor,
-    limit: u32,
-    until: Instant,
-) -> Result<PageIds, QueryError> {
-    let mut found = Vec::new();
-    loop {
-        let candidates = ids(asked, filter, cursor, SLICE)?;
-        let missing = limit as usize - found.len();
-        let mut hits = residue.hits(asked, &candidates, ROWS_AT_ONCE, cursor.order)?;
-        let is_full = hits.len() >= missing;
-        hits.truncate(missing);
-        found.extend(hits);
-        let last = candidates.last().copied();
-        let has_more = candidates.len() == SLICE as usize;
-        let (next, searched_to) = if is_full {
-            (found.last().copied(), None)
-        } else if let Some(last) = last.filter(|_| has_more) {
-            cursor.after = Some(last);
-            if Instant::now() < until {
-                continue;
-            }
-            let last_seen = asked.left_out.readable(by_row(asked.connection, last));
-            let last_seen = last_seen?.flatten();
-            (Some(last), last_seen.map(|seen| seen.record.ended_at()))
-        } else {
-            (None, None)
-        };
-        return Ok(PageIds {
-            ids: found,
-            next,
-            searched_to,
-        });
+    fn hits(&mut self, candidates: &[i64]) -> Result<Vec<i64>, QueryError> {
+        self.residue
+            .hits(self.asked, candidates, ROWS_AT_ONCE, self.order)
+    }
+
+    fn ended_at(&mut self, id: i64) -> Result<Option<Timestamp>, QueryError> {
+        let row = by_row(self.asked.connection, id);
+        let row = self.asked.left_out.readable(row)?.flatten();
+        Ok(row.map(|row| row.record.ended_at()))
     }
 }
 
@@ -184,15 +147,8 @@ impl Residue {
             .bind::<Nullable<Text>, _>(self.error_text.as_deref())
             .bind::<Nullable<Text>, _>(self.line_text.as_deref())
             .load(connection)?;
-        let found = found.into_iter().filter(|hit| self.is_said(hit));
+        let is_said = |hit: &Hit| is_said(self.line_text.as_deref(), hit.body.as_deref());
+        let found = found.into_iter().filter(is_said);
         Ok(found.map(|found| found.id).collect())
-    }
-
-    /// Returns whether the text is that of a line: times and targets are in the body too.
-    fn is_said(&self, hit: &Hit) -> bool {
-        match (&self.line_text, &hit.body) {
-            (Some(text), Some(body)) => says(&Lines::from_parts(0, 0, 0, false, &**body), text),
-            (wanted, _) => wanted.is_none(),
-        }
     }
 }

@@ -6,11 +6,11 @@ use executor_core::Timestamp;
 use executor_core::ports::{Batch, Order, RecordStore};
 use executor_testkit as kit;
 
-use super::search::SLICE;
 use super::*;
+use crate::read::question::{Deadline, LeftOut};
+use crate::read::search::SLICE;
 use crate::sqlite::open::address::Target;
 use crate::sqlite::open::open_reader;
-use crate::sqlite::read::question::{Deadline, LeftOut};
 use crate::sqlite::store::SqliteStore;
 
 #[tokio::test]
@@ -50,10 +50,16 @@ async fn g02_a_search_says_how_far_it_has_come_and_goes_on_there() {
     let found = loop {
         // There is no time for more than one slice.
         let now = Instant::now();
-        let page = search(&mut asked, &filter, &residue, cursor, 1, now).unwrap();
+        let mut searched = Search {
+            asked: &mut asked,
+            filter: &filter,
+            residue: &residue,
+            order: cursor.order,
+        };
+        let page = search(&mut searched, cursor, 1, now).unwrap();
         match (page.searched_to, page.next) {
             (Some(end), Some(next)) => {
-                assert_eq!(page.ids, []);
+                assert_eq!(page.places, []);
                 ends.push(end);
                 cursor.after = Some(next);
             }
@@ -62,6 +68,6 @@ async fn g02_a_search_says_how_far_it_has_come_and_goes_on_there() {
     };
     assert_eq!(ends.len(), 3, "two slices in which it is not");
     assert!(ends.is_sorted_by(|one, other| one > other), "{ends:?}");
-    let items = by_rows(&mut asked, &found.ids, Order::LatestFirst).unwrap();
+    let items = by_rows(&mut asked, &found.places, Order::LatestFirst).unwrap();
     assert_eq!(items[0].record.execution_id, oldest.execution_id);
 }

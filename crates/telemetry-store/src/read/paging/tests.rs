@@ -12,7 +12,7 @@ fn a_token_says_where_a_page_begins_and_nothing_else_does() {
     assert_eq!(Cursor::of(&page(token.as_str())).unwrap().after, Some(-42));
     for text in ["", "1", "1l", "2l42", "1o42", "l42", "1l4x", "42"] {
         assert!(
-            matches!(Cursor::of(&page(text)), Err(QueryError::Token(_))),
+            matches!(Cursor::<i64>::of(&page(text)), Err(QueryError::Token(_))),
             "{text}"
         );
     }

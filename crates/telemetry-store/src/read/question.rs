@@ -1,13 +1,13 @@
-//! The connection and the deadline of a query, the reasons why it can fail, and what it leaves out.
+//! The deadline of a query, the reasons why it can fail, and what it leaves out.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use diesel::Connection;
-use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{HistoryErrorClass, PageToken};
 use thiserror::Error;
 
+#[cfg(feature = "postgres")]
+use crate::postgres::{classify, connect::ServerError};
 use crate::sqlite::classify::is_damage;
 use crate::sqlite::open::error::OpenError;
 
@@ -16,6 +16,9 @@ use crate::sqlite::open::error::OpenError;
 pub(crate) enum QueryError {
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Connect(#[from] ServerError),
     #[error("cannot read the history")]
     Read(#[from] diesel::result::Error),
     #[error("row {row} of {table} has the {what} {value}, which this program does not know")]
@@ -63,6 +66,12 @@ impl QueryError {
             Self::Unknown { .. } | Self::Damaged(_) => HistoryErrorClass::Damaged,
             Self::Open(error) if error.is_lasting() => HistoryErrorClass::Unsupported,
             Self::Read(error) if is_damage(error) => HistoryErrorClass::Damaged,
+            #[cfg(feature = "postgres")]
+            Self::Read(error) if classify::is_damage(error) => HistoryErrorClass::Damaged,
+            #[cfg(feature = "postgres")]
+            Self::Read(error) if classify::is_timeout(error) => HistoryErrorClass::TimedOut,
+            #[cfg(feature = "postgres")]
+            Self::Connect(error) => error.class(),
             // A column without the value that each row of it has.
             Self::Read(diesel::result::Error::DeserializationError(_)) => {
                 HistoryErrorClass::Damaged
@@ -98,7 +107,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    pub(super) fn after(limit: Duration) -> Self {
+    pub(crate) fn after(limit: Duration) -> Self {
         let at = Instant::now() + limit;
         Self { at, limit }
     }
@@ -167,47 +176,5 @@ fn said(error: &QueryError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
-    }
-}
-
-/// The connection and the deadline of a query, and where it says what it leaves out.
-pub(crate) struct Asked<'c> {
-    pub(crate) connection: &'c mut SqliteConnection,
-    pub(crate) deadline: Deadline,
-    pub(crate) left_out: &'c LeftOut,
-}
-
-impl Asked<'_> {
-    /// The same, but what is left out is noted elsewhere.
-    pub(crate) fn noting_in<'a>(&'a mut self, left_out: &'a LeftOut) -> Asked<'a> {
-        Asked {
-            connection: self.connection,
-            deadline: self.deadline,
-            left_out,
-        }
-    }
-
-    /// Asks several things of one snapshot.
-    pub(crate) fn transaction<T>(
-        &mut self,
-        questions: impl FnOnce(&mut Asked<'_>) -> Result<T, QueryError>,
-    ) -> Result<T, QueryError> {
-        let (deadline, left_out) = (self.deadline, self.left_out);
-        let mut answer = None;
-        let ended = self.connection.transaction(|connection| {
-            answer = Some(questions(&mut Asked {
-                connection,
-                deadline,
-                left_out,
-            })?);
-            Ok(())
-        });
-        match (ended, answer) {
-            // SQLite does not commit either once it has met a damaged page; there is nothing to commit.
-            (Err(error), Some(answer)) if QueryError::is_damage(&error) => Ok(answer),
-            (Err(error), _) => Err(error),
-            (Ok(()), Some(answer)) => Ok(answer),
-            (Ok(()), None) => unreachable!("a transaction that succeeds has an answer"),
-        }
     }
 }

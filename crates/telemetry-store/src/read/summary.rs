@@ -1,20 +1,21 @@
 //! Counts, durations and last errors of listeners and jobs over any window, from the rollups for whole
 //! hours and days, and from the rows for the rest.
 
-mod parts;
+pub(crate) mod counting;
 
-mod counting;
+mod parts;
 
 use std::time::Duration;
 
 use executor_core::ports::{Scope, Stats, Summary, Window};
 use executor_core::{Entity, Timestamp};
 
-use self::counting::{Tallies, count};
+use self::counting::{Counted, Tallies, count};
 use crate::codes::kind_of;
+use crate::read::question::{Deadline, QueryError};
+use crate::read::window::bounds;
+use crate::rollup::entity::EntityKey;
 use crate::rollup::tally::Tally;
-use crate::sqlite::read::question::{Asked, QueryError};
-use crate::sqlite::write::rollup::EntityKey;
 
 /// The number of periods of a series.
 const PERIODS_MAX: usize = 1_000;
@@ -39,10 +40,11 @@ fn stats_of(tally: &Tally) -> Stats {
 
 /// A summary per listener and job.
 pub(crate) fn summaries(
-    asked: &mut Asked<'_>,
+    counted: &mut impl Counted,
+    deadline: Deadline,
     window: &Window,
 ) -> Result<Vec<Summary>, QueryError> {
-    let tallies = of_window(asked, window)?;
+    let tallies = of_window(counted, deadline, window)?;
     tallies
         .iter()
         .map(|(key, tally)| summary_of(key, tally))
@@ -50,13 +52,18 @@ pub(crate) fn summaries(
 }
 
 /// Returns the statistics of all executions together.
-pub(crate) fn overall(asked: &mut Asked<'_>, window: &Window) -> Result<Stats, QueryError> {
-    Ok(together(of_window(asked, window)?))
+pub(crate) fn overall(
+    counted: &mut impl Counted,
+    deadline: Deadline,
+    window: &Window,
+) -> Result<Stats, QueryError> {
+    Ok(together(of_window(counted, deadline, window)?))
 }
 
 /// Returns the statistics of each period between two neighbouring bounds.
 pub(crate) fn series(
-    asked: &mut Asked<'_>,
+    counted: &mut impl Counted,
+    deadline: Deadline,
     scope: &Scope,
     bounds: &[Timestamp],
 ) -> Result<Vec<Stats>, QueryError> {
@@ -67,16 +74,18 @@ pub(crate) fn series(
         return Err(QueryError::Periods("there are more than 1,000"));
     }
     let bounds = bounds.iter().map(|at| at.as_micros()).collect();
-    let periods = count(asked, scope, bounds)?;
+    let periods = count(counted, deadline, scope, bounds)?;
     Ok(periods.into_iter().map(together).collect())
 }
 
-fn of_window(asked: &mut Asked<'_>, window: &Window) -> Result<Tallies, QueryError> {
-    let micros = |at: Timestamp| at.as_micros();
-    let from = window.from.map_or(i64::MIN, micros);
-    let to = window.to.map_or(i64::MAX, micros);
+fn of_window(
+    counted: &mut impl Counted,
+    deadline: Deadline,
+    window: &Window,
+) -> Result<Tallies, QueryError> {
+    let (_, from, to) = bounds(window);
     let scope = window.session.map_or(Scope::All, Scope::Session);
-    let periods = count(asked, &scope, vec![from, to])?;
+    let periods = count(counted, deadline, &scope, vec![from, to])?;
     Ok(periods.into_iter().next().unwrap_or_default())
 }
 
