@@ -14,9 +14,13 @@ use libsqlite3_sys as _;
 
 mod codes;
 
+mod hook;
+
 mod liveness;
 
 mod periods;
+
+mod planned;
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -29,14 +33,17 @@ mod sqlite;
 
 mod writer;
 
+pub use hook::HookAlreadySet;
 #[cfg(feature = "postgres")]
 pub use postgres::address::Unaddressable as UnaddressableServer;
 #[cfg(feature = "postgres")]
 pub use postgres::connect::ServerError;
+#[cfg(feature = "postgres")]
+pub use postgres::read::history::PostgresHistory;
 #[cfg(feature = "postgres")]
 pub use postgres::store::{PostgresOptions, PostgresStore};
 pub use rollup::sketch::RELATIVE_ERROR;
 pub use sqlite::migrator as migrate;
 pub use sqlite::open::error::{OpenError, SqliteError};
 pub use sqlite::read::history::SqliteHistory;
-pub use sqlite::store::{HookAlreadySet, SqliteOptions, SqliteStore};
+pub use sqlite::store::{SqliteOptions, SqliteStore};

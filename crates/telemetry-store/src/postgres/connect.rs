@@ -14,15 +14,13 @@ use crate::postgres::address::{Address, Unaddressable};
 const OLDEST: i32 = 150_000;
 
 /// What every connection asks of libpq, unless the address does. A dead server is noticed within ten seconds or so.
-const PARAMETERS: [(&str, &str); 7] = [
+const PARAMETERS: [(&str, &str); 6] = [
     ("connect_timeout", "5"),
     ("keepalives", "1"),
     ("keepalives_idle", "5"),
     ("keepalives_interval", "2"),
     ("keepalives_count", "3"),
     ("tcp_user_timeout", "10000"),
-    // Among several hosts it passes standbys over.
-    ("target_session_attrs", "read-write"),
 ];
 
 /// The reason why a database on a server was not opened. In every case the database is unchanged. No text of it has the
@@ -73,6 +71,14 @@ pub enum ServerError {
         /// Where it is.
         server: String,
     },
+    /// The database was written by an older version of this program.
+    #[error(
+        "the database at `{server}` has an older schema than this program reads: start `executor run` once, or `executor migrate up`"
+    )]
+    Older {
+        /// Where it is.
+        server: String,
+    },
     /// The database was written by a newer version of this program.
     #[error(
         "the database at `{server}` has the schema {found}, which this program does not know: use a newer program"
@@ -104,9 +110,11 @@ impl ServerError {
     pub(crate) const fn class(&self) -> HistoryErrorClass {
         match self {
             Self::Absent { .. } => HistoryErrorClass::Absent,
-            Self::Address(_) | Self::TooOld { .. } | Self::Encoding { .. } | Self::Newer { .. } => {
-                HistoryErrorClass::Unsupported
-            }
+            Self::Address(_)
+            | Self::TooOld { .. }
+            | Self::Encoding { .. }
+            | Self::Older { .. }
+            | Self::Newer { .. } => HistoryErrorClass::Unsupported,
             Self::Unreachable { .. }
             | Self::Standby { .. }
             | Self::SetUp { .. }
@@ -126,11 +134,33 @@ struct Server {
     is_standby: bool,
 }
 
-/// Opens a connection for writing.
+/// Opens a connection for writing. Among several hosts it passes standbys over.
 pub(crate) fn connect(address: &Address) -> Result<PgConnection, ServerError> {
     let version = concat!("executor/", env!("CARGO_PKG_VERSION"));
-    let parameters = PARAMETERS.iter().copied();
-    let parameters: Vec<_> = parameters.chain([("application_name", version)]).collect();
+    let (connection, is_standby) = open(
+        address,
+        &[
+            ("application_name", version),
+            ("target_session_attrs", "read-write"),
+        ],
+    )?;
+    match is_standby {
+        true => Err(ServerError::Standby {
+            server: address.to_string(),
+        }),
+        false => Ok(connection),
+    }
+}
+
+/// Opens a connection for reading, from a standby too.
+pub(crate) fn connect_reader(address: &Address) -> Result<PgConnection, ServerError> {
+    let version = concat!("executor/", env!("CARGO_PKG_VERSION"), " reader");
+    Ok(open(address, &[("application_name", version)])?.0)
+}
+
+/// Opens a connection, and returns whether the server is a standby.
+fn open(address: &Address, more: &[(&str, &str)]) -> Result<(PgConnection, bool), ServerError> {
+    let parameters: Vec<_> = PARAMETERS.iter().chain(more).copied().collect();
     let connection = PgConnection::establish(&address.keywords(&parameters));
     let mut connection = connection.map_err(|error| ServerError::Unreachable {
         server: address.to_string(),
@@ -138,11 +168,12 @@ pub(crate) fn connect(address: &Address) -> Result<PgConnection, ServerError> {
     })?;
     // A prepared statement has a name, and a pooler gives the session to somebody else who has prepared others.
     connection.set_prepared_statement_cache_size(CacheSize::Disabled);
-    look_at(&mut connection, address)?;
-    Ok(connection)
+    let is_standby = look_at(&mut connection, address)?;
+    Ok((connection, is_standby))
 }
 
-fn look_at(connection: &mut PgConnection, address: &Address) -> Result<(), ServerError> {
+/// Returns whether a server that can keep a history is a standby.
+fn look_at(connection: &mut PgConnection, address: &Address) -> Result<bool, ServerError> {
     let server = address.to_string();
     let question = "SELECT current_setting('server_version_num')::integer AS version, \
                     current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS is_standby";
@@ -157,10 +188,7 @@ fn look_at(connection: &mut PgConnection, address: &Address) -> Result<(), Serve
             server,
             found: encoding,
         }),
-        Server {
-            is_standby: true, ..
-        } => Err(ServerError::Standby { server }),
-        _ => Ok(()),
+        Server { is_standby, .. } => Ok(is_standby),
     }
 }
 

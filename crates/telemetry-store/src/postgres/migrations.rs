@@ -53,6 +53,17 @@ pub(crate) fn unknown(connection: &mut PgConnection) -> Result<Option<String>, M
     Ok(applied.find(|version| !known.contains(version)))
 }
 
+/// Returns whether a database has every migration; `None` if it has none.
+pub(crate) fn is_up_to_date(connection: &mut PgConnection) -> Result<Option<bool>, MigrationError> {
+    let applied = applied(connection)?;
+    if applied.is_empty() {
+        return Ok(None);
+    }
+    let all = all()?;
+    let mut all = all.iter().map(|it| version_of(it.as_ref()));
+    Ok(Some(all.all(|version| applied.contains(&version))))
+}
+
 /// Applies what is missing, all of it or nothing, and returns its names. Of several processes that start at once one
 /// migrates, and the others wait for it.
 pub(crate) fn up(connection: &mut PgConnection) -> Result<Vec<String>, MigrationError> {

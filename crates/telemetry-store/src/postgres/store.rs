@@ -9,19 +9,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
-    Batch, Fate, Gap, Housekeeping, Lifetime, PruneSlice, Reconcile, Reconciled, RecordStore,
-    RegistrationStore, ScheduleStore, Session, SessionEnd, SessionStore, SourceStore, SpoolHome,
-    StoreFuture,
+    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
+    PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
+    Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
+    StoredExecution,
 };
 use executor_core::registration::Registration;
 use executor_core::{ErrorClass, Ledger, RegistrationId, RowId, SessionId, StoreError, Timestamp};
 use uuid::Uuid;
 
+use crate::hook::{HookAlreadySet, HookPlace};
 use crate::liveness::{self, FILE_MODE, Proof};
 use crate::postgres::address::Address;
 use crate::postgres::connect::ServerError;
 use crate::postgres::transaction::writing;
-use crate::postgres::write::{gaps, persist, prune, registration, session};
+use crate::postgres::write::old_lines::LineSizes;
+use crate::postgres::write::{
+    gaps, missed, persist, prune, registration, schedules, session, sources,
+};
 use crate::postgres::writer::{ConnectionSpec, Open, Writer};
 
 /// How a database on a server is opened.
@@ -46,8 +51,7 @@ impl Default for PostgresOptions {
 
 /// Stores records, registrations and sessions in a PostgreSQL database (15 or newer), in its schema `executor`.
 ///
-/// It keeps no schedules and no sources of events yet, no summaries of what was pruned, and no bound on the size of the
-/// database; and there is no history to read it with but the views of the schema.
+/// It does not bound the size of the database yet.
 pub struct PostgresStore {
     writer: Writer,
     address: Address,
@@ -58,6 +62,7 @@ pub struct PostgresStore {
     proofs: Mutex<HashMap<SessionId, Proof>>,
     /// The sessions opened here: their rows are written again if they go missing.
     opened: Mutex<HashMap<SessionId, Arc<Session>>>,
+    on_prune: HookPlace,
 }
 
 impl PostgresStore {
@@ -106,7 +111,21 @@ impl PostgresStore {
             file_mode,
             proofs: Mutex::default(),
             opened: Mutex::default(),
+            on_prune: HookPlace::default(),
         })
+    }
+
+    /// Sets a hook that sees every row before it is pruned, a slice at a time, on the writer's thread. If the hook
+    /// panics, the slice stays.
+    ///
+    /// # Errors
+    ///
+    /// [`HookAlreadySet`] if there is a hook already.
+    pub fn on_prune(
+        &self,
+        hook: impl Fn(&[StoredExecution]) + Send + Sync + 'static,
+    ) -> Result<(), HookAlreadySet> {
+        self.on_prune.set(hook)
     }
 
     fn prove_alive(&self, id: SessionId) -> Result<(), StoreError> {
@@ -209,9 +228,52 @@ impl RegistrationStore for PostgresStore {
     }
 }
 
-impl ScheduleStore for PostgresStore {}
+impl ScheduleStore for PostgresStore {
+    fn note_schedule(&self, registered: Registered) -> StoreFuture<'_, ()> {
+        let noting = move |open: &mut _| schedules::note_schedule(open, &registered);
+        Box::pin(self.writer.call("noting a schedule", noting))
+    }
 
-impl SourceStore for PostgresStore {}
+    fn take_charge(&self, registered: Vec<Registered>) -> StoreFuture<'_, ()> {
+        let taking = move |open: &mut _| schedules::take_charge(open, &registered);
+        Box::pin(self.writer.call("taking charge", taking))
+    }
+
+    fn note_followed(&self, followed: Vec<Followed>) -> StoreFuture<'_, ()> {
+        let noting = move |open: &mut _| schedules::note_followed(open, &followed);
+        Box::pin(
+            self.writer
+                .call("noting how far schedules were followed", noting),
+        )
+    }
+
+    fn leave_charge(&self, session: SessionId, at: Timestamp) -> StoreFuture<'_, ()> {
+        let leaving = move |open: &mut _| schedules::leave_charge(open, session, at);
+        Box::pin(self.writer.call("leaving charge", leaving))
+    }
+
+    fn earlier(&self, registered: Registered) -> StoreFuture<'_, Earlier> {
+        let reading = move |open: &mut _| schedules::earlier(open, &registered);
+        Box::pin(self.writer.call("reading a schedule", reading))
+    }
+
+    fn record_missed(&self, missed: Vec<MissedRuns>) -> StoreFuture<'_, ()> {
+        let recording = move |open: &mut _| missed::record_missed(open, &missed);
+        Box::pin(self.writer.call("recording missed runs", recording))
+    }
+
+    fn record_pauses(&self, pauses: Vec<Pause>) -> StoreFuture<'_, ()> {
+        let recording = move |open: &mut _| missed::record_pauses(open, &pauses);
+        Box::pin(self.writer.call("recording pauses", recording))
+    }
+}
+
+impl SourceStore for PostgresStore {
+    fn note_sources(&self, noted: Vec<SourceCounts>) -> StoreFuture<'_, ()> {
+        let noting = move |open: &mut _| sources::note(open, &noted);
+        Box::pin(self.writer.call("noting sources", noting))
+    }
+}
 
 impl SessionStore for PostgresStore {
     fn open_session(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
@@ -285,8 +347,31 @@ impl SessionStore for PostgresStore {
 
 impl Housekeeping for PostgresStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
-        let pruning = move |open: &mut _| prune::prune(open, slice);
+        let hook = self.on_prune.get();
+        let pruning = move |open: &mut _| prune::prune(open, slice, hook.as_deref());
         Box::pin(self.writer.call_later("pruning old records", pruning))
+    }
+
+    fn lines_beyond(
+        &self,
+        now: Timestamp,
+        all: u64,
+        of_one: u64,
+    ) -> StoreFuture<'_, Vec<LinesBound>> {
+        Box::pin(async move {
+            let mut measuring = LineSizes::new(now, all, of_one);
+            loop {
+                let go_on = move |open: &mut Open| {
+                    let is_more = measuring.go_on(open)?;
+                    Ok((measuring, is_more))
+                };
+                let (back, is_more) = self.writer.call_later("measuring lines", go_on).await?;
+                if !is_more {
+                    return Ok(back.bounds());
+                }
+                measuring = back;
+            }
+        })
     }
 
     fn lifetimes(&self, max: u32) -> StoreFuture<'_, Vec<Lifetime>> {

@@ -1,6 +1,8 @@
 //! Transactions that time out, whatever the connection passes through. diesel's own are not used: a COPY that failed
 //! inside of one, and whose error was swallowed, makes it report a rollback as a commit.
 
+use std::time::Duration;
+
 use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -27,6 +29,24 @@ pub(crate) fn writing<C: Connected, T>(
     let ended = open.connection().batch_execute(end);
     // Of two errors the first says what happened.
     done.and_then(|value| ended.map(|()| value))
+}
+
+/// Runs `work` in a transaction that reads one snapshot and ends with `limit`.
+pub(crate) fn reading<T, E: From<diesel::result::Error>>(
+    connection: &mut PgConnection,
+    limit: Duration,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    // No limit at all is 0.
+    let limit = limit.as_millis().clamp(1, i32::MAX as u128);
+    connection.batch_execute(&format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {limit}; SET LOCAL jit = off; \
+         SET LOCAL idle_in_transaction_session_timeout = '60s'"
+    ))?;
+    let done = work(connection);
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = connection.batch_execute(end);
+    done.and_then(|value| Ok(ended.map(|()| value)?))
 }
 
 /// Runs `work` so that an error of it undoes only that.

@@ -6,15 +6,27 @@ pub(crate) mod entities;
 
 pub(crate) mod gaps;
 
+pub(crate) mod missed;
+
+mod old_history;
+
+pub(crate) mod old_lines;
+
 pub(crate) mod persist;
 
 pub(crate) mod prune;
 
 pub(crate) mod registration;
 
+mod rollup;
+
 mod rows;
 
+pub(crate) mod schedules;
+
 pub(crate) mod session;
+
+pub(crate) mod sources;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;

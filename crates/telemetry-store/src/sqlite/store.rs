@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
     Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
@@ -18,13 +18,16 @@ use executor_core::{
     Timestamp,
 };
 
+use crate::hook::{HookAlreadySet, HookPlace};
 use crate::liveness::{self, FILE_MODE, Proof};
 use crate::sqlite::open::address::{Target, beside};
 use crate::sqlite::open::error::OpenError;
 use crate::sqlite::write::old_lines::LineSizes;
-use crate::sqlite::write::prune::{self, Hook};
+
 use crate::sqlite::write::row_ids::Measuring;
-use crate::sqlite::write::{gaps, persist, registration, rollup, schedules, session, sources};
+use crate::sqlite::write::{
+    gaps, persist, prune, registration, rollup, schedules, session, sources,
+};
 use crate::sqlite::writer::Deferred;
 use crate::sqlite::writer::shared::SharedWriter;
 
@@ -54,7 +57,7 @@ pub struct SqliteStore {
     opened: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// The number of rows written since the last rollup.
     unrolled: Arc<AtomicUsize>,
-    on_prune: OnceLock<Arc<Hook>>,
+    on_prune: HookPlace,
 }
 
 /// Options for opening a database.
@@ -80,11 +83,6 @@ impl Default for SqliteOptions {
         }
     }
 }
-
-/// The store already has a hook; it takes only one.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a hook for pruned rows is already set")]
-pub struct HookAlreadySet;
 
 /// The number of new rows that triggers a rollup. Until then queries read them row by row.
 const ROLL_UP_EVERY: usize = 10_000;
@@ -151,7 +149,7 @@ impl SqliteStore {
             proofs: Mutex::default(),
             opened: Mutex::default(),
             unrolled: Arc::default(),
-            on_prune: OnceLock::new(),
+            on_prune: HookPlace::default(),
         })
     }
 
@@ -165,9 +163,7 @@ impl SqliteStore {
         &self,
         hook: impl Fn(&[StoredExecution]) + Send + Sync + 'static,
     ) -> Result<(), HookAlreadySet> {
-        self.on_prune
-            .set(Arc::new(hook))
-            .map_err(|_| HookAlreadySet)
+        self.on_prune.set(hook)
     }
 
     fn prove_alive(&self, id: SessionId) -> Result<(), StoreError> {
@@ -393,7 +389,7 @@ impl SessionStore for SqliteStore {
 
 impl Housekeeping for SqliteStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
-        let hook = self.on_prune.get().cloned();
+        let hook = self.on_prune.get();
         Box::pin(
             self.writer
                 .call_later("pruning old records", move |connection| {

@@ -7,8 +7,8 @@ use diesel::sql_types::{Array, BigInt, SmallInt, Text};
 use executor_core::Entity;
 
 use crate::codes::code_of;
+use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
-use crate::postgres::write::rows::text;
 use crate::postgres::writer::Open;
 
 /// The keys of entities, column by column.

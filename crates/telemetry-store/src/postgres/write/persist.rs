@@ -17,7 +17,7 @@ use crate::periods::hour_of;
 use crate::postgres::classify::{class_of, may_be_of_a_row};
 use crate::postgres::transaction::{Connected, savepoint, writing};
 use crate::postgres::write::rows::{Executions, LinesOf};
-use crate::postgres::write::{Number, days, entities, session};
+use crate::postgres::write::{Number, days, entities, rollup, session};
 use crate::postgres::writer::Open;
 
 type Row<'r> = (&'r ExecutionRecord, i64);
@@ -81,6 +81,13 @@ fn store(
         let detached = detached(open, rows)?;
         let ended: Vec<i64> = written.new.values().copied().collect();
         count_stored(open, session.id, &ended)?;
+        let mut new = written.new.clone();
+        // Of several with one name only one was written.
+        let new = fresh.iter().filter(|(it, _)| {
+            let (name, ended_us) = (it.execution_id.as_uuid(), it.ended_at().as_micros());
+            new.get(name) == Some(&ended_us) && new.remove(name).is_some()
+        });
+        rollup::roll_up(open, session.id, new.copied())?;
         let taken_over = if session.is_running {
             0
         } else {

@@ -1,34 +1,37 @@
 //! Deletes old rows, a slice at a time, and counts them in the transaction that deletes them.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
-use executor_core::Status;
-use executor_core::ports::{PruneRule, PruneSlice};
-use uuid::Uuid;
+use executor_core::ports::{LinesBound, Order, PruneRule, PruneSlice};
+use executor_core::{RegistrationId, Status, Timestamp};
 
-use crate::periods::{HOUR_US, hour_of};
+use crate::hook::Hook;
+use crate::periods::hour_of;
+use crate::postgres::key::{Key, Keys};
+use crate::postgres::read::stored::rows_of;
+use crate::postgres::sql;
 use crate::postgres::transaction::{Connected, writing};
-use crate::postgres::write::{Number, registration, session};
+use crate::postgres::write::{Number, old_history, registration, session};
 use crate::postgres::writer::Open;
 
-/// What executions and lines are found by.
-#[derive(QueryableByName)]
-struct Key {
-    #[diesel(sql_type = BigInt)]
-    ended_us: i64,
-    #[diesel(sql_type = SqlUuid)]
-    execution_id: Uuid,
-}
-
 /// Deletes a slice and returns the number of rows deleted.
-pub(crate) fn prune(open: &mut Open, slice: PruneSlice) -> QueryResult<u64> {
+pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> QueryResult<u64> {
     writing(open, |open| {
-        if let PruneRule::GoneBefore(at) = slice.rule {
-            return registration::forget_gone(open, at, slice.max_rows);
+        match slice.rule {
+            PruneRule::GoneBefore(at) => {
+                return registration::forget_gone(open, at, slice.max_rows);
+            }
+            PruneRule::HistoryBefore(at) => return old_history::forget(open, at, slice.max_rows),
+            _ => {}
         }
         let keys = next(open, slice)?;
         if keys.is_empty() {
             return Ok(0);
+        }
+        if let Some(hook) = hook.filter(|_| !is_of_lines(slice.rule)) {
+            show(open, &keys, hook)?;
         }
         let session = slice.session.map(|id| session::row_of(open, id));
         let session = session.transpose()?.flatten();
@@ -36,34 +39,84 @@ pub(crate) fn prune(open: &mut Open, slice: PruneSlice) -> QueryResult<u64> {
     })
 }
 
+const fn is_of_lines(rule: PruneRule) -> bool {
+    matches!(rule, PruneRule::LinesBefore(_) | PruneRule::LinesUntil(_))
+}
+
+fn show(open: &mut Open, keys: &[Key], hook: &Hook) -> QueryResult<()> {
+    let mut rows = Vec::with_capacity(keys.len());
+    for row in rows_of(open.connection(), keys, Order::OldestFirst)? {
+        match row.into_execution() {
+            Ok(row) => rows.push(row),
+            // A row that this program cannot read is deleted unseen.
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "pruned an unreadable row, hook not called");
+            }
+        }
+    }
+    hook(&rows);
+    Ok(())
+}
+
 /// Returns the next rows to delete, the oldest first.
 fn next(open: &mut Open, slice: PruneSlice) -> QueryResult<Vec<Key>> {
-    let limit = i64::from(slice.max_rows);
-    let before = |open: &mut Open, table: &str, which: &str, at: i64| {
-        let question = format!(
-            "SELECT ended_us, execution_id FROM executor.{table} WHERE ended_us < $1 {which} \
-             ORDER BY ended_us, execution_id LIMIT $2"
-        );
-        diesel::sql_query(question)
-            .bind::<BigInt, _>(at)
-            .bind::<BigInt, _>(limit)
-            .load(open.connection())
-    };
     match slice.rule {
-        PruneRule::EndedBefore(at) => before(open, "executions", "", at.as_micros()),
+        PruneRule::EndedBefore(at) => before(open, slice, "executions", "", at),
         PruneRule::WentWellBefore(at) => {
             let [one, other] = [Status::Success, Status::Skipped].map(Status::code);
             let well = format!("AND status IN ({one}, {other})");
-            before(open, "executions", &well, at.as_micros())
+            before(open, slice, "executions", &well, at)
         }
-        PruneRule::LinesBefore(at) => before(open, "execution_lines", "", at.as_micros()),
+        PruneRule::LinesBefore(at) => before(open, slice, "execution_lines", "", at),
+        PruneRule::LinesUntil(LinesBound { of: None, until }) => {
+            let end = until.saturating_add(Duration::from_micros(1));
+            before(open, slice, "execution_lines", "", end)
+        }
+        PruneRule::LinesUntil(LinesBound {
+            of: Some(of),
+            until,
+        }) => lines_of(open, slice, of, until),
         PruneRule::AllButNewest(count) => surplus(open, slice, count),
         // Deleting rows gives no room back before a vacuum, and would go on until none was left.
-        PruneRule::LargerThan(_) => Ok(Vec::new()),
-        PruneRule::GoneBefore(_) | PruneRule::HistoryBefore(_) | PruneRule::LinesUntil(_) => {
+        PruneRule::LargerThan(_) | PruneRule::GoneBefore(_) | PruneRule::HistoryBefore(_) => {
             Ok(Vec::new())
         }
     }
+}
+
+fn before(
+    open: &mut Open,
+    slice: PruneSlice,
+    table: &str,
+    which: &str,
+    at: Timestamp,
+) -> QueryResult<Vec<Key>> {
+    let question = format!(
+        "SELECT ended_us, execution_id FROM executor.{table} WHERE ended_us < $1 {which} \
+         ORDER BY ended_us, execution_id LIMIT $2"
+    );
+    diesel::sql_query(question)
+        .bind::<BigInt, _>(at.as_micros())
+        .bind::<BigInt, _>(i64::from(slice.max_rows))
+        .load(open.connection())
+}
+
+/// Goes through the executions of one listener or job, by their index: lines of others may be many.
+fn lines_of(
+    open: &mut Open,
+    slice: PruneSlice,
+    of: RegistrationId,
+    until: Timestamp,
+) -> QueryResult<Vec<Key>> {
+    let question = "SELECT e.ended_us, e.execution_id FROM executor.executions e JOIN executor.execution_lines l \
+                    ON l.ended_us = e.ended_us AND l.execution_id = e.execution_id \
+                    WHERE e.entity_id = $1 AND e.ended_us <= $2 ORDER BY e.ended_us, e.execution_id LIMIT $3";
+    diesel::sql_query(question)
+        .bind::<BigInt, _>(of.row.get())
+        .bind::<BigInt, _>(until.as_micros())
+        .bind::<BigInt, _>(i64::from(slice.max_rows))
+        .load(open.connection())
 }
 
 /// Rows beyond the newest of each listener and job. Rows that ended later than now do not count.
@@ -95,9 +148,6 @@ const NOTED: &str = "noted AS (INSERT INTO executor.prunes (rule, session_id, ho
       first_us = least(prunes.first_us, excluded.first_us), last_us = greatest(prunes.last_us, excluded.last_us)) \
     SELECT count(*) AS number FROM gone";
 
-/// The first whole hour; what ended earlier counts with the beginning of time, as in [`hour_of`].
-const FIRST_HOUR_US: i64 = i64::MIN / HOUR_US * HOUR_US;
-
 /// Deletes the rows and counts those that were there: two that prune at once count each row once.
 fn delete(
     open: &mut Open,
@@ -106,7 +156,7 @@ fn delete(
     keys: &[Key],
 ) -> QueryResult<u64> {
     let statement = match slice.rule {
-        PruneRule::LinesBefore(_) => format!(
+        PruneRule::LinesBefore(_) | PruneRule::LinesUntil(_) => format!(
             "WITH gone AS (DELETE FROM executor.execution_lines d {OF_KEYS} RETURNING d.ended_us), {NOTED}"
         ),
         // Batches count hours before sessions, too: the sessions ask for the hours first.
@@ -116,28 +166,24 @@ fn delete(
              lines AS (DELETE FROM executor.execution_lines l USING gone g \
                WHERE l.ended_us = g.ended_us AND l.execution_id = g.execution_id AND l.ended_us BETWEEN $6 AND $7), \
              hours AS (INSERT INTO executor.session_hours (session_id, hour_us, pruned) \
-               SELECT session_id, CASE WHEN ended_us < {FIRST_HOUR_US} THEN {} \
-                 ELSE ended_us - ((ended_us % {HOUR_US}) + {HOUR_US}) % {HOUR_US} END, count(*) \
-               FROM gone GROUP BY 1, 2 ORDER BY 1, 2 \
+               SELECT session_id, {}, count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2 \
                ON CONFLICT (session_id, hour_us) DO UPDATE SET pruned = session_hours.pruned + excluded.pruned \
                RETURNING session_id), \
              sessions AS (UPDATE executor.sessions s SET pruned = s.pruned + g.count \
                FROM (SELECT session_id, count(*) FROM gone GROUP BY 1) g WHERE s.id = g.session_id \
                AND (SELECT count(*) FROM hours) >= 0), {NOTED}",
-            i64::MIN
+            sql::hour_of("ended_us")
         ),
     };
-    let ended: Vec<i64> = keys.iter().map(|key| key.ended_us).collect();
-    let names: Vec<Uuid> = keys.iter().map(|key| key.execution_id).collect();
-    let (first, last) = (keys[0].ended_us, keys[keys.len() - 1].ended_us);
+    let keys = Keys::of(keys);
     let gone: Number = diesel::sql_query(statement)
-        .bind::<Array<BigInt>, _>(ended)
-        .bind::<Array<SqlUuid>, _>(names)
+        .bind::<Array<BigInt>, _>(keys.ended_us)
+        .bind::<Array<SqlUuid>, _>(keys.names)
         .bind::<Text, _>(slice.rule.as_str())
         .bind::<Nullable<BigInt>, _>(session)
         .bind::<BigInt, _>(hour_of(slice.now.as_micros()))
-        .bind::<BigInt, _>(first)
-        .bind::<BigInt, _>(last)
+        .bind::<BigInt, _>(keys.first)
+        .bind::<BigInt, _>(keys.last)
         .get_result(open.connection())?;
     Ok(gone.number.unsigned_abs())
 }

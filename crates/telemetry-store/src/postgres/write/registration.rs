@@ -13,9 +13,9 @@ use executor_core::registration::{Details, JobDetails, Overlap, Registration};
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
+use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
-use crate::postgres::write::rows::text;
-use crate::postgres::write::{Number, entities, session};
+use crate::postgres::write::{Number, entities, schedules, session};
 use crate::postgres::writer::Open;
 
 const fn table_of(kind: EntityKind) -> &'static str {
@@ -139,6 +139,7 @@ pub(crate) fn mark_cancelled(
             .bind::<BigInt, _>(id.row.get())
             .bind::<BigInt, _>(at.as_micros())
             .execute(open.connection())?;
+        schedules::end(open, id, at)?;
         Ok(marked > 0)
     })
 }

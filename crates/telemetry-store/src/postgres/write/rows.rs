@@ -7,15 +7,8 @@ use executor_core::{ExecutionRecord, Timestamp};
 use uuid::Uuid;
 
 use crate::codes::{BINARY, code_of, flags};
+use crate::postgres::sql::text;
 use crate::postgres::write::count;
-
-/// A text that a column can hold: PostgreSQL has no NUL.
-pub(crate) fn text(text: &str) -> Cow<'_, str> {
-    match text.contains('\0') {
-        true => Cow::Owned(text.replace('\0', "\u{fffd}")),
-        false => Cow::Borrowed(text),
-    }
-}
 
 /// One column.
 type Texts<'r> = Vec<Option<Cow<'r, str>>>;

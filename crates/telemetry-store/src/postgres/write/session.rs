@@ -9,8 +9,8 @@ use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 use uuid::Uuid;
 
 use crate::codes::final_state;
+use crate::postgres::sql::text;
 use crate::postgres::transaction::Connected;
-use crate::postgres::write::rows::text;
 use crate::postgres::write::{Number, count};
 use crate::postgres::writer::Open;
 

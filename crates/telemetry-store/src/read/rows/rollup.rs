@@ -12,8 +12,15 @@ use crate::rollup::tally::Tally;
 pub(crate) struct RollupRow {
     #[diesel(embed)]
     pub(crate) key: EntityKey,
+    #[diesel(embed)]
+    pub(crate) totals: Totals,
+}
+
+/// What is added up.
+#[derive(QueryableByName)]
+pub(crate) struct Totals {
     #[diesel(sql_type = BigInt)]
-    start_us: i64,
+    pub(crate) start_us: i64,
     #[diesel(sql_type = BigInt)]
     success: i64,
     #[diesel(sql_type = BigInt)]
@@ -40,7 +47,7 @@ pub(crate) struct RollupRow {
     last_error: Option<String>,
 }
 
-impl RollupRow {
+impl Totals {
     pub(crate) fn add_to(self, tally: &mut Tally) -> Result<(), QueryError> {
         // In the order of the statuses' numbers.
         let by_status = [

@@ -224,8 +224,8 @@ impl<C: Counted> Counting<'_, C> {
         self.deadline.check()?;
         for rollup in self.counted.rollups(&self.of, span, starts)? {
             if self.of.is(&rollup.key) {
-                let tally = self.periods.tallies[place].entry(rollup.key.clone());
-                rollup.add_to(tally.or_default())?;
+                let tally = self.periods.tallies[place].entry(rollup.key);
+                rollup.totals.add_to(tally.or_default())?;
             }
         }
         Ok(())

@@ -5,8 +5,9 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 use executor_core::Status;
-use executor_core::ports::{ClockTrust, PruneRule, PruneSlice, StoredExecution};
+use executor_core::ports::{ClockTrust, PruneRule, PruneSlice};
 
+use crate::hook::Hook;
 use crate::read::question::QueryError;
 use crate::sqlite::read::stored::by_row;
 use crate::sqlite::schema::{executions, listeners, scheduled_jobs};
@@ -14,9 +15,6 @@ use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::prunes::Prune;
 use crate::sqlite::write::rollup::roll_up_before_deleting;
 use crate::sqlite::write::{old_history, old_lines, prunes, registration, session, topics};
-
-/// A hook that sees the rows of a slice before they are deleted.
-pub(crate) type Hook = dyn Fn(&[StoredExecution]) + Send + Sync;
 
 /// The pages that one transaction may free: some ten milliseconds' work. If rows span many pages, a slice has few.
 const PAGES_A_SLICE: i64 = 512;

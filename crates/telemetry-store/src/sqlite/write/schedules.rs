@@ -1,22 +1,20 @@
 //! Which schedules were in force when, who had registered what, and which runs were missed.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable};
 use diesel::sqlite::SqliteConnection;
-use executor_core::ports::{Earlier, Followed, MissedRuns, Pause, Registered, SchedulePlan};
+use executor_core::ports::{Earlier, Followed, InForce, MissedRuns, Pause, Registered};
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
-use std::time::Duration;
 
 use crate::codes::code_of;
+use crate::planned::{Episode, HowFar, Known, LOOKED_AT, Ran};
+use crate::read::rows::schedule::InForceRow;
 use crate::sqlite::schema::{
     missed_runs, pauses, scheduled_jobs, schedules, session_registrations,
 };
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::session;
-
-/// The number of a job's latest rows, and of its latest episodes of missed runs, that are looked at.
-const LOOKED_AT: i64 = 1_000;
 
 /// Notes that a job has this schedule from now on.
 pub(crate) fn note_schedule(
@@ -117,9 +115,9 @@ pub(crate) fn note_followed(
 fn change_schedule(connection: &mut SqliteConnection, registered: &Registered) -> QueryResult<()> {
     let (job, at) = (registered.id.row.get(), registered.at.as_micros());
     let latest = latest_plan(connection, job, at.saturating_add(1))?;
-    if let Some(latest) = &latest
-        && latest.until_us.is_none()
-        && Some(latest.plan()) == registered.plan
+    if let Some(latest) = latest
+        && latest.until.is_none()
+        && Some(latest.plan) == registered.plan
     {
         return Ok(());
     }
@@ -171,47 +169,20 @@ pub(crate) fn end(
     Ok(())
 }
 
-#[derive(QueryableByName)]
-struct PlanRow {
-    #[diesel(sql_type = Nullable<BigInt>)]
-    until_us: Option<i64>,
-    #[diesel(sql_type = Text)]
-    text: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    zone: Option<String>,
-    #[diesel(sql_type = BigInt)]
-    jitter_us: i64,
-    #[diesel(sql_type = Text)]
-    missed: String,
-    #[diesel(sql_type = BigInt)]
-    persistent: i64,
-}
-
-impl PlanRow {
-    fn plan(&self) -> SchedulePlan {
-        SchedulePlan {
-            text: self.text.clone(),
-            time_zone: self.zone.clone(),
-            jitter: Duration::from_micros(u64::try_from(self.jitter_us).unwrap_or_default()),
-            missed: self.missed.clone(),
-            is_persistent: self.persistent != 0,
-        }
-    }
-}
-
 fn latest_plan(
     connection: &mut SqliteConnection,
     job: i64,
     before: i64,
-) -> QueryResult<Option<PlanRow>> {
-    diesel::sql_query(
-        "SELECT until_us, text, zone, jitter_us, missed, persistent FROM schedules \
+) -> QueryResult<Option<InForce>> {
+    let latest: Option<InForceRow> = diesel::sql_query(
+        "SELECT from_us, until_us, text, zone, jitter_us, missed, persistent FROM schedules \
          WHERE job_id = ?1 AND from_us < ?2 ORDER BY from_us DESC LIMIT 1",
     )
     .bind::<BigInt, _>(job)
     .bind::<BigInt, _>(before)
     .get_result(connection)
-    .optional()
+    .optional()?;
+    Ok(latest.map(InForceRow::into_in_force))
 }
 
 #[derive(QueryableByName)]
@@ -232,33 +203,20 @@ pub(crate) fn earlier(
     registered: &Registered,
 ) -> QueryResult<Earlier> {
     let (job, at) = (registered.id.row.get(), registered.at.as_micros());
-    let latest = latest_plan(connection, job, at)?;
-    let until = latest.as_ref().and_then(|latest| latest.until_us);
-    let how_far = how_far(connection, job)?;
-    Ok(Earlier {
-        until: until
-            .filter(|until| *until < at)
-            .map(Timestamp::from_micros),
-        plan: latest.as_ref().map(PlanRow::plan),
-        alive_until: followed_until(connection, registered, &how_far)?.map(Timestamp::from_micros),
-        dealt_with: dealt_with(connection, job, at, &how_far)?,
+    let known = Known {
+        latest: latest_plan(connection, job, at)?,
+        how_far: how_far(connection, job)?,
+        alive_until: alive_until(connection, registered)?,
+        ran: ran(connection, job)?,
+        missed: missed(connection, job, at)?,
         elsewhere: elsewhere(connection, registered.id, registered.session)?,
-    })
+    };
+    Ok(known.earlier(registered.at))
 }
 
 /// Sessions that took charge of it. What follows chooses among them.
 const HAVE_IT: &str = "FROM session_registrations r JOIN sessions s ON s.id = r.session_id \
      WHERE r.kind = ?1 AND r.registration = ?2 AND";
-
-/// The last time at which a session was in charge, or after which a run waited in line.
-fn followed_until(
-    connection: &mut SqliteConnection,
-    registered: &Registered,
-    how_far: &HowFar,
-) -> QueryResult<Option<i64>> {
-    let alive = alive_until(connection, registered)?;
-    Ok(alive.map(|alive| how_far.next_due_us.map_or(alive, |waits| waits.min(alive))))
-}
 
 fn alive_until(
     connection: &mut SqliteConnection,
@@ -296,62 +254,19 @@ fn elsewhere(
     Ok(uuid.map(SessionId::from_uuid))
 }
 
-#[derive(QueryableByName)]
-struct Range {
-    #[diesel(sql_type = BigInt)]
-    first: i64,
-    #[diesel(sql_type = BigInt)]
-    last: i64,
-}
-
-#[derive(QueryableByName)]
-struct Ran {
-    #[diesel(sql_type = BigInt)]
-    start_us: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    due_us: Option<i64>,
-}
-
-fn dealt_with(
-    connection: &mut SqliteConnection,
-    job: i64,
-    at: i64,
-    how_far: &HowFar,
-) -> QueryResult<Vec<(Timestamp, Timestamp)>> {
-    let mut ranges = ran(connection, job)?;
-    ranges.extend(missed(connection, job, at)?);
-    // A clock that was wrong by years may have said so.
-    let begun_until = how_far.last_due_us.filter(|until| *until <= at);
-    ranges.extend(begun_until.map(|until| (i64::MIN, until)));
-    ranges.retain(|(first, _)| *first < at);
-    let times = ranges.into_iter();
-    let time = Timestamp::from_micros;
-    Ok(times
-        .map(|(first, last)| (time(first), time(last)))
-        .collect())
-}
-
-/// The due times of the latest executions. Nobody looks beyond them.
-fn ran(connection: &mut SqliteConnection, job: i64) -> QueryResult<Vec<(i64, i64)>> {
-    let found: Vec<Ran> = diesel::sql_query(
+/// The latest executions.
+fn ran(connection: &mut SqliteConnection, job: i64) -> QueryResult<Vec<Ran>> {
+    diesel::sql_query(
         "SELECT start_us, due_us FROM executions WHERE job_id = ?1 ORDER BY id DESC LIMIT ?2",
     )
     .bind::<BigInt, _>(job)
     .bind::<BigInt, _>(LOOKED_AT)
-    .load(connection)?;
-    let is_cut = found.len() as i64 == LOOKED_AT;
-    let earliest = found
-        .iter()
-        .map(|it| it.due_us.unwrap_or(it.start_us))
-        .min();
-    let beyond = earliest.filter(|_| is_cut).map(|it| (i64::MIN, it));
-    let due = found.iter().filter_map(|it| it.due_us);
-    Ok(due.map(|due| (due, due)).chain(beyond).collect())
+    .load(connection)
 }
 
-/// The latest episodes of missed runs. Nobody looks beyond them.
-fn missed(connection: &mut SqliteConnection, job: i64, at: i64) -> QueryResult<Vec<(i64, i64)>> {
-    let found: Vec<Range> = diesel::sql_query(
+/// The latest episodes of missed runs.
+fn missed(connection: &mut SqliteConnection, job: i64, at: i64) -> QueryResult<Vec<Episode>> {
+    diesel::sql_query(
         "SELECT m.first_due_us AS first, m.last_due_us AS last FROM missed_runs m \
          JOIN scheduled_jobs j ON m.app_key = j.app_key AND m.instance = j.instance \
          AND m.name = j.name WHERE j.id = ?1 AND m.first_due_us < ?2 ORDER BY m.id DESC LIMIT ?3",
@@ -359,23 +274,7 @@ fn missed(connection: &mut SqliteConnection, job: i64, at: i64) -> QueryResult<V
     .bind::<BigInt, _>(job)
     .bind::<BigInt, _>(at)
     .bind::<BigInt, _>(LOOKED_AT)
-    .load(connection)?;
-    let is_cut = found.len() as i64 == LOOKED_AT;
-    let earliest = found.iter().map(|range| range.first).min();
-    let beyond = earliest.filter(|_| is_cut).map(|it| (i64::MIN, it));
-    let ranges = found.iter().map(|range| (range.first, range.last));
-    Ok(ranges.chain(beyond).collect())
-}
-
-/// What sessions have said about how far they followed a job's schedule.
-#[derive(Default, QueryableByName)]
-struct HowFar {
-    /// Up to this time every planned run is dealt with, though not all executions were kept.
-    #[diesel(sql_type = Nullable<BigInt>)]
-    last_due_us: Option<i64>,
-    /// After this time planned runs waited in line.
-    #[diesel(sql_type = Nullable<BigInt>)]
-    next_due_us: Option<i64>,
+    .load(connection)
 }
 
 fn how_far(connection: &mut SqliteConnection, job: i64) -> QueryResult<HowFar> {

@@ -1,0 +1,23 @@
+//! Queries of the history.
+
+pub(crate) mod asked;
+
+mod counting;
+
+mod evidence;
+
+mod executions;
+
+pub(crate) mod history;
+
+mod lists;
+
+mod places;
+
+mod search;
+
+mod sessions;
+
+mod spans;
+
+pub(crate) mod stored;

@@ -1,0 +1,288 @@
+//! Implements the port `History` for one PostgreSQL database. Each query has a connection to itself, and a transaction
+//! that reads one snapshot.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use diesel::pg::PgConnection;
+use executor_core::ports::{
+    Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
+    MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Scope, SourceCounts,
+    Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
+};
+use executor_core::{ExecutionId, RegistrationId, Timestamp};
+
+use crate::postgres::address::Address;
+use crate::postgres::classify::is_gone;
+use crate::postgres::connect::{ServerError, connect_reader, set_up};
+use crate::postgres::migrations;
+use crate::postgres::read::asked::Asked;
+use crate::postgres::read::counting::Rows;
+use crate::postgres::read::spans::Days;
+use crate::postgres::read::{evidence, executions, lists, sessions, stored};
+use crate::postgres::transaction::reading;
+use crate::read::question::{Deadline, LeftOut, QueryError};
+use crate::read::summary;
+
+/// The default time limit of a query.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The maximum number of idle connections to keep.
+const KEPT_MAX: usize = 4;
+
+/// Reads the history in a PostgreSQL database, of a standby too. Clones share their connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use executor_core::ports::{History, Window};
+/// use telemetry_store::PostgresHistory;
+///
+/// let history = PostgresHistory::new("postgres://reader@db.example/telemetry")?;
+/// for summary in history.summaries(Window::default()).await? {
+///     println!("{}: {} runs", summary.entity, summary.stats.runs());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresHistory {
+    address: Address,
+    time_limit: Duration,
+    kept: Arc<Mutex<Vec<PgConnection>>>,
+    left_out: Arc<LeftOut>,
+}
+
+impl fmt::Debug for PostgresHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresHistory")
+            .field("address", &self.address)
+            .field("time_limit", &self.time_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresHistory {
+    /// Returns the history at an address that [`PostgresStore::open`](crate::PostgresStore::open) would understand.
+    /// Connects to nothing yet, and needs no more than the right to read the schema `executor`.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Address`] if the address does not name a database on a server.
+    pub fn new(url: &str) -> Result<Self, ServerError> {
+        Ok(Self {
+            address: Address::parse(url)?,
+            time_limit: TIME_LIMIT,
+            kept: Arc::default(),
+            left_out: Arc::default(),
+        })
+    }
+
+    /// Limits each query to this time, instead of 30 seconds.
+    #[must_use]
+    pub const fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<PgConnection>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(&self) -> Result<PgConnection, ServerError> {
+        let address = &self.address;
+        let mut connection = connect_reader(address)?;
+        let server = || address.to_string();
+        let failed = |error: migrations::MigrationError| set_up(address, &*error);
+        if let Some(found) = migrations::unknown(&mut connection).map_err(failed)? {
+            let server = server();
+            return Err(ServerError::Newer { server, found });
+        }
+        match migrations::is_up_to_date(&mut connection).map_err(failed)? {
+            Some(true) => Ok(connection),
+            Some(false) => Err(ServerError::Older { server: server() }),
+            None => Err(ServerError::Absent { server: server() }),
+        }
+    }
+
+    /// Runs a query. Keeps its connection only if the query succeeds. A kept one may have died since: then another one
+    /// is asked.
+    fn answer<T>(
+        &self,
+        question: impl Fn(&mut Asked<'_>) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let kept = self.kept().pop();
+        if let Some(connection) = kept {
+            match self.answer_on(connection, &question) {
+                Err(QueryError::Read(error)) if is_gone(&error) => self.kept().clear(),
+                answer => return answer,
+            }
+        }
+        self.answer_on(self.connect()?, &question)
+    }
+
+    fn answer_on<T>(
+        &self,
+        mut connection: PgConnection,
+        question: &impl Fn(&mut Asked<'_>) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let deadline = Deadline::after(self.time_limit);
+        let answer = reading(&mut connection, self.time_limit, |connection| {
+            let days = Days::read(connection, "executions")?;
+            question(&mut Asked {
+                connection,
+                deadline,
+                left_out: &self.left_out,
+                days: &days,
+            })
+        });
+        let answer = answer?;
+        let mut kept = self.kept();
+        if kept.len() < KEPT_MAX {
+            kept.push(connection);
+        }
+        Ok(answer)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        question: impl Fn(&mut Asked<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> HistoryFuture<'_, T> {
+        let this = self.clone();
+        Box::pin(async move {
+            let asked = tokio::task::spawn_blocking(move || this.answer(question));
+            match asked.await {
+                Ok(answer) => {
+                    answer.map_err(|error| HistoryError::new(error.class(), operation, error))
+                }
+                // The task ended with its runtime.
+                Err(ended) => {
+                    let class = HistoryErrorClass::Unavailable;
+                    Err(HistoryError::new(class, operation, ended))
+                }
+            }
+        })
+    }
+}
+
+impl History for PostgresHistory {
+    fn executions(
+        &self,
+        filter: Filter,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<StoredExecution>> {
+        self.ask("reading executions", move |asked| {
+            executions::executions(asked, &filter, &page)
+        })
+    }
+
+    fn execution(&self, id: ExecutionId) -> HistoryFuture<'_, Option<StoredExecution>> {
+        self.ask("reading an execution", move |asked| {
+            stored::by_execution_id(asked, id)
+        })
+    }
+
+    fn find(&self, text: String, limit: u32) -> HistoryFuture<'_, Vec<StoredExecution>> {
+        self.ask("finding an execution", move |asked| {
+            executions::find(asked, &text, limit)
+        })
+    }
+
+    fn schedules(&self, job: RegistrationId) -> HistoryFuture<'_, Vec<InForce>> {
+        self.ask("reading schedules", move |asked| {
+            lists::schedules(asked, job)
+        })
+    }
+
+    fn count(&self, window: Window) -> HistoryFuture<'_, u64> {
+        self.ask("counting executions", move |asked| {
+            executions::count(asked, &window)
+        })
+    }
+
+    fn summaries(&self, window: Window) -> HistoryFuture<'_, Vec<Summary>> {
+        self.ask("summarising executions", move |asked| {
+            let (mut rows, deadline) = Rows::of(asked);
+            summary::summaries(&mut rows, deadline, &window)
+        })
+    }
+
+    fn overall(&self, window: Window) -> HistoryFuture<'_, Stats> {
+        self.ask("summarising executions", move |asked| {
+            let (mut rows, deadline) = Rows::of(asked);
+            summary::overall(&mut rows, deadline, &window)
+        })
+    }
+
+    fn series(&self, scope: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>> {
+        self.ask("summarising periods", move |asked| {
+            let (mut rows, deadline) = Rows::of(asked);
+            summary::series(&mut rows, deadline, &scope, &bounds)
+        })
+    }
+
+    fn sessions(&self, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredSession>> {
+        self.ask("reading sessions", move |asked| {
+            sessions::sessions(asked, &page)
+        })
+    }
+
+    fn gaps(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Gap>> {
+        self.ask("reading gaps", move |asked| {
+            sessions::gaps(asked, &window, &page)
+        })
+    }
+
+    fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence> {
+        self.ask("reading what an audit looks at", move |asked| {
+            evidence::evidence(asked, &window, &progress)
+        })
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        self.left_out.all()
+    }
+
+    fn missed_runs(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<MissedRuns>> {
+        self.ask("reading missed runs", move |asked| {
+            lists::missed_runs(asked, &window, &page)
+        })
+    }
+
+    fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
+        self.ask("reading pauses", move |asked| {
+            lists::pauses(asked, &window, &page)
+        })
+    }
+
+    fn sources(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<SourceCounts>> {
+        self.ask("reading sources of events", move |asked| {
+            lists::sources(asked, &window, &page)
+        })
+    }
+
+    fn prunes(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<StoredPrune>> {
+        self.ask("reading prunes", move |asked| {
+            lists::prunes(asked, &window, &page)
+        })
+    }
+
+    fn registrations(
+        &self,
+        filter: RegistrationFilter,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<StoredRegistration>> {
+        self.ask("reading registrations", move |asked| {
+            lists::registrations(asked, &filter, &page)
+        })
+    }
+}
