@@ -4,17 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Subcommand;
-use telemetry_store::migrate::Migrator;
 
 use crate::shell::root;
+
+use self::target::Target;
+
+mod target;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// The database.
+    /// The database: a file, or postgres://….
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -43,7 +46,7 @@ enum Action {
     New {
         /// Its name, in snake case.
         name: String,
-        /// Where to make it.
+        /// Where to make it, such as migrations/postgres.
         #[arg(long, default_value_os_t = root().join("migrations/sqlite"))]
         directory: PathBuf,
     },
@@ -54,32 +57,35 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if let Action::New { name, directory } = action {
         return new(&name, &directory);
     }
-    let url = args.database_url;
-    let opened = match action {
-        Action::Up => Migrator::open(&url),
-        _ => Migrator::open_existing(&url),
-    };
-    let mut migrator = opened.with_context(|| format!("cannot open `{url}`"))?;
+    let (url, is_sure) = (args.database_url, args.yes);
+    if target::is_on_a_server(&url) && !cfg!(feature = "postgres") {
+        return target::with_postgres();
+    }
+    let mut target = Target::open(&url, matches!(action, Action::Up))?;
+    let shown = target.shown();
     let reverts = matches!(action, Action::Down | Action::Redo);
-    if reverts && !args.yes && applied(&mut migrator)? == 1 {
+    if reverts && !is_sure && applied(&mut target)? == 1 {
         bail!(
-            "reverting the first migration drops every table of `{url}`; say --yes if you mean it"
+            "reverting the first migration drops every table of {shown}; say --yes if you mean it"
         );
     }
     match action {
-        Action::Up => up(&mut migrator),
-        Action::Down => down(&mut migrator).map(drop),
+        Action::Up => up(&mut target),
+        Action::Down => down(&mut target).map(drop),
         Action::Redo => {
-            down(&mut migrator).and_then(|any| if any { up(&mut migrator) } else { Ok(()) })
+            down(&mut target).and_then(|any| if any { up(&mut target) } else { Ok(()) })
         }
-        Action::Status => status(&mut migrator),
-        Action::Dump => dump(&mut migrator, url == ":memory:"),
+        Action::Status => status(&mut target),
+        Action::Dump => {
+            print!("{}", target.dump(url == ":memory:")?);
+            Ok(())
+        }
         Action::New { .. } => unreachable!("it returned above"),
     }
 }
 
-fn up(migrator: &mut Migrator) -> anyhow::Result<()> {
-    let applied = migrator.up().map_err(|error| anyhow!(error))?;
+fn up(target: &mut Target) -> anyhow::Result<()> {
+    let applied = target.up()?;
     for name in &applied {
         println!("applied   {name}");
     }
@@ -89,8 +95,8 @@ fn up(migrator: &mut Migrator) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn down(migrator: &mut Migrator) -> anyhow::Result<bool> {
-    let reverted = migrator.down().map_err(|error| anyhow!(error))?;
+fn down(target: &mut Target) -> anyhow::Result<bool> {
+    let reverted = target.down()?;
     match &reverted {
         Some(name) => println!("reverted  {name}"),
         None => println!("nothing to revert"),
@@ -98,13 +104,13 @@ fn down(migrator: &mut Migrator) -> anyhow::Result<bool> {
     Ok(reverted.is_some())
 }
 
-fn applied(migrator: &mut Migrator) -> anyhow::Result<usize> {
-    let all = migrator.status().map_err(|error| anyhow!(error))?;
+fn applied(target: &mut Target) -> anyhow::Result<usize> {
+    let all = target.status()?;
     Ok(all.iter().filter(|migration| migration.applied).count())
 }
 
-fn status(migrator: &mut Migrator) -> anyhow::Result<()> {
-    for migration in migrator.status().map_err(|error| anyhow!(error))? {
+fn status(target: &mut Target) -> anyhow::Result<()> {
+    for migration in target.status()? {
         let word = match (migration.applied, migration.known) {
             (true, true) => "applied",
             (true, false) => "unknown",
@@ -112,14 +118,6 @@ fn status(migrator: &mut Migrator) -> anyhow::Result<()> {
         };
         println!("{word:8}  {}", migration.name);
     }
-    Ok(())
-}
-
-fn dump(migrator: &mut Migrator, is_in_memory: bool) -> anyhow::Result<()> {
-    if is_in_memory {
-        migrator.up().map_err(|error| anyhow!(error))?;
-    }
-    print!("{}", migrator.dump().map_err(|error| anyhow!(error))?);
     Ok(())
 }
 

@@ -36,7 +36,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if has_libpq() {
         test(&OF_POSTGRES)?;
         let unit = "test --package telemetry-store --features postgres --lib postgres";
-        test(&unit.split(' ').collect::<Vec<_>>())?;
+        let program = "test --package executor-cli --features postgres --test cli on_a_server";
+        for more in [unit, program] {
+            test(&more.split(' ').collect::<Vec<_>>())?;
+        }
     } else {
         eprintln!(
             "\n# skipped: PostgreSQL, because `pg_config` of libpq's headers is not installed"

@@ -130,4 +130,10 @@ pub use telemetry_store::migrate;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use telemetry_store::{OpenError, SqliteHistory, SqliteOptions, SqliteStore};
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use telemetry_store::{
+    PostgresHistory, PostgresMigrator, PostgresOptions, PostgresStore, ServerError,
+    bring_server_up_to_date, pending_on_server,
+};
 pub use tokio_util::sync::CancellationToken;

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use command_executor::redact::Redactor;
 use command_executor::registration::Overlap;
-use command_executor::{OpenError, Retention, Schedule, TopicPattern};
+use command_executor::{Retention, Schedule, TopicPattern};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
@@ -136,9 +136,9 @@ pub(crate) type Settings = command_executor::Config;
 pub(crate) struct Url(pub(crate) String);
 
 impl TryFrom<String> for Url {
-    type Error = OpenError;
+    type Error = wire::CannotOpen;
 
-    fn try_from(text: String) -> Result<Self, OpenError> {
+    fn try_from(text: String) -> Result<Self, wire::CannotOpen> {
         wire::check(&text)?;
         Ok(Self(text))
     }

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use command_executor::inspect::ReplayError;
-use command_executor::{
-    HistoryError, HistoryErrorClass, OpenError, RegisterError, StartError, StoreError,
-};
+use command_executor::{HistoryError, HistoryErrorClass, RegisterError, StartError, StoreError};
 use thiserror::Error;
 
 use crate::output::plain::plain;
+use crate::wire::{CannotOpen, NoSize};
 
 /// The configuration is wrong, or a program in it cannot be executed.
 pub(crate) const WRONG_CONFIG: u8 = 3;
@@ -72,7 +71,7 @@ pub(crate) enum Failure {
     #[error("there is no database at `{url}` to put the records into")]
     NoDatabase { url: String },
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] CannotOpen),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -124,6 +123,15 @@ pub(crate) enum Failure {
     Output(#[source] io::Error),
 }
 
+impl From<NoSize> for Failure {
+    fn from(error: NoSize) -> Self {
+        match error {
+            NoSize::Open(error) => Self::Open(error),
+            NoSize::Query(error) => Self::Query(error),
+        }
+    }
+}
+
 impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -167,7 +175,7 @@ pub(crate) fn remedy(failure: &Failure) -> Option<&'static str> {
     const ABSENT: &str = "name another one with --db or EXECUTOR_DB; `executor run` makes one";
     match failure {
         Failure::Query(error) if error.class == HistoryErrorClass::Absent => Some(ABSENT),
-        Failure::Open(OpenError::Absent { .. }) => Some(ABSENT),
+        Failure::Open(error) if error.is_absent() => Some(ABSENT),
         Failure::Query(error) if error.class == HistoryErrorClass::Damaged => Some(DAMAGE_REMEDY),
         _ => None,
     }

@@ -9,6 +9,7 @@ mod evidence;
 mod history;
 mod lines_budget;
 mod live_state;
+mod machine;
 mod maintenance;
 mod query;
 mod records;
@@ -26,6 +27,7 @@ pub use self::evidence::{Evidence, Progress, RolledUpHour, SessionHour};
 pub use self::history::{History, HistoryError, HistoryErrorClass, HistoryFuture, all_pages};
 pub use self::lines_budget::LinesBudget;
 pub use self::live_state::{LiveSession, LiveState, Orphan, RunningExecution};
+pub use self::machine::state_directory_of;
 pub use self::maintenance::{
     ClockTrust, Gap, Housekeeping, Lifetime, LinesBound, PruneRule, PruneSlice, SpoolHome,
 };

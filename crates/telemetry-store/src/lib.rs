@@ -39,6 +39,8 @@ pub use postgres::address::Unaddressable as UnaddressableServer;
 #[cfg(feature = "postgres")]
 pub use postgres::connect::ServerError;
 #[cfg(feature = "postgres")]
+pub use postgres::migrator::{PostgresMigrator, bring_server_up_to_date, pending_on_server};
+#[cfg(feature = "postgres")]
 pub use postgres::read::history::PostgresHistory;
 #[cfg(feature = "postgres")]
 pub use postgres::store::{PostgresOptions, PostgresStore};

@@ -12,6 +12,8 @@ mod memory;
 
 pub(crate) mod migrations;
 
+pub(crate) mod migrator;
+
 pub(crate) mod read;
 
 mod sql;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use executor_core::ports::RegistrationStore;
 use executor_testkit as kit;
-use telemetry_store::{PostgresStore, ServerError};
+use telemetry_store::{PostgresMigrator, PostgresStore, ServerError, pending_on_server};
 
 use crate::server;
 
@@ -95,4 +95,32 @@ async fn h06_a_database_that_cannot_hold_every_text_is_refused() {
     );
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'executor'";
     assert_eq!(server.ask(made, &latin).unwrap(), "0");
+}
+
+#[tokio::test]
+async fn d05_every_migration_can_be_reverted_and_leaves_nothing_behind() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let url = server.url(&database);
+    let absent = pending_on_server(&url).unwrap_err();
+    assert!(matches!(absent, ServerError::Absent { .. }), "{absent}");
+    let mut migrator = PostgresMigrator::open(&url).unwrap();
+    let applied = migrator.up().unwrap();
+    assert!(!applied.is_empty() && migrator.up().unwrap().is_empty());
+    assert_eq!(pending_on_server(&url).unwrap(), Vec::<String>::new());
+    let things = "SELECT (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                  WHERE n.nspname = 'executor' AND c.relkind IN ('r', 'v', 'S', 'p')) \
+                  + (SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+                     WHERE n.nspname = 'executor')";
+    let made: u32 = server.ask(things, &database).unwrap().parse().unwrap();
+    assert!(made > 30, "{made}");
+    let mut reverted = Vec::new();
+    while let Some(name) = migrator.down().unwrap() {
+        reverted.push(name);
+    }
+    reverted.reverse();
+    assert_eq!(reverted, applied);
+    // What is left is the list of migrations.
+    assert_eq!(server.ask(things, &database).unwrap(), "1");
+    assert_eq!(migrator.up().unwrap(), applied);
 }

@@ -7,12 +7,14 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::output::console;
 use crate::output::plain::plain;
+use crate::wire;
 
 /// The database that nobody named: of the environment, or of the configuration at hand.
 pub(crate) fn found_database() -> Result<String, Failure> {
     let (url, by) = look_for_database()?;
     if let Some(by) = by {
-        console::say(&format!("using the database `{}` (from {by})", plain(&url)));
+        let shown = plain(&wire::shown(&url));
+        console::say(&format!("using the database `{shown}` (from {by})"));
     }
     Ok(url)
 }

@@ -65,7 +65,7 @@ pub(crate) async fn prune(args: PruneArgs) -> Result<ExitCode, Failure> {
     let (url, is_json) = (looking.url.clone(), looking.json);
     // Its connection would keep the write-ahead log.
     drop(looking);
-    let bytes = wire::bytes(&url)?;
+    let bytes = wire::bytes(&url).await?;
     let text = match is_json {
         true => plain::json_lines([json!({
             "before_us": plan.before.as_micros(),
@@ -101,7 +101,7 @@ async fn plan(looking: &Looking, args: &PruneArgs) -> Result<Plan, Failure> {
         before,
         all: looking.history.count(Window::default()).await?,
         to_go: looking.history.count(window).await?,
-        bytes: wire::bytes(&looking.url)?,
+        bytes: wire::bytes(&looking.url).await?,
         lines_only: args.lines,
     })
 }

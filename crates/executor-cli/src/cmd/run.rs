@@ -105,7 +105,7 @@ fn url_of(args: &RunArgs, config: &Config) -> String {
 fn begun(path: &Path, config: &Config, url: &str) -> String {
     let listeners = counted(config.listeners.len() as u64, "listener");
     let jobs = counted(config.jobs.len() as u64, "job");
-    let (path, url) = (plain(&path.display().to_string()), plain(url));
+    let (path, url) = (plain(&path.display().to_string()), plain(&wire::shown(url)));
     format!("running {path}: {listeners}, {jobs}; database {url}")
 }
 
@@ -291,14 +291,14 @@ impl<'c> Running<'c> {
         json: bool,
     ) -> Result<ExitCode, Failure> {
         if let Ended::Damaged(error) = ended {
-            let url = self.url.to_owned();
+            let url = wire::shown(self.url);
             return Err(Failure::DamagedStore { url, error });
         }
         self.print_summaries(json).await?;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = &self.feeding.counts;
         let (events, bad_lines) = (count(&counts.events), count(&counts.bad_lines));
-        let (ledger, url) = (&stop.ledger, plain(self.url));
+        let (ledger, url) = (&stop.ledger, plain(&wire::shown(self.url)));
         say(&format!(
             "{events} events, {bad_lines} bad lines; records: {ledger}; database {url}"
         ));

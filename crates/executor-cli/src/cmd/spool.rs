@@ -272,9 +272,11 @@ fn database_for(dir: &Path, named: Option<String>) -> Result<String, Failure> {
     let db = db.ok_or_else(|| Failure::WhichDatabase {
         dir: dir.to_owned(),
     })?;
-    match wire::is_there(&db)? {
+    match wire::may_be_there(&db)? {
         true => Ok(db),
-        false => Err(Failure::NoDatabase { url: db }),
+        false => Err(Failure::NoDatabase {
+            url: wire::shown(&db),
+        }),
     }
 }
 

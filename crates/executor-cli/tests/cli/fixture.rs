@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use command_executor::lines::Lines;
 use command_executor::ports::{
-    Batch, Gap, Housekeeping, MissedReason, MissedRuns, PruneRule, PruneSlice, RecordStore,
-    Registered, RegistrationStore, SchedulePlan, ScheduleStore, Session, SessionEnd, SessionStatus,
-    SessionStore,
+    Batch, Gap, MissedReason, MissedRuns, PruneRule, PruneSlice, Registered, SchedulePlan, Session,
+    SessionEnd, SessionStatus, Store,
 };
 use command_executor::record::{ExecutionRecord, RecordFlags, Trigger, TriggerMode};
 use command_executor::registration::{Details, Registration};
@@ -28,17 +27,32 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) struct House {
     pub(crate) place: Place,
     pub(crate) now: Timestamp,
+    /// The address of its database.
+    pub(crate) db: String,
 }
 
 pub(crate) fn house() -> House {
     let place = Place::new();
     let path = place.directory.path().join("house.db");
+    house_in(place, "house.db", now(), async {
+        Arc::new(SqliteStore::open(path.to_str().unwrap()).await.unwrap())
+    })
+}
+
+/// The same in another store, as of a certain time.
+pub(crate) fn house_in<S: Store>(
+    place: Place,
+    db: &str,
+    now: Timestamp,
+    store: impl Future<Output = Arc<S>>,
+) -> House {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
-        let house = Writing::new(store).await.write(place).await;
-        house.unwrap()
-    })
+        let writing = Writing::new(store.await, now).await;
+        writing.write().await.unwrap();
+    });
+    let db = db.to_owned();
+    House { place, now, db }
 }
 
 fn stored(count: u64) -> Ledger {
@@ -55,12 +69,12 @@ fn said() -> Lines {
     Lines::from_parts(2, 2, 38, false, body)
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
 }
 
 struct Writing {
-    store: SqliteStore,
+    store: Arc<dyn Store>,
     now: Timestamp,
     backup: Subject,
     hall: Subject,
@@ -68,7 +82,7 @@ struct Writing {
 }
 
 impl Writing {
-    async fn new(store: SqliteStore) -> Self {
+    async fn new(store: Arc<dyn Store>, now: Timestamp) -> Self {
         let subject = async |entity: Entity| {
             let details = Details::new(SourceTier::App);
             let registration = Registration::new(entity, details);
@@ -83,7 +97,7 @@ impl Writing {
             backup: subject(Entity::job("house", 0, "backup")).await,
             hall: subject(Entity::listener("lights", 0, "hall", "motion.hall")).await,
             pump: subject(Entity::listener("cellar", 0, "pump", "water")).await,
-            now: now(),
+            now,
             store,
         }
     }
@@ -180,7 +194,7 @@ impl Writing {
         records
     }
 
-    async fn write(self, place: Place) -> Option<House> {
+    async fn write(self) -> Option<()> {
         let first = self.session(14 * DAY).await;
         let mut records = self.ordinary(14 * DAY - HOUR, 7 * DAY, 3 * MINUTE);
         let cut = self.record(&self.backup, 7 * DAY + MINUTE, 2 * MINUTE);
@@ -237,9 +251,6 @@ impl Writing {
         let old = PruneRule::EndedBefore(self.ago(13 * DAY));
         while self.store.prune(PruneSlice::new(old, 1_000)).await.ok()? > 0 {}
         self.store.close().await.ok()?;
-        Some(House {
-            place,
-            now: self.now,
-        })
+        Some(())
     }
 }

@@ -16,6 +16,8 @@ mod metrics;
 mod mistakes;
 mod notifying;
 mod now;
+#[cfg(feature = "postgres")]
+mod on_a_server;
 mod orphans;
 mod permissions;
 mod questions;

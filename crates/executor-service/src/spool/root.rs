@@ -1,10 +1,8 @@
 //! Decides where on this machine a service keeps its spool.
 
-use std::env;
-use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
-use executor_core::ports::SpoolHome;
+use executor_core::ports::{SpoolHome, state_directory_of};
 
 use crate::config::SpoolPlace;
 
@@ -24,8 +22,7 @@ pub(crate) enum SpoolRoot {
 
 impl SpoolRoot {
     pub(crate) fn of(place: &SpoolPlace, home: SpoolHome) -> Self {
-        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        find(place, home, variable)
+        find(place, home, state_directory_of)
     }
 
     pub(crate) fn path(&self) -> Option<&PathBuf> {
@@ -39,45 +36,20 @@ impl SpoolRoot {
 fn find(
     place: &SpoolPlace,
     home: SpoolHome,
-    variable: impl Fn(&str) -> Option<OsString>,
+    of_machine: impl Fn(&str) -> Option<PathBuf>,
 ) -> SpoolRoot {
     let at = |root, is_own| SpoolRoot::At { root, is_own };
     match (place, home) {
         (SpoolPlace::Memory, _) | (SpoolPlace::Beside, SpoolHome::InMemory) => SpoolRoot::InMemory,
         (SpoolPlace::At(root), _) => at(root.clone(), false),
         (SpoolPlace::Beside, SpoolHome::Beside(root)) => at(root, true),
-        (SpoolPlace::Beside, SpoolHome::OfMachine { name }) => match state_directory(variable) {
-            Some(state) if is_file_name(&name) => {
-                at(state.join("command-executor").join(name), true)
-            }
-            _ => SpoolRoot::Nowhere,
+        (SpoolPlace::Beside, SpoolHome::OfMachine { name }) => match of_machine(&name) {
+            Some(root) => at(root, true),
+            None => SpoolRoot::Nowhere,
         },
         // A kind of home that this version does not know.
         (SpoolPlace::Beside, _) => SpoolRoot::Nowhere,
     }
-}
-
-/// Any other name would share a spool with other stores, or lead out of the directory.
-fn is_file_name(name: &str) -> bool {
-    let mut parts = Path::new(name).components();
-    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
-}
-
-/// The directory for state of this service or user, as systemd and the XDG base directories define it.
-fn state_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
-    // systemd separates several with colons; the first is as good as any.
-    let of_unit = variable("STATE_DIRECTORY").and_then(|all| env::split_paths(&all).next());
-    let of_user = || variable("XDG_STATE_HOME").and_then(absolute);
-    let of_home = || {
-        variable("HOME")
-            .and_then(absolute)
-            .map(|home| home.join(".local/state"))
-    };
-    of_unit
-        .filter(|path| path.is_absolute())
-        .or_else(of_user)
-        .or_else(of_home)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
+use crate::sqlite::migrations::MigrationStatus;
+
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 pub(crate) type MigrationError = Box<dyn Error + Send + Sync>;
@@ -46,34 +48,92 @@ fn version_of(migration: &dyn Migration<Pg>) -> String {
     migration.name().version().to_string()
 }
 
-/// Returns a version of a database that this program does not have.
-pub(crate) fn unknown(connection: &mut PgConnection) -> Result<Option<String>, MigrationError> {
-    let known: Vec<String> = all()?.iter().map(|it| version_of(it.as_ref())).collect();
-    let mut applied = applied(connection)?.into_iter();
-    Ok(applied.find(|version| !known.contains(version)))
+/// What a program makes of the migrations that a database has.
+pub(crate) enum Schema {
+    /// It has none.
+    None,
+    /// It lacks some.
+    Older,
+    Current,
+    /// It has one that the program does not know.
+    Newer(String),
 }
 
-/// Returns whether a database has every migration; `None` if it has none.
-pub(crate) fn is_up_to_date(connection: &mut PgConnection) -> Result<Option<bool>, MigrationError> {
-    let applied = applied(connection)?;
-    if applied.is_empty() {
-        return Ok(None);
+/// Looks which migrations a database has. Changes nothing.
+pub(crate) fn schema(connection: &mut PgConnection) -> Result<Schema, MigrationError> {
+    let all = status(connection)?;
+    if let Some(unknown) = all.iter().find(|it| !it.known) {
+        return Ok(Schema::Newer(unknown.name.clone()));
     }
-    let all = all()?;
-    let mut all = all.iter().map(|it| version_of(it.as_ref()));
-    Ok(Some(all.all(|version| applied.contains(&version))))
+    Ok(match () {
+        () if all.iter().all(|it| !it.applied) => Schema::None,
+        () if all.iter().all(|it| it.applied) => Schema::Current,
+        () => Schema::Older,
+    })
+}
+
+/// Every migration that the program or the database knows, oldest first.
+pub(crate) fn status(
+    connection: &mut PgConnection,
+) -> Result<Vec<MigrationStatus>, MigrationError> {
+    let (applied, known) = (applied(connection)?, all()?);
+    let versions: Vec<String> = known.iter().map(|it| version_of(it.as_ref())).collect();
+    let of_known = known
+        .iter()
+        .zip(&versions)
+        .map(|(it, version)| MigrationStatus {
+            name: it.name().to_string(),
+            applied: applied.contains(version),
+            known: true,
+        });
+    let unknown = applied.iter().filter(|it| !versions.contains(it));
+    let of_unknown = unknown.map(|version| MigrationStatus {
+        name: version.clone(),
+        applied: true,
+        known: false,
+    });
+    Ok(of_known.chain(of_unknown).collect())
 }
 
 /// Applies what is missing, all of it or nothing, and returns its names. Of several processes that start at once one
 /// migrates, and the others wait for it.
 pub(crate) fn up(connection: &mut PgConnection) -> Result<Vec<String>, MigrationError> {
+    alone(connection, all_up)
+}
+
+/// Reverts the newest one that the program knows; `None` if none was left.
+pub(crate) fn down(connection: &mut PgConnection) -> Result<Option<String>, MigrationError> {
+    if applied(connection)?.is_empty() {
+        return Ok(None);
+    }
+    alone(connection, |connection| {
+        let applied = applied(connection)?;
+        let Some(newest) = applied.last() else {
+            return Ok(None);
+        };
+        let all = all()?;
+        let known = all.iter().find(|it| version_of(it.as_ref()) == *newest);
+        let known = known.ok_or_else(|| format!("this program does not know {newest}"))?;
+        known.revert(connection)?;
+        diesel::sql_query("DELETE FROM executor.schema_migrations WHERE version = $1")
+            .bind::<Text, _>(newest)
+            .execute(connection)?;
+        Ok(Some(known.name().to_string()))
+    })
+}
+
+/// Does all of it or nothing, while nobody else does.
+fn alone<T>(
+    connection: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> Result<T, MigrationError>,
+) -> Result<T, MigrationError> {
     const LOCK: &str = "BEGIN; SET LOCAL lock_timeout = '25s'; \
                         SELECT pg_advisory_xact_lock(hashtextextended('executor.schema_migrations', 0))";
     connection.batch_execute(LOCK)?;
-    let done = all_up(connection);
+    let done = work(connection);
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = connection.batch_execute(end);
-    done.and_then(|names| Ok(ended.map(|()| names)?))
+    done.and_then(|value| Ok(ended.map(|()| value)?))
 }
 
 fn all_up(connection: &mut PgConnection) -> Result<Vec<String>, MigrationError> {

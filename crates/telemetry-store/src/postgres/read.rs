@@ -18,6 +18,8 @@ mod search;
 
 mod sessions;
 
+mod size;
+
 mod spans;
 
 pub(crate) mod stored;

@@ -12,7 +12,7 @@ use executor_core::ports::{
     Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
     PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
     Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
-    StoredExecution,
+    StoredExecution, state_directory_of,
 };
 use executor_core::registration::Registration;
 use executor_core::{ErrorClass, Ledger, RegistrationId, RowId, SessionId, StoreError, Timestamp};
@@ -34,7 +34,8 @@ use crate::postgres::writer::{ConnectionSpec, Open, Writer};
 #[non_exhaustive]
 pub struct PostgresOptions {
     /// A directory of this machine, for the files that tell whether the sessions of its processes live; it is made if
-    /// it is missing. Default: none, and then a session whose process dies is not marked as crashed.
+    /// it is missing. Default: one beside the spool in the machine's state directory. Where there is none either, that
+    /// is logged, and a session whose process dies is marked as crashed only after a day.
     pub state_dir: Option<PathBuf>,
     /// The mode of new files in it. Default `0o600`.
     pub file_mode: u32,
@@ -94,7 +95,15 @@ impl PostgresStore {
     pub async fn open_with(url: &str, options: PostgresOptions) -> Result<Self, ServerError> {
         let address = Address::parse(url)?;
         let file_mode = options.file_mode & 0o666;
-        let home = options.state_dir.as_deref();
+        let state_dir = options.state_dir.or_else(|| state_of(&address));
+        if state_dir.is_none() {
+            tracing::warn!(
+                server = %address,
+                "this machine has no state directory: nobody can tell at once that this process died; set HOME, \
+                 XDG_STATE_HOME or STATE_DIRECTORY, or name a directory"
+            );
+        }
+        let home = state_dir.as_deref();
         let home = home
             .map(|directory| home_of(directory, file_mode))
             .transpose();
@@ -105,9 +114,7 @@ impl PostgresStore {
         Ok(Self {
             writer: Writer::start(spec).await?,
             address,
-            sessions_dir: options
-                .state_dir
-                .map(|directory| directory.join("sessions")),
+            sessions_dir: state_dir.map(|directory| directory.join("sessions")),
             file_mode,
             proofs: Mutex::default(),
             opened: Mutex::default(),
@@ -154,6 +161,11 @@ impl PostgresStore {
         let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         proofs.remove(&id);
     }
+}
+
+/// The place for what this machine keeps besides the spool, which has a directory to itself.
+fn state_of(address: &Address) -> Option<PathBuf> {
+    state_directory_of(&format!("{}.sessions", address.file_name()))
 }
 
 /// Returns the name of a directory, which is given once: other machines have directories of the same path.

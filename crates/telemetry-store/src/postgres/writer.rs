@@ -17,7 +17,7 @@ use crate::postgres::address::Address;
 use crate::postgres::classify::{is_gone, store_error};
 use crate::postgres::connect::{ServerError, connect, set_up};
 use crate::postgres::memory::Days;
-use crate::postgres::migrations;
+use crate::postgres::migrations::{self, Schema};
 use crate::postgres::transaction::Connected;
 use crate::writer::request_queue::{Inbox, Refused, Urgency};
 
@@ -61,7 +61,7 @@ impl Open {
     fn first(spec: &ConnectionSpec) -> Result<Self, ServerError> {
         let (address, mut open) = (&spec.address, Self::new(spec)?);
         let failed = |error: migrations::MigrationError| set_up(address, &*error);
-        if let Some(found) = migrations::unknown(&mut open.connection).map_err(failed)? {
+        if let Schema::Newer(found) = migrations::schema(&mut open.connection).map_err(failed)? {
             let server = address.to_string();
             return Err(ServerError::Newer { server, found });
         }

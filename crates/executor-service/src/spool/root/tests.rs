@@ -8,16 +8,8 @@ fn of_machine() -> SpoolHome {
     }
 }
 
-fn found(
-    place: &SpoolPlace,
-    home: SpoolHome,
-    variables: &[(&str, &str)],
-) -> Option<(String, bool)> {
-    let value = |name: &str| {
-        let found = variables.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| OsString::from(value))
-    };
-    match find(place, home, value) {
+fn found(place: &SpoolPlace, home: SpoolHome, state: Option<&str>) -> Option<(String, bool)> {
+    match find(place, home, |name| Some(PathBuf::from(state?).join(name))) {
         SpoolRoot::At { root, is_own } => Some((root.display().to_string(), is_own)),
         SpoolRoot::InMemory => Some(("memory".into(), false)),
         SpoolRoot::Nowhere => None,
@@ -25,34 +17,12 @@ fn found(
 }
 
 #[test]
-fn e01_a_store_without_files_spools_in_the_state_directory_of_unit_or_user() {
+fn e01_a_store_without_files_spools_below_the_state_of_this_machine_if_there_is_any() {
     let beside = SpoolPlace::Beside;
-    let home = ("HOME", "/home/ada");
-    for (variables, root) in [
-        (
-            &[("STATE_DIRECTORY", "/var/lib/a:/var/lib/b"), home][..],
-            "/var/lib/a/command-executor/broker",
-        ),
-        (
-            &[("XDG_STATE_HOME", "/state"), home],
-            "/state/command-executor/broker",
-        ),
-        (
-            &[("XDG_STATE_HOME", "relative"), home],
-            "/home/ada/.local/state/command-executor/broker",
-        ),
-        (&[home], "/home/ada/.local/state/command-executor/broker"),
-    ] {
-        assert_eq!(
-            found(&beside, of_machine(), variables),
-            Some((root.to_owned(), true))
-        );
-    }
-    assert_eq!(
-        found(&beside, of_machine(), &[]),
-        None,
-        "nowhere, which is not memory"
-    );
+    let below = Some(("/state/broker".to_owned(), true));
+    assert_eq!(found(&beside, of_machine(), Some("/state")), below);
+    let nowhere = found(&beside, of_machine(), None);
+    assert_eq!(nowhere, None, "which is not memory");
 }
 
 #[test]
@@ -64,33 +34,21 @@ fn e01_a_configured_place_holds_for_every_store() {
         SpoolHome::Beside("/db.spool".into()),
     ] {
         assert_eq!(
-            found(&at, home.clone(), &[]),
+            found(&at, home.clone(), None),
             Some(("/spool".into(), false))
         );
         assert_eq!(
-            found(&SpoolPlace::Memory, home, &[]),
+            found(&SpoolPlace::Memory, home, None),
             Some(("memory".into(), false))
         );
     }
     let beside = SpoolHome::Beside("/db.spool".into());
     assert_eq!(
-        found(&SpoolPlace::Beside, beside, &[]),
+        found(&SpoolPlace::Beside, beside, None),
         Some(("/db.spool".into(), true))
     );
     assert_eq!(
-        found(&SpoolPlace::Beside, SpoolHome::InMemory, &[]),
+        found(&SpoolPlace::Beside, SpoolHome::InMemory, None),
         Some(("memory".into(), false))
     );
-}
-
-#[test]
-fn e01_a_name_that_is_no_file_name_leads_nowhere() {
-    for name in ["", ".", "..", "a/b", "/x", "../x", "a/"] {
-        let home = SpoolHome::OfMachine { name: name.into() };
-        assert_eq!(
-            found(&SpoolPlace::Beside, home, &[("HOME", "/home/ada")]),
-            None,
-            "{name}"
-        );
-    }
 }

@@ -16,11 +16,11 @@ use executor_core::{ExecutionId, RegistrationId, Timestamp};
 use crate::postgres::address::Address;
 use crate::postgres::classify::is_gone;
 use crate::postgres::connect::{ServerError, connect_reader, set_up};
-use crate::postgres::migrations;
+use crate::postgres::migrations::{self, Schema};
 use crate::postgres::read::asked::Asked;
 use crate::postgres::read::counting::Rows;
 use crate::postgres::read::spans::Days;
-use crate::postgres::read::{evidence, executions, lists, sessions, stored};
+use crate::postgres::read::{evidence, executions, lists, sessions, size, stored};
 use crate::postgres::transaction::reading;
 use crate::read::question::{Deadline, LeftOut, QueryError};
 use crate::read::summary;
@@ -85,6 +85,30 @@ impl PostgresHistory {
         self
     }
 
+    /// Returns the name of this database on this machine: what the machine keeps of it is below
+    /// [`state_directory_of`](executor_core::ports::state_directory_of) that name.
+    pub fn name_on_this_machine(&self) -> String {
+        self.address.file_name()
+    }
+
+    /// Returns where the database is, without a password.
+    pub fn server(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Returns how many bytes the history takes on the server.
+    ///
+    /// # Errors
+    ///
+    /// As every query of [`History`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only stops the wait.
+    pub async fn bytes(&self) -> Result<u64, HistoryError> {
+        self.ask("measuring the history", size::bytes).await
+    }
+
     fn kept(&self) -> MutexGuard<'_, Vec<PgConnection>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,16 +116,13 @@ impl PostgresHistory {
     fn connect(&self) -> Result<PgConnection, ServerError> {
         let address = &self.address;
         let mut connection = connect_reader(address)?;
-        let server = || address.to_string();
         let failed = |error: migrations::MigrationError| set_up(address, &*error);
-        if let Some(found) = migrations::unknown(&mut connection).map_err(failed)? {
-            let server = server();
-            return Err(ServerError::Newer { server, found });
-        }
-        match migrations::is_up_to_date(&mut connection).map_err(failed)? {
-            Some(true) => Ok(connection),
-            Some(false) => Err(ServerError::Older { server: server() }),
-            None => Err(ServerError::Absent { server: server() }),
+        let server = address.to_string();
+        match migrations::schema(&mut connection).map_err(failed)? {
+            Schema::Current => Ok(connection),
+            Schema::Older => Err(ServerError::Older { server }),
+            Schema::None => Err(ServerError::Absent { server }),
+            Schema::Newer(found) => Err(ServerError::Newer { server, found }),
         }
     }
 
