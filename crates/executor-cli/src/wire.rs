@@ -216,6 +216,8 @@ pub(crate) async fn store(url: &str, file_mode: u32) -> Result<Arc<dyn Store>, C
         Place::Server(_) => {
             let mut options = PostgresOptions::default();
             options.file_mode = file_mode;
+            // What is recorded meanwhile waits in the spool.
+            options.may_be_away = true;
             Arc::new(PostgresStore::open_with(url, options).await?)
         }
     })

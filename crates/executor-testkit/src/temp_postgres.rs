@@ -165,6 +165,11 @@ impl TempPostgres {
         format!("postgres://postgres@{host}/{database}")
     }
 
+    /// Returns the directory in which the server's socket is.
+    pub fn socket_directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Opens a store on a database. The state of this machine is beside the server.
     ///
     /// # Errors

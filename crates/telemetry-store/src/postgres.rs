@@ -10,6 +10,8 @@ mod key;
 
 mod memory;
 
+mod open;
+
 pub(crate) mod migrations;
 
 pub(crate) mod migrator;

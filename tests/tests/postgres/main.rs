@@ -7,6 +7,7 @@ mod conformance;
 mod opening;
 mod outages;
 mod sessions;
+mod silence;
 
 use executor_testkit::TempPostgres;
 

@@ -24,7 +24,7 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "telemetry-store",
-        "lib codes hook liveness periods planned postgres postgres/read postgres/write read read/rows read/summary rollup sqlite \
+        "lib codes hook liveness periods planned postgres postgres/read postgres/write postgres/writer read read/rows read/summary rollup sqlite \
          sqlite/open sqlite/read sqlite/read/executions sqlite/write sqlite/writer writer",
     ),
     (

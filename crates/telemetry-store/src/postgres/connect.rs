@@ -106,6 +106,25 @@ pub enum ServerError {
 }
 
 impl ServerError {
+    /// Whether waiting will not help, only a person.
+    pub(crate) fn is_lasting(&self) -> bool {
+        const OF_A_PERSON: [&str; 6] = [
+            "authentication failed",
+            "no password supplied",
+            "does not exist",
+            "no pg_hba.conf entry",
+            "certificate",
+            "invalid ",
+        ];
+        match self {
+            Self::Unreachable { message, .. } => {
+                OF_A_PERSON.iter().any(|part| message.contains(part))
+            }
+            Self::Standby { .. } | Self::SetUp { .. } => false,
+            _ => true,
+        }
+    }
+
     /// What it means for somebody who reads the history.
     pub(crate) const fn class(&self) -> HistoryErrorClass {
         match self {

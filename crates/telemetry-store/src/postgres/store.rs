@@ -22,12 +22,13 @@ use crate::hook::{HookAlreadySet, HookPlace};
 use crate::liveness::{self, FILE_MODE, Proof};
 use crate::postgres::address::Address;
 use crate::postgres::connect::ServerError;
+use crate::postgres::open::{ConnectionSpec, Open};
 use crate::postgres::transaction::writing;
 use crate::postgres::write::old_lines::LineSizes;
 use crate::postgres::write::{
     gaps, missed, persist, prune, registration, schedules, session, sources,
 };
-use crate::postgres::writer::{ConnectionSpec, Open, Writer};
+use crate::postgres::writer::Writer;
 
 /// How a database on a server is opened.
 #[derive(Clone, Debug)]
@@ -39,6 +40,9 @@ pub struct PostgresOptions {
     pub state_dir: Option<PathBuf>,
     /// The mode of new files in it. Default `0o600`.
     pub file_mode: u32,
+    /// Whether the server may be away when the store is opened: then requests are refused until it is there, and records
+    /// wait in the spool. Default false. What only a person can mend, such as a wrong password, is an error all the same.
+    pub may_be_away: bool,
 }
 
 impl Default for PostgresOptions {
@@ -46,6 +50,7 @@ impl Default for PostgresOptions {
         Self {
             state_dir: None,
             file_mode: FILE_MODE,
+            may_be_away: false,
         }
     }
 }
@@ -112,7 +117,7 @@ impl PostgresStore {
             home: home.map_err(ServerError::State)?,
         };
         Ok(Self {
-            writer: Writer::start(spec).await?,
+            writer: Writer::start(spec, options.may_be_away).await?,
             address,
             sessions_dir: state_dir.map(|directory| directory.join("sessions")),
             file_mode,

@@ -5,9 +5,9 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use crate::periods::{DAY_US, day_of};
+use crate::postgres::open::Open;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::Number;
-use crate::postgres::writer::Open;
 
 const TABLES: [&str; 2] = ["executions", "execution_lines"];
 

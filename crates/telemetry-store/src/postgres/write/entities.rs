@@ -7,9 +7,9 @@ use diesel::sql_types::{Array, BigInt, SmallInt, Text};
 use executor_core::Entity;
 
 use crate::codes::code_of;
+use crate::postgres::open::Open;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
-use crate::postgres::writer::Open;
 
 /// The keys of entities, column by column.
 struct Keys<'e> {

@@ -7,9 +7,9 @@ use diesel::sql_types::{Array, BigInt, Bool, Text};
 use executor_core::Entity;
 use executor_core::ports::{Gap, Session};
 
+use crate::postgres::open::Open;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::{Number, count, entities, session};
-use crate::postgres::writer::Open;
 
 /// Writes episodes of loss, and replaces the counts of those that exist. An episode of a session that is neither stored
 /// nor `known` could not be shown and is an error.

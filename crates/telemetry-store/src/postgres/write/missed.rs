@@ -8,9 +8,9 @@ use executor_core::Entity;
 use executor_core::Timestamp;
 use executor_core::ports::{MissedRuns, Pause};
 
+use crate::postgres::open::Open;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::{count, entities, session};
-use crate::postgres::writer::Open;
 
 /// Writes episodes of missed runs, and replaces those that exist.
 pub(crate) fn record_missed(open: &mut Open, missed: &[MissedRuns]) -> QueryResult<()> {

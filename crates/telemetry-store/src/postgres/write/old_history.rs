@@ -6,9 +6,9 @@ use diesel::sql_types::{Array, BigInt, Nullable};
 use executor_core::Timestamp;
 
 use crate::periods::{DAY_US, day_of};
+use crate::postgres::open::Open;
 use crate::postgres::transaction::Connected;
 use crate::postgres::write::Number;
-use crate::postgres::writer::Open;
 
 /// Deletes a slice of it, inside the caller's transaction, and returns the number of rows deleted.
 pub(super) fn forget(open: &mut Open, before: Timestamp, max: u32) -> QueryResult<u64> {

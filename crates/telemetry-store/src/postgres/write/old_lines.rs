@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::codes::kind_of;
 use crate::postgres::key::Key;
+use crate::postgres::open::Open;
 use crate::postgres::transaction::{Connected, writing};
-use crate::postgres::writer::Open;
 
 /// Rows whose sizes are read in one go.
 const SIZES_AT_ONCE: i64 = 1_000;

@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use crate::periods::hour_of;
 use crate::postgres::classify::{class_of, may_be_of_a_row};
+use crate::postgres::open::Open;
 use crate::postgres::transaction::{Connected, savepoint, writing};
 use crate::postgres::write::rows::{Executions, LinesOf};
 use crate::postgres::write::{Number, days, entities, rollup, session};
-use crate::postgres::writer::Open;
 
 type Row<'r> = (&'r ExecutionRecord, i64);
 

@@ -10,11 +10,11 @@ use executor_core::{RegistrationId, Status, Timestamp};
 use crate::hook::Hook;
 use crate::periods::hour_of;
 use crate::postgres::key::{Key, Keys};
+use crate::postgres::open::Open;
 use crate::postgres::read::stored::rows_of;
 use crate::postgres::sql;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::{Number, old_history, registration, session};
-use crate::postgres::writer::Open;
 
 /// Deletes a slice and returns the number of rows deleted.
 pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> QueryResult<u64> {

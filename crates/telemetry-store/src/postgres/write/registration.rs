@@ -13,10 +13,10 @@ use executor_core::registration::{Details, JobDetails, Overlap, Registration};
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
+use crate::postgres::open::Open;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::{Number, entities, schedules, session};
-use crate::postgres::writer::Open;
 
 const fn table_of(kind: EntityKind) -> &'static str {
     match kind {

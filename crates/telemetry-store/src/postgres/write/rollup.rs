@@ -8,9 +8,9 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 use executor_core::{ExecutionRecord, Status};
 
+use crate::postgres::open::Open;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::Connected;
-use crate::postgres::writer::Open;
 use crate::read::rows::rollup::Totals;
 use crate::rollup::tally::{Run, SPANS_US, Tally};
 

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::codes::code_of;
 use crate::planned::{Episode, HowFar, Known, LOOKED_AT, Ran};
+use crate::postgres::open::Open;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::session;
-use crate::postgres::writer::Open;
 use crate::read::rows::schedule::InForceRow;
 
 fn kind_of(id: RegistrationId) -> i16 {

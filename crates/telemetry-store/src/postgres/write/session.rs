@@ -9,10 +9,10 @@ use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 use uuid::Uuid;
 
 use crate::codes::final_state;
+use crate::postgres::open::Open;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::Connected;
 use crate::postgres::write::{Number, count};
-use crate::postgres::writer::Open;
 
 /// The server's time in microseconds. Clocks of hosts differ; this one judges which of them are silent.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";

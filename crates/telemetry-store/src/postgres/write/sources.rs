@@ -4,10 +4,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use executor_core::ports::SourceCounts;
 
+use crate::postgres::open::Open;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::{Number, count, session};
-use crate::postgres::writer::Open;
 
 /// Notes the counts of sources. Totals only grow: an older call may arrive after a newer one.
 pub(crate) fn note(open: &mut Open, noted: &[SourceCounts]) -> QueryResult<()> {

@@ -1,0 +1,66 @@
+//! An open connection of the writer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use diesel::pg::PgConnection;
+use executor_core::Entity;
+use uuid::Uuid;
+
+use crate::postgres::address::Address;
+use crate::postgres::connect::{ServerError, connect, set_up};
+use crate::postgres::memory::Days;
+use crate::postgres::migrations::{self, Schema};
+use crate::postgres::transaction::Connected;
+
+/// An open connection, and what is known to be committed. Both go together: a server that took over from another one
+/// may not have it.
+pub(crate) struct Open {
+    connection: PgConnection,
+    pub(crate) entities: HashMap<Arc<Entity>, i64>,
+    pub(crate) days: Days,
+    /// The name of the directory that has the lock files of sessions.
+    pub(crate) home: Option<Uuid>,
+}
+
+/// What every connection of a writer has in common.
+pub(crate) struct ConnectionSpec {
+    pub(crate) address: Address,
+    pub(crate) home: Option<Uuid>,
+}
+
+impl Connected for Open {
+    fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl Open {
+    fn new(spec: &ConnectionSpec) -> Result<Self, ServerError> {
+        Ok(Self {
+            connection: connect(&spec.address)?,
+            entities: HashMap::new(),
+            days: Days::default(),
+            home: spec.home,
+        })
+    }
+
+    /// Connects, to a server that may have taken over from another one, and migrates.
+    pub(crate) fn connect(spec: &ConnectionSpec) -> Result<Self, ServerError> {
+        let (address, mut open) = (&spec.address, Self::new(spec)?);
+        let failed = |error: migrations::MigrationError| set_up(address, &*error);
+        match migrations::schema(&mut open.connection).map_err(failed)? {
+            Schema::Current => return Ok(open),
+            Schema::Newer(found) => {
+                let server = address.to_string();
+                return Err(ServerError::Newer { server, found });
+            }
+            Schema::None | Schema::Older => {}
+        }
+        let names = migrations::up(&mut open.connection).map_err(failed)?;
+        if !names.is_empty() {
+            tracing::info!(server = %address, migrations = names.len(), "migrated the database");
+        }
+        Ok(open)
+    }
+}
