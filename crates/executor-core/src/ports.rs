@@ -46,7 +46,8 @@ pub use self::sessions::{Session, SessionEnd, SessionStatus, SessionStore};
 pub use self::sink::{ExecutionEnd, ExecutionStart, ProgramGroup, RecordSink, Ticket};
 pub use self::sources::{BadLine, SourceCounts, SourceStore, UnheardTopic};
 pub use self::stored::{
-    SessionCounts, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
+    SeenByServer, SessionCounts, Stats, StoredExecution, StoredPrune, StoredRegistration,
+    StoredSession, Summary,
 };
 pub use crate::record::{SubjectRef, TriggerRef};
 

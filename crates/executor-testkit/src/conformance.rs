@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{
-    Apply, Batch, Fate, Gap, PruneRule, PruneSlice, Reconcile, Reconciled, Session, SessionEnd,
-    SessionStatus, Store,
+    Apply, Batch, Fate, Gap, PruneRule, PruneSlice, Reconcile, Reconciled, Registered, Session,
+    SessionEnd, SessionStatus, Store,
 };
 use executor_core::{
     DropReason, ErrorClass, ExecutionRecord, Ledger, RegistrationId, RowId, SourceTier, Status,
@@ -46,6 +46,7 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     a_removal_keeps_its_first_time_and_ends_with_a_new_registration(&fresh().await).await;
     reconciling_leaves_other_apps_and_the_framework_alone(&fresh().await).await;
     reconciling_leaves_a_once_listener_that_has_run_in_the_session(&fresh().await).await;
+    reconciling_spares_what_another_living_session_has(&fresh().await).await;
     a_batch_of_nothing_is_stored(&fresh().await).await;
     the_session_of_a_batch_is_there_afterwards(&fresh().await).await;
     a_session_that_is_not_there_cannot_be_closed(&fresh().await).await;
@@ -235,6 +236,39 @@ async fn reconciling_leaves_a_once_listener_that_has_run_in_the_session<S: Store
     let done = store.reconcile(wanted(Some(another.id))).await;
     let retired = done.expect("answers").retired;
     assert_eq!(retired, [RegistrationId::listener(id)]);
+}
+
+async fn reconciling_spares_what_another_living_session_has<S: Store>(store: &S) {
+    let (used, unused, wanted) = stale(store).await;
+    let (this, other) = (samples::session(), samples::session());
+    for session in [&this, &other] {
+        let opened = store.open_session(Arc::clone(session)).await;
+        opened.expect("opens");
+    }
+    let theirs = Registered {
+        id: RegistrationId::listener(unused),
+        session: other.id,
+        at: other.started_at,
+        plan: None,
+    };
+    let ours = Registered {
+        id: RegistrationId::listener(used),
+        session: this.id,
+        ..theirs.clone()
+    };
+    let taken = store.take_charge(vec![theirs, ours]).await;
+    taken.expect("takes charge");
+    let wanted = Reconcile {
+        session: Some(this.id),
+        ..wanted
+    };
+    let done = store.reconcile(wanted.clone()).await.expect("answers");
+    assert_eq!(done.deleted, [], "the other session has it");
+    assert_eq!(done.retired, [RegistrationId::listener(used)]);
+    let closed = store.close_session(other.id, end(&other)).await;
+    closed.expect("closes");
+    let done = store.reconcile(wanted).await.expect("answers");
+    assert_eq!(done.deleted, [RegistrationId::listener(unused)]);
 }
 
 async fn a_batch_of_nothing_is_stored<S: Store>(store: &S) {

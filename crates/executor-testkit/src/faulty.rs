@@ -282,6 +282,10 @@ impl<S: Store> SessionStore for FaultyStore<S> {
         self.ask("amending a ledger", |inner| inner.amend_ledger(id, ledger))
     }
 
+    fn heartbeat_at_least_every(&self) -> Option<Duration> {
+        self.inner.heartbeat_at_least_every()
+    }
+
     fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {
         self.ask("counting records", |inner| inner.stored_count(id))
     }

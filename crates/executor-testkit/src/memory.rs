@@ -128,6 +128,7 @@ fn begun(session: &Session) -> StoredSession {
             is_counted: true,
             ..SessionCounts::default()
         },
+        by_server: None,
     }
 }
 
@@ -249,6 +250,9 @@ impl Tables {
             } = &row.registration;
             let ours = entity.app_key == wanted.app_key && details.source_tier == SourceTier::App;
             if !ours || wanted.live.contains(id) || self.is_spent(*id, row, wanted.session) {
+                continue;
+            }
+            if self.is_elsewhere(*id, wanted.session) {
                 continue;
             }
             match (self.history_of(*id).next(), row.retired_at) {

@@ -26,6 +26,9 @@ const ROOM_MIN: u64 = 256 << 20;
 /// The difference of clocks that is no finding.
 const CLOCKS_AGREE: Duration = Duration::from_secs(60);
 
+/// The difference from the clock of the database's server that is no finding.
+const SERVER_CLOCK_AGREES: Duration = Duration::from_secs(1);
+
 /// What is not as it should be.
 struct Finding {
     found: String,
@@ -230,6 +233,8 @@ async fn clock(looking: &Looking) -> Result<Vec<Finding>, Failure> {
     let latest = first_of(|page| history.executions(Filter::default(), page)).await?;
     let limit = shown::now().saturating_add(CLOCKS_AGREE);
     let ends = latest.iter().map(|it| it.record.ended_at());
+    let living = looking.living().await?;
+    let off = living.iter().filter_map(clock_off);
     let future = ends.filter(|end| *end > limit).map(|end| {
         let found = format!("the latest execution ended at {}", looking.zone.time(end));
         finding(
@@ -237,7 +242,21 @@ async fn clock(looking: &Looking) -> Result<Vec<Finding>, Failure> {
             "check the clock of this machine and of the one that wrote it",
         )
     });
-    Ok(future.collect())
+    Ok(off.chain(future).collect())
+}
+
+/// A process whose clock differs from that of the database's server.
+fn clock_off(stored: &StoredSession) -> Option<Finding> {
+    let (ahead, session) = (stored.by_server?.clock_ahead_us, &stored.session);
+    let off = Duration::from_micros(ahead.unsigned_abs());
+    let side = if ahead < 0 { "behind" } else { "ahead of" };
+    (off > SERVER_CLOCK_AGREES).then(|| {
+        let (host, off) = (plain(&session.host), shown::took(off));
+        finding(
+            format!("the clock of {host} is {off} {side} that of the database's server"),
+            "let both synchronise their clocks",
+        )
+    })
 }
 
 fn size(looking: &Looking) -> Result<Vec<Finding>, Failure> {

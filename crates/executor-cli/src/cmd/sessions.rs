@@ -160,5 +160,6 @@ fn json_of(seen: &Seen<'_>) -> Value {
         "spooled": stored.ledger.spooled,
         "pruned": stored.counts.pruned,
         "taken_over": stored.counts.taken_over,
+        "clock_ahead_us": stored.by_server.map(|it| it.clock_ahead_us),
     })
 }

@@ -1,6 +1,7 @@
 //! The port for keeping sessions: the runs of recording processes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::identity::SessionId;
@@ -108,6 +109,12 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// The previous heartbeat remains.
     fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()>;
+
+    /// Returns the longest time between two heartbeats, if the store takes a session for silent sooner than others do.
+    /// Default: none.
+    fn heartbeat_at_least_every(&self) -> Option<Duration> {
+        None
+    }
 
     /// Closes the session's row. Idempotent; the caller retries until its own deadline.
     ///

@@ -1,6 +1,7 @@
 //! Implements the ports of a store for a shared one, an `Arc<S>`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
     Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
@@ -85,6 +86,10 @@ impl<S: ?Sized + SessionStore> SessionStore for Arc<S> {
 
     fn amend_ledger(&self, id: SessionId, ledger: Ledger) -> StoreFuture<'_, ()> {
         (**self).amend_ledger(id, ledger)
+    }
+
+    fn heartbeat_at_least_every(&self) -> Option<Duration> {
+        (**self).heartbeat_at_least_every()
     }
 
     fn stored_count(&self, id: SessionId) -> StoreFuture<'_, u64> {

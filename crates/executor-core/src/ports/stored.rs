@@ -37,6 +37,17 @@ pub struct StoredSession {
     pub ledger: Ledger,
     /// What the store itself has counted for it.
     pub counts: SessionCounts,
+    /// What the clock of the store's server says of it; `None` for a store that has no clock of its own.
+    pub by_server: Option<SeenByServer>,
+}
+
+/// What the clock of a store's server says of a session. Clocks of hosts differ; this one is the same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenByServer {
+    /// The time since its last sign of life.
+    pub ago: Duration,
+    /// How far its own clock was ahead at its last heartbeat, in microseconds; negative if it was behind.
+    pub clock_ahead_us: i64,
 }
 
 /// What the store counts for a session in the transactions that store and prune its rows.

@@ -9,7 +9,7 @@ use executor_core::ports::{LiveSession, SessionStatus, StoredSession};
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Returns whether a session that has not been closed gave a sign of life within the last minute. One that did not may
-/// be dead without anybody having noticed, or its store may be unavailable. For this machine [`LiveSession`] knows.
+/// be dead without anybody having noticed, or its store may be unavailable. A store on a server measures that time itself. For this machine [`LiveSession`] knows.
 ///
 /// ```
 /// use executor_core::{Ledger, SessionId, Timestamp};
@@ -25,12 +25,18 @@ pub(super) const SILENCE: Duration = Duration::from_secs(60);
 ///     failure: None,
 ///     ledger: Ledger::default(),
 ///     counts: SessionCounts::default(),
+///     by_server: None,
 /// };
 /// assert!(seems_alive(&stored, at(90)));
 /// assert!(!seems_alive(&stored, at(91)));
 /// ```
 pub fn seems_alive(stored: &StoredSession, now: Timestamp) -> bool {
-    stored.status == SessionStatus::Running && stored.heartbeat_at.saturating_add(SILENCE) >= now
+    let is_silent = match stored.by_server {
+        // The clocks of the two hosts do not matter then.
+        Some(seen) => seen.ago > SILENCE,
+        None => stored.heartbeat_at.saturating_add(SILENCE) < now,
+    };
+    stored.status == SessionStatus::Running && !is_silent
 }
 
 /// Returns whether a session's process is alive, as far as can be told: `live`, the live state of this machine, knows
@@ -52,6 +58,7 @@ pub fn seems_alive(stored: &StoredSession, now: Timestamp) -> bool {
 ///     failure: None,
 ///     ledger: Ledger::default(),
 ///     counts: SessionCounts::default(),
+///     by_server: None,
 /// };
 /// assert!(is_alive(&stored, &[], now));
 /// assert!(!is_alive(&stored, &[died], now));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use executor_core::ports::{Orphan, Session, Store};
 use executor_core::{
@@ -197,7 +198,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             health: Arc::clone(&self.health),
             missed: Arc::clone(missed),
-            every: self.config.heartbeat_interval,
+            every: heartbeat_interval(&*self.store, &self.config),
         };
         tasks.add(starter, heartbeat);
         #[cfg(feature = "metrics")]
@@ -283,4 +284,12 @@ impl Account for ServiceAccount {
     fn found_programs(&self, orphans: Vec<Orphan>) {
         self.registrar.found(orphans);
     }
+}
+
+/// As configured, unless the store needs more of them.
+fn heartbeat_interval(store: &dyn Store, config: &Config) -> Duration {
+    let longest = store.heartbeat_at_least_every();
+    longest.map_or(config.heartbeat_interval, |longest| {
+        longest.min(config.heartbeat_interval)
+    })
 }

@@ -43,12 +43,21 @@ impl Tables {
 
     /// Another living session that is in charge of it.
     fn elsewhere(&self, id: RegistrationId, session: SessionId) -> Option<SessionId> {
+        self.living_others(id, Some(session))
+    }
+
+    /// Whether another living session has it registered.
+    pub(crate) fn is_elsewhere(&self, id: RegistrationId, session: Option<SessionId>) -> bool {
+        self.living_others(id, session).is_some()
+    }
+
+    fn living_others(&self, id: RegistrationId, session: Option<SessionId>) -> Option<SessionId> {
         let is_running = |session: &SessionId| {
             let row = self.sessions.get(session);
             row.is_some_and(|row| row.stored.status == SessionStatus::Running)
         };
         let had = self.schedules.registered.iter();
-        let others = had.filter(|had| had.id == id && had.session != session);
+        let others = had.filter(|had| had.id == id && Some(had.session) != session);
         let living = others.filter(|had| had.until.is_none());
         living.map(|had| had.session).rev().find(is_running)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use diesel::pg::PgConnection;
 use executor_core::Entity;
@@ -21,12 +22,17 @@ pub(crate) struct Open {
     pub(crate) days: Days,
     /// The name of the directory that has the lock files of sessions.
     pub(crate) home: Option<Uuid>,
+    /// Since when it has been open.
+    pub(crate) since: Instant,
+    /// The time for which it must have been open to judge sessions of other machines.
+    pub(crate) judges_after: Duration,
 }
 
 /// What every connection of a writer has in common.
 pub(crate) struct ConnectionSpec {
     pub(crate) address: Address,
     pub(crate) home: Option<Uuid>,
+    pub(crate) judges_after: Duration,
 }
 
 impl Connected for Open {
@@ -42,6 +48,8 @@ impl Open {
             entities: HashMap::new(),
             days: Days::default(),
             home: spec.home,
+            since: Instant::now(),
+            judges_after: spec.judges_after,
         })
     }
 

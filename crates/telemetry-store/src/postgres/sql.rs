@@ -12,6 +12,9 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// The server's time in microseconds. Clocks of hosts differ; this one judges which of them are silent, and what is old.
+pub(crate) const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
 /// The first whole hour; what ended earlier counts with the beginning of time, as in `hour_of`.
 const FIRST_HOUR_US: i64 = i64::MIN / HOUR_US * HOUR_US;
 

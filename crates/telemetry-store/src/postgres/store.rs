@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use executor_core::ports::{
     Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
@@ -43,6 +44,9 @@ pub struct PostgresOptions {
     /// Whether the server may be away when the store is opened: then requests are refused until it is there, and records
     /// wait in the spool. Default false. What only a person can mend, such as a wrong password, is an error all the same.
     pub may_be_away: bool,
+    /// For how long the server must have been reached without a break before sessions of other machines are given up
+    /// that have been silent for a day. Default one minute.
+    pub judges_others_after: Duration,
 }
 
 impl Default for PostgresOptions {
@@ -51,6 +55,7 @@ impl Default for PostgresOptions {
             state_dir: None,
             file_mode: FILE_MODE,
             may_be_away: false,
+            judges_others_after: Duration::from_secs(60),
         }
     }
 }
@@ -115,6 +120,7 @@ impl PostgresStore {
         let spec = ConnectionSpec {
             address: address.clone(),
             home: home.map_err(ServerError::State)?,
+            judges_after: options.judges_others_after,
         };
         Ok(Self {
             writer: Writer::start(spec, options.may_be_away).await?,
@@ -200,7 +206,8 @@ fn home_of(directory: &Path, file_mode: u32) -> io::Result<Uuid> {
 
 impl RecordStore for PostgresStore {
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
-        let storing = move |open: &mut _| persist::persist(open, &batch);
+        let is_own = self.opened().contains_key(&batch.session.id);
+        let storing = move |open: &mut _| persist::persist(open, &batch, is_own);
         Box::pin(async move {
             let stored = self.writer.call("storing a batch", storing).await;
             // A row that is at fault has a fate of its own; what remains says nothing about the batch.
@@ -313,6 +320,11 @@ impl SessionStore for PostgresStore {
             })
         };
         Box::pin(self.writer.call("writing the heartbeat", writing))
+    }
+
+    /// A session without a sign of life for six times this is silent.
+    fn heartbeat_at_least_every(&self) -> Option<Duration> {
+        Some(Duration::from_secs(10))
     }
 
     fn close_session(&self, id: SessionId, end: SessionEnd) -> StoreFuture<'_, ()> {

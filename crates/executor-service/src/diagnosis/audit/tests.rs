@@ -16,6 +16,7 @@ fn at(seconds: u64) -> Timestamp {
 /// A session of ten seconds that was closed after `stored` records.
 fn closed(from: u64, stored: u64) -> StoredSession {
     StoredSession {
+        by_server: None,
         session: Session::new(SessionId::new(at(from)), "attic", at(from)),
         heartbeat_at: at(from + 10),
         stopped_at: Some(at(from + 10)),

@@ -12,6 +12,7 @@ const fn at(seconds: i64) -> Timestamp {
 /// A session from 1,000 to 2,000 seconds.
 fn session(status: SessionStatus, is_final: bool) -> StoredSession {
     StoredSession {
+        by_server: None,
         session: Session::new(SessionId::new(at(1)), "here", at(1_000)),
         heartbeat_at: at(2_000),
         stopped_at: None,

@@ -19,7 +19,9 @@ const SESSIONS: &str = "SELECT s.id, uuid_send(s.session_uuid) AS session_uuid, 
     s.heartbeat_us, s.stopped_us, s.status, s.error_type, s.error_message, s.error_report, s.offered, s.recovered, \
     s.stored, s.waiting, s.spooled, s.filtered, s.dropped_overflow, s.dropped_exhausted, s.dropped_constraint, \
     s.dropped_unstorable, s.dropped_damaged, s.dropped_shutdown, s.durability, s.program, s.version, s.config_hash, \
-    s.is_counted::integer::bigint AS is_counted, s.pruned, s.taken_over, s.ledger_state FROM executor.sessions s";
+    s.is_counted::integer::bigint AS is_counted, s.pruned, s.taken_over, s.ledger_state, \
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - s.seen_us AS silent_us, \
+    s.clock_off_us AS clock_ahead_us FROM executor.sessions s";
 
 pub(crate) fn sessions(
     asked: &mut Asked<'_>,

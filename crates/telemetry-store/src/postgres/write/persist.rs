@@ -44,8 +44,8 @@ struct New {
     ended_us: i64,
 }
 
-/// Stores a batch. On an error nothing of it is stored.
-pub(crate) fn persist(open: &mut Open, batch: &Batch) -> QueryResult<Vec<Fate>> {
+/// Stores a batch. On an error nothing of it is stored. `is_own` if the session's own process stores it.
+pub(crate) fn persist(open: &mut Open, batch: &Batch, is_own: bool) -> QueryResult<Vec<Fate>> {
     let entities = batch.records.iter().map(|it| &it.subject.entity);
     let entities = entities::ids_of(open, entities)?;
     days::make(
@@ -53,8 +53,8 @@ pub(crate) fn persist(open: &mut Open, batch: &Batch) -> QueryResult<Vec<Fate>> 
         batch.records.iter().map(|it| it.ended_at().as_micros()),
     );
     let rows: Vec<Row<'_>> = batch.records.iter().zip(entities).collect();
-    match store(open, batch, &rows, insert_all) {
-        Err(error) if may_be_of_a_row(&error) => store(open, batch, &rows, insert_each),
+    match store(open, batch, is_own, &rows, insert_all) {
+        Err(error) if may_be_of_a_row(&error) => store(open, batch, is_own, &rows, insert_each),
         stored => stored,
     }
 }
@@ -62,6 +62,7 @@ pub(crate) fn persist(open: &mut Open, batch: &Batch) -> QueryResult<Vec<Fate>> 
 fn store(
     open: &mut Open,
     batch: &Batch,
+    is_own: bool,
     rows: &[Row<'_>],
     insert: fn(&mut Open, &[Row<'_>], i64) -> QueryResult<Written>,
 ) -> QueryResult<Vec<Fate>> {
@@ -71,7 +72,11 @@ fn store(
         open.connection().batch_execute(
             "LOCK TABLE ONLY executor.executions_default, executor.execution_lines_default IN ROW EXCLUSIVE MODE",
         )?;
-        let session = session::ensure(open, &batch.session)?;
+        let mut session = session::ensure(open, &batch.session)?;
+        if is_own && session.is_given_up {
+            session::revive(open, session)?;
+            session.is_running = true;
+        }
         let standing = standing(open, rows)?;
         let fresh = rows
             .iter()

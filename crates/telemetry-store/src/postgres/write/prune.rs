@@ -19,6 +19,7 @@ use crate::postgres::write::{Number, old_history, registration, session};
 /// Deletes a slice and returns the number of rows deleted.
 pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> QueryResult<u64> {
     writing(open, |open| {
+        let slice = by_server_time(open, slice)?;
         match slice.rule {
             PruneRule::GoneBefore(at) => {
                 return registration::forget_gone(open, at, slice.max_rows);
@@ -38,6 +39,34 @@ pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> 
         delete(open, slice, session, &keys)
     })
 }
+
+/// Moves the times of a slice by as much as the clock of whoever prunes is ahead of the server's: one that is wrong by
+/// years would delete everything. One that is behind only keeps more.
+fn by_server_time(open: &mut Open, slice: PruneSlice) -> QueryResult<PruneSlice> {
+    if slice.now == Timestamp::MAX {
+        return Ok(slice);
+    }
+    let now: Number = diesel::sql_query(format!("SELECT {} AS number", sql::NOW))
+        .get_result(open.connection())?;
+    let ahead = slice.now.as_micros().saturating_sub(now.number);
+    if ahead < CLOCKS_AGREE_US {
+        return Ok(slice);
+    }
+    let on_server = |at: Timestamp| Timestamp::from_micros(at.as_micros().saturating_sub(ahead));
+    let rule = match slice.rule {
+        PruneRule::EndedBefore(at) => PruneRule::EndedBefore(on_server(at)),
+        PruneRule::WentWellBefore(at) => PruneRule::WentWellBefore(on_server(at)),
+        PruneRule::GoneBefore(at) => PruneRule::GoneBefore(on_server(at)),
+        PruneRule::HistoryBefore(at) => PruneRule::HistoryBefore(on_server(at)),
+        PruneRule::LinesBefore(at) => PruneRule::LinesBefore(on_server(at)),
+        other => other,
+    };
+    let now = on_server(slice.now);
+    Ok(PruneSlice { rule, now, ..slice })
+}
+
+/// A smaller difference between two clocks does not matter.
+const CLOCKS_AGREE_US: i64 = 1_000_000;
 
 const fn is_of_lines(rule: PruneRule) -> bool {
     matches!(rule, PruneRule::LinesBefore(_) | PruneRule::LinesUntil(_))

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use executor_core::ports::{Apply, Reconcile, Reconciled};
 use executor_core::registration::{Details, JobDetails, Overlap, Registration};
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
+use crate::codes::code_of;
 use crate::postgres::open::Open;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
@@ -157,7 +158,7 @@ struct Stored {
     has_history: bool,
 }
 
-/// Finds stale registrations and, unless it is a dry run, deletes or retires them, in one transaction.
+/// Finds stale registrations, which no other session that may live has, and, unless it is a dry run, deletes or retires them, in one transaction.
 pub(crate) fn reconcile(open: &mut Open, wanted: &Reconcile) -> QueryResult<Reconciled> {
     writing(open, |open| {
         let mut plan = Reconciled::default();
@@ -205,12 +206,16 @@ fn stale(open: &mut Open, kind: EntityKind, wanted: &Reconcile) -> QueryResult<V
          EXISTS (SELECT FROM executor.executions e WHERE e.entity_id = r.id) AS has_history \
          FROM executor.{} r JOIN executor.entities n ON n.id = r.id \
          WHERE executor.digest_of(n.app_key) = executor.digest_of($1) AND r.source_tier = $2 \
-         ORDER BY r.id FOR UPDATE OF r",
-        table_of(kind)
+         AND NOT EXISTS (SELECT FROM executor.session_registrations g JOIN executor.sessions s ON s.id = g.session_id \
+           WHERE g.kind = {} AND g.registration = r.id AND g.until_us IS NULL AND s.status = 'running' \
+           AND ($3 IS NULL OR s.session_uuid <> $3)) ORDER BY r.id FOR UPDATE OF r",
+        table_of(kind),
+        code_of(kind)
     );
     let mut stored: Vec<Stored> = diesel::sql_query(question)
         .bind::<Text, _>(text(&wanted.app_key))
         .bind::<Text, _>(SourceTier::App.as_str())
+        .bind::<Nullable<SqlUuid>, _>(wanted.session.map(|id| *id.as_uuid()))
         .load(open.connection())?;
     let live = wanted.live.iter().filter(|id| id.kind == kind);
     let live: HashSet<i64> = live.map(|id| id.row.get()).collect();

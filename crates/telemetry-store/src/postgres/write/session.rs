@@ -9,13 +9,11 @@ use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
 use uuid::Uuid;
 
 use crate::codes::final_state;
+use crate::periods::DAY_US;
 use crate::postgres::open::Open;
-use crate::postgres::sql::text;
+use crate::postgres::sql::{NOW, text};
 use crate::postgres::transaction::Connected;
 use crate::postgres::write::{Number, count};
-
-/// The server's time in microseconds. Clocks of hosts differ; this one judges which of them are silent.
-const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// A session's row, as far as storing its records needs to know it.
 #[derive(Clone, Copy, QueryableByName)]
@@ -24,6 +22,9 @@ pub(crate) struct SessionRow {
     pub(crate) id: i64,
     #[diesel(sql_type = Bool)]
     pub(crate) is_running: bool,
+    /// Whether it was taken for crashed because nobody had heard of it for a day.
+    #[diesel(sql_type = Bool)]
+    pub(crate) is_given_up: bool,
 }
 
 /// Returns the session's row, and writes it if it is missing.
@@ -50,7 +51,8 @@ pub(crate) fn ensure(open: &mut Open, session: &Session) -> QueryResult<SessionR
 }
 
 fn find(open: &mut Open, id: SessionId) -> QueryResult<Option<SessionRow>> {
-    let question = "SELECT id, status = 'running' AS is_running FROM executor.sessions WHERE session_uuid = $1";
+    let question = "SELECT id, status = 'running' AS is_running, status = 'crashed' AND ledger_state IS NULL AS is_given_up \
+                    FROM executor.sessions WHERE session_uuid = $1";
     diesel::sql_query(question)
         .bind::<SqlUuid, _>(*id.as_uuid())
         .get_result(open.connection())
@@ -59,6 +61,36 @@ fn find(open: &mut Open, id: SessionId) -> QueryResult<Option<SessionRow>> {
 
 pub(crate) fn row_of(open: &mut Open, id: SessionId) -> QueryResult<Option<i64>> {
     Ok(find(open, id)?.map(|it| it.id))
+}
+
+/// Makes a session that was taken for crashed running again: its process has given a sign of life.
+pub(crate) fn revive(open: &mut Open, row: SessionRow) -> QueryResult<()> {
+    let revive = "UPDATE executor.sessions SET status = 'running', stopped_us = NULL \
+                  WHERE id = $1 AND status = 'crashed' AND ledger_state IS NULL";
+    diesel::sql_query(revive)
+        .bind::<BigInt, _>(row.id)
+        .execute(open.connection())
+        .map(drop)
+}
+
+/// Marks sessions as crashed of which nobody has heard for a day, wherever they are. Who has only just reached the server
+/// may have been cut off itself.
+fn give_up_silent_ones(open: &mut Open) -> QueryResult<()> {
+    if open.since.elapsed() < open.judges_after {
+        return Ok(());
+    }
+    let mark = format!(
+        "UPDATE executor.sessions SET status = 'crashed', stopped_us = heartbeat_us \
+         WHERE status = 'running' AND seen_us < {NOW} - {DAY_US}"
+    );
+    let gone = diesel::sql_query(mark).execute(open.connection())?;
+    if gone > 0 {
+        tracing::warn!(
+            sessions = gone,
+            "marked as crashed what was silent for a day"
+        );
+    }
+    Ok(())
 }
 
 /// Notes that the process is there, and how many of the session's rows another one has stored.
@@ -117,7 +149,10 @@ pub(crate) fn heartbeat(
 ) -> QueryResult<()> {
     // Its row may never have been written, or have gone with the server that it was on.
     if let Some(session) = known {
-        ensure(open, session)?;
+        let row = ensure(open, session)?;
+        if row.is_given_up {
+            revive(open, row)?;
+        }
     }
     let more = format!(
         "heartbeat_us = $15, clock_off_us = $15 - {NOW} WHERE session_uuid = $1 AND status = 'running'"
@@ -125,7 +160,7 @@ pub(crate) fn heartbeat(
     update(&more, id, ledger)
         .bind::<BigInt, _>(at.as_micros())
         .execute(open.connection())?;
-    Ok(())
+    give_up_silent_ones(open)
 }
 
 /// Ends a session. It is an error if the session has no row and is not `known`, so that none can be written.

@@ -1,10 +1,11 @@
 //! Rows of sessions as every backend selects them, and what they say.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
-use executor_core::ports::{Session, SessionCounts, SessionStatus, StoredSession};
+use executor_core::ports::{SeenByServer, Session, SessionCounts, SessionStatus, StoredSession};
 use executor_core::{DropReason, Durability, Failure, Ledger, SessionId, Timestamp};
 
 use crate::codes::REBUILT;
@@ -75,6 +76,10 @@ pub(crate) struct SessionRow {
     taken_over: i64,
     #[diesel(sql_type = Nullable<Text>)]
     ledger_state: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    silent_us: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    clock_ahead_us: Option<i64>,
 }
 
 impl SessionRow {
@@ -131,6 +136,11 @@ impl SessionRow {
             }),
             ledger,
             counts,
+            by_server: self.silent_us.map(|silent_us| SeenByServer {
+                // A server's clock may be set, too.
+                ago: Duration::from_micros(u64::try_from(silent_us).unwrap_or_default()),
+                clock_ahead_us: self.clock_ahead_us.unwrap_or_default(),
+            }),
         })
     }
 

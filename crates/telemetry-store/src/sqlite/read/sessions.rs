@@ -20,7 +20,8 @@ use crate::sqlite::read::stored::listed;
 const SESSIONS: &str = "SELECT id, session_uuid, host, pid, started_us, heartbeat_us, stopped_us, status, error_type, \
     error_message, error_report, offered, recovered, stored, waiting, spooled, filtered, dropped_overflow, \
     dropped_exhausted, dropped_constraint, dropped_unstorable, dropped_damaged, dropped_shutdown, durability, program, \
-    version, config_hash, is_counted, pruned, taken_over, ledger_state FROM sessions";
+    version, config_hash, is_counted, pruned, taken_over, ledger_state, NULL AS silent_us, NULL AS clock_ahead_us \
+    FROM sessions";
 
 pub(crate) fn sessions(
     asked: &mut Asked<'_>,

@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{Apply, Reconcile, Reconciled};
 use executor_core::registration::{JobDetails, Registration};
 use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
+use crate::codes::code_of;
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rows::{JobRow, ListenerRow};
 use crate::sqlite::write::{schedules, session};
@@ -70,7 +71,7 @@ pub(crate) fn mark_cancelled(
     })
 }
 
-/// Finds stale registrations and, unless it is a dry run, deletes or retires them, in one transaction.
+/// Finds stale registrations, which no other living session has, and, unless it is a dry run, deletes or retires them, in one transaction.
 pub(crate) fn reconcile(
     connection: &mut SqliteConnection,
     wanted: &Reconcile,
@@ -141,10 +142,15 @@ fn stale(
     let stored: Vec<Stored> = diesel::sql_query(format!(
         "SELECT r.id, r.once <> 0 AS once, r.retired_us IS NOT NULL AS is_retired, \
          EXISTS (SELECT 1 FROM executions e WHERE e.{column} = r.id) AS has_history \
-         FROM {name} r WHERE r.app_key = ?1 AND r.source_tier = ?2 ORDER BY r.id"
+         FROM {name} r WHERE r.app_key = ?1 AND r.source_tier = ?2 \
+         AND NOT EXISTS (SELECT 1 FROM session_registrations g JOIN sessions s ON s.id = g.session_id \
+           WHERE g.kind = ?3 AND g.registration = r.id AND g.until_us IS NULL AND s.status = 'running' \
+           AND (?4 IS NULL OR s.session_uuid <> ?4)) ORDER BY r.id"
     ))
     .bind::<Text, _>(&wanted.app_key)
     .bind::<Text, _>(SourceTier::App.as_str())
+    .bind::<BigInt, _>(code_of(kind))
+    .bind::<Nullable<Binary>, _>(wanted.session.map(|id| id.as_uuid().as_bytes().to_vec()))
     .load(connection)?;
     let spent = spent_in_session(connection, wanted)?;
     let is_spent = |id| spent.as_ref().is_none_or(|spent| spent.contains(&id));
