@@ -170,6 +170,11 @@ impl TempPostgres {
         &self.directory
     }
 
+    /// Returns the path of one of the server's programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// Opens a store on a database. The state of this machine is beside the server.
     ///
     /// # Errors

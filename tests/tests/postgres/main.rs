@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod days;
 mod opening;
 mod outages;
 mod sessions;

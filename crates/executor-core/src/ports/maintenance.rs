@@ -157,7 +157,8 @@ pub struct Gap {
 /// Maintains the store itself. The service decides when; the store schedules nothing.
 pub trait Housekeeping: Send + Sync + 'static {
     /// Deletes one slice of the rows that a rule selects, oldest first, and returns their number.
-    /// Idempotent; call again until it returns 0. A store without a size deletes nothing by size.
+    /// Idempotent; call again until it returns 0. A store without a size deletes nothing by size. A store that keeps days
+    /// apart may delete a whole one, however many rows it has, and by size deletes only whole ones.
     ///
     /// # Errors
     ///

@@ -16,6 +16,14 @@ pub(crate) struct Key {
     pub(crate) execution_id: Uuid,
 }
 
+impl Key {
+    /// One before all others.
+    pub(crate) const FIRST: Self = Self {
+        ended_us: i64::MIN,
+        execution_id: Uuid::nil(),
+    };
+}
+
 /// As page tokens have it.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

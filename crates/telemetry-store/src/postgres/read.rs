@@ -20,6 +20,6 @@ mod sessions;
 
 mod size;
 
-mod spans;
+pub(crate) mod spans;
 
 pub(crate) mod stored;

@@ -27,7 +27,7 @@ use crate::postgres::open::{ConnectionSpec, Open};
 use crate::postgres::transaction::writing;
 use crate::postgres::write::old_lines::LineSizes;
 use crate::postgres::write::{
-    gaps, missed, persist, prune, registration, schedules, session, sources,
+    days, gaps, missed, persist, prune, registration, schedules, session, sources,
 };
 use crate::postgres::writer::Writer;
 
@@ -61,8 +61,6 @@ impl Default for PostgresOptions {
 }
 
 /// Stores records, registrations and sessions in a PostgreSQL database (15 or newer), in its schema `executor`.
-///
-/// It does not bound the size of the database yet.
 pub struct PostgresStore {
     writer: Writer,
     address: Address,
@@ -315,6 +313,7 @@ impl SessionStore for PostgresStore {
     fn heartbeat(&self, id: SessionId, at: Timestamp, ledger: Ledger) -> StoreFuture<'_, ()> {
         let known = self.opened().get(&id).cloned();
         let writing = move |open: &mut Open| {
+            days::make_ahead(open);
             writing(open, |open| {
                 session::heartbeat(open, id, known.as_deref(), at, &ledger)
             })

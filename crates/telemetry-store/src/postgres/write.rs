@@ -26,7 +26,11 @@ pub(crate) mod schedules;
 
 pub(crate) mod session;
 
+mod showing;
+
 pub(crate) mod sources;
+
+mod whole_days;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;

@@ -211,10 +211,7 @@ impl Rows<'_, '_> {
              FROM executor.executions e WHERE e.ended_us >= $1 AND e.ended_us < $2 \
              AND (e.ended_us, e.execution_id) > ($3, $4) {whose} ORDER BY e.ended_us, e.execution_id LIMIT {SLICE}"
         );
-        let mut after = Key {
-            ended_us: i64::MIN,
-            execution_id: Uuid::nil(),
-        };
+        let mut after = Key::FIRST;
         loop {
             self.asked.deadline.check()?;
             let lines: Vec<Line> = diesel::sql_query(&question)

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use executor_core::ports::{
     Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
@@ -130,25 +131,31 @@ impl PostgresHistory {
     /// is asked.
     fn answer<T>(
         &self,
+        locks_days: bool,
         question: impl Fn(&mut Asked<'_>) -> Result<T, QueryError>,
     ) -> Result<T, QueryError> {
         let kept = self.kept().pop();
         if let Some(connection) = kept {
-            match self.answer_on(connection, &question) {
+            match self.answer_on(connection, locks_days, &question) {
                 Err(QueryError::Read(error)) if is_gone(&error) => self.kept().clear(),
                 answer => return answer,
             }
         }
-        self.answer_on(self.connect()?, &question)
+        self.answer_on(self.connect()?, locks_days, &question)
     }
 
     fn answer_on<T>(
         &self,
         mut connection: PgConnection,
+        locks_days: bool,
         question: &impl Fn(&mut Asked<'_>) -> Result<T, QueryError>,
     ) -> Result<T, QueryError> {
         let deadline = Deadline::after(self.time_limit);
         let answer = reading(&mut connection, self.time_limit, |connection| {
+            if locks_days {
+                // Before the first question: a day that is emptied is gone for earlier snapshots, too.
+                connection.batch_execute("LOCK TABLE executor.executions IN ACCESS SHARE MODE")?;
+            }
             let days = Days::read(connection, "executions")?;
             question(&mut Asked {
                 connection,
@@ -170,9 +177,18 @@ impl PostgresHistory {
         operation: &'static str,
         question: impl Fn(&mut Asked<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> HistoryFuture<'_, T> {
+        self.ask_with(operation, false, question)
+    }
+
+    fn ask_with<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        locks_days: bool,
+        question: impl Fn(&mut Asked<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> HistoryFuture<'_, T> {
         let this = self.clone();
         Box::pin(async move {
-            let asked = tokio::task::spawn_blocking(move || this.answer(question));
+            let asked = tokio::task::spawn_blocking(move || this.answer(locks_days, question));
             match asked.await {
                 Ok(answer) => {
                     answer.map_err(|error| HistoryError::new(error.class(), operation, error))
@@ -256,7 +272,7 @@ impl History for PostgresHistory {
     }
 
     fn evidence(&self, window: Window, progress: Progress) -> HistoryFuture<'_, Evidence> {
-        self.ask("reading what an audit looks at", move |asked| {
+        self.ask_with("reading what an audit looks at", true, move |asked| {
             evidence::evidence(asked, &window, &progress)
         })
     }

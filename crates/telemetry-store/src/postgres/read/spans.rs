@@ -44,6 +44,12 @@ impl Days {
         Some(begin_of(*first)..begin_of(last.saturating_add(1)))
     }
 
+    /// The days that end before a time, the oldest first.
+    pub(crate) fn until(&self, before: i64) -> Vec<i64> {
+        let ends = |day: &&i64| begin_of(day.saturating_add(1)) <= before;
+        self.0.iter().take_while(ends).copied().collect()
+    }
+
     /// Divides a time, in the order in which it is asked: two days, then four, then eight. The outermost parts reach to
     /// its bounds, and with them to what belongs to no day.
     pub(crate) fn spans(&self, window: &Range<i64>, order: Order) -> Vec<Range<i64>> {

@@ -6,6 +6,7 @@ use diesel::sql_types::BigInt;
 
 use crate::periods::{DAY_US, day_of};
 use crate::postgres::open::Open;
+use crate::postgres::sql::NOW;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::Number;
 
@@ -50,6 +51,23 @@ pub(crate) fn make(open: &mut Open, ended_us: impl Iterator<Item = i64>) {
     }
 }
 
+/// The name of a day's partition, which has no sign.
+pub(super) fn partition_of(table: &str, day: i64) -> String {
+    format!("executor.{table}_{}", day.to_string().replace('-', "m"))
+}
+
+/// Makes the days of the coming week, now and then: a row whose day is there already waits for nothing.
+pub(crate) fn make_ahead(open: &mut Open) {
+    if !open.days.looks_ahead() {
+        return;
+    }
+    let now = format!("SELECT {NOW} AS number");
+    if let Ok(now) = number(open, &now) {
+        let days = (0..DAYS_AHEAD).map(|day| now.saturating_add(day * DAY_US));
+        make(open, days);
+    }
+}
+
 fn number(open: &mut Open, question: &str) -> QueryResult<i64> {
     let row: Number = diesel::sql_query(question).get_result(open.connection())?;
     Ok(row.number)
@@ -58,8 +76,7 @@ fn number(open: &mut Open, question: &str) -> QueryResult<i64> {
 /// Makes a day unless it is there, and moves into it what is in the default partition. Returns whether it is there now.
 /// Attaching, unlike `PARTITION OF`, lets others read and write meanwhile.
 fn make_one(open: &mut Open, table: &str, day: i64) -> QueryResult<bool> {
-    // A name has no sign.
-    let name = format!("executor.{table}_{}", day.to_string().replace('-', "m"));
+    let name = partition_of(table, day);
     let attached = format!(
         "SELECT count(*) AS number FROM pg_inherits WHERE inhrelid = to_regclass('{name}')"
     );
@@ -86,7 +103,9 @@ fn make_one(open: &mut Open, table: &str, day: i64) -> QueryResult<bool> {
         return Ok(false);
     }
     open.connection().batch_execute(&format!(
-        "CREATE TABLE {name} (LIKE executor.{table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE); \
+        "CREATE TABLE {name} (LIKE executor.{table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE) \
+         WITH (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000, \
+               autovacuum_analyze_scale_factor = 0.2); \
          WITH moved AS (DELETE FROM executor.{table}_default WHERE {of_day} RETURNING *) \
          INSERT INTO {name} SELECT * FROM moved; \
          ALTER TABLE executor.{table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"

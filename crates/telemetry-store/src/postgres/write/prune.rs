@@ -4,22 +4,24 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
-use executor_core::ports::{LinesBound, Order, PruneRule, PruneSlice};
+use executor_core::ports::{LinesBound, PruneRule, PruneSlice};
 use executor_core::{RegistrationId, Status, Timestamp};
 
 use crate::hook::Hook;
 use crate::periods::hour_of;
 use crate::postgres::key::{Key, Keys};
 use crate::postgres::open::Open;
-use crate::postgres::read::stored::rows_of;
 use crate::postgres::sql;
 use crate::postgres::transaction::{Connected, writing};
-use crate::postgres::write::{Number, old_history, registration, session};
+use crate::postgres::write::{Number, old_history, registration, session, showing, whole_days};
 
 /// Deletes a slice and returns the number of rows deleted.
 pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> QueryResult<u64> {
+    let slice = by_server_time(open, slice)?;
+    if let Some(gone) = whole_days::empty_oldest(open, slice, hook)? {
+        return Ok(gone);
+    }
     writing(open, |open| {
-        let slice = by_server_time(open, slice)?;
         match slice.rule {
             PruneRule::GoneBefore(at) => {
                 return registration::forget_gone(open, at, slice.max_rows);
@@ -32,7 +34,7 @@ pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> 
             return Ok(0);
         }
         if let Some(hook) = hook.filter(|_| !is_of_lines(slice.rule)) {
-            show(open, &keys, hook)?;
+            showing::show(open, &keys, hook)?;
         }
         let session = slice.session.map(|id| session::row_of(open, id));
         let session = session.transpose()?.flatten();
@@ -72,22 +74,6 @@ const fn is_of_lines(rule: PruneRule) -> bool {
     matches!(rule, PruneRule::LinesBefore(_) | PruneRule::LinesUntil(_))
 }
 
-fn show(open: &mut Open, keys: &[Key], hook: &Hook) -> QueryResult<()> {
-    let mut rows = Vec::with_capacity(keys.len());
-    for row in rows_of(open.connection(), keys, Order::OldestFirst)? {
-        match row.into_execution() {
-            Ok(row) => rows.push(row),
-            // A row that this program cannot read is deleted unseen.
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "pruned an unreadable row, hook not called");
-            }
-        }
-    }
-    hook(&rows);
-    Ok(())
-}
-
 /// Returns the next rows to delete, the oldest first.
 fn next(open: &mut Open, slice: PruneSlice) -> QueryResult<Vec<Key>> {
     match slice.rule {
@@ -107,7 +93,7 @@ fn next(open: &mut Open, slice: PruneSlice) -> QueryResult<Vec<Key>> {
             until,
         }) => lines_of(open, slice, of, until),
         PruneRule::AllButNewest(count) => surplus(open, slice, count),
-        // Deleting rows gives no room back before a vacuum, and would go on until none was left.
+        // Only whole days give their room back at once: a day is the grain.
         PruneRule::LargerThan(_) | PruneRule::GoneBefore(_) | PruneRule::HistoryBefore(_) => {
             Ok(Vec::new())
         }
