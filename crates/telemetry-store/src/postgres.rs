@@ -18,6 +18,8 @@ pub(crate) mod migrator;
 
 pub(crate) mod read;
 
+mod schema;
+
 mod sql;
 
 pub(crate) mod store;

@@ -1,7 +1,9 @@
-//! What a connection knows of the days that have partitions.
+//! What a connection knows of the days that have partitions, and of the rollups that it has written.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
+
+use crate::rollup::tally::Tally;
 
 /// The number of batches for which a day that could not be made is left alone.
 const PATIENCE: u32 = 256;
@@ -55,3 +57,44 @@ impl Days {
         self.left_alone.insert(day, PATIENCE);
     }
 }
+
+/// Length and beginning of a span, and the entity.
+pub(crate) type Place = (i64, i64, i64);
+
+/// The rollups to remember: most are of hours that have passed.
+const ROLLUPS_MAX: usize = 10_000;
+
+/// The totals of sessions as this connection has last written them, and how often they were written. Whoever writes them
+/// says which version he has seen, so memory that is wrong is noticed, and costs only time.
+#[derive(Default)]
+pub(crate) struct Rollups(HashMap<(i64, Place), (i64, Tally)>);
+
+impl Rollups {
+    /// Adds to what is known, and returns the version and the total.
+    pub(crate) fn add(&mut self, session: i64, place: Place, more: &Tally) -> (i64, &Tally) {
+        let (version, total) = self.0.entry((session, place)).or_default();
+        *version += 1;
+        total.merge(more);
+        (*version, total)
+    }
+
+    /// Notes what stands.
+    pub(crate) fn stands(&mut self, session: i64, place: Place, version: i64, total: Tally) {
+        self.0.insert((session, place), (version, total));
+    }
+
+    /// Forgets all of it: nobody knows whether what was written last is committed.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// Keeps its size within bounds.
+    pub(crate) fn bound(&mut self) {
+        if self.0.len() > ROLLUPS_MAX {
+            self.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

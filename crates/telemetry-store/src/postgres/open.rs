@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::pg::PgConnection;
-use executor_core::Entity;
+use executor_core::{Entity, SessionId};
 use uuid::Uuid;
 
 use crate::postgres::address::Address;
 use crate::postgres::connect::{ServerError, connect, set_up};
-use crate::postgres::memory::Days;
+use crate::postgres::memory::{Days, Rollups};
 use crate::postgres::migrations::{self, Schema};
 use crate::postgres::transaction::Connected;
 
@@ -20,6 +20,9 @@ pub(crate) struct Open {
     connection: PgConnection,
     pub(crate) entities: HashMap<Arc<Entity>, i64>,
     pub(crate) days: Days,
+    pub(crate) rollups: Rollups,
+    /// The rows of running sessions.
+    pub(crate) sessions: HashMap<SessionId, i64>,
     /// The name of the directory that has the lock files of sessions.
     pub(crate) home: Option<Uuid>,
     /// Since when it has been open.
@@ -47,6 +50,8 @@ impl Open {
             connection: connect(&spec.address)?,
             entities: HashMap::new(),
             days: Days::default(),
+            rollups: Rollups::default(),
+            sessions: HashMap::new(),
             home: spec.home,
             since: Instant::now(),
             judges_after: spec.judges_after,

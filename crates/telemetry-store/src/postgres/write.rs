@@ -1,8 +1,12 @@
 //! Writes rows. Each function is one request, and its transaction.
 
+mod account;
+
 pub(crate) mod days;
 
 pub(crate) mod entities;
+
+mod fast;
 
 pub(crate) mod gaps;
 
@@ -34,6 +38,7 @@ mod whole_days;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use executor_core::ExecutionRecord;
 
 /// One number.
 #[derive(QueryableByName)]
@@ -41,6 +46,9 @@ struct Number {
     #[diesel(sql_type = BigInt)]
     number: i64,
 }
+
+/// A record, and the id of its entity.
+type Row<'r> = (&'r ExecutionRecord, i64);
 
 /// A count as columns hold it.
 fn count(count: u64) -> i64 {

@@ -92,15 +92,7 @@ fn of_window(
 fn together(tallies: Tallies) -> Stats {
     let mut all = Tally::default();
     for tally in tallies.into_values() {
-        for (count, more) in all.by_status.iter_mut().zip(tally.by_status) {
-            *count = count.saturating_add(more);
-        }
-        all.sum_us = all.sum_us.saturating_add(tally.sum_us);
-        all.max_us = all.max_us.max(tally.max_us);
-        all.sketch.merge(&tally.sketch);
-        if let Some((at, text)) = tally.last_error {
-            all.note_error(at, || text);
-        }
+        all.merge(&tally);
     }
     stats_of(&all)
 }

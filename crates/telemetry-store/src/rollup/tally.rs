@@ -48,6 +48,19 @@ impl Tally {
         }
     }
 
+    /// Adds the totals of other executions.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (count, more) in self.by_status.iter_mut().zip(other.by_status) {
+            *count = count.saturating_add(more);
+        }
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+        self.max_us = self.max_us.max(other.max_us);
+        self.sketch.merge(&other.sketch);
+        if let Some((at, text)) = &other.last_error {
+            self.note_error(*at, || text.clone());
+        }
+    }
+
     pub(crate) fn note_error(&mut self, at: i64, text: impl FnOnce() -> String) {
         if self.last_error.as_ref().is_none_or(|(last, _)| *last <= at) {
             self.last_error = Some((at, text()));

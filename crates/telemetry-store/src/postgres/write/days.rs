@@ -56,6 +56,14 @@ pub(super) fn partition_of(table: &str, day: i64) -> String {
     format!("executor.{table}_{}", day.to_string().replace('-', "m"))
 }
 
+/// Keeps days from being made until the end of the transaction. Somebody who makes one waits for this, or this for the
+/// day: else a row that is there is not found, and one that belongs to the day is refused.
+pub(super) fn keep(open: &mut Open) -> QueryResult<()> {
+    open.connection().batch_execute(
+        "LOCK TABLE ONLY executor.executions_default, executor.execution_lines_default IN ROW EXCLUSIVE MODE",
+    )
+}
+
 /// Makes the days of the coming week, now and then: a row whose day is there already waits for nothing.
 pub(crate) fn make_ahead(open: &mut Open) {
     if !open.days.looks_ahead() {

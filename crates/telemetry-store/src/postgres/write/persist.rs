@@ -1,26 +1,29 @@
-//! Stores a batch in one transaction and returns a fate for every record.
+//! Stores a batch in one transaction and returns a fate for every record: the fast way, if nothing speaks against it, and
+//! else the careful one.
 //!
-//! All rows are written at once. If one of them breaks a rule, everything is rolled back and written again row by row,
-//! each in a savepoint, so that a bad row costs no other.
+//! There, all rows are written at once. If one of them breaks a rule, everything is rolled back and written again row by
+//! row, each in a savepoint, so that a bad row costs no other.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use diesel::connection::SimpleConnection;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text};
+use diesel::sql_types::{Array, BigInt};
 use executor_core::ports::{Batch, Fate};
 use executor_core::{DropReason, ErrorClass, ExecutionRecord};
 use uuid::Uuid;
 
-use crate::periods::hour_of;
-use crate::postgres::classify::{class_of, may_be_of_a_row};
+use crate::postgres::classify::{class_of, is_gone, may_be_of_a_row};
 use crate::postgres::open::Open;
 use crate::postgres::transaction::{Connected, savepoint, writing};
-use crate::postgres::write::rows::{Executions, LinesOf};
-use crate::postgres::write::{Number, days, entities, rollup, session};
-
-type Row<'r> = (&'r ExecutionRecord, i64);
+use crate::postgres::write::account::{self, Account, accounting};
+use crate::postgres::write::rows::{
+    Execution, LinesOf, bind_executions, bind_lines, insert_executions, insert_lines,
+};
+use crate::postgres::write::session::SessionRow;
+use crate::postgres::write::{Row, days, entities, fast, rollup, session};
 
 /// What became of rows, by their names.
 #[derive(Default)]
@@ -53,8 +56,41 @@ pub(crate) fn persist(open: &mut Open, batch: &Batch, is_own: bool) -> QueryResu
         batch.records.iter().map(|it| it.ended_at().as_micros()),
     );
     let rows: Vec<Row<'_>> = batch.records.iter().zip(entities).collect();
-    match store(open, batch, is_own, &rows, insert_all) {
-        Err(error) if may_be_of_a_row(&error) => store(open, batch, is_own, &rows, insert_each),
+    // What another process left may be there already.
+    let session = open.sessions.get(&batch.session.id).copied();
+    if let Some(session) = session.filter(|_| is_own) {
+        match fast::store(open, session, &rows) {
+            Ok(detached) => return Ok(fates_of_new(&rows, &detached)),
+            Err(error) if is_gone(&error) => return Err(error),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(error, "a batch goes the careful way");
+            }
+        }
+    }
+    let stored = carefully(open, batch, is_own, &rows);
+    if stored.is_err() {
+        open.rollups.forget();
+    }
+    stored
+}
+
+fn fates_of_new(rows: &[Row<'_>], detached: &HashSet<i64>) -> Vec<Fate> {
+    let fate = |(_, entity): &Row<'_>| match detached.contains(entity) {
+        true => Fate::Detached,
+        false => Fate::Stored,
+    };
+    rows.iter().map(fate).collect()
+}
+
+fn carefully(
+    open: &mut Open,
+    batch: &Batch,
+    is_own: bool,
+    rows: &[Row<'_>],
+) -> QueryResult<Vec<Fate>> {
+    match store(open, batch, is_own, rows, insert_all) {
+        Err(error) if may_be_of_a_row(&error) => store(open, batch, is_own, rows, insert_each),
         stored => stored,
     }
 }
@@ -67,11 +103,7 @@ fn store(
     insert: fn(&mut Open, &[Row<'_>], i64) -> QueryResult<Written>,
 ) -> QueryResult<Vec<Fate>> {
     writing(open, |open| {
-        // Somebody who makes a day waits for this, or this for the day: else a row that is there is not found, and one
-        // that belongs to the day is refused.
-        open.connection().batch_execute(
-            "LOCK TABLE ONLY executor.executions_default, executor.execution_lines_default IN ROW EXCLUSIVE MODE",
-        )?;
+        days::keep(open)?;
         let mut session = session::ensure(open, &batch.session)?;
         if is_own && session.is_given_up {
             session::revive(open, session)?;
@@ -83,22 +115,10 @@ fn store(
             .filter(|(it, _)| !standing.contains(it.execution_id.as_uuid()));
         let fresh: Vec<Row<'_>> = fresh.copied().collect();
         let mut written = insert(open, &fresh, session.id)?;
-        let detached = detached(open, rows)?;
-        let ended: Vec<i64> = written.new.values().copied().collect();
-        count_stored(open, session.id, &ended)?;
-        let mut new = written.new.clone();
-        // Of several with one name only one was written.
-        let new = fresh.iter().filter(|(it, _)| {
-            let (name, ended_us) = (it.execution_id.as_uuid(), it.ended_at().as_micros());
-            new.get(name) == Some(&ended_us) && new.remove(name).is_some()
-        });
-        rollup::roll_up(open, session.id, new.copied())?;
-        let taken_over = if session.is_running {
-            0
-        } else {
-            ended.len() as i64
-        };
-        session::note_sign_of_life(open, session.id, taken_over)?;
+        let detached = account(open, session, rows, written.rows(&fresh))?;
+        if session.is_running {
+            open.sessions.insert(batch.session.id, session.id);
+        }
         Ok(rows
             .iter()
             .map(|(record, entity)| written.fate(record, detached.contains(entity)))
@@ -106,7 +126,33 @@ fn store(
     })
 }
 
+/// Counts new rows, and returns the entities of all that have no registration.
+fn account(
+    open: &mut Open,
+    session: SessionRow,
+    rows: &[Row<'_>],
+    new: Vec<Row<'_>>,
+) -> QueryResult<HashSet<i64>> {
+    let taken_over = if session.is_running { 0 } else { new.len() };
+    let mut account = Account::of(session.id, new.into_iter());
+    account.ask_of(rows.iter().map(|(_, entity)| *entity));
+    rollup::recall(open, session.id, &account)?;
+    let statement = format!("WITH {}", accounting());
+    let bound = account.bind(statement, &mut open.rollups, taken_over as i64, false);
+    account::ask(bound, open.connection())
+}
+
 impl Written {
+    /// Returns those that were written: of several with one name only one was.
+    fn rows<'r>(&self, fresh: &[Row<'r>]) -> Vec<Row<'r>> {
+        let mut new = self.new.clone();
+        let written = fresh.iter().filter(|(it, _)| {
+            let (name, ended_us) = (it.execution_id.as_uuid(), it.ended_at().as_micros());
+            new.get(name) == Some(&ended_us) && new.remove(name).is_some()
+        });
+        written.copied().collect()
+    }
+
     /// Returns the fate of the next record. Of several with one name the first is the one that was written.
     fn fate(&mut self, record: &ExecutionRecord, is_detached: bool) -> Fate {
         let name = record.execution_id.as_uuid();
@@ -146,18 +192,6 @@ fn standing(open: &mut Open, rows: &[Row<'_>]) -> QueryResult<HashSet<Uuid>> {
         .bind::<BigInt, _>(earliest)
         .load(open.connection())?;
     Ok(standing.into_iter().map(|it| it.name).collect())
-}
-
-/// Returns the entities that have no registration.
-fn detached(open: &mut Open, rows: &[Row<'_>]) -> QueryResult<HashSet<i64>> {
-    let entities: HashSet<i64> = rows.iter().map(|(_, entity)| *entity).collect();
-    let question = "SELECT g AS number FROM unnest($1) AS g \
-                    WHERE NOT EXISTS (SELECT FROM executor.listeners l WHERE l.id = g) \
-                      AND NOT EXISTS (SELECT FROM executor.scheduled_jobs j WHERE j.id = g)";
-    let detached: Vec<Number> = diesel::sql_query(question)
-        .bind::<Array<BigInt>, _>(Vec::from_iter(entities))
-        .load(open.connection())?;
-    Ok(detached.into_iter().map(|it| it.number).collect())
 }
 
 /// Writes all at once. Of several with one name the first is the one.
@@ -239,83 +273,36 @@ fn takes_a_good_row(open: &mut Open, ended_us: i64, session: i64) -> bool {
     matches!(tried, Err(DieselError::RollbackTransaction))
 }
 
-const INSERT: &str = "INSERT INTO executor.executions (ended_us, start_us, duration_us, entity_id, session_id, flags, \
-    kind, status, execution_id, trigger_id, trigger_origin, trigger_mode, due_us, exit_code, blocked_us, retry_count, \
-    attempt_number, topic, args_json, error_type, error_message, error_report) \
-    SELECT t.a, t.b, t.c, t.d, $1, t.e, t.f, t.g, t.h, t.i, t.j, t.k, t.l, t.m, t.n, t.o, t.p, t.q, t.r, t.s, t.t, t.u \
-    FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
-    AS t(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u) \
-    ON CONFLICT (ended_us, execution_id) DO NOTHING RETURNING execution_id AS name, ended_us";
-
-const INSERT_LINES: &str = "INSERT INTO executor.execution_lines (ended_us, execution_id, entity_id, lines, total_lines, \
-    total_bytes, flags, body) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) \
-    ON CONFLICT (ended_us, execution_id) DO NOTHING";
-
 /// Returns the names and ends of the rows that are new, whose lines are written, too.
 fn insert(open: &mut Open, rows: &[Row<'_>], session: i64) -> QueryResult<HashMap<Uuid, i64>> {
-    let all = Executions::of(rows.iter().copied());
-    let new: Vec<New> = diesel::sql_query(INSERT)
-        .bind::<BigInt, _>(session)
-        .bind::<Array<BigInt>, _>(all.ended_us)
-        .bind::<Array<BigInt>, _>(all.start_us)
-        .bind::<Array<BigInt>, _>(all.duration_us)
-        .bind::<Array<BigInt>, _>(all.entity_id)
-        .bind::<Array<Integer>, _>(all.flags)
-        .bind::<Array<SmallInt>, _>(all.kind)
-        .bind::<Array<SmallInt>, _>(all.status)
-        .bind::<Array<diesel::sql_types::Uuid>, _>(all.execution_id)
-        .bind::<Array<Nullable<Text>>, _>(all.trigger_id)
-        .bind::<Array<Nullable<Text>>, _>(all.trigger_origin)
-        .bind::<Array<Nullable<Text>>, _>(all.trigger_mode)
-        .bind::<Array<Nullable<BigInt>>, _>(all.due_us)
-        .bind::<Array<Nullable<Integer>>, _>(all.exit_code)
-        .bind::<Array<Nullable<BigInt>>, _>(all.blocked_us)
-        .bind::<Array<Nullable<BigInt>>, _>(all.retry_count)
-        .bind::<Array<Nullable<BigInt>>, _>(all.attempt_number)
-        .bind::<Array<Nullable<Text>>, _>(all.topic)
-        .bind::<Array<Nullable<Text>>, _>(all.args_json)
-        .bind::<Array<Nullable<Text>>, _>(all.error_type)
-        .bind::<Array<Nullable<Text>>, _>(all.error_message)
-        .bind::<Array<Nullable<Text>>, _>(all.error_report)
-        .load(open.connection())?;
+    let executions = rows.iter();
+    let executions = executions.map(|(record, entity)| Execution::of(record, *entity, session));
+    let statement = format!(
+        "{} ON CONFLICT (ended_us, execution_id) DO NOTHING RETURNING execution_id AS name, ended_us",
+        insert_executions(2)
+    );
+    let statement = diesel::sql_query(statement)
+        .into_boxed::<Pg>()
+        .bind::<BigInt, _>(session);
+    let new: Vec<New> = bind_executions(statement, executions.collect()).load(open.connection())?;
     let new: HashMap<Uuid, i64> = new.into_iter().map(|it| (it.name, it.ended_us)).collect();
     let is_new = |row: &&Row<'_>| new.contains_key(row.0.execution_id.as_uuid());
-    insert_lines(open, rows.iter().filter(is_new).copied())?;
+    insert_lines_of(open, rows.iter().filter(is_new).copied())?;
     Ok(new)
 }
 
-fn insert_lines<'r>(open: &mut Open, rows: impl Iterator<Item = Row<'r>>) -> QueryResult<()> {
-    let all = LinesOf::of(rows);
-    if all.body.is_empty() {
+fn insert_lines_of<'r>(open: &mut Open, rows: impl Iterator<Item = Row<'r>>) -> QueryResult<()> {
+    let lines = rows.filter_map(|(record, entity)| LinesOf::of(record, entity));
+    let lines: Vec<LinesOf<'_>> = lines.collect();
+    if lines.is_empty() {
         return Ok(());
     }
-    diesel::sql_query(INSERT_LINES)
-        .bind::<Array<BigInt>, _>(all.ended_us)
-        .bind::<Array<diesel::sql_types::Uuid>, _>(all.execution_id)
-        .bind::<Array<BigInt>, _>(all.entity_id)
-        .bind::<Array<BigInt>, _>(all.lines)
-        .bind::<Array<BigInt>, _>(all.total_lines)
-        .bind::<Array<BigInt>, _>(all.total_bytes)
-        .bind::<Array<Integer>, _>(all.flags)
-        .bind::<Array<Text>, _>(all.body)
-        .execute(open.connection())?;
-    Ok(())
-}
-
-/// Raises the counts of the session's hours, in the order of their keys, as every transaction does.
-fn count_stored(open: &mut Open, session: i64, ended_us: &[i64]) -> QueryResult<()> {
-    let mut hours: BTreeMap<i64, i64> = BTreeMap::new();
-    for ended in ended_us {
-        *hours.entry(hour_of(*ended)).or_default() += 1;
-    }
-    let (hours, counts): (Vec<i64>, Vec<i64>) = hours.into_iter().unzip();
-    let raise = "INSERT INTO executor.session_hours (session_id, hour_us, stored) \
-                 SELECT $1, h, n FROM unnest($2, $3) AS t(h, n) ON CONFLICT (session_id, hour_us) \
-                 DO UPDATE SET stored = session_hours.stored + excluded.stored";
-    diesel::sql_query(raise)
-        .bind::<BigInt, _>(session)
-        .bind::<Array<BigInt>, _>(hours)
-        .bind::<Array<BigInt>, _>(counts)
-        .execute(open.connection())?;
-    Ok(())
+    let statement = format!(
+        "{} ON CONFLICT (ended_us, execution_id) DO NOTHING",
+        insert_lines(1)
+    );
+    let statement = diesel::sql_query(statement).into_boxed::<Pg>();
+    bind_lines(statement, lines)
+        .execute(open.connection())
+        .map(drop)
 }

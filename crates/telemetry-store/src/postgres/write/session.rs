@@ -93,18 +93,6 @@ fn give_up_silent_ones(open: &mut Open) -> QueryResult<()> {
     Ok(())
 }
 
-/// Notes that the process is there, and how many of the session's rows another one has stored.
-pub(crate) fn note_sign_of_life(open: &mut Open, row: i64, taken_over: i64) -> QueryResult<()> {
-    let note = format!(
-        "UPDATE executor.sessions SET taken_over = taken_over + $2, seen_us = {NOW} WHERE id = $1"
-    );
-    diesel::sql_query(note)
-        .bind::<BigInt, _>(row)
-        .bind::<BigInt, _>(taken_over)
-        .execute(open.connection())?;
-    Ok(())
-}
-
 /// Columns of a ledger; `$1` is the session's name.
 const LEDGER: &str = "offered = $2, recovered = $3, stored = $4, waiting = $5, spooled = $6, filtered = $7, \
     dropped_overflow = $8, dropped_exhausted = $9, dropped_constraint = $10, dropped_unstorable = $11, \
