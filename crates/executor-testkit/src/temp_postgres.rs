@@ -55,6 +55,17 @@ impl TempPostgres {
     ///
     /// The server does not start.
     pub fn start() -> Option<Self> {
+        // What a test has written need not outlive the machine.
+        Self::start_with(&["-F"])
+    }
+
+    /// Starts a server with more arguments, such as `["-c", "wal_level=replica"]`; without `-F` it keeps what it has
+    /// acknowledged. `None` where its programs are not installed.
+    ///
+    /// # Panics
+    ///
+    /// The server does not start.
+    pub fn start_with(arguments: &[&str]) -> Option<Self> {
         let programs = programs()?;
         let directory = tempfile::tempdir().expect("a temporary directory").keep();
         let user = is_root().then(|| user().expect("an account to run a server as"));
@@ -78,7 +89,6 @@ impl TempPostgres {
             .expect("initdb runs");
         let told = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "initdb: {told}");
-        // What a test has written need not outlive the machine.
         let mut server = command(Path::new("sh"))
             .process_group(0)
             .env("DIRECTORY", &directory)
@@ -88,7 +98,8 @@ impl TempPostgres {
             .arg(&data)
             .arg("-k")
             .arg(&directory)
-            .args(["-h", "", "-F", "-c", "max_connections=50"])
+            .args(["-h", "", "-c", "max_connections=50"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(fs::File::create(directory.join("log")).expect("a log"))
@@ -115,6 +126,30 @@ impl TempPostgres {
                 "the server does not start: {log}"
             );
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs a script with `psql`, which may have its own commands too.
+    ///
+    /// # Errors
+    ///
+    /// What `psql` says.
+    pub fn run(&self, script: &str, database: &str) -> Result<(), io::Error> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), script)?;
+        let done = Command::new(self.programs.join("psql"))
+            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
+            .args(["--username=postgres", "--dbname", database, "--host"])
+            .arg(&self.directory)
+            .arg("--file")
+            .arg(file.path())
+            .stdout(Stdio::null())
+            .output()?;
+        match done.status.success() {
+            true => Ok(()),
+            false => Err(io::Error::other(
+                String::from_utf8_lossy(&done.stderr).into_owned(),
+            )),
         }
     }
 
