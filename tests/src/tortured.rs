@@ -5,16 +5,18 @@
 //! writes it to RETURNED as soon as `execute` has returned. HOW it dies: `kill` (from outside), `abort`,
 //! `exit` (inside a handler), `overflow` (of its stack), `memory` (all that it may have). With `term` it also
 //! has handlers that do not end by themselves; whatever HOW says, it stops in order when it is asked to by a
-//! signal, within a second, and says what its report says.
+//! signal, within a second, and says what its report says, and how long executions took. DATABASE is a file, or, if it
+//! was built with `postgres`, an address of a server.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use command_executor::ports::Store;
 use command_executor::{
     CommandExecutor, Config, Event, ListenerHandle, ShutdownReport, SpoolPlace, SqliteStore,
     current_execution_id,
@@ -77,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (begun, returned) = (oracle(begun)?, oracle(returned)?);
     let (rate, how): (u64, Arc<str>) = (rate.parse()?, Arc::from(how.as_str()));
     runtime.block_on(async {
-        let store = SqliteStore::open(database).await?;
+        let store = open(database).await?;
         let config = Config::default().with_spool(SpoolPlace::At(PathBuf::from(spool)));
         let executor = CommandExecutor::builder(store)
             .config(config)
@@ -88,7 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             start_what_does_not_end(&executor).await?;
         }
         println!("ready");
-        let count = Arc::new(AtomicU64::new(0));
+        let (count, took) = (Arc::new(AtomicU64::new(0)), Took::default());
         let listener = executor.listener("torture", "victim").topic("#");
         let listener = listener
             .overlap(command_executor::registration::Overlap::Parallel)
@@ -114,12 +116,30 @@ fn main() -> Result<(), Box<dyn Error>> {
                 listener.clone(),
                 Arc::clone(&returned),
                 rate,
+                took.clone(),
             ));
         }
         asked.recv().await;
-        println!("{}", line_of(&executor.shutdown(DEADLINE).await));
+        let report = line_of(&executor.shutdown(DEADLINE).await);
+        println!("{report} {}", took.line());
         Ok(())
     })
+}
+
+#[cfg(feature = "postgres")]
+async fn open(database: &str) -> Result<Arc<dyn Store>, Box<dyn Error>> {
+    use command_executor::{PostgresOptions, PostgresStore};
+    if !database.starts_with("postgres://") {
+        return Ok(Arc::new(SqliteStore::open(database).await?));
+    }
+    let mut options = PostgresOptions::default();
+    options.may_be_away = true;
+    Ok(Arc::new(PostgresStore::open_with(database, options).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn open(database: &str) -> Result<Arc<dyn Store>, Box<dyn Error>> {
+    Ok(Arc::new(SqliteStore::open(database).await?))
 }
 
 /// A handler that never ends, and one whose thread cannot be stopped.
@@ -156,16 +176,49 @@ fn line_of(report: &ShutdownReport) -> String {
     )
 }
 
+/// How long executions took, in microseconds.
+#[derive(Clone, Default)]
+struct Took(Arc<Mutex<Vec<u64>>>);
+
+impl Took {
+    fn note(&self, took: Duration) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(took.as_micros() as u64);
+    }
+
+    fn line(&self) -> String {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.sort_unstable();
+        let at = |share: f64| {
+            let place = (all.len() as f64 * share) as usize;
+            all.get(place.min(all.len().saturating_sub(1)))
+        };
+        let [half, most, nearly_all] = [0.5, 0.99, 0.999].map(|it| at(it).copied().unwrap_or(0));
+        format!(
+            "count={} p50_us={half} p99_us={most} p999_us={nearly_all}",
+            all.len()
+        )
+    }
+}
+
 /// An eighth of the load, in bursts of what is due.
-async fn run(executor: CommandExecutor, listener: ListenerHandle, returned: Arc<File>, rate: u64) {
+async fn run(
+    executor: CommandExecutor,
+    listener: ListenerHandle,
+    returned: Arc<File>,
+    rate: u64,
+    took: Took,
+) {
     let begun = Instant::now();
     let mut done = 0_u64;
     loop {
         let due = (begun.elapsed().as_secs_f64() * rate as f64 / 8.0) as u64;
         while done < due {
+            let since = Instant::now();
             let executed = executor
                 .execute(listener.invoke(Event::new("torture")))
                 .await;
+            took.note(since.elapsed());
             if let Ok(result) = executed {
                 tell(&returned, &result.execution_id.to_string());
             }

@@ -21,10 +21,15 @@ const DIRECTORIES: &str = "/usr/lib/postgresql";
 /// The longest time that a server takes to begin.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs the server until standard input ends, which it does with the process of the tests, whatever signal that gets; then
-/// removes everything.
-const UNTIL_THE_END: &str = "trap '' HUP INT TERM; \"$@\" & server=$!; read -r _; kill -INT $server; wait $server; \
-                             rm -rf \"$DIRECTORY\"";
+/// Runs the server, again and again if it ends, until standard input does, which ends with the process of the tests,
+/// whatever signal that gets; then removes everything. While there is a file `paused`, the server stays down.
+const UNTIL_THE_END: &str = "trap '' HUP INT TERM; \
+    (until [ -e \"$DIRECTORY/ending\" ]; do \
+        if [ -e \"$DIRECTORY/paused\" ]; then sleep 0.05; else \"$@\"; fi; done) & loop=$!; \
+    read -r _; touch \"$DIRECTORY/ending\"; \
+    while kill -0 $loop 2>/dev/null; do \
+        kill -INT $(head -n 1 \"$DIRECTORY/data/postmaster.pid\" 2>/dev/null) 2>/dev/null; sleep 0.05; done; \
+    rm -rf \"$DIRECTORY\"";
 
 /// A server that listens on a socket in a directory of its own.
 pub struct TempPostgres {
@@ -228,6 +233,33 @@ impl TempPostgres {
     /// Returns the directory that [`open`](Self::open) keeps the state of this machine in.
     pub fn state_dir(&self, database: &str) -> PathBuf {
         self.state.path().join(database)
+    }
+
+    /// Ends the server at once, as a crash does, and keeps it down until it goes on.
+    ///
+    /// # Panics
+    ///
+    /// The server is not running.
+    pub fn crash(&self) {
+        fs::write(self.directory.join("paused"), "").expect("a file");
+        let pid = fs::read_to_string(self.directory.join("data/postmaster.pid"));
+        let pid = pid.expect("the server is running");
+        let pid = pid.lines().next().unwrap_or_default().to_owned();
+        let killed = Command::new("kill").args(["-QUIT", &pid]).status();
+        assert!(killed.is_ok_and(|it| it.success()), "no process {pid}");
+        while self.asks("SELECT 1", "postgres") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts the server again, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// It does not.
+    pub fn go_on(&self) {
+        let _ = fs::remove_file(self.directory.join("paused"));
+        self.wait();
     }
 
     /// Ends all connections to a database, as a server does that is restarted.

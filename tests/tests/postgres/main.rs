@@ -9,6 +9,7 @@ mod opening;
 mod outages;
 mod sessions;
 mod silence;
+mod torture;
 mod writing;
 
 use executor_testkit::TempPostgres;
