@@ -210,6 +210,15 @@ impl TempPostgres {
         &self.directory
     }
 
+    /// Returns the account that the server runs as, where the tests run as root.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    pub fn account(&self) -> Option<(u32, u32)> {
+        is_root().then(|| user().expect("an account to run a server as"))
+    }
+
     /// Returns the path of one of the server's programs.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)

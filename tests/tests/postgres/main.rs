@@ -7,8 +7,10 @@ mod conformance;
 mod days;
 mod opening;
 mod outages;
+mod pooler;
 mod sessions;
 mod silence;
+mod silent_network;
 mod torture;
 mod writing;
 
@@ -18,13 +20,16 @@ use executor_testkit::TempPostgres;
 fn server() -> Option<&'static TempPostgres> {
     let server = TempPostgres::shared();
     if server.is_none() {
-        eprintln!(
-            "SKIPPED: no programs of a PostgreSQL server (initdb, postgres, psql) are installed"
-        );
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "nothing may be skipped here"
-        );
+        skipped("no programs of a PostgreSQL server (initdb, postgres, psql) are installed");
     }
     server
+}
+
+/// Says what is not tested, which is a failure where nothing may be skipped.
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "nothing may be skipped here"
+    );
 }

@@ -1,5 +1,6 @@
 //! Clauses D5, H6 and H7 about the way in: the schema, versions, addresses.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use executor_core::ports::RegistrationStore;
@@ -123,4 +124,54 @@ async fn d05_every_migration_can_be_reverted_and_leaves_nothing_behind() {
     // What is left is the list of migrations.
     assert_eq!(server.ask(things, &database).unwrap(), "1");
     assert_eq!(migrator.up().unwrap(), applied);
+}
+
+#[tokio::test]
+async fn d05_a_schema_of_the_same_name_that_is_not_ours_is_left_as_it_is() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let foreign = "CREATE SCHEMA executor; CREATE TABLE executor.executions (id int); \
+                   INSERT INTO executor.executions VALUES (7)";
+    server.ask(foreign, &database).unwrap();
+    let refused = server.open(&database).await.err().unwrap();
+    assert!(matches!(refused, ServerError::Foreign { .. }), "{refused}");
+    let theirs = "SELECT (SELECT string_agg(relname, ' ') FROM pg_class c JOIN pg_namespace n \
+                  ON n.oid = c.relnamespace WHERE n.nspname = 'executor'), id FROM executor.executions";
+    assert_eq!(server.ask(theirs, &database).unwrap(), "executions|7");
+}
+
+/// KILLS makes it more.
+#[tokio::test]
+async fn d05_killed_at_any_moment_of_a_migration_it_is_done_whole_or_not_at_all() {
+    let Some(server) = server() else { return };
+    let kills = std::env::var("KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let mut cut_off = 0;
+    for kill in 0..kills.unwrap_or(12) {
+        let database = server.database();
+        let mut starting = Command::new(env!("CARGO_BIN_EXE_tortured"))
+            .arg(server.url(&database))
+            .args([path("spool"), path("begun"), path("returned")])
+            .args(["1", "kill"])
+            .env("XDG_STATE_HOME", path("state"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Some have not begun, some are done.
+        std::thread::sleep(Duration::from_micros(fastrand::u64(..90_000)));
+        starting.kill().unwrap();
+        starting.wait().unwrap();
+        let versions = "SELECT count(*) FROM executor.schema_migrations";
+        let done = server.ask(versions, &database);
+        cut_off += u32::from(done.is_err());
+        let store = server.open(&database).await;
+        let store = store.unwrap_or_else(|error| panic!("kill {kill}: {error}"));
+        store.register(kit::listener("hall")).await.unwrap();
+        assert_eq!(server.ask(versions, &database).unwrap(), "1", "kill {kill}");
+    }
+    println!("{cut_off} were killed before it was done");
 }

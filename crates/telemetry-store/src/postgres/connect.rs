@@ -71,6 +71,14 @@ pub enum ServerError {
         /// Where it is.
         server: String,
     },
+    /// Somebody else's tables are in the way.
+    #[error(
+        "the schema `executor` at `{server}` holds what another program has made: use another database"
+    )]
+    Foreign {
+        /// Where it is.
+        server: String,
+    },
     /// The database was written by an older version of this program.
     #[error(
         "the database at `{server}` has an older schema than this program reads: start `executor run` once, or `executor migrate up`"
@@ -132,6 +140,7 @@ impl ServerError {
             Self::Address(_)
             | Self::TooOld { .. }
             | Self::Encoding { .. }
+            | Self::Foreign { .. }
             | Self::Older { .. }
             | Self::Newer { .. } => HistoryErrorClass::Unsupported,
             Self::Unreachable { .. }

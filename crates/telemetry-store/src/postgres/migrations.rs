@@ -52,6 +52,8 @@ fn version_of(migration: &dyn Migration<Pg>) -> String {
 pub(crate) enum Schema {
     /// It has none.
     None,
+    /// It has none, and in the schema is what another program has made.
+    Foreign,
     /// It lacks some.
     Older,
     Current,
@@ -66,10 +68,21 @@ pub(crate) fn schema(connection: &mut PgConnection) -> Result<Schema, MigrationE
         return Ok(Schema::Newer(unknown.name.clone()));
     }
     Ok(match () {
-        () if all.iter().all(|it| !it.applied) => Schema::None,
+        () if all.iter().all(|it| !it.applied) => match is_foreign(connection)? {
+            true => Schema::Foreign,
+            false => Schema::None,
+        },
         () if all.iter().all(|it| it.applied) => Schema::Current,
         () => Schema::Older,
     })
+}
+
+/// Returns whether the schema has anything but the list of migrations.
+fn is_foreign(connection: &mut PgConnection) -> QueryResult<bool> {
+    let others = "SELECT c.relname::text AS word FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                  WHERE n.nspname = 'executor' AND c.relkind IN ('r', 'v', 'p', 'm') \
+                  AND c.relname <> 'schema_migrations' LIMIT 1";
+    Ok(!words(connection, others)?.is_empty())
 }
 
 /// Every migration that the program or the database knows, oldest first.

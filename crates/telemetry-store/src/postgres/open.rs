@@ -68,6 +68,10 @@ impl Open {
                 let server = address.to_string();
                 return Err(ServerError::Newer { server, found });
             }
+            Schema::Foreign => {
+                let server = address.to_string();
+                return Err(ServerError::Foreign { server });
+            }
             Schema::None | Schema::Older => {}
         }
         let names = migrations::up(&mut open.connection).map_err(failed)?;

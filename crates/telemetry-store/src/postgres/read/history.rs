@@ -122,6 +122,7 @@ impl PostgresHistory {
         match migrations::schema(&mut connection).map_err(failed)? {
             Schema::Current => Ok(connection),
             Schema::Older => Err(ServerError::Older { server }),
+            Schema::Foreign => Err(ServerError::Foreign { server }),
             Schema::None => Err(ServerError::Absent { server }),
             Schema::Newer(found) => Err(ServerError::Newer { server, found }),
         }
