@@ -71,55 +71,39 @@ impl TempPostgres {
     ///
     /// The server does not start.
     pub fn start_with(arguments: &[&str]) -> Option<Self> {
-        let programs = programs()?;
-        let directory = tempfile::tempdir().expect("a temporary directory").keep();
-        let user = is_root().then(|| user().expect("an account to run a server as"));
-        if let Some((uid, gid)) = user {
-            std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).expect("chown");
-        }
-        let command = |program: &Path| {
-            let mut command = Command::new(program);
-            command.current_dir(&directory).stdin(Stdio::null());
-            if let Some((uid, gid)) = user {
-                command.uid(uid).gid(gid);
-            }
-            command
-        };
-        let data = directory.join("data");
-        let made = command(&programs.join("initdb"))
+        let place = Place::new(programs()?);
+        let made = place
+            .command(&place.programs.join("initdb"))
             .args(["--auth=trust", "--username=postgres", "--encoding=UTF8"])
             .args(["--locale=C", "--no-sync", "--pgdata"])
-            .arg(&data)
-            .output()
-            .expect("initdb runs");
-        let told = String::from_utf8_lossy(&made.stderr);
-        assert!(made.status.success(), "initdb: {told}");
-        let mut server = command(Path::new("sh"))
-            .process_group(0)
-            .env("DIRECTORY", &directory)
-            .args(["-c", UNTIL_THE_END, "sh"])
-            .arg(programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(&directory)
-            .args(["-h", "", "-c", "max_connections=50"])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(directory.join("log")).expect("a log"))
-            .spawn()
-            .expect("the server starts");
-        let temp = Self {
-            directory,
-            programs,
-            databases: AtomicU32::new(0),
-            state: tempfile::tempdir().expect("a temporary directory"),
-            input: server.stdin.take(),
-            server,
-        };
-        temp.wait();
-        Some(temp)
+            .arg(place.data())
+            .output();
+        succeeded("initdb", made);
+        Some(place.launch(arguments))
+    }
+
+    /// Starts a standby of this server, which follows it until it is promoted.
+    ///
+    /// # Panics
+    ///
+    /// The standby does not start.
+    pub fn standby(&self) -> Self {
+        let place = Place::new(self.programs.clone());
+        let copied = place
+            .command(&place.programs.join("pg_basebackup"))
+            .args([
+                "--username=postgres",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+            ])
+            .arg("--host")
+            .arg(&self.directory)
+            .arg("--pgdata")
+            .arg(place.data())
+            .output();
+        succeeded("pg_basebackup", copied);
+        place.launch(&[])
     }
 
     fn wait(&self) {
@@ -282,6 +266,78 @@ impl TempPostgres {
         );
         self.ask(&cut, "postgres").expect("the server answers");
     }
+}
+
+/// A directory for a server, and the account that it runs as.
+struct Place {
+    directory: PathBuf,
+    programs: PathBuf,
+    user: Option<(u32, u32)>,
+}
+
+impl Place {
+    fn new(programs: PathBuf) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory").keep();
+        let user = is_root().then(|| user().expect("an account to run a server as"));
+        if let Some((uid, gid)) = user {
+            std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).expect("chown");
+        }
+        Self {
+            directory,
+            programs,
+            user,
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.directory).stdin(Stdio::null());
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    /// Starts a server with the data that is there.
+    fn launch(self, arguments: &[&str]) -> TempPostgres {
+        let mut server = self
+            .command(Path::new("sh"))
+            .process_group(0)
+            .env("DIRECTORY", &self.directory)
+            .args(["-c", UNTIL_THE_END, "sh"])
+            .arg(self.programs.join("postgres"))
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(&self.directory)
+            .args(["-h", "", "-c", "max_connections=50"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(self.directory.join("log")).expect("a log"))
+            .spawn()
+            .expect("the server starts");
+        let temp = TempPostgres {
+            directory: self.directory,
+            programs: self.programs,
+            databases: AtomicU32::new(0),
+            state: tempfile::tempdir().expect("a temporary directory"),
+            input: server.stdin.take(),
+            server,
+        };
+        temp.wait();
+        temp
+    }
+}
+
+fn succeeded(program: &str, done: io::Result<std::process::Output>) {
+    let done = done.expect("it runs");
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{program}: {told}");
 }
 
 impl Drop for TempPostgres {

@@ -5,6 +5,7 @@
 
 mod conformance;
 mod days;
+mod failover;
 mod opening;
 mod outages;
 mod pooler;
@@ -15,6 +16,8 @@ mod torture;
 mod writing;
 
 use executor_testkit::TempPostgres;
+use telemetry_store::PostgresOptions;
+use tempfile::TempDir;
 
 /// The server, or `None` where there is none; then this says so.
 fn server() -> Option<&'static TempPostgres> {
@@ -23,6 +26,14 @@ fn server() -> Option<&'static TempPostgres> {
         skipped("no programs of a PostgreSQL server (initdb, postgres, psql) are installed");
     }
     server
+}
+
+/// Options that keep nothing of this machine outside of a directory, which goes with the other value.
+fn options() -> (PostgresOptions, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = PostgresOptions::default();
+    options.state_dir = Some(directory.path().join("state"));
+    (options, directory)
 }
 
 /// Says what is not tested, which is a failure where nothing may be skipped.

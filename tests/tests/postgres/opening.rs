@@ -7,7 +7,7 @@ use executor_core::ports::RegistrationStore;
 use executor_testkit as kit;
 use telemetry_store::{PostgresMigrator, PostgresStore, ServerError, pending_on_server};
 
-use crate::server;
+use crate::{options, server};
 
 #[tokio::test]
 async fn d05_several_that_start_at_once_make_one_schema() {
@@ -63,17 +63,24 @@ async fn d05_a_newer_schema_is_refused_and_left_as_it_is() {
 async fn h06_nothing_that_is_said_has_the_password() {
     let Some(server) = server() else { return };
     let database = server.database();
+    let (options, _home) = options();
     let address = server
         .url(&database)
         .replace("postgres@", "nobody_there:hunter2@");
-    let refused = PostgresStore::open(&address).await.err().unwrap();
+    let refused = PostgresStore::open_with(&address, options.clone())
+        .await
+        .err()
+        .unwrap();
     let told = format!("{refused} {refused:?}");
     assert!(
         told.contains("nobody_there") && !told.contains("hunter2"),
         "{told}"
     );
     let nowhere = "postgres://me:hunter2@127.0.0.1:1/telemetry";
-    let refused = tokio::time::timeout(Duration::from_secs(30), PostgresStore::open(nowhere));
+    let refused = tokio::time::timeout(
+        Duration::from_secs(30),
+        PostgresStore::open_with(nowhere, options),
+    );
     let refused = refused.await.unwrap().err().unwrap();
     let told = format!("{refused} {refused:?}");
     assert!(

@@ -8,9 +8,9 @@ use executor_core::ErrorClass;
 use executor_core::ports::{Batch, Fate, RecordStore};
 use executor_testkit as kit;
 use rustix::process::{Pid, Signal, kill_process};
-use telemetry_store::{PostgresOptions, PostgresStore, ServerError};
+use telemetry_store::{PostgresStore, ServerError};
 
-use crate::server;
+use crate::{options, server};
 
 /// Processes of a server that stand still until this is dropped.
 struct Stopped(Vec<Pid>);
@@ -83,8 +83,7 @@ async fn h05_a_store_opens_while_its_server_is_away_if_it_may() {
     let socket = directory.path().join("socket");
     let host = socket.to_str().unwrap().replace('/', "%2F");
     let url = format!("postgres://postgres@{host}/{database}");
-    let mut options = PostgresOptions::default();
-    options.state_dir = Some(directory.path().join("state"));
+    let (mut options, _home) = options();
     let refused = PostgresStore::open_with(&url, options.clone()).await;
     let refused = refused.err().unwrap();
     assert!(
@@ -115,7 +114,7 @@ async fn h05_a_store_opens_while_its_server_is_away_if_it_may() {
 #[tokio::test]
 async fn h05_what_only_a_person_can_mend_is_an_error_even_if_the_server_may_be_away() {
     let Some(server) = server() else { return };
-    let mut options = PostgresOptions::default();
+    let (mut options, _home) = options();
     options.may_be_away = true;
     let url = server.url("no_such_database");
     let refused = PostgresStore::open_with(&url, options).await.err().unwrap();
