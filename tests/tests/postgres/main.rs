@@ -9,6 +9,7 @@ mod failover;
 mod opening;
 mod outages;
 mod pooler;
+mod secrets;
 mod sessions;
 mod silence;
 mod silent_network;

@@ -116,12 +116,13 @@ pub enum ServerError {
 impl ServerError {
     /// Whether waiting will not help, only a person.
     pub(crate) fn is_lasting(&self) -> bool {
-        const OF_A_PERSON: [&str; 6] = [
+        const OF_A_PERSON: [&str; 7] = [
             "authentication failed",
             "no password supplied",
             "does not exist",
             "no pg_hba.conf entry",
             "certificate",
+            "SSL error",
             "invalid ",
         ];
         match self {
