@@ -29,7 +29,8 @@ pub use self::lines_budget::LinesBudget;
 pub use self::live_state::{LiveSession, LiveState, Orphan, RunningExecution};
 pub use self::machine::state_directory_of;
 pub use self::maintenance::{
-    ClockTrust, Gap, Housekeeping, Lifetime, LinesBound, PruneRule, PruneSlice, SpoolHome,
+    ClockTrust, Gap, GapReason, Housekeeping, Lifetime, LinesBound, PruneRule, PruneSlice,
+    SpoolHome,
 };
 pub use self::query::{
     Filter, Order, PageOf, PageRequest, PageToken, RegistrationFilter, RegistrationState, Scope,

@@ -306,7 +306,7 @@ async fn gaps_are_of_a_known_session_and_may_be_written_again<S: Store>(store: &
     store.open_session(Arc::clone(&known)).await.expect("opens");
     let gap = |session: &Session| Gap {
         session: session.id,
-        reason: DropReason::Overflow,
+        reason: DropReason::Overflow.into(),
         count: 3,
         first_at: Timestamp::from_micros(1),
         last_at: Timestamp::from_micros(2),

@@ -1,5 +1,7 @@
 //! The PostgreSQL backend. All its SQL and all its use of diesel is in this folder.
 
+mod acknowledged;
+
 pub(crate) mod address;
 
 pub(crate) mod classify;

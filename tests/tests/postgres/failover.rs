@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use executor_core::ports::{History, PageRequest, RecordStore, Window};
+use command_executor::diagnosis::{self, Cause, Verdict};
+use command_executor::{CommandExecutor, Config, Event, SpoolPlace};
+use executor_core::ports::{History, PageRequest, Progress, RecordStore, Window};
 use executor_testkit::{self as kit, TempPostgres};
 use telemetry_store::{PostgresHistory, PostgresStore, ServerError};
 
@@ -50,6 +52,18 @@ impl Pair {
         format!("postgres://postgres@{hosts}/{}", self.database)
     }
 
+    /// Waits until the standby has what the primary has.
+    fn wait_for_replay(&self) {
+        let at = self
+            .primary
+            .ask("SELECT pg_current_wal_lsn()", "postgres")
+            .unwrap();
+        let has_it = format!("SELECT pg_last_wal_replay_lsn() >= '{at}'");
+        while self.standby.ask(&has_it, "postgres").unwrap() != "t" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn fail_over(&self) {
         self.primary.crash();
         self.standby.ask("SELECT pg_promote()", "postgres").unwrap();
@@ -69,6 +83,60 @@ async fn h05_a_failover_to_a_synchronous_standby_loses_nothing() {
     rig.recover().await;
     let rows = rig.judge(&pair.standby, &pair.database).await;
     assert!(rows > 1_000, "{rows}");
+}
+
+/// What the standby did not have yet is told, exactly, and nothing else is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn h05_what_an_asynchronous_failover_takes_back_is_a_gap() {
+    let Some(pair) = Pair::new(false) else { return };
+    let (options, home) = options();
+    let store = PostgresStore::open_with(&pair.url(), options)
+        .await
+        .unwrap();
+    let config = Config::default().with_spool(SpoolPlace::At(home.path().join("spool")));
+    let executor = CommandExecutor::builder(store)
+        .config(config)
+        .start()
+        .await
+        .unwrap();
+    let listener = executor
+        .listener("house", "hall")
+        .topic("hall")
+        .handler_fn(|| async {});
+    let listener = listener.register().await.unwrap();
+    let runs = async |count: u64| {
+        for _ in 0..count {
+            let event = Event::new("hall");
+            executor.execute(listener.invoke(event)).await.unwrap();
+        }
+        executor.flush().await.unwrap();
+    };
+    runs(50).await;
+    pair.wait_for_replay();
+    let parts = "ALTER SYSTEM SET primary_conninfo = ''";
+    pair.standby.ask(parts, "postgres").unwrap();
+    pair.standby
+        .ask("SELECT pg_reload_conf()", "postgres")
+        .unwrap();
+    let is_parted = "SELECT count(*) FROM pg_stat_replication";
+    while pair.primary.ask(is_parted, "postgres").unwrap() != "0" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    runs(30).await;
+    pair.fail_over();
+    runs(10).await;
+    let report = executor.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(report.ledger.stored, 90, "{}", report.ledger);
+    let rows = "SELECT count(*) FROM executor.executions";
+    assert_eq!(pair.standby.ask(rows, &pair.database).unwrap(), "60");
+    let history = PostgresHistory::new(&pair.standby.url(&pair.database)).unwrap();
+    let evidence = history
+        .evidence(Window::default(), Progress::ignored())
+        .await;
+    let audit = diagnosis::audit(&evidence.unwrap(), &[], &Window::default());
+    let holes: Vec<_> = audit.holes.iter().map(|it| (it.cause, it.count)).collect();
+    assert_eq!(holes, [(Cause::RolledBack, 30)], "{audit:#?}");
+    assert_eq!(audit.verdict, Verdict::Incomplete);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +179,9 @@ async fn h01_a_standby_is_read_and_not_written_to() {
             .len(),
         1
     );
-    let progress = executor_core::ports::Progress::ignored();
-    let evidence = history.evidence(Window::default(), progress).await.unwrap();
+    let evidence = history
+        .evidence(Window::default(), Progress::ignored())
+        .await
+        .unwrap();
     assert_eq!(evidence.hours[0].rows, 1);
 }

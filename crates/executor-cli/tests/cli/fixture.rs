@@ -222,7 +222,7 @@ impl Writing {
         self.persist(&second, records).await;
         let lost = Gap {
             session: second.id,
-            reason: DropReason::Overflow,
+            reason: DropReason::Overflow.into(),
             count: 12,
             first_at: self.ago(DAY + MINUTE),
             last_at: self.ago(DAY),

@@ -137,13 +137,56 @@ pub struct Lifetime {
     pub last_sign_at: Timestamp,
 }
 
+/// Why records are not in the history.
+///
+/// ```
+/// use executor_core::DropReason;
+/// use executor_core::ports::GapReason;
+///
+/// let reason = GapReason::from(DropReason::Overflow);
+/// assert_eq!(reason.as_str(), "overflow");
+/// assert_eq!(GapReason::parse("rolled_back"), Some(GapReason::RolledBack));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// They were given up; the ledger of the session counts them.
+    Dropped(DropReason),
+    /// The store had acknowledged them, and its server has taken that back: another one has taken over, and did not have
+    /// them yet. To the ledger they are stored.
+    RolledBack,
+}
+
+impl GapReason {
+    /// Returns its name in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dropped(reason) => reason.as_str(),
+            Self::RolledBack => "rolled_back",
+        }
+    }
+
+    /// Returns the reason with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let dropped = DropReason::ALL.into_iter().map(Self::Dropped);
+        let mut all = dropped.chain([Self::RolledBack]);
+        all.find(|reason| reason.as_str() == name)
+    }
+}
+
+impl From<DropReason> for GapReason {
+    fn from(reason: DropReason) -> Self {
+        Self::Dropped(reason)
+    }
+}
+
 /// An episode of loss, as the history shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The session that lost records.
     pub session: SessionId,
-    /// The reason for giving them up.
-    pub reason: DropReason,
+    /// The reason why they are not there.
+    pub reason: GapReason,
     /// The number of lost records.
     pub count: u64,
     /// The time of the first loss.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use executor_core::ports::{
-    Evidence, LiveSession, Session, SessionHour, SessionStatus, StoredSession, Window,
+    Evidence, GapReason, LiveSession, Session, SessionHour, SessionStatus, StoredSession, Window,
 };
 use executor_core::{DropReason, Ledger, SessionId, Timestamp};
 
@@ -55,7 +55,7 @@ struct Looking<'e> {
     window: &'e Window,
     hours: HashMap<SessionId, Vec<&'e SessionHour>>,
     /// The losses that episodes report.
-    told: HashMap<(SessionId, DropReason), u64>,
+    told: HashMap<(SessionId, GapReason), u64>,
     live: HashMap<SessionId, &'e LiveSession>,
     audit: Audit,
 }
@@ -75,7 +75,10 @@ impl<'e> Looking<'e> {
             from: gap.first_at,
             to: gap.last_at,
             count: gap.count,
-            cause: Cause::Dropped(gap.reason),
+            cause: match gap.reason {
+                GapReason::Dropped(reason) => Cause::Dropped(reason),
+                _ => Cause::RolledBack,
+            },
         });
         let audit = Audit {
             verdict: Verdict::Complete,
@@ -128,6 +131,8 @@ impl<'e> Looking<'e> {
         // Records of other sessions that it took over are rows of those sessions.
         let own = told.map(|ledger| ledger.stored.saturating_sub(ledger.recovered));
         let lost = own.max().unwrap_or(0).saturating_sub(session.counts.stored);
+        let taken_back = self.told.get(&(session.session.id, GapReason::RolledBack));
+        let lost = lost.saturating_sub(taken_back.copied().unwrap_or(0));
         if lost > 0 {
             self.is_missing(session, lost, Cause::NeverStored);
         }
@@ -136,7 +141,7 @@ impl<'e> Looking<'e> {
     /// Looks for losses of an ended session that no episode reports.
     fn at_losses(&mut self, session: &StoredSession) {
         for reason in DropReason::ALL {
-            let told = self.told.get(&(session.session.id, reason));
+            let told = self.told.get(&(session.session.id, reason.into()));
             let told = told.copied().unwrap_or(0) + self.told_of_others(session, reason);
             let lost = session.ledger.dropped(reason).saturating_sub(told);
             if lost > 0 {
@@ -153,7 +158,7 @@ impl<'e> Looking<'e> {
         let gaps = self.evidence.gaps.iter();
         let of_others = gaps.filter(|gap| {
             gap.session != session.session.id
-                && gap.reason == reason
+                && gap.reason == reason.into()
                 && life.contains(&gap.first_at)
         });
         let count: u64 = of_others.map(|gap| gap.count).sum();

@@ -66,6 +66,8 @@ pub struct Hole {
 pub enum Cause {
     /// They were given up, for this reason.
     Dropped(DropReason),
+    /// The server that had stored them was replaced by one that did not have them yet.
+    RolledBack,
     /// Rows were stored and not pruned, and are not there: somebody else deleted them, or the file was damaged.
     RowsGone,
     /// Rows are there that this store has not stored.
@@ -84,6 +86,7 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dropped(reason) => reason.as_str(),
+            Self::RolledBack => "rolled back",
             Self::RowsGone => "rows deleted",
             Self::RowsAppeared => "rows of unknown origin",
             Self::NeverStored => "database replaced or set back",

@@ -80,7 +80,7 @@ impl Episode {
         entities.sort_by_key(|(entity, count)| (std::cmp::Reverse(*count), entity.to_string()));
         Gap {
             session,
-            reason: self.reason,
+            reason: self.reason.into(),
             count: self.count,
             first_at: self.first_at,
             last_at: self.last_at,
@@ -224,12 +224,12 @@ impl Losses {
     /// Marks gaps as known to the store. Forgets ended episodes that it knows completely.
     pub(crate) fn written(&mut self, gaps: &[Gap]) {
         let is_it = |episode: &Episode, gap: &Gap| {
-            episode.reason == gap.reason && episode.first_at == gap.first_at
+            gap.reason == episode.reason.into() && episode.first_at == gap.first_at
         };
         for gap in gaps {
             let all = self.ended.iter_mut().chain(self.open.iter_mut().flatten());
             for episode in all.filter(|episode| is_it(episode, gap)) {
-                self.told[gap.reason as usize] += gap.count - episode.written;
+                self.told[episode.reason as usize] += gap.count - episode.written;
                 episode.written = gap.count;
             }
         }

@@ -364,7 +364,7 @@ fn g04_what_may_be_missing_is_no_proof() {
     let at = |text| Timestamp::from_micros(micros(text));
     let lost = |session, entities: Vec<(Arc<Entity>, u64)>| Gap {
         session,
-        reason: DropReason::Overflow,
+        reason: DropReason::Overflow.into(),
         first_at: at("01:10"),
         last_at: at("01:20"),
         count: 3,

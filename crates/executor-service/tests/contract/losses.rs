@@ -86,7 +86,7 @@ async fn c09_an_episode_of_overflow_is_a_row_of_the_history() {
     let gaps = fixture.store.gaps();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     let gap = &gaps[0];
-    assert_eq!((gap.reason, gap.count), (DropReason::Overflow, 5));
+    assert_eq!((gap.reason, gap.count), (DropReason::Overflow.into(), 5));
     assert_eq!(gap.session, fixture.executor.session_id());
     let lasted = gap.last_at.as_micros() - gap.first_at.as_micros();
     assert_eq!(lasted, 1_000_000, "from the first loss to the last");
@@ -205,7 +205,7 @@ async fn c09_every_reason_has_its_row_also_what_the_shutdown_gives_up() {
         fixture.stop().await;
         let gaps = fixture.store.gaps();
         assert_eq!(gaps.len(), 1, "{gaps:?}");
-        assert_eq!((gaps[0].reason, gaps[0].count), (reason, 2));
+        assert_eq!((gaps[0].reason, gaps[0].count), (reason.into(), 2));
         let named = gaps[0].entities.iter();
         let named: Vec<_> = named.map(|(who, count)| (&*who.name, *count)).collect();
         assert_eq!(named, [("noop", 2)], "{reason:?}");
@@ -220,7 +220,7 @@ async fn c09_what_was_given_up_after_too_many_tries_has_its_row() {
     fixture.run(&listener).await;
     fixture.executor.flush().await.unwrap();
     sleep(Duration::from_secs(2)).await;
-    assert_eq!(fixture.store.gaps()[0].reason, DropReason::Exhausted);
+    assert_eq!(fixture.store.gaps()[0].reason, DropReason::Exhausted.into());
     fixture.stop().await;
 }
 

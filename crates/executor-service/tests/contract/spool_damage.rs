@@ -45,7 +45,7 @@ fn e04_a_damaged_record_is_counted_told_and_moved_aside_and_costs_no_other() {
     assert_eq!(gaps.len(), 1);
     assert_eq!(
         (gaps[0].session, gaps[0].reason, gaps[0].count),
-        (session, DropReason::Damaged, 1)
+        (session, DropReason::Damaged.into(), 1)
     );
     let names = std::fs::read_dir(root.path()).unwrap().flatten();
     let aside = names.filter(|entry| entry.path().extension().is_some_and(|it| it == "damaged"));

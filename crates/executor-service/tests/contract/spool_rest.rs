@@ -62,7 +62,7 @@ fn next_life(store: &MemoryStore, root: &Path, session: SessionId) -> After {
     let gaps = store.gaps();
     assert!(
         gaps.iter()
-            .all(|gap| gap.session == session && gap.reason == DropReason::Damaged),
+            .all(|gap| gap.session == session && gap.reason == DropReason::Damaged.into()),
         "{gaps:?}"
     );
     let said =

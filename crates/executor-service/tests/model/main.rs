@@ -235,7 +235,7 @@ impl<'p> History<'p> {
             for reason in DropReason::ALL {
                 let of_it = gaps
                     .iter()
-                    .filter(|gap| gap.session == *session && gap.reason == reason);
+                    .filter(|gap| gap.session == *session && gap.reason == reason.into());
                 let told: u64 = of_it.map(|gap| gap.count).sum();
                 let dropped = ledger.dropped(reason);
                 // What was lost of an earlier session is told of there.

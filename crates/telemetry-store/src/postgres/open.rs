@@ -8,6 +8,7 @@ use diesel::pg::PgConnection;
 use executor_core::{Entity, SessionId};
 use uuid::Uuid;
 
+use crate::postgres::acknowledged::Acknowledged;
 use crate::postgres::address::Address;
 use crate::postgres::connect::{ServerError, connect, set_up};
 use crate::postgres::memory::{Days, Rollups};
@@ -36,6 +37,7 @@ pub(crate) struct ConnectionSpec {
     pub(crate) address: Address,
     pub(crate) home: Option<Uuid>,
     pub(crate) judges_after: Duration,
+    pub(crate) acknowledged: Acknowledged,
 }
 
 impl Connected for Open {

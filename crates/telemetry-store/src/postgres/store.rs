@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::hook::{HookAlreadySet, HookPlace};
 use crate::liveness::{self, FILE_MODE, Proof};
+use crate::postgres::acknowledged::Acknowledged;
 use crate::postgres::address::Address;
 use crate::postgres::connect::ServerError;
 use crate::postgres::open::{ConnectionSpec, Open};
@@ -119,6 +120,7 @@ impl PostgresStore {
             address: address.clone(),
             home: home.map_err(ServerError::State)?,
             judges_after: options.judges_others_after,
+            acknowledged: Acknowledged::default(),
         };
         Ok(Self {
             writer: Writer::start(spec, options.may_be_away).await?,
@@ -167,6 +169,7 @@ impl PostgresStore {
 
     fn let_go(&self, id: SessionId) {
         self.opened().remove(&id);
+        self.writer.acknowledged().forget(id);
         let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         proofs.remove(&id);
     }
@@ -205,9 +208,18 @@ fn home_of(directory: &Path, file_mode: u32) -> io::Result<Uuid> {
 impl RecordStore for PostgresStore {
     fn persist(&self, batch: Arc<Batch>) -> StoreFuture<'_, Vec<Fate>> {
         let is_own = self.opened().contains_key(&batch.session.id);
+        let session = is_own.then(|| Arc::clone(&batch.session));
         let storing = move |open: &mut _| persist::persist(open, &batch, is_own);
         Box::pin(async move {
             let stored = self.writer.call("storing a batch", storing).await;
+            if let (Some(session), Ok(fates)) = (session, &stored) {
+                let new = fates
+                    .iter()
+                    .filter(|fate| matches!(fate, Fate::Stored | Fate::Detached));
+                self.writer
+                    .acknowledged()
+                    .stored(&session, new.count() as u64);
+            }
             // A row that is at fault has a fate of its own; what remains says nothing about the batch.
             stored.map_err(|error| match error.class {
                 ErrorClass::Closed => error,

@@ -22,6 +22,8 @@ pub(crate) mod prune;
 
 pub(crate) mod registration;
 
+pub(crate) mod rolled_back;
+
 mod rollup;
 
 mod rows;

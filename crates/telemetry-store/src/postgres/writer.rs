@@ -10,6 +10,7 @@ use executor_core::StoreError;
 use executor_core::time::HeldTime;
 use tokio::sync::oneshot;
 
+use crate::postgres::acknowledged::Acknowledged;
 use crate::postgres::classify::{is_gone, store_error};
 use crate::postgres::connect::ServerError;
 use crate::postgres::open::{ConnectionSpec, Open};
@@ -74,6 +75,11 @@ impl Writer {
 
     fn threads(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known to be stored.
+    pub(crate) fn acknowledged(&self) -> &Acknowledged {
+        &self.spec.acknowledged
     }
 
     fn thread(&self) -> Arc<Thread> {

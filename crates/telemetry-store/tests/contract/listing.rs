@@ -90,7 +90,10 @@ async fn d09_gaps_are_listed_with_what_they_are_about_of_all_sessions_or_of_one(
             .map(|record| (Arc::clone(&record.subject.entity), 2))
             .collect(),
     };
-    let gaps = [gap(1, DropReason::Overflow), gap(2, DropReason::Shutdown)];
+    let gaps = [
+        gap(1, DropReason::Overflow.into()),
+        gap(2, DropReason::Shutdown.into()),
+    ];
     store.record_gaps(gaps.to_vec()).await.unwrap();
     let reader = database.history();
     let [older, newer] = gaps;

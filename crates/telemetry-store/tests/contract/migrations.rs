@@ -155,7 +155,7 @@ async fn sessions_and_gaps_can_be_read_by_people() {
     store.open_session(session.clone()).await.unwrap();
     let gap = Gap {
         session: session.id,
-        reason: DropReason::Overflow,
+        reason: DropReason::Overflow.into(),
         count: 3,
         first_at: session.started_at,
         last_at: session

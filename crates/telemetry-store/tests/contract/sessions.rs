@@ -144,7 +144,7 @@ async fn c09_an_episode_of_loss_is_a_row_and_writing_it_again_replaces_it() {
     let entity = kit::listener("hall").entity;
     let gap = |count| Gap {
         session: session.id,
-        reason: DropReason::Overflow,
+        reason: DropReason::Overflow.into(),
         count,
         first_at: Timestamp::from_micros(1),
         last_at: Timestamp::from_micros(2),

@@ -182,7 +182,7 @@ fn g03_losses_are_told_once_and_only_looked_for_where_all_of_them_are_in_the_win
     let mut evidence = of(vec![session]);
     evidence.gaps.push(Gap {
         session: id,
-        reason: DropReason::Overflow,
+        reason: DropReason::Overflow.into(),
         count: 3,
         first_at: at(1),
         last_at: at(2),
@@ -283,7 +283,7 @@ fn g03_a_rebuilt_ledger_cannot_be_told_and_losses_of_others_are_told_once() {
     let dead = closed(0, 3);
     let damaged = Gap {
         session: dead.session.id,
-        reason: DropReason::Damaged,
+        reason: DropReason::Damaged.into(),
         count: 5,
         first_at: at(21),
         last_at: at(21),

@@ -1,5 +1,7 @@
 //! Tests of `losses.rs`.
 
+use executor_core::ports::GapReason;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -33,7 +35,7 @@ proptest! {
     #[test]
     fn what_was_written_is_what_was_lost(steps in proptest::collection::vec(step(), 0..800)) {
         let mut losses = Losses::default();
-        let mut rows: HashMap<(DropReason, Timestamp), Gap> = HashMap::new();
+        let mut rows: HashMap<(GapReason, Timestamp), Gap> = HashMap::new();
         let mut lost = [0_u64; 6];
         let start = Instant::now();
         let mut now = Moment { wall: Timestamp::from_micros(0), monotonic: start };
@@ -65,7 +67,7 @@ proptest! {
         write(&mut losses, &mut rows);
         prop_assert!(losses.unwritten(session).is_empty());
         for reason in DropReason::ALL {
-            let of_it = rows.values().filter(|gap| gap.reason == reason);
+            let of_it = rows.values().filter(|gap| gap.reason == reason.into());
             let count: u64 = of_it.clone().map(|gap| gap.count).sum();
             prop_assert_eq!(count, lost[reason as usize]);
             for gap in of_it {

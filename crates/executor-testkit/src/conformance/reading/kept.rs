@@ -110,7 +110,10 @@ pub(super) async fn gaps_are_read_back_by_window<S: Store, H: History>(store: &S
         last_at: Timestamp::from_micros(number + 1),
         entities: entities.iter().cloned().zip([3, 2]).collect(),
     };
-    let gaps = [gap(1, DropReason::Overflow), gap(2, DropReason::Shutdown)];
+    let gaps = [
+        gap(1, DropReason::Overflow.into()),
+        gap(2, DropReason::Shutdown.into()),
+    ];
     store.record_gaps(gaps.to_vec()).await.expect("takes gaps");
     let [older, newer] = gaps;
     gaps_are_in_the_windows_that_they_touch(history, older, newer).await;

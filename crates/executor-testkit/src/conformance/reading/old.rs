@@ -52,7 +52,7 @@ async fn lives<S: Store>(store: &S, day: u32, job: &str) -> SessionId {
 fn gap(session: SessionId, day: u32) -> Gap {
     Gap {
         session,
-        reason: DropReason::Overflow,
+        reason: DropReason::Overflow.into(),
         count: 1,
         first_at: at(day),
         last_at: at(day),

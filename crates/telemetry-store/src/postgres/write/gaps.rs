@@ -29,7 +29,8 @@ pub(crate) fn record_gaps(
     })
 }
 
-fn record_gap(open: &mut Open, episode: &Gap) -> QueryResult<()> {
+/// Writes one inside the caller's transaction. Only entities whose ids are known are named.
+pub(super) fn record_gap(open: &mut Open, episode: &Gap) -> QueryResult<()> {
     let session = session::row_of(open, episode.session)?;
     let session = session.ok_or(diesel::result::Error::NotFound)?;
     let record = "INSERT INTO executor.gaps (session_id, reason, count, first_us, last_us) VALUES ($1, $2, $3, $4, $5) \

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::backoff::Backoff;
-use crate::postgres::connect::ServerError;
+use crate::postgres::connect::{ServerError, set_up};
 use crate::postgres::open::{ConnectionSpec, Open};
+use crate::postgres::write::rolled_back;
 use crate::writer::request_queue::Inbox;
 
 /// A request that takes longer ends with an error, and so do those behind it: a silent network, a server that stands
@@ -133,6 +134,14 @@ fn answer(request: Request, mut open: Open) -> Option<Open> {
     }
 }
 
+/// Connects to what may be another server, and notes what that does not have.
+fn connect_again(spec: &ConnectionSpec) -> Result<Open, ServerError> {
+    let mut open = Open::connect(spec)?;
+    rolled_back::look(&mut open, &spec.acknowledged)
+        .map_err(|error| set_up(&spec.address, &error))?;
+    Ok(open)
+}
+
 /// How connecting went lately.
 #[derive(Default)]
 struct Connecting {
@@ -158,7 +167,7 @@ impl Connecting {
             return Err(Arc::clone(last));
         }
         let address = &spec.address;
-        match Open::connect(spec) {
+        match connect_again(spec) {
             Ok(open) => {
                 self.backoff = Backoff::default();
                 if self.last.take().is_some() {

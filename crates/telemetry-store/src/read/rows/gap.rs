@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Text};
-use executor_core::ports::Gap;
-use executor_core::{DropReason, Entity, SessionId, Timestamp};
+use executor_core::ports::{Gap, GapReason};
+use executor_core::{Entity, SessionId, Timestamp};
 
 use crate::codes::kind_of;
 use crate::read::question::{QueryError, known_count};
@@ -29,8 +29,7 @@ pub(crate) struct GapRow {
 
 impl GapRow {
     pub(crate) fn into_gap(self, entities: Vec<GapEntityRow>) -> Result<Gap, QueryError> {
-        let mut reasons = DropReason::ALL.into_iter();
-        let reason = reasons.find(|reason| reason.as_str() == self.reason);
+        let reason = GapReason::parse(&self.reason);
         let session = uuid_of(&self.session_uuid, "a session's uuid is malformed")?;
         let entities = entities.into_iter().map(|it| it.into_entity(self.id));
         Ok(Gap {
