@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use command_executor::diagnosis::{completeness, error_groups};
 use executor_core::ports::{
-    Batch, Filter, History, PageRequest, RecordStore, RegistrationStore, Scope, SessionStore,
-    Window,
+    Batch, Filter, History, PageRequest, RecordStore, Scope, Store, Window,
 };
 use executor_core::{Entity, ExecutionRecord, RegistrationId, RowId, Status, Subject, Timestamp};
 use executor_testkit::{TempDatabase, listener, record, session};
-use telemetry_store::{SqliteHistory, SqliteStore};
+use telemetry_store::SqliteHistory;
 
 use crate::{Samples, rows};
 
@@ -59,25 +58,9 @@ pub(crate) fn measure() {
     runtime.block_on(async {
         let database = TempDatabase::new();
         let store = database.open().await.unwrap();
-        let history = begin(&store).await;
-        let begun = Instant::now();
-        for first in (0..rows()).step_by(BATCH) {
-            let records = (first..first + BATCH).map(|number| history.record(number));
-            let batch = Batch {
-                session: Arc::clone(&history.batch.session),
-                records: records.collect(),
-            };
-            store.persist(Arc::new(batch)).await.unwrap();
-        }
-        let rate = rows() as f64 / begun.elapsed().as_secs_f64();
-        println!(
-            "history     {} rows written, rollups included, {rate:.0} rows/s",
-            rows()
-        );
+        let history = written(&store).await;
         let reader = SqliteHistory::new(database.path().to_str().unwrap()).unwrap();
-        ask_all(&reader, &history).await;
-        ask_periods(&reader, &history).await;
-        ask_around(&reader, &history).await;
+        ask_everything(&reader, &history).await;
         if let Some(kept) = std::env::var_os("KEEP_AT") {
             // Closed, so that the file is all there is.
             store.close().await.unwrap();
@@ -94,7 +77,57 @@ pub(crate) fn measure() {
     });
 }
 
-async fn begin(store: &SqliteStore) -> Stored {
+/// The same on a PostgreSQL server, which keeps what it acknowledges.
+#[cfg(feature = "postgres")]
+pub(crate) fn measure_on_a_server() {
+    let arguments = ["-c", "shared_buffers=512MB", "-c", "max_wal_size=4GB"];
+    let Some(server) = executor_testkit::TempPostgres::start_with(&arguments) else {
+        println!("history-postgres: no programs of a PostgreSQL server are installed");
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let database = server.database();
+        let store = server.open(&database).await.unwrap();
+        let history = written(&store).await;
+        // As the server itself would, a minute later.
+        server.ask("VACUUM ANALYZE", &database).unwrap();
+        let reader = telemetry_store::PostgresHistory::new(&server.url(&database)).unwrap();
+        println!(
+            "{:.0} bytes a row",
+            reader.bytes().await.unwrap() as f64 / rows() as f64
+        );
+        ask_everything(&reader, &history).await;
+    });
+}
+
+/// Writes the history and says how fast.
+async fn written(store: &impl Store) -> Stored {
+    let history = begin(store).await;
+    let begun = Instant::now();
+    for first in (0..rows()).step_by(BATCH) {
+        let records = (first..first + BATCH).map(|number| history.record(number));
+        let batch = Batch {
+            session: Arc::clone(&history.batch.session),
+            records: records.collect(),
+        };
+        store.persist(Arc::new(batch)).await.unwrap();
+    }
+    let rate = rows() as f64 / begun.elapsed().as_secs_f64();
+    println!(
+        "history     {} rows written, rollups included, {rate:.0} rows/s",
+        rows()
+    );
+    history
+}
+
+async fn ask_everything(reader: &impl History, history: &Stored) {
+    ask_all(reader, history).await;
+    ask_periods(reader, history).await;
+    ask_around(reader, history).await;
+}
+
+async fn begin(store: &impl Store) -> Stored {
     let session = session();
     store.open_session(Arc::clone(&session)).await.unwrap();
     let mut listeners = Vec::new();
@@ -116,7 +149,7 @@ async fn begin(store: &SqliteStore) -> Stored {
     }
 }
 
-async fn ask_all(reader: &SqliteHistory, history: &Stored) {
+async fn ask_all(reader: &impl History, history: &Stored) {
     let all = Filter::default;
     let middle = history.start.saturating_add(SPAN / 2);
     let hour = Some(middle.saturating_add(Duration::from_secs(3_600)));
@@ -183,7 +216,7 @@ async fn ask_all(reader: &SqliteHistory, history: &Stored) {
 }
 
 /// Figures of neighbouring periods, and what a window has.
-async fn ask_periods(reader: &SqliteHistory, history: &Stored) {
+async fn ask_periods(reader: &impl History, history: &Stored) {
     let one = Scope::Registration(RegistrationId::listener(history.listeners[7].1));
     let end = history.start.saturating_add(SPAN);
     let bounds = |count: u64, length: u64| {
@@ -215,7 +248,7 @@ async fn ask_periods(reader: &SqliteHistory, history: &Stored) {
 }
 
 /// What goes with answers: overlaps, groups of errors, what is missing.
-async fn ask_around(reader: &SqliteHistory, history: &Stored) {
+async fn ask_around(reader: &impl History, history: &Stored) {
     let end = history.start.saturating_add(SPAN);
     let second = Filter {
         from: Some(end.saturating_sub(Duration::from_secs(3_601))),

@@ -52,6 +52,10 @@ fn main() {
         "medians of interleaved pairs, ratios pair by pair ({TURNS} turns, {} for rows); [least .. most]; linked with thin LTO",
         TURNS / 3
     );
+    #[cfg(feature = "postgres")]
+    if asked.iter().any(|word| word == "history-postgres") {
+        history::measure_on_a_server();
+    }
     for (name, measure) in FIGURES {
         if asked.is_empty() || asked.iter().any(|word| word == name) {
             measure();
