@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::shell;
+use crate::test::has_libpq;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -62,6 +63,22 @@ const ONCE: [Once; 5] = [
     },
 ];
 
+/// The same on a PostgreSQL server: four recorders for five minutes, a network that is silent for five, a hundred
+/// migrations that are killed.
+const ON_A_SERVER: [(&str, &[(&str, &str)]); 3] = [
+    (
+        "torture::",
+        &[
+            ("SECONDS", "300"),
+            ("CRASH_EVERY", "20"),
+            ("KILL_EVERY", "30"),
+            ("RATE", "1000"),
+        ],
+    ),
+    ("silent_network::", &[("CUT", "300")]),
+    ("opening::d05_killed", &[("KILLS", "100")]),
+];
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !args.only_kills {
         for once in ONCE {
@@ -70,6 +87,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let told = told.map(|(name, value)| (*name, (*value).to_owned()));
             torture(once.package, once.test, once.what, told.chain(seed))?;
         }
+        on_a_server()?;
     }
     let until = Instant::now() + Duration::from_secs(60 * args.minutes);
     let mut seed = args.seed;
@@ -91,6 +109,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             return Ok(());
         }
     }
+}
+
+fn on_a_server() -> anyhow::Result<()> {
+    if !has_libpq() {
+        eprintln!("# skipped: PostgreSQL, because `pg_config` of libpq's headers is not installed");
+        return Ok(());
+    }
+    let test = "test --release --package integration-tests --features postgres --test postgres -- --nocapture";
+    for (what, told) in ON_A_SERVER {
+        let words: Vec<&str> = test.split(' ').chain([what]).collect();
+        shell::run(shell::cargo(&words).envs(told.iter().copied()))?;
+    }
+    Ok(())
 }
 
 fn torture(
