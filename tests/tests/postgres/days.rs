@@ -54,6 +54,9 @@ const BALANCE: &str = "SELECT (SELECT count(*) FROM executor.executions), \
     (SELECT sum(pruned) FROM executor.sessions), (SELECT coalesce(sum(count), 0) FROM executor.prunes), \
     (SELECT count(*) FROM executor.execution_lines)";
 
+const LINES_DAYS: &str =
+    "SELECT count(*) FROM pg_inherits WHERE inhparent = 'executor.execution_lines'::regclass";
+
 const DAYS: &str =
     "SELECT count(*) FROM pg_inherits WHERE inhparent = 'executor.executions'::regclass";
 
@@ -83,6 +86,7 @@ async fn h04_a_day_of_which_nothing_is_kept_goes_at_once_and_is_counted() {
         "3600|3600|1800|1800|1200"
     );
     assert_eq!(server.ask(DAYS, &database).unwrap(), "4");
+    assert_eq!(server.ask(LINES_DAYS, &database).unwrap(), "4");
     assert_eq!(store.prune(slice).await.unwrap(), 10);
     let mut gone = 1_810;
     while let more @ 1.. = store.prune(slice).await.unwrap() {
@@ -136,6 +140,52 @@ async fn h04_a_history_that_is_too_large_loses_its_oldest_days_but_never_today()
     assert_eq!(store.prune(at_most(1)).await.unwrap(), 0);
     let balance = server.ask(BALANCE, &database).unwrap();
     assert!(balance.starts_with("1|1|150|150|"), "{balance}");
+}
+
+/// A clock that was ahead by years costs no day of the others.
+#[tokio::test]
+async fn h04_by_size_what_is_dated_in_the_future_goes_first() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let store = server.open(&database).await.unwrap();
+    let session = kit::session();
+    fill(&store, &session, 2, 20).await;
+    let mut ahead = kit::record(&kit::listener("hall"), None, 0);
+    ahead.started_at = begun().saturating_add(DAY * 3_650);
+    let records = vec![ahead];
+    let batch = Batch { session, records };
+    store.persist(Arc::new(batch)).await.unwrap();
+    let slice = PruneSlice::new(PruneRule::LargerThan(1), 10);
+    assert_eq!(store.prune(slice).await.unwrap(), 1);
+    let left = "SELECT count(*) FROM executor.executions_default";
+    assert_eq!(server.ask(left, &database).unwrap(), "0");
+    assert_eq!(store.prune(slice).await.unwrap(), 20);
+}
+
+#[tokio::test]
+async fn h04_two_that_prune_at_once_take_each_row_once() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let (one, other) = (
+        server.open(&database).await.unwrap(),
+        server.open(&database).await.unwrap(),
+    );
+    fill(&one, &kit::session(), 6, 200).await;
+    let slice = PruneSlice::new(PruneRule::EndedBefore(begun().saturating_add(DAY * 9)), 50);
+    let all = async |store: &PostgresStore| {
+        let mut gone = 0;
+        loop {
+            match store.prune(slice).await {
+                Ok(0) => return gone,
+                Ok(more) => gone += more,
+                // The other one has the day.
+                Err(error) => assert_eq!(error.class, ErrorClass::Transient, "{error:?}"),
+            }
+        }
+    };
+    let (first, second) = tokio::join!(all(&one), all(&other));
+    assert_eq!(first + second, 1_200);
+    assert_eq!(server.ask(BALANCE, &database).unwrap(), "0|0|1200|1200|0");
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use executor_core::ErrorClass;
-use executor_core::ports::{Batch, Fate, RecordStore};
+use executor_core::ports::{Batch, Fate, History, HistoryErrorClass, RecordStore, Window};
 use executor_testkit as kit;
 use rustix::process::{Pid, Signal, kill_process};
-use telemetry_store::{PostgresStore, ServerError};
+use telemetry_store::{PostgresHistory, PostgresStore, ServerError};
 
 use crate::{options, server};
 
@@ -72,6 +72,21 @@ async fn h05_a_server_that_stands_still_keeps_nobody_waiting() {
     let counts = "SELECT (SELECT count(*) FROM executor.executions), (SELECT sum(stored) FROM executor.session_hours)";
     assert_eq!(server.ask(counts, &database).unwrap(), "6|6");
     store.close().await.unwrap();
+}
+
+/// Readers too: the server cannot keep their time limit then.
+#[tokio::test]
+async fn g02_a_query_of_a_server_that_stands_still_ends_after_its_time() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let store = server.open(&database).await.unwrap();
+    store.persist(batch(1)).await.unwrap();
+    let history = PostgresHistory::new(&server.url(&database)).unwrap();
+    let history = history.with_time_limit(Duration::from_secs(1));
+    assert_eq!(history.count(Window::default()).await.unwrap(), 1);
+    let _stopped = Stopped::of(server, &database);
+    let error = history.count(Window::default()).await.unwrap_err();
+    assert_eq!(error.class, HistoryErrorClass::TimedOut);
 }
 
 #[tokio::test]

@@ -16,11 +16,19 @@ pub(crate) struct Known {
 
 /// The sessions of this process of which rows were stored.
 #[derive(Default)]
-pub(crate) struct Acknowledged(Mutex<HashMap<SessionId, Known>>);
+pub(crate) struct Acknowledged {
+    known: Mutex<HashMap<SessionId, Known>>,
+    turn: Mutex<()>,
+}
 
 impl Acknowledged {
     fn known(&self) -> MutexGuard<'_, HashMap<SessionId, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of two connections only one looks at a time, so that nothing is noted twice.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that more rows of a session are stored.

@@ -88,8 +88,20 @@ impl Rollups {
         self.0.clear();
     }
 
-    /// Keeps its size within bounds.
+    /// Forgets one of them: it will be read again.
+    pub(crate) fn forget_one(&mut self, session: i64, place: Place) {
+        self.0.remove(&(session, place));
+    }
+
+    /// Keeps its size within bounds: what has passed is seldom written again.
     pub(crate) fn bound(&mut self) {
+        if self.0.len() <= ROLLUPS_MAX {
+            return;
+        }
+        let latest = self.0.keys().map(|(_, (_, start, _))| *start).max();
+        let latest = latest.unwrap_or(i64::MAX);
+        let goes_on = |(span, start, _): Place| start.saturating_add(span) > latest;
+        self.0.retain(|(_, place), _| goes_on(*place));
         if self.0.len() > ROLLUPS_MAX {
             self.forget();
         }

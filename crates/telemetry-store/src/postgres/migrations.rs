@@ -80,8 +80,9 @@ pub(crate) fn schema(connection: &mut PgConnection) -> Result<Schema, MigrationE
 /// Returns whether the schema has anything but the list of migrations.
 fn is_foreign(connection: &mut PgConnection) -> QueryResult<bool> {
     let others = "SELECT c.relname::text AS word FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                  WHERE n.nspname = 'executor' AND c.relkind IN ('r', 'v', 'p', 'm') \
-                  AND c.relname <> 'schema_migrations' LIMIT 1";
+                  WHERE n.nspname = 'executor' AND c.relname NOT LIKE 'schema!_migrations%' ESCAPE '!' \
+                  UNION ALL SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+                  WHERE n.nspname = 'executor' LIMIT 1";
     Ok(!words(connection, others)?.is_empty())
 }
 
@@ -111,7 +112,16 @@ pub(crate) fn status(
 /// Applies what is missing, all of it or nothing, and returns its names. Of several processes that start at once one
 /// migrates, and the others wait for it.
 pub(crate) fn up(connection: &mut PgConnection) -> Result<Vec<String>, MigrationError> {
-    alone(connection, all_up)
+    alone(connection, |connection| match schema(connection)? {
+        Schema::Foreign => Err(
+            "the schema `executor` holds what another program has made: use another database"
+                .into(),
+        ),
+        Schema::Newer(found) => {
+            Err(format!("the database has {found}, which this program does not know").into())
+        }
+        Schema::None | Schema::Older | Schema::Current => all_up(connection),
+    })
 }
 
 /// Reverts the newest one that the program knows; `None` if none was left.

@@ -64,6 +64,8 @@ impl Default for PostgresOptions {
 /// Stores records, registrations and sessions in a PostgreSQL database (15 or newer), in its schema `executor`.
 pub struct PostgresStore {
     writer: Writer,
+    /// Prunes and measures.
+    keeper: Writer,
     address: Address,
     /// The lock files of sessions, if there is a place for them.
     sessions_dir: Option<PathBuf>,
@@ -122,8 +124,10 @@ impl PostgresStore {
             judges_after: options.judges_others_after,
             acknowledged: Acknowledged::default(),
         };
+        let writer = Writer::start(spec, options.may_be_away).await?;
         Ok(Self {
-            writer: Writer::start(spec, options.may_be_away).await?,
+            keeper: writer.for_housekeeping()?,
+            writer,
             address,
             sessions_dir: state_dir.map(|directory| directory.join("sessions")),
             file_mode,
@@ -213,12 +217,13 @@ impl RecordStore for PostgresStore {
         Box::pin(async move {
             let stored = self.writer.call("storing a batch", storing).await;
             if let (Some(session), Ok(fates)) = (session, &stored) {
-                let new = fates
+                // Those that are there already were stored by a request whose answer was lost.
+                let are_there = fates
                     .iter()
-                    .filter(|fate| matches!(fate, Fate::Stored | Fate::Detached));
+                    .filter(|fate| !matches!(fate, Fate::SetAside { .. }));
                 self.writer
                     .acknowledged()
-                    .stored(&session, new.count() as u64);
+                    .stored(&session, are_there.count() as u64);
             }
             // A row that is at fault has a fate of its own; what remains says nothing about the batch.
             stored.map_err(|error| match error.class {
@@ -233,6 +238,7 @@ impl RecordStore for PostgresStore {
 
     fn close(&self) -> StoreFuture<'_, ()> {
         Box::pin(async {
+            self.keeper.close().await;
             self.writer.close().await;
             Ok(())
         })
@@ -389,7 +395,7 @@ impl Housekeeping for PostgresStore {
     fn prune(&self, slice: PruneSlice) -> StoreFuture<'_, u64> {
         let hook = self.on_prune.get();
         let pruning = move |open: &mut _| prune::prune(open, slice, hook.as_deref());
-        Box::pin(self.writer.call_later("pruning old records", pruning))
+        Box::pin(self.keeper.call("pruning old records", pruning))
     }
 
     fn lines_beyond(
@@ -405,7 +411,7 @@ impl Housekeeping for PostgresStore {
                     let is_more = measuring.go_on(open)?;
                     Ok((measuring, is_more))
                 };
-                let (back, is_more) = self.writer.call_later("measuring lines", go_on).await?;
+                let (back, is_more) = self.keeper.call("measuring lines", go_on).await?;
                 if !is_more {
                     return Ok(back.bounds());
                 }

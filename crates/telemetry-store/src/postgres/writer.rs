@@ -20,7 +20,14 @@ mod backoff;
 
 mod thread;
 
-use thread::{ANSWER_WITHIN, Request, Thread};
+use thread::{Request, Thread};
+
+/// A request that takes longer ends with an error, and so do those behind it: a silent network, a server that stands
+/// still or a name that nobody resolves keep nobody waiting.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Housekeeping has its own connection, so that records do not wait for it: counting the rows of a day may take long.
+const KEEPS_WITHIN: Duration = Duration::from_secs(120);
 
 /// How often a caller looks whether the thread still comes back.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -31,11 +38,14 @@ const STUCK_MAX: usize = 2;
 /// A handle to the thread that writes. Dropping it ends the thread after the pending requests.
 pub(crate) struct Writer {
     spec: Arc<ConnectionSpec>,
+    answers_within: Duration,
     threads: Mutex<Threads>,
 }
 
 struct Threads {
     now: Arc<Thread>,
+    /// Nothing is served any more.
+    is_closed: bool,
     /// Those that have not come back from a request.
     stuck: Vec<Arc<Thread>>,
 }
@@ -55,22 +65,35 @@ impl Writer {
     ) -> Result<Self, ServerError> {
         let spec = Arc::new(spec);
         let (opened, is_open) = oneshot::channel();
-        let now = Thread::start(Arc::clone(&spec), may_be_away, Some(opened))?;
-        let threads = Threads {
-            now,
-            stuck: Vec::new(),
-        };
+        let within = ANSWERS_WITHIN;
+        let now = Thread::start(Arc::clone(&spec), may_be_away, within, Some(opened))?;
         // Dropped with this future, it ends the thread.
-        let writer = Self {
-            spec,
-            threads: Mutex::new(threads),
-        };
+        let writer = Self::of(spec, within, now);
         let _held = HeldTime::new();
         let panicked = || std::io::Error::other("the thread panicked while it opened the database");
         is_open
             .await
             .unwrap_or_else(|_| Err(ServerError::Thread(panicked())))?;
         Ok(writer)
+    }
+
+    /// Another one with a connection of its own, which begins when it is asked for something, and is more patient.
+    pub(crate) fn for_housekeeping(&self) -> Result<Self, ServerError> {
+        let spec = Arc::clone(&self.spec);
+        let now = Thread::start(Arc::clone(&spec), true, KEEPS_WITHIN, None)?;
+        Ok(Self::of(spec, KEEPS_WITHIN, now))
+    }
+
+    fn of(spec: Arc<ConnectionSpec>, answers_within: Duration, now: Arc<Thread>) -> Self {
+        Self {
+            spec,
+            answers_within,
+            threads: Mutex::new(Threads {
+                now,
+                is_closed: false,
+                stuck: Vec::new(),
+            }),
+        }
     }
 
     fn threads(&self) -> MutexGuard<'_, Threads> {
@@ -90,24 +113,6 @@ impl Writer {
     /// dropping the future does not withdraw it.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
-        operation: &'static str,
-        work: impl FnOnce(&mut Open) -> QueryResult<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.call_at(Urgency::Now, operation, work).await
-    }
-
-    /// As [`Self::call`], but runs `work` when nobody waits for anything else.
-    pub(crate) async fn call_later<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        work: impl FnOnce(&mut Open) -> QueryResult<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.call_at(Urgency::Later, operation, work).await
-    }
-
-    async fn call_at<T: Send + 'static>(
-        &self,
-        urgency: Urgency,
         operation: &'static str,
         work: impl FnOnce(&mut Open) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -131,9 +136,13 @@ impl Writer {
             return Err(StoreError::unreachable(operation, NO_ANSWER));
         }
         let thread = self.thread();
-        match thread.inbox.put(request, urgency) {
+        match thread.inbox.put(request, Urgency::Now) {
             Ok(()) => {}
-            Err(Refused::Closed) => return Err(StoreError::closed(operation)),
+            Err(Refused::Closed) if self.threads().is_closed => {
+                return Err(StoreError::closed(operation));
+            }
+            // It has just been left alone.
+            Err(Refused::Closed) => return Err(StoreError::unreachable(operation, NO_ANSWER)),
             Err(Refused::Dead(_)) => {
                 let why = "the writer's thread has died";
                 return Err(StoreError::unreachable(operation, why));
@@ -159,6 +168,9 @@ impl Writer {
     /// Leaves a thread that stands still alone, and lets another one go on. Returns whether there is one.
     fn leave_alone(&self, stuck: &Arc<Thread>) -> bool {
         let mut threads = self.threads();
+        if threads.is_closed {
+            return false;
+        }
         if !Arc::ptr_eq(&threads.now, stuck) {
             return true;
         }
@@ -166,13 +178,14 @@ impl Writer {
         if threads.stuck.len() >= STUCK_MAX {
             return false;
         }
-        let Ok(next) = Thread::start(Arc::clone(&self.spec), true, None) else {
+        let Ok(next) = Thread::start(Arc::clone(&self.spec), true, self.answers_within, None)
+        else {
             return false;
         };
         tracing::error!(
             server = %self.spec.address,
             "the server has not answered for {} s: the telemetry writer goes on with another connection",
-            ANSWER_WITHIN.as_secs()
+            self.answers_within.as_secs()
         );
         let stuck = std::mem::replace(&mut threads.now, next);
         stuck.abandon();
@@ -183,7 +196,11 @@ impl Writer {
     /// Serves the pending requests, then ends the thread. Returns once its connection is closed.
     pub(crate) async fn close(&self) {
         let _held = HeldTime::new();
-        let thread = self.thread();
+        let thread = {
+            let mut threads = self.threads();
+            threads.is_closed = true;
+            Arc::clone(&threads.now)
+        };
         let closed = thread.inbox.close();
         tokio::pin!(closed);
         // An error means that the thread has ended.

@@ -44,7 +44,22 @@ fn h02_so_many_rollups_are_remembered_and_no_more() {
         2,
         "they are within bounds"
     );
-    rollups.add(7, (2, 0, 3), &one());
+    let last = (1, ROLLUPS_MAX as i64, 3);
+    rollups.add(7, last, &one());
     rollups.bound();
-    assert_eq!(rollups.add(7, (1, 0, 3), &one()).0, 1);
+    assert_eq!(
+        rollups.add(7, (1, 0, 3), &one()).0,
+        1,
+        "its time has passed"
+    );
+    assert_eq!(rollups.add(7, last, &one()).0, 2, "its time goes on");
+    for entity in 10..ROLLUPS_MAX as i64 + 20 {
+        rollups.add(7, (1, last.1, entity), &one());
+    }
+    rollups.bound();
+    assert_eq!(
+        rollups.add(7, last, &one()).0,
+        1,
+        "they are too many at once"
+    );
 }

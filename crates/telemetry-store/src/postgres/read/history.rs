@@ -22,12 +22,16 @@ use crate::postgres::read::asked::Asked;
 use crate::postgres::read::counting::Rows;
 use crate::postgres::read::spans::Days;
 use crate::postgres::read::{evidence, executions, lists, sessions, size, stored};
+use crate::postgres::sql::text;
 use crate::postgres::transaction::reading;
 use crate::read::question::{Deadline, LeftOut, QueryError};
 use crate::read::summary;
 
 /// The default time limit of a query.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a query may take beyond its limit, for connecting and for the answer's way.
+const GRACE: Duration = Duration::from_secs(6);
 
 /// The maximum number of idle connections to keep.
 const KEPT_MAX: usize = 4;
@@ -153,10 +157,12 @@ impl PostgresHistory {
     ) -> Result<T, QueryError> {
         let deadline = Deadline::after(self.time_limit);
         let answer = reading(&mut connection, self.time_limit, |connection| {
-            if locks_days {
-                // Before the first question: a day that is emptied is gone for earlier snapshots, too.
-                connection.batch_execute("LOCK TABLE executor.executions IN ACCESS SHARE MODE")?;
-            }
+            // Before the first question: rows that move, and a day that is emptied, are gone for earlier snapshots, too.
+            let locked = match locks_days {
+                true => "executor.executions",
+                false => "ONLY executor.executions_default",
+            };
+            connection.batch_execute(&format!("LOCK TABLE {locked} IN ACCESS SHARE MODE"))?;
             let days = Days::read(connection, "executions")?;
             question(&mut Asked {
                 connection,
@@ -189,8 +195,18 @@ impl PostgresHistory {
     ) -> HistoryFuture<'_, T> {
         let this = self.clone();
         Box::pin(async move {
+            let limit = this.time_limit;
             let asked = tokio::task::spawn_blocking(move || this.answer(locks_days, question));
-            match asked.await {
+            // The server keeps the limit, unless it stands still.
+            let Ok(asked) = tokio::time::timeout(limit.saturating_add(GRACE), asked).await else {
+                let class = HistoryErrorClass::TimedOut;
+                return Err(HistoryError::new(
+                    class,
+                    operation,
+                    QueryError::TimedOut(limit),
+                ));
+            };
+            match asked {
                 Ok(answer) => {
                     answer.map_err(|error| HistoryError::new(error.class(), operation, error))
                 }
@@ -254,6 +270,10 @@ impl History for PostgresHistory {
     }
 
     fn series(&self, scope: Scope, bounds: Vec<Timestamp>) -> HistoryFuture<'_, Vec<Stats>> {
+        let scope = match scope {
+            Scope::App(app) => Scope::App(text(&app).into_owned()),
+            other => other,
+        };
         self.ask("summarising periods", move |asked| {
             let (mut rows, deadline) = Rows::of(asked);
             summary::series(&mut rows, deadline, &scope, &bounds)

@@ -12,6 +12,7 @@ use executor_core::{SessionId, Status, Timestamp};
 use crate::periods::HOUR_US;
 use crate::postgres::key::Key;
 use crate::postgres::read::asked::Asked;
+use crate::postgres::sql::text;
 use crate::read::paging::{Cursor, direction};
 use crate::read::question::QueryError;
 
@@ -107,7 +108,7 @@ impl Wanted {
                 None
             }
             Scope::App(app) => {
-                wanted.app = Some(app.clone());
+                wanted.app = Some(text(app).into_owned());
                 None
             }
             Scope::All => None,

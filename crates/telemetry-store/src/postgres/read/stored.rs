@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Uuid as SqlUuid};
 use executor_core::ports::{Order, StoredExecution};
 use executor_core::time::micros;
 use executor_core::{ExecutionId, Status};
@@ -96,28 +96,39 @@ pub(crate) fn by_execution_id(
     Ok(Some(execution))
 }
 
-/// Where an execution is. What a dead process left may have been recorded as interrupted before its own record came.
+#[derive(QueryableByName)]
+struct Place {
+    #[diesel(embed)]
+    key: Key,
+    #[diesel(sql_type = Bool)]
+    is_interrupted: bool,
+}
+
+/// Where an execution is. What a dead process left may have been recorded as interrupted before its own record came, which
+/// may be far away.
 fn key_of(asked: &mut Asked<'_>, name: Uuid) -> QueryResult<Option<Key>> {
     let made = name.get_timestamp().map(|at| at.to_unix());
     let made = made.map(|(seconds, nanos)| micros(Duration::new(seconds, nanos)));
     let near = made.map(|at| at.saturating_sub(micros(BEFORE))..at.saturating_add(micros(AFTER)));
     let interrupted = Status::Interrupted.code();
     let question = format!(
-        "SELECT ended_us, execution_id FROM executor.executions WHERE execution_id = $1 \
-         AND ended_us >= $2 AND ended_us < $3 ORDER BY status = {interrupted}, ended_us LIMIT 1"
+        "SELECT ended_us, execution_id, status = {interrupted} AS is_interrupted FROM executor.executions \
+         WHERE execution_id = $1 AND ended_us >= $2 AND ended_us < $3 ORDER BY status = {interrupted}, ended_us LIMIT 1"
     );
+    let mut last = None;
     for window in near.into_iter().chain(std::iter::once(i64::MIN..i64::MAX)) {
-        let found = diesel::sql_query(&question)
+        let found: Option<Place> = diesel::sql_query(&question)
             .bind::<SqlUuid, _>(name)
             .bind::<BigInt, _>(window.start)
             .bind::<BigInt, _>(window.end)
             .get_result(asked.connection)
             .optional()?;
-        if found.is_some() {
-            return Ok(found);
+        match found {
+            Some(found) if !found.is_interrupted => return Ok(Some(found.key)),
+            found => last = found.or(last),
         }
     }
-    Ok(None)
+    Ok(last.map(|found| found.key))
 }
 
 /// Returns what an execution said. Only for one at a time: they may be large.

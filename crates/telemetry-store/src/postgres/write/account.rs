@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text};
-use executor_core::{ExecutionRecord, Status};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Uuid as SqlUuid};
+use executor_core::{ExecutionRecord, SessionId, Status};
 
 use crate::periods::hour_of;
 use crate::postgres::memory::{Place, Rollups};
@@ -18,15 +18,16 @@ use crate::rollup::tally::{Run, SPANS_US, Tally};
 pub(super) type Bound<'q> = BoxedSqlQuery<'q, Pg, SqlQuery>;
 
 /// The number of values that [`Account::bind`] binds.
-pub(super) const BOUND: usize = 22;
+pub(super) const BOUND: usize = 23;
 
-/// What the statement ends with, after the parts that write rows. All transactions change hours, then rollups, then
-/// sessions. It fails as a whole, by a division by zero, if the rollups are not as they were last seen, or the session
-/// is not running where it must be.
-pub(super) fn accounting() -> String {
+/// The end of the statement, after the parts that write rows, which come first: `first` is a number that waits for them.
+/// All transactions change rows, then hours, then rollups, then sessions. It fails as a whole, by a division by zero, if the rollups are not as they were last seen, or the session
+/// is not running where it must be, or the row is
+/// another session's, on a server that has taken over.
+pub(super) fn accounting(first: &str) -> String {
     format!(
         "hours AS (INSERT INTO executor.session_hours (session_id, hour_us, stored) \
-           SELECT $1, h, n FROM unnest($2, $3) AS t(h, n) ORDER BY h ON CONFLICT (session_id, hour_us) \
+           SELECT $1, h, n FROM unnest($2, $3) AS t(h, n) WHERE {first} >= 0 ORDER BY h ON CONFLICT (session_id, hour_us) \
            DO UPDATE SET stored = session_hours.stored + excluded.stored RETURNING 1), \
          totals AS (SELECT * FROM unnest($4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
            AS t(span_us, start_us, entity_id, version, success, error, timed_out, cancelled, panicked, skipped, \
@@ -41,7 +42,7 @@ pub(super) fn accounting() -> String {
              sketch = excluded.sketch, last_error_us = excluded.last_error_us, last_error = excluded.last_error \
            WHERE rollups.version = excluded.version - 1 RETURNING 1), \
          seen AS (UPDATE executor.sessions SET taken_over = taken_over + $21, seen_us = {NOW} \
-           WHERE id = $1 AND (status = 'running' OR NOT $22) AND (SELECT count(*) FROM rolled) >= 0 RETURNING 1) \
+           WHERE id = $1 AND session_uuid = $23 AND (status = 'running' OR NOT $22) AND (SELECT count(*) FROM rolled) >= 0 RETURNING 1) \
          SELECT 1 / (SELECT count(*) FROM seen) \
              + 1 / ((SELECT count(*) FROM rolled) = (SELECT count(*) FROM totals))::integer AS ok, \
            coalesce((SELECT array_agg(g) FROM unnest($20) AS g \
@@ -71,6 +72,7 @@ pub(super) fn ask(
 /// What new rows of a session add.
 pub(super) struct Account {
     session: i64,
+    name: SessionId,
     hours: BTreeMap<i64, i64>,
     /// What they add to rollups.
     added: BTreeMap<Place, Tally>,
@@ -81,10 +83,12 @@ impl Account {
     /// `rows` are the new ones, with the ids of their entities.
     pub(super) fn of<'r>(
         session: i64,
+        name: SessionId,
         rows: impl Iterator<Item = (&'r ExecutionRecord, i64)>,
     ) -> Self {
         let mut account = Self {
             session,
+            name,
             hours: BTreeMap::new(),
             added: BTreeMap::new(),
             entities: BTreeSet::new(),
@@ -149,6 +153,7 @@ impl Account {
             .bind::<Array<BigInt>, _>(Vec::from_iter(self.entities))
             .bind::<BigInt, _>(taken_over)
             .bind::<Bool, _>(must_run)
+            .bind::<SqlUuid, _>(*self.name.as_uuid())
     }
 }
 

@@ -6,7 +6,9 @@
 use std::collections::HashSet;
 
 use diesel::prelude::*;
+use executor_core::SessionId;
 
+use crate::postgres::memory::Place;
 use crate::postgres::open::Open;
 use crate::postgres::schema::{execution_lines, executions};
 use crate::postgres::transaction::{Connected, writing};
@@ -22,13 +24,25 @@ use crate::postgres::write::rows::{
 const SMALL: usize = 64;
 
 /// Stores rows, and returns the entities among theirs that have no registration.
-pub(super) fn store(open: &mut Open, session: i64, rows: &[Row<'_>]) -> QueryResult<HashSet<i64>> {
+pub(super) fn store(
+    open: &mut Open,
+    (name, session): (SessionId, i64),
+    rows: &[Row<'_>],
+) -> QueryResult<HashSet<i64>> {
     open.rollups.bound();
-    let account = Account::of(session, rows.iter().copied());
-    match rows.len() {
+    let account = Account::of(session, name, rows.iter().copied());
+    let places: Vec<Place> = account.places().copied().collect();
+    let stored = match rows.len() {
         ..=SMALL => one_statement(open, session, account, rows),
         _ => copied(open, session, account, rows),
+    };
+    if stored.is_err() {
+        // They are not what they were to be.
+        for place in places {
+            open.rollups.forget_one(session, place);
+        }
     }
+    stored
 }
 
 fn one_statement(
@@ -39,10 +53,10 @@ fn one_statement(
 ) -> QueryResult<HashSet<i64>> {
     let first = BOUND + 1;
     let statement = format!(
-        "WITH rows AS ({}), lines AS ({}), {}",
+        "WITH rows AS ({} RETURNING 1), lines AS ({} RETURNING 1), {}",
         insert_executions(first),
         insert_lines(first + EXECUTION_ARRAYS),
-        accounting()
+        accounting("(SELECT count(*) FROM rows) + (SELECT count(*) FROM lines)")
     );
     let executions = rows.iter();
     let executions = executions.map(|(record, entity)| Execution::of(record, *entity, session));
@@ -69,7 +83,7 @@ fn copied(
         let lines = rows.iter();
         let lines = lines.filter_map(|(record, entity)| LinesOf::of(record, *entity));
         copy_lines(open.connection(), &lines.collect::<Vec<_>>())?;
-        let statement = format!("WITH {}", accounting());
+        let statement = format!("WITH {}", accounting("0"));
         let bound = account.bind(statement, &mut open.rollups, 0, true);
         account::ask(bound, open.connection())
     })

@@ -35,14 +35,20 @@ pub(super) fn record_gap(open: &mut Open, episode: &Gap) -> QueryResult<()> {
     let session = session.ok_or(diesel::result::Error::NotFound)?;
     let record = "INSERT INTO executor.gaps (session_id, reason, count, first_us, last_us) VALUES ($1, $2, $3, $4, $5) \
                   ON CONFLICT (session_id, reason, first_us) \
-                  DO UPDATE SET count = excluded.count, last_us = excluded.last_us RETURNING id AS number";
-    let gap: Number = diesel::sql_query(record)
+                  DO UPDATE SET count = excluded.count, last_us = excluded.last_us \
+                  WHERE excluded.count >= gaps.count RETURNING id AS number";
+    let gap: Option<Number> = diesel::sql_query(record)
         .bind::<BigInt, _>(session)
         .bind::<Text, _>(episode.reason.as_str())
         .bind::<BigInt, _>(count(episode.count))
         .bind::<BigInt, _>(episode.first_at.as_micros())
         .bind::<BigInt, _>(episode.last_at.as_micros())
-        .get_result(open.connection())?;
+        .get_result(open.connection())
+        .optional()?;
+    // An older call may arrive after a newer one.
+    let Some(gap) = gap else {
+        return Ok(());
+    };
     let forget = "DELETE FROM executor.gap_entities WHERE gap_id = $1";
     diesel::sql_query(forget)
         .bind::<BigInt, _>(gap.number)

@@ -17,7 +17,8 @@ pub(crate) fn record_missed(open: &mut Open, missed: &[MissedRuns]) -> QueryResu
     let ids = entities::ids_of(open, missed.iter().map(|it| &it.entity))?;
     let upsert = "INSERT INTO executor.missed_runs (entity_id, reason, count, first_due_us, last_due_us, session_id) \
                   VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (entity_id, first_due_us, reason) DO UPDATE SET \
-                  count = excluded.count, last_due_us = excluded.last_due_us, session_id = excluded.session_id";
+                  count = excluded.count, last_due_us = excluded.last_due_us, session_id = excluded.session_id \
+                  WHERE excluded.count >= missed_runs.count";
     writing(open, |open| {
         for (episode, entity) in missed.iter().zip(ids) {
             let session = episode.session.map(|id| session::row_of(open, id));

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable};
 use executor_core::Timestamp;
 
-use crate::periods::{DAY_US, day_of};
+use crate::periods::{DAY_US, HOUR_US, day_of};
 use crate::postgres::open::Open;
 use crate::postgres::transaction::Connected;
 use crate::postgres::write::Number;
@@ -103,11 +103,14 @@ fn hours(open: &mut Open, cut: i64) -> QueryResult<u64> {
         open,
         "SELECT min(hour_us) AS at FROM executor.session_hours",
     )?;
-    let Some(oldest) = time(open, "SELECT min(start_us) AS at FROM executor.rollups")? else {
+    let spans = format!("span_us IN ({HOUR_US}, {DAY_US})");
+    let oldest = format!("SELECT min(start_us) AS at FROM executor.rollups WHERE {spans}");
+    let Some(oldest) = time(open, &oldest)? else {
         return Ok(0);
     };
     let until = begin_of_day(counted.unwrap_or(cut)).min(cut);
     let end = begin_of_day(oldest).saturating_add(DAY_US).min(until);
-    let gone = diesel::sql_query("DELETE FROM executor.rollups WHERE start_us < $1");
+    let gone = format!("DELETE FROM executor.rollups WHERE {spans} AND start_us < $1");
+    let gone = diesel::sql_query(gone);
     Ok(gone.bind::<BigInt, _>(end).execute(open.connection())? as u64)
 }

@@ -12,7 +12,7 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{Array, BigInt};
 use executor_core::ports::{Batch, Fate};
-use executor_core::{DropReason, ErrorClass, ExecutionRecord};
+use executor_core::{DropReason, ErrorClass, ExecutionRecord, SessionId};
 use uuid::Uuid;
 
 use crate::postgres::classify::{class_of, is_gone, may_be_of_a_row};
@@ -47,7 +47,11 @@ struct New {
     ended_us: i64,
 }
 
-/// Stores a batch. On an error nothing of it is stored. `is_own` if the session's own process stores it.
+/// The texts that one transaction stores: over a slow network more would take longer than a statement may.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Stores a batch, in parts if its texts are large. `is_own` if the session's own process stores it. After an error some
+/// parts may be stored: asked again, they are there already.
 pub(crate) fn persist(open: &mut Open, batch: &Batch, is_own: bool) -> QueryResult<Vec<Fate>> {
     let entities = batch.records.iter().map(|it| &it.subject.entity);
     let entities = entities::ids_of(open, entities)?;
@@ -56,11 +60,48 @@ pub(crate) fn persist(open: &mut Open, batch: &Batch, is_own: bool) -> QueryResu
         batch.records.iter().map(|it| it.ended_at().as_micros()),
     );
     let rows: Vec<Row<'_>> = batch.records.iter().zip(entities).collect();
+    let (mut rest, mut fates) = (&rows[..], Vec::with_capacity(rows.len()));
+    // A batch of nothing is a sign of life, too.
+    loop {
+        let (part, others) = rest.split_at(part_of(rest));
+        fates.extend(persist_part(open, batch, is_own, part)?);
+        if others.is_empty() {
+            return Ok(fates);
+        }
+        rest = others;
+    }
+}
+
+/// The number of rows that are stored at once: at least one, if there are any.
+fn part_of(rows: &[Row<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take_while(|(record, _)| {
+        bytes += bytes_of(record);
+        bytes <= BYTES_MAX
+    });
+    fits.count().max(1).min(rows.len())
+}
+
+/// The texts that may be large.
+fn bytes_of(record: &ExecutionRecord) -> usize {
+    let lines = record.lines.as_deref().map_or(0, |it| it.body().len());
+    let failure = record.failure.as_deref();
+    let report = failure.and_then(|it| it.report.as_deref());
+    lines + report.map_or(0, str::len) + record.arguments_json.as_deref().map_or(0, str::len)
+}
+
+fn persist_part(
+    open: &mut Open,
+    batch: &Batch,
+    is_own: bool,
+    rows: &[Row<'_>],
+) -> QueryResult<Vec<Fate>> {
     // What another process left may be there already.
-    let session = open.sessions.get(&batch.session.id).copied();
+    let name = batch.session.id;
+    let session = open.sessions.get(&name).copied();
     if let Some(session) = session.filter(|_| is_own) {
-        match fast::store(open, session, &rows) {
-            Ok(detached) => return Ok(fates_of_new(&rows, &detached)),
+        match fast::store(open, (name, session), rows) {
+            Ok(detached) => return Ok(fates_of_new(rows, &detached)),
             Err(error) if is_gone(&error) => return Err(error),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -68,7 +109,7 @@ pub(crate) fn persist(open: &mut Open, batch: &Batch, is_own: bool) -> QueryResu
             }
         }
     }
-    let stored = carefully(open, batch, is_own, &rows);
+    let stored = carefully(open, batch, is_own, rows);
     if stored.is_err() {
         open.rollups.forget();
     }
@@ -105,17 +146,19 @@ fn store(
     writing(open, |open| {
         days::keep(open)?;
         let mut session = session::ensure(open, &batch.session)?;
-        if is_own && session.is_given_up {
-            session::revive(open, session)?;
-            session.is_running = true;
-        }
         let standing = standing(open, rows)?;
         let fresh = rows
             .iter()
             .filter(|(it, _)| !standing.contains(it.execution_id.as_uuid()));
         let fresh: Vec<Row<'_>> = fresh.copied().collect();
         let mut written = insert(open, &fresh, session.id)?;
-        let detached = account(open, session, rows, written.rows(&fresh))?;
+        let revives = is_own && session.is_given_up;
+        session.is_running |= revives;
+        let new = written.rows(&fresh);
+        let detached = account(open, (batch.session.id, session), rows, new)?;
+        if revives {
+            session::revive(open, session)?;
+        }
         if session.is_running {
             open.sessions.insert(batch.session.id, session.id);
         }
@@ -129,15 +172,15 @@ fn store(
 /// Counts new rows, and returns the entities of all that have no registration.
 fn account(
     open: &mut Open,
-    session: SessionRow,
+    (name, session): (SessionId, SessionRow),
     rows: &[Row<'_>],
     new: Vec<Row<'_>>,
 ) -> QueryResult<HashSet<i64>> {
     let taken_over = if session.is_running { 0 } else { new.len() };
-    let mut account = Account::of(session.id, new.into_iter());
+    let mut account = Account::of(session.id, name, new.into_iter());
     account.ask_of(rows.iter().map(|(_, entity)| *entity));
     rollup::recall(open, session.id, &account)?;
-    let statement = format!("WITH {}", accounting());
+    let statement = format!("WITH {}", accounting("0"));
     let bound = account.bind(statement, &mut open.rollups, taken_over as i64, false);
     account::ask(bound, open.connection())
 }

@@ -18,6 +18,9 @@ use crate::postgres::write::{Number, old_history, registration, session, showing
 /// Deletes a slice and returns the number of rows deleted.
 pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> QueryResult<u64> {
     let slice = by_server_time(open, slice)?;
+    if let Some(gone) = writing(open, |open| future(open, slice, hook))? {
+        return Ok(gone);
+    }
     if let Some(gone) = whole_days::empty_oldest(open, slice, hook)? {
         return Ok(gone);
     }
@@ -33,13 +36,23 @@ pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> 
         if keys.is_empty() {
             return Ok(0);
         }
-        if let Some(hook) = hook.filter(|_| !is_of_lines(slice.rule)) {
-            showing::show(open, &keys, hook)?;
-        }
-        let session = slice.session.map(|id| session::row_of(open, id));
-        let session = session.transpose()?.flatten();
-        delete(open, slice, session, &keys)
+        delete_shown(open, slice, hook, &keys)
     })
+}
+
+/// Deletes rows after the hook has seen them.
+fn delete_shown(
+    open: &mut Open,
+    slice: PruneSlice,
+    hook: Option<&Hook>,
+    keys: &[Key],
+) -> QueryResult<u64> {
+    if let Some(hook) = hook.filter(|_| !is_of_lines(slice.rule)) {
+        showing::show(open, keys, hook)?;
+    }
+    let session = slice.session.map(|id| session::row_of(open, id));
+    let session = session.transpose()?.flatten();
+    delete(open, slice, session, keys)
 }
 
 /// Moves the times of a slice by as much as the clock of whoever prunes is ahead of the server's: one that is wrong by
@@ -65,6 +78,28 @@ fn by_server_time(open: &mut Open, slice: PruneSlice) -> QueryResult<PruneSlice>
     };
     let now = on_server(slice.now);
     Ok(PruneSlice { rule, now, ..slice })
+}
+
+/// By size, what the server's clock has not come to goes first; `None` if there is nothing of it, or room enough.
+fn future(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> QueryResult<Option<u64>> {
+    let PruneRule::LargerThan(bytes) = slice.rule else {
+        return Ok(None);
+    };
+    if whole_days::size(open, "")? <= bytes {
+        return Ok(None);
+    }
+    let question = format!(
+        "SELECT ended_us, execution_id FROM executor.executions_default WHERE ended_us > {} \
+         ORDER BY ended_us, execution_id LIMIT $1",
+        sql::NOW
+    );
+    let keys: Vec<Key> = diesel::sql_query(question)
+        .bind::<BigInt, _>(i64::from(slice.max_rows))
+        .load(open.connection())?;
+    match keys.is_empty() {
+        true => Ok(None),
+        false => delete_shown(open, slice, hook, &keys).map(Some),
+    }
 }
 
 /// A smaller difference between two clocks does not matter.

@@ -24,6 +24,7 @@ struct There {
 
 /// Records an episode for each session of which rows were acknowledged that are not there.
 pub(crate) fn look(open: &mut Open, acknowledged: &Acknowledged) -> QueryResult<()> {
+    let _turn = acknowledged.turn();
     for known in acknowledged.all() {
         let count = writing(open, |open| of_session(open, &known))?;
         if count > 0 {

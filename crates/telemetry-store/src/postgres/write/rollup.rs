@@ -2,14 +2,12 @@
 //! recorders do not wait for each other; readers add them up.
 
 use diesel::prelude::*;
-use diesel::result::Error as DieselError;
 use diesel::sql_types::{Array, BigInt};
 
 use crate::postgres::memory::Place;
 use crate::postgres::open::Open;
 use crate::postgres::transaction::Connected;
 use crate::postgres::write::account::Account;
-use crate::read::question::QueryError;
 use crate::read::rows::rollup::Totals;
 use crate::rollup::tally::Tally;
 
@@ -34,9 +32,9 @@ const QUESTION: &str = "SELECT r.span_us, r.start_us, r.entity_id, r.version, r.
 
 /// Remembers what stands, and keeps others from changing it, in the order in which every transaction does.
 pub(super) fn recall(open: &mut Open, session: i64, account: &Account) -> QueryResult<()> {
-    open.rollups.forget();
     let (mut spans, mut starts, mut entities) = (Vec::new(), Vec::new(), Vec::new());
     for (span, start, entity) in account.places() {
+        open.rollups.forget_one(session, (*span, *start, *entity));
         spans.push(*span);
         starts.push(*start);
         entities.push(*entity);
@@ -53,9 +51,12 @@ pub(super) fn recall(open: &mut Open, session: i64, account: &Account) -> QueryR
     for stored in stored {
         let place: Place = (stored.span_us, stored.totals.start_us, stored.entity_id);
         let mut total = Tally::default();
-        let damaged =
-            |error: QueryError| DieselError::DeserializationError(error.to_string().into());
-        stored.totals.add_to(&mut total).map_err(damaged)?;
+        if let Err(error) = stored.totals.add_to(&mut total) {
+            // Batches go on, and an audit says what the rollups do not count.
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, ?place, "a damaged rollup begins anew");
+            total = Tally::default();
+        }
         open.rollups.stands(session, place, stored.version, total);
     }
     Ok(())

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::query_builder::BoxedSqlQuery;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use executor_core::ports::{Lifetime, Session, SessionEnd};
-use executor_core::{DropReason, Durability, Ledger, SessionId, Timestamp};
+use executor_core::{Clock, DropReason, Durability, Ledger, SessionId, SystemClock, Timestamp};
 use uuid::Uuid;
 
 use crate::codes::final_state;
@@ -143,10 +143,13 @@ pub(crate) fn heartbeat(
         }
     }
     let more = format!(
-        "heartbeat_us = $15, clock_off_us = $15 - {NOW} WHERE session_uuid = $1 AND status = 'running'"
+        "heartbeat_us = $15, clock_off_us = $16 - {NOW} WHERE session_uuid = $1 AND status = 'running'"
     );
+    // The heartbeat may have waited in line.
+    let own_time = SystemClock.now().wall;
     update(&more, id, ledger)
         .bind::<BigInt, _>(at.as_micros())
+        .bind::<BigInt, _>(own_time.as_micros())
         .execute(open.connection())?;
     give_up_silent_ones(open)
 }

@@ -14,10 +14,6 @@ use crate::postgres::open::{ConnectionSpec, Open};
 use crate::postgres::write::rolled_back;
 use crate::writer::request_queue::Inbox;
 
-/// A request that takes longer ends with an error, and so do those behind it: a silent network, a server that stands
-/// still or a name that nobody resolves keep nobody waiting.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
 /// A request that sends its own reply. If there is no connection, it receives the reason. Returns whether the
 /// connection can be used again.
 pub(super) type Request = Box<dyn FnOnce(Result<&mut Open, Arc<ServerError>>) -> bool + Send>;
@@ -28,6 +24,8 @@ pub(super) struct Thread {
     /// When it began what it does now: a request, or to connect for one.
     busy_since: Mutex<Option<Instant>>,
     has_ended: AtomicBool,
+    /// A request that takes longer stands still.
+    answers_within: Duration,
 }
 
 type Opened = oneshot::Sender<Result<(), ServerError>>;
@@ -38,9 +36,11 @@ impl Thread {
     pub(super) fn start(
         spec: Arc<ConnectionSpec>,
         may_be_away: bool,
+        answers_within: Duration,
         opened: Option<Opened>,
     ) -> Result<Arc<Self>, ServerError> {
         let this = Arc::new(Self {
+            answers_within,
             inbox: Inbox::default(),
             busy_since: Mutex::new(None),
             has_ended: AtomicBool::new(false),
@@ -109,7 +109,7 @@ impl Thread {
             .busy_since
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        busy.is_some_and(|since| since.elapsed() >= ANSWER_WITHIN)
+        busy.is_some_and(|since| since.elapsed() >= self.answers_within)
     }
 
     /// Drops the requests that wait for it, and lets it end when it comes back.
