@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
-use executor_core::ports::{LinesBound, PruneRule, PruneSlice};
+use executor_core::ports::{LinesBound, Order, PruneRule, PruneSlice};
 use executor_core::{RegistrationId, Status, Timestamp};
 
 use crate::hook::Hook;
 use crate::periods::hour_of;
 use crate::postgres::key::{Key, Keys};
 use crate::postgres::open::Open;
+use crate::postgres::read::spans::Days;
 use crate::postgres::sql;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::{Number, old_history, registration, session, showing, whole_days};
@@ -24,13 +25,12 @@ pub(crate) fn prune(open: &mut Open, slice: PruneSlice, hook: Option<&Hook>) -> 
     if let Some(gone) = whole_days::empty_oldest(open, slice, hook)? {
         return Ok(gone);
     }
+    if let PruneRule::GoneBefore(at) = slice.rule {
+        return registration::forget_gone(open, at, slice.max_rows);
+    }
     writing(open, |open| {
-        match slice.rule {
-            PruneRule::GoneBefore(at) => {
-                return registration::forget_gone(open, at, slice.max_rows);
-            }
-            PruneRule::HistoryBefore(at) => return old_history::forget(open, at, slice.max_rows),
-            _ => {}
+        if let PruneRule::HistoryBefore(at) = slice.rule {
+            return old_history::forget(open, at, slice.max_rows);
         }
         let keys = next(open, slice)?;
         if keys.is_empty() {
@@ -135,21 +135,30 @@ fn next(open: &mut Open, slice: PruneSlice) -> QueryResult<Vec<Key>> {
     }
 }
 
+/// Asks for few days at a time: the oldest rows are in the first that has any.
 fn before(
     open: &mut Open,
     slice: PruneSlice,
-    table: &str,
+    table: &'static str,
     which: &str,
     at: Timestamp,
 ) -> QueryResult<Vec<Key>> {
     let question = format!(
-        "SELECT ended_us, execution_id FROM executor.{table} WHERE ended_us < $1 {which} \
-         ORDER BY ended_us, execution_id LIMIT $2"
+        "SELECT ended_us, execution_id FROM executor.{table} WHERE ended_us >= $1 AND ended_us < $2 {which} \
+         ORDER BY ended_us, execution_id LIMIT $3"
     );
-    diesel::sql_query(question)
-        .bind::<BigInt, _>(at.as_micros())
-        .bind::<BigInt, _>(i64::from(slice.max_rows))
-        .load(open.connection())
+    let days = Days::read(open.connection(), table)?;
+    for span in days.spans(&(i64::MIN..at.as_micros()), Order::OldestFirst) {
+        let keys: Vec<Key> = diesel::sql_query(&question)
+            .bind::<BigInt, _>(span.start)
+            .bind::<BigInt, _>(span.end)
+            .bind::<BigInt, _>(i64::from(slice.max_rows))
+            .load(open.connection())?;
+        if !keys.is_empty() {
+            return Ok(keys);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Goes through the executions of one listener or job, by their index: lines of others may be many.

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
-use executor_core::ports::{Apply, Reconcile, Reconciled};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use executor_core::ports::{Apply, Order, Reconcile, Reconciled};
 use executor_core::registration::{Details, JobDetails, Overlap, Registration};
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
 use crate::codes::code_of;
 use crate::postgres::open::Open;
+use crate::postgres::read::spans::Days;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::{Number, entities, schedules, session};
@@ -154,19 +155,26 @@ struct Stored {
     once: bool,
     #[diesel(sql_type = Bool)]
     is_retired: bool,
-    #[diesel(sql_type = Bool)]
-    has_history: bool,
 }
 
 /// Finds stale registrations, which no other session that may live has, and, unless it is a dry run, deletes or retires them, in one transaction.
 pub(crate) fn reconcile(open: &mut Open, wanted: &Reconcile) -> QueryResult<Reconciled> {
+    // Before the transaction, which would lock each day that is asked.
+    let (mut looked_at, mut with_history) = (HashSet::new(), HashSet::new());
+    for kind in EntityKind::ALL {
+        let stale = writing(open, |open| stale(open, kind, wanted))?;
+        looked_at.extend(stale.iter().map(|it| it.id));
+        with_history.extend(with_executions(open, stale.iter().map(|it| it.id))?);
+    }
     writing(open, |open| {
         let mut plan = Reconciled::default();
         for kind in EntityKind::ALL {
-            for stale in stale(open, kind, wanted)? {
+            let stale = stale(open, kind, wanted)?;
+            // What was registered meanwhile is not stale.
+            for stale in stale.iter().filter(|it| looked_at.contains(&it.id)) {
                 let row = RowId::new(stale.id);
                 let id = RegistrationId { kind, row };
-                match (stale.has_history, stale.is_retired) {
+                match (with_history.contains(&stale.id), stale.is_retired) {
                     (false, _) => plan.deleted.push(id),
                     (true, false) => plan.retired.push(id),
                     (true, true) => {}
@@ -202,9 +210,7 @@ fn apply(open: &mut Open, plan: &Reconciled, at: Timestamp) -> QueryResult<()> {
 /// stale; without a session nobody can tell, so all once-listeners are kept.
 fn stale(open: &mut Open, kind: EntityKind, wanted: &Reconcile) -> QueryResult<Vec<Stored>> {
     let question = format!(
-        "SELECT r.id, r.once, r.retired_us IS NOT NULL AS is_retired, \
-         EXISTS (SELECT FROM executor.executions e WHERE e.entity_id = r.id) AS has_history \
-         FROM executor.{} r JOIN executor.entities n ON n.id = r.id \
+        "SELECT r.id, r.once, r.retired_us IS NOT NULL AS is_retired FROM executor.{} r JOIN executor.entities n ON n.id = r.id \
          WHERE executor.digest_of(n.app_key) = executor.digest_of($1) AND r.source_tier = $2 \
          AND NOT EXISTS (SELECT FROM executor.session_registrations g JOIN executor.sessions s ON s.id = g.session_id \
            WHERE g.kind = {} AND g.registration = r.id AND g.until_us IS NULL AND s.status = 'running' \
@@ -251,17 +257,52 @@ fn is_spent(open: &mut Open, listener: i64, wanted: &Reconcile) -> QueryResult<b
 pub(crate) fn forget_gone(open: &mut Open, before: Timestamp, max: u32) -> QueryResult<u64> {
     let mut gone = 0;
     for table in EntityKind::ALL.map(table_of) {
-        // `greatest` is the later of the two marks, where there are both. It is asked for once more, because another
-        // process may be registering the row again.
-        let delete = format!(
-            "DELETE FROM executor.{table} WHERE greatest(retired_us, removed_us) < $1 \
-             AND id IN (SELECT r.id FROM executor.{table} r WHERE greatest(r.retired_us, r.removed_us) < $1 \
-             AND NOT EXISTS (SELECT FROM executor.executions e WHERE e.entity_id = r.id) LIMIT $2)"
+        // `greatest` is the later of the two marks, where there are both.
+        let question = format!(
+            "SELECT id AS number FROM executor.{table} WHERE greatest(retired_us, removed_us) < $1 ORDER BY id"
         );
-        gone += diesel::sql_query(delete)
+        let old: Vec<Number> = diesel::sql_query(question)
             .bind::<BigInt, _>(before.as_micros())
-            .bind::<BigInt, _>(i64::from(max))
-            .execute(open.connection())? as u64;
+            .load(open.connection())?;
+        let old: Vec<i64> = old.into_iter().map(|it| it.number).collect();
+        let used = with_executions(open, old.iter().copied())?;
+        let unused = old.into_iter().filter(|id| !used.contains(id));
+        let unused: Vec<i64> = unused.take(max as usize).collect();
+        // The marks are asked for once more, because another process may be registering the row again.
+        let delete = format!(
+            "DELETE FROM executor.{table} WHERE greatest(retired_us, removed_us) < $1 AND id = ANY ($2)"
+        );
+        gone += writing(open, |open| {
+            diesel::sql_query(delete)
+                .bind::<BigInt, _>(before.as_micros())
+                .bind::<Array<BigInt>, _>(unused)
+                .execute(open.connection())
+        })? as u64;
     }
     Ok(gone)
+}
+
+/// Returns those of these entities that have executions, the newest days first. Each statement is a transaction of its own,
+/// so that none locks all days.
+fn with_executions(
+    open: &mut Open,
+    entities: impl Iterator<Item = i64>,
+) -> QueryResult<HashSet<i64>> {
+    let (mut left, mut found): (Vec<i64>, _) = (entities.collect(), HashSet::new());
+    let question = "SELECT g AS number FROM unnest($1) AS g WHERE EXISTS (SELECT FROM executor.executions e \
+                    WHERE e.entity_id = g AND e.ended_us >= $2 AND e.ended_us < $3)";
+    let days = Days::read(open.connection(), "executions")?;
+    for span in days.spans(&(i64::MIN..i64::MAX), Order::LatestFirst) {
+        if left.is_empty() {
+            break;
+        }
+        let more: Vec<Number> = diesel::sql_query(question)
+            .bind::<Array<BigInt>, _>(&left)
+            .bind::<BigInt, _>(span.start)
+            .bind::<BigInt, _>(span.end)
+            .load(open.connection())?;
+        found.extend(more.into_iter().map(|it| it.number));
+        left.retain(|id| !found.contains(id));
+    }
+    Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text, Uuid as SqlUuid};
-use executor_core::ports::{Earlier, Followed, InForce, Registered};
+use executor_core::ports::{Earlier, Followed, InForce, Order, Registered};
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::codes::code_of;
 use crate::planned::{Episode, HowFar, Known, LOOKED_AT, Ran};
 use crate::postgres::open::Open;
+use crate::postgres::read::spans::Days;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::session;
@@ -190,12 +191,13 @@ fn latest_plan(open: &mut Open, job: i64, before: i64) -> QueryResult<Option<InF
 /// What is known of a job from before a registration.
 pub(crate) fn earlier(open: &mut Open, registered: &Registered) -> QueryResult<Earlier> {
     let (job, at) = (registered.id.row.get(), registered.at.as_micros());
+    let ran = ran(open, job)?;
     let known = writing(open, |open| {
         Ok(Known {
+            ran,
             latest: latest_plan(open, job, at)?,
             how_far: how_far(open, job)?,
             alive_until: alive_until(open, registered)?,
-            ran: ran(open, job)?,
             missed: missed(open, job, at)?,
             elsewhere: elsewhere(open, registered.id, registered.session)?,
         })
@@ -247,14 +249,25 @@ fn elsewhere(
     Ok(name.map(SessionId::from_uuid))
 }
 
-/// The latest executions.
+/// The latest executions. Each statement is a transaction of its own, so that none locks all days.
 fn ran(open: &mut Open, job: i64) -> QueryResult<Vec<Ran>> {
     let question = "SELECT start_us, due_us FROM executor.executions WHERE entity_id = $1 \
-                    ORDER BY ended_us DESC LIMIT $2";
-    diesel::sql_query(question)
-        .bind::<BigInt, _>(job)
-        .bind::<BigInt, _>(LOOKED_AT)
-        .load(open.connection())
+                    AND ended_us >= $2 AND ended_us < $3 ORDER BY ended_us DESC LIMIT $4";
+    let days = Days::read(open.connection(), "executions")?;
+    let mut found = Vec::new();
+    for span in days.spans(&(i64::MIN..i64::MAX), Order::LatestFirst) {
+        let more: Vec<Ran> = diesel::sql_query(question)
+            .bind::<BigInt, _>(job)
+            .bind::<BigInt, _>(span.start)
+            .bind::<BigInt, _>(span.end)
+            .bind::<BigInt, _>(LOOKED_AT - found.len() as i64)
+            .load(open.connection())?;
+        found.extend(more);
+        if found.len() as i64 == LOOKED_AT {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// The latest episodes of missed runs.
