@@ -50,9 +50,14 @@ enum Place {
     Server(PostgresHistory),
 }
 
-fn is_on_a_server(url: &str) -> bool {
-    let schemes = ["postgres:", "postgresql:"];
-    schemes.iter().any(|scheme| url.starts_with(scheme))
+/// Whatever looks as if it meant a server is none of a file: it may hold a password.
+pub(crate) fn is_on_a_server(url: &str) -> bool {
+    const OF_LIBPQ: [&str; 3] = ["host=", "dbname=", "password="];
+    let url = url.trim().to_lowercase();
+    let scheme = url.split('/').next().unwrap_or_default();
+    let mut words = url.split_whitespace();
+    let is_address = scheme.contains("postgres") && url[scheme.len()..].starts_with("//");
+    is_address || words.any(|word| OF_LIBPQ.iter().any(|key| word.starts_with(key)))
 }
 
 #[cfg(feature = "postgres")]
@@ -91,7 +96,7 @@ pub(crate) fn shown(url: &str) -> String {
     match place(url) {
         #[cfg(feature = "postgres")]
         Ok(Place::Server(history)) => history.server(),
-        _ if is_on_a_server(url) => "a PostgreSQL server".to_owned(),
+        Err(_) if is_on_a_server(url) => "postgres://…".to_owned(),
         _ => url.to_owned(),
     }
 }
@@ -221,4 +226,35 @@ pub(crate) async fn store(url: &str, file_mode: u32) -> Result<Arc<dyn Store>, C
             Arc::new(PostgresStore::open_with(url, options).await?)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_on_a_server;
+
+    #[test]
+    fn h01_a_file_is_none_of_a_server() {
+        for file in [
+            "telemetry.db",
+            "sqlite:///var/lib/postgres/telemetry.db",
+            "/srv/postgres//telemetry.db",
+            "postgres/telemetry.db",
+            "my-dbname=one.db",
+        ] {
+            assert!(!is_on_a_server(file), "{file}");
+        }
+    }
+
+    #[test]
+    fn h06_what_may_hold_a_password_is_no_file() {
+        for address in [
+            "postgres://me:secret@host/db",
+            " PostgreSQL://me:secret@host/db",
+            "jdbc:postgresql://host/db?password=secret",
+            "dbname=db password=secret",
+            "postgres//me:secret@host/db",
+        ] {
+            assert!(is_on_a_server(address), "{address}");
+        }
+    }
 }

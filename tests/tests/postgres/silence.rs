@@ -89,6 +89,33 @@ async fn g02_a_query_of_a_server_that_stands_still_ends_after_its_time() {
     assert_eq!(error.class, HistoryErrorClass::TimedOut);
 }
 
+/// A lock that somebody has forgotten is told before the time for the query is over.
+#[tokio::test]
+async fn g02_a_lock_on_the_history_is_named() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let store = server.open(&database).await.unwrap();
+    store.persist(batch(1)).await.unwrap();
+    let history = PostgresHistory::new(&server.url(&database)).unwrap();
+    assert_eq!(history.count(Window::default()).await.unwrap(), 1);
+    let holder = std::thread::spawn(move || {
+        let lock = "BEGIN; LOCK TABLE executor.executions; SELECT pg_sleep(12); ROLLBACK";
+        server.ask(lock, &database)
+    });
+    let error = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            if let Err(error) = history.count(Window::default()).await {
+                return error;
+            }
+        }
+    });
+    let error = error.await.unwrap();
+    assert_eq!(error.class, HistoryErrorClass::Unavailable);
+    let reason = error.source.to_string();
+    assert!(reason.contains("holds a lock"), "{reason}");
+    drop(holder.join());
+}
+
 #[tokio::test]
 async fn h05_a_store_opens_while_its_server_is_away_if_it_may() {
     let Some(server) = server() else { return };

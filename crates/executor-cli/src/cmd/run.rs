@@ -27,7 +27,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use command_executor::{CommandExecutor, Degradation, Health, ShutdownReport, StoreFault, Window};
+use command_executor::{
+    CommandExecutor, Degradation, Health, HistoryError, HistoryErrorClass, ShutdownReport,
+    StoreFault, Window,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::args::{DEFAULT_DB, RunArgs};
@@ -50,6 +53,9 @@ use crate::wire;
 
 /// The interval between checks of the store's health.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The time for the table at the end: a stop does not wait for a database that somebody has locked.
+const SUMMARISE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs to the end and prints the table.
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
@@ -294,7 +300,10 @@ impl<'c> Running<'c> {
             let url = wire::shown(self.url);
             return Err(Failure::DamagedStore { url, error });
         }
-        self.print_summaries(json).await?;
+        // The spool has what the database does not take.
+        if let Err(failure) = self.print_summaries(json).await {
+            describe(&failure);
+        }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = &self.feeding.counts;
         let (events, bad_lines) = (count(&counts.events), count(&counts.bad_lines));
@@ -326,7 +335,16 @@ impl<'c> Running<'c> {
             return Ok(());
         }
         let session = Window::of_session(self.executor.session_id());
-        let summaries = wire::history(self.url)?.summaries(session).await?;
+        let history = wire::history(self.url)?;
+        let summaries = timeout(SUMMARISE_WITHIN, history.summaries(session)).await;
+        let summaries = summaries.unwrap_or_else(|_| {
+            let (class, operation) = (HistoryErrorClass::TimedOut, "summarising the run");
+            Err(HistoryError::new(
+                class,
+                operation,
+                "the database did not answer in time",
+            ))
+        })?;
         report::print(&summaries, json).await
     }
 

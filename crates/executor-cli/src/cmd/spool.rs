@@ -256,7 +256,7 @@ async fn replay(dir: &Path, db: Option<String>) -> Result<ExitCode, Failure> {
         "recovered": ledger.recovered,
         "stored": ledger.stored,
         "dropped": ledger.total_dropped(),
-        "database": db,
+        "database": wire::shown(&db),
     }))?;
     let lost = replayed.rebuilt + replayed.damaged_files > 0 || ledger.total_dropped() > 0;
     let mut worst = Finding::missing(lost);

@@ -187,6 +187,10 @@ impl<'e> Looking<'e> {
                 self.does_not_know(id, stretch, spool_of(&session.session, None));
             }
             None if is_dead => self.does_not_know(id, stretch, NotLookedAt::Memory),
+            // Nobody here can see whether it lives.
+            None if session.by_server.is_some_and(|seen| seen.ago > SILENCE) => {
+                self.does_not_know(id, stretch, spool_of(&session.session, None));
+            }
             None => {}
         }
     }

@@ -23,6 +23,9 @@ pub enum Unaddressable {
     /// It sets what PgBouncer and others refuse.
     #[error("the address has the parameter `options`, which poolers refuse: leave it out")]
     Options,
+    /// It names no database, and libpq would choose one.
+    #[error("the address names no database: write postgres://HOST/DATABASE")]
+    NoDatabase,
     /// A port is no number, or an `@` comes too late.
     #[error(
         "the address has an `@` or a port in the wrong place: write `/`, `?` and `@` of a password as %2F, %3F and %40"
@@ -49,12 +52,16 @@ impl Address {
         if url.contains('\0') {
             return Err(Unaddressable::Nul);
         }
-        let schemes = ["postgres://", "postgresql://"];
-        let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
-        let rest = rest.ok_or(Unaddressable::Scheme)?;
+        let (scheme, rest) = url.trim().split_once("://").ok_or(Unaddressable::Scheme)?;
+        let is_known = ["postgres", "postgresql"]
+            .iter()
+            .any(|it| scheme.eq_ignore_ascii_case(it));
+        let rest = Some(rest)
+            .filter(|_| is_known)
+            .ok_or(Unaddressable::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
-        if database.contains('@') || query.contains('@') {
+        if database.contains(['@', '&']) || query.contains('@') {
             return Err(Unaddressable::Misplaced);
         }
         let (user, hosts) = server.rsplit_once('@').unwrap_or(("", server));
@@ -76,7 +83,18 @@ impl Address {
                 _ => address.add(&key, value),
             }
         }
-        Ok(address)
+        let names_one = ["dbname", "service"].map(|key| !address.given(key).is_empty());
+        match names_one.contains(&true) {
+            true => Ok(address),
+            false => Err(Unaddressable::NoDatabase),
+        }
+    }
+
+    /// The value of a parameter that counts; empty if there is none.
+    fn given(&self, wanted: &str) -> &str {
+        let mut all = self.parameters.iter().rev();
+        all.find(|(key, _)| key == wanted)
+            .map_or("", |(_, value)| value)
     }
 
     fn add(&mut self, key: &str, value: String) {
@@ -99,15 +117,31 @@ impl Address {
         quoted.collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns a name for files that belong to this database on this machine: another one for each database.
+    /// Returns a name for files that belong to this database on this machine: another one for each database. What the
+    /// address leaves open is libpq's default, which its environment may name.
     pub(crate) fn file_name(&self) -> String {
+        self.file_name_in(|variable| std::env::var(variable).ok())
+    }
+
+    fn file_name_in(&self, variable: impl Fn(&str) -> Option<String>) -> String {
         const BYTES_MAX: usize = 200;
-        let last = |wanted: &str| {
-            let mut all = self.parameters.iter().rev();
-            all.find(|(key, _)| key == wanted)
-                .map_or("", |(_, value)| value)
-        };
-        let parts = ["host", "port", "dbname"].map(|key| plain(last(key)));
+        let parts = [
+            ("host", "PGHOST", ""),
+            ("port", "PGPORT", "5432"),
+            ("dbname", "PGDATABASE", ""),
+        ];
+        let of_environment = variable("PGSERVICE").unwrap_or_default();
+        let service = plain(match self.given("service") {
+            "" => &of_environment,
+            given => given,
+        });
+        let parts = parts.map(|(key, of_libpq, usual)| match self.given(key) {
+            "" if service.is_empty() => {
+                plain(&variable(of_libpq).unwrap_or_else(|| usual.to_owned()))
+            }
+            "" => service.clone(),
+            given => plain(given),
+        });
         let name = format!("pg-{}", parts.join("-"));
         if name.len() <= BYTES_MAX {
             return name;

@@ -45,7 +45,11 @@ pub(crate) fn store_error(operation: &'static str, error: DieselError) -> StoreE
         answered: !is_gone(&error),
         fault,
         operation,
-        source: error.into(),
+        source: match error.to_string() {
+            // libpq's have several lines.
+            text if text.contains('\n') => text.replace('\n', " ").trim().into(),
+            _ => error.into(),
+        },
     }
 }
 
@@ -98,6 +102,11 @@ pub(crate) fn class_of(error: &DieselError) -> ErrorClass {
 /// Whether the server cannot read what it has stored.
 pub(crate) fn is_damage(error: &DieselError) -> bool {
     starts(DAMAGED, error)
+}
+
+/// Whether somebody else holds a lock on what was asked for.
+pub(crate) fn is_locked(error: &DieselError) -> bool {
+    starts(&["canceling statement due to lock timeout"], error)
 }
 
 /// Whether a statement took too long.

@@ -66,7 +66,7 @@ pub enum ServerError {
         server: String,
     },
     /// There is no history in the database.
-    #[error("the database at `{server}` has no history: `executor run` makes one")]
+    #[error("the database at `{server}` has no history")]
     Absent {
         /// Where it is.
         server: String,
@@ -116,20 +116,23 @@ pub enum ServerError {
 impl ServerError {
     /// Whether waiting will not help, only a person.
     pub(crate) fn is_lasting(&self) -> bool {
-        const OF_A_PERSON: [&str; 7] = [
+        const OF_A_PERSON: [&str; 10] = [
             "authentication failed",
             "no password supplied",
             "does not exist",
             "no pg_hba.conf entry",
             "certificate",
             "SSL error",
+            "does not support SSL",
+            "definition of service",
+            "permission denied",
             "invalid ",
         ];
         match self {
-            Self::Unreachable { message, .. } => {
+            Self::Unreachable { message, .. } | Self::SetUp { message, .. } => {
                 OF_A_PERSON.iter().any(|part| message.contains(part))
             }
-            Self::Standby { .. } | Self::SetUp { .. } => false,
+            Self::Standby { .. } => false,
             _ => true,
         }
     }

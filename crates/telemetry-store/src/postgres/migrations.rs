@@ -78,7 +78,7 @@ pub(crate) fn schema(connection: &mut PgConnection) -> Result<Schema, MigrationE
 }
 
 /// Returns whether the schema has anything but the list of migrations.
-fn is_foreign(connection: &mut PgConnection) -> QueryResult<bool> {
+pub(crate) fn is_foreign(connection: &mut PgConnection) -> QueryResult<bool> {
     let others = "SELECT c.relname::text AS word FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                   WHERE n.nspname = 'executor' AND c.relname NOT LIKE 'schema!_migrations%' ESCAPE '!' \
                   UNION ALL SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \

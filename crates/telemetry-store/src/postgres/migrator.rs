@@ -72,7 +72,13 @@ pub fn pending_on_server(url: &str) -> Result<Vec<String>, ServerError> {
         });
     }
     if all.iter().all(|it| !it.applied) {
-        return Err(ServerError::Absent { server: server() });
+        let is_foreign = migrations::is_foreign(&mut connection);
+        return Err(
+            match is_foreign.map_err(|error| set_up(&address, &error))? {
+                true => ServerError::Foreign { server: server() },
+                false => ServerError::Absent { server: server() },
+            },
+        );
     }
     let lacking = all.into_iter().filter(|it| !it.applied);
     Ok(lacking.map(|it| it.name).collect())

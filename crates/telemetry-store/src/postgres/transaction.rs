@@ -41,7 +41,7 @@ pub(crate) fn reading<T, E: From<diesel::result::Error>>(
     let limit = limit.as_millis().clamp(1, i32::MAX as u128);
     connection.batch_execute(&format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {limit}; SET LOCAL jit = off; \
-         SET LOCAL idle_in_transaction_session_timeout = '60s'"
+         SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '60s'"
     ))?;
     let done = work(connection);
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };

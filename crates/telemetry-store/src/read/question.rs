@@ -32,6 +32,11 @@ pub(crate) enum QueryError {
     Damaged(String),
     #[error("it took longer than {0:?}: ask for less, or allow more time")]
     TimedOut(Duration),
+    #[cfg(feature = "postgres")]
+    #[error(
+        "somebody holds a lock on the history's tables: `SELECT * FROM pg_locks WHERE granted` on the server names the process"
+    )]
+    Locked,
     #[error("these are not valid periods: {0}")]
     Periods(&'static str),
     #[error("`{0}` is not a page token of this query")]
@@ -78,6 +83,8 @@ impl QueryError {
             }
             Self::Open(_) | Self::Read(_) => HistoryErrorClass::Unavailable,
             Self::TimedOut(_) => HistoryErrorClass::TimedOut,
+            #[cfg(feature = "postgres")]
+            Self::Locked => HistoryErrorClass::Unavailable,
             Self::Token(_) | Self::Periods(_) => HistoryErrorClass::Invalid,
         }
     }

@@ -46,6 +46,10 @@ pub(crate) fn settings(config: &Config, url: &str) -> Result<Settings, Failure> 
     if let Some(Mode(mode)) = config.store.file_mode {
         settings.file_mode = mode;
     }
+    if wire::is_on_a_server(url) && config.service.is_none() {
+        // It may be away when this machine starts; the spool has what is recorded until it is there.
+        settings.wait_for_store = false;
+    }
     if wire::is_in_memory(url)? {
         // Without a file there is no spool. A user who reads a stream to its end wants all its records, however long
         // that takes.

@@ -9,7 +9,6 @@ fn keywords(url: &str) -> String {
 #[test]
 fn h06_an_address_becomes_keywords_of_libpq() {
     for (url, expected) in [
-        ("postgres://", ""),
         ("postgresql:///telemetry", "dbname='telemetry'"),
         (
             "postgres://me:p%40ss%27w\\@db.example:5433/telemetry?sslmode=verify-full",
@@ -94,6 +93,19 @@ fn h01_each_database_has_files_of_its_own() {
         names.iter().all(|name| name.len() <= 200 && is_plain(name)),
         "{names:?}"
     );
+    // Where the address leaves it open, libpq's environment says which server it is.
+    let open = Address::parse("postgres:///t").unwrap();
+    let on = |host: &str| {
+        let host = host.to_owned();
+        open.file_name_in(move |name| (name == "PGHOST").then(|| host.clone()))
+    };
+    assert_ne!(on("one"), on("other"));
+    assert_eq!(
+        on("one"),
+        Address::parse("postgres://one:5432/t")
+            .unwrap()
+            .file_name_in(|_| None)
+    );
     // Whoever connects, it is the same database.
     let of = |url: &str| Address::parse(url).unwrap().file_name();
     assert_eq!(of("postgres://me:a@db/t"), of("postgres://db/t?user=you"));
@@ -104,6 +116,11 @@ fn h06_what_is_no_address_is_told() {
     for (url, expected) in [
         ("telemetry.db", Unaddressable::Scheme),
         ("postgres:/t", Unaddressable::Scheme),
+        ("jdbc:postgresql://h/t", Unaddressable::Scheme),
+        ("postgres://", Unaddressable::NoDatabase),
+        ("postgres://h", Unaddressable::NoDatabase),
+        ("postgres://h/", Unaddressable::NoDatabase),
+        ("postgres://h/t&password=hunter2", Unaddressable::Misplaced),
         ("postgres://h/t%2", Unaddressable::Escape),
         ("postgres://h/t%zz", Unaddressable::Escape),
         ("postgres://h/%ff", Unaddressable::Escape),

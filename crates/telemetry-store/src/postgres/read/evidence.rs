@@ -104,9 +104,16 @@ struct Name {
 
 fn name_of(connection: &mut PgConnection, session: i64) -> Result<SessionId, QueryError> {
     let question = "SELECT uuid_send(session_uuid) AS name FROM executor.sessions WHERE id = $1";
-    let name: Name = diesel::sql_query(question)
+    let name: Option<Name> = diesel::sql_query(question)
         .bind::<BigInt, _>(session)
-        .get_result(connection)?;
+        .get_result(connection)
+        .optional()?;
+    let gone = || {
+        QueryError::Damaged(format!(
+            "the row of session {session} is gone, of which there are executions"
+        ))
+    };
+    let name = name.ok_or_else(gone)?;
     let name = uuid_of(&name.name, "a session's uuid is malformed")?;
     Ok(SessionId::from_uuid(name))
 }

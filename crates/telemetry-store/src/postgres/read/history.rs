@@ -15,7 +15,7 @@ use executor_core::ports::{
 use executor_core::{ExecutionId, RegistrationId, Timestamp};
 
 use crate::postgres::address::Address;
-use crate::postgres::classify::is_gone;
+use crate::postgres::classify::{is_gone, is_locked, is_timeout};
 use crate::postgres::connect::{ServerError, connect_reader, set_up};
 use crate::postgres::migrations::{self, Schema};
 use crate::postgres::read::asked::Asked;
@@ -171,7 +171,11 @@ impl PostgresHistory {
                 days: &days,
             })
         });
-        let answer = answer?;
+        let answer = answer.map_err(|error| match error {
+            QueryError::Read(error) if is_locked(&error) => QueryError::Locked,
+            QueryError::Read(error) if is_timeout(&error) => QueryError::TimedOut(self.time_limit),
+            other => other,
+        })?;
         let mut kept = self.kept();
         if kept.len() < KEPT_MAX {
             kept.push(connection);
