@@ -6,7 +6,7 @@ use std::ops::Range;
 use executor_core::ports::Scope;
 use executor_core::{RegistrationId, SessionId};
 
-use super::parts::{hour_of, parts_of};
+use super::parts::{hour_of, join, parts_of};
 use crate::read::question::{Deadline, QueryError};
 use crate::read::rows::rollup::RollupRow;
 use crate::rollup::entity::EntityKey;
@@ -166,12 +166,11 @@ impl<C: Counted> Counting<'_, C> {
             return Ok(());
         }
         self.move_bounds()?;
-        let mut edges: Vec<Range<i64>> = Vec::new();
-        for place in 0..self.periods.tallies.len() {
-            let bounds = &self.periods.bounds;
-            let parts = parts_of(&(bounds[place]..bounds[place + 1]));
-            for (span, starts) in &parts.whole {
-                self.rollups(place, *span, starts)?;
+        let (mut whole, mut edges): (Vec<_>, Vec<Range<i64>>) = Default::default();
+        for bounds in self.periods.bounds.windows(2) {
+            let parts = parts_of(&(bounds[0]..bounds[1]));
+            for (span, starts) in parts.whole {
+                join(&mut whole, span, starts);
             }
             for edge in parts.edges {
                 match edges.last_mut() {
@@ -181,13 +180,16 @@ impl<C: Counted> Counting<'_, C> {
                 }
             }
         }
-        let whole = self.periods.whole();
+        for (span, starts) in &whole {
+            self.rollups(*span, starts)?;
+        }
+        let ends = self.periods.whole();
         let (of, periods) = (&self.of, &mut self.periods);
         let mut add = |key: EntityKey, run: &Run<'_>| periods.add(of, key, run);
         for edge in &edges {
             self.counted.rolled_up(of, edge, &mut add)?;
         }
-        self.counted.not_rolled_up(of, &whole, &mut add)
+        self.counted.not_rolled_up(of, &ends, &mut add)
     }
 
     /// Moves each bound within an hour of which rows are gone to the end of that hour, and the first bound to its
@@ -220,12 +222,17 @@ impl<C: Counted> Counting<'_, C> {
         Ok(())
     }
 
-    fn rollups(&mut self, place: usize, span: i64, starts: &Range<i64>) -> Result<(), QueryError> {
+    fn rollups(&mut self, span: i64, starts: &Range<i64>) -> Result<(), QueryError> {
         self.deadline.check()?;
         for rollup in self.counted.rollups(&self.of, span, starts)? {
-            if self.of.is(&rollup.key) {
-                let tally = self.periods.tallies[place].entry(rollup.key);
-                rollup.totals.add_to(tally.or_default())?;
+            if !self.of.is(&rollup.key) {
+                continue;
+            }
+            // A whole span lies within one period.
+            if let Some(period) = self.periods.of(rollup.totals.start_us) {
+                rollup
+                    .totals
+                    .add_to(period.entry(rollup.key).or_default())?;
             }
         }
         Ok(())

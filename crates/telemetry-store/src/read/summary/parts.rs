@@ -52,5 +52,22 @@ pub(super) fn parts_of(window: &Range<i64>) -> Parts {
     parts
 }
 
+/// The number of spans of several periods that one statement reads, which bounds its answer.
+const SPANS_MAX: i64 = 128;
+
+/// Adds whole spans to those that are read already, so that a series needs one statement for many periods instead of
+/// one for each.
+pub(super) fn join(whole: &mut Vec<(i64, Range<i64>)>, span: i64, starts: Range<i64>) {
+    let last = whole.iter_mut().rev().find(|(it, _)| *it == span);
+    let touching = last.filter(|(_, last)| {
+        let together = starts.end.saturating_sub(last.start);
+        last.end == starts.start && together <= SPANS_MAX * span
+    });
+    match touching {
+        Some((_, last)) => last.end = starts.end,
+        None => whole.push((span, starts)),
+    }
+}
+
 #[cfg(test)]
 mod tests;
