@@ -47,6 +47,7 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     reconciling_leaves_other_apps_and_the_framework_alone(&fresh().await).await;
     reconciling_leaves_a_once_listener_that_has_run_in_the_session(&fresh().await).await;
     reconciling_spares_what_another_living_session_has(&fresh().await).await;
+    what_was_retired_before_its_session_told_is_live(&fresh().await).await;
     a_batch_of_nothing_is_stored(&fresh().await).await;
     the_session_of_a_batch_is_there_afterwards(&fresh().await).await;
     a_session_that_is_not_there_cannot_be_closed(&fresh().await).await;
@@ -269,6 +270,28 @@ async fn reconciling_spares_what_another_living_session_has<S: Store>(store: &S)
     closed.expect("closes");
     let done = store.reconcile(wanted).await.expect("answers");
     assert_eq!(done.deleted, [RegistrationId::listener(unused)]);
+}
+
+async fn what_was_retired_before_its_session_told_is_live<S: Store>(store: &S) {
+    let (used, _, wanted) = stale(store).await;
+    let other = samples::session();
+    let opened = store.open_session(Arc::clone(&other)).await;
+    opened.expect("opens");
+    let retired = [RegistrationId::listener(used)];
+    let done = store.reconcile(wanted.clone()).await.expect("answers");
+    assert_eq!(done.retired, retired);
+    let theirs = Registered {
+        id: retired[0],
+        session: other.id,
+        at: other.started_at,
+        plan: None,
+    };
+    let taken = store.take_charge(vec![theirs]).await;
+    taken.expect("takes charge");
+    let closed = store.close_session(other.id, end(&other)).await;
+    closed.expect("closes");
+    let done = store.reconcile(wanted).await.expect("answers");
+    assert_eq!(done.retired, retired, "it was live again");
 }
 
 async fn a_batch_of_nothing_is_stored<S: Store>(store: &S) {

@@ -18,6 +18,14 @@ pub(crate) fn kind_of(code: i64) -> Option<EntityKind> {
         .find(|kind| code_of(*kind) == code)
 }
 
+/// Returns the table of registrations of a kind.
+pub(crate) const fn table_of(kind: EntityKind) -> &'static str {
+    match kind {
+        EntityKind::Listener => "listeners",
+        EntityKind::Job => "scheduled_jobs",
+    }
+}
+
 /// The bits of `executions.flags`, as the migration documents them.
 pub(crate) mod flag {
     pub(crate) const DI_FAILURE: i64 = 1;

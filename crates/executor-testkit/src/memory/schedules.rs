@@ -30,6 +30,11 @@ impl Tables {
             if self.elsewhere(id, session).is_none() {
                 self.schedules.waits_after.remove(&id);
             }
+            // Another process has retired it before it could know.
+            let row = self.registrations.get_mut(&id);
+            if let Some(row) = row.filter(|row| row.removed_at.is_none()) {
+                row.retired_at = None;
+            }
         }
     }
 

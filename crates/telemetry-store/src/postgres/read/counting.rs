@@ -6,10 +6,10 @@ use std::ops::Range;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use executor_core::ports::Order;
-use executor_core::{EntityKind, RegistrationId, SessionId, Status};
+use executor_core::{RegistrationId, SessionId, Status};
 use uuid::Uuid;
 
-use crate::codes::{code_of, kind_of};
+use crate::codes::{code_of, kind_of, table_of};
 use crate::periods::HOUR_US;
 use crate::postgres::key::Key;
 use crate::postgres::read::asked::Asked;
@@ -94,10 +94,7 @@ struct Count {
 
 impl Counted for Rows<'_, '_> {
     fn entity_of(&mut self, id: RegistrationId) -> Result<Option<EntityKey>, QueryError> {
-        let table = match id.kind {
-            EntityKind::Listener => "listeners",
-            EntityKind::Job => "scheduled_jobs",
-        };
+        let table = table_of(id.kind);
         let question = format!(
             "SELECT n.kind::bigint AS kind, n.app_key, n.instance, n.name, n.topic FROM executor.{table} r \
              JOIN executor.entities n ON n.id = r.id WHERE r.id = $1 AND n.kind = {}",

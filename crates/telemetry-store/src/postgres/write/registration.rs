@@ -13,19 +13,12 @@ use executor_core::registration::{Details, JobDetails, Overlap, Registration};
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
-use crate::codes::code_of;
+use crate::codes::{code_of, table_of};
 use crate::postgres::open::Open;
 use crate::postgres::read::spans::Days;
 use crate::postgres::sql::text;
 use crate::postgres::transaction::{Connected, writing};
 use crate::postgres::write::{Number, entities, schedules, session};
-
-const fn table_of(kind: EntityKind) -> &'static str {
-    match kind {
-        EntityKind::Listener => "listeners",
-        EntityKind::Job => "scheduled_jobs",
-    }
-}
 
 /// The columns that both tables have, besides the id and the marks.
 const COLUMNS: [&str; 14] = [

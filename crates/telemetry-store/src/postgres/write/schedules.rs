@@ -7,7 +7,7 @@ use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
 use uuid::Uuid;
 
-use crate::codes::code_of;
+use crate::codes::{code_of, table_of};
 use crate::planned::{Episode, HowFar, Known, LOOKED_AT, Ran};
 use crate::postgres::open::Open;
 use crate::postgres::read::spans::Days;
@@ -107,7 +107,23 @@ fn take_one(open: &mut Open, registered: &Registered) -> QueryResult<()> {
     if taken > 0 && is_job && elsewhere(open, id, registered.session)?.is_none() {
         nothing_waits(open, id)?;
     }
+    if taken > 0 {
+        lives(open, id)?;
+    }
     Ok(())
+}
+
+/// Another process may have retired it before it could know that somebody has it.
+fn lives(open: &mut Open, id: RegistrationId) -> QueryResult<()> {
+    let table = table_of(id.kind);
+    let live = format!(
+        "UPDATE executor.{table} SET retired_us = NULL \
+         WHERE id = $1 AND retired_us IS NOT NULL AND removed_us IS NULL"
+    );
+    diesel::sql_query(live)
+        .bind::<BigInt, _>(id.row.get())
+        .execute(open.connection())
+        .map(drop)
 }
 
 fn nothing_waits(open: &mut Open, job: RegistrationId) -> QueryResult<()> {

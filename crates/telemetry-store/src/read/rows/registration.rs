@@ -9,14 +9,8 @@ use executor_core::ports::StoredRegistration;
 use executor_core::registration::{Details, JobDetails, Overlap, Registration, ScheduleText};
 use executor_core::{Entity, EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
+use crate::codes::table_of;
 use crate::read::question::QueryError;
-
-const fn table_of(kind: EntityKind) -> &'static str {
-    match kind {
-        EntityKind::Listener => "listeners",
-        EntityKind::Job => "scheduled_jobs",
-    }
-}
 
 #[derive(QueryableByName)]
 pub(crate) struct RegistrationRow {

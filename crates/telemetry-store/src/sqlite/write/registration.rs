@@ -10,7 +10,7 @@ use executor_core::ports::{Apply, Reconcile, Reconciled};
 use executor_core::registration::{JobDetails, Registration};
 use executor_core::{EntityKind, RegistrationId, RowId, SourceTier, Timestamp};
 
-use crate::codes::code_of;
+use crate::codes::{code_of, table_of};
 use crate::sqlite::transaction::immediate;
 use crate::sqlite::write::rows::{JobRow, ListenerRow};
 use crate::sqlite::write::{schedules, session};
@@ -23,11 +23,14 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) const fn of(kind: EntityKind) -> Self {
-        let (name, column) = match kind {
-            EntityKind::Listener => ("listeners", "listener_id"),
-            EntityKind::Job => ("scheduled_jobs", "job_id"),
+        let column = match kind {
+            EntityKind::Listener => "listener_id",
+            EntityKind::Job => "job_id",
         };
-        Self { name, column }
+        Self {
+            name: table_of(kind),
+            column,
+        }
     }
 }
 

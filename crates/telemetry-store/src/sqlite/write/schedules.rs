@@ -7,7 +7,7 @@ use executor_core::ports::{Earlier, Followed, InForce, MissedRuns, Pause, Regist
 use executor_core::time::micros;
 use executor_core::{EntityKind, RegistrationId, SessionId, Timestamp};
 
-use crate::codes::code_of;
+use crate::codes::{code_of, table_of};
 use crate::planned::{Episode, HowFar, Known, LOOKED_AT, Ran};
 use crate::read::rows::schedule::InForceRow;
 use crate::sqlite::schema::{
@@ -55,9 +55,25 @@ pub(crate) fn take_charge(
                     nothing_waits(connection, registered.id)?;
                 }
             }
+            if taken > 0 {
+                lives(connection, registered.id)?;
+            }
         }
         Ok(())
     })
+}
+
+/// Another process may have retired it before it could know that somebody has it.
+fn lives(connection: &mut SqliteConnection, id: RegistrationId) -> QueryResult<()> {
+    let table = table_of(id.kind);
+    let live = format!(
+        "UPDATE {table} SET retired_us = NULL \
+         WHERE id = ?1 AND retired_us IS NOT NULL AND removed_us IS NULL"
+    );
+    diesel::sql_query(live)
+        .bind::<BigInt, _>(id.row.get())
+        .execute(connection)
+        .map(drop)
 }
 
 fn nothing_waits(connection: &mut SqliteConnection, job: RegistrationId) -> QueryResult<()> {
