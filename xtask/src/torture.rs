@@ -63,18 +63,20 @@ const ONCE: [Once; 5] = [
     },
 ];
 
-/// The same on a PostgreSQL server: four recorders for five minutes, a network that is silent for five, a hundred
-/// migrations that are killed.
-const ON_A_SERVER: [(&str, &[(&str, &str)]); 3] = [
-    (
-        "torture::",
-        &[
-            ("SECONDS", "300"),
-            ("CRASH_EVERY", "20"),
-            ("KILL_EVERY", "30"),
-            ("RATE", "1000"),
-        ],
-    ),
+/// Four recorders for five minutes, of which one is killed every half minute, while what they depend on crashes.
+const STORM: &[(&str, &str)] = &[
+    ("SECONDS", "300"),
+    ("CRASH_EVERY", "20"),
+    ("KILL_EVERY", "30"),
+    ("RATE", "1000"),
+];
+
+/// The same on a PostgreSQL server, behind a pooler, and with a failover; a network that is silent for five minutes; a
+/// hundred migrations that are killed.
+const ON_A_SERVER: [(&str, &[(&str, &str)]); 5] = [
+    ("torture::", STORM),
+    ("pooler::h05", STORM),
+    ("failover::h05_a_failover", STORM),
     ("silent_network::", &[("CUT", "300")]),
     ("opening::d05_killed", &[("KILLS", "100")]),
 ];

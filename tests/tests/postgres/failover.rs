@@ -9,7 +9,7 @@ use executor_testkit::{self as kit, TempPostgres};
 use telemetry_store::{PostgresHistory, PostgresStore, ServerError};
 
 use crate::options;
-use crate::torture::Rig;
+use crate::torture::{Rig, Storm, rate};
 
 /// A server, its standby, and an address that names both.
 struct Pair {
@@ -73,15 +73,16 @@ impl Pair {
 #[tokio::test(flavor = "multi_thread")]
 async fn h05_a_failover_to_a_synchronous_standby_loses_nothing() {
     let Some(pair) = Pair::new(true) else { return };
-    let mut rig = Rig::new(&pair.url(), 200);
-    std::thread::sleep(Duration::from_secs(3));
-    rig.kill(1);
-    pair.fail_over();
-    rig.start(1);
-    std::thread::sleep(Duration::from_secs(4));
-    rig.stop();
+    let mut rig = Rig::new(&pair.url(), rate());
+    // In the middle of it.
+    let storm = Storm::usual().once();
+    let (_, kills) = storm.rage(&mut rig, |_| pair.fail_over());
+    for told in rig.stop() {
+        println!("{told}");
+    }
     rig.recover().await;
     let rows = rig.judge(&pair.standby, &pair.database).await;
+    println!("{rows} rows after a failover and {kills} kills");
     assert!(rows > 1_000, "{rows}");
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use executor_testkit::{TempPostgres, conformance};
 use telemetry_store::{PostgresHistory, PostgresOptions, PostgresStore};
 
-use crate::torture::Rig;
+use crate::torture::{Rig, Storm, rate};
 use crate::{server, skipped};
 
 /// Runs the pooler until standard input ends, as it does with the process of the tests.
@@ -121,7 +121,7 @@ async fn h05_recorders_behind_a_pooler_lose_nothing_when_it_or_the_server_ends()
     let Some(server) = TempPostgres::start_with(&[]) else {
         return;
     };
-    let Some(mut pooler) = Pooler::before(&server) else {
+    let Some(pooler) = Pooler::before(&server) else {
         return;
     };
     let database = server.database();
@@ -131,27 +131,24 @@ async fn h05_recorders_behind_a_pooler_lose_nothing_when_it_or_the_server_ends()
     std::os::unix::fs::symlink(pooler.directory.path(), &socket).unwrap();
     let host = socket.display().to_string().replace('/', "%2F");
     let url = format!("postgres://postgres@{host}:6432/{database}");
-    let mut rig = Rig::new(&url, 200);
-    for round in 0..3 {
-        std::thread::sleep(Duration::from_secs(2));
-        match round {
-            0 => {
-                drop(pooler);
-                pooler = Pooler::before(&server).unwrap();
-                fs::remove_file(&socket).unwrap();
-                std::os::unix::fs::symlink(pooler.directory.path(), &socket).unwrap();
-            }
-            1 => {
-                server.crash();
-                server.go_on();
-            }
-            _ => {
-                rig.kill(0);
-                rig.start(0);
-            }
+    let mut rig = Rig::new(&url, rate());
+    let mut pooler = Some(pooler);
+    let (crashes, kills) = Storm::usual().rage(&mut rig, |crash| {
+        if crash % 2 == 1 {
+            server.crash();
+            return server.go_on();
         }
+        // Its connections end with it, and the next one listens elsewhere.
+        drop(pooler.take());
+        let next = pooler.insert(Pooler::before(&server).unwrap());
+        fs::remove_file(&socket).unwrap();
+        std::os::unix::fs::symlink(next.directory.path(), &socket).unwrap();
+    });
+    for told in rig.stop() {
+        println!("{told}");
     }
-    rig.stop();
     rig.recover().await;
-    assert!(rig.judge(&server, &database).await > 1_000);
+    let rows = rig.judge(&server, &database).await;
+    println!("{rows} rows after {crashes} crashes of the pooler or its server and {kills} kills");
+    assert!(rows > 1_000);
 }

@@ -25,6 +25,60 @@ fn setting(name: &str, usual: u64) -> u64 {
     given.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
+/// The executions a second of each recorder.
+pub(crate) fn rate() -> u64 {
+    setting("RATE", 200)
+}
+
+/// How long things go wrong, and how often.
+pub(crate) struct Storm {
+    lasts: Duration,
+    crash_every: Duration,
+    kill_every: Duration,
+}
+
+impl Storm {
+    /// As short as a usual test has to be, unless the environment wants more.
+    pub(crate) fn usual() -> Self {
+        let seconds = |name, usual| Duration::from_secs(setting(name, usual));
+        Self {
+            lasts: seconds("SECONDS", 8),
+            crash_every: seconds("CRASH_EVERY", 3),
+            kill_every: seconds("KILL_EVERY", 2),
+        }
+    }
+
+    /// With one crash, in the middle.
+    pub(crate) fn once(self) -> Self {
+        let crash_every = self.lasts.mul_f64(0.6);
+        Self {
+            crash_every,
+            ..self
+        }
+    }
+
+    /// Kills one recorder after the other, and lets whatever they depend on crash, which is told how often it has. Returns
+    /// the numbers of crashes and kills.
+    pub(crate) fn rage(&self, rig: &mut Rig, mut crash: impl FnMut(u32)) -> (u32, u32) {
+        let begun = Instant::now();
+        let (mut crashes, mut kills) = (0, 0);
+        while begun.elapsed() < self.lasts {
+            std::thread::sleep(Duration::from_millis(100));
+            if begun.elapsed() > self.crash_every * (crashes + 1) {
+                crash(crashes);
+                crashes += 1;
+            }
+            if begun.elapsed() > self.kill_every * (kills + 1) {
+                let place = kills as usize % RECORDERS;
+                rig.kill(place);
+                rig.start(place);
+                kills += 1;
+            }
+        }
+        (crashes, kills)
+    }
+}
+
 /// Four processes with a spool each, and what they tell.
 pub(crate) struct Rig {
     directory: tempfile::TempDir,
@@ -168,27 +222,12 @@ async fn h05_four_recorders_lose_nothing_while_the_server_crashes_and_they_are_k
     let Some(server) = TempPostgres::start_with(&[]) else {
         return;
     };
-    let seconds = Duration::from_secs(setting("SECONDS", 8));
-    let crash_every = Duration::from_secs(setting("CRASH_EVERY", 3));
-    let kill_every = Duration::from_secs(setting("KILL_EVERY", 2));
     let database = server.database();
-    let mut rig = Rig::new(&server.url(&database), setting("RATE", 200));
-    let begun = Instant::now();
-    let (mut crashes, mut kills) = (0, 0);
-    while begun.elapsed() < seconds {
-        std::thread::sleep(Duration::from_millis(100));
-        if begun.elapsed() > crash_every * (crashes + 1) {
-            server.crash();
-            server.go_on();
-            crashes += 1;
-        }
-        if begun.elapsed() > kill_every * (kills + 1) {
-            let place = kills as usize % RECORDERS;
-            rig.kill(place);
-            rig.start(place);
-            kills += 1;
-        }
-    }
+    let mut rig = Rig::new(&server.url(&database), rate());
+    let (crashes, kills) = Storm::usual().rage(&mut rig, |_| {
+        server.crash();
+        server.go_on();
+    });
     for told in rig.stop() {
         println!("{told}");
     }
