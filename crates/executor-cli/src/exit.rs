@@ -60,10 +60,13 @@ pub(crate) enum Failure {
     #[error("none of the {bad_lines} lines could be read as an event")]
     NoEvents { bad_lines: u64 },
     #[error(
-        "the database `{url}` is damaged ({error}); its spool keeps the remaining records: move the database aside, \
-         or repair it with `sqlite3 {url} .recover`, and start again"
+        "the database `{url}` is damaged ({error}); its spool keeps the remaining records: {repair}, and start again"
     )]
-    DamagedStore { url: String, error: String },
+    DamagedStore {
+        url: String,
+        error: String,
+        repair: String,
+    },
     #[error(
         "it is not clear which database the spools in `{}` belong to: name it with --db", plain(&dir.to_string_lossy())
     )]
@@ -167,8 +170,8 @@ pub(crate) fn matched(has_any: bool) -> ExitCode {
     }
 }
 
-pub(crate) const DAMAGE_REMEDY: &str =
-    "`executor doctor` says what is damaged; recover a copy with `sqlite3 COPY .recover`";
+pub(crate) const DAMAGE_REMEDY: &str = "`executor doctor` says what is damaged; recover a copy of a file with `sqlite3 COPY .recover`, \
+     and restore a server's from a backup";
 
 /// What to do about a failure that does not say so itself.
 pub(crate) fn remedy(failure: &Failure) -> Option<&'static str> {

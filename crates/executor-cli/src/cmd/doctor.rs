@@ -143,10 +143,16 @@ async fn integrity(looking: &Looking) -> Result<Vec<Finding>, Failure> {
     console::show("checking every page".into());
     let damage = looking.history.integrity().await;
     console::show(String::new());
-    const REMEDY: &str = "stop whatever writes to it, copy the file, and recover the copy with \
-                          `sqlite3 COPY .recover`";
+    const OF_A_FILE: &str = "stop whatever writes to it, copy the file, and recover the copy with \
+                             `sqlite3 COPY .recover`";
+    const OF_A_SERVER: &str =
+        "restore the database from a backup; records wait in the spools meanwhile";
+    let remedy = match wire::is_on_a_server(&looking.url) {
+        true => OF_A_SERVER,
+        false => OF_A_FILE,
+    };
     let damage = damage?.into_iter();
-    Ok(damage.map(|it| finding(it, REMEDY)).collect())
+    Ok(damage.map(|it| finding(it, remedy)).collect())
 }
 
 /// Those that died and that nobody has found dead.

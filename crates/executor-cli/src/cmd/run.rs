@@ -298,7 +298,13 @@ impl<'c> Running<'c> {
     ) -> Result<ExitCode, Failure> {
         if let Ended::Damaged(error) = ended {
             let url = wire::shown(self.url);
-            return Err(Failure::DamagedStore { url, error });
+            let repair = match wire::is_on_a_server(self.url) {
+                true => "restore it from a backup, or name another one".to_owned(),
+                false => {
+                    format!("move the database aside, or repair it with `sqlite3 {url} .recover`")
+                }
+            };
+            return Err(Failure::DamagedStore { url, error, repair });
         }
         // The spool has what the database does not take.
         if let Err(failure) = self.print_summaries(json).await {
