@@ -169,6 +169,23 @@ impl TempPostgres {
         }
     }
 
+    /// Waits until a statement answers this.
+    ///
+    /// # Panics
+    ///
+    /// It does not for a minute, or the server refuses it.
+    pub fn wait_for(&self, statement: &str, database: &str, expected: &str) {
+        let begun = Instant::now();
+        loop {
+            let answer = self.ask(statement, database).expect("the server answers");
+            if answer == expected {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{statement}: {answer}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Creates an empty database and returns its name.
     ///
     /// # Panics

@@ -219,9 +219,7 @@ impl Dump {
         let sleeps = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND wait_event = 'PgSleep'"
         );
-        while server.ask(&sleeps, "postgres").unwrap() != "1" {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        server.wait_for(&sleeps, "postgres", "1");
         dump
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use command_executor::Event;
 use command_executor::diagnosis::{self, Cause, Verdict};
-use command_executor::{CommandExecutor, Config, Event, SpoolPlace};
 use executor_core::ports::{History, PageRequest, Progress, RecordStore, Window};
 use executor_testkit::{self as kit, TempPostgres};
 use telemetry_store::{PostgresHistory, PostgresStore, ServerError};
 
-use crate::options;
 use crate::torture::{Rig, Storm, rate};
+use crate::{options, recorder};
 
 /// A server, its standby, and an address that names both.
 struct Pair {
@@ -29,9 +29,7 @@ impl Pair {
             primary.ask(waits, "postgres").unwrap();
             primary.ask("SELECT pg_reload_conf()", "postgres").unwrap();
             let is_there = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
-            while primary.ask(is_there, "postgres").unwrap() != "1" {
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            primary.wait_for(is_there, "postgres", "1");
         }
         Some(Self {
             primary,
@@ -59,9 +57,7 @@ impl Pair {
             .ask("SELECT pg_current_wal_lsn()", "postgres")
             .unwrap();
         let has_it = format!("SELECT pg_last_wal_replay_lsn() >= '{at}'");
-        while self.standby.ask(&has_it, "postgres").unwrap() != "t" {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.standby.wait_for(&has_it, "postgres", "t");
     }
 
     fn fail_over(&self) {
@@ -94,17 +90,7 @@ async fn h05_what_an_asynchronous_failover_takes_back_is_a_gap() {
     let store = PostgresStore::open_with(&pair.url(), options)
         .await
         .unwrap();
-    let config = Config::default().with_spool(SpoolPlace::At(home.path().join("spool")));
-    let executor = CommandExecutor::builder(store)
-        .config(config)
-        .start()
-        .await
-        .unwrap();
-    let listener = executor
-        .listener("house", "hall")
-        .topic("hall")
-        .handler_fn(|| async {});
-    let listener = listener.register().await.unwrap();
+    let (executor, listener) = recorder(store, home.path()).await;
     let runs = async |count: u64| {
         for _ in 0..count {
             let event = Event::new("hall");
@@ -120,9 +106,7 @@ async fn h05_what_an_asynchronous_failover_takes_back_is_a_gap() {
         .ask("SELECT pg_reload_conf()", "postgres")
         .unwrap();
     let is_parted = "SELECT count(*) FROM pg_stat_replication";
-    while pair.primary.ask(is_parted, "postgres").unwrap() != "0" {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    pair.primary.wait_for(is_parted, "postgres", "0");
     runs(30).await;
     pair.fail_over();
     runs(10).await;

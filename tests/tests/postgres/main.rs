@@ -16,8 +16,11 @@ mod silent_network;
 mod torture;
 mod writing;
 
+use std::path::Path;
+
+use command_executor::{CommandExecutor, Config, ListenerHandle, SpoolPlace};
 use executor_testkit::TempPostgres;
-use telemetry_store::PostgresOptions;
+use telemetry_store::{PostgresOptions, PostgresStore};
 use tempfile::TempDir;
 
 /// The server, or `None` where there is none; then this says so.
@@ -35,6 +38,19 @@ fn options() -> (PostgresOptions, TempDir) {
     let mut options = PostgresOptions::default();
     options.state_dir = Some(directory.path().join("state"));
     (options, directory)
+}
+
+/// An executor with a spool in a directory, and its only listener, to the topic `hall`.
+async fn recorder(store: PostgresStore, home: &Path) -> (CommandExecutor, ListenerHandle) {
+    let config = Config::default().with_spool(SpoolPlace::At(home.join("spool")));
+    let builder = CommandExecutor::builder(store).config(config);
+    let executor = builder.start().await.unwrap();
+    let listener = executor
+        .listener("house", "hall")
+        .topic("hall")
+        .handler_fn(|| async {});
+    let listener = listener.register().await.unwrap();
+    (executor, listener)
 }
 
 /// Says what is not tested, which is a failure where nothing may be skipped.

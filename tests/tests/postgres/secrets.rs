@@ -71,9 +71,7 @@ impl Encrypted {
         }
         server.ask("ALTER SYSTEM SET ssl = on", "postgres").unwrap();
         server.ask("SELECT pg_reload_conf()", "postgres").unwrap();
-        while server.ask("SHOW ssl", "postgres").unwrap() != "on" {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        server.wait_for("SHOW ssl", "postgres", "on");
         Some(Self { server, address })
     }
 

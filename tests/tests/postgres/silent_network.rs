@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use command_executor::{CommandExecutor, Config, Event, ListenerHandle, SpoolPlace};
-use telemetry_store::{PostgresOptions, PostgresStore};
+use command_executor::{CommandExecutor, Event, ListenerHandle};
+use telemetry_store::PostgresStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::server;
+use crate::{options, recorder, server};
 
 /// A network between recorders and a server, as a socket in a directory of its own.
 struct Network {
@@ -89,7 +89,7 @@ async fn load(
     let (begun, mut took) = (Instant::now(), Vec::new());
     while begun.elapsed() < lasts {
         let since = Instant::now();
-        let executed = executor.execute(listener.invoke(Event::new("net"))).await;
+        let executed = executor.execute(listener.invoke(Event::new("hall"))).await;
         executed.unwrap();
         took.push(since.elapsed());
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -105,23 +105,11 @@ async fn h05_a_network_that_swallows_everything_costs_no_record() {
     let cut = Duration::from_secs(cut.unwrap_or(14));
     let database = server.database();
     let network = Network::to(server.socket_directory());
-    let home = tempfile::tempdir().unwrap();
-    let mut options = PostgresOptions::default();
-    options.state_dir = Some(home.path().join("state"));
+    let (options, home) = options();
     let store = PostgresStore::open_with(&network.url(&database), options)
         .await
         .unwrap();
-    let config = Config::default().with_spool(SpoolPlace::At(home.path().join("spool")));
-    let executor = CommandExecutor::builder(store)
-        .config(config)
-        .start()
-        .await
-        .unwrap();
-    let listener = executor
-        .listener("net", "work")
-        .topic("net")
-        .handler_fn(|| async {});
-    let listener = listener.register().await.unwrap();
+    let (executor, listener) = recorder(store, home.path()).await;
     let before = load(&executor, &listener, Duration::from_secs(3)).await;
     network.is_silent.store(true, Ordering::Relaxed);
     let during = load(&executor, &listener, cut).await;

@@ -40,7 +40,7 @@ pub(crate) struct Storm {
 impl Storm {
     /// As short as a usual test has to be, unless the environment wants more.
     pub(crate) fn usual() -> Self {
-        let seconds = |name, usual| Duration::from_secs(setting(name, usual));
+        let seconds = |name, usual| Duration::from_secs(setting(name, usual).max(1));
         Self {
             lasts: seconds("SECONDS", 8),
             crash_every: seconds("CRASH_EVERY", 3),
@@ -57,12 +57,13 @@ impl Storm {
         }
     }
 
-    /// Kills one recorder after the other, and lets whatever they depend on crash, which is told how often it has. Returns
-    /// the numbers of crashes and kills.
+    /// Kills one recorder after the other, and lets whatever they depend on crash, which is told how often it has. Lasts
+    /// longer if a slow machine has not had all crashes until then. Returns the numbers of crashes and kills.
     pub(crate) fn rage(&self, rig: &mut Rig, mut crash: impl FnMut(u32)) -> (u32, u32) {
         let begun = Instant::now();
+        let all = (self.lasts.as_secs_f64() / self.crash_every.as_secs_f64()) as u32;
         let (mut crashes, mut kills) = (0, 0);
-        while begun.elapsed() < self.lasts {
+        while begun.elapsed() < self.lasts || crashes < all {
             std::thread::sleep(Duration::from_millis(100));
             if begun.elapsed() > self.crash_every * (crashes + 1) {
                 crash(crashes);

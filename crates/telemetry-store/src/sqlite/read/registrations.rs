@@ -7,11 +7,11 @@ use executor_core::ports::{
     PageOf, PageRequest, RegistrationFilter, RegistrationState, StoredRegistration,
 };
 
+use crate::codes::table_of;
 use crate::read::paging::{latest_first, page_of};
 use crate::read::question::QueryError;
 use crate::read::rows::registration::RegistrationRow;
 use crate::sqlite::read::asked::Asked;
-use crate::sqlite::write::registration::Table;
 
 /// Returns the columns that only one of the two tables has.
 const fn columns_of(kind: EntityKind) -> &'static str {
@@ -32,7 +32,7 @@ pub(crate) fn registrations(
     filter: &RegistrationFilter,
     page: &PageRequest,
 ) -> Result<PageOf<StoredRegistration>, QueryError> {
-    let (table, columns) = (Table::of(filter.kind).name, columns_of(filter.kind));
+    let (table, columns) = (table_of(filter.kind), columns_of(filter.kind));
     let live = match filter.state {
         RegistrationState::Any => "",
         RegistrationState::Live => "AND retired_us IS NULL AND removed_us IS NULL",

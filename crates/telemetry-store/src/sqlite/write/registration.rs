@@ -61,7 +61,7 @@ pub(crate) fn mark_cancelled(
     at: Timestamp,
 ) -> QueryResult<bool> {
     immediate(connection, |connection| {
-        let table = Table::of(id.kind).name;
+        let table = table_of(id.kind);
         let changed = diesel::sql_query(format!(
             "UPDATE {table} SET removed_us = coalesce(removed_us, ?2) WHERE id = ?1"
         ));
@@ -104,13 +104,13 @@ fn sort_in(plan: &mut Reconciled, stale: &Stored, id: RegistrationId) {
 
 fn apply(connection: &mut SqliteConnection, plan: &Reconciled, at: i64) -> QueryResult<()> {
     for id in &plan.deleted {
-        let table = Table::of(id.kind).name;
+        let table = table_of(id.kind);
         diesel::sql_query(format!("DELETE FROM {table} WHERE id = ?1"))
             .bind::<BigInt, _>(id.row.get())
             .execute(connection)?;
     }
     for id in &plan.retired {
-        let table = Table::of(id.kind).name;
+        let table = table_of(id.kind);
         diesel::sql_query(format!("UPDATE {table} SET retired_us = ?2 WHERE id = ?1"))
             .bind::<BigInt, _>(id.row.get())
             .bind::<BigInt, _>(at)
