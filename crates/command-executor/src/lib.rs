@@ -129,7 +129,10 @@ pub use executor_service::{
 pub use telemetry_store::migrate;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
-pub use telemetry_store::{OpenError, SqliteHistory, SqliteOptions, SqliteStore};
+pub use telemetry_store::{
+    Copied, CopyEnd, CopyError, CopyProgress, CopyStage, OpenError, SqliteHistory, SqliteOptions,
+    SqliteStore, copy_history,
+};
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use telemetry_store::{

@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Doctor(verbs::DoctorArgs),
     /// Bring a database of an earlier version up to date; `run` does so by itself.
     Migrate(verbs::MigrateArgs),
+    /// Copy a history, all of it, from one database into an empty one: from a file to a server, or back.
+    Copy(verbs::CopyArgs),
     /// Turn a crontab into a configuration.
     ImportCrontab(verbs::ImportCrontabArgs),
     /// Print a script that completes this program's command lines in a shell.

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod check;
+pub(crate) mod copy;
 pub(crate) mod database;
 pub(crate) mod doctor;
 pub(crate) mod errors;

@@ -11,7 +11,7 @@ use command_executor::{HistoryError, HistoryErrorClass, RegisterError, StartErro
 use thiserror::Error;
 
 use crate::output::plain::plain;
-use crate::wire::{CannotOpen, NoSize};
+use crate::wire::{CannotOpen, NoSize, NotCopied};
 
 /// The configuration is wrong, or a program in it cannot be executed.
 pub(crate) const WRONG_CONFIG: u8 = 3;
@@ -120,6 +120,8 @@ pub(crate) enum Failure {
     LinesInCsv,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Copy(#[from] NotCopied),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot write the result")]
@@ -146,7 +148,7 @@ impl Failure {
             Self::WhichDatabase { .. } | Self::EmptyWindow | Self::NothingToSelect { .. } => 2,
             Self::NobodyToAsk | Self::NoSuchJob { .. } | Self::LinesInCsv => 2,
             Self::Open(_) | Self::Start(_) | Self::Query(_) | Self::Store(_) => 4,
-            Self::DamagedStore { .. } | Self::NoDatabase { .. } => 4,
+            Self::DamagedStore { .. } | Self::NoDatabase { .. } | Self::Copy(_) => 4,
             Self::Replay(ReplayError::Away(_) | ReplayError::Refused(_)) => 4,
             Self::Events { .. } | Self::Source { .. } | Self::NoEvents { .. } => 5,
             Self::SpoolDirectory { .. } | Self::Replay(_) => UNREADABLE,

@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use crate::args::{Args, Command};
 use crate::cmd::looking::look;
 use crate::cmd::{
-    audit, check, doctor, errors, explain, export, import_crontab, logs, ls, manual, migrate,
+    audit, check, copy, doctor, errors, explain, export, import_crontab, logs, ls, manual, migrate,
     prune, report, run, sessions, show, sources, spool, status, timeline, timers,
 };
 use crate::exit::Failure;
@@ -73,6 +73,7 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             Command::Export(args) => look(args.look(), args, export::export).await,
             Command::Doctor(doctor) => doctor::doctor(doctor).await,
             Command::Migrate(migrate) => migrate::migrate(migrate).await,
+            Command::Copy(args) => copy::copy(args).await,
             Command::ImportCrontab(args) => import_crontab::import_crontab(args).await,
             Command::Completions(completions) => manual::completions(&completions).await,
             Command::Man => manual::man().await,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use command_executor::migrate::{self, Migrator};
 use command_executor::ports::Store;
 use command_executor::{
-    History, HistoryError, OpenError, SqliteHistory, SqliteOptions, SqliteStore,
+    Copied, CopyEnd, CopyError, CopyProgress, History, HistoryError, OpenError, SqliteHistory,
+    SqliteOptions, SqliteStore, copy_history,
 };
 #[cfg(feature = "postgres")]
 use command_executor::{
@@ -138,6 +139,15 @@ pub(crate) enum NoSize {
     Query(#[from] HistoryError),
 }
 
+/// The reason why a history was not copied.
+#[derive(Debug, Error)]
+pub(crate) enum NotCopied {
+    #[error(transparent)]
+    Open(#[from] CannotOpen),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+}
+
 /// Returns the size of the database, with its write-ahead log if it is a file.
 pub(crate) async fn bytes(url: &str) -> Result<u64, NoSize> {
     match place(url)? {
@@ -206,6 +216,29 @@ pub(crate) fn bring_up_to_date(url: &str) -> Result<Vec<String>, CannotOpen> {
         }
         #[cfg(feature = "postgres")]
         Place::Server(_) => bring_server_up_to_date(url)?,
+    })
+}
+
+/// Copies a history into an empty database.
+pub(crate) async fn copy(
+    from: String,
+    to: String,
+    mut progress: impl FnMut(CopyProgress) + Send + 'static,
+) -> Result<Copied, NotCopied> {
+    let copying = tokio::task::spawn_blocking(move || {
+        Ok(copy_history(end(&from)?, end(&to)?, &mut progress)?)
+    });
+    match copying.await {
+        Ok(copied) => copied,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn end(url: &str) -> Result<CopyEnd<'_>, CannotOpen> {
+    Ok(match place(url)? {
+        Place::File(_) => CopyEnd::File(url),
+        #[cfg(feature = "postgres")]
+        Place::Server(_) => CopyEnd::Server(url),
     })
 }
 

@@ -14,6 +14,8 @@ use libsqlite3_sys as _;
 
 mod codes;
 
+mod copy;
+
 mod hook;
 
 mod liveness;
@@ -33,6 +35,8 @@ mod sqlite;
 
 mod writer;
 
+pub use copy::ends::{Copied, CopyEnd, copy_history};
+pub use copy::error::{CopyError, CopyProgress, CopyStage};
 pub use hook::HookAlreadySet;
 #[cfg(feature = "postgres")]
 pub use postgres::address::Unaddressable as UnaddressableServer;

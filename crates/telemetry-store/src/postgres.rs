@@ -2,6 +2,8 @@
 
 mod acknowledged;
 
+pub(crate) mod copy;
+
 pub(crate) mod address;
 
 pub(crate) mod classify;

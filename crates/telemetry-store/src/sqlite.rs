@@ -4,6 +4,8 @@ pub(crate) mod schema;
 
 pub(crate) mod classify;
 
+pub(crate) mod copy;
+
 pub(crate) mod transaction;
 
 pub(crate) mod migrations;

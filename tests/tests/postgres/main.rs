@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod copying;
 mod days;
+#[path = "../../../crates/telemetry-store/tests/contract/everything.rs"]
+mod everything;
 mod failover;
 mod opening;
 mod outages;

@@ -24,8 +24,8 @@ const PLANS: [(&str, &str); 5] = [
     ),
     (
         "telemetry-store",
-        "lib codes hook liveness periods planned postgres postgres/read postgres/write postgres/writer read read/rows read/summary rollup sqlite \
-         sqlite/open sqlite/read sqlite/read/executions sqlite/write sqlite/writer writer",
+        "lib codes copy hook liveness periods planned postgres postgres/copy postgres/read postgres/write postgres/writer read \
+         read/rows read/summary rollup sqlite sqlite/copy sqlite/open sqlite/read sqlite/read/executions sqlite/write sqlite/writer writer",
     ),
     (
         "record-spool",

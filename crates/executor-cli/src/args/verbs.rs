@@ -203,6 +203,21 @@ pub(crate) struct MigrateArgs {
     pub(crate) look: Look,
 }
 
+/// `executor copy`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: executor copy --from telemetry.db --to postgres://db.lan/house")]
+pub(crate) struct CopyArgs {
+    /// The database with the history. It may be in use: the copy has what is there when it begins.
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: String,
+    /// A database without a history; a file is made. After an interruption the same copy goes on from there.
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `executor import-crontab`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: crontab -l | executor import-crontab - > executor.toml")]

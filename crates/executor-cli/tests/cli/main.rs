@@ -3,7 +3,9 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod alike;
 mod care;
+mod copies;
 mod crontabs;
 mod damaged;
 mod doctors;
@@ -22,7 +24,6 @@ mod orphans;
 mod permissions;
 mod questions;
 mod reloads;
-
 mod reports;
 mod runs;
 mod secrets;

@@ -8,6 +8,7 @@ use diesel::sql_types::{Bool, Integer, Text};
 use executor_core::ports::HistoryErrorClass;
 use thiserror::Error;
 
+use crate::copy::mark::is_mark;
 use crate::postgres::address::{Address, Unaddressable};
 
 /// The oldest version that has what the tables need.
@@ -97,6 +98,15 @@ pub enum ServerError {
         /// The migration that this program does not have.
         found: String,
     },
+    /// A history is being copied into the database, or the copy was interrupted.
+    #[error(
+        "a copy into the database at `{server}` is not finished: wait for it, or repeat the same `executor copy`; to give \
+         it up, drop the schema `executor`"
+    )]
+    Unfinished {
+        /// Where it is.
+        server: String,
+    },
     /// The server refused a statement while the database was opened.
     #[error("cannot set up the database at `{server}`: {message}")]
     SetUp {
@@ -132,7 +142,7 @@ impl ServerError {
             Self::Unreachable { message, .. } | Self::SetUp { message, .. } => {
                 OF_A_PERSON.iter().any(|part| message.contains(part))
             }
-            Self::Standby { .. } => false,
+            Self::Standby { .. } | Self::Unfinished { .. } => false,
             _ => true,
         }
     }
@@ -147,7 +157,8 @@ impl ServerError {
             | Self::Foreign { .. }
             | Self::Older { .. }
             | Self::Newer { .. } => HistoryErrorClass::Unsupported,
-            Self::Unreachable { .. }
+            Self::Unfinished { .. }
+            | Self::Unreachable { .. }
             | Self::Standby { .. }
             | Self::SetUp { .. }
             | Self::State(_)
@@ -221,6 +232,15 @@ fn look_at(connection: &mut PgConnection, address: &Address) -> Result<bool, Ser
             found: encoding,
         }),
         Server { is_standby, .. } => Ok(is_standby),
+    }
+}
+
+/// The error of a migration that this program does not know.
+pub(crate) fn newer(address: &Address, found: String) -> ServerError {
+    let server = address.to_string();
+    match is_mark(&found) {
+        true => ServerError::Unfinished { server },
+        false => ServerError::Newer { server, found },
     }
 }
 

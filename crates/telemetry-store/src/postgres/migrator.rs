@@ -3,7 +3,7 @@
 use diesel::pg::PgConnection;
 
 use crate::postgres::address::Address;
-use crate::postgres::connect::{ServerError, connect, connect_reader, set_up};
+use crate::postgres::connect::{ServerError, connect, connect_reader, newer, set_up};
 use crate::postgres::migrations::{self, MigrationError};
 use crate::sqlite::migrations::MigrationStatus;
 
@@ -65,11 +65,7 @@ pub fn pending_on_server(url: &str) -> Result<Vec<String>, ServerError> {
     let all = migrations::status(&mut connection).map_err(|error| set_up(&address, &*error))?;
     let server = || address.to_string();
     if let Some(found) = all.iter().find(|it| !it.known) {
-        let found = found.name.clone();
-        return Err(ServerError::Newer {
-            server: server(),
-            found,
-        });
+        return Err(newer(&address, found.name.clone()));
     }
     if all.iter().all(|it| !it.applied) {
         let is_foreign = migrations::is_foreign(&mut connection);

@@ -8,9 +8,10 @@ use diesel::pg::PgConnection;
 use executor_core::{Entity, SessionId};
 use uuid::Uuid;
 
+use crate::copy::mark::is_mark;
 use crate::postgres::acknowledged::Acknowledged;
 use crate::postgres::address::Address;
-use crate::postgres::connect::{ServerError, connect, set_up};
+use crate::postgres::connect::{ServerError, connect, newer, set_up};
 use crate::postgres::memory::{Days, Rollups};
 use crate::postgres::migrations::{self, Schema};
 use crate::postgres::transaction::Connected;
@@ -60,16 +61,29 @@ impl Open {
         })
     }
 
+    /// Connects to a database that may be an unfinished copy, and migrates.
+    pub(crate) fn for_a_copy(address: &Address) -> Result<Self, ServerError> {
+        let spec = ConnectionSpec {
+            address: address.clone(),
+            home: None,
+            judges_after: Duration::MAX,
+            acknowledged: Acknowledged::default(),
+        };
+        let mut open = Self::new(&spec)?;
+        let failed = |error: migrations::MigrationError| set_up(address, &*error);
+        match migrations::schema(&mut open.connection).map_err(failed)? {
+            Schema::Newer(found) if is_mark(&found) => Ok(open),
+            _ => Self::connect(&spec),
+        }
+    }
+
     /// Connects, to a server that may have taken over from another one, and migrates.
     pub(crate) fn connect(spec: &ConnectionSpec) -> Result<Self, ServerError> {
         let (address, mut open) = (&spec.address, Self::new(spec)?);
         let failed = |error: migrations::MigrationError| set_up(address, &*error);
         match migrations::schema(&mut open.connection).map_err(failed)? {
             Schema::Current => return Ok(open),
-            Schema::Newer(found) => {
-                let server = address.to_string();
-                return Err(ServerError::Newer { server, found });
-            }
+            Schema::Newer(found) => return Err(newer(address, found)),
             Schema::Foreign => {
                 let server = address.to_string();
                 return Err(ServerError::Foreign { server });

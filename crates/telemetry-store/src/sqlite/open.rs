@@ -11,6 +11,7 @@ use diesel::sqlite::SqliteConnection;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use crate::copy::mark::is_mark;
 use crate::sqlite::classify::is_lock;
 use crate::sqlite::migrations;
 use crate::sqlite::open::address::{Target, Unaddressable, beside, uri};
@@ -182,11 +183,24 @@ fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let all = migrations::status(connection).map_err(OpenError::Migrate)?;
     match all.into_iter().rfind(|migration| !migration.known) {
         None => Ok(()),
+        Some(unknown) if is_mark(&unknown.name) => Err(OpenError::Unfinished),
         Some(unknown) => Err(OpenError::Newer {
             found: unknown.name,
             known: migrations::newest(),
         }),
     }
+}
+
+/// Migrates a database that may be an unfinished copy.
+pub(crate) fn up_for_a_copy(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    match refuse_newer(connection) {
+        Ok(()) | Err(OpenError::Unfinished) => {}
+        newer => return newer,
+    }
+    if first_pending(connection)?.is_some() {
+        migrations::up(connection).map_err(OpenError::Migrate)?;
+    }
+    Ok(())
 }
 
 fn refuse_older(connection: &mut SqliteConnection) -> Result<(), OpenError> {

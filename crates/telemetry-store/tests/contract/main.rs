@@ -5,9 +5,11 @@
 
 mod answers;
 mod conformance;
+mod copies;
 mod damage;
 mod damaged_reading;
 mod dying;
+mod everything;
 mod faults;
 mod history;
 mod kinds;

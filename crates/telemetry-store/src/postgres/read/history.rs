@@ -16,7 +16,7 @@ use executor_core::{ExecutionId, RegistrationId, Timestamp};
 
 use crate::postgres::address::Address;
 use crate::postgres::classify::{is_gone, is_locked, is_timeout};
-use crate::postgres::connect::{ServerError, connect_reader, set_up};
+use crate::postgres::connect::{ServerError, connect_reader, newer, set_up};
 use crate::postgres::migrations::{self, Schema};
 use crate::postgres::read::asked::Asked;
 use crate::postgres::read::counting::Rows;
@@ -122,13 +122,10 @@ impl PostgresHistory {
         let address = &self.address;
         let mut connection = connect_reader(address)?;
         let failed = |error: migrations::MigrationError| set_up(address, &*error);
-        let server = address.to_string();
-        match migrations::schema(&mut connection).map_err(failed)? {
-            Schema::Current => Ok(connection),
-            Schema::Older => Err(ServerError::Older { server }),
-            Schema::Foreign => Err(ServerError::Foreign { server }),
-            Schema::None => Err(ServerError::Absent { server }),
-            Schema::Newer(found) => Err(ServerError::Newer { server, found }),
+        let schema = migrations::schema(&mut connection).map_err(failed)?;
+        match refused(address, schema) {
+            None => Ok(connection),
+            Some(refused) => Err(refused),
         }
     }
 
@@ -346,5 +343,17 @@ impl History for PostgresHistory {
         self.ask("reading registrations", move |asked| {
             lists::registrations(asked, &filter, &page)
         })
+    }
+}
+
+/// Why a database with this schema cannot be read.
+pub(crate) fn refused(address: &Address, schema: Schema) -> Option<ServerError> {
+    let server = address.to_string();
+    match schema {
+        Schema::Current => None,
+        Schema::Older => Some(ServerError::Older { server }),
+        Schema::Foreign => Some(ServerError::Foreign { server }),
+        Schema::None => Some(ServerError::Absent { server }),
+        Schema::Newer(found) => Some(newer(address, found)),
     }
 }

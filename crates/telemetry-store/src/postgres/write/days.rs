@@ -58,7 +58,7 @@ pub(super) fn partition_of(table: &str, day: i64) -> String {
 
 /// Keeps days from being made until the end of the transaction. Somebody who makes one waits for this, or this for the
 /// day: else a row that is there is not found, and one that belongs to the day is refused.
-pub(super) fn keep(open: &mut Open) -> QueryResult<()> {
+pub(crate) fn keep(open: &mut Open) -> QueryResult<()> {
     open.connection().batch_execute(
         "LOCK TABLE ONLY executor.executions_default, executor.execution_lines_default IN ROW EXCLUSIVE MODE",
     )

@@ -74,6 +74,12 @@ pub enum OpenError {
         /// The newest migration of this program.
         known: String,
     },
+    /// A history is being copied into the database, or the copy was interrupted.
+    #[error(
+        "a copy into the database is not finished: wait for it, or repeat the same `executor copy`; to give it up, remove \
+         the file"
+    )]
+    Unfinished,
     /// The database needs migrations and was opened only for reading.
     #[error(
         "the database lacks the migration {missing}: open it once for writing, or run `executor migrate`"

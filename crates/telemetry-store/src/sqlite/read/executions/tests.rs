@@ -59,7 +59,7 @@ async fn g02_a_search_says_how_far_it_has_come_and_goes_on_there() {
         let page = search(&mut searched, cursor, 1, now).unwrap();
         match (page.searched_to, page.next) {
             (Some(end), Some(next)) => {
-                assert_eq!(page.places, []);
+                assert!(page.places.is_empty());
                 ends.push(end);
                 cursor.after = Some(next);
             }

@@ -1,0 +1,105 @@
+//! Opens both ends of a copy.
+
+use executor_core::SessionId;
+use uuid::Uuid;
+
+use crate::copy::error::{CopyError, CopyProgress};
+use crate::copy::run::{Copying, Report};
+use crate::copy::side::{Sink, Source};
+#[cfg(feature = "postgres")]
+use crate::postgres::copy::ServerEnd;
+use crate::sqlite::copy::FileEnd;
+
+/// One end of a copy, by its address.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum CopyEnd<'u> {
+    /// A database in a file.
+    File(&'u str),
+    /// A database on a PostgreSQL server.
+    #[cfg(feature = "postgres")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+    Server(&'u str),
+}
+
+/// What was copied, and has been read again from where it was written.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Copied {
+    /// Whether it went on from where another copy had been interrupted.
+    pub is_resumed: bool,
+    /// The number of executions.
+    pub executions: u64,
+    /// How many of them the interrupted copy had left as they should be.
+    pub were_there: u64,
+    /// How many of them have lines.
+    pub with_lines: u64,
+    /// The number of rollups.
+    pub rollups: u64,
+    /// The number of executions of each session, the oldest session first.
+    pub sessions: Vec<(SessionId, u64)>,
+    /// The number of rows of each other table.
+    pub tables: Vec<(&'static str, u64)>,
+}
+
+/// Copies a history with all that belongs to it into an empty database, which is made if there is none, and reads all of
+/// it again: it has the same rows, by number and checksum, session by session.
+///
+/// The source is not changed. If it is being written, the copy has what was there when it began. Until the copy is whole,
+/// no program opens the target. An interrupted one is repeated with the same arguments, and goes on with what is there.
+/// This blocks.
+///
+/// # Errors
+///
+/// There is no history at the source, one is at the target, or one of them could not be read or written.
+pub fn copy_history(
+    from: CopyEnd<'_>,
+    to: CopyEnd<'_>,
+    progress: &mut dyn FnMut(CopyProgress),
+) -> Result<Copied, CopyError> {
+    let (mut from, mut to) = (source(from)?, sink(to)?);
+    let copying = Copying {
+        from: &mut *from,
+        to: &mut *to,
+        progress,
+    };
+    Ok(Copied::of(&copying.run()?))
+}
+
+fn source(end: CopyEnd<'_>) -> Result<Box<dyn Source>, CopyError> {
+    let opened = match end {
+        CopyEnd::File(url) => FileEnd::source(url).map(|it| Box::new(it) as _),
+        #[cfg(feature = "postgres")]
+        CopyEnd::Server(url) => ServerEnd::source(url).map(|it| Box::new(it) as _),
+    };
+    opened.map_err(CopyError::OpenSource)
+}
+
+fn sink(end: CopyEnd<'_>) -> Result<Box<dyn Sink>, CopyError> {
+    let opened = match end {
+        CopyEnd::File(url) => FileEnd::sink(url).map(|it| Box::new(it) as _),
+        #[cfg(feature = "postgres")]
+        CopyEnd::Server(url) => ServerEnd::sink(url).map(|it| Box::new(it) as _),
+    };
+    opened.map_err(CopyError::OpenTarget)
+}
+
+impl Copied {
+    fn of(report: &Report) -> Self {
+        let rows_of = |session: &i64| report.executions.get(session).map_or(0, |it| it.rows);
+        let sessions = report.names.iter().filter_map(|(session, name)| {
+            let name = Uuid::try_parse(name).ok()?;
+            Some((SessionId::from_uuid(name), rows_of(session)))
+        });
+        let tables = report.tables.iter();
+        Self {
+            is_resumed: report.is_resumed,
+            executions: report.executions.values().map(|it| it.rows).sum(),
+            were_there: report.were_there,
+            with_lines: report.with_lines,
+            rollups: report.rollups.rows,
+            sessions: sessions.collect(),
+            tables: tables.map(|(name, digest)| (*name, digest.rows)).collect(),
+        }
+    }
+}
