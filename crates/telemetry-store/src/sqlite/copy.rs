@@ -247,7 +247,7 @@ fn gone(connection: &mut SqliteConnection, table: &Table, rows: &[Row]) -> Query
     let values = ["value ->> 0", "value ->> 1", "value ->> 2", topic];
     let values: Vec<&str> = values.into_iter().filter(|it| !it.is_empty()).collect();
     let statement = format!(
-        "DELETE FROM {} WHERE ({columns}) NOT IN (SELECT {} FROM json_each(?1))",
+        "DELETE FROM {} WHERE ({columns}) NOT IN (SELECT {} FROM jsonb_each(?1))",
         table.name,
         values.join(", ")
     );

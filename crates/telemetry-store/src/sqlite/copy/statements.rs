@@ -25,7 +25,7 @@ pub(super) const DIALECT: Dialect = Dialect {
         Sort::Uuid => format!("unhex(value ->> {at})"),
         Sort::Number | Sort::Text | Sort::Flag => format!("value ->> {at}"),
     },
-    rows: "json_each(?1)",
+    rows: "jsonb_each(?1)",
     // A row names what it is about by itself.
     about: |_| "NULL".to_owned(),
 };
@@ -76,7 +76,7 @@ pub(super) fn insert_rollups(connection: &mut SqliteConnection, rows: &[Row]) ->
     write(
         connection,
         "INSERT OR IGNORE INTO rollup_entities (kind, app_key, instance, name, topic) \
-         SELECT DISTINCT value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?1)",
+         SELECT DISTINCT value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM jsonb_each(?1)",
         rows,
     )?;
     write(
@@ -87,7 +87,7 @@ pub(super) fn insert_rollups(connection: &mut SqliteConnection, rows: &[Row]) ->
              WHERE (p.kind, p.app_key, p.instance, p.name, p.topic) \
                  = (value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6)), \
            value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, \
-           value ->> 14, value ->> 15, value ->> 16, value ->> 17, unhex(value ->> 18) FROM json_each(?1)",
+           value ->> 14, value ->> 15, value ->> 16, value ->> 17, unhex(value ->> 18) FROM jsonb_each(?1)",
         rows,
     )
 }
@@ -102,7 +102,7 @@ const DELETE: [&str; 4] = [
 
 /// What is inserted with executions: `30` is the row's id.
 const INSERT: [&str; 5] = [
-    "INSERT OR IGNORE INTO topics (text) SELECT DISTINCT value ->> 18 FROM json_each(?1) WHERE value ->> 18 IS NOT NULL",
+    "INSERT OR IGNORE INTO topics (text) SELECT DISTINCT value ->> 18 FROM jsonb_each(?1) WHERE value ->> 18 IS NOT NULL",
     "INSERT INTO executions (id, execution_id, session_id, kind, status, listener_id, job_id, start_us, duration_us, \
        flags, blocked_us, retry_count, attempt_number, trigger_id, trigger_origin, trigger_mode, args_json, topic_id, \
        due_us, exit_code) \
@@ -113,14 +113,14 @@ const INSERT: [&str; 5] = [
          WHERE (j.app_key, j.instance, j.name) = (value ->> 4, value ->> 5, value ->> 6)) END, \
        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, \
        value ->> 16, value ->> 17, (SELECT t.id FROM topics t WHERE t.text = value ->> 18), value ->> 19, \
-       value ->> 20 FROM json_each(?1)",
+       value ->> 20 FROM jsonb_each(?1)",
     "INSERT INTO execution_errors (id, error_type, error_message, error_report) \
-     SELECT value ->> 30, value ->> 21, value ->> 22, value ->> 23 FROM json_each(?1) WHERE value ->> 21 IS NOT NULL",
+     SELECT value ->> 30, value ->> 21, value ->> 22, value ->> 23 FROM jsonb_each(?1) WHERE value ->> 21 IS NOT NULL",
     "INSERT INTO execution_orphans (id, app_key, instance, name, topic) \
      SELECT value ->> 30, value ->> 4, value ->> 5, value ->> 6, CASE WHEN value ->> 2 <> 1 THEN value ->> 7 END \
-     FROM json_each(?1) WHERE value ->> 29",
+     FROM jsonb_each(?1) WHERE value ->> 29",
     "INSERT INTO execution_lines (id, lines, total_lines, total_bytes, flags, body) \
-     SELECT value ->> 30, value ->> 24, value ->> 25, value ->> 26, value ->> 27, value ->> 28 FROM json_each(?1) \
+     SELECT value ->> 30, value ->> 24, value ->> 25, value ->> 26, value ->> 27, value ->> 28 FROM jsonb_each(?1) \
      WHERE value ->> 24 IS NOT NULL",
 ];
 
