@@ -9,7 +9,7 @@ use crate::{test, tidy};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     where_installed("fmt", &mut cargo(&["fmt", "--all", "--check"]))?;
-    let features = features();
+    let features = features()?;
     let clippy = format!("clippy --workspace --all-targets {features} -- -D warnings");
     let clippy: Vec<&str> = clippy.split_whitespace().collect();
     where_installed("clippy", &mut cargo(&clippy))?;
@@ -26,15 +26,30 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Everything, if it can be built here.
-fn features() -> &'static str {
-    if test::has_libpq() {
-        return "--all-features";
+/// What takes minutes to build and is the same code.
+const BUNDLED: &str = "postgres-bundled";
+
+/// Everything but what is bundled, if it can be built here.
+fn features() -> anyhow::Result<String> {
+    if !test::has_libpq() {
+        eprintln!(
+            "\n# skipped: everything behind features, because `pg_config` of libpq's headers is not installed"
+        );
+        return Ok(String::new());
     }
-    eprintln!(
-        "\n# skipped: everything behind features, because `pg_config` of libpq's headers is not installed"
-    );
-    ""
+    let metadata = MetadataCommand::new()
+        .current_dir(root())
+        .no_deps()
+        .exec()?;
+    let packages = metadata.packages.iter();
+    let features = packages.flat_map(|package| {
+        let own = package.features.keys().filter(|name| *name != BUNDLED);
+        own.map(move |feature| format!("{}/{feature}", package.name))
+    });
+    Ok(format!(
+        "--features {}",
+        features.collect::<Vec<_>>().join(",")
+    ))
 }
 
 /// Checks everything that is published with the oldest compiler that the manifests promise, if it is installed.
@@ -60,7 +75,7 @@ fn oldest_compiler() -> anyhow::Result<()> {
     }
     let mut check = Command::new("rustup");
     check.args(["run", &toolchain, "cargo", "check", "--workspace"]);
-    check.args(features().split_whitespace());
+    check.args(features()?.split_whitespace());
     // Another compiler's artifacts in the same place would be made anew each time.
     check
         .arg("--target-dir")

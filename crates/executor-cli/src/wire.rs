@@ -211,6 +211,8 @@ pub(crate) fn pending(url: &str) -> Result<Vec<String>, CannotOpen> {
 pub(crate) fn bring_up_to_date(url: &str) -> Result<Vec<String>, CannotOpen> {
     Ok(match place(url)? {
         Place::File(_) => {
+            // Refuses what is not to be migrated.
+            migrate::pending(url)?;
             let applied = Migrator::open_existing(url)?.up();
             applied.map_err(OpenError::Migrate)?
         }

@@ -11,6 +11,9 @@ compile_error!("telemetry-store needs a Unix: modes, links and locks of files");
 
 // Named only to enable the bundled SQLite; diesel calls it.
 use libsqlite3_sys as _;
+// Named only to bundle them; diesel calls the one, and that calls the other.
+#[cfg(feature = "postgres-bundled")]
+use {openssl_sys as _, pq_sys as _};
 
 mod codes;
 

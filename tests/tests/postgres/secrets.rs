@@ -182,3 +182,14 @@ async fn h06_a_password_that_changes_is_read_anew_with_the_next_connection() {
     });
     again.await.unwrap();
 }
+
+#[test]
+fn h06_the_end_of_a_copy_shows_no_password() {
+    for url in [
+        "postgres://me:secret@host/db",
+        "postgres://me:secret@host:x/db",
+    ] {
+        let shown = format!("{:?}", telemetry_store::CopyEnd::Server(url));
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

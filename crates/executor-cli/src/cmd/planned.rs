@@ -70,7 +70,11 @@ pub(super) async fn timers(
         timer.next = next.filter(|_| !timer.is_paused);
         timers.push(timer);
     }
-    timers.sort_by_key(|timer| (timer.next.is_none(), timer.next));
+    timers.sort_by(|one, other| {
+        let key = |timer: &Timer| (timer.next.is_none(), timer.next);
+        let by_name = || one.entity.cmp(&other.entity);
+        key(one).cmp(&key(other)).then_with(by_name)
+    });
     Ok(timers)
 }
 

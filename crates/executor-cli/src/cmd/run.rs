@@ -17,7 +17,7 @@ mod reloading;
 
 mod service_manager;
 
-mod signals;
+pub(crate) mod signals;
 
 use std::future::pending;
 use std::io;

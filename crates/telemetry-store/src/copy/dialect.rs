@@ -1,18 +1,18 @@
 //! Makes the statements that read and write rows as JSON, for each backend from the same description.
 
-use crate::copy::table::{Place, Sort, Table};
+use crate::copy::table::{ColumnType, Layout, Table};
 
 /// How a backend spells things.
 pub(crate) struct Dialect {
-    pub(crate) place: fn(&Table) -> &Place,
+    pub(crate) layout: fn(&Table) -> &Layout,
     /// A table's name, with its schema.
     pub(crate) table: fn(&Table) -> String,
     /// The function that makes a JSON array.
     pub(crate) array: &'static str,
     /// Makes an expression one that JSON can hold.
-    pub(crate) read: fn(&str, Sort) -> String,
+    pub(crate) read: fn(&str, ColumnType) -> String,
     /// Takes it out of the array `value` again.
-    pub(crate) write: fn(usize, Sort) -> String,
+    pub(crate) write: fn(usize, ColumnType) -> String,
     /// The rows of the JSON array that is bound, each as `value`.
     pub(crate) rows: &'static str,
     /// The id of the listener or job that a row is about, by kind, app, instance, name and topic.
@@ -22,9 +22,9 @@ pub(crate) struct Dialect {
 impl Dialect {
     /// Reads all rows of a table, as arrays of their columns.
     pub(crate) fn select(&self, table: &Table) -> String {
-        let place = (self.place)(table);
+        let layout = (self.layout)(table);
         let columns = table.columns.iter().map(|(name, sort)| {
-            let of = if place.of_parent.contains(name) {
+            let of = if layout.of_parent.contains(name) {
                 "p"
             } else {
                 "t"
@@ -36,17 +36,17 @@ impl Dialect {
             "SELECT {}({}) AS line FROM {}",
             self.array,
             columns.join(", "),
-            place.from
+            layout.from
         )
     }
 
     /// Writes rows into a table.
     pub(crate) fn insert(&self, table: &Table) -> String {
-        let place = (self.place)(table);
+        let layout = (self.layout)(table);
         let own = table.columns.iter().enumerate();
-        let own = own.filter(|(_, (name, _))| !place.of_parent.contains(name));
+        let own = own.filter(|(_, (name, _))| !layout.of_parent.contains(name));
         let own = own.map(|(at, (name, sort))| ((*name).to_owned(), (self.write)(at, *sort)));
-        let also = place.also.iter();
+        let also = layout.also.iter();
         let also = also.map(|(name, what)| ((*name).to_owned(), self.filled(table, what)));
         let (names, values): (Vec<String>, Vec<String>) = own.chain(also).unzip();
         format!(

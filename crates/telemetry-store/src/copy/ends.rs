@@ -1,5 +1,7 @@
 //! Opens both ends of a copy.
 
+use std::fmt;
+
 use executor_core::SessionId;
 use uuid::Uuid;
 
@@ -7,11 +9,13 @@ use crate::copy::error::{CopyError, CopyProgress};
 use crate::copy::run::{Copying, Report};
 use crate::copy::side::{Sink, Source};
 #[cfg(feature = "postgres")]
-use crate::postgres::copy::ServerEnd;
+use crate::postgres::{address::Address, copy::ServerEnd};
 use crate::sqlite::copy::FileEnd;
+use crate::sqlite::open::address::Target;
+use crate::sqlite::open::file_identity::identity;
 
 /// One end of a copy, by its address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum CopyEnd<'u> {
     /// A database in a file.
@@ -20,6 +24,21 @@ pub enum CopyEnd<'u> {
     #[cfg(feature = "postgres")]
     #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
     Server(&'u str),
+}
+
+impl fmt::Debug for CopyEnd<'_> {
+    /// An address may have a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(url) => f.debug_tuple("File").field(url).finish(),
+            #[cfg(feature = "postgres")]
+            Self::Server(url) => {
+                let address = Address::parse(url).map(|address| address.to_string());
+                let shown = address.unwrap_or_else(|_| "no address".to_owned());
+                f.debug_tuple("Server").field(&shown).finish()
+            }
+        }
+    }
 }
 
 /// What was copied, and has been read again from where it was written.
@@ -36,7 +55,7 @@ pub struct Copied {
     pub with_lines: u64,
     /// The number of rollups.
     pub rollups: u64,
-    /// The number of executions of each session, the oldest session first.
+    /// The number of executions of each session, in the order in which the sessions were opened.
     pub sessions: Vec<(SessionId, u64)>,
     /// The number of rows of each other table.
     pub tables: Vec<(&'static str, u64)>,
@@ -57,6 +76,9 @@ pub fn copy_history(
     to: CopyEnd<'_>,
     progress: &mut dyn FnMut(CopyProgress),
 ) -> Result<Copied, CopyError> {
+    if are_one_file(from, to) {
+        return Err(CopyError::Same);
+    }
     let (mut from, mut to) = (source(from)?, sink(to)?);
     let copying = Copying {
         from: &mut *from,
@@ -64,6 +86,16 @@ pub fn copy_history(
         progress,
     };
     Ok(Copied::of(&copying.run()?))
+}
+
+/// Whether two addresses lead to one file, whatever its names: SQLite would take it for two.
+fn are_one_file(from: CopyEnd<'_>, to: CopyEnd<'_>) -> bool {
+    let identity = |end| match end {
+        CopyEnd::File(url) => Target::parse(url).ok()?.path().and_then(identity),
+        #[cfg(feature = "postgres")]
+        CopyEnd::Server(_) => None,
+    };
+    identity(from).is_some_and(|one| identity(to) == Some(one))
 }
 
 fn source(end: CopyEnd<'_>) -> Result<Box<dyn Source>, CopyError> {
@@ -76,12 +108,14 @@ fn source(end: CopyEnd<'_>) -> Result<Box<dyn Source>, CopyError> {
 }
 
 fn sink(end: CopyEnd<'_>) -> Result<Box<dyn Sink>, CopyError> {
-    let opened = match end {
-        CopyEnd::File(url) => FileEnd::sink(url).map(|it| Box::new(it) as _),
+    let opened: Result<Option<Box<dyn Sink>>, _> = match end {
+        CopyEnd::File(url) => FileEnd::sink(url).map(|it| it.map(|it| Box::new(it) as _)),
         #[cfg(feature = "postgres")]
-        CopyEnd::Server(url) => ServerEnd::sink(url).map(|it| Box::new(it) as _),
+        CopyEnd::Server(url) => ServerEnd::sink(url).map(|it| it.map(|it| Box::new(it) as _)),
     };
-    opened.map_err(CopyError::OpenTarget)
+    opened
+        .map_err(CopyError::OpenTarget)?
+        .ok_or(CopyError::Taken)
 }
 
 impl Copied {

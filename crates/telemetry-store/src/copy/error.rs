@@ -33,13 +33,21 @@ pub struct CopyProgress {
 #[non_exhaustive]
 pub enum CopyError {
     /// Both addresses lead to the same history.
-    #[error("the target is the history that is to be copied: give another address")]
+    #[error(
+        "the target is the history that is to be copied, or a copy of its file: give an empty place"
+    )]
     Same,
     /// There is a history already.
-    #[error(
-        "the target holds a history already, or an unfinished copy of another one: give an empty place"
-    )]
+    #[error("the target holds a history already: give an empty place")]
     Taken,
+    /// There is an unfinished copy of another history.
+    #[error("the target holds an unfinished copy of another history: give an empty place")]
+    OfAnother,
+    /// The unfinished copy has sessions that the source has not.
+    #[error(
+        "a program records into the target, or the source has lost sessions since: give an empty place for the copy"
+    )]
+    Strangers,
     /// The source could not be opened.
     #[error("cannot copy from the source")]
     OpenSource(#[source] Box<dyn Error + Send + Sync>),
@@ -47,7 +55,9 @@ pub enum CopyError {
     #[error("cannot copy to the target")]
     OpenTarget(#[source] Box<dyn Error + Send + Sync>),
     /// The source could not be read.
-    #[error("{what} of the source")]
+    #[error(
+        "{what} of the source; what is copied so far stays, and the same copy goes on from there"
+    )]
     Source {
         /// What could not be read.
         what: String,
@@ -56,7 +66,9 @@ pub enum CopyError {
         source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// The target could not be written or read. What is there stays; the same copy goes on from it.
-    #[error("{what} of the target; the same copy goes on from here")]
+    #[error(
+        "{what} of the target; what is copied so far stays, and the same copy goes on from there"
+    )]
     Target {
         /// What could not be done.
         what: String,
@@ -66,7 +78,7 @@ pub enum CopyError {
     },
     /// What was written is not what is read back: somebody else writes there.
     #[error(
-        "{what} of the target are not those of the source: does somebody else write there? Repeat the same copy"
+        "the target's {what} differ from the source's: if nobody else writes there, repeat the same copy"
     )]
     Differs {
         /// What differs.

@@ -16,13 +16,13 @@ use crate::rollup::tally::{SPANS_US, Tally};
 const AT_ONCE: i64 = 24;
 
 /// Where in the rollups a reader is.
-struct Place {
+struct Cursor {
     spans: std::slice::Iter<'static, i64>,
     span: Option<i64>,
     from: i64,
 }
 
-impl Place {
+impl Cursor {
     fn new() -> Self {
         let mut spans = SPANS_US.iter();
         Self {
@@ -39,9 +39,13 @@ impl Place {
     ) -> Answer<Option<(i64, i64, i64)>> {
         while let Some(span) = self.span {
             let start = next(span, self.from)?;
-            if let Some(start) = start {
-                self.from = start.saturating_add(AT_ONCE * span);
-                return Ok(Some((span, start, self.from)));
+            let end = start.map(|start| start.saturating_add(AT_ONCE * span));
+            // A start at the end of time is damage, and would be found for ever.
+            if let (Some(start), Some(end)) = (start, end)
+                && start < end
+            {
+                self.from = end;
+                return Ok(Some((span, start, end)));
             }
             (self.span, self.from) = (self.spans.next().copied(), i64::MIN);
         }
@@ -51,14 +55,14 @@ impl Place {
 
 /// The rollups of a source, one of each hour or day and listener or job.
 pub(super) struct Merged {
-    place: Place,
+    cursor: Cursor,
     residue: Residue,
 }
 
 impl Merged {
     pub(super) fn new(residue: Residue) -> Self {
         Self {
-            place: Place::new(),
+            cursor: Cursor::new(),
             residue,
         }
     }
@@ -66,7 +70,7 @@ impl Merged {
     /// The next ones; `None` behind the last.
     pub(super) fn next(&mut self, source: &mut dyn Source) -> Answer<Option<Vec<Row>>> {
         let residue = &self.residue;
-        let run = self.place.next(|span, from| {
+        let run = self.cursor.next(|span, from| {
             let stored = source.next_rollup(span, from)?;
             let left = residue.range((span, from)..=(span, i64::MAX)).next();
             let left = left.map(|((_, start), _)| *start);
@@ -183,8 +187,8 @@ fn bytes_of(digits: &str) -> Option<Vec<u8>> {
 
 /// The digest of all rollups as they are.
 pub(super) fn digest<S: Source + ?Sized>(source: &mut S) -> Answer<Digest> {
-    let (mut place, mut digest) = (Place::new(), Digest::default());
-    while let Some((span, from, to)) = place.next(|span, from| source.next_rollup(span, from))? {
+    let (mut cursor, mut digest) = (Cursor::new(), Digest::default());
+    while let Some((span, from, to)) = cursor.next(|span, from| source.next_rollup(span, from))? {
         let rows = source.rollups(span, from, to)?;
         rows.iter().for_each(|row| digest.add(row));
     }

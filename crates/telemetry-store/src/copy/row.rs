@@ -3,10 +3,34 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use diesel::QueryResult;
 use serde_json::Value;
 
 /// A row: numbers, texts, and bytes in hexadecimal digits, in the order of its table's columns.
 pub(crate) type Row = Vec<Value>;
+
+/// A row from what a backend made of it.
+pub(crate) fn row_of(line: &str) -> QueryResult<Row> {
+    serde_json::from_str(line)
+        .map_err(|error| diesel::result::Error::DeserializationError(error.into()))
+}
+
+/// Gives rows some at a time, until `each` wants no more.
+pub(crate) fn in_pages(
+    rows: impl Iterator<Item = QueryResult<Row>>,
+    each: &mut dyn FnMut(Vec<Row>) -> bool,
+) -> QueryResult<()> {
+    const AT_ONCE: usize = 1_000;
+    let mut page = Vec::new();
+    for row in rows {
+        page.push(row?);
+        if page.len() == AT_ONCE && !each(std::mem::take(&mut page)) {
+            return Ok(());
+        }
+    }
+    each(page);
+    Ok(())
+}
 
 /// The number in a column; `None` if it is empty.
 pub(crate) fn number(row: &Row, at: usize) -> Option<i64> {
@@ -49,12 +73,6 @@ impl Digest {
         self.rows += 1;
         // A sum and not an exclusive or: two equal rows are not none.
         self.sum = self.sum.wrapping_add(hasher.finish());
-    }
-
-    pub(crate) fn of(rows: &[Row]) -> Self {
-        let mut digest = Self::default();
-        rows.iter().for_each(|row| digest.add(row));
-        digest
     }
 }
 

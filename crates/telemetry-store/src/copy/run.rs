@@ -4,7 +4,9 @@
 //! What an interrupted copy has written is compared page by page, and written again where it differs. So it does not
 //! matter what has happened to the source since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::Value;
 
 use crate::copy::error::{CopyError, CopyProgress, CopyStage};
 use crate::copy::rollups::{self, Merged};
@@ -12,8 +14,28 @@ use crate::copy::row::{BySession, Digest, Row, number, text, without_nul};
 use crate::copy::side::{Answer, Claim, Sink, Source, Span, execution};
 use crate::copy::table::{TABLES, Table};
 
-/// Executions that are read and written at a time: each may have some ten thousand characters of lines.
-const PAGE: i64 = 1_000;
+/// The most executions that are read and written at a time.
+const PAGE_MAX: i64 = 1_000;
+
+/// How many bytes of text they should have together.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// How many executions to read next, after a page with so many bytes.
+fn next_page(rows: &[Row]) -> i64 {
+    let bytes: usize = rows
+        .iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::len)
+        .sum();
+    let fitting = PAGE_BYTES * rows.len() / bytes.max(1);
+    i64::try_from(fitting)
+        .unwrap_or(PAGE_MAX)
+        .clamp(1, PAGE_MAX)
+}
+
+/// The first page, of which nothing is known.
+const PAGE_FIRST: i64 = 100;
 
 /// What was copied, and is there.
 #[derive(Debug, Default)]
@@ -43,8 +65,10 @@ impl Copying<'_> {
             return Err(CopyError::Same);
         }
         let claim = self.to.claim(&history).map_err(CopyError::to)?;
-        if claim == Claim::Taken {
-            return Err(CopyError::Taken);
+        match claim {
+            Claim::Empty | Claim::Resumed => {}
+            Claim::Taken => return Err(CopyError::Taken),
+            Claim::OfAnother => return Err(CopyError::OfAnother),
         }
         let mut report = Report {
             is_resumed: claim == Claim::Resumed,
@@ -53,52 +77,77 @@ impl Copying<'_> {
         let total = self.tables(&mut report)?;
         self.executions(&mut report, total)?;
         self.rollups(&mut report)?;
+        self.from.check().map_err(CopyError::from)?;
         self.verify(&report)?;
         self.to.finish().map_err(CopyError::to)?;
         Ok(report)
     }
 
-    /// A page of a source as the target can hold it.
-    fn cleaned(&self, mut rows: Vec<Row>) -> Vec<Row> {
-        if !self.to.holds_nul() {
-            rows.iter_mut().for_each(without_nul);
-        }
-        rows
-    }
-
     /// Returns how many executions there should be.
     fn tables(&mut self, report: &mut Report) -> Result<u64, CopyError> {
         let mut total = 0;
-        self.to.begin_tables().map_err(CopyError::to)?;
+        let there = self.to.begin_tables().map_err(CopyError::to)?;
+        self.refuse_strangers(there)?;
+        self.to.clear_tables().map_err(CopyError::to)?;
         for table in &TABLES {
-            let rows = self.from.rows(table).map_err(CopyError::from)?;
-            let rows = self.cleaned(rows);
-            self.to.fill(table, &rows).map_err(CopyError::to)?;
-            report.tables.push((table.name, Digest::of(&rows)));
-            match table.name {
-                "sessions" => report.names = names(table, &rows),
-                "session_hours" => total = kept(table, &rows),
-                _ => {}
+            let (to, names) = (&mut *self.to, &mut report.names);
+            let (mut digest, mut failed) = (Digest::default(), None);
+            let mut write = |mut rows: Vec<Row>| {
+                clean(to, &mut rows);
+                rows.iter().for_each(|row| digest.add(row));
+                match table.name {
+                    "sessions" => names.extend(names_of(table, &rows)),
+                    "session_hours" => total += kept(table, &rows),
+                    _ => {}
+                }
+                failed = to.fill(table, &rows).err();
+                failed.is_none()
+            };
+            let read = self.from.rows(table, &mut write);
+            if let Some(failed) = failed {
+                return Err(CopyError::to(failed));
             }
+            read.map_err(CopyError::from)?;
+            report.tables.push((table.name, digest));
         }
         self.to.end_tables().map_err(CopyError::to)?;
         Ok(total)
     }
 
+    /// Refuses a target with sessions that are none of the source's: a program that opened it before it was marked may
+    /// record there, and its records would be deleted.
+    fn refuse_strangers(&mut self, mut there: HashSet<String>) -> Result<(), CopyError> {
+        let [sessions, ..] = &TABLES;
+        let mut forget = |rows: Vec<Row>| {
+            for name in names_of(sessions, &rows).into_values() {
+                there.remove(&name);
+            }
+            !there.is_empty()
+        };
+        let read = self.from.rows(sessions, &mut forget);
+        read.map_err(CopyError::from)?;
+        match there.is_empty() {
+            true => Ok(()),
+            false => Err(CopyError::Strangers),
+        }
+    }
+
     fn executions(&mut self, report: &mut Report, total: u64) -> Result<(), CopyError> {
-        let (mut after, mut done) = (String::new(), 0);
+        let (mut after, mut done, mut limit) = (String::new(), 0, PAGE_FIRST);
         loop {
             let rest = Span {
                 after: &after,
                 up_to: "",
             };
-            let rows = self.from.executions(rest, PAGE).map_err(CopyError::from)?;
+            let rows = self.from.executions(rest, limit);
+            let mut rows = rows.map_err(CopyError::from)?;
             let Some(last) = rows.last() else {
                 // What the source has no more behind its last one.
                 return self.write(rest, &[], report);
             };
             let last = text(last, execution::ID).to_owned();
-            let rows = self.cleaned(rows);
+            limit = next_page(&rows);
+            clean(self.to, &mut rows);
             let page = Span {
                 after: &after,
                 up_to: &last,
@@ -127,10 +176,11 @@ impl Copying<'_> {
             report.were_there += rows.len() as u64;
             return Ok(());
         }
-        match (rows, report.is_resumed) {
-            ([], false) => Ok(()),
-            _ => self.to.replace(span, rows).map_err(CopyError::to),
-        }
+        let written = match report.is_resumed {
+            true => self.to.replace(span, rows),
+            false => self.to.write(rows),
+        };
+        written.map_err(CopyError::to)
     }
 
     fn is_there(&mut self, span: Span<'_>, rows: &[Row]) -> Answer<bool> {
@@ -155,8 +205,8 @@ impl Copying<'_> {
         self.to.clear_rollups().map_err(CopyError::to)?;
         let residue = self.from.residue().map_err(CopyError::from)?;
         let mut merged = Merged::new(residue);
-        while let Some(rows) = merged.next(self.from).map_err(CopyError::from)? {
-            let rows = self.cleaned(rows);
+        while let Some(mut rows) = merged.next(self.from).map_err(CopyError::from)? {
+            clean(self.to, &mut rows);
             self.to.add_rollups(&rows).map_err(CopyError::to)?;
             rows.iter().for_each(|row| report.rollups.add(row));
         }
@@ -166,19 +216,24 @@ impl Copying<'_> {
     /// Reads all of it again from where it was written.
     fn verify(&mut self, report: &Report) -> Result<(), CopyError> {
         for (table, (name, digest)) in TABLES.iter().zip(&report.tables) {
-            let rows = self.to.rows(table).map_err(CopyError::to)?;
-            same(&Digest::of(&rows), digest, || (*name).to_owned())?;
+            let mut there = Digest::default();
+            let mut read = |rows: Vec<Row>| {
+                rows.iter().for_each(|row| there.add(row));
+                true
+            };
+            self.to.rows(table, &mut read).map_err(CopyError::to)?;
+            same(&there, digest, || (*name).to_owned())?;
         }
         let executions = self.executions_there(report)?;
         for (session, name) in &report.names {
             let (there, wanted) = (executions.get(session), report.executions.get(session));
             let none = Digest::default();
             same(there.unwrap_or(&none), wanted.unwrap_or(&none), || {
-                format!("the executions of the session {name}")
+                format!("executions of the session {name}")
             })?;
         }
         same(&executions, &report.executions, || {
-            "the executions of no session".to_owned()
+            "executions of no session".to_owned()
         })?;
         let rollups = rollups::digest(&mut *self.to).map_err(CopyError::to)?;
         same(&rollups, &report.rollups, || "rollups".to_owned())
@@ -187,12 +242,14 @@ impl Copying<'_> {
     fn executions_there(&mut self, report: &Report) -> Result<BySession, CopyError> {
         let total = report.executions.values().map(|it| it.rows).sum();
         let (mut after, mut done, mut digests) = (String::new(), 0, BySession::new());
+        let mut limit = PAGE_FIRST;
         loop {
             let rest = Span {
                 after: &after,
                 up_to: "",
             };
-            let rows = self.to.executions(rest, PAGE).map_err(CopyError::to)?;
+            let rows = self.to.executions(rest, limit).map_err(CopyError::to)?;
+            limit = next_page(&rows);
             let Some(last) = rows.last() else {
                 return Ok(digests);
             };
@@ -206,6 +263,13 @@ impl Copying<'_> {
             });
             after = last;
         }
+    }
+}
+
+/// Makes rows such that the target can hold them.
+fn clean(to: &dyn Sink, rows: &mut [Row]) {
+    if !to.holds_nul() {
+        rows.iter_mut().for_each(without_nul);
     }
 }
 
@@ -235,7 +299,7 @@ fn with_lines(rows: &[Row]) -> u64 {
 }
 
 /// The names of sessions by their numbers.
-fn names(table: &Table, rows: &[Row]) -> BTreeMap<i64, String> {
+fn names_of(table: &Table, rows: &[Row]) -> BTreeMap<i64, String> {
     let (Some(id), Some(name)) = (table.place_of("id"), table.place_of("session_uuid")) else {
         return BTreeMap::new();
     };

@@ -1,6 +1,6 @@
 //! What a copy needs of a backend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 
 use thiserror::Error;
@@ -72,8 +72,8 @@ pub(crate) trait Source {
     /// The history's name in hexadecimal digits.
     fn history_id(&mut self) -> Answer<String>;
 
-    /// All rows of a table.
-    fn rows(&mut self, table: &Table) -> Answer<Vec<Row>>;
+    /// Gives all rows of a table, some at a time, until `each` wants no more.
+    fn rows(&mut self, table: &Table, each: &mut dyn FnMut(Vec<Row>) -> bool) -> Answer<()>;
 
     /// Executions with their errors and lines, at most `limit`, in the order of their ids.
     fn executions(&mut self, span: Span<'_>, limit: i64) -> Answer<Vec<Row>>;
@@ -87,6 +87,9 @@ pub(crate) trait Source {
 
     /// What is in no rollup yet.
     fn residue(&mut self) -> Answer<Residue>;
+
+    /// Fails if what was read may not have been all of one moment.
+    fn check(&mut self) -> Answer<()>;
 
     /// Whether each execution says by itself if its listener or job was registered no more.
     fn knows_detached(&self) -> bool;
@@ -102,23 +105,31 @@ pub(crate) enum Claim {
     Empty,
     /// A copy of the same history was interrupted here.
     Resumed,
-    /// Another history, or a part of one, is there.
+    /// Another history is there.
     Taken,
+    /// An unfinished copy of another history is there.
+    OfAnother,
 }
 
 /// A history that is written.
 pub(crate) trait Sink: Source {
-    /// Marks an empty one as an unfinished copy of this history.
+    /// Marks an empty one as an unfinished copy of this history. Another copy that is under way writes no more.
     fn claim(&mut self, history: &str) -> Answer<Claim>;
 
-    /// Begins a transaction, in which all rows of the tables but executions and rollups go.
-    fn begin_tables(&mut self) -> Answer<()>;
+    /// Begins a transaction, in which nobody else opens a session, and returns the names of the sessions that are there.
+    fn begin_tables(&mut self) -> Answer<HashSet<String>>;
 
-    /// Writes all rows of one.
+    /// Deletes all rows of the tables but executions and rollups.
+    fn clear_tables(&mut self) -> Answer<()>;
+
+    /// Writes some rows of one.
     fn fill(&mut self, table: &Table, rows: &[Row]) -> Answer<()>;
 
     /// Commits it.
     fn end_tables(&mut self) -> Answer<()>;
+
+    /// Writes executions in one transaction.
+    fn write(&mut self, rows: &[Row]) -> Answer<()>;
 
     /// Writes executions instead of those that are there in this span, in one transaction.
     fn replace(&mut self, span: Span<'_>, rows: &[Row]) -> Answer<()>;
@@ -128,6 +139,6 @@ pub(crate) trait Sink: Source {
 
     fn add_rollups(&mut self, rows: &[Row]) -> Answer<()>;
 
-    /// Takes the mark away: the history is whole.
+    /// Makes sure that all of it is on the disk, and takes the mark away: the history is whole.
     fn finish(&mut self) -> Answer<()>;
 }

@@ -4,18 +4,18 @@
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
+pub(crate) enum ColumnType {
     Number,
     Text,
     Uuid,
     Flag,
 }
 
-use Sort::{Flag, Number, Text, Uuid};
+use ColumnType::{Flag, Number, Text, Uuid};
 
 /// How one backend keeps a table.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Layout {
     /// What stands after `FROM`, with the table as `t` and what a row belongs to as `p`.
     pub(crate) from: &'static str,
     /// The columns that are read from `p`, and not written.
@@ -28,15 +28,15 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
-    pub(crate) columns: &'static [(&'static str, Sort)],
+    pub(crate) columns: &'static [(&'static str, ColumnType)],
     /// Kind and topic of the listener or job that a row is about, which PostgreSQL keeps in a table of its own.
     pub(crate) about: Option<[&'static str; 2]>,
-    pub(crate) sqlite: Place,
+    pub(crate) sqlite: Layout,
     #[cfg_attr(
         not(feature = "postgres"),
         expect(dead_code, reason = "it has no tables there")
     )]
-    pub(crate) postgres: Place,
+    pub(crate) postgres: Layout,
 }
 
 impl Table {
@@ -46,8 +46,8 @@ impl Table {
     }
 }
 
-const fn plain(from: &'static str) -> Place {
-    Place {
+const fn plain(from: &'static str) -> Layout {
+    Layout {
         from,
         of_parent: &[],
         also: &[],
@@ -99,10 +99,13 @@ pub(crate) const TABLES: [Table; 15] = [
         about: None,
         sqlite: plain("sessions t"),
         // When the server last heard of it is not known on a file.
-        postgres: Place {
+        postgres: Layout {
             from: "executor.sessions t",
             of_parent: &[],
-            also: &[("seen_us", "{heartbeat_us}")],
+            also: &[(
+                "seen_us",
+                "least({heartbeat_us}, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)",
+            )],
         },
     },
     Table {
@@ -131,7 +134,7 @@ pub(crate) const TABLES: [Table; 15] = [
         ],
         about: Some(["0", "{topic}"]),
         // The id of one that is there already, because executions have it.
-        sqlite: Place {
+        sqlite: Layout {
             from: "listeners t",
             of_parent: &[],
             also: &[(
@@ -140,7 +143,7 @@ pub(crate) const TABLES: [Table; 15] = [
                  = ({app_key}, {instance}, {name}, {topic}))",
             )],
         },
-        postgres: Place {
+        postgres: Layout {
             from: "executor.listeners t JOIN executor.entities p ON p.id = t.id",
             of_parent: &ENTITY,
             also: &[("id", "{about}")],
@@ -178,7 +181,7 @@ pub(crate) const TABLES: [Table; 15] = [
             ("removed_us", Number),
         ],
         about: OF_A_JOB,
-        sqlite: Place {
+        sqlite: Layout {
             from: "scheduled_jobs t",
             of_parent: &[],
             also: &[(
@@ -187,7 +190,7 @@ pub(crate) const TABLES: [Table; 15] = [
                  = ({app_key}, {instance}, {name}))",
             )],
         },
-        postgres: Place {
+        postgres: Layout {
             from: "executor.scheduled_jobs t JOIN executor.entities p ON p.id = t.id",
             of_parent: &JOB,
             also: &[("id", "{about}")],
@@ -208,7 +211,7 @@ pub(crate) const TABLES: [Table; 15] = [
             ("persistent", Flag),
         ],
         about: OF_A_JOB,
-        sqlite: Place {
+        sqlite: Layout {
             from: "schedules t JOIN scheduled_jobs p ON p.id = t.job_id",
             of_parent: &JOB,
             also: &[(
@@ -217,7 +220,7 @@ pub(crate) const TABLES: [Table; 15] = [
                  = ({app_key}, {instance}, {name}))",
             )],
         },
-        postgres: Place {
+        postgres: Layout {
             from: "executor.schedules t JOIN executor.entities p ON p.id = t.job_id",
             of_parent: &JOB,
             also: &[("job_id", "{about}")],
@@ -237,7 +240,7 @@ pub(crate) const TABLES: [Table; 15] = [
             ("until_us", Number),
         ],
         about: Some(["{kind}", "{topic}"]),
-        sqlite: Place {
+        sqlite: Layout {
             from: "session_registrations t JOIN \
                    (SELECT 0 AS kind, id, app_key, instance, name, topic FROM listeners \
                     UNION ALL SELECT 1, id, app_key, instance, name, '' FROM scheduled_jobs) p \
@@ -252,7 +255,7 @@ pub(crate) const TABLES: [Table; 15] = [
                     = ({app_key}, {instance}, {name})) END",
             )],
         },
-        postgres: Place {
+        postgres: Layout {
             from: "executor.session_registrations t \
                    JOIN executor.entities p ON p.id = t.registration AND p.kind = t.kind \
                    AND (EXISTS (SELECT FROM executor.listeners l WHERE l.id = p.id) \
@@ -288,7 +291,7 @@ pub(crate) const TABLES: [Table; 15] = [
             ("count", Number),
         ],
         about: Some(["{kind}", "{topic}"]),
-        sqlite: Place {
+        sqlite: Layout {
             from: "gap_entities t JOIN gaps p ON p.id = t.gap_id",
             of_parent: &["session_id", "reason", "first_us"],
             also: &[(
@@ -297,7 +300,7 @@ pub(crate) const TABLES: [Table; 15] = [
                  = ({session_id}, {reason}, {first_us}))",
             )],
         },
-        postgres: Place {
+        postgres: Layout {
             from: "executor.gap_entities t JOIN (SELECT g.session_id, g.reason, g.first_us, n.kind, n.app_key, \
                    n.instance, n.name, n.topic, e.gap_id, e.entity_id FROM executor.gap_entities e \
                    JOIN executor.gaps g ON g.id = e.gap_id JOIN executor.entities n ON n.id = e.entity_id) p \
@@ -348,7 +351,7 @@ pub(crate) const TABLES: [Table; 15] = [
         ],
         about: OF_A_JOB,
         sqlite: plain("missed_runs t"),
-        postgres: Place {
+        postgres: Layout {
             from: "executor.missed_runs t JOIN executor.entities p ON p.id = t.entity_id",
             of_parent: &JOB,
             also: &[("entity_id", "{about}")],
@@ -367,7 +370,7 @@ pub(crate) const TABLES: [Table; 15] = [
         ],
         about: OF_A_JOB,
         sqlite: plain("pauses t"),
-        postgres: Place {
+        postgres: Layout {
             from: "executor.pauses t LEFT JOIN executor.entities p ON p.id = t.entity_id",
             of_parent: &JOB,
             also: &[("entity_id", "{about}")],
@@ -411,7 +414,7 @@ pub(crate) const TABLES: [Table; 15] = [
             ("count", Number),
         ],
         about: None,
-        sqlite: Place {
+        sqlite: Layout {
             from: "source_topics t JOIN sources p ON p.id = t.source_id",
             of_parent: &["session_id", "name"],
             also: &[(
@@ -419,7 +422,7 @@ pub(crate) const TABLES: [Table; 15] = [
                 "(SELECT o.id FROM sources o WHERE (o.session_id, o.name) = ({session_id}, {name}))",
             )],
         },
-        postgres: Place {
+        postgres: Layout {
             from: "executor.source_topics t JOIN executor.sources p ON p.id = t.source_id",
             of_parent: &["session_id", "name"],
             also: &[(
@@ -439,7 +442,7 @@ pub(crate) const TABLES: [Table; 15] = [
             ("text", Text),
         ],
         about: None,
-        sqlite: Place {
+        sqlite: Layout {
             from: "source_bad_lines t JOIN sources p ON p.id = t.source_id",
             of_parent: &["session_id", "name"],
             also: &[(
@@ -447,7 +450,7 @@ pub(crate) const TABLES: [Table; 15] = [
                 "(SELECT o.id FROM sources o WHERE (o.session_id, o.name) = ({session_id}, {name}))",
             )],
         },
-        postgres: Place {
+        postgres: Layout {
             from: "executor.source_bad_lines t JOIN executor.sources p ON p.id = t.source_id",
             of_parent: &["session_id", "name"],
             also: &[(

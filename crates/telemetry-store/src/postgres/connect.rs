@@ -142,7 +142,7 @@ impl ServerError {
             Self::Unreachable { message, .. } | Self::SetUp { message, .. } => {
                 OF_A_PERSON.iter().any(|part| message.contains(part))
             }
-            Self::Standby { .. } | Self::Unfinished { .. } => false,
+            Self::Standby { .. } => false,
             _ => true,
         }
     }

@@ -1,18 +1,21 @@
 //! A database on a server as one end of a copy.
 
+use std::collections::HashSet;
+
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use diesel::pg::{PgConnection, PgRowByRowLoadingMode};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use crate::copy::row::{Row, number};
+use crate::copy::mark::Mark;
+use crate::copy::row::{Row, in_pages, number, row_of};
 use crate::copy::side::{Answer, Claim, Residue, SideError, Sink, Source, Span, execution};
 use crate::copy::table::{TABLES, Table};
 use crate::postgres::address::Address;
 use crate::postgres::connect::connect_reader;
-use crate::postgres::copy::mark::{claim, unclaim};
+use crate::postgres::copy::mark::{assert_own, claim, unclaim};
 use crate::postgres::copy::statements::{
-    DIALECT, NEXT_ROLLUP, ROLLUPS, add_rollups, entities_of, executions, replace, write,
+    DIALECT, NEXT_ROLLUP, ROLLUPS, add_rollups, delete, entities_of, executions, insert, write,
 };
 use crate::postgres::migrations::schema;
 use crate::postgres::open::Open;
@@ -29,6 +32,8 @@ type Opened<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// A database on a server, by a connection for reading or for writing.
 pub(crate) struct ServerEnd<C> {
     open: C,
+    /// The attempt to copy into it.
+    mark: Option<Mark>,
 }
 
 /// A connection for reading.
@@ -41,7 +46,7 @@ impl Connected for Reader {
 }
 
 #[derive(QueryableByName)]
-struct Read {
+struct Line {
     #[diesel(sql_type = Text)]
     line: String,
 }
@@ -55,9 +60,11 @@ struct Number {
 impl ServerEnd<Reader> {
     /// Opens a history for reading, as it is now.
     pub(crate) fn source(url: &str) -> Opened<Self> {
-        // The other side may be slow.
+        // The other side may be slow. Emptying and dropping a day passes snapshots by, so days are kept from that, and
+        // before the snapshot is taken.
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
-            SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off";
+            SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off; SET LOCAL lock_timeout = '10s'; \
+            LOCK TABLE executor.executions, executor.execution_lines IN ACCESS SHARE MODE";
         let address = Address::parse(url)?;
         let mut connection = connect_reader(&address)?;
         if let Some(refused) = refused(&address, schema(&mut connection)?) {
@@ -66,25 +73,42 @@ impl ServerEnd<Reader> {
         connection.batch_execute(BEGIN)?;
         Ok(Self {
             open: Reader(connection),
+            mark: None,
         })
     }
 }
 
 impl ServerEnd<Open> {
-    /// Opens a database to copy into, and makes the tables if there are none.
-    pub(crate) fn sink(url: &str) -> Opened<Self> {
+    /// Opens a database to copy into, and makes the tables if there are none. `None` if there is a history of an earlier
+    /// version.
+    pub(crate) fn sink(url: &str) -> Opened<Option<Self>> {
         let open = Open::for_a_copy(&Address::parse(url)?)?;
-        Ok(Self { open })
+        Ok(open.map(|open| Self { open, mark: None }))
+    }
+
+    /// Does it in a transaction that may take its time, if no other copy has taken over: that waits for at most one page.
+    fn writing(
+        &mut self,
+        what: &str,
+        work: impl FnOnce(&mut Open) -> QueryResult<()>,
+    ) -> Answer<()> {
+        let mark = self.mark.as_ref();
+        let done = at_leisure(&mut self.open, |open| {
+            assert_own(open.connection(), mark)?;
+            work(open)
+        });
+        done.map_err(SideError::of(format!("cannot write {what}")))
     }
 }
 
 impl<C: Connected> ServerEnd<C> {
     fn read(&mut self, what: &str, question: &str) -> Answer<Vec<Row>> {
-        let rows = diesel::sql_query(question).load(self.open.connection());
-        let rows: Vec<Read> = rows.map_err(SideError::of(format!("cannot read {what}")))?;
-        let rows = rows.iter().map(|row| serde_json::from_str(&row.line));
-        let rows: Result<_, _> = rows.collect();
-        rows.map_err(SideError::of(format!("cannot understand {what}")))
+        let cannot = || format!("cannot read {what}");
+        let lines = diesel::sql_query(question).load(self.open.connection());
+        let lines: Vec<Line> = lines.map_err(SideError::of(cannot()))?;
+        let rows = lines.iter().map(|line| row_of(&line.line));
+        let rows: QueryResult<_> = rows.collect();
+        rows.map_err(SideError::of(cannot()))
     }
 }
 
@@ -92,13 +116,16 @@ impl<C: Connected> Source for ServerEnd<C> {
     fn history_id(&mut self) -> Answer<String> {
         let question = "SELECT encode(uuid_send(history_id), 'hex') AS line FROM executor.history";
         let name = diesel::sql_query(question).get_result(self.open.connection());
-        let name: Read = name.map_err(SideError::of("cannot read the name of the history"))?;
+        let name: Line = name.map_err(SideError::of("cannot read the name of the history"))?;
         Ok(name.line)
     }
 
-    fn rows(&mut self, table: &Table) -> Answer<Vec<Row>> {
-        let question = DIALECT.select(table);
-        self.read(table.name, &question)
+    fn rows(&mut self, table: &Table, each: &mut dyn FnMut(Vec<Row>) -> bool) -> Answer<()> {
+        let cannot = || format!("cannot read {}", table.name);
+        let question = diesel::sql_query(DIALECT.select(table));
+        let lines = question.load_iter::<Line, PgRowByRowLoadingMode>(self.open.connection());
+        let lines = lines.map_err(SideError::of(cannot()))?;
+        in_pages(lines.map(|line| row_of(&line?.line)), each).map_err(SideError::of(cannot()))
     }
 
     fn executions(&mut self, span: Span<'_>, limit: i64) -> Answer<Vec<Row>> {
@@ -125,6 +152,10 @@ impl<C: Connected> Source for ServerEnd<C> {
         Ok(Residue::new())
     }
 
+    fn check(&mut self) -> Answer<()> {
+        Ok(())
+    }
+
     fn knows_detached(&self) -> bool {
         false
     }
@@ -134,7 +165,7 @@ impl<C: Connected> Source for ServerEnd<C> {
     }
 }
 
-/// Runs `work` in a transaction that may take its time: another one waits for at most one page.
+/// Runs `work` in a transaction that may take its time.
 fn at_leisure<T>(
     open: &mut Open,
     work: impl FnOnce(&mut Open) -> QueryResult<T>,
@@ -146,22 +177,39 @@ fn at_leisure<T>(
     done.and_then(|value| ended.map(|()| value))
 }
 
+/// What is acknowledged is on the disk, whatever the server usually does: the source may be deleted then.
 const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'; SET LOCAL jit = off; \
-    SET LOCAL idle_in_transaction_session_timeout = 0";
+    SET LOCAL idle_in_transaction_session_timeout = 0; \
+    SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
 impl Sink for ServerEnd<Open> {
     fn claim(&mut self, history: &str) -> Answer<Claim> {
-        let claimed = at_leisure(&mut self.open, |open| claim(open.connection(), history));
-        claimed.map_err(SideError::of("cannot begin the copy"))
+        let mark = Mark::new(history);
+        let claimed = at_leisure(&mut self.open, |open| claim(open.connection(), &mark));
+        let claimed = claimed.map_err(SideError::of("cannot begin the copy"))?;
+        self.mark = Some(mark);
+        Ok(claimed)
     }
 
-    fn begin_tables(&mut self) -> Answer<()> {
-        let mut begin = format!("{BEGIN};");
-        for table in TABLES.iter().rev() {
-            begin += &format!("DELETE FROM executor.{};", table.name);
-        }
+    fn begin_tables(&mut self) -> Answer<HashSet<String>> {
+        let begin = format!("{BEGIN}; LOCK TABLE executor.sessions IN SHARE ROW EXCLUSIVE MODE");
         let begun = self.open.connection().batch_execute(&begin);
-        begun.map_err(SideError::of("cannot begin the copy"))
+        begun.map_err(SideError::of("cannot begin the copy"))?;
+        let question =
+            "SELECT encode(uuid_send(session_uuid), 'hex') AS line FROM executor.sessions";
+        let names = diesel::sql_query(question).load(self.open.connection());
+        let names: Vec<Line> = names.map_err(SideError::of("cannot read sessions"))?;
+        Ok(names.into_iter().map(|it| it.line).collect())
+    }
+
+    fn clear_tables(&mut self) -> Answer<()> {
+        let tables = TABLES.iter().rev();
+        let clear = tables.map(|table| format!("DELETE FROM executor.{};", table.name));
+        let cleared = self
+            .open
+            .connection()
+            .batch_execute(&clear.collect::<String>());
+        cleared.map_err(SideError::of("cannot begin the copy"))
     }
 
     fn fill(&mut self, table: &Table, rows: &[Row]) -> Answer<()> {
@@ -176,45 +224,59 @@ impl Sink for ServerEnd<Open> {
     }
 
     fn end_tables(&mut self) -> Answer<()> {
-        let ended = self.open.connection().batch_execute(
-            "SELECT setval(pg_get_serial_sequence('executor.sessions', 'id'), \
-               coalesce((SELECT max(id) FROM executor.sessions), 0) + 1, false); COMMIT",
-        );
+        let connection = self.open.connection();
+        let ended = assert_own(connection, self.mark.as_ref()).and_then(|()| {
+            connection.batch_execute(
+                "SELECT setval(pg_get_serial_sequence('executor.sessions', 'id'), \
+                   coalesce((SELECT max(id) FROM executor.sessions), 0) + 1, false); COMMIT",
+            )
+        });
         ended.map_err(SideError::of("cannot write sessions"))
+    }
+
+    fn write(&mut self, rows: &[Row]) -> Answer<()> {
+        let ended: Vec<i64> = rows.iter().map(ended).collect();
+        days::make(&mut self.open, ended.iter().copied());
+        self.writing("executions", |open| {
+            days::keep(open)?;
+            insert(open.connection(), rows, &ended)
+        })
     }
 
     fn replace(&mut self, span: Span<'_>, rows: &[Row]) -> Answer<()> {
         let ended: Vec<i64> = rows.iter().map(ended).collect();
         days::make(&mut self.open, ended.iter().copied());
-        let replaced = at_leisure(&mut self.open, |open| {
+        self.writing("executions", |open| {
             days::keep(open)?;
-            replace(open.connection(), span, rows, &ended)
-        });
-        replaced.map_err(SideError::of("cannot write executions"))
+            delete(open.connection(), span)?;
+            insert(open.connection(), rows, &ended)
+        })
     }
 
     fn clear_rollups(&mut self) -> Answer<()> {
-        let cleared = at_leisure(&mut self.open, |open| {
+        self.writing("rollups", |open| {
             open.connection()
                 .batch_execute("DELETE FROM executor.rollups")
-        });
-        cleared.map_err(SideError::of("cannot write rollups"))
+        })
     }
 
     fn add_rollups(&mut self, rows: &[Row]) -> Answer<()> {
-        let added = at_leisure(&mut self.open, |open| add_rollups(open.connection(), rows));
-        added.map_err(SideError::of("cannot write rollups"))
+        self.writing("rollups", |open| add_rollups(open.connection(), rows))
     }
 
     fn finish(&mut self) -> Answer<()> {
-        let finished = at_leisure(&mut self.open, |open| unclaim(open.connection()));
-        finished.map_err(SideError::of("cannot end the copy"))?;
-        // Else the first questions are planned for empty tables.
-        let analyzed = self.open.connection().batch_execute(
-            "ANALYZE executor.executions, executor.execution_lines, executor.rollups, executor.session_hours, \
-               executor.entities",
-        );
-        analyzed.map_err(SideError::of("cannot end the copy"))
+        let Some(mark) = self.mark.take() else {
+            return Ok(());
+        };
+        let finished = at_leisure(&mut self.open, |open| {
+            // Else the first questions are planned for empty tables.
+            open.connection().batch_execute(
+                "ANALYZE executor.executions, executor.execution_lines, executor.rollups, executor.session_hours, \
+                   executor.entities",
+            )?;
+            unclaim(open.connection(), &mark)
+        });
+        finished.map_err(SideError::of("cannot end the copy"))
     }
 }
 

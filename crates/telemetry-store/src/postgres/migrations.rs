@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
+use crate::copy::mark::is_mark;
 use crate::sqlite::migrations::MigrationStatus;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -64,6 +65,23 @@ pub(crate) enum Schema {
 /// Looks which migrations a database has. Changes nothing.
 pub(crate) fn schema(connection: &mut PgConnection) -> Result<Schema, MigrationError> {
     let all = status(connection)?;
+    schema_of(connection, &all)
+}
+
+/// The same without the mark of an unfinished copy, and whether there is one.
+pub(crate) fn schema_below_mark(
+    connection: &mut PgConnection,
+) -> Result<(Schema, bool), MigrationError> {
+    let (marks, all): (Vec<_>, Vec<_>) = status(connection)?
+        .into_iter()
+        .partition(|it| is_mark(&it.name));
+    Ok((schema_of(connection, &all)?, !marks.is_empty()))
+}
+
+fn schema_of(
+    connection: &mut PgConnection,
+    all: &[MigrationStatus],
+) -> Result<Schema, MigrationError> {
     if let Some(unknown) = all.iter().find(|it| !it.known) {
         return Ok(Schema::Newer(unknown.name.clone()));
     }
@@ -112,15 +130,17 @@ pub(crate) fn status(
 /// Applies what is missing, all of it or nothing, and returns its names. Of several processes that start at once one
 /// migrates, and the others wait for it.
 pub(crate) fn up(connection: &mut PgConnection) -> Result<Vec<String>, MigrationError> {
-    alone(connection, |connection| match schema(connection)? {
-        Schema::Foreign => Err(
-            "the schema `executor` holds what another program has made: use another database"
-                .into(),
-        ),
-        Schema::Newer(found) => {
-            Err(format!("the database has {found}, which this program does not know").into())
+    alone(connection, |connection| {
+        match schema_below_mark(connection)?.0 {
+            Schema::Foreign => Err(
+                "the schema `executor` holds what another program has made: use another database"
+                    .into(),
+            ),
+            Schema::Newer(found) => {
+                Err(format!("the database has {found}, which this program does not know").into())
+            }
+            Schema::None | Schema::Older | Schema::Current => all_up(connection),
         }
-        Schema::None | Schema::Older | Schema::Current => all_up(connection),
     })
 }
 

@@ -8,7 +8,6 @@ use diesel::pg::PgConnection;
 use executor_core::{Entity, SessionId};
 use uuid::Uuid;
 
-use crate::copy::mark::is_mark;
 use crate::postgres::acknowledged::Acknowledged;
 use crate::postgres::address::Address;
 use crate::postgres::connect::{ServerError, connect, newer, set_up};
@@ -61,20 +60,28 @@ impl Open {
         })
     }
 
-    /// Connects to a database that may be an unfinished copy, and migrates.
-    pub(crate) fn for_a_copy(address: &Address) -> Result<Self, ServerError> {
-        let spec = ConnectionSpec {
+    /// Connects to copy into a database, which is migrated if it is new or an unfinished copy. `None` if it is neither, and
+    /// lacks migrations.
+    pub(crate) fn for_a_copy(address: &Address) -> Result<Option<Self>, ServerError> {
+        let mut open = Self::new(&ConnectionSpec {
             address: address.clone(),
             home: None,
             judges_after: Duration::MAX,
             acknowledged: Acknowledged::default(),
-        };
-        let mut open = Self::new(&spec)?;
+        })?;
+        let server = || address.to_string();
         let failed = |error: migrations::MigrationError| set_up(address, &*error);
-        match migrations::schema(&mut open.connection).map_err(failed)? {
-            Schema::Newer(found) if is_mark(&found) => Ok(open),
-            _ => Self::connect(&spec),
+        let (schema, is_copy) =
+            migrations::schema_below_mark(&mut open.connection).map_err(failed)?;
+        match schema {
+            Schema::Current => return Ok(Some(open)),
+            Schema::Older if !is_copy => return Ok(None),
+            Schema::Newer(found) => return Err(newer(address, found)),
+            Schema::Foreign => return Err(ServerError::Foreign { server: server() }),
+            Schema::None | Schema::Older => {}
         }
+        migrations::up(&mut open.connection).map_err(failed)?;
+        Ok(Some(open))
     }
 
     /// Connects, to a server that may have taken over from another one, and migrates.

@@ -191,16 +191,23 @@ fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), OpenError> {
     }
 }
 
-/// Migrates a database that may be an unfinished copy.
-pub(crate) fn up_for_a_copy(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    match refuse_newer(connection) {
-        Ok(()) | Err(OpenError::Unfinished) => {}
-        newer => return newer,
+/// Migrates a database that is new, or an unfinished copy. Returns `false` if it is neither, and lacks migrations.
+pub(crate) fn up_for_a_copy(connection: &mut SqliteConnection) -> Result<bool, OpenError> {
+    let mut all = migrations::status(connection).map_err(OpenError::Migrate)?;
+    let is_copy = all.iter().any(|migration| is_mark(&migration.name));
+    all.retain(|migration| !is_mark(&migration.name));
+    if let Some(unknown) = all.iter().find(|migration| !migration.known) {
+        return Err(OpenError::Newer {
+            found: unknown.name.clone(),
+            known: migrations::newest(),
+        });
     }
-    if first_pending(connection)?.is_some() {
+    let is_new = all.iter().all(|migration| !migration.applied);
+    let is_current = all.iter().all(|migration| migration.applied);
+    if !is_current && (is_new || is_copy) {
         migrations::up(connection).map_err(OpenError::Migrate)?;
     }
-    Ok(())
+    Ok(is_current || is_new || is_copy)
 }
 
 fn refuse_older(connection: &mut SqliteConnection) -> Result<(), OpenError> {

@@ -7,6 +7,7 @@ use executor_core::ports::{
 };
 use executor_testkit::session;
 use rusqlite::Connection;
+use telemetry_store::migrate::{Migrator, pending};
 use telemetry_store::{
     Copied, CopyEnd, CopyError, OpenError, SqliteHistory, SqliteStore, copy_history,
 };
@@ -101,7 +102,7 @@ fn interrupted(database: &Database, to: &Path) -> Connection {
         })
         .unwrap();
     let copy = Connection::open(to).unwrap();
-    let mark = "INSERT INTO __diesel_schema_migrations (version) VALUES ('copy-of-' || ?1)";
+    let mark = "INSERT INTO __diesel_schema_migrations (version) VALUES ('copy-of-' || ?1 || '-an_earlier_one')";
     copy.execute(mark, [name]).unwrap();
     copy
 }
@@ -131,6 +132,50 @@ fn h07_an_interrupted_copy_goes_on_whatever_has_happened_since() {
     let copied = copy(&database.path, &to).unwrap();
     assert!(copied.is_resumed);
     assert_same(&dump(&to), &dump(&database.path));
+}
+
+#[test]
+fn h07_a_registration_that_is_gone_leaves_its_executions_to_the_copy() {
+    let (database, to) = filled();
+    drop(interrupted(&database, &to));
+    let source = database.outside();
+    let gone =
+        "DELETE FROM session_registrations; DELETE FROM listeners; DELETE FROM scheduled_jobs";
+    source.execute_batch(gone).unwrap();
+    drop(source);
+    let copied = copy(&database.path, &to).unwrap();
+    assert_eq!(copied.were_there, 4);
+    assert_same(&dump(&to), &dump(&database.path));
+}
+
+#[test]
+fn h07_of_two_copies_to_one_place_the_later_one_goes_on() {
+    let (database, to) = filled();
+    let mut later = None;
+    let mut begin_another = |_| {
+        if later.is_none() {
+            later = Some(copy(&database.path, &to));
+        }
+    };
+    let ends = [&database.path, &to].map(|path| CopyEnd::File(path.to_str().unwrap()));
+    let earlier = copy_history(ends[0], ends[1], &mut begin_another).unwrap_err();
+    let why = std::error::Error::source(&earlier).unwrap().to_string();
+    assert!(why.contains("another copy"), "{why}");
+    assert!(later.unwrap().unwrap().is_resumed);
+    assert_same(&dump(&to), &dump(&database.path));
+}
+
+#[test]
+fn h07_a_history_of_an_earlier_version_is_not_migrated_by_a_copy_that_it_refuses() {
+    let (database, _) = filled();
+    let (other, _) = filled();
+    let mut migrator = Migrator::open(other.url()).unwrap();
+    migrator.down().unwrap();
+    let lacking = pending(other.url()).unwrap();
+    let refused = copy(&database.path, &other.path).unwrap_err();
+    assert!(matches!(refused, CopyError::Taken), "{refused}");
+    assert_eq!(pending(other.url()).unwrap(), lacking);
+    assert_eq!(lacking.len(), 1);
 }
 
 #[test]
@@ -172,7 +217,56 @@ fn h07_a_copy_never_mixes_histories() {
     // Nor with an unfinished copy of another one.
     drop(interrupted(&database, &to));
     let refused = copy(&other.path, &to).unwrap_err();
-    assert!(matches!(refused, CopyError::Taken), "{refused}");
+    assert!(matches!(refused, CopyError::OfAnother), "{refused}");
+}
+
+#[test]
+fn h07_a_copy_knows_its_source_by_whatever_name() {
+    let (database, to) = filled();
+    std::fs::hard_link(&database.path, &to).unwrap();
+    let refused = copy(&database.path, &to).unwrap_err();
+    assert!(matches!(refused, CopyError::Same), "{refused}");
+}
+
+#[test]
+fn h07_what_another_program_records_into_an_unfinished_copy_is_not_deleted() {
+    let (database, to) = filled();
+    let there = interrupted(&database, &to);
+    // It had opened the database before that was marked.
+    there
+        .execute_batch(
+            "INSERT INTO sessions (id, session_uuid, host, pid, started_us, heartbeat_us, status) \
+             VALUES (8, x'0192aaaaaaaa7aaa8aaaaaaaaaaaaaa8', 'attic', 1, 1, 1, 'running')",
+        )
+        .unwrap();
+    drop(there);
+    let before = dump(&to);
+    let refused = copy(&database.path, &to).unwrap_err();
+    assert!(matches!(refused, CopyError::Strangers), "{refused}");
+    assert_same(&dump(&to), &before);
+}
+
+#[test]
+fn h07_a_target_that_is_taken_away_is_no_copy() {
+    let (database, to) = filled();
+    let mut take_away = |_| drop(std::fs::remove_file(&to));
+    let ends = [&database.path, &to].map(|path| CopyEnd::File(path.to_str().unwrap()));
+    let failed = copy_history(ends[0], ends[1], &mut take_away).unwrap_err();
+    assert!(
+        failed.to_string().contains("removed or replaced"),
+        "{failed}"
+    );
+}
+
+#[test]
+fn h07_nothing_is_copied_to_where_sqlite_would_delete_it() {
+    let (database, _) = filled();
+    for suffix in ["-wal", "-journal", "-shm"] {
+        let to = database.directory.path().join(format!("other.db{suffix}"));
+        let refused = copy(&database.path, &to).unwrap_err();
+        assert!(matches!(refused, CopyError::OpenTarget(_)), "{refused}");
+        assert!(!to.exists());
+    }
 }
 
 #[test]

@@ -5,6 +5,12 @@ use serde_json::{Value, json};
 
 use super::{Digest, Row, without_nul};
 
+fn digest(rows: &[Row]) -> Digest {
+    let mut digest = Digest::default();
+    rows.iter().for_each(|row| digest.add(row));
+    digest
+}
+
 fn row() -> impl Strategy<Value = Row> {
     let value = prop_oneof![
         Just(Value::Null),
@@ -23,22 +29,19 @@ proptest! {
             shown.sort();
             shown
         };
-        prop_assert_eq!(Digest::of(&some) == Digest::of(&others), sorted(&some) == sorted(&others));
+        prop_assert_eq!(digest(&some) == digest(&others), sorted(&some) == sorted(&others));
         let mut reversed = some.clone();
         reversed.reverse();
-        prop_assert_eq!(Digest::of(&some), Digest::of(&reversed));
+        prop_assert_eq!(digest(&some), digest(&reversed));
     }
 }
 
 #[test]
 fn h07_where_a_text_ends_is_part_of_a_digest() {
     let row = |one: &str, other: &str| vec![vec![json!(one), json!(other)]];
-    assert_ne!(Digest::of(&row("a", "bc")), Digest::of(&row("ab", "c")));
-    assert_ne!(Digest::of(&row("", "a")), Digest::of(&row("a", "")));
-    assert_ne!(
-        Digest::of(&[vec![json!(1)]]),
-        Digest::of(&[vec![json!("1")]])
-    );
+    assert_ne!(digest(&row("a", "bc")), digest(&row("ab", "c")));
+    assert_ne!(digest(&row("", "a")), digest(&row("a", "")));
+    assert_ne!(digest(&[vec![json!(1)]]), digest(&[vec![json!("1")]]));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The statements of a copy that only PostgreSQL has.
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -8,22 +9,22 @@ use serde_json::json;
 use crate::copy::dialect::Dialect;
 use crate::copy::row::Row;
 use crate::copy::side::Span;
-use crate::copy::table::{Sort, Table};
+use crate::copy::table::{ColumnType, Table};
 
 pub(super) const DIALECT: Dialect = Dialect {
-    place: |table| &table.postgres,
+    layout: |table| &table.postgres,
     table: |table| format!("executor.{}", table.name),
     array: "json_build_array",
     read: |expression, sort| match sort {
-        Sort::Uuid => format!("upper(encode(uuid_send({expression}), 'hex'))"),
-        Sort::Flag => format!("{expression}::integer"),
-        Sort::Number | Sort::Text => expression.to_owned(),
+        ColumnType::Uuid => format!("upper(encode(uuid_send({expression}), 'hex'))"),
+        ColumnType::Flag => format!("{expression}::integer"),
+        ColumnType::Number | ColumnType::Text => expression.to_owned(),
     },
     write: |at, sort| match sort {
-        Sort::Text => format!("(value ->> {at})"),
-        Sort::Number => format!("(value ->> {at})::bigint"),
-        Sort::Uuid => format!("(value ->> {at})::uuid"),
-        Sort::Flag => format!("(value ->> {at})::integer::boolean"),
+        ColumnType::Text => format!("(value ->> {at})"),
+        ColumnType::Number => format!("(value ->> {at})::bigint"),
+        ColumnType::Uuid => format!("(value ->> {at})::uuid"),
+        ColumnType::Flag => format!("(value ->> {at})::integer::boolean"),
     },
     rows: ROWS,
     about: |subject| {
@@ -133,18 +134,23 @@ pub(super) fn add_rollups(connection: &mut PgConnection, rows: &[Row]) -> QueryR
     write(connection, &statement, rows)
 }
 
-/// Writes executions instead of those that are there in a span of ids, with when each ended. Runs in a transaction.
-pub(super) fn replace(
+/// Deletes the executions in a span of ids. Lines are looked up by the keys of their executions: they have no index of
+/// ids.
+pub(super) fn delete(connection: &mut PgConnection, span: Span<'_>) -> QueryResult<()> {
+    let of_span = of_span(span);
+    connection.batch_execute(&format!(
+        "DELETE FROM executor.execution_lines n USING (SELECT ended_us, execution_id FROM executor.executions \
+           WHERE {of_span}) e WHERE n.ended_us = e.ended_us AND n.execution_id = e.execution_id; \
+         DELETE FROM executor.executions WHERE {of_span}"
+    ))
+}
+
+/// Writes executions, with when each ended. Runs in a transaction.
+pub(super) fn insert(
     connection: &mut PgConnection,
-    span: Span<'_>,
     rows: &[Row],
     ended_us: &[i64],
 ) -> QueryResult<()> {
-    let of_span = of_span(span);
-    for table in ["execution_lines", "executions"] {
-        diesel::sql_query(format!("DELETE FROM executor.{table} WHERE {of_span}"))
-            .execute(connection)?;
-    }
     let with_ends: Vec<Row> = rows
         .iter()
         .zip(ended_us)

@@ -10,28 +10,27 @@ use serde_json::json;
 use crate::copy::dialect::Dialect;
 use crate::copy::row::{Row, number};
 use crate::copy::side::{Span, execution};
-use crate::copy::table::Sort;
+use crate::copy::table::ColumnType;
 use crate::sqlite::write::row_ids;
 
 pub(super) const DIALECT: Dialect = Dialect {
-    place: |table| &table.sqlite,
+    layout: |table| &table.sqlite,
     table: |table| table.name.to_owned(),
     array: "json_array",
     read: |expression, sort| match sort {
-        Sort::Uuid => format!("hex({expression})"),
-        Sort::Number | Sort::Text | Sort::Flag => expression.to_owned(),
+        ColumnType::Uuid => format!("hex({expression})"),
+        ColumnType::Number | ColumnType::Text | ColumnType::Flag => expression.to_owned(),
     },
     write: |at, sort| match sort {
-        Sort::Uuid => format!("unhex(value ->> {at})"),
-        Sort::Number | Sort::Text | Sort::Flag => format!("value ->> {at}"),
+        ColumnType::Uuid => format!("unhex(value ->> {at})"),
+        ColumnType::Number | ColumnType::Text | ColumnType::Flag => format!("value ->> {at}"),
     },
     rows: "jsonb_each(?1)",
     // A row names what it is about by itself.
     about: |_| "NULL".to_owned(),
 };
 
-/// Executions with an id above `?1` and up to `?2`, unless that is empty. The columns are in the order of
-/// [`execution`].
+/// Executions. The columns are in the order of [`execution`].
 pub(super) const EXECUTIONS: &str = "\
 SELECT json_array(hex(e.execution_id), e.session_id, e.kind, e.status, \
     coalesce(l.app_key, j.app_key, o.app_key, '?'), coalesce(l.instance, j.instance, o.instance, 0), \
@@ -46,8 +45,16 @@ LEFT JOIN listeners l ON l.id = e.listener_id \
 LEFT JOIN scheduled_jobs j ON j.id = e.job_id \
 LEFT JOIN execution_orphans o ON o.id = e.id \
 LEFT JOIN execution_errors x ON x.id = e.id \
-LEFT JOIN execution_lines n ON n.id = e.id \
-WHERE e.execution_id > unhex(?1) AND (?2 = '' OR e.execution_id <= unhex(?2)) ORDER BY e.execution_id";
+LEFT JOIN execution_lines n ON n.id = e.id";
+
+/// Ids are digits, so they can go into the SQL as they are.
+pub(super) fn of_span(span: Span<'_>) -> String {
+    let bound = |operator: &str, id: &str| match id {
+        "" => "true".to_owned(),
+        id => format!("execution_id {operator} x'{id}'"),
+    };
+    format!("{} AND {}", bound(">", span.after), bound("<=", span.up_to))
+}
 
 pub(super) const NEXT_ROLLUP: &str =
     "SELECT min(start_us) AS number FROM rollups WHERE span_us = ?1 AND start_us >= ?2";
@@ -124,25 +131,23 @@ const INSERT: [&str; 5] = [
      WHERE value ->> 24 IS NOT NULL",
 ];
 
-/// Writes executions instead of those that are there in a span of ids. Runs in a transaction that holds the write lock.
-pub(super) fn replace(
-    connection: &mut SqliteConnection,
-    span: Span<'_>,
-    rows: &[Row],
-) -> QueryResult<()> {
+/// Deletes the executions in a span of ids.
+pub(super) fn delete(connection: &mut SqliteConnection, span: Span<'_>) -> QueryResult<()> {
+    let of_span = of_span(span);
     for table in DELETE {
-        let of_span = "execution_id > unhex(?1) AND (?2 = '' OR execution_id <= unhex(?2))";
         let statement = match table {
             "executions" => format!("DELETE FROM executions WHERE {of_span}"),
             beside => format!(
                 "DELETE FROM {beside} WHERE id IN (SELECT id FROM executions WHERE {of_span})"
             ),
         };
-        diesel::sql_query(statement)
-            .bind::<Text, _>(span.after)
-            .bind::<Text, _>(span.up_to)
-            .execute(connection)?;
+        diesel::sql_query(statement).execute(connection)?;
     }
+    Ok(())
+}
+
+/// Writes executions. Runs in a transaction that holds the write lock.
+pub(super) fn insert(connection: &mut SqliteConnection, rows: &[Row]) -> QueryResult<()> {
     let recorded = rows.iter().map(|row| Timestamp::from_micros(ended(row)));
     let ids = row_ids::give_out(connection, recorded)?;
     let with_ids: Vec<Row> = rows
@@ -153,6 +158,36 @@ pub(super) fn replace(
     INSERT
         .iter()
         .try_for_each(|statement| write(connection, statement, &with_ids))
+}
+
+/// Deletes the registrations that are not among these. A trigger keeps the names that their executions need.
+pub(super) fn delete_others(
+    connection: &mut SqliteConnection,
+    table: &str,
+    rows: &[&Row],
+) -> QueryResult<()> {
+    let (key, values, parent) = match table {
+        "listeners" => (
+            "app_key, instance, name, topic",
+            "value ->> 0, value ->> 1, value ->> 2, value ->> 3",
+            "listener_id",
+        ),
+        _ => (
+            "app_key, instance, name",
+            "value ->> 0, value ->> 1, value ->> 2",
+            "job_id",
+        ),
+    };
+    let statement =
+        format!("DELETE FROM {table} WHERE ({key}) NOT IN (SELECT {values} FROM jsonb_each(?1))");
+    diesel::sql_query(statement)
+        .bind::<Text, _>(json!(rows).to_string())
+        .execute(connection)?;
+    // The keys that would do this are off.
+    let statement = format!(
+        "UPDATE executions SET {parent} = NULL WHERE {parent} IS NOT NULL AND {parent} NOT IN (SELECT id FROM {table})"
+    );
+    diesel::sql_query(statement).execute(connection).map(drop)
 }
 
 fn ended(row: &Row) -> i64 {

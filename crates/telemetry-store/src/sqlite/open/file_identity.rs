@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::sqlite::open::address::beside;
 
 /// A file's device and inode, which identify it whatever its name.
-type Identity = (u64, u64);
+pub(crate) type Identity = (u64, u64);
 
 /// The database's file and its write-ahead log, as they were when the connection was opened.
 pub(crate) struct FileIdentity {
@@ -51,7 +51,7 @@ impl FileIdentity {
 }
 
 /// Metadata only: opening and closing the file would drop SQLite's locks on it.
-fn identity(path: &Path) -> Option<Identity> {
+pub(crate) fn identity(path: &Path) -> Option<Identity> {
     let meta = fs::metadata(path).ok()?;
     Some((meta.dev(), meta.ino()))
 }
