@@ -36,7 +36,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if has_libpq() {
         test(&OF_POSTGRES)?;
         let unit = "test --package telemetry-store --features postgres --lib postgres";
-        let program = "test --package executor-cli --features postgres --test cli -- on_a_server copies";
+        let program =
+            "test --package executor-cli --features postgres --test cli -- on_a_server copies";
         for more in [unit, program] {
             test(&more.split(' ').collect::<Vec<_>>())?;
         }

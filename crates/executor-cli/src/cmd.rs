@@ -15,7 +15,6 @@ pub(crate) mod looking;
 pub(crate) mod ls;
 pub(crate) mod manual;
 pub(crate) mod migrate;
-mod planned;
 pub(crate) mod prune;
 pub(crate) mod report;
 pub(crate) mod run;

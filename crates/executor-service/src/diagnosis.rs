@@ -20,6 +20,8 @@ mod due_times;
 
 mod planned;
 
+mod timers;
+
 mod completeness;
 
 pub use alive::{is_alive, seems_alive};
@@ -32,3 +34,4 @@ pub use facts::{Facts, Question};
 pub use findings::{Audit, Cause, Hole, NotKnown, NotLookedAt, Verdict};
 pub use groups::{ErrorGroup, ErrorGroups, error_groups, shape};
 pub use planned::next_planned;
+pub use timers::{Timer, timers};

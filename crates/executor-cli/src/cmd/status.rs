@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use command_executor::diagnosis::Completeness;
+use command_executor::diagnosis::{Completeness, Timer, timers};
 use command_executor::ports::{Scope, SessionStatus, all_pages};
 use command_executor::{
     Filter, LiveSession, Orphan, PageRequest, RunningExecution, SessionId, Stats, Status,
@@ -13,7 +13,6 @@ use command_executor::{
 use serde_json::{Value, json};
 
 use crate::cmd::looking::{Looking, missing_of};
-use crate::cmd::planned::{self, Timer};
 use crate::exit::{Failure, matched};
 use crate::output::columns::wrapped;
 use crate::output::plain::{self, plain};
@@ -64,10 +63,7 @@ async fn read(looking: &Looking) -> Result<State, Failure> {
     let ids: HashSet<SessionId> = living.iter().map(|it| it.session.id).collect();
     let sessions = all_pages(|page| history.sessions(page)).await?;
     let lately = Window::since(now.saturating_sub(LATELY));
-    let begun = living
-        .iter()
-        .map(|it| (it.session.id, it.session.started_at));
-    let mut next = planned::timers(looking, None, now, &begun.collect()).await?;
+    let mut next = timers(history.as_ref(), None, &living, now).await?;
     next.retain(|timer| timer.next.is_some());
     next.truncate(NAMED);
     let crash = last_crash(looking, &sessions, &ids).await?;

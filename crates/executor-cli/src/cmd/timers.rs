@@ -1,15 +1,14 @@
 //! `executor timers`: each job with a schedule: when it runs next, how it ran last, what it missed.
 
-use std::collections::HashMap;
 use std::process::ExitCode;
 
+use command_executor::Timestamp;
+use command_executor::diagnosis::{self, Timer};
 use command_executor::ports::SchedulePlan;
-use command_executor::{SessionId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::args::verbs::TimersArgs;
 use crate::cmd::looking::Looking;
-use crate::cmd::planned::{self, Timer};
 use crate::exit::{Failure, matched};
 use crate::output::columns::{Columns, Text, wrapped};
 use crate::output::plain::{self, plain};
@@ -17,11 +16,8 @@ use crate::output::{console, shown};
 
 pub(crate) async fn timers(looking: &Looking, args: TimersArgs) -> Result<ExitCode, Failure> {
     let living = looking.living().await?;
-    let living = living
-        .iter()
-        .map(|it| (it.session.id, it.session.started_at));
-    let living: HashMap<SessionId, Timestamp> = living.collect();
-    let timers = planned::timers(looking, args.app, shown::now(), &living).await?;
+    let history = looking.history.as_ref();
+    let timers = diagnosis::timers(history, args.app, &living, shown::now()).await?;
     // Reading takes a moment.
     let now = shown::now();
     let text = match looking.json {

@@ -4,57 +4,90 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use command_executor::diagnosis::next_planned;
-use command_executor::ports::{SchedulePlan, Scope, all_pages};
-use command_executor::{
-    Entity, EntityKind, Filter, PageRequest, SessionId, StoredExecution, StoredRegistration,
-    Timestamp, Window,
+use executor_core::ports::{
+    Filter, History, HistoryError, PageRequest, RegistrationFilter, SchedulePlan, Scope,
+    StoredExecution, StoredRegistration, StoredSession, Window, all_pages,
 };
+use executor_core::{Entity, EntityKind, SessionId, Timestamp};
 
-use crate::cmd::looking::Looking;
-use crate::exit::Failure;
+use super::planned::next_planned;
 
 /// The number of a job's latest runs among which one that its schedule began is looked for.
 const LOOKED_AT: u32 = 20;
 
 /// A job with a schedule.
-pub(super) struct Timer {
-    pub(super) entity: Arc<Entity>,
-    pub(super) plan: SchedulePlan,
-    pub(super) next: Option<Timestamp>,
-    pub(super) is_paused: bool,
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Timer {
+    /// The job.
+    pub entity: Arc<Entity>,
+    /// Its schedule.
+    pub plan: SchedulePlan,
+    /// When it is due next; `None` if it is paused, or nobody knows.
+    pub next: Option<Timestamp>,
+    /// Whether it is paused.
+    pub is_paused: bool,
     /// Since when it has that schedule.
     since: Timestamp,
     /// When the last run that its schedule began was due.
     last_due: Option<Timestamp>,
-    pub(super) last: Option<StoredExecution>,
-    pub(super) missed: u64,
+    /// Its last run.
+    pub last: Option<StoredExecution>,
+    /// How many of its runs were missed, ever.
+    pub missed: u64,
     /// When the last one that was missed was due.
-    pub(super) last_missed: Option<Timestamp>,
+    pub last_missed: Option<Timestamp>,
 }
 
 impl Timer {
     /// How long after its time the last run began.
-    pub(super) fn lateness(&self) -> Option<Duration> {
+    pub fn lateness(&self) -> Option<Duration> {
         let record = &self.last.as_ref()?.record;
         Some(record.started_at.saturating_duration_since(record.due_at?))
     }
 }
 
-/// The next one first; those of which nobody knows come last.
-pub(super) async fn timers(
-    looking: &Looking,
+/// Returns the jobs that have a schedule, of one app or of all, as of `now`: the next one first; those of which nobody
+/// knows come last. `living` are the sessions whose processes are alive, which decides from when elapsed time counts.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), executor_core::ports::HistoryError> {
+/// use executor_core::Timestamp;
+/// use executor_service::diagnosis::timers;
+/// use executor_testkit::MemoryStore;
+///
+/// let now = Timestamp::from_micros(1);
+/// assert!(timers(&MemoryStore::new(), None, &[], now).await?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// The history cannot be read.
+///
+/// # Cancel safety
+///
+/// Dropping the future abandons the query.
+pub async fn timers(
+    history: &dyn History,
     app: Option<String>,
+    living: &[StoredSession],
     now: Timestamp,
-    living: &HashMap<SessionId, Timestamp>,
-) -> Result<Vec<Timer>, Failure> {
+) -> Result<Vec<Timer>, HistoryError> {
     // The beginning of the process that counts elapsed time.
-    let begun = living.values().max().copied();
-    let missed = missed_by_job(looking).await?;
-    let paused = paused(looking, now, living).await?;
+    let begun = living.iter().map(|it| it.session.started_at).max();
+    let missed = missed_by_job(history).await?;
+    let paused = paused(history, now, living).await?;
+    let filter = RegistrationFilter {
+        app_key: app,
+        ..RegistrationFilter::of(EntityKind::Job)
+    };
+    let jobs = all_pages(|page| history.registrations(filter.clone(), page)).await?;
     let mut timers = Vec::new();
-    for registered in looking.registrations(app).await? {
-        let Some(mut timer) = timer(looking, &registered, &missed).await? else {
+    for registered in jobs {
+        let Some(mut timer) = timer(history, &registered, &missed).await? else {
             continue;
         };
         timer.is_paused = paused
@@ -63,7 +96,7 @@ pub(super) async fn timers(
         let of_the_living = timer
             .last
             .as_ref()
-            .filter(|it| living.contains_key(&it.session));
+            .filter(|it| is_one_of(living, it.session));
         let since_begun = begun.map(|begun| begun.max(timer.since));
         let last_due = of_the_living.and(timer.last_due).or(since_begun);
         let next = next_planned(&timer.plan, last_due, now);
@@ -78,29 +111,29 @@ pub(super) async fn timers(
     Ok(timers)
 }
 
+fn is_one_of(living: &[StoredSession], session: SessionId) -> bool {
+    living.iter().any(|it| it.session.id == session)
+}
+
 /// What is paused now; `None` is everything.
 async fn paused(
-    looking: &Looking,
+    history: &dyn History,
     now: Timestamp,
-    living: &HashMap<SessionId, Timestamp>,
-) -> Result<Vec<Option<Arc<Entity>>>, Failure> {
-    let history = &looking.history;
+    living: &[StoredSession],
+) -> Result<Vec<Option<Arc<Entity>>>, HistoryError> {
     let pauses = all_pages(|page| history.pauses(Window::since(now), page)).await?;
     let open = pauses.into_iter();
-    let open = open.filter(|it| it.until.is_none() && living.contains_key(&it.session));
+    let open = open.filter(|it| it.until.is_none() && is_one_of(living, it.session));
     Ok(open.map(|it| it.entity).collect())
 }
 
 async fn timer(
-    looking: &Looking,
+    history: &dyn History,
     registered: &StoredRegistration,
     missed: &HashMap<Arc<Entity>, Missed>,
-) -> Result<Option<Timer>, Failure> {
+) -> Result<Option<Timer>, HistoryError> {
     let entity = &registered.registration.entity;
-    if entity.kind != EntityKind::Job {
-        return Ok(None);
-    }
-    let schedules = looking.history.schedules(registered.id).await?;
+    let schedules = history.schedules(registered.id).await?;
     let Some(current) = schedules.into_iter().find(|it| it.until.is_none()) else {
         return Ok(None);
     };
@@ -110,7 +143,7 @@ async fn timer(
     };
     // Some may have been run by hand.
     let page = PageRequest::first(LOOKED_AT);
-    let latest = looking.history.executions(filter, page).await?.items;
+    let latest = history.executions(filter, page).await?.items;
     Ok(Some(Timer {
         next: None,
         is_paused: false,
@@ -130,8 +163,9 @@ struct Missed {
     last_due: Timestamp,
 }
 
-async fn missed_by_job(looking: &Looking) -> Result<HashMap<Arc<Entity>, Missed>, Failure> {
-    let history = &looking.history;
+async fn missed_by_job(
+    history: &dyn History,
+) -> Result<HashMap<Arc<Entity>, Missed>, HistoryError> {
     let missed = all_pages(|page| history.missed_runs(Window::default(), page)).await?;
     let mut by_job: HashMap<Arc<Entity>, Missed> = HashMap::new();
     for missed in missed {
