@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Prune(verbs::PruneArgs),
     /// Write executions as JSON or CSV, the oldest first.
     Export(verbs::ExportArgs),
+    /// Show the history in a browser.
+    Serve(verbs::ServeArgs),
     /// Check the database, its processes, spools, clock and disk, and suggest a remedy for each finding.
     Doctor(verbs::DoctorArgs),
     /// Bring a database of an earlier version up to date; `run` does so by itself.

@@ -18,6 +18,7 @@ pub(crate) mod migrate;
 pub(crate) mod prune;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod sources;

@@ -122,6 +122,22 @@ pub(crate) enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Copy(#[from] NotCopied),
+    #[error(
+        "{what} is not this machine alone: add --behind-proxy and --allow-host, or listen at 127.0.0.1"
+    )]
+    Exposed { what: String },
+    #[error("everybody who reaches {what} could look: leave --no-token out")]
+    WithoutToken { what: String },
+    #[error("a browser that asks at {what} has to name a host: add --allow-host")]
+    NoHost { what: String },
+    #[error("cannot use the token of {of}: {why}")]
+    Token { of: String, why: String },
+    #[error("cannot listen at {what}")]
+    Listen {
+        what: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot write the result")]
@@ -146,6 +162,8 @@ impl Failure {
             }
             Self::Config(_) | Self::Register(_) => WRONG_CONFIG,
             Self::WhichDatabase { .. } | Self::EmptyWindow | Self::NothingToSelect { .. } => 2,
+            Self::Exposed { .. } | Self::WithoutToken { .. } | Self::NoHost { .. } => 2,
+            Self::Token { .. } | Self::Listen { .. } => 1,
             Self::NobodyToAsk | Self::NoSuchJob { .. } | Self::LinesInCsv => 2,
             Self::Open(_) | Self::Start(_) | Self::Query(_) | Self::Store(_) => 4,
             Self::DamagedStore { .. } | Self::NoDatabase { .. } | Self::Copy(_) => 4,

@@ -26,7 +26,7 @@ use crate::args::{Args, Command};
 use crate::cmd::looking::look;
 use crate::cmd::{
     audit, check, copy, doctor, errors, explain, export, import_crontab, logs, ls, manual, migrate,
-    prune, report, run, sessions, show, sources, spool, status, timeline, timers,
+    prune, report, run, serve, sessions, show, sources, spool, status, timeline, timers,
 };
 use crate::exit::Failure;
 use crate::output::console::{self, describe};
@@ -72,6 +72,7 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             Command::Prune(prune) => prune::prune(prune).await,
             Command::Export(args) => look(args.look(), args, export::export).await,
             Command::Doctor(doctor) => doctor::doctor(doctor).await,
+            Command::Serve(serve) => serve::serve(serve).await,
             Command::Migrate(migrate) => migrate::migrate(migrate).await,
             Command::Copy(args) => copy::copy(args).await,
             Command::ImportCrontab(args) => import_crontab::import_crontab(args).await,

@@ -62,6 +62,11 @@ const LAYERS: &[Layer] = &[
         never: &["executor-service", "diesel", "libsqlite3-sys"],
     },
     Layer {
+        name: "executor-dashboard",
+        knows: &["executor-core", "executor-service"],
+        never: DATABASES,
+    },
+    Layer {
         name: "command-executor",
         knows: &["executor-core", "executor-service", "telemetry-store"],
         never: &[],

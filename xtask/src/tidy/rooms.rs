@@ -11,7 +11,7 @@ use super::files::sources;
 use crate::shell::root;
 
 /// The rooms of each crate. A file `x.rs` and the files directly in a folder `x` are one room; `x/y` is another.
-const PLANS: [(&str, &str); 5] = [
+const PLANS: [(&str, &str); 6] = [
     (
         "executor-core",
         "lib blocking command context error_handler event failure guard handler handler_slot identity ledger limiter \
@@ -31,6 +31,10 @@ const PLANS: [(&str, &str); 5] = [
         "record-spool",
         "lib abandoned compaction core counters frame fs inspect maintenance map mark options position recover \
          segment segments spool sync synced",
+    ),
+    (
+        "executor-dashboard",
+        "lib answer assets charts dashboard pages question security shown",
     ),
     (
         "executor-cli",

@@ -1,5 +1,6 @@
 //! The arguments of every verb but `run` and `spool`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -188,6 +189,34 @@ pub(crate) struct DoctorArgs {
     /// First do what can do no harm: migrate the database, and store what dead processes left in their spools.
     #[arg(long)]
     pub(crate) fix: bool,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// `executor serve`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: executor serve --token-file token, then open http://127.0.0.1:7979/"
+)]
+pub(crate) struct ServeArgs {
+    /// The address to listen at. One of other machines needs --behind-proxy and --allow-host.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7979")]
+    pub(crate) listen: SocketAddr,
+    /// Listen at a Unix socket, which only this user may open, instead; it needs --allow-host.
+    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
+    pub(crate) socket: Option<PathBuf>,
+    /// A file that holds the token, and that only this user may read. Default: EXECUTOR_TOKEN, else a new one is shown.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Ask for no token: everybody on this machine may look.
+    #[arg(long)]
+    pub(crate) no_token: bool,
+    /// A proxy in front of it takes care of TLS.
+    #[arg(long, requires = "allow_host")]
+    pub(crate) behind_proxy: bool,
+    /// Answer when a browser asks for this name, too, such as `house.example`.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) allow_host: Vec<String>,
     #[command(flatten)]
     pub(crate) look: Look,
 }

@@ -28,6 +28,7 @@ mod reports;
 mod runs;
 mod secrets;
 mod service_manager;
+mod serving;
 mod shapes;
 mod signals;
 mod source_ends;

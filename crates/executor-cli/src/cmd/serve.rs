@@ -1,0 +1,194 @@
+//! `executor serve`: the history in a browser.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use command_executor::inspect::MachineSpools;
+use executor_dashboard::{Dashboard, Token};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::args::verbs::ServeArgs;
+use crate::cmd::looking::Looking;
+use crate::cmd::run::signals::Signals;
+use crate::exit::Failure;
+use crate::output::console;
+use crate::output::plain::plain;
+use crate::wire;
+
+/// A token in the environment, which unlike an argument nobody else sees.
+const VARIABLE: &str = "EXECUTOR_TOKEN";
+
+pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
+    let looking = Looking::new(&args.look)?;
+    refuse_exposure(&args)?;
+    let token = token(&args)?;
+    let bound = match &args.socket {
+        Some(path) => Bound::at_socket(path)?,
+        None => Bound::at_address(args.listen).await?,
+    };
+    let mut dashboard = Dashboard::new(Arc::clone(&looking.history))
+        .with_database(plain(&wire::shown(&looking.url)))
+        .for_port(bound.port());
+    if let Some(spools) = wire::spools(&looking.url)? {
+        dashboard = dashboard.with_live_state(Arc::new(MachineSpools::new(spools)));
+    }
+    for host in &args.allow_host {
+        dashboard = dashboard.allowing_host(host);
+    }
+    console::say(&format!("the dashboard is at {}", bound.shown()));
+    if let Shown::Once(token) = &token {
+        console::say(&format!("its token is {}", token.as_str()));
+    }
+    if let Shown::Once(token) | Shown::Never(token) = token {
+        dashboard = dashboard.with_token(token);
+    }
+    bound.serve(dashboard.router()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses to show a history to other machines, or to everybody, by mistake.
+fn refuse_exposure(args: &ServeArgs) -> Result<(), Failure> {
+    let what = match &args.socket {
+        Some(path) if args.allow_host.is_empty() => {
+            let what = format!("the socket `{}`", plain(&path.to_string_lossy()));
+            return Err(Failure::NoHost { what });
+        }
+        Some(_) => return Ok(()),
+        None => args.listen.to_string(),
+    };
+    let is_here = args.listen.ip().is_loopback();
+    if !is_here && !args.behind_proxy {
+        return Err(Failure::Exposed { what });
+    }
+    if args.no_token && (!is_here || args.behind_proxy) {
+        return Err(Failure::WithoutToken { what });
+    }
+    Ok(())
+}
+
+/// The token, and whether people have to be told.
+enum Shown {
+    /// It was made here.
+    Once(Token),
+    /// They know it.
+    Never(Token),
+    /// There is none.
+    Nothing,
+}
+
+fn token(args: &ServeArgs) -> Result<Shown, Failure> {
+    if args.no_token {
+        return Ok(Shown::Nothing);
+    }
+    let given = match &args.token_file {
+        Some(path) => {
+            let of = format!("`{}`", plain(&path.to_string_lossy()));
+            let text = private(path);
+            let text = text.map_err(|why| Failure::Token {
+                of: of.clone(),
+                why: why.to_string(),
+            })?;
+            Some((of, text))
+        }
+        None => std::env::var(VARIABLE)
+            .ok()
+            .map(|text| (VARIABLE.to_owned(), text)),
+    };
+    match given {
+        Some((of, text)) => match Token::new(&text) {
+            Ok(token) => Ok(Shown::Never(token)),
+            Err(why) => Err(Failure::Token {
+                of,
+                why: why.to_string(),
+            }),
+        },
+        None => Token::random().map(Shown::Once).map_err(Failure::Runtime),
+    }
+}
+
+/// Reads a file that nobody else may read.
+fn private(path: &Path) -> io::Result<String> {
+    let mode = fs::metadata(path)?.mode();
+    match mode & 0o077 {
+        0 => fs::read_to_string(path),
+        _ => Err(io::Error::other(
+            "others may read it; take that away with `chmod 600`",
+        )),
+    }
+}
+
+/// Where browsers come.
+enum Bound {
+    Address(TcpListener, SocketAddr),
+    Socket(UnixListener, String),
+}
+
+impl Bound {
+    async fn at_address(address: SocketAddr) -> Result<Self, Failure> {
+        let failed = |source| Failure::Listen {
+            what: address.to_string(),
+            source,
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self::Address(listener, address))
+    }
+
+    /// Takes the place of a socket that nobody listens at any more.
+    fn at_socket(path: &Path) -> Result<Self, Failure> {
+        let what = plain(&path.to_string_lossy());
+        let failed = |source| Failure::Listen {
+            what: format!("`{what}`"),
+            source,
+        };
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+        if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+            fs::remove_file(path).map_err(failed)?;
+        }
+        // From its first moment it is nobody else's.
+        let others = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+        let listener = UnixListener::bind(path);
+        rustix::process::umask(others);
+        let listener = listener.map_err(failed)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self::Socket(listener, what))
+    }
+
+    const fn port(&self) -> u16 {
+        match self {
+            Self::Address(_, address) => address.port(),
+            Self::Socket(..) => 0,
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Address(_, address) => format!("http://{address}/"),
+            Self::Socket(_, path) => format!("the socket `{path}`"),
+        }
+    }
+
+    /// Answers until a signal comes.
+    async fn serve(self, router: Router) -> Result<(), Failure> {
+        let mut signals = Signals::listen().map_err(Failure::Signals)?;
+        let what = self.shown();
+        let ended = async move { signals.next().await };
+        let served = async {
+            match self {
+                Self::Address(listener, _) => axum::serve(listener, router).await,
+                Self::Socket(listener, _) => axum::serve(listener, router).await,
+            }
+        };
+        // A browser keeps its connections, and nothing is lost with them.
+        tokio::select! {
+            served = served => served.map_err(|source| Failure::Listen { what, source }),
+            () = ended => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `executor serve`: the history in a browser, over a real connection.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+
+use crate::fixture::{House, house};
+use crate::support::until;
+
+/// A server that ends with the test.
+struct Server {
+    child: Child,
+    /// What it has said at its start.
+    said: Vec<String>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    /// Starts it, and waits for `lines` lines.
+    fn start(house: &House, arguments: &[&str], lines: usize) -> Self {
+        let mut program = house.place.program(&["serve", "--db", &house.db]);
+        program.args(arguments).stderr(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = said.take(lines).map(Result::unwrap).collect();
+        Self { child, said }
+    }
+
+    fn address(&self) -> &str {
+        let line = &self.said[0];
+        line.split("http://").nth(1).unwrap().trim_end_matches('/')
+    }
+
+    /// Asks for a page, and returns the whole answer.
+    fn get(&self, path: &str, headers: &str) -> String {
+        let address = self.address();
+        let mut stream = TcpStream::connect(address).unwrap();
+        asked(&mut stream, address, path, headers)
+    }
+}
+
+fn asked(stream: &mut (impl Read + Write), host: &str, path: &str, headers: &str) -> String {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn j01_a_browser_sees_the_history() {
+    let house = house();
+    let server = Server::start(&house, &["--listen", "127.0.0.1:0", "--no-token"], 1);
+    for (path, wanted) in [
+        ("/", "house/backup"),
+        ("/executions?status=panicked", "the pump is dry"),
+        ("/handlers?since=14d", "lights/hall"),
+        ("/errors", "connection closed"),
+        ("/timeline", "cellar/pump"),
+        ("/ledger?since=14d", "overflow"),
+        ("/ledger/audit?since=14d", "incomplete"),
+        ("/live", "alive"),
+        ("/ready", "ready"),
+    ] {
+        let answer = server.get(path, "");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        assert!(answer.contains(wanted), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn j02_the_token_is_shown_once_and_kept_from_others() {
+    let house = house();
+    let server = Server::start(&house, &["--listen", "127.0.0.1:0"], 2);
+    let token = server.said[1]
+        .strip_prefix("its token is ")
+        .unwrap()
+        .to_owned();
+    assert_eq!(token.len(), 64);
+    assert!(server.get("/", "").starts_with("HTTP/1.1 303"));
+    let bearer = format!("authorization: Bearer {token}\r\n");
+    assert!(server.get("/", &bearer).starts_with("HTTP/1.1 200"));
+    drop(server);
+    // From a file nothing is shown, and nobody else may read it.
+    let path = house.place.file("token", &format!("{token}\n"));
+    let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o644);
+    let refused = house
+        .place
+        .run(&["serve", "--db", &house.db, "--token-file", "token"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.err);
+    assert!(refused.err.contains("chmod 600"), "{}", refused.err);
+    mode(0o600);
+    let arguments = ["--listen", "127.0.0.1:0", "--token-file", "token"];
+    let server = Server::start(&house, &arguments, 1);
+    assert!(server.get("/", &bearer).starts_with("HTTP/1.1 200"));
+    assert!(
+        server
+            .get("/", "authorization: Bearer other\r\n")
+            .starts_with("HTTP/1.1 303")
+    );
+}
+
+#[test]
+fn j02_nothing_is_shown_to_others_by_mistake() {
+    let house = house();
+    for (arguments, code, wanted) in [
+        (&["--listen", "0.0.0.0:0"][..], 2, "--behind-proxy"),
+        (
+            &["--listen", "0.0.0.0:0", "--behind-proxy"],
+            2,
+            "--allow-host",
+        ),
+        (
+            &[
+                "--listen",
+                "0.0.0.0:0",
+                "--behind-proxy",
+                "--allow-host",
+                "a.example",
+                "--no-token",
+            ],
+            2,
+            "leave --no-token out",
+        ),
+        (&["--socket", "x.sock"], 2, "--allow-host"),
+        (&["--token-file", "absent"], 1, "absent"),
+        (&["--token", "secret"], 2, "--token"),
+    ] {
+        let words: Vec<&str> = ["serve", "--db", &house.db]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
+        let said = house.place.run(&words);
+        assert_eq!(said.code, Some(code), "{arguments:?}: {}", said.err);
+        assert!(said.err.contains(wanted), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
+fn j02_a_socket_is_only_for_its_user() {
+    let house = house();
+    let path = house.place.directory.path().join("x.sock");
+    let arguments = [
+        "--socket",
+        path.to_str().unwrap(),
+        "--allow-host",
+        "house.example",
+        "--no-token",
+    ];
+    for _ in 0..2 {
+        // The second one takes the place of the first, which was killed.
+        let server = Server::start(&house, &arguments, 1);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut stream = UnixStream::connect(&path).unwrap();
+        let answer = asked(&mut stream, "house.example", "/", "");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let mut stream = UnixStream::connect(&path).unwrap();
+        let answer = asked(&mut stream, "localhost", "/", "");
+        assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+        drop(server);
+    }
+}
+
+#[test]
+fn j01_it_ends_with_a_signal() {
+    let house = house();
+    let mut server = Server::start(&house, &["--listen", "127.0.0.1:0", "--no-token"], 1);
+    // Somebody is still connected.
+    let _idle = TcpStream::connect(server.address()).unwrap();
+    let pid = rustix::process::Pid::from_child(&server.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let status = until("the server ends", || server.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}

@@ -1,0 +1,108 @@
+//! Answers: a page, figures for machines, or why there is none.
+
+use askama::Template;
+use axum::Json;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use executor_core::ports::{HistoryError, HistoryErrorClass};
+use serde_json::json;
+
+use crate::assets::STYLE;
+
+/// Why a page was not made.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// What was asked makes no sense.
+    Bad(String),
+    /// There is no such thing.
+    Absent(String),
+    /// The history cannot be read.
+    Unreadable(HistoryError),
+    /// Reading took too long.
+    TooLong,
+    /// The answer is elsewhere.
+    Elsewhere(String),
+}
+
+impl Refused {
+    pub(crate) fn bad(why: impl Into<String>) -> Self {
+        Self::Bad(why.into())
+    }
+}
+
+impl From<HistoryError> for Refused {
+    fn from(error: HistoryError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct RefusedPage {
+    style: &'static str,
+    title: &'static str,
+    why: String,
+}
+
+impl Refused {
+    fn told(self) -> (StatusCode, &'static str, String) {
+        match self {
+            Self::Bad(why) => (StatusCode::BAD_REQUEST, "That makes no sense", why),
+            Self::Absent(what) => (StatusCode::NOT_FOUND, "There is no such thing", what),
+            Self::TooLong => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "This takes too long",
+                "reading the history took longer than a page may: ask for a shorter time".into(),
+            ),
+            Self::Unreadable(error) => {
+                let status = match error.class {
+                    HistoryErrorClass::Invalid => StatusCode::BAD_REQUEST,
+                    HistoryErrorClass::Absent => StatusCode::NOT_FOUND,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                let cause = error.source.to_string();
+                (
+                    status,
+                    "The history cannot be read",
+                    format!("{error}: {cause}"),
+                )
+            }
+            Self::Elsewhere(_) => (StatusCode::SEE_OTHER, "Elsewhere", String::new()),
+        }
+    }
+
+    pub(crate) fn response(self, wants_json: bool) -> Response {
+        if let Self::Elsewhere(path) = self {
+            return Redirect::to(&path).into_response();
+        }
+        let (status, title, why) = self.told();
+        let mut response = match wants_json {
+            true => Json(json!({ "error": why })).into_response(),
+            false => html(&RefusedPage {
+                style: STYLE.path,
+                title,
+                why,
+            }),
+        };
+        *response.status_mut() = status;
+        response
+    }
+}
+
+/// Shows a template.
+pub(crate) fn html(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => ([(CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be made");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Whether somebody asks for figures instead of a page.
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(ACCEPT).and_then(|it| it.to_str().ok());
+    accepts.is_some_and(|it| it.contains("application/json") && !it.contains("text/html"))
+}

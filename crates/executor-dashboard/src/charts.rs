@@ -1,0 +1,197 @@
+//! Charts, drawn as SVG on the server. A page shows the numbers of each in a table beside it.
+
+use std::fmt::Write as _;
+
+use executor_core::ports::Stats;
+use executor_core::{Status, Timestamp};
+
+use crate::shown::{counted, escaped, time, took};
+
+/// The width of a chart in its own units.
+const WIDTH: f64 = 960.0;
+
+/// Markup that was made here, with every text escaped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Svg(String);
+
+impl Svg {
+    pub(crate) fn markup(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A part of a span of time.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) from: Timestamp,
+    pub(crate) to: Timestamp,
+    pub(crate) stats: Stats,
+    /// How many records were lost in it, as far as gaps tell.
+    pub(crate) lost: u64,
+    /// Where its executions are listed.
+    pub(crate) link: String,
+}
+
+/// The outcomes, from what is drawn lowest on.
+const STACKED: [Status; 7] = [
+    Status::Success,
+    Status::Skipped,
+    Status::Cancelled,
+    Status::Interrupted,
+    Status::TimedOut,
+    Status::Panicked,
+    Status::Error,
+];
+
+/// Draws how many executions ended how, part by part. A part in which records were lost is hatched.
+pub(crate) fn outcomes(parts: &[Part]) -> Svg {
+    const HEIGHT: f64 = 120.0;
+    let most = parts
+        .iter()
+        .map(|part| part.stats.runs())
+        .max()
+        .unwrap_or(0);
+    let step = WIDTH / parts.len().max(1) as f64;
+    let mut svg = opened("outcomes over time", HEIGHT);
+    for (place, part) in parts.iter().enumerate() {
+        let (x, mut y) = (place as f64 * step, HEIGHT);
+        let _ = write!(svg, "<a href=\"{}\">", escaped(&part.link));
+        let _ = write!(svg, "<title>{}</title>", escaped(&title(part)));
+        // Where nothing ended there is something to click, too.
+        rect(&mut svg, "none", (x, 0.0), (step, HEIGHT));
+        for status in STACKED {
+            let count = part.stats.count(status);
+            if count > 0 {
+                let height = (count as f64 / most as f64 * (HEIGHT - 4.0)).max(2.0);
+                y -= height;
+                rect(
+                    &mut svg,
+                    status.as_str(),
+                    (x + 0.5, y),
+                    (step - 1.0, height),
+                );
+            }
+        }
+        if part.lost > 0 {
+            rect(&mut svg, "lost", (x, 0.0), (step, HEIGHT));
+        }
+        svg.push_str("</a>");
+    }
+    closed(svg)
+}
+
+fn title(part: &Part) -> String {
+    let mut title = format!("{} – {}", time(part.from), time(part.to));
+    for status in STACKED.into_iter().rev() {
+        let count = part.stats.count(status);
+        if count > 0 {
+            let _ = write!(title, "; {count} {}", status.as_str());
+        }
+    }
+    if part.lost > 0 {
+        let _ = write!(title, "; {} lost", counted(part.lost, "record"));
+    }
+    title
+}
+
+/// Draws the time within which 95 of 100 ended, part by part.
+pub(crate) fn durations(parts: &[Part]) -> Svg {
+    const HEIGHT: f64 = 80.0;
+    let p95 = |part: &Part| part.stats.p95.as_secs_f64();
+    let most = parts.iter().map(p95).fold(0.0, f64::max);
+    let step = WIDTH / parts.len().max(1) as f64;
+    let mut svg = opened("95 of 100 ended within", HEIGHT);
+    for (place, part) in parts.iter().enumerate().filter(|(_, part)| p95(part) > 0.0) {
+        let height = (p95(part) / most * (HEIGHT - 4.0)).max(2.0);
+        let (x, y) = (place as f64 * step, HEIGHT - height);
+        let title = format!(
+            "{} – {}: {}",
+            time(part.from),
+            time(part.to),
+            took(part.stats.p95)
+        );
+        let _ = write!(
+            svg,
+            "<a href=\"{}\"><title>{}</title>",
+            escaped(&part.link),
+            escaped(&title)
+        );
+        rect(&mut svg, "p95", (x + 0.5, y), (step - 1.0, height));
+        svg.push_str("</a>");
+    }
+    closed(svg)
+}
+
+/// Something in a lane: from where to where it goes, in shares of the whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    pub(crate) class: &'static str,
+    pub(crate) title: String,
+    pub(crate) link: String,
+}
+
+/// A lane with its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane {
+    pub(crate) name: String,
+    pub(crate) bars: Vec<Bar>,
+}
+
+/// Draws what overlapped, lane by lane; `lost` are the shares of time in which records were lost.
+pub(crate) fn lanes(lanes: &[Lane], lost: &[(f64, f64)]) -> Svg {
+    const LANE: f64 = 26.0;
+    let height = LANE * lanes.len().max(1) as f64;
+    let mut svg = opened("what ran at the same time", height);
+    for (from, to) in lost {
+        let width = ((to - from) * WIDTH).max(3.0);
+        rect(&mut svg, "lost", (from * WIDTH, 0.0), (width, height));
+    }
+    for (place, lane) in lanes.iter().enumerate() {
+        let y = place as f64 * LANE;
+        for bar in &lane.bars {
+            let _ = write!(
+                svg,
+                "<a href=\"{}\"><title>{}</title>",
+                escaped(&bar.link),
+                escaped(&bar.title)
+            );
+            let width = ((bar.to - bar.from) * WIDTH).max(2.0);
+            rect(
+                &mut svg,
+                bar.class,
+                (bar.from * WIDTH, y + 12.0),
+                (width, 12.0),
+            );
+            svg.push_str("</a>");
+        }
+        let _ = write!(
+            svg,
+            "<text x=\"2\" y=\"{:.1}\">{}</text>",
+            y + 10.0,
+            escaped(&lane.name)
+        );
+    }
+    closed(svg)
+}
+
+fn opened(label: &str, height: f64) -> String {
+    format!(
+        "<svg role=\"group\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\" preserveAspectRatio=\"none\">\
+         <defs><pattern id=\"hatched\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
+         patternTransform=\"rotate(45)\"><rect class=\"hatch\" width=\"2\" height=\"6\"/></pattern></defs>"
+    )
+}
+
+fn closed(mut svg: String) -> Svg {
+    svg.push_str("</svg>");
+    Svg(svg)
+}
+
+fn rect(svg: &mut String, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
+    let _ = write!(
+        svg,
+        "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
+    );
+}

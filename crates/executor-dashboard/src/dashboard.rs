@@ -1,0 +1,138 @@
+//! Puts the pages together: a router that is built once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use executor_core::ports::{History, LiveState};
+use tokio::sync::Semaphore;
+
+use crate::assets;
+use crate::pages::{self, Site};
+use crate::security::guard::{self, Guard};
+use crate::security::login;
+use crate::security::token::Token;
+
+/// How long one page may take to read the history.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many pages are read at a time; more wait.
+const AT_ONCE: usize = 8;
+
+/// The largest body of a request: nothing larger than a token is sent.
+const BODY_MAX: usize = 4_096;
+
+/// The pages of one history. It answers on the names of this machine itself and asks for no token, until it is told
+/// otherwise.
+pub struct Dashboard {
+    history: Arc<dyn History>,
+    live: Option<Arc<dyn LiveState>>,
+    database: String,
+    guard: Guard,
+    time_limit: Duration,
+}
+
+impl Dashboard {
+    /// Shows this history.
+    pub fn new(history: Arc<dyn History>) -> Self {
+        Self {
+            history,
+            live: None,
+            database: String::new(),
+            guard: Guard::default(),
+            time_limit: TIME_LIMIT,
+        }
+    }
+
+    /// Also shows what runs right now.
+    #[must_use]
+    pub fn with_live_state(mut self, live: Arc<dyn LiveState>) -> Self {
+        self.live = Some(live);
+        self
+    }
+
+    /// Names the database as `--db` of the program would, for the commands that pages show. It must not hold a password.
+    #[must_use]
+    pub fn with_database(mut self, database: impl Into<String>) -> Self {
+        self.database = database.into();
+        self
+    }
+
+    /// Asks everybody for this token.
+    #[must_use]
+    pub fn with_token(mut self, token: Token) -> Self {
+        self.guard.token = Some(token);
+        self
+    }
+
+    /// Says at which port it is served: a browser may come with the names of this machine and that port. The session's
+    /// cookie is named after it, because browsers share cookies between ports.
+    #[must_use]
+    pub fn for_port(mut self, port: u16) -> Self {
+        self.guard.port = port;
+        self
+    }
+
+    /// Answers on this name too, written as in the header `host`: `dashboard.example`, or `dashboard.example:8080`.
+    #[must_use]
+    pub fn allowing_host(mut self, host: impl Into<String>) -> Self {
+        self.guard.hosts.push(host.into().to_ascii_lowercase());
+        self
+    }
+
+    /// Answers on every name, for programs that check the header `host` by themselves.
+    #[must_use]
+    pub fn allowing_any_host(mut self) -> Self {
+        self.guard.any_host = true;
+        self
+    }
+
+    /// Limits how long one page may take to read the history. The default is 10 seconds.
+    #[must_use]
+    pub fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
+    /// Returns the router, to serve or to nest.
+    pub fn router(self) -> Router {
+        let site = Arc::new(Site {
+            history: self.history,
+            live: self.live,
+            database: self.database,
+            time_limit: self.time_limit,
+            room: Semaphore::new(AT_ONCE),
+        });
+        let guard = Arc::new(self.guard);
+        let own = Router::new()
+            .route("/", get(pages::now::page))
+            .route("/executions", get(pages::executions::page))
+            .route("/executions/{id}", get(pages::execution::page))
+            .route("/handlers", get(pages::handlers::page))
+            .route("/handlers/{kind}/{row}", get(pages::handler::page))
+            .route("/errors", get(pages::errors::page))
+            .route("/timeline", get(pages::timeline::page))
+            .route("/ledger", get(pages::ledger::page))
+            .route("/ledger/audit", get(pages::audit::page))
+            .fallback(pages::absent)
+            .with_state(Arc::clone(&site));
+        let signing_in = Router::new()
+            .route("/login", post(login::post).get(login::get))
+            .with_state(Arc::clone(&guard));
+        let ready = Router::new()
+            .route("/ready", get(pages::ready))
+            .with_state(site);
+        let open = Router::new()
+            .route("/live", get(async || "alive\n"))
+            .route("/assets/{name}", get(assets::asset));
+        own.layer(from_fn_with_state(Arc::clone(&guard), guard::ask_token))
+            .merge(signing_in)
+            .merge(ready)
+            .merge(open)
+            .layer(DefaultBodyLimit::max(BODY_MAX))
+            .layer(from_fn_with_state(guard, guard::check_origin))
+    }
+}

@@ -1,0 +1,98 @@
+//! Audit: whether the history of a time is complete, by counting it. It takes as long as it takes, so it is only made
+//! when somebody asks for it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use executor_core::ports::Progress;
+use executor_service::diagnosis::{Hole, NotKnown, NotLookedAt, audit};
+use serde::Serialize;
+
+use crate::answer::Refused;
+use crate::pages::parts::Moment;
+use crate::pages::{Asked, Frame, Site, answer};
+use crate::shown;
+
+#[derive(Template, Serialize)]
+#[template(path = "audit.html")]
+struct Audited {
+    frame: Frame,
+    verdict: &'static str,
+    stored: u64,
+    pruned: u64,
+    dropped: u64,
+    waiting: u64,
+    holes: Vec<Missing>,
+    not_known: Vec<String>,
+}
+
+/// What is missing somewhere.
+#[derive(Serialize)]
+struct Missing {
+    cause: String,
+    count: u64,
+    #[serde(rename = "first_us")]
+    first: Moment,
+    #[serde(rename = "last_us")]
+    last: Moment,
+    session: String,
+}
+
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    answer(site, &headers, pairs, make).await
+}
+
+async fn make(asked: Asked) -> Result<Audited, Refused> {
+    let window = asked.range.window();
+    let live = asked.live().await;
+    let evidence = asked
+        .history()
+        .evidence(window.clone(), Progress::ignored())
+        .await?;
+    let found = audit(&evidence, &live, &window);
+    Ok(Audited {
+        frame: asked.frame("Audit", "audit").await?,
+        verdict: found.verdict.as_str(),
+        stored: found.stored,
+        pruned: found.pruned,
+        dropped: found.dropped,
+        waiting: found.waiting,
+        holes: found.holes.iter().map(missing).collect(),
+        not_known: found.not_known.iter().map(not_known).collect(),
+    })
+}
+
+fn missing(hole: &Hole) -> Missing {
+    Missing {
+        cause: hole.cause.as_str().to_owned(),
+        count: hole.count,
+        first: Moment(hole.from),
+        last: Moment(hole.to),
+        session: hole.session.map(|it| it.to_string()).unwrap_or_default(),
+    }
+}
+
+fn not_known(of: &NotKnown) -> String {
+    let why = match &of.what {
+        NotLookedAt::Older => "it was recorded by a version that did not count".to_owned(),
+        NotLookedAt::Rebuilt => "its counts were rebuilt after a crash".to_owned(),
+        NotLookedAt::Memory => "it died with its records in memory".to_owned(),
+        NotLookedAt::Spool { host, waiting } => match waiting {
+            Some(waiting) => format!(
+                "{} wait in its spool on {host}",
+                shown::counted(*waiting, "record")
+            ),
+            None => format!("its spool on {host} has not been taken over"),
+        },
+        _ => "this version does not know why".to_owned(),
+    };
+    let (from, to) = (shown::time(of.from), shown::time(of.to));
+    format!("session {} from {from} to {to}: {why}", of.session)
+}

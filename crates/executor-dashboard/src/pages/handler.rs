@@ -1,0 +1,162 @@
+//! One listener or job: its outcomes and durations part by part, the same time a year earlier, its slowest runs, and why
+//! it did or did not run at a moment.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use executor_core::ports::{Filter, PageRequest, Scope, StoredRegistration};
+use executor_core::{EntityKind, Timestamp};
+use executor_service::diagnosis::{Facts, Question, due_times, explain};
+use serde::Serialize;
+
+use crate::answer::Refused;
+use crate::charts::{Svg, durations, outcomes};
+use crate::pages::handlers::{Counts, DUE, Due};
+use crate::pages::parts::{PartRow, Row, parts, registration, word_of};
+use crate::pages::{Asked, Frame, Site, answer};
+use crate::shown;
+
+/// The slowest runs that are named, and of how many latest ones above the 95th percentile.
+const SLOWEST: usize = 10;
+const CANDIDATES: u32 = 500;
+
+const YEAR_US: i64 = 365 * 86_400_000_000;
+
+#[derive(Template, Serialize)]
+#[template(path = "handler.html")]
+struct Handler {
+    frame: Frame,
+    what: String,
+    kind: &'static str,
+    topic: String,
+    description: String,
+    figures: Counts,
+    /// The same time a year earlier.
+    year_earlier: Counts,
+    #[serde(skip)]
+    outcomes: Svg,
+    #[serde(skip)]
+    durations: Svg,
+    parts: Vec<PartRow>,
+    due: Vec<Due>,
+    slowest: Vec<Row>,
+    latest: Vec<Row>,
+    /// The moment that was asked about, as it was asked.
+    at: String,
+    explanation: String,
+}
+
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    Path((kind, row)): Path<(String, String)>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    answer(site, &headers, pairs, |asked| make(asked, kind, row)).await
+}
+
+async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refused> {
+    let history = asked.history();
+    let registered = registration(&asked, &kind, &row).await?;
+    let entity = &registered.registration.entity;
+    let scope = Scope::Registration(registered.id);
+    let (from, to) = (asked.range.from.as_micros(), asked.range.to.as_micros());
+    let at = |us: i64| Timestamp::from_micros(us);
+    let stats = history
+        .series(scope.clone(), vec![at(from), at(to)])
+        .await?;
+    let earlier = vec![
+        at(from.saturating_sub(YEAR_US)),
+        at(to.saturating_sub(YEAR_US)),
+    ];
+    let earlier = history.series(scope.clone(), earlier).await?;
+    let stats = stats.into_iter().next().unwrap_or_default();
+    let earlier = earlier.into_iter().next().unwrap_or_default();
+    let parts = parts(&asked, scope.clone(), &[("app", &entity.app_key)]).await?;
+    let due = match entity.kind {
+        EntityKind::Job => due_times(history, &registered, DUE).await?,
+        EntityKind::Listener => Vec::new(),
+    };
+    let of_it = Filter {
+        scope,
+        from: Some(asked.range.from),
+        to: asked.range.window().to,
+        ..Filter::default()
+    };
+    let latest = history
+        .executions(of_it.clone(), PageRequest::first(20))
+        .await?;
+    let slow = Filter {
+        min_duration: Some(stats.p95),
+        ..of_it
+    };
+    let slow = history
+        .executions(slow, PageRequest::first(CANDIDATES))
+        .await?;
+    let mut slow = slow.items;
+    slow.sort_by_key(|it| std::cmp::Reverse(it.record.duration));
+    let moment = asked.question.one("at").unwrap_or_default().to_owned();
+    Ok(Handler {
+        frame: asked
+            .frame(
+                &shown::name_of(entity),
+                &format!("report {}", word_of(entity)),
+            )
+            .await?,
+        what: shown::name_of(entity),
+        kind: shown::kind_of(entity.kind),
+        topic: entity.topic.clone(),
+        description: registered
+            .registration
+            .details
+            .description
+            .clone()
+            .unwrap_or_default(),
+        figures: Counts::of(&stats),
+        year_earlier: Counts::of(&earlier),
+        outcomes: outcomes(&parts),
+        durations: durations(&parts),
+        parts: PartRow::all(&parts),
+        due: due.iter().rev().map(Due::of).collect(),
+        slowest: slow.iter().take(SLOWEST).map(Row::of).collect(),
+        latest: latest.items.iter().map(Row::of).collect(),
+        explanation: explanation(&asked, &registered, &moment).await?,
+        at: moment,
+    })
+}
+
+/// Why it ran or did not run at a moment.
+async fn explanation(
+    asked: &Asked,
+    registered: &StoredRegistration,
+    at: &str,
+) -> Result<String, Refused> {
+    if at.is_empty() {
+        return Ok(String::new());
+    }
+    let at = moment(at)?;
+    let entity = &registered.registration.entity;
+    let mut question = Question::new(entity.app_key.clone(), entity.name.clone(), at);
+    question.instance = Some(entity.instance);
+    let facts = Facts::read(asked.history(), &question).await?;
+    let what = shown::name_of(entity);
+    Ok(explain(&question, &facts).sentence(&what, shown::exact))
+}
+
+/// A moment as a field of a form has it, on this machine's clock, or in microseconds since 1970.
+fn moment(text: &str) -> Result<Timestamp, Refused> {
+    if let Ok(us) = text.parse::<i64>() {
+        return Ok(Timestamp::from_micros(us));
+    }
+    let at = text.parse::<jiff::civil::DateTime>().ok();
+    let at = at.and_then(|at| at.to_zoned_datetime(jiff::tz::TimeZone::system()).ok());
+    at.map(|at| Timestamp::from_micros(at.timestamp().as_microsecond()))
+        .ok_or_else(|| {
+            Refused::bad(format!(
+                "`{text}` is not a moment: write 2026-11-28T03:00, or microseconds since 1970"
+            ))
+        })
+}

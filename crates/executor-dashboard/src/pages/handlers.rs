@@ -1,0 +1,210 @@
+//! Listeners and jobs: how often each ran and failed, how long it took, and for a job what became of the times at which
+//! it was due.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use executor_core::ports::{MissedReason, Stats, StoredRegistration};
+use executor_core::{Entity, EntityKind};
+use executor_service::diagnosis::{DueFate, DueTime, Timer, due_times, timers};
+use serde::Serialize;
+
+use crate::answer::Refused;
+use crate::pages::parts::{Moment, failed, path_of, registrations};
+use crate::pages::{Asked, Frame, Site, answer};
+use crate::shown;
+
+/// How many due times of a job are shown.
+pub(super) const DUE: usize = 30;
+
+/// For so many jobs at most; for more they would take too long.
+const JOBS_MAX: usize = 40;
+
+#[derive(Template, Serialize)]
+#[template(path = "handlers.html")]
+struct Handlers {
+    frame: Frame,
+    handlers: Vec<Handler>,
+}
+
+/// A listener or job in the list.
+#[derive(Serialize)]
+struct Handler {
+    kind: &'static str,
+    what: String,
+    topic: String,
+    #[serde(skip)]
+    path: Option<String>,
+    #[serde(flatten)]
+    figures: Counts,
+    /// When it is due next.
+    #[serde(rename = "next_us")]
+    next: Option<Moment>,
+    is_paused: bool,
+    overlap: String,
+    due: Vec<Due>,
+}
+
+/// How often and how long.
+#[derive(Serialize)]
+pub(super) struct Counts {
+    pub(super) runs: u64,
+    pub(super) failed: u64,
+    p50_us: u64,
+    p95_us: u64,
+    max_us: u64,
+    #[serde(skip)]
+    pub(super) p50: String,
+    #[serde(skip)]
+    pub(super) p95: String,
+    #[serde(skip)]
+    pub(super) max: String,
+    pub(super) last_error: String,
+}
+
+impl Counts {
+    pub(super) fn of(stats: &Stats) -> Self {
+        let us =
+            |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            runs: stats.runs(),
+            failed: failed(stats),
+            p50_us: us(stats.p50),
+            p95_us: us(stats.p95),
+            max_us: us(stats.max),
+            p50: shown::took(stats.p50),
+            p95: shown::took(stats.p95),
+            max: shown::took(stats.max),
+            last_error: stats.last_error.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// A time at which a job was due.
+#[derive(Serialize)]
+pub(super) struct Due {
+    #[serde(rename = "due_us")]
+    at: Moment,
+    /// What became of it.
+    pub(super) fate: &'static str,
+    #[serde(skip)]
+    pub(super) title: String,
+    id: Option<String>,
+    #[serde(skip)]
+    pub(super) link: String,
+}
+
+impl Due {
+    pub(super) fn of(due: &DueTime) -> Self {
+        let at = shown::time(due.at);
+        match due.fate {
+            DueFate::Ran { id, status } => Self {
+                at: Moment(due.at),
+                fate: status.as_str(),
+                title: format!("due {at}: {}", status.as_str()),
+                link: format!("/executions/{id}"),
+                id: Some(id.to_string()),
+            },
+            DueFate::Missed { reason, count } => Self {
+                at: Moment(due.at),
+                fate: "missed",
+                title: format!(
+                    "due {at}: {} missed, {}",
+                    shown::grouped(count),
+                    why(&reason)
+                ),
+                link: String::new(),
+                id: None,
+            },
+        }
+    }
+}
+
+fn why(reason: &MissedReason) -> String {
+    format!("{reason:?}").to_lowercase()
+}
+
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    answer(site, &headers, pairs, make).await
+}
+
+async fn make(asked: Asked) -> Result<Handlers, Refused> {
+    let (history, now) = (asked.history(), shown::now());
+    let summaries = history.summaries(asked.range.window()).await?;
+    let mut stats: HashMap<Entity, Stats> = summaries
+        .into_iter()
+        .map(|summary| (summary.entity, summary.stats))
+        .collect();
+    let live = asked.live().await;
+    let living = asked.living(&live).await?;
+    let timers = timers(history, None, &living, now).await?;
+    let mut handlers = Vec::new();
+    for kind in EntityKind::ALL {
+        for registered in registrations(&asked, kind).await? {
+            let entity = registered.registration.entity.as_ref();
+            let stats = stats.remove(entity).unwrap_or_default();
+            let timer = timers.iter().find(|it| *it.entity == *entity);
+            let is_few = handlers.len() < JOBS_MAX;
+            let due = match timer.filter(|_| is_few) {
+                Some(_) => due_times(history, &registered, DUE).await?,
+                None => Vec::new(),
+            };
+            handlers.push(handler(&registered, &stats, timer, &due));
+        }
+    }
+    // What ran and is registered no more.
+    handlers.extend(
+        stats
+            .iter()
+            .map(|(entity, stats)| unregistered(entity, stats)),
+    );
+    handlers.sort_by(|one, other| {
+        let by_failures = other.figures.failed.cmp(&one.figures.failed);
+        by_failures.then_with(|| one.what.cmp(&other.what))
+    });
+    Ok(Handlers {
+        frame: asked.frame("Handlers and jobs", "report").await?,
+        handlers,
+    })
+}
+
+fn handler(
+    registered: &StoredRegistration,
+    stats: &Stats,
+    timer: Option<&Timer>,
+    due: &[DueTime],
+) -> Handler {
+    let registration = &registered.registration;
+    let overlap = registration.details.overlap.as_ref();
+    Handler {
+        path: Some(path_of(registered.id)),
+        next: timer.and_then(|it| it.next).map(Moment),
+        is_paused: timer.is_some_and(|it| it.is_paused),
+        overlap: overlap.map_or_else(String::new, |it| it.as_str().to_owned()),
+        // The latest on the right, as time goes.
+        due: due.iter().rev().map(Due::of).collect(),
+        ..unregistered(&registration.entity, stats)
+    }
+}
+
+fn unregistered(entity: &Entity, stats: &Stats) -> Handler {
+    Handler {
+        kind: shown::kind_of(entity.kind),
+        what: shown::name_of(entity),
+        topic: entity.topic.clone(),
+        path: None,
+        figures: Counts::of(stats),
+        next: None,
+        is_paused: false,
+        overlap: String::new(),
+        due: Vec::new(),
+    }
+}

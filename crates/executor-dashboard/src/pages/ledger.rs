@@ -1,0 +1,171 @@
+//! Ledger: what every process has recorded and lost, the episodes of loss, what was pruned, and planned runs that were
+//! missed.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use executor_core::DropReason;
+use executor_core::ports::{LiveSession, SessionStatus, StoredSession, all_pages};
+use executor_service::diagnosis::is_alive;
+use serde::Serialize;
+
+use crate::answer::Refused;
+use crate::pages::parts::{Moment, gaps};
+use crate::pages::{Asked, Frame, Site, answer};
+use crate::shown;
+
+/// The latest sessions that are shown.
+const SESSIONS_MAX: usize = 100;
+
+#[derive(Template, Serialize)]
+#[template(path = "ledger.html")]
+struct Ledger {
+    frame: Frame,
+    sessions: Vec<Session>,
+    /// How many more there are.
+    more_sessions: usize,
+    gaps: Vec<Lost>,
+    prunes: Vec<Pruned>,
+    missed: Vec<Missed>,
+}
+
+#[derive(Serialize)]
+struct Session {
+    id: String,
+    program: String,
+    version: String,
+    host: String,
+    pid: u32,
+    status: &'static str,
+    #[serde(rename = "started_us")]
+    started: Moment,
+    #[serde(rename = "last_seen_us")]
+    last_seen: Moment,
+    offered: u64,
+    stored: u64,
+    waiting: u64,
+    lost: u64,
+    pruned: u64,
+}
+
+#[derive(Serialize)]
+struct Lost {
+    reason: String,
+    count: u64,
+    #[serde(rename = "first_us")]
+    first: Moment,
+    #[serde(rename = "last_us")]
+    last: Moment,
+    session: String,
+    of: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Pruned {
+    rule: String,
+    count: u64,
+    #[serde(rename = "first_us")]
+    first: Moment,
+    #[serde(rename = "last_us")]
+    last: Moment,
+}
+
+#[derive(Serialize)]
+struct Missed {
+    what: String,
+    count: u64,
+    reason: String,
+    #[serde(rename = "first_due_us")]
+    first: Moment,
+    #[serde(rename = "last_due_us")]
+    last: Moment,
+}
+
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    answer(site, &headers, pairs, make).await
+}
+
+async fn make(asked: Asked) -> Result<Ledger, Refused> {
+    let (history, window) = (asked.history(), asked.range.window());
+    let live = asked.live().await;
+    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let prunes = all_pages(|page| history.prunes(window.clone(), page)).await?;
+    let missed = all_pages(|page| history.missed_runs(window.clone(), page)).await?;
+    let lost = gaps(&asked, &asked.range).await?;
+    Ok(Ledger {
+        frame: asked.frame("Ledger", "sessions").await?,
+        more_sessions: sessions.len().saturating_sub(SESSIONS_MAX),
+        sessions: sessions
+            .iter()
+            .take(SESSIONS_MAX)
+            .map(|it| session(it, &live))
+            .collect(),
+        gaps: lost
+            .iter()
+            .map(|gap| Lost {
+                reason: gap.reason.as_str().to_owned(),
+                count: gap.count,
+                first: Moment(gap.first_at),
+                last: Moment(gap.last_at),
+                session: gap.session.to_string(),
+                of: gap
+                    .entities
+                    .iter()
+                    .map(|(it, _)| shown::name_of(it))
+                    .collect(),
+            })
+            .collect(),
+        prunes: prunes
+            .iter()
+            .map(|prune| Pruned {
+                rule: prune.rule.clone(),
+                count: prune.count,
+                first: Moment(prune.first_at),
+                last: Moment(prune.last_at),
+            })
+            .collect(),
+        missed: missed
+            .iter()
+            .map(|missed| Missed {
+                what: shown::name_of(&missed.entity),
+                count: missed.count,
+                reason: missed.reason.as_str().to_owned(),
+                first: Moment(missed.first_due),
+                last: Moment(missed.last_due),
+            })
+            .collect(),
+    })
+}
+
+fn session(stored: &StoredSession, live: &[LiveSession]) -> Session {
+    let (session, ledger) = (&stored.session, &stored.ledger);
+    let here = live.iter().find(|it| it.session.id == session.id);
+    let ledger = here.and_then(|it| it.ledger).unwrap_or(*ledger);
+    Session {
+        id: session.id.to_string(),
+        program: session.program.clone().unwrap_or_default(),
+        version: session.version.clone().unwrap_or_default(),
+        host: session.host.clone(),
+        pid: session.pid,
+        status: match stored.status {
+            SessionStatus::Running if is_alive(stored, live, shown::now()) => "running",
+            SessionStatus::Running | SessionStatus::Crashed => "crashed",
+            SessionStatus::Success => "ended",
+            SessionStatus::Failure => "failed",
+        },
+        started: Moment(session.started_at),
+        last_seen: Moment(stored.stopped_at.unwrap_or(stored.heartbeat_at)),
+        offered: ledger.offered,
+        stored: ledger.stored,
+        waiting: ledger.waiting,
+        lost: DropReason::ALL.iter().map(|it| ledger.dropped(*it)).sum(),
+        pruned: stored.counts.pruned,
+    }
+}

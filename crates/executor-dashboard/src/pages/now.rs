@@ -1,0 +1,255 @@
+//! Now: whether anything is missing, what ran lately, what runs, what fails, what comes next, the last crash.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use executor_core::Status;
+use executor_core::Timestamp;
+use executor_core::ports::{
+    Filter, LiveSession, PageRequest, Scope, SessionStatus, StoredSession, all_pages,
+};
+use executor_service::diagnosis::{ErrorGroup, Timer, error_groups, is_alive, timers};
+use serde::Serialize;
+
+use crate::answer::Refused;
+use crate::charts::{Svg, outcomes};
+use crate::pages::parts::{FAILED, Moment, PartRow, Row, parts};
+use crate::pages::{Asked, Frame, Site, answer};
+use crate::shown::{self, counted};
+
+/// How many of a kind are named.
+const NAMED: usize = 8;
+
+/// How many failures are grouped.
+const FAILURES_MAX: u64 = 5_000;
+
+#[derive(Template, Serialize)]
+#[template(path = "now.html")]
+struct Now {
+    frame: Frame,
+    runs: u64,
+    failed: u64,
+    #[serde(skip)]
+    summary: String,
+    #[serde(skip)]
+    chart: Svg,
+    parts: Vec<PartRow>,
+    processes: Vec<Process>,
+    failing: Vec<Failing>,
+    next: Vec<Next>,
+    crash: Option<Crash>,
+}
+
+/// A process that is alive.
+#[derive(Serialize)]
+struct Process {
+    program: String,
+    version: String,
+    host: String,
+    pid: u32,
+    #[serde(rename = "since_us")]
+    since: Moment,
+    #[serde(skip)]
+    up: String,
+    waiting: u64,
+    running: Vec<Running>,
+    /// How many more.
+    unlisted: u64,
+}
+
+/// An execution that goes on.
+#[derive(Serialize)]
+struct Running {
+    id: String,
+    short_id: String,
+    what: String,
+    #[serde(rename = "started_us")]
+    started: Moment,
+    #[serde(skip)]
+    elapsed: String,
+    last_line: String,
+}
+
+/// Failures of one kind.
+#[derive(Serialize)]
+pub(crate) struct Failing {
+    pub(crate) error_type: String,
+    pub(crate) shape: String,
+    pub(crate) count: u64,
+    #[serde(rename = "first_us")]
+    pub(crate) first: Moment,
+    #[serde(rename = "last_us")]
+    pub(crate) last: Moment,
+    pub(crate) last_id: String,
+    pub(crate) last_message: String,
+    pub(crate) places: Vec<String>,
+}
+
+impl Failing {
+    pub(crate) fn of(group: &ErrorGroup) -> Self {
+        Self {
+            error_type: group.error_type.clone(),
+            shape: group.shape.clone(),
+            count: group.count,
+            first: Moment(group.first_at),
+            last: Moment(group.last_at),
+            last_id: group.last.to_string(),
+            last_message: group.last_message.clone(),
+            places: group
+                .places
+                .iter()
+                .map(|(place, _)| place.clone())
+                .collect(),
+        }
+    }
+}
+
+/// A run to come.
+#[derive(Serialize)]
+struct Next {
+    what: String,
+    schedule: String,
+    #[serde(rename = "at_us")]
+    at: Moment,
+    #[serde(skip)]
+    left: String,
+}
+
+/// The last process that did not end well.
+#[derive(Serialize)]
+struct Crash {
+    program: String,
+    host: String,
+    status: &'static str,
+    #[serde(rename = "at_us")]
+    at: Moment,
+    message: String,
+    interrupted: Vec<Row>,
+}
+
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    answer(site, &headers, pairs, make).await
+}
+
+async fn make(asked: Asked) -> Result<Now, Refused> {
+    let (history, now) = (asked.history(), shown::now());
+    let live = asked.live().await;
+    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let (living, ended): (Vec<_>, Vec<_>) = sessions
+        .into_iter()
+        .partition(|stored| is_alive(stored, &live, now));
+    let parts = parts(&asked, Scope::All, &[]).await?;
+    let rows = PartRow::all(&parts);
+    let (runs, failed) = (
+        rows.iter().map(|row| row.runs).sum(),
+        rows.iter().map(|row| row.failed).sum(),
+    );
+    Ok(Now {
+        frame: asked.frame("Now", "status").await?,
+        runs,
+        failed,
+        summary: format!(
+            "{}, {} failed",
+            counted(runs, "execution"),
+            shown::grouped(failed)
+        ),
+        chart: outcomes(&parts),
+        parts: rows,
+        failing: failing(&asked).await?,
+        next: next(&timers(history, None, &living, now).await?, now),
+        crash: crash(&asked, &ended).await?,
+        processes: living.iter().map(|it| process(it, &live, now)).collect(),
+    })
+}
+
+async fn failing(asked: &Asked) -> Result<Vec<Failing>, Refused> {
+    let filter = Filter {
+        statuses: FAILED.to_vec(),
+        from: Some(asked.range.from),
+        to: asked.range.window().to,
+        ..Filter::default()
+    };
+    let found = error_groups(asked.history(), [filter], FAILURES_MAX).await?;
+    Ok(found.groups.iter().take(NAMED).map(Failing::of).collect())
+}
+
+fn next(timers: &[Timer], now: Timestamp) -> Vec<Next> {
+    let next = timers.iter().filter_map(|timer| {
+        let at = timer.next?;
+        Some(Next {
+            what: shown::name_of(&timer.entity),
+            schedule: timer.plan.text.clone(),
+            at: Moment(at),
+            left: shown::took(at.saturating_duration_since(now)),
+        })
+    });
+    next.take(NAMED).collect()
+}
+
+fn process(stored: &StoredSession, live: &[LiveSession], now: Timestamp) -> Process {
+    let session = &stored.session;
+    let here = live.iter().find(|it| it.session.id == session.id);
+    let running = here.map_or(&[][..], |live| &live.running);
+    let shown = running.iter().take(NAMED).map(|it| Running {
+        id: it.execution_id.to_string(),
+        short_id: it.execution_id.short(),
+        what: shown::name_of(&it.entity),
+        started: Moment(it.started_at),
+        elapsed: shown::took(now.saturating_duration_since(it.started_at)),
+        last_line: it.lines.as_ref().map_or_else(String::new, last_line),
+    });
+    let running: Vec<Running> = shown.collect();
+    let listed = running.len();
+    Process {
+        program: session.program.clone().unwrap_or_default(),
+        version: session.version.clone().unwrap_or_default(),
+        host: session.host.clone(),
+        pid: session.pid,
+        since: Moment(session.started_at),
+        up: shown::took(now.saturating_duration_since(session.started_at)),
+        waiting: here.map_or(0, |it| it.waiting),
+        unlisted: here.map_or(0, |it| (it.running.len() - listed + it.unlisted) as u64),
+        running,
+    }
+}
+
+fn last_line(lines: &executor_core::lines::Lines) -> String {
+    let said = lines.iter().filter(|line| !line.text.trim().is_empty());
+    said.last()
+        .map_or_else(String::new, |line| line.text.to_owned())
+}
+
+async fn crash(asked: &Asked, ended: &[StoredSession]) -> Result<Option<Crash>, Refused> {
+    let went_wrong = |it: &&StoredSession| it.status != SessionStatus::Success;
+    let Some(stored) = ended.iter().find(went_wrong) else {
+        return Ok(None);
+    };
+    let filter = Filter {
+        scope: Scope::Session(stored.session.id),
+        statuses: vec![Status::Interrupted],
+        ..Filter::default()
+    };
+    let request = PageRequest::first(NAMED as u32);
+    let page = asked.history().executions(filter, request).await?;
+    Ok(Some(Crash {
+        program: stored.session.program.clone().unwrap_or_default(),
+        host: stored.session.host.clone(),
+        status: match stored.status {
+            SessionStatus::Failure => "failed",
+            _ => "died",
+        },
+        at: Moment(stored.stopped_at.unwrap_or(stored.heartbeat_at)),
+        message: stored
+            .failure
+            .as_ref()
+            .map_or_else(String::new, |it| it.message.clone()),
+        interrupted: page.items.iter().map(Row::of).collect(),
+    }))
+}

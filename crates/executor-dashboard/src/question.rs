@@ -1,0 +1,255 @@
+//! What a page is asked, which its address holds completely.
+
+use std::time::Duration;
+
+use executor_core::Timestamp;
+use executor_core::ports::Window;
+use form_urlencoded::Serializer;
+
+use crate::answer::Refused;
+use crate::shown;
+
+/// The span of time that is shown unless another one is asked for.
+const USUALLY: &str = "24h";
+
+/// The parts of an address that are the same from page to page.
+const OF_RANGE: [&str; 2] = ["since", "until"];
+
+/// The question in an address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Question {
+    pairs: Vec<(String, String)>,
+}
+
+/// A span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) from: Timestamp,
+    pub(crate) to: Timestamp,
+    /// Whether it goes on: then an answer also has what ends after now.
+    pub(crate) is_open: bool,
+}
+
+impl Range {
+    pub(crate) fn window(&self) -> Window {
+        Window {
+            from: Some(self.from),
+            to: (!self.is_open).then_some(self.to),
+            session: None,
+        }
+    }
+
+    /// The bounds of so many parts of the same length.
+    pub(crate) fn parts(&self, count: i64) -> Vec<Timestamp> {
+        let (from, to) = (self.from.as_micros(), self.to.as_micros());
+        let at = |part: i64| {
+            let share = i128::from(to - from) * i128::from(part) / i128::from(count);
+            Timestamp::from_micros(from + share as i64)
+        };
+        (0..=count).map(at).collect()
+    }
+}
+
+impl Question {
+    pub(crate) fn new(pairs: Vec<(String, String)>) -> Self {
+        // A form sends what nobody has filled in, too.
+        let pairs = pairs
+            .into_iter()
+            .filter(|(_, value)| !value.trim().is_empty());
+        Self {
+            pairs: pairs.collect(),
+        }
+    }
+
+    /// The value of a part, the first if there are several.
+    pub(crate) fn one(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.pairs.iter().filter(move |(part, _)| part == name);
+        named.map(|(_, value)| value.trim())
+    }
+
+    /// Whether a part has this value.
+    pub(crate) fn has(&self, name: &str, value: &str) -> bool {
+        self.all(name).any(|it| it == value)
+    }
+
+    /// The span of time, as of `now`.
+    pub(crate) fn range(&self, now: Timestamp) -> Result<Range, Refused> {
+        let since = self.one("since").unwrap_or(USUALLY);
+        let until = self.one("until");
+        let to = until.map_or(Ok(now), |text| moment(text, now))?;
+        let from = moment(since, now)?;
+        if from >= to {
+            return Err(Refused::bad("`since` is not before `until`"));
+        }
+        Ok(Range {
+            from,
+            to,
+            is_open: until.is_none(),
+        })
+    }
+
+    /// The question with some parts put in the places of those of the same name; nothing takes a part away.
+    pub(crate) fn with(&self, parts: &[(&str, &str)]) -> String {
+        let kept = self.pairs.iter();
+        let kept = kept.filter(|(name, _)| parts.iter().all(|(other, _)| other != name));
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(kept);
+        query.extend_pairs(parts.iter().filter(|(_, value)| !value.is_empty()));
+        query.finish()
+    }
+
+    /// The span of time alone, with more parts.
+    pub(crate) fn range_with(&self, parts: &[(&str, &str)]) -> String {
+        let pairs = self.pairs.iter();
+        let pairs = pairs.filter(|(name, _)| OF_RANGE.contains(&name.as_str()));
+        let of_range = Self {
+            pairs: pairs.cloned().collect(),
+        };
+        of_range.with(parts)
+    }
+}
+
+/// From the year 1 to 9999.
+const SHOWN_US: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
+
+/// A time: microseconds since 1970, or how long ago, such as `90m`, `24h` or `7d`.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Refused> {
+    let not_a_time = || {
+        Refused::bad(format!(
+            "`{text}` is not a time: write 90m, 24h or 7d, or microseconds since 1970"
+        ))
+    };
+    let at = match text.parse::<i64>() {
+        Ok(micros) => Timestamp::from_micros(micros),
+        Err(_) => now.saturating_sub(ago(text).ok_or_else(not_a_time)?),
+    };
+    // Between years that can be shown, all spans of time can be computed.
+    match SHOWN_US.contains(&at.as_micros()) {
+        true => Ok(at),
+        false => Err(not_a_time()),
+    }
+}
+
+fn ago(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok()?;
+    Some(Duration::from_secs(number.checked_mul(seconds)?))
+}
+
+/// A duration: `250ms`, `4s`, `10m` or `2h`.
+pub(crate) fn length(text: &str) -> Result<Duration, Refused> {
+    let ms = text.strip_suffix("ms");
+    let ms = ms.and_then(|number| number.parse().ok());
+    ms.map(Duration::from_millis)
+        .or_else(|| ago(text))
+        .ok_or_else(|| {
+            Refused::bad(format!(
+                "`{text}` is not a duration: write 250ms, 4s or 10m"
+            ))
+        })
+}
+
+/// The spans of time that every page offers.
+pub(crate) const RANGES: [(&str, &str); 6] = [
+    ("1h", "hour"),
+    ("24h", "day"),
+    ("7d", "week"),
+    ("30d", "month"),
+    ("90d", "quarter"),
+    ("365d", "year"),
+];
+
+/// The range in words.
+pub(crate) fn range_in_words(question: &Question, range: &Range) -> String {
+    let since = question.one("since").unwrap_or(USUALLY);
+    let preset = RANGES.iter().find(|(value, _)| *value == since);
+    match (preset, range.is_open) {
+        (Some((_, name)), true) => format!("the last {name}"),
+        _ => format!("{} – {}", shown::time(range.from), shown::time(range.to)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use executor_core::Timestamp;
+    use proptest::prelude::*;
+
+    use super::Question;
+
+    fn asked(pairs: &[(&str, &str)]) -> Question {
+        let pairs = pairs.iter();
+        Question::new(
+            pairs
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
+        )
+    }
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
+
+    #[test]
+    fn j03_a_range_is_relative_or_exact() {
+        let hour = asked(&[("since", "1h")]).range(NOW).unwrap();
+        assert_eq!(hour.to, NOW);
+        assert_eq!(hour.from.as_micros(), NOW.as_micros() - 3_600_000_000);
+        assert!(hour.is_open && hour.window().to.is_none());
+        let exact = asked(&[("since", "100"), ("until", "200")])
+            .range(NOW)
+            .unwrap();
+        assert_eq!((exact.from.as_micros(), exact.to.as_micros()), (100, 200));
+        assert_eq!(exact.window().to, Some(exact.to));
+        for wrong in [
+            &[("since", "soon")][..],
+            &[("since", "9999999999999999999d")],
+            &[("since", "200"), ("until", "100")],
+            &[("since", "ß")],
+            &[("since", "5"), ("until", "5")],
+        ] {
+            assert!(asked(wrong).range(NOW).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn j03_links_keep_what_was_asked() {
+        let question = asked(&[
+            ("since", "7d"),
+            ("status", "error"),
+            ("status", "panicked"),
+            ("app", "a&b"),
+        ]);
+        assert_eq!(
+            question.with(&[("after", "x y")]),
+            "since=7d&status=error&status=panicked&app=a%26b&after=x+y"
+        );
+        assert_eq!(
+            question.with(&[("status", ""), ("app", "c")]),
+            "since=7d&app=c"
+        );
+        assert_eq!(question.range_with(&[("app", "z")]), "since=7d&app=z");
+    }
+
+    proptest! {
+        #[test]
+        fn j03_parts_divide_a_range(from in any::<i32>(), length in 1_i64..1_000_000_000, count in 1_i64..100) {
+            let from = i64::from(from);
+            let (since, until) = (from.to_string(), (from + length).to_string());
+            let range = asked(&[("since", &since), ("until", &until)]).range(NOW).unwrap();
+            let parts = range.parts(count);
+            prop_assert_eq!(parts.len() as i64, count + 1);
+            prop_assert_eq!((parts[0], parts[parts.len() - 1]), (range.from, range.to));
+            prop_assert!(parts.is_sorted());
+        }
+    }
+}

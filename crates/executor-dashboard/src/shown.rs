@@ -1,0 +1,165 @@
+//! How times, durations and names are shown, in one way on every page. What templates show is escaped by them; what
+//! charts show is escaped here.
+
+use std::time::Duration;
+
+use executor_core::ports::StoredExecution;
+use executor_core::{Entity, EntityKind, Status, Timestamp};
+use jiff::ZonedDateTime;
+use jiff::tz::TimeZone;
+
+/// What time it is.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+}
+
+fn zoned(at: Timestamp, zone: TimeZone) -> Option<ZonedDateTime> {
+    let at = jiff::Timestamp::from_microsecond(at.as_micros()).ok()?;
+    Some(at.to_zoned_datetime(zone))
+}
+
+fn formatted(at: Timestamp, zone: TimeZone, format: &str) -> String {
+    let zoned = zoned(at, zone);
+    let text = zoned.map(|zoned| zoned.strftime(format).to_string());
+    text.unwrap_or_else(|| format!("{} µs", at.as_micros()))
+}
+
+/// The time on this machine's clock, with the date unless it is today.
+pub(crate) fn time(at: Timestamp) -> String {
+    let day = |at| zoned(at, TimeZone::system()).map(|it| it.date());
+    let format = match day(at) == day(now()) {
+        true => "%H:%M:%S",
+        false => "%a %d %b %H:%M:%S",
+    };
+    formatted(at, TimeZone::system(), format)
+}
+
+/// The time to the millisecond, on this machine's clock.
+pub(crate) fn exact(at: Timestamp) -> String {
+    formatted(at, TimeZone::system(), "%Y-%m-%d %H:%M:%S%.3f %Z")
+}
+
+/// The time to the millisecond in UTC, as machines read it.
+pub(crate) fn utc(at: Timestamp) -> String {
+    formatted(at, TimeZone::UTC, "%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
+/// A duration in three digits or so, or two units.
+pub(crate) fn took(duration: Duration) -> String {
+    let (us, s) = (duration.as_micros(), duration.as_secs());
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        1_000_000..60_000_000 => format!("{:.1} s", us as f64 / 1e6),
+        60_000_000..3_600_000_000 => format!("{} m {:02} s", s / 60, s % 60),
+        3_600_000_000..86_400_000_000 => format!("{} h {:02} m", s / 3_600, s / 60 % 60),
+        _ => format!("{} d {:02} h", s / 86_400, s / 3_600 % 24),
+    }
+}
+
+/// How long an execution took; of one that was interrupted only the least is known.
+pub(crate) fn took_of(execution: &StoredExecution) -> String {
+    let record = &execution.record;
+    match record.status {
+        Status::Skipped => "–".into(),
+        Status::Interrupted if record.duration.is_zero() => "?".into(),
+        Status::Interrupted => format!("≥ {}", took(record.duration)),
+        _ => took(record.duration),
+    }
+}
+
+/// `APP/NAME`, with the instance if it is not the first.
+pub(crate) fn name_of(entity: &Entity) -> String {
+    match entity.instance {
+        0 => format!("{}/{}", entity.app_key, entity.name),
+        instance => format!("{}#{instance}/{}", entity.app_key, entity.name),
+    }
+}
+
+/// The word for a kind.
+pub(crate) const fn kind_of(kind: EntityKind) -> &'static str {
+    match kind {
+        EntityKind::Listener => "listener",
+        EntityKind::Job => "job",
+    }
+}
+
+/// Why an execution ended as it did, in a line.
+pub(crate) fn why(execution: &StoredExecution) -> String {
+    let record = &execution.record;
+    match (record.status, record.failure.as_deref()) {
+        (Status::Interrupted, _) => "the process ended".into(),
+        (_, Some(failure)) if failure.message.is_empty() => failure.error_type.clone(),
+        (_, Some(failure)) => failure.message.clone(),
+        (_, None) => String::new(),
+    }
+}
+
+/// A number of things, in words that agree with it.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if what.ends_with('s') { "es" } else { "s" };
+    match count {
+        0 => format!("no {what}{plural}"),
+        1 => format!("1 {what}"),
+        _ => format!("{} {what}{plural}", grouped(count)),
+    }
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A text as markup shows it.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{counted, escaped, grouped, took};
+
+    #[test]
+    fn j03_numbers_are_exact_and_readable() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(12_345_678), "12,345,678");
+        assert_eq!(counted(0, "process"), "no processes");
+        assert_eq!(counted(1, "execution"), "1 execution");
+        assert_eq!(counted(1_200, "execution"), "1,200 executions");
+        assert_eq!(took(Duration::from_micros(999)), "999 µs");
+        assert_eq!(took(Duration::from_millis(1_500)), "1.5 s");
+        assert_eq!(took(Duration::from_secs(61)), "1 m 01 s");
+        assert_eq!(took(Duration::from_secs(90_000)), "1 d 01 h");
+    }
+
+    #[test]
+    fn j02_nothing_in_a_chart_is_markup() {
+        assert_eq!(
+            escaped("<script>alert('\"&')</script>"),
+            "&lt;script&gt;alert(&#39;&quot;&amp;&#39;)&lt;/script&gt;"
+        );
+    }
+}
