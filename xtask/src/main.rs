@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod browser;
 mod ci;
 mod migrate;
 mod package;
@@ -31,6 +32,8 @@ enum Chore {
     Tidy,
     /// Run every check that must pass before a change lands.
     Ci,
+    /// Look at the dashboard in a real browser, and take pictures of every page.
+    Browser,
     /// Build every publishable crate from its own archive.
     Package,
     /// Kill processes under load at random points and look for what is missing.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Chore::Test => test::run(),
         Chore::Tidy => tidy::run(),
         Chore::Ci => ci::run(),
+        Chore::Browser => browser::run(),
         Chore::Package => package::run(),
         Chore::Torture(args) => torture::run(&args),
         Chore::Bench(args) => bench::run(&args),

@@ -131,6 +131,10 @@ pub(crate) struct RunArgs {
     /// The database, instead of the configuration's `[store] url`.
     #[arg(long, value_name = "URL")]
     pub(crate) db: Option<String>,
+    /// Show the history in a browser at this address of the machine itself, such as `127.0.0.1:7979`. The token is that of
+    /// EXECUTOR_TOKEN, or a new one is shown.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback, conflicts_with = "now")]
+    pub(crate) serve: Option<SocketAddr>,
     /// Answer Prometheus at this address of the machine itself, such as `127.0.0.1:9464`.
     #[arg(long, value_name = "ADDR", value_parser = loopback, conflicts_with = "now")]
     pub(crate) metrics: Option<SocketAddr>,

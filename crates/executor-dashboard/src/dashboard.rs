@@ -11,6 +11,7 @@ use executor_core::ports::{History, LiveState};
 use tokio::sync::Semaphore;
 
 use crate::assets;
+use crate::changes::{self, Changes};
 use crate::pages::{self, Site};
 use crate::security::guard::{self, Guard};
 use crate::security::login;
@@ -105,6 +106,7 @@ impl Dashboard {
             database: self.database,
             time_limit: self.time_limit,
             room: Semaphore::new(AT_ONCE),
+            changes: Changes::new(),
         });
         let guard = Arc::new(self.guard);
         let own = Router::new()
@@ -117,6 +119,7 @@ impl Dashboard {
             .route("/timeline", get(pages::timeline::page))
             .route("/ledger", get(pages::ledger::page))
             .route("/ledger/audit", get(pages::audit::page))
+            .route("/changes", get(changes::stream))
             .fallback(pages::absent)
             .with_state(Arc::clone(&site));
         let signing_in = Router::new()

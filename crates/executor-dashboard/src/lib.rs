@@ -25,6 +25,8 @@ mod answer;
 
 mod assets;
 
+mod changes;
+
 mod charts;
 
 mod dashboard;

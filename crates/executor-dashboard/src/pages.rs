@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::answer::{Refused, html, wants_json};
 use crate::assets::{SCRIPT, STYLE};
+use crate::changes::Changes;
 use crate::question::{Question, RANGES, Range, range_in_words};
 use crate::shown::{self, counted, grouped};
 
@@ -39,6 +40,7 @@ pub(crate) struct Site {
     pub(crate) time_limit: Duration,
     /// The places of pages that read.
     pub(crate) room: Semaphore,
+    pub(crate) changes: Changes,
 }
 
 /// What stands around a page.

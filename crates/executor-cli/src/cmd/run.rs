@@ -40,6 +40,7 @@ use crate::cmd::run::metrics::Metrics;
 use crate::cmd::run::notifying::Notifier;
 use crate::cmd::run::reloading::{Registered, Reloading, Site};
 use crate::cmd::run::signals::Signals;
+use crate::cmd::serve::Serving;
 use crate::config::Config;
 use crate::config::sources::Source;
 use crate::exit::{CUT_OFF, Failure, LOST};
@@ -74,6 +75,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         Some(address) => Some(Metrics::open(address).await?),
         None => None,
     };
+    let serving = match args.serve {
+        Some(address) => Some(Serving::beside(address, &url).await?),
+        None => None,
+    };
     let (running, registered) = tokio::select! {
         started = Running::start(&config, &url) => started?,
         () = signals.next() => return Ok(cut_off("stopped by a signal during startup")),
@@ -95,10 +100,19 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let ended = tokio::select! {
         () = running.work(feeds, reloading, &args) => Ended::Done,
         () = Metrics::serve(metrics.as_ref()) => Ended::Done,
+        () = shown(serving) => Ended::Done,
         damage = running.damaged() => Ended::Damaged(damage),
         () = signals.next() => Ended::Signal,
     };
     running.end(ended, &endings, &mut signals, args.json).await
+}
+
+/// Shows the dashboard, if that is wanted. What runs goes on without it.
+async fn shown(serving: Option<Serving>) {
+    if let Some(serving) = serving {
+        describe(&serving.serve().await);
+    }
+    pending().await
 }
 
 fn url_of(args: &RunArgs, config: &Config) -> String {

@@ -27,29 +27,67 @@ const VARIABLE: &str = "EXECUTOR_TOKEN";
 pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
     let looking = Looking::new(&args.look)?;
     refuse_exposure(&args)?;
-    let token = token(&args)?;
+    let token = token(args.no_token, args.token_file.as_deref())?;
+    // Before anybody is told that it is there.
+    let mut signals = Signals::listen().map_err(Failure::Signals)?;
     let bound = match &args.socket {
         Some(path) => Bound::at_socket(path)?,
         None => Bound::at_address(args.listen).await?,
     };
-    let mut dashboard = Dashboard::new(Arc::clone(&looking.history))
-        .with_database(plain(&wire::shown(&looking.url)))
-        .for_port(bound.port());
-    if let Some(spools) = wire::spools(&looking.url)? {
-        dashboard = dashboard.with_live_state(Arc::new(MachineSpools::new(spools)));
+    let serving = Serving::new(&looking.url, bound, token, &args.allow_host)?;
+    // A browser keeps its connections, and nothing is lost with them.
+    tokio::select! {
+        failed = serving.serve() => Err(failed),
+        () = signals.next() => Ok(ExitCode::SUCCESS),
     }
-    for host in &args.allow_host {
-        dashboard = dashboard.allowing_host(host);
+}
+
+/// A dashboard that listens.
+pub(crate) struct Serving {
+    bound: Bound,
+    router: Router,
+}
+
+impl Serving {
+    /// Listens at a loopback address, for a program that also does something else. The token is that of the environment,
+    /// or a new one.
+    pub(crate) async fn beside(address: SocketAddr, url: &str) -> Result<Self, Failure> {
+        let bound = Bound::at_address(address).await?;
+        Self::new(url, bound, token(false, None)?, &[])
     }
-    console::say(&format!("the dashboard is at {}", bound.shown()));
-    if let Shown::Once(token) = &token {
-        console::say(&format!("its token is {}", token.as_str()));
+
+    /// Says where it is, and the token if nobody knows it yet.
+    fn new(url: &str, bound: Bound, token: Shown, hosts: &[String]) -> Result<Self, Failure> {
+        let mut dashboard = Dashboard::new(wire::history(url)?)
+            .with_database(plain(&wire::shown(url)))
+            .for_port(bound.port());
+        if let Some(spools) = wire::spools(url)? {
+            dashboard = dashboard.with_live_state(Arc::new(MachineSpools::new(spools)));
+        }
+        for host in hosts {
+            dashboard = dashboard.allowing_host(host);
+        }
+        console::say(&format!("the dashboard is at {}", bound.shown()));
+        if let Shown::Once(token) = &token {
+            console::say(&format!("its token is {}", token.as_str()));
+        }
+        if let Shown::Once(token) | Shown::Never(token) = token {
+            dashboard = dashboard.with_token(token);
+        }
+        let router = dashboard.router();
+        Ok(Self { bound, router })
     }
-    if let Shown::Once(token) | Shown::Never(token) = token {
-        dashboard = dashboard.with_token(token);
+
+    /// Answers, and returns only if it cannot listen any more.
+    pub(crate) async fn serve(self) -> Failure {
+        let what = self.bound.shown();
+        let served = match self.bound {
+            Bound::Address(listener, _) => axum::serve(listener, self.router).await,
+            Bound::Socket(listener, _) => axum::serve(listener, self.router).await,
+        };
+        let source = served.err().unwrap_or_else(|| io::Error::other("it ended"));
+        Failure::Listen { what, source }
     }
-    bound.serve(dashboard.router()).await?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Refuses to show a history to other machines, or to everybody, by mistake.
@@ -82,11 +120,11 @@ enum Shown {
     Nothing,
 }
 
-fn token(args: &ServeArgs) -> Result<Shown, Failure> {
-    if args.no_token {
+fn token(is_open: bool, file: Option<&Path>) -> Result<Shown, Failure> {
+    if is_open {
         return Ok(Shown::Nothing);
     }
-    let given = match &args.token_file {
+    let given = match file {
         Some(path) => {
             let of = format!("`{}`", plain(&path.to_string_lossy()));
             let text = private(path);
@@ -171,24 +209,6 @@ impl Bound {
         match self {
             Self::Address(_, address) => format!("http://{address}/"),
             Self::Socket(_, path) => format!("the socket `{path}`"),
-        }
-    }
-
-    /// Answers until a signal comes.
-    async fn serve(self, router: Router) -> Result<(), Failure> {
-        let mut signals = Signals::listen().map_err(Failure::Signals)?;
-        let what = self.shown();
-        let ended = async move { signals.next().await };
-        let served = async {
-            match self {
-                Self::Address(listener, _) => axum::serve(listener, router).await,
-                Self::Socket(listener, _) => axum::serve(listener, router).await,
-            }
-        };
-        // A browser keeps its connections, and nothing is lost with them.
-        tokio::select! {
-            served = served => served.map_err(|source| Failure::Listen { what, source }),
-            () = ended => Ok(()),
         }
     }
 }

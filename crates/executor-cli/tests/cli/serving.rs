@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::fixture::{House, house};
 use crate::support::until;
@@ -18,7 +18,9 @@ struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Gracefully, because a run ends its programs then.
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
 }
@@ -27,8 +29,12 @@ impl Server {
     /// Starts it, and waits for `lines` lines.
     fn start(house: &House, arguments: &[&str], lines: usize) -> Self {
         let mut program = house.place.program(&["serve", "--db", &house.db]);
-        program.args(arguments).stderr(Stdio::piped());
-        let mut child = program.spawn().unwrap();
+        program.args(arguments);
+        Self::started(program, lines)
+    }
+
+    fn started(mut program: Command, lines: usize) -> Self {
+        let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stderr.take().unwrap()).lines();
         let said = said.take(lines).map(Result::unwrap).collect();
         Self { child, said }
@@ -182,4 +188,31 @@ fn j01_it_ends_with_a_signal() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let status = until("the server ends", || server.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn j01_a_run_shows_what_runs() {
+    let house = house();
+    let nap = "[run]\nshutdown_timeout = \"1s\"\n[[job]]\napp = \"attic\"\nname = \"nap\"\nafter = \"10ms\"\nrun = [\"sleep\", \"60\"]\n";
+    house.place.file("nap.toml", nap);
+    let arguments = [
+        "run",
+        "nap.toml",
+        "--db",
+        &house.db,
+        "--serve",
+        "127.0.0.1:0",
+    ];
+    let server = Server::started(house.place.program(&arguments), 2);
+    let token = server.said[1].strip_prefix("its token is ").unwrap();
+    let bearer = format!("authorization: Bearer {token}\r\naccept: application/json\r\n");
+    until("the nap is seen", || {
+        let answer = server.get("/", &bearer);
+        let is_seen = answer.contains("\"running\":[{") && answer.contains("attic/nap");
+        is_seen.then_some(())
+    });
+    let refused = house
+        .place
+        .run(&["run", "nap.toml", "--serve", "0.0.0.0:1"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
 }
