@@ -28,6 +28,7 @@ const serve = async () => {
 const { child, base } = await serve();
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 let passed = 0;
+let failures = 0;
 
 /** A page that fails on whatever leaves the host, on errors, and on anything that a text of the history makes it do. */
 const open = async (options = {}) => {
@@ -53,8 +54,8 @@ const test = async (name, options, act) => {
     passed += 1;
     console.log(`ok  ${name}`);
   } catch (error) {
-    console.error(`FAILED  ${name}`);
-    throw error;
+    console.error(`FAILED  ${name}\n${error.message}`);
+    failures += 1;
   } finally {
     await page.context().close();
   }
@@ -172,7 +173,7 @@ await test("j01 everything works without scripts", { javaScriptEnabled: false },
 await test("j03 what the chart hatches can be clicked", {}, async (page) => {
   await page.goto(base + "/");
   assert.ok(await page.locator("svg rect.lost").count() >= 1);
-  await page.locator("svg a").nth(40).click({ force: true });
+  await page.locator("svg a").nth(20).click({ force: true });
   await page.waitForURL(/\/executions\?since=\d+&until=\d+/);
 });
 
@@ -203,5 +204,5 @@ paints.sort((one, other) => one - other);
 console.log(`first paint: median ${paints[4]} ms, longest ${paints[8]} ms of ${paints.length}`);
 await browser.close();
 child.kill();
-console.log(`${passed} browser tests passed`);
-process.exit(0);
+console.log(`${passed} browser tests passed, ${failures} failed`);
+process.exit(failures === 0 ? 0 : 1);

@@ -101,7 +101,7 @@ impl Night {
         record.failure = Some(Arc::new(Failure {
             error_type: kind.into(),
             message: message.into(),
-            report: Some(format!("{kind}: {message}\n  at night").into()),
+            report: Some(format!("{kind}: {message}\n  at night")),
         }));
         let body = format!("100 o [] begins\n200 e [] {message}\n");
         record.lines = Some(Arc::new(Lines::from_parts(2, 2, 30, false, body)));

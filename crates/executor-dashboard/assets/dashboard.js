@@ -6,13 +6,13 @@
   // Rows and pages by keys.
   let went = false;
   const move = (step) => {
-    const rows = all("table.rows tbody tr");
+    const rows = all("table.rows tbody tr").filter((row) => row.getClientRects().length > 0);
     if (rows.length === 0) return;
     const at = rows.findIndex((row) => row.classList.contains("here"));
     const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
     rows.forEach((row) => row.classList.remove("here"));
     next.classList.add("here");
-    const link = next.querySelector("a[href^='/executions/'], a");
+    const link = next.querySelector("a[href*='/executions/'], a");
     if (link) link.focus({ preventScroll: true });
     next.scrollIntoView({ block: "nearest" });
   };
@@ -29,7 +29,10 @@
   const keys = {
     "/": search,
     "?": help,
-    g: () => { went = true; },
+    g: () => {
+      went = true;
+      setTimeout(() => { went = false; }, 1500);
+    },
     j: () => move(1),
     k: () => move(-1),
     r: () => location.reload(),
@@ -81,7 +84,7 @@
   };
   const listen = () => {
     if (stream || document.hidden || new URLSearchParams(location.search).has("until")) return;
-    stream = new EventSource("/changes");
+    stream = new EventSource(`${document.documentElement.dataset.base}/changes`);
     stream.onmessage = () => renew().catch(() => {});
   };
   document.addEventListener("visibilitychange", () => {

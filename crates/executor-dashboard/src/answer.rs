@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use executor_core::ports::{HistoryError, HistoryErrorClass};
 use serde_json::json;
 
-use crate::assets::STYLE;
+use crate::assets::{ICON, STYLE};
 
 /// Why a page was not made.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) enum Refused {
     Unreadable(HistoryError),
     /// Reading took too long.
     TooLong,
+    /// Others are being answered.
+    Busy,
     /// The answer is elsewhere.
     Elsewhere(String),
 }
@@ -40,7 +42,9 @@ impl From<HistoryError> for Refused {
 #[derive(Template)]
 #[template(path = "refused.html")]
 struct RefusedPage {
+    base: String,
     style: &'static str,
+    icon: &'static str,
     title: &'static str,
     why: String,
 }
@@ -50,6 +54,11 @@ impl Refused {
         match self {
             Self::Bad(why) => (StatusCode::BAD_REQUEST, "That makes no sense", why),
             Self::Absent(what) => (StatusCode::NOT_FOUND, "There is no such thing", what),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Others are being answered",
+                "too many pages, or another audit, are being made: try again in a moment".into(),
+            ),
             Self::TooLong => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "This takes too long",
@@ -72,15 +81,17 @@ impl Refused {
         }
     }
 
-    pub(crate) fn response(self, wants_json: bool) -> Response {
+    pub(crate) fn response(self, base: &str, wants_json: bool) -> Response {
         if let Self::Elsewhere(path) = self {
-            return Redirect::to(&path).into_response();
+            return Redirect::to(&format!("{base}{path}")).into_response();
         }
         let (status, title, why) = self.told();
         let mut response = match wants_json {
             true => Json(json!({ "error": why })).into_response(),
             false => html(&RefusedPage {
+                base: base.to_owned(),
                 style: STYLE.path,
+                icon: ICON.path,
                 title,
                 why,
             }),

@@ -81,8 +81,10 @@ pub(crate) const SCRIPT: Asset = asset!(
     "text/javascript; charset=utf-8"
 );
 
+pub(crate) const ICON: Asset = asset!("icon.svg", "/assets/icon-", ".svg", "image/svg+xml");
+
 pub(crate) async fn asset(Path(name): Path<String>) -> Response {
-    let all = [STYLE, SCRIPT];
+    let all = [STYLE, SCRIPT, ICON];
     let found = all
         .iter()
         .find(|asset| asset.path.strip_prefix("/assets/") == Some(&name));

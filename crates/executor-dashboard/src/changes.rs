@@ -10,14 +10,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use executor_core::ports::{Filter, PageRequest};
+use executor_core::ports::{Filter, History, LiveState, PageRequest};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{IntervalStream, WatchStream};
-
-use crate::pages::Site;
 
 /// How often somebody looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -30,30 +28,53 @@ const PAGES_MAX: usize = 64;
 
 /// How many changes there have been, and who looks.
 pub(crate) struct Changes {
+    history: Arc<dyn History>,
+    live: Option<Arc<dyn LiveState>>,
     count: watch::Sender<u64>,
     room: Arc<Semaphore>,
     looking: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Changes {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(history: Arc<dyn History>, live: Option<Arc<dyn LiveState>>) -> Self {
         Self {
+            history,
+            live,
             count: watch::Sender::new(0),
             room: Arc::new(Semaphore::new(PAGES_MAX)),
             looking: Mutex::new(None),
         }
     }
+
+    /// What changes with the history: its last execution, and what runs. What cannot be read does not change.
+    async fn seen(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let page = self
+            .history
+            .executions(Filter::default(), PageRequest::first(1));
+        if let Ok(page) = page.await {
+            let ids = page.items.iter().map(|it| it.record.execution_id);
+            ids.for_each(|id| id.hash(&mut hasher));
+        }
+        if let Some(live) = &self.live {
+            for session in live.sessions().await.unwrap_or_default() {
+                (session.session.id, session.is_alive).hash(&mut hasher);
+                let running = session.running.iter().map(|it| it.execution_id);
+                running.for_each(|id| id.hash(&mut hasher));
+            }
+        }
+        hasher.finish()
+    }
 }
 
 /// A stream of the number of changes.
-pub(crate) async fn stream(State(site): State<Arc<Site>>) -> Response {
-    let changes = &site.changes;
+pub(crate) async fn stream(State(changes): State<Arc<Changes>>) -> Response {
     let Ok(place) = Arc::clone(&changes.room).try_acquire_owned() else {
         let why = "too many pages are open; this one has to be reloaded by hand\n";
         return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     };
     let counted = WatchStream::from_changes(changes.count.subscribe());
-    begin_to_look(&site).await;
+    begin_to_look(&changes).await;
     let counted = counted.map(move |count| {
         let _held = &place;
         Event::default().data(count.to_string())
@@ -63,46 +84,26 @@ pub(crate) async fn stream(State(site): State<Arc<Site>>) -> Response {
     Sse::new(counted.merge(alive).map(Ok::<_, Infallible>)).into_response()
 }
 
-async fn begin_to_look(site: &Arc<Site>) {
-    let mut looking = site.changes.looking.lock().await;
+async fn begin_to_look(changes: &Arc<Changes>) {
+    let mut looking = changes.looking.lock().await;
     if looking.as_ref().is_none_or(JoinHandle::is_finished) {
-        *looking = Some(tokio::spawn(look(Arc::downgrade(site))));
+        *looking = Some(tokio::spawn(look(Arc::downgrade(changes))));
     }
 }
 
 /// Looks until no page is open.
-async fn look(site: Weak<Site>) {
+async fn look(changes: Weak<Changes>) {
     let mut last = None;
-    while let Some(site) = site.upgrade() {
-        if site.changes.count.receiver_count() == 0 {
+    while let Some(changes) = changes.upgrade() {
+        if changes.count.receiver_count() == 0 {
             return;
         }
-        let seen = seen(&site).await;
+        let seen = changes.seen().await;
         if last.is_some_and(|last| last != seen) {
-            site.changes.count.send_modify(|count| *count += 1);
+            changes.count.send_modify(|count| *count += 1);
         }
         last = Some(seen);
-        drop(site);
+        drop(changes);
         sleep(EVERY).await;
     }
-}
-
-/// What changes with the history: its last execution, and what runs. What cannot be read does not change.
-async fn seen(site: &Site) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let page = site
-        .history
-        .executions(Filter::default(), PageRequest::first(1));
-    if let Ok(page) = page.await {
-        let ids = page.items.iter().map(|it| it.record.execution_id);
-        ids.for_each(|id| id.hash(&mut hasher));
-    }
-    if let Some(live) = &site.live {
-        for session in live.sessions().await.unwrap_or_default() {
-            (session.session.id, session.is_alive).hash(&mut hasher);
-            let running = session.running.iter().map(|it| it.execution_id);
-            running.for_each(|id| id.hash(&mut hasher));
-        }
-    }
-    hasher.finish()
 }

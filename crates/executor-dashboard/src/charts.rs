@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use executor_core::ports::Stats;
 use executor_core::{Status, Timestamp};
 
-use crate::shown::{counted, escaped, time, took};
+use crate::shown::{dated, escaped, grouped, took};
 
 /// The width of a chart in its own units.
 const WIDTH: f64 = 960.0;
@@ -28,8 +28,20 @@ pub(crate) struct Part {
     pub(crate) stats: Stats,
     /// How many records were lost in it, as far as gaps tell.
     pub(crate) lost: u64,
+    /// Whether all of them were lost within it.
+    pub(crate) is_exact: bool,
     /// Where its executions are listed.
     pub(crate) link: String,
+}
+
+impl Part {
+    pub(crate) fn lost_in_words(&self) -> String {
+        match (self.lost, self.is_exact) {
+            (0, _) => String::new(),
+            (lost, true) => grouped(lost),
+            (lost, false) => format!("up to {}", grouped(lost)),
+        }
+    }
 }
 
 /// The outcomes, from what is drawn lowest on.
@@ -52,10 +64,14 @@ pub(crate) fn outcomes(parts: &[Part]) -> Svg {
         .max()
         .unwrap_or(0);
     let step = WIDTH / parts.len().max(1) as f64;
-    let mut svg = opened("outcomes over time", HEIGHT);
+    let mut svg = opened(
+        "outcomes",
+        "outcomes over time; the table has its numbers",
+        HEIGHT,
+    );
     for (place, part) in parts.iter().enumerate() {
         let (x, mut y) = (place as f64 * step, HEIGHT);
-        let _ = write!(svg, "<a href=\"{}\">", escaped(&part.link));
+        let _ = write!(svg, "<a tabindex=\"-1\" href=\"{}\">", escaped(&part.link));
         let _ = write!(svg, "<title>{}</title>", escaped(&title(part)));
         // Where nothing ended there is something to click, too.
         rect(&mut svg, "none", (x, 0.0), (step, HEIGHT));
@@ -73,7 +89,7 @@ pub(crate) fn outcomes(parts: &[Part]) -> Svg {
             }
         }
         if part.lost > 0 {
-            rect(&mut svg, "lost", (x, 0.0), (step, HEIGHT));
+            lost(&mut svg, "outcomes", (x, 0.0), (step, HEIGHT));
         }
         svg.push_str("</a>");
     }
@@ -81,7 +97,7 @@ pub(crate) fn outcomes(parts: &[Part]) -> Svg {
 }
 
 fn title(part: &Part) -> String {
-    let mut title = format!("{} – {}", time(part.from), time(part.to));
+    let mut title = format!("{} – {}", dated(part.from), dated(part.to));
     for status in STACKED.into_iter().rev() {
         let count = part.stats.count(status);
         if count > 0 {
@@ -89,7 +105,7 @@ fn title(part: &Part) -> String {
         }
     }
     if part.lost > 0 {
-        let _ = write!(title, "; {} lost", counted(part.lost, "record"));
+        let _ = write!(title, "; {} records lost", part.lost_in_words());
     }
     title
 }
@@ -100,19 +116,23 @@ pub(crate) fn durations(parts: &[Part]) -> Svg {
     let p95 = |part: &Part| part.stats.p95.as_secs_f64();
     let most = parts.iter().map(p95).fold(0.0, f64::max);
     let step = WIDTH / parts.len().max(1) as f64;
-    let mut svg = opened("95 of 100 ended within", HEIGHT);
+    let mut svg = opened(
+        "durations",
+        "the time within which 95 of 100 ended; the table has its numbers",
+        HEIGHT,
+    );
     for (place, part) in parts.iter().enumerate().filter(|(_, part)| p95(part) > 0.0) {
         let height = (p95(part) / most * (HEIGHT - 4.0)).max(2.0);
         let (x, y) = (place as f64 * step, HEIGHT - height);
         let title = format!(
             "{} – {}: {}",
-            time(part.from),
-            time(part.to),
+            dated(part.from),
+            dated(part.to),
             took(part.stats.p95)
         );
         let _ = write!(
             svg,
-            "<a href=\"{}\"><title>{}</title>",
+            "<a tabindex=\"-1\" href=\"{}\"><title>{}</title>",
             escaped(&part.link),
             escaped(&title)
         );
@@ -140,20 +160,24 @@ pub(crate) struct Lane {
 }
 
 /// Draws what overlapped, lane by lane; `lost` are the shares of time in which records were lost.
-pub(crate) fn lanes(lanes: &[Lane], lost: &[(f64, f64)]) -> Svg {
+pub(crate) fn lanes(lanes: &[Lane], losses: &[(f64, f64)]) -> Svg {
     const LANE: f64 = 26.0;
     let height = LANE * lanes.len().max(1) as f64;
-    let mut svg = opened("what ran at the same time", height);
-    for (from, to) in lost {
+    let mut svg = opened(
+        "lanes",
+        "what ran at the same time; the table has its numbers",
+        height,
+    );
+    for (from, to) in losses {
         let width = ((to - from) * WIDTH).max(3.0);
-        rect(&mut svg, "lost", (from * WIDTH, 0.0), (width, height));
+        lost(&mut svg, "lanes", (from * WIDTH, 0.0), (width, height));
     }
     for (place, lane) in lanes.iter().enumerate() {
         let y = place as f64 * LANE;
         for bar in &lane.bars {
             let _ = write!(
                 svg,
-                "<a href=\"{}\"><title>{}</title>",
+                "<a tabindex=\"-1\" href=\"{}\"><title>{}</title>",
                 escaped(&bar.link),
                 escaped(&bar.title)
             );
@@ -176,10 +200,11 @@ pub(crate) fn lanes(lanes: &[Lane], lost: &[(f64, f64)]) -> Svg {
     closed(svg)
 }
 
-fn opened(label: &str, height: f64) -> String {
+/// Each chart of a page has hatching of its own.
+fn opened(name: &str, label: &str, height: f64) -> String {
     format!(
-        "<svg role=\"group\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\" preserveAspectRatio=\"none\">\
-         <defs><pattern id=\"hatched\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
+        "<svg role=\"group\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\">\
+         <defs><pattern id=\"hatched-{name}\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
          patternTransform=\"rotate(45)\"><rect class=\"hatch\" width=\"2\" height=\"6\"/></pattern></defs>"
     )
 }
@@ -193,5 +218,13 @@ fn rect(svg: &mut String, class: &str, (x, y): (f64, f64), (width, height): (f64
     let _ = write!(
         svg,
         "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
+    );
+}
+
+fn lost(svg: &mut String, chart: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
+    let _ = write!(
+        svg,
+        "<rect class=\"lost\" fill=\"url(#hatched-{chart})\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" \
+         height=\"{height:.1}\"/>"
     );
 }

@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 
 use crate::assets;
 use crate::changes::{self, Changes};
-use crate::pages::{self, Site};
+use crate::pages;
+use crate::pages::asked::Site;
 use crate::security::guard::{self, Guard};
 use crate::security::login;
 use crate::security::token::Token;
@@ -26,24 +27,41 @@ const AT_ONCE: usize = 8;
 /// The largest body of a request: nothing larger than a token is sent.
 const BODY_MAX: usize = 4_096;
 
-/// The pages of one history. It answers on the names of this machine itself and asks for no token, until it is told
-/// otherwise.
+/// Who may look.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Whoever shows this token.
+    Token(Token),
+    /// Everybody who reaches the router: the program that serves it asks by itself who comes.
+    Everybody,
+}
+
+/// The pages of one history. It answers on the names of this machine itself, until it is told otherwise.
 pub struct Dashboard {
     history: Arc<dyn History>,
     live: Option<Arc<dyn LiveState>>,
     database: String,
+    base: String,
     guard: Guard,
     time_limit: Duration,
 }
 
 impl Dashboard {
     /// Shows this history.
-    pub fn new(history: Arc<dyn History>) -> Self {
+    pub fn new(history: Arc<dyn History>, access: Access) -> Self {
+        let token = match access {
+            Access::Token(token) => Some(token),
+            Access::Everybody => None,
+        };
         Self {
             history,
             live: None,
             database: String::new(),
-            guard: Guard::default(),
+            base: String::new(),
+            guard: Guard {
+                token,
+                ..Guard::default()
+            },
             time_limit: TIME_LIMIT,
         }
     }
@@ -62,10 +80,10 @@ impl Dashboard {
         self
     }
 
-    /// Asks everybody for this token.
+    /// Says below which path the router is nested, such as `/telemetry`: every link begins with it.
     #[must_use]
-    pub fn with_token(mut self, token: Token) -> Self {
-        self.guard.token = Some(token);
+    pub fn at(mut self, path: &str) -> Self {
+        self.base = path.trim_end_matches('/').to_owned();
         self
     }
 
@@ -74,6 +92,13 @@ impl Dashboard {
     #[must_use]
     pub fn for_port(mut self, port: u16) -> Self {
         self.guard.port = port;
+        self
+    }
+
+    /// Says that there is TLS in front of it: browsers then send the cookie through nothing else.
+    #[must_use]
+    pub fn behind_tls(mut self) -> Self {
+        self.guard.is_secure = true;
         self
     }
 
@@ -99,14 +124,22 @@ impl Dashboard {
     }
 
     /// Returns the router, to serve or to nest.
-    pub fn router(self) -> Router {
+    ///
+    /// The first page that stays open starts a task of its own, so the router is to be asked within a tokio runtime.
+    pub fn router(mut self) -> Router {
+        self.guard.base.clone_from(&self.base);
+        let changes = Changes::new(Arc::clone(&self.history), self.live.clone());
+        let changes = Router::new()
+            .route("/changes", get(changes::stream))
+            .with_state(Arc::new(changes));
         let site = Arc::new(Site {
             history: self.history,
             live: self.live,
             database: self.database,
+            base: self.base,
             time_limit: self.time_limit,
-            room: Semaphore::new(AT_ONCE),
-            changes: Changes::new(),
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            audits: Arc::new(Semaphore::new(1)),
         });
         let guard = Arc::new(self.guard);
         let own = Router::new()
@@ -119,11 +152,11 @@ impl Dashboard {
             .route("/timeline", get(pages::timeline::page))
             .route("/ledger", get(pages::ledger::page))
             .route("/ledger/audit", get(pages::audit::page))
-            .route("/changes", get(changes::stream))
             .fallback(pages::absent)
-            .with_state(Arc::clone(&site));
+            .with_state(Arc::clone(&site))
+            .merge(changes);
         let signing_in = Router::new()
-            .route("/login", post(login::post).get(login::get))
+            .route("/login", post(login::post))
             .with_state(Arc::clone(&guard));
         let ready = Router::new()
             .route("/ready", get(pages::ready))
@@ -131,7 +164,7 @@ impl Dashboard {
         let open = Router::new()
             .route("/live", get(async || "alive\n"))
             .route("/assets/{name}", get(assets::asset));
-        own.layer(from_fn_with_state(Arc::clone(&guard), guard::ask_token))
+        own.layer(from_fn_with_state(Arc::clone(&guard), login::ask_token))
             .merge(signing_in)
             .merge(ready)
             .merge(open)

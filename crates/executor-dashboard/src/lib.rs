@@ -7,12 +7,13 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use executor_dashboard::{Dashboard, Token};
+//! use executor_dashboard::{Access, Dashboard, Token};
 //! use executor_testkit::MemoryStore;
 //!
 //! let history = Arc::new(MemoryStore::new());
 //! let token = Token::random().expect("the system has random numbers");
-//! let router = Dashboard::new(history).with_token(token).for_port(7979).router();
+//! let dashboard = Dashboard::new(history, Access::Token(token));
+//! let router = dashboard.for_port(7979).router();
 //! # let _: axum::Router = router;
 //! ```
 //!
@@ -39,5 +40,5 @@ mod security;
 
 mod shown;
 
-pub use dashboard::Dashboard;
+pub use dashboard::{Access, Dashboard};
 pub use security::token::{Token, UnfitToken};

@@ -12,6 +12,10 @@ use crate::shown;
 /// The span of time that is shown unless another one is asked for.
 const USUALLY: &str = "24h";
 
+/// How much may be asked.
+const LENGTH_MAX: usize = 2_048;
+const PAIRS_MAX: usize = 48;
+
 /// The parts of an address that are the same from page to page.
 const OF_RANGE: [&str; 2] = ["since", "until"];
 
@@ -39,26 +43,55 @@ impl Range {
         }
     }
 
-    /// The bounds of so many parts of the same length.
-    pub(crate) fn parts(&self, count: i64) -> Vec<Timestamp> {
+    /// The bounds of parts of the same length, rounded outwards to whole minutes, hours or days (UTC): rollups have those.
+    pub(crate) fn parts(&self) -> Vec<Timestamp> {
         let (from, to) = (self.from.as_micros(), self.to.as_micros());
-        let at = |part: i64| {
-            let share = i128::from(to - from) * i128::from(part) / i128::from(count);
-            Timestamp::from_micros(from + share as i64)
-        };
-        (0..=count).map(at).collect()
+        let fits = |step: &&i64| (to - from).div_euclid(**step) < PARTS_MAX;
+        let longest = STEPS_US[STEPS_US.len() - 1];
+        let step = STEPS_US.iter().find(fits).copied().unwrap_or(longest);
+        let first = from.div_euclid(step);
+        let last = to.div_euclid(step) + i64::from(to.rem_euclid(step) > 0);
+        let first = first.max(last - PARTS_MAX - 1);
+        let bounds = (first..=last).map(|part| Timestamp::from_micros(part * step));
+        bounds.collect()
     }
 }
 
+const MINUTE_US: i64 = 60_000_000;
+const HOUR_US: i64 = 60 * MINUTE_US;
+const DAY_US: i64 = 24 * HOUR_US;
+
+/// How long a part of a chart may be.
+const STEPS_US: [i64; 10] = [
+    MINUTE_US,
+    10 * MINUTE_US,
+    HOUR_US,
+    6 * HOUR_US,
+    12 * HOUR_US,
+    DAY_US,
+    2 * DAY_US,
+    7 * DAY_US,
+    28 * DAY_US,
+    364 * DAY_US,
+];
+
+/// The most parts of a chart, and one more for the rounding.
+const PARTS_MAX: i64 = 72;
+
 impl Question {
-    pub(crate) fn new(pairs: Vec<(String, String)>) -> Self {
-        // A form sends what nobody has filled in, too.
-        let pairs = pairs
-            .into_iter()
-            .filter(|(_, value)| !value.trim().is_empty());
-        Self {
-            pairs: pairs.collect(),
+    pub(crate) fn new(pairs: Vec<(String, String)>) -> Result<Self, Refused> {
+        // It comes back in every link of a page.
+        let length = |(name, value): &(String, String)| name.len() + value.len();
+        let length: usize = pairs.iter().map(length).sum();
+        if length > LENGTH_MAX || pairs.len() > PAIRS_MAX {
+            return Err(Refused::bad("the question is too long"));
         }
+        // A form sends what nobody has filled in, too.
+        let pairs = pairs.into_iter();
+        let pairs = pairs.filter(|(_, value)| !value.trim().is_empty());
+        Ok(Self {
+            pairs: pairs.collect(),
+        })
     }
 
     /// The value of a part, the first if there are several.
@@ -104,29 +137,50 @@ impl Question {
 
     /// The span of time alone, with more parts.
     pub(crate) fn range_with(&self, parts: &[(&str, &str)]) -> String {
-        let pairs = self.pairs.iter();
-        let pairs = pairs.filter(|(name, _)| OF_RANGE.contains(&name.as_str()));
+        let of_range = OF_RANGE.iter();
+        let of_range =
+            of_range.filter_map(|name| Some(((*name).to_owned(), self.one(name)?.to_owned())));
         let of_range = Self {
-            pairs: pairs.cloned().collect(),
+            pairs: of_range.collect(),
         };
         of_range.with(parts)
+    }
+
+    /// The span of time as the flags of a command.
+    pub(crate) fn flags(&self, range: &Range) -> String {
+        let since = self.one("since").unwrap_or(USUALLY);
+        let since = match ago(since) {
+            Some(_) => since.to_owned(),
+            None => shown::utc(range.from),
+        };
+        let until = (!range.is_open).then(|| format!(" --until {}", shown::utc(range.to)));
+        format!("--since {since}{}", until.unwrap_or_default())
     }
 }
 
 /// From the year 1 to 9999.
 const SHOWN_US: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
 
-/// A time: microseconds since 1970, or how long ago, such as `90m`, `24h` or `7d`.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Refused> {
+/// A time: how long ago, such as `90m`, `24h` or `7d`, a time on this machine's clock, such as `2026-11-28T03:00`, one with
+/// its offset, or microseconds since 1970.
+pub(crate) fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Refused> {
     let not_a_time = || {
         Refused::bad(format!(
-            "`{text}` is not a time: write 90m, 24h or 7d, or microseconds since 1970"
+            "`{text}` is not a time: write 24h, 7d, 2026-11-28T03:00, or microseconds since 1970"
         ))
     };
-    let at = match text.parse::<i64>() {
-        Ok(micros) => Timestamp::from_micros(micros),
-        Err(_) => now.saturating_sub(ago(text).ok_or_else(not_a_time)?),
+    let of = |at: jiff::Timestamp| Timestamp::from_micros(at.as_microsecond());
+    let local = || {
+        let at = text.parse::<jiff::civil::DateTime>().ok()?;
+        let zoned = at.to_zoned_datetime(jiff::tz::TimeZone::system()).ok()?;
+        Some(of(zoned.timestamp()))
     };
+    let micros = text.parse::<i64>().ok().map(Timestamp::from_micros);
+    let at = micros
+        .or_else(|| ago(text).map(|ago| now.saturating_sub(ago)))
+        .or_else(|| text.parse::<jiff::Timestamp>().ok().map(of))
+        .or_else(local)
+        .ok_or_else(not_a_time)?;
     // Between years that can be shown, all spans of time can be computed.
     match SHOWN_US.contains(&at.as_micros()) {
         true => Ok(at),
@@ -177,7 +231,7 @@ pub(crate) fn range_in_words(question: &Question, range: &Range) -> String {
     let preset = RANGES.iter().find(|(value, _)| *value == since);
     match (preset, range.is_open) {
         (Some((_, name)), true) => format!("the last {name}"),
-        _ => format!("{} – {}", shown::time(range.from), shown::time(range.to)),
+        _ => format!("{} – {}", shown::dated(range.from), shown::dated(range.to)),
     }
 }
 
@@ -190,11 +244,8 @@ mod tests {
 
     fn asked(pairs: &[(&str, &str)]) -> Question {
         let pairs = pairs.iter();
-        Question::new(
-            pairs
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect(),
-        )
+        let pairs = pairs.map(|(name, value)| ((*name).into(), (*value).into()));
+        Question::new(pairs.collect()).unwrap()
     }
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
@@ -240,16 +291,45 @@ mod tests {
         assert_eq!(question.range_with(&[("app", "z")]), "since=7d&app=z");
     }
 
+    #[test]
+    fn j03_a_range_is_kept_once_and_said_to_the_program() {
+        let question = asked(&[
+            ("since", "7d"),
+            ("since", "AAAA"),
+            ("until", "2026-11-28T03:00:00Z"),
+        ]);
+        assert_eq!(
+            question.range_with(&[]),
+            "since=7d&until=2026-11-28T03%3A00%3A00Z"
+        );
+        let range = asked(&[("since", "100"), ("until", "2000000")]);
+        let flags = range.flags(&range.range(NOW).unwrap());
+        assert_eq!(
+            flags,
+            "--since 1970-01-01T00:00:00.000Z --until 1970-01-01T00:00:02.000Z"
+        );
+        let day = asked(&[]);
+        assert_eq!(day.flags(&day.range(NOW).unwrap()), "--since 24h");
+        let many = vec![("a".to_owned(), "b".repeat(3_000))];
+        assert!(Question::new(many).is_err());
+        assert!(Question::new(vec![("a".to_owned(), "b".to_owned()); 49]).is_err());
+    }
+
     proptest! {
         #[test]
-        fn j03_parts_divide_a_range(from in any::<i32>(), length in 1_i64..1_000_000_000, count in 1_i64..100) {
+        fn j03_parts_cover_a_range_with_whole_minutes(from in any::<i32>(), length in 1_i64..2_000_000_000_000_000) {
             let from = i64::from(from);
             let (since, until) = (from.to_string(), (from + length).to_string());
             let range = asked(&[("since", &since), ("until", &until)]).range(NOW).unwrap();
-            let parts = range.parts(count);
-            prop_assert_eq!(parts.len() as i64, count + 1);
-            prop_assert_eq!((parts[0], parts[parts.len() - 1]), (range.from, range.to));
-            prop_assert!(parts.is_sorted());
+            let parts = range.parts();
+            prop_assert!((2..=75).contains(&parts.len()), "{}", parts.len());
+            let step = parts[1].as_micros() - parts[0].as_micros();
+            for pair in parts.windows(2) {
+                prop_assert_eq!(pair[1].as_micros() - pair[0].as_micros(), step);
+                prop_assert_eq!(pair[0].as_micros() % 60_000_000, 0);
+            }
+            prop_assert!(parts[0] <= range.from && parts[0].as_micros() > range.from.as_micros() - step);
+            prop_assert!(parts[parts.len() - 1] >= range.to);
         }
     }
 }

@@ -29,9 +29,25 @@ pub(crate) fn time(at: Timestamp) -> String {
     let day = |at| zoned(at, TimeZone::system()).map(|it| it.date());
     let format = match day(at) == day(now()) {
         true => "%H:%M:%S",
-        false => "%a %d %b %H:%M:%S",
+        false => return dated(at),
     };
     formatted(at, TimeZone::system(), format)
+}
+
+/// The time with its date, and the year unless it is this one.
+pub(crate) fn dated(at: Timestamp) -> String {
+    let year = |at| zoned(at, TimeZone::system()).map(|it| it.year());
+    let format = match year(at) == year(now()) {
+        true => "%a %d %b %H:%M:%S",
+        false => "%a %d %b %Y %H:%M:%S",
+    };
+    formatted(at, TimeZone::system(), format)
+}
+
+/// The zone of this machine's clock, and its offset now.
+pub(crate) fn zone() -> String {
+    let name = TimeZone::system().iana_name().unwrap_or("local").to_owned();
+    format!("{name}, UTC{}", formatted(now(), TimeZone::system(), "%:z"))
 }
 
 /// The time to the millisecond, on this machine's clock.
@@ -49,9 +65,10 @@ pub(crate) fn took(duration: Duration) -> String {
     let (us, s) = (duration.as_micros(), duration.as_secs());
     match us {
         0..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
-        1_000_000..60_000_000 => format!("{:.1} s", us as f64 / 1e6),
-        60_000_000..3_600_000_000 => format!("{} m {:02} s", s / 60, s % 60),
+        // What would be rounded to the next unit is one of it.
+        1_000..999_950 => format!("{:.1} ms", us as f64 / 1e3),
+        999_950..59_950_000 => format!("{:.1} s", us as f64 / 1e6),
+        59_950_000..3_600_000_000 => format!("{} m {:02} s", s.max(60) / 60, s.max(60) % 60),
         3_600_000_000..86_400_000_000 => format!("{} h {:02} m", s / 3_600, s / 60 % 60),
         _ => format!("{} d {:02} h", s / 86_400, s / 3_600 % 24),
     }
@@ -151,6 +168,8 @@ mod tests {
         assert_eq!(counted(1_200, "execution"), "1,200 executions");
         assert_eq!(took(Duration::from_micros(999)), "999 µs");
         assert_eq!(took(Duration::from_millis(1_500)), "1.5 s");
+        assert_eq!(took(Duration::from_micros(999_960)), "1.0 s");
+        assert_eq!(took(Duration::from_micros(59_960_000)), "1 m 00 s");
         assert_eq!(took(Duration::from_secs(61)), "1 m 01 s");
         assert_eq!(took(Duration::from_secs(90_000)), "1 d 01 h");
     }

@@ -214,7 +214,8 @@ pub(crate) struct ServeArgs {
     /// A proxy in front of it takes care of TLS.
     #[arg(long, requires = "allow_host")]
     pub(crate) behind_proxy: bool,
-    /// Answer when a browser asks for this name, too, such as `house.example`.
+    /// Answer when a browser asks for this name, too, such as `house.example`, or `house.example:8443` where the port is
+    /// not the usual one.
     #[arg(long, value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
     #[command(flatten)]

@@ -112,7 +112,7 @@ async fn shown(serving: Option<Serving>) {
     if let Some(serving) = serving {
         describe(&serving.serve().await);
     }
-    pending().await
+    pending::<()>().await;
 }
 
 fn url_of(args: &RunArgs, config: &Config) -> String {

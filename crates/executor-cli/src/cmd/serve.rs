@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use command_executor::inspect::MachineSpools;
-use executor_dashboard::{Dashboard, Token};
+use executor_dashboard::{Access, Dashboard, Token};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::args::verbs::ServeArgs;
@@ -34,7 +34,12 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
         Some(path) => Bound::at_socket(path)?,
         None => Bound::at_address(args.listen).await?,
     };
-    let serving = Serving::new(&looking.url, bound, token, &args.allow_host)?;
+    let serving = Serving::new(
+        &looking.url,
+        bound,
+        token,
+        (&args.allow_host, args.behind_proxy),
+    )?;
     // A browser keeps its connections, and nothing is lost with them.
     tokio::select! {
         failed = serving.serve() => Err(failed),
@@ -53,12 +58,22 @@ impl Serving {
     /// or a new one.
     pub(crate) async fn beside(address: SocketAddr, url: &str) -> Result<Self, Failure> {
         let bound = Bound::at_address(address).await?;
-        Self::new(url, bound, token(false, None)?, &[])
+        Self::new(url, bound, token(false, None)?, (&[], false))
     }
 
     /// Says where it is, and the token if nobody knows it yet.
-    fn new(url: &str, bound: Bound, token: Shown, hosts: &[String]) -> Result<Self, Failure> {
-        let mut dashboard = Dashboard::new(wire::history(url)?)
+    fn new(
+        url: &str,
+        bound: Bound,
+        token: Shown,
+        (hosts, is_behind_proxy): (&[String], bool),
+    ) -> Result<Self, Failure> {
+        let (access, is_new) = match token {
+            Shown::Once(token) => (Access::Token(token.clone()), Some(token)),
+            Shown::Never(token) => (Access::Token(token), None),
+            Shown::Nothing => (Access::Everybody, None),
+        };
+        let mut dashboard = Dashboard::new(wire::history(url)?, access)
             .with_database(plain(&wire::shown(url)))
             .for_port(bound.port());
         if let Some(spools) = wire::spools(url)? {
@@ -67,12 +82,12 @@ impl Serving {
         for host in hosts {
             dashboard = dashboard.allowing_host(host);
         }
-        console::say(&format!("the dashboard is at {}", bound.shown()));
-        if let Shown::Once(token) = &token {
-            console::say(&format!("its token is {}", token.as_str()));
+        if is_behind_proxy {
+            dashboard = dashboard.behind_tls();
         }
-        if let Shown::Once(token) | Shown::Never(token) = token {
-            dashboard = dashboard.with_token(token);
+        console::say(&format!("the dashboard is at {}", bound.shown()));
+        if let Some(token) = is_new {
+            console::say(&format!("its token is {}", token.as_str()));
         }
         let router = dashboard.router();
         Ok(Self { bound, router })
@@ -92,22 +107,19 @@ impl Serving {
 
 /// Refuses to show a history to other machines, or to everybody, by mistake.
 fn refuse_exposure(args: &ServeArgs) -> Result<(), Failure> {
+    let is_here = args.socket.is_some() || args.listen.ip().is_loopback();
     let what = match &args.socket {
-        Some(path) if args.allow_host.is_empty() => {
-            let what = format!("the socket `{}`", plain(&path.to_string_lossy()));
-            return Err(Failure::NoHost { what });
-        }
-        Some(_) => return Ok(()),
+        Some(path) => format!("the socket `{}`", plain(&path.to_string_lossy())),
         None => args.listen.to_string(),
     };
-    let is_here = args.listen.ip().is_loopback();
-    if !is_here && !args.behind_proxy {
-        return Err(Failure::Exposed { what });
+    // Whoever names a host has something in front that lets others in.
+    let is_for_others = !is_here || args.behind_proxy || !args.allow_host.is_empty();
+    match () {
+        () if args.socket.is_some() && args.allow_host.is_empty() => Err(Failure::NoHost { what }),
+        () if !is_here && !args.behind_proxy => Err(Failure::Exposed { what }),
+        () if args.no_token && is_for_others => Err(Failure::WithoutToken { what }),
+        () => Ok(()),
     }
-    if args.no_token && (!is_here || args.behind_proxy) {
-        return Err(Failure::WithoutToken { what });
-    }
-    Ok(())
 }
 
 /// The token, and whether people have to be told.
@@ -186,7 +198,11 @@ impl Bound {
             source,
         };
         let is_socket = fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
-        if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+        let nobody = || {
+            let asked = std::os::unix::net::UnixStream::connect(path);
+            asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        if is_socket && nobody() {
             fs::remove_file(path).map_err(failed)?;
         }
         // From its first moment it is nobody else's.

@@ -92,7 +92,7 @@ fn j02_the_token_is_shown_once_and_kept_from_others() {
         .unwrap()
         .to_owned();
     assert_eq!(token.len(), 64);
-    assert!(server.get("/", "").starts_with("HTTP/1.1 303"));
+    assert!(server.get("/", "").starts_with("HTTP/1.1 401"));
     let bearer = format!("authorization: Bearer {token}\r\n");
     assert!(server.get("/", &bearer).starts_with("HTTP/1.1 200"));
     drop(server);
@@ -112,7 +112,7 @@ fn j02_the_token_is_shown_once_and_kept_from_others() {
     assert!(
         server
             .get("/", "authorization: Bearer other\r\n")
-            .starts_with("HTTP/1.1 303")
+            .starts_with("HTTP/1.1 401")
     );
 }
 
@@ -138,7 +138,23 @@ fn j02_nothing_is_shown_to_others_by_mistake() {
             2,
             "leave --no-token out",
         ),
+        (
+            &["--no-token", "--allow-host", "a.example"],
+            2,
+            "leave --no-token out",
+        ),
         (&["--socket", "x.sock"], 2, "--allow-host"),
+        (
+            &[
+                "--socket",
+                "x.sock",
+                "--allow-host",
+                "a.example",
+                "--no-token",
+            ],
+            2,
+            "leave --no-token out",
+        ),
         (&["--token-file", "absent"], 1, "absent"),
         (&["--token", "secret"], 2, "--token"),
     ] {
@@ -161,20 +177,22 @@ fn j02_a_socket_is_only_for_its_user() {
         path.to_str().unwrap(),
         "--allow-host",
         "house.example",
-        "--no-token",
     ];
     for _ in 0..2 {
-        // The second one takes the place of the first, which was killed.
-        let server = Server::start(&house, &arguments, 1);
+        // The second one takes the place of the first, which has ended.
+        let server = Server::start(&house, &arguments, 2);
+        let token = server.said[1].strip_prefix("its token is ").unwrap();
+        let bearer = format!("authorization: Bearer {token}\r\n");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let mut stream = UnixStream::connect(&path).unwrap();
-        let answer = asked(&mut stream, "house.example", "/", "");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let mut stream = UnixStream::connect(&path).unwrap();
-        let answer = asked(&mut stream, "localhost", "/", "");
-        assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
-        drop(server);
+        for (host, status) in [("house.example", "200"), ("localhost", "421")] {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            let answer = asked(&mut stream, host, "/", &bearer);
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{answer}"
+            );
+        }
     }
 }
 

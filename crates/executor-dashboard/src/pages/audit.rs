@@ -11,9 +11,11 @@ use executor_core::ports::Progress;
 use executor_service::diagnosis::{Hole, NotKnown, NotLookedAt, audit};
 use serde::Serialize;
 
-use crate::answer::Refused;
+use crate::answer::{Refused, wants_json};
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed};
+use crate::pages::making::{Patience, made, shown_as};
 use crate::pages::parts::Moment;
-use crate::pages::{Asked, Frame, Site, answer};
 use crate::shown;
 
 #[derive(Template, Serialize)]
@@ -27,6 +29,12 @@ struct Audited {
     waiting: u64,
     holes: Vec<Missing>,
     not_known: Vec<String>,
+}
+
+impl Framed for Audited {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
 }
 
 /// What is missing somewhere.
@@ -46,7 +54,11 @@ pub(crate) async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Response {
-    answer(site, &headers, pairs, make).await
+    let (base, wants_json) = (site.base.clone(), wants_json(&headers));
+    match made(site, pairs, Patience::Audit, make).await {
+        Ok(page) => shown_as(&page, wants_json),
+        Err(refused) => refused.response(&base, wants_json),
+    }
 }
 
 async fn make(asked: Asked) -> Result<Audited, Refused> {
@@ -58,7 +70,7 @@ async fn make(asked: Asked) -> Result<Audited, Refused> {
         .await?;
     let found = audit(&evidence, &live, &window);
     Ok(Audited {
-        frame: asked.frame("Audit", "audit").await?,
+        frame: asked.frame("Audit", "audit", "").await?,
         verdict: found.verdict.as_str(),
         stored: found.stored,
         pruned: found.pruned,

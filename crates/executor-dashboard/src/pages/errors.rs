@@ -12,13 +12,15 @@ use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::charts::{Svg, outcomes};
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed};
+use crate::pages::making::answer;
 use crate::pages::now::Failing;
-use crate::pages::parts::{FAILED, Moment, parts};
-use crate::pages::{Asked, Frame, Site, answer};
+use crate::pages::parts::{FAILED, Moment, PartRow, parts};
 use crate::shown::counted;
 
 /// How many failures are grouped.
-const FAILURES_MAX: u64 = 20_000;
+const FAILURES_MAX: u64 = 5_000;
 
 #[derive(Template, Serialize)]
 #[template(path = "errors.html")]
@@ -33,6 +35,13 @@ struct Errors {
     summary: String,
     #[serde(skip)]
     chart: Svg,
+    parts: Vec<PartRow>,
+}
+
+impl Framed for Errors {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
 }
 
 pub(crate) async fn page(
@@ -51,7 +60,7 @@ async fn make(asked: Asked) -> Result<Errors, Refused> {
         ..Filter::default()
     };
     let found = error_groups(asked.history(), [filter], FAILURES_MAX).await?;
-    let mut parts = parts(&asked, Scope::All, &[("status", "failed")]).await?;
+    let mut parts = parts(&asked, Scope::All, None, &[("status", "failed")]).await?;
     for part in &mut parts {
         let failed = FAILED.map(|it| usize::from(it.code()));
         let by_status = part.stats.by_status.iter_mut().enumerate();
@@ -59,15 +68,17 @@ async fn make(asked: Asked) -> Result<Errors, Refused> {
         others.for_each(|(_, count)| *count = 0);
     }
     Ok(Errors {
-        frame: asked.frame("Errors", "errors").await?,
+        frame: asked.frame("Errors", "errors", "").await?,
         groups: found.groups.iter().map(Failing::of).collect(),
         looked_at: found.looked_at,
         looked_to: found.looked_to.map(Moment),
         summary: format!(
-            "{} in {}",
+            "{}{} in {}",
+            found.looked_to.map_or("", |_| "the latest "),
             counted(found.looked_at, "failure"),
             counted(found.groups.len() as u64, "group")
         ),
         chart: outcomes(&parts),
+        parts: PartRow::all(&parts),
     })
 }

@@ -15,8 +15,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::answer::Refused;
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed};
+use crate::pages::making::answer;
 use crate::pages::parts::Row;
-use crate::pages::{Asked, Frame, Site, answer};
 use crate::shown;
 
 /// How many that ran meanwhile are named.
@@ -41,6 +43,13 @@ struct Execution {
     previous: Option<Row>,
     next: Option<Row>,
     beside: Vec<Row>,
+    has_more_beside: bool,
+}
+
+impl Framed for Execution {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
 }
 
 /// A label and what it says.
@@ -84,7 +93,9 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
     let text = |of: Option<&str>| of.unwrap_or_default().to_owned();
     let short = record.execution_id.short();
     Ok(Execution {
-        frame: asked.frame(&short, &format!("show {short}")).await?,
+        frame: asked
+            .timeless_frame(&short, &format!("show {short}"))
+            .await?,
         facts: facts(&asked, &stored),
         error_type: text(failure.map(|it| it.error_type.as_str())),
         error_message: text(failure.map(|it| it.message.as_str())),
@@ -97,7 +108,13 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
         last_success: around.last_success.as_ref().map(Row::of),
         previous: around.previous.as_ref().map(Row::of),
         next: around.next.as_ref().map(Row::of),
-        beside: around.beside.iter().map(Row::of).collect(),
+        beside: around
+            .beside
+            .iter()
+            .take(BESIDE as usize)
+            .map(Row::of)
+            .collect(),
+        has_more_beside: around.beside.len() > BESIDE as usize,
         execution: Row::of(&stored),
     })
 }
@@ -152,10 +169,10 @@ fn facts(asked: &Asked, stored: &StoredExecution) -> Vec<Fact> {
     }
     let session = stored.session.to_string();
     facts.push(Fact {
-        link: format!(
+        link: asked.link(&format!(
             "/executions?{}",
             asked.question.range_with(&[("session", &session)])
-        ),
+        )),
         ..plain("session", session)
     });
     facts.push(plain("id", record.execution_id.to_string()));
@@ -253,11 +270,10 @@ async fn beside(asked: &Asked, record: &ExecutionRecord) -> Result<Vec<StoredExe
     };
     let request = PageRequest {
         order: Order::OldestFirst,
-        ..PageRequest::first(BESIDE + 1)
+        ..PageRequest::first(BESIDE + 2)
     };
     let page = asked.history().executions(filter, request).await?;
     let mut items = page.items;
     items.retain(|it| it.record.execution_id != record.execution_id);
-    items.truncate(BESIDE as usize);
     Ok(items)
 }

@@ -6,14 +6,16 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{Filter, Order, PageRequest, PageToken, Scope};
+use executor_core::ports::{Filter, Order, PageRequest, PageToken, Scope, StoredRegistration};
 use executor_core::{EntityKind, SessionId, Status};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::answer::Refused;
-use crate::pages::parts::{FAILED, Moment, Row, registrations};
-use crate::pages::{Asked, Frame, Site, answer, quoted};
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed, quoted};
+use crate::pages::making::answer;
+use crate::pages::parts::{FAILED, Moment, Row, registration, registrations};
 use crate::question::{Question, length};
 use crate::shown;
 
@@ -43,6 +45,16 @@ struct Executions {
     asked: Fields,
     #[serde(skip)]
     first: String,
+    /// The listener or job that the list is of.
+    of: String,
+    #[serde(skip)]
+    without_of: String,
+}
+
+impl Framed for Executions {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
 }
 
 /// A value that may be chosen.
@@ -53,8 +65,7 @@ struct Facet {
 
 /// What is in the fields.
 struct Fields {
-    since: String,
-    until: String,
+    of: String,
     error: String,
     said: String,
     longer: String,
@@ -75,7 +86,7 @@ async fn make(asked: Asked) -> Result<Executions, Refused> {
     if let Some(id) = question.one("id") {
         return by_id(&asked, id).await;
     }
-    let filter = filter(&asked)?;
+    let filter = filter(&asked).await?;
     let request = PageRequest {
         limit: PAGE,
         order: Order::LatestFirst,
@@ -119,20 +130,30 @@ async fn made(
         name: name.to_owned(),
         is_chosen: question.has(part, name),
     };
+    let chosen = statuses(question)?;
     let statuses = Status::ALL.iter();
+    let statuses = statuses.map(|it| Facet {
+        name: it.as_str().to_owned(),
+        is_chosen: chosen.contains(it),
+    });
+    let of = of(asked).await?;
+    let of = of
+        .map(|it| shown::name_of(&it.registration.entity))
+        .unwrap_or_default();
     let kinds = EntityKind::ALL.iter();
     let apps = apps(asked).await?;
     Ok(Executions {
-        frame: asked.frame("Executions", &command(question)).await?,
+        frame: frame(asked).await?,
         executions,
         next,
         searched_to,
-        statuses: statuses.map(|it| facet("status", it.as_str())).collect(),
+        statuses: statuses.collect(),
+        of,
+        without_of: question.with(&[("of", ""), ("after", "")]),
         kinds: kinds.map(|it| facet("kind", shown::kind_of(*it))).collect(),
         apps: apps.iter().map(|it| facet("app", it)).collect(),
         asked: Fields {
-            since: field("since"),
-            until: field("until"),
+            of: field("of"),
             error: field("error"),
             said: field("said"),
             longer: field("longer"),
@@ -155,11 +176,14 @@ async fn apps(asked: &Asked) -> Result<Vec<String>, Refused> {
     Ok(apps)
 }
 
-fn filter(asked: &Asked) -> Result<Filter, Refused> {
+async fn filter(asked: &Asked) -> Result<Filter, Refused> {
     let question = &asked.question;
     let text = |name: &str| question.one(name).map(ToOwned::to_owned);
     Ok(Filter {
-        scope: text("app").map_or(Scope::All, Scope::App),
+        scope: match of(asked).await? {
+            Some(registered) => Scope::Registration(registered.id),
+            None => text("app").map_or(Scope::All, Scope::App),
+        },
         statuses: statuses(question)?,
         kind: question.one("kind").map(kind).transpose()?,
         session: question.one("session").map(session).transpose()?,
@@ -171,6 +195,15 @@ fn filter(asked: &Asked) -> Result<Filter, Refused> {
         error_text: text("error"),
         line_text: text("said"),
     })
+}
+
+/// The listener or job that is asked for, as its page's path names it.
+async fn of(asked: &Asked) -> Result<Option<StoredRegistration>, Refused> {
+    let Some(of) = asked.question.one("of") else {
+        return Ok(None);
+    };
+    let (kind, row) = of.split_once('/').unwrap_or((of, ""));
+    Ok(Some(registration(asked, kind, row).await?))
 }
 
 fn statuses(question: &Question) -> Result<Vec<Status>, Refused> {
@@ -197,24 +230,39 @@ fn session(id: &str) -> Result<SessionId, Refused> {
         .map_err(|_| Refused::bad(format!("`{id}` is not the id of a session")))
 }
 
-/// The same list from the program.
-fn command(question: &Question) -> String {
-    let mut words = vec!["ls".to_owned()];
+/// The same list from the program: `show` has one by its id, and `logs` looks for what was said.
+async fn frame(asked: &Asked) -> Result<Frame, Refused> {
+    let question = &asked.question;
+    if let Some(id) = question.one("id") {
+        let command = format!("show {}", quoted(id));
+        return asked.timeless_frame("Executions", &command).await;
+    }
+    let mut words = Vec::new();
     let mut add = |flag: &str, value: Option<&str>| {
         words.extend(value.map(|value| format!("--{flag} {}", quoted(value))));
     };
-    let statuses: Vec<&str> = question.all("status").collect();
-    let statuses = statuses.join(",");
-    add("since", question.one("since").or(Some("24h")));
-    add("until", question.one("until"));
-    add("app", question.one("app"));
-    add("kind", question.one("kind"));
+    let of = of(asked).await?;
+    let entity = of.as_ref().map(|it| it.registration.entity.as_ref());
+    let statuses = statuses(question)?;
+    let names: Vec<&str> = statuses.iter().map(|it| it.as_str()).collect();
+    let names = names.join(",");
     add(
-        "status",
-        Some(statuses.as_str()).filter(|it| !it.is_empty()),
+        "app",
+        entity
+            .map(|it| it.app_key.as_str())
+            .or_else(|| question.one("app")),
     );
+    add("name", entity.map(|it| it.name.as_str()));
+    add("kind", question.one("kind"));
+    add("status", Some(names.as_str()).filter(|it| !it.is_empty()));
     add("error", question.one("error"));
     add("min-duration", question.one("longer"));
     add("session", question.one("session"));
-    words.join(" ")
+    add("grep", question.one("said"));
+    let verb = if question.one("said").is_some() {
+        "logs"
+    } else {
+        "ls"
+    };
+    asked.frame("Executions", verb, &words.join(" ")).await
 }

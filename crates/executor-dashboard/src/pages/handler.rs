@@ -14,9 +14,12 @@ use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::charts::{Svg, durations, outcomes};
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed};
 use crate::pages::handlers::{Counts, DUE, Due};
+use crate::pages::making::answer;
 use crate::pages::parts::{PartRow, Row, parts, registration, word_of};
-use crate::pages::{Asked, Frame, Site, answer};
+use crate::question::moment;
 use crate::shown;
 
 /// The slowest runs that are named, and of how many latest ones above the 95th percentile.
@@ -49,6 +52,12 @@ struct Handler {
     explanation: String,
 }
 
+impl Framed for Handler {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
+}
+
 pub(crate) async fn page(
     State(site): State<Arc<Site>>,
     Path((kind, row)): Path<(String, String)>,
@@ -75,7 +84,8 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
     let earlier = history.series(scope.clone(), earlier).await?;
     let stats = stats.into_iter().next().unwrap_or_default();
     let earlier = earlier.into_iter().next().unwrap_or_default();
-    let parts = parts(&asked, scope.clone(), &[("app", &entity.app_key)]).await?;
+    let of = format!("{kind}/{row}");
+    let parts = parts(&asked, scope.clone(), Some(entity), &[("of", &of)]).await?;
     let due = match entity.kind {
         EntityKind::Job => due_times(history, &registered, DUE).await?,
         EntityKind::Listener => Vec::new(),
@@ -98,13 +108,10 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         .await?;
     let mut slow = slow.items;
     slow.sort_by_key(|it| std::cmp::Reverse(it.record.duration));
-    let moment = asked.question.one("at").unwrap_or_default().to_owned();
+    let at_field = asked.question.one("at").unwrap_or_default().to_owned();
     Ok(Handler {
         frame: asked
-            .frame(
-                &shown::name_of(entity),
-                &format!("report {}", word_of(entity)),
-            )
+            .frame(&shown::name_of(entity), "report", &word_of(entity))
             .await?,
         what: shown::name_of(entity),
         kind: shown::kind_of(entity.kind),
@@ -123,8 +130,8 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         due: due.iter().rev().map(Due::of).collect(),
         slowest: slow.iter().take(SLOWEST).map(Row::of).collect(),
         latest: latest.items.iter().map(Row::of).collect(),
-        explanation: explanation(&asked, &registered, &moment).await?,
-        at: moment,
+        explanation: explanation(&asked, &registered, &at_field).await?,
+        at: at_field,
     })
 }
 
@@ -137,26 +144,11 @@ async fn explanation(
     if at.is_empty() {
         return Ok(String::new());
     }
-    let at = moment(at)?;
+    let at = moment(at, shown::now())?;
     let entity = &registered.registration.entity;
     let mut question = Question::new(entity.app_key.clone(), entity.name.clone(), at);
     question.instance = Some(entity.instance);
     let facts = Facts::read(asked.history(), &question).await?;
     let what = shown::name_of(entity);
     Ok(explain(&question, &facts).sentence(&what, shown::exact))
-}
-
-/// A moment as a field of a form has it, on this machine's clock, or in microseconds since 1970.
-fn moment(text: &str) -> Result<Timestamp, Refused> {
-    if let Ok(us) = text.parse::<i64>() {
-        return Ok(Timestamp::from_micros(us));
-    }
-    let at = text.parse::<jiff::civil::DateTime>().ok();
-    let at = at.and_then(|at| at.to_zoned_datetime(jiff::tz::TimeZone::system()).ok());
-    at.map(|at| Timestamp::from_micros(at.timestamp().as_microsecond()))
-        .ok_or_else(|| {
-            Refused::bad(format!(
-                "`{text}` is not a moment: write 2026-11-28T03:00, or microseconds since 1970"
-            ))
-        })
 }

@@ -14,8 +14,10 @@ use executor_service::diagnosis::{DueFate, DueTime, Timer, due_times, timers};
 use serde::Serialize;
 
 use crate::answer::Refused;
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed};
+use crate::pages::making::answer;
 use crate::pages::parts::{Moment, failed, path_of, registrations};
-use crate::pages::{Asked, Frame, Site, answer};
 use crate::shown;
 
 /// How many due times of a job are shown.
@@ -29,6 +31,14 @@ const JOBS_MAX: usize = 40;
 struct Handlers {
     frame: Frame,
     handlers: Vec<Handler>,
+    /// The number of jobs whose due times are not shown.
+    without_due: usize,
+}
+
+impl Framed for Handlers {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
 }
 
 /// A listener or job in the list.
@@ -70,15 +80,20 @@ impl Counts {
     pub(super) fn of(stats: &Stats) -> Self {
         let us =
             |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        // What did not run took no time, and not 0.
+        let took = |duration| match stats.runs() {
+            0 => "–".to_owned(),
+            _ => shown::took(duration),
+        };
         Self {
             runs: stats.runs(),
             failed: failed(stats),
             p50_us: us(stats.p50),
             p95_us: us(stats.p95),
             max_us: us(stats.max),
-            p50: shown::took(stats.p50),
-            p95: shown::took(stats.p95),
-            max: shown::took(stats.max),
+            p50: took(stats.p50),
+            p95: took(stats.p95),
+            max: took(stats.max),
             last_error: stats.last_error.clone().unwrap_or_default(),
         }
     }
@@ -93,7 +108,10 @@ pub(super) struct Due {
     pub(super) fate: &'static str,
     #[serde(skip)]
     pub(super) title: String,
+    pub(super) count: u64,
+    reason: Option<&'static str>,
     id: Option<String>,
+    /// Below the base.
     #[serde(skip)]
     pub(super) link: String,
 }
@@ -107,6 +125,8 @@ impl Due {
                 fate: status.as_str(),
                 title: format!("due {at}: {}", status.as_str()),
                 link: format!("/executions/{id}"),
+                count: 1,
+                reason: None,
                 id: Some(id.to_string()),
             },
             DueFate::Missed { reason, count } => Self {
@@ -115,8 +135,10 @@ impl Due {
                 title: format!(
                     "due {at}: {} missed, {}",
                     shown::grouped(count),
-                    why(&reason)
+                    why(reason)
                 ),
+                count,
+                reason: Some(reason.as_str()),
                 link: String::new(),
                 id: None,
             },
@@ -124,8 +146,17 @@ impl Due {
     }
 }
 
-fn why(reason: &MissedReason) -> String {
-    format!("{reason:?}").to_lowercase()
+/// Why due times were missed, in words.
+pub(super) const fn why(reason: MissedReason) -> &'static str {
+    match reason {
+        MissedReason::NoProcess => "no process was running its schedule",
+        MissedReason::Asleep => "the machine slept",
+        MissedReason::HeldUp => "the process was held up",
+        MissedReason::ClockSet => "the clock was set past it",
+        MissedReason::Paused => "it was paused",
+        MissedReason::Superseded => "a later run made up for it",
+        _ => reason.as_str(),
+    }
 }
 
 pub(crate) async fn page(
@@ -146,14 +177,15 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
     let live = asked.live().await;
     let living = asked.living(&live).await?;
     let timers = timers(history, None, &living, now).await?;
-    let mut handlers = Vec::new();
+    let (mut handlers, mut jobs) = (Vec::new(), 0);
     for kind in EntityKind::ALL {
         for registered in registrations(&asked, kind).await? {
             let entity = registered.registration.entity.as_ref();
             let stats = stats.remove(entity).unwrap_or_default();
             let timer = timers.iter().find(|it| *it.entity == *entity);
-            let is_few = handlers.len() < JOBS_MAX;
-            let due = match timer.filter(|_| is_few) {
+            let is_one_of_few = timer.is_some() && jobs < JOBS_MAX;
+            jobs += usize::from(timer.is_some());
+            let due = match timer.filter(|_| is_one_of_few) {
                 Some(_) => due_times(history, &registered, DUE).await?,
                 None => Vec::new(),
             };
@@ -171,7 +203,8 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
         by_failures.then_with(|| one.what.cmp(&other.what))
     });
     Ok(Handlers {
-        frame: asked.frame("Handlers and jobs", "report").await?,
+        without_due: jobs.saturating_sub(JOBS_MAX),
+        frame: asked.frame("Handlers and jobs", "report", "").await?,
         handlers,
     })
 }

@@ -13,12 +13,15 @@ use executor_service::diagnosis::is_alive;
 use serde::Serialize;
 
 use crate::answer::Refused;
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed};
+use crate::pages::handlers::why;
+use crate::pages::making::answer;
 use crate::pages::parts::{Moment, gaps};
-use crate::pages::{Asked, Frame, Site, answer};
 use crate::shown;
 
-/// The latest sessions that are shown.
-const SESSIONS_MAX: usize = 100;
+/// The latest sessions, episodes, prunes and missed runs that are shown.
+const SHOWN_MAX: usize = 100;
 
 #[derive(Template, Serialize)]
 #[template(path = "ledger.html")]
@@ -30,6 +33,16 @@ struct Ledger {
     gaps: Vec<Lost>,
     prunes: Vec<Pruned>,
     missed: Vec<Missed>,
+    /// How many more there are of each.
+    more_gaps: usize,
+    more_missed: usize,
+    more_prunes: usize,
+}
+
+impl Framed for Ledger {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
 }
 
 #[derive(Serialize)]
@@ -100,15 +113,19 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
     let missed = all_pages(|page| history.missed_runs(window.clone(), page)).await?;
     let lost = gaps(&asked, &asked.range).await?;
     Ok(Ledger {
-        frame: asked.frame("Ledger", "sessions").await?,
-        more_sessions: sessions.len().saturating_sub(SESSIONS_MAX),
+        frame: asked.timeless_frame("Ledger", "sessions").await?,
+        more_sessions: sessions.len().saturating_sub(SHOWN_MAX),
         sessions: sessions
             .iter()
-            .take(SESSIONS_MAX)
+            .take(SHOWN_MAX)
             .map(|it| session(it, &live))
             .collect(),
+        more_gaps: lost.len().saturating_sub(SHOWN_MAX),
+        more_missed: missed.len().saturating_sub(SHOWN_MAX),
+        more_prunes: prunes.len().saturating_sub(SHOWN_MAX),
         gaps: lost
             .iter()
+            .take(SHOWN_MAX)
             .map(|gap| Lost {
                 reason: gap.reason.as_str().to_owned(),
                 count: gap.count,
@@ -124,6 +141,7 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
             .collect(),
         prunes: prunes
             .iter()
+            .take(SHOWN_MAX)
             .map(|prune| Pruned {
                 rule: prune.rule.clone(),
                 count: prune.count,
@@ -133,10 +151,11 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
             .collect(),
         missed: missed
             .iter()
+            .take(SHOWN_MAX)
             .map(|missed| Missed {
                 what: shown::name_of(&missed.entity),
                 count: missed.count,
-                reason: missed.reason.as_str().to_owned(),
+                reason: why(missed.reason).to_owned(),
                 first: Moment(missed.first_due),
                 last: Moment(missed.last_due),
             })
@@ -156,7 +175,8 @@ fn session(stored: &StoredSession, live: &[LiveSession]) -> Session {
         pid: session.pid,
         status: match stored.status {
             SessionStatus::Running if is_alive(stored, live, shown::now()) => "running",
-            SessionStatus::Running | SessionStatus::Crashed => "crashed",
+            SessionStatus::Running => "silent",
+            SessionStatus::Crashed => "crashed",
             SessionStatus::Success => "ended",
             SessionStatus::Failure => "failed",
         },

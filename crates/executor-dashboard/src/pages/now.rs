@@ -9,22 +9,25 @@ use axum::response::Response;
 use executor_core::Status;
 use executor_core::Timestamp;
 use executor_core::ports::{
-    Filter, LiveSession, PageRequest, Scope, SessionStatus, StoredSession, all_pages,
+    Filter, LiveSession, PageRequest, RunningExecution, Scope, SessionStatus, StoredSession,
+    all_pages,
 };
-use executor_service::diagnosis::{ErrorGroup, Timer, error_groups, is_alive, timers};
+use executor_service::diagnosis::{ErrorGroup, ErrorGroups, Timer, error_groups, is_alive, timers};
 use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::charts::{Svg, outcomes};
-use crate::pages::parts::{FAILED, Moment, PartRow, Row, parts};
-use crate::pages::{Asked, Frame, Site, answer};
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed};
+use crate::pages::making::answer;
+use crate::pages::parts::{FAILED, Moment, PartRow, Row, failed, parts};
 use crate::shown::{self, counted};
 
 /// How many of a kind are named.
 const NAMED: usize = 8;
 
 /// How many failures are grouped.
-const FAILURES_MAX: u64 = 5_000;
+const FAILURES_MAX: u64 = 1_000;
 
 #[derive(Template, Serialize)]
 #[template(path = "now.html")]
@@ -39,8 +42,17 @@ struct Now {
     parts: Vec<PartRow>,
     processes: Vec<Process>,
     failing: Vec<Failing>,
+    /// How far back failures were grouped, if there were more.
+    #[serde(rename = "looked_to_us")]
+    looked_to: Option<Moment>,
     next: Vec<Next>,
     crash: Option<Crash>,
+}
+
+impl Framed for Now {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
 }
 
 /// A process that is alive.
@@ -55,7 +67,8 @@ struct Process {
     #[serde(skip)]
     up: String,
     waiting: u64,
-    running: Vec<Running>,
+    /// What it runs; `None` if that cannot be seen from here.
+    running: Option<Vec<Running>>,
     /// How many more.
     unlisted: u64,
 }
@@ -71,6 +84,19 @@ struct Running {
     #[serde(skip)]
     elapsed: String,
     last_line: String,
+}
+
+impl Running {
+    fn of(running: &RunningExecution, now: Timestamp) -> Self {
+        Self {
+            id: running.execution_id.to_string(),
+            short_id: running.execution_id.short(),
+            what: shown::name_of(&running.entity),
+            started: Moment(running.started_at),
+            elapsed: shown::took(now.saturating_duration_since(running.started_at)),
+            last_line: running.lines.as_ref().map_or_else(String::new, last_line),
+        }
+    }
 }
 
 /// Failures of one kind.
@@ -145,14 +171,12 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
     let (living, ended): (Vec<_>, Vec<_>) = sessions
         .into_iter()
         .partition(|stored| is_alive(stored, &live, now));
-    let parts = parts(&asked, Scope::All, &[]).await?;
-    let rows = PartRow::all(&parts);
-    let (runs, failed) = (
-        rows.iter().map(|row| row.runs).sum(),
-        rows.iter().map(|row| row.failed).sum(),
-    );
+    let parts = parts(&asked, Scope::All, None, &[]).await?;
+    let all = history.overall(asked.range.window()).await?;
+    let (runs, failed) = (all.runs(), failed(&all));
+    let grouped = failing(&asked).await?;
     Ok(Now {
-        frame: asked.frame("Now", "status").await?,
+        frame: asked.timeless_frame("Now", "status").await?,
         runs,
         failed,
         summary: format!(
@@ -161,23 +185,23 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
             shown::grouped(failed)
         ),
         chart: outcomes(&parts),
-        parts: rows,
-        failing: failing(&asked).await?,
+        parts: PartRow::all(&parts),
+        failing: grouped.groups.iter().take(NAMED).map(Failing::of).collect(),
+        looked_to: grouped.looked_to.map(Moment),
         next: next(&timers(history, None, &living, now).await?, now),
         crash: crash(&asked, &ended).await?,
         processes: living.iter().map(|it| process(it, &live, now)).collect(),
     })
 }
 
-async fn failing(asked: &Asked) -> Result<Vec<Failing>, Refused> {
+async fn failing(asked: &Asked) -> Result<ErrorGroups, Refused> {
     let filter = Filter {
         statuses: FAILED.to_vec(),
         from: Some(asked.range.from),
         to: asked.range.window().to,
         ..Filter::default()
     };
-    let found = error_groups(asked.history(), [filter], FAILURES_MAX).await?;
-    Ok(found.groups.iter().take(NAMED).map(Failing::of).collect())
+    Ok(error_groups(asked.history(), [filter], FAILURES_MAX).await?)
 }
 
 fn next(timers: &[Timer], now: Timestamp) -> Vec<Next> {
@@ -196,17 +220,12 @@ fn next(timers: &[Timer], now: Timestamp) -> Vec<Next> {
 fn process(stored: &StoredSession, live: &[LiveSession], now: Timestamp) -> Process {
     let session = &stored.session;
     let here = live.iter().find(|it| it.session.id == session.id);
-    let running = here.map_or(&[][..], |live| &live.running);
-    let shown = running.iter().take(NAMED).map(|it| Running {
-        id: it.execution_id.to_string(),
-        short_id: it.execution_id.short(),
-        what: shown::name_of(&it.entity),
-        started: Moment(it.started_at),
-        elapsed: shown::took(now.saturating_duration_since(it.started_at)),
-        last_line: it.lines.as_ref().map_or_else(String::new, last_line),
+    let seen = here.filter(|it| it.unreadable.is_none());
+    let running: Option<Vec<Running>> = seen.map(|live| {
+        let named = live.running.iter().take(NAMED);
+        named.map(|it| Running::of(it, now)).collect()
     });
-    let running: Vec<Running> = shown.collect();
-    let listed = running.len();
+    let listed = running.as_ref().map_or(0, Vec::len);
     Process {
         program: session.program.clone().unwrap_or_default(),
         version: session.version.clone().unwrap_or_default(),
@@ -227,8 +246,11 @@ fn last_line(lines: &executor_core::lines::Lines) -> String {
 }
 
 async fn crash(asked: &Asked, ended: &[StoredSession]) -> Result<Option<Crash>, Refused> {
-    let went_wrong = |it: &&StoredSession| it.status != SessionStatus::Success;
-    let Some(stored) = ended.iter().find(went_wrong) else {
+    let wrong = ended
+        .iter()
+        .filter(|it| it.status != SessionStatus::Success);
+    // A process that began long ago may be the last that died.
+    let Some(stored) = wrong.max_by_key(|it| it.stopped_at.unwrap_or(it.heartbeat_at)) else {
         return Ok(None);
     };
     let filter = Filter {
@@ -243,6 +265,7 @@ async fn crash(asked: &Asked, ended: &[StoredSession]) -> Result<Option<Crash>, 
         host: stored.session.host.clone(),
         status: match stored.status {
             SessionStatus::Failure => "failed",
+            SessionStatus::Running => "has been silent since",
             _ => "died",
         },
         at: Moment(stored.stopped_at.unwrap_or(stored.heartbeat_at)),

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::answer::Refused;
 use crate::charts::Part;
-use crate::pages::Asked;
+use crate::pages::asked::Asked;
 use crate::question::Range;
 use crate::shown;
 
@@ -86,30 +86,34 @@ pub(crate) const FAILED: [Status; 4] = [
     Status::Interrupted,
 ];
 
-/// The number of parts that a chart has.
-pub(crate) const PARTS: i64 = 48;
-
 /// What became of the executions of a scope, part by part of the range. `selection` goes into the links.
 pub(crate) async fn parts(
     asked: &Asked,
     scope: Scope,
+    of: Option<&Entity>,
     selection: &[(&str, &str)],
 ) -> Result<Vec<Part>, Refused> {
-    let bounds = asked.range.parts(PARTS);
+    let bounds = asked.range.parts();
     let all = asked.history().series(scope, bounds.clone()).await?;
-    let gaps = gaps(asked, &asked.range).await?;
+    let mut gaps = gaps(asked, &asked.range).await?;
+    if let Some(of) = of {
+        gaps.iter_mut().for_each(|gap| gap.count = lost_of(gap, of));
+        gaps.retain(|gap| gap.count > 0);
+    }
     let parts = bounds.windows(2).zip(all);
     let parts = parts.map(|(bounds, stats)| {
         let (from, to) = (bounds[0], bounds[1]);
         let (since, until) = (from.as_micros().to_string(), to.as_micros().to_string());
         let mut link = vec![("since", since.as_str()), ("until", until.as_str())];
         link.extend_from_slice(selection);
+        let (lost, is_exact) = lost_in(&gaps, from, to);
         Part {
             from,
             to,
             stats,
-            lost: lost_in(&gaps, from, to),
-            link: format!("/executions?{}", asked.question.range_with(&link)),
+            lost,
+            is_exact,
+            link: asked.link(&format!("/executions?{}", asked.question.range_with(&link))),
         }
     });
     Ok(parts.collect())
@@ -121,12 +125,22 @@ pub(crate) async fn gaps(asked: &Asked, range: &Range) -> Result<Vec<Gap>, Refus
     Ok(all_pages(|page| history.gaps(window.clone(), page)).await?)
 }
 
-/// How many records the episodes have lost that touch a span: more than the span's own, if they go beyond it.
-fn lost_in(gaps: &[Gap], from: Timestamp, to: Timestamp) -> u64 {
+/// How many records of one listener or job an episode has lost, as far as it tells.
+fn lost_of(gap: &Gap, of: &Entity) -> u64 {
+    let own = gap.entities.iter().filter(|(entity, _)| **entity == *of);
+    own.map(|(_, count)| count).sum()
+}
+
+/// How many records were lost in a span by the episodes that touch it, and whether all of them were.
+fn lost_in(gaps: &[Gap], from: Timestamp, to: Timestamp) -> (u64, bool) {
     let touching = gaps
         .iter()
         .filter(|gap| gap.first_at < to && gap.last_at >= from);
-    touching.map(|gap| gap.count).sum()
+    let is_within = |gap: &&Gap| gap.first_at >= from && gap.last_at < to;
+    (
+        touching.clone().map(|gap| gap.count).sum(),
+        touching.clone().all(|gap| is_within(&gap)),
+    )
 }
 
 /// A part of a chart in its table.
@@ -136,7 +150,11 @@ pub(crate) struct PartRow {
     pub(crate) from: Moment,
     pub(crate) runs: u64,
     pub(crate) failed: u64,
+    /// Of episodes that go beyond it, all that they have lost.
+    #[serde(rename = "lost_at_most")]
     pub(crate) lost: u64,
+    #[serde(skip)]
+    pub(crate) lost_in_words: String,
     pub(crate) p95_us: u64,
     #[serde(skip)]
     pub(crate) p95: String,
@@ -150,8 +168,13 @@ impl PartRow {
             runs: part.stats.runs(),
             failed: failed(&part.stats),
             lost: part.lost,
+            lost_in_words: part.lost_in_words(),
             p95_us: u64::try_from(p95.as_micros()).unwrap_or(u64::MAX),
-            p95: shown::took(p95),
+            p95: if part.stats.runs() > 0 {
+                shown::took(p95)
+            } else {
+                "–".into()
+            },
         }
     }
 
@@ -194,5 +217,5 @@ pub(crate) async fn registrations(
 
 /// `app/name` as a command line has it.
 pub(crate) fn word_of(entity: &Entity) -> String {
-    crate::pages::quoted(&shown::name_of(entity))
+    crate::pages::frame::quoted(&shown::name_of(entity))
 }

@@ -13,13 +13,15 @@ use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::charts::{Bar, Lane, Svg, lanes};
+use crate::pages::asked::{Asked, Site};
+use crate::pages::frame::{Frame, Framed};
+use crate::pages::making::answer;
 use crate::pages::parts::{Moment, Row, gaps};
-use crate::pages::{Asked, Frame, Site, answer};
 use crate::question::Range;
 use crate::shown;
 
 /// The most executions that are drawn.
-const DRAWN_MAX: u32 = 2_000;
+const DRAWN_MAX: u32 = 500;
 
 /// The most lanes.
 const LANES_MAX: usize = 60;
@@ -36,6 +38,12 @@ struct Timeline {
     chart: Svg,
     #[serde(skip)]
     zooms: Vec<Zoom>,
+}
+
+impl Framed for Timeline {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
 }
 
 /// Another span of time.
@@ -72,11 +80,11 @@ async fn make(asked: Asked) -> Result<Timeline, Refused> {
         .map(|gap| (share(gap.first_at), share(gap.last_at)))
         .collect();
     Ok(Timeline {
-        chart: lanes(&lanes_of(&range, &page.items), &lost),
+        chart: lanes(&lanes_of(&asked, &page.items), &lost),
         drawn_to: last.filter(|_| page.next.is_some()),
         executions: page.items.iter().map(Row::of).collect(),
         zooms: zooms(&asked),
-        frame: asked.frame("Timeline", "timeline").await?,
+        frame: asked.frame("Timeline", "timeline", "").await?,
     })
 }
 
@@ -87,7 +95,8 @@ fn share_of(range: &Range, at: Timestamp) -> f64 {
     share.clamp(0.0, 1.0)
 }
 
-fn lanes_of(range: &Range, executions: &[StoredExecution]) -> Vec<Lane> {
+fn lanes_of(asked: &Asked, executions: &[StoredExecution]) -> Vec<Lane> {
+    let (range, keep) = (&asked.range, asked.question.range_with(&[]));
     let mut lanes: BTreeMap<String, Vec<Bar>> = BTreeMap::new();
     for stored in executions {
         let record = &stored.record;
@@ -102,7 +111,7 @@ fn lanes_of(range: &Range, executions: &[StoredExecution]) -> Vec<Lane> {
                 shown::took_of(stored),
                 shown::time(record.started_at)
             ),
-            link: format!("/executions/{}", record.execution_id),
+            link: asked.link(&format!("/executions/{}?{keep}", record.execution_id)),
         };
         if lanes.len() < LANES_MAX || lanes.contains_key(&name) {
             lanes.entry(name).or_default().push(bar);

@@ -14,9 +14,8 @@ use axum::http::header::{
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 
-use crate::answer::wants_json;
 use crate::security::token::Token;
 
 /// Who may ask.
@@ -24,6 +23,10 @@ use crate::security::token::Token;
 pub(crate) struct Guard {
     pub(crate) token: Option<Token>,
     pub(crate) port: u16,
+    /// Below which path it is nested.
+    pub(crate) base: String,
+    /// Whether there is TLS in front of it.
+    pub(crate) is_secure: bool,
     /// In lower case.
     pub(crate) hosts: Vec<String>,
     pub(crate) any_host: bool,
@@ -99,7 +102,9 @@ fn refusal(guard: &Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Op
     let mode = text(HeaderName::from_static("sec-fetch-mode"));
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     let is_across = matches!(site, Some("cross-site" | "same-site"));
-    let is_followed = is_read && mode == Some("navigate");
+    // Not in a hidden frame: a person sees what opens.
+    let dest = text(HeaderName::from_static("sec-fetch-dest"));
+    let is_followed = is_read && mode == Some("navigate") && dest.is_none_or(|it| it == "document");
     // Older browsers say nothing of the site, but where a form came from.
     let origin = text(ORIGIN).filter(|_| !is_read);
     let is_foreign = origin.is_some_and(|origin| {
@@ -132,20 +137,4 @@ pub(crate) async fn check_origin(
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-/// Asks for the token.
-pub(crate) async fn ask_token(
-    State(guard): State<Arc<Guard>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if guard.knows(request.headers()) {
-        return next.run(request).await;
-    }
-    if wants_json(request.headers()) {
-        let why = "send the token as `authorization: Bearer TOKEN`\n";
-        return (StatusCode::UNAUTHORIZED, why).into_response();
-    }
-    Redirect::to("/login").into_response()
 }

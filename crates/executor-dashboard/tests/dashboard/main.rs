@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use executor_dashboard::{Dashboard, Token};
+use executor_dashboard::{Access, Dashboard, Token};
 use executor_testkit::MemoryStore;
 use tower::ServiceExt;
 
@@ -57,13 +57,14 @@ async fn get(router: &Router, path: &str) -> Got {
 }
 
 fn dashboard(store: MemoryStore) -> Dashboard {
-    Dashboard::new(Arc::new(store)).for_port(7979)
+    Dashboard::new(Arc::new(store), Access::Everybody).for_port(7979)
 }
 
 /// One that asks for the token.
 fn guarded() -> Router {
-    let token = Token::new(TOKEN).unwrap();
-    dashboard(MemoryStore::new()).with_token(token).router()
+    let access = Access::Token(Token::new(TOKEN).unwrap());
+    let store = Arc::new(MemoryStore::new());
+    Dashboard::new(store, access).for_port(7979).router()
 }
 
 /// Every page that is there without an id.

@@ -154,6 +154,10 @@ async fn j01_each_page_answers_with_its_figures() {
     let of_it = figures(&router, "/handlers/listener/1").await;
     assert_eq!(of_it["figures"]["failed"], 1);
     assert_eq!(of_it["year_earlier"]["runs"], 0);
+    let listed = figures(&router, "/executions?of=listener/1&status=failed").await;
+    assert_eq!(listed["executions"].as_array().unwrap().len(), 1);
+    let page = get(&router, "/executions?status=failed").await.text;
+    assert_eq!(page.matches(" checked").count(), 4);
 }
 
 #[tokio::test]
@@ -191,5 +195,36 @@ async fn j01_nothing_is_loaded_from_elsewhere_and_all_of_it_is_small() {
     assert!((1_000..60_000).contains(&bytes), "{bytes}");
     for elsewhere in ["http://", "https://", "src=\"//"] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
+    }
+}
+
+#[tokio::test]
+async fn j05_everything_has_a_name() {
+    let router = hostile().await;
+    for path in PAGES.into_iter().chain(["/handlers/job/1", "/nothing"]) {
+        let page = get(&router, path).await.text;
+        assert_eq!(page.matches("<h1>").count(), 1, "{path}");
+        assert_eq!(page.matches("<main").count(), 1, "{path}");
+        assert!(page.contains("<html lang=\"en\""), "{path}");
+        // Every field is within its label, every chart and table that can be scrolled has one.
+        let fields = ["<input", "<select"].map(|field| page.matches(field).count());
+        let hidden = page.matches("type=\"hidden\"").count();
+        assert_eq!(
+            page.matches("<label>").count(),
+            fields[0] + fields[1] - hidden,
+            "{path}"
+        );
+        let scrolled = page.matches("class=\"wide\"").count();
+        assert_eq!(
+            page.matches("role=\"region\" tabindex=\"0\" aria-label=")
+                .count(),
+            scrolled,
+            "{path}"
+        );
+        assert_eq!(
+            page.matches("<svg").count(),
+            page.matches("<svg role=\"group\" aria-label=").count(),
+            "{path}"
+        );
     }
 }

@@ -69,10 +69,20 @@ async fn j02_other_sites_get_nothing() {
             let got = ask(&router, "GET", "/executions", &headers, "").await;
             assert_eq!(got.status, StatusCode::FORBIDDEN, "{site} {mode}");
         }
-        // Somebody has followed a link.
+        // Somebody has followed a link, or only a hidden frame has.
+        for (dest, status) in [
+            ("document", StatusCode::OK),
+            ("iframe", StatusCode::FORBIDDEN),
+        ] {
+            let headers = [
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", dest),
+            ];
+            let got = ask(&router, "GET", "/executions", &headers, "").await;
+            assert_eq!(got.status, status, "{site} {dest}");
+        }
         let headers = [("sec-fetch-site", site), ("sec-fetch-mode", "navigate")];
-        let got = ask(&router, "GET", "/executions", &headers, "").await;
-        assert_eq!(got.status, StatusCode::OK, "{site}");
         let got = ask(&router, "POST", "/login", &headers, "token=x").await;
         assert_eq!(got.status, StatusCode::FORBIDDEN, "{site}");
     }
@@ -107,9 +117,9 @@ async fn j02_nothing_is_shown_without_the_token() {
             &[("authorization", "Basic MDEyMzQ1Njc4OWFiY2RlZg==")],
         ] {
             let got = ask(&router, "GET", path, headers, "").await;
-            assert_eq!(got.status, StatusCode::SEE_OTHER, "{path} {headers:?}");
-            assert_eq!(got.headers["location"], "/login");
-            assert_eq!(got.text, "");
+            assert_eq!(got.status, StatusCode::UNAUTHORIZED, "{path} {headers:?}");
+            assert!(got.text.contains("Who is there?"), "{path}");
+            assert!(!got.text.contains("As a command"), "{path}");
         }
         let program = [("accept", "application/json")];
         let got = ask(&router, "GET", path, &program, "").await;
@@ -117,7 +127,7 @@ async fn j02_nothing_is_shown_without_the_token() {
     }
     // An address is kept in many places.
     let got = get(&router, &format!("/?token={TOKEN}")).await;
-    assert_eq!(got.status, StatusCode::SEE_OTHER);
+    assert_eq!(got.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -127,8 +137,20 @@ async fn j02_the_token_is_shown_once_for_a_cookie() {
     let wrong = ask(&router, "POST", "/login", &form, "token=guess").await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
     assert!(wrong.headers.get("set-cookie").is_none());
+    let asked = get(&router, "/executions?since=7d&app=%22%3E").await;
+    let field = "name=\"to\" value=\"/executions?since=7d&#38;app=%22%3E\"";
+    assert!(asked.text.contains(field), "{}", asked.text);
+    for (to, place) in [
+        ("%2Fexecutions%3Fsince%3D7d", "/executions?since=7d"),
+        ("%2F%2Fevil.example", "/"),
+        ("", "/"),
+    ] {
+        let body = format!("token={TOKEN}&to={to}");
+        let right = ask(&router, "POST", "/login", &form, &body).await;
+        assert_eq!(right.status, StatusCode::SEE_OTHER);
+        assert_eq!(right.headers["location"], place);
+    }
     let right = ask(&router, "POST", "/login", &form, &format!("token={TOKEN}")).await;
-    assert_eq!(right.status, StatusCode::SEE_OTHER);
     let cookie = right.headers["set-cookie"].to_str().unwrap();
     for part in ["executor_7979=", "HttpOnly", "SameSite=Strict", "Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
@@ -217,6 +239,41 @@ async fn j02_questions_that_make_no_sense_are_refused_in_a_line() {
         assert!(!got.text.contains("<b>"), "{path}");
         if got.status == StatusCode::BAD_REQUEST {
             assert!(got.text.len() < 2_000, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn j02_a_question_is_not_multiplied_by_a_page() {
+    let router = dashboard(MemoryStore::new()).router();
+    let long = "A".repeat(1_500);
+    let got = get(
+        &router,
+        &format!("/timeline?since=7d&since={long}&x={long}"),
+    )
+    .await;
+    assert_eq!(got.status, StatusCode::BAD_REQUEST);
+    let got = get(&router, &format!("/timeline?since=7d&since={long}")).await;
+    assert_eq!(got.status, StatusCode::OK);
+    assert!(
+        !got.text.contains("keep") && got.text.matches(&long).count() < 12,
+        "{}",
+        got.text.len()
+    );
+}
+
+#[tokio::test]
+async fn j01_a_router_that_is_nested_stays_below_its_path() {
+    let inner = dashboard(MemoryStore::new()).at("/telemetry/").router();
+    let outer = axum::Router::new().nest("/telemetry", inner);
+    for path in PAGES {
+        let got = get(&outer, &format!("/telemetry{}", path.trim_end_matches('/'))).await;
+        assert_eq!(got.status, StatusCode::OK, "{path}");
+        for attribute in ["href=\"/", "src=\"/", "action=\"/"] {
+            for (at, _) in got.text.match_indices(attribute) {
+                let link: String = got.text[at..].chars().take(60).collect();
+                assert!(link.contains("/telemetry/"), "{path}: {link}");
+            }
         }
     }
 }
