@@ -44,6 +44,54 @@ impl Part {
     }
 }
 
+/// A time that something is said of, over the whole height.
+#[derive(Clone, Debug)]
+pub(crate) struct Band {
+    pub(crate) from: Timestamp,
+    pub(crate) to: Timestamp,
+    pub(crate) title: String,
+}
+
+/// A moment at which something happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) at: Timestamp,
+    pub(crate) title: String,
+}
+
+/// What is drawn over a chart of parts: when no process ran, and when each began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Processes {
+    pub(crate) downs: Vec<Band>,
+    pub(crate) begun: Vec<Mark>,
+}
+
+impl Processes {
+    fn draw(&self, svg: &mut String, (from, to): (Timestamp, Timestamp), height: f64) {
+        let whole = (to.as_micros() - from.as_micros()).max(1) as f64;
+        let x = |at: Timestamp| {
+            let share = (at.as_micros() - from.as_micros()) as f64 / whole;
+            share.clamp(0.0, 1.0) * WIDTH
+        };
+        for down in &self.downs {
+            let (from, to) = (x(down.from), x(down.to));
+            let _ = write!(svg, "<g><title>{}</title>", escaped(&down.title));
+            rect(svg, "down", (from, 0.0), ((to - from).max(2.0), height));
+            svg.push_str("</g>");
+        }
+        for mark in &self.begun {
+            let title = format!("{}: {}", dated(mark.at), mark.title);
+            let _ = write!(svg, "<g><title>{}</title>", escaped(&title));
+            rect(svg, "begun", (x(mark.at) - 1.5, 0.0), (3.0, height));
+            svg.push_str("</g>");
+        }
+    }
+}
+
+fn ends(parts: &[Part]) -> Option<(Timestamp, Timestamp)> {
+    Some((parts.first()?.from, parts.last()?.to))
+}
+
 /// The outcomes, from what is drawn lowest on.
 const STACKED: [Status; 7] = [
     Status::Success,
@@ -56,7 +104,7 @@ const STACKED: [Status; 7] = [
 ];
 
 /// Draws how many executions ended how, part by part. A part in which records were lost is hatched.
-pub(crate) fn outcomes(parts: &[Part]) -> Svg {
+pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
     const HEIGHT: f64 = 120.0;
     let most = parts
         .iter()
@@ -93,6 +141,9 @@ pub(crate) fn outcomes(parts: &[Part]) -> Svg {
         }
         svg.push_str("</a>");
     }
+    if let Some(ends) = ends(parts) {
+        processes.draw(&mut svg, ends, HEIGHT);
+    }
     closed(svg)
 }
 
@@ -111,7 +162,7 @@ fn title(part: &Part) -> String {
 }
 
 /// Draws the time within which 95 of 100 ended, part by part.
-pub(crate) fn durations(parts: &[Part]) -> Svg {
+pub(crate) fn durations(parts: &[Part], processes: &Processes) -> Svg {
     const HEIGHT: f64 = 80.0;
     let p95 = |part: &Part| part.stats.p95.as_secs_f64();
     let most = parts.iter().map(p95).fold(0.0, f64::max);
@@ -139,6 +190,9 @@ pub(crate) fn durations(parts: &[Part]) -> Svg {
         rect(&mut svg, "p95", (x + 0.5, y), (step - 1.0, height));
         svg.push_str("</a>");
     }
+    if let Some(ends) = ends(parts) {
+        processes.draw(&mut svg, ends, HEIGHT);
+    }
     closed(svg)
 }
 
@@ -160,7 +214,12 @@ pub(crate) struct Lane {
 }
 
 /// Draws what overlapped, lane by lane; `lost` are the shares of time in which records were lost.
-pub(crate) fn lanes(lanes: &[Lane], losses: &[(f64, f64)]) -> Svg {
+pub(crate) fn lanes(
+    lanes: &[Lane],
+    losses: &[(f64, f64)],
+    processes: &Processes,
+    ends: (Timestamp, Timestamp),
+) -> Svg {
     const LANE: f64 = 26.0;
     let height = LANE * lanes.len().max(1) as f64;
     let mut svg = opened(
@@ -172,6 +231,7 @@ pub(crate) fn lanes(lanes: &[Lane], losses: &[(f64, f64)]) -> Svg {
         let width = ((to - from) * WIDTH).max(3.0);
         lost(&mut svg, "lanes", (from * WIDTH, 0.0), (width, height));
     }
+    processes.draw(&mut svg, ends, height);
     for (place, lane) in lanes.iter().enumerate() {
         let y = place as f64 * LANE;
         for bar in &lane.bars {

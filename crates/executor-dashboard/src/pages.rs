@@ -24,6 +24,8 @@ pub(crate) mod ledger;
 pub(crate) mod making;
 pub(crate) mod now;
 pub(crate) mod parts;
+pub(crate) mod processes;
+pub(crate) mod slower;
 pub(crate) mod timeline;
 
 pub(crate) async fn absent(

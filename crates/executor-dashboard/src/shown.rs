@@ -1,6 +1,7 @@
 //! How times, durations and names are shown, in one way on every page. What templates show is escaped by them; what
 //! charts show is escaped here.
 
+use std::fmt;
 use std::time::Duration;
 
 use executor_core::ports::StoredExecution;
@@ -42,6 +43,11 @@ pub(crate) fn dated(at: Timestamp) -> String {
         false => "%a %d %b %Y %H:%M:%S",
     };
     formatted(at, TimeZone::system(), format)
+}
+
+/// The time as a field of a form has it.
+pub(crate) fn field(at: Timestamp) -> String {
+    formatted(at, TimeZone::system(), "%Y-%m-%dT%H:%M:%S")
 }
 
 /// The zone of this machine's clock, and its offset now.
@@ -135,19 +141,38 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
+/// Makes markup of texts: nothing of them is markup, and what would change how others are read can be seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Visible;
+
+impl askama::filters::Escaper for Visible {
+    fn write_escaped_str<W: fmt::Write>(&self, mut dest: W, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            match c {
+                '&' => dest.write_str("&amp;")?,
+                '<' => dest.write_str("&lt;")?,
+                '>' => dest.write_str("&gt;")?,
+                '"' => dest.write_str("&quot;")?,
+                '\'' => dest.write_str("&#39;")?,
+                c if is_obeyed(c) => dest.write_char('\u{fffd}')?,
+                c => dest.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character is none that is seen, but one that is obeyed: by whatever shows it, or by the direction of text.
+fn is_obeyed(c: char) -> bool {
+    let is_of_direction = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    is_of_direction || c.is_control() && !matches!(c, '\n' | '\t')
+}
+
 /// A text as markup shows it.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
+    // Writing to a string does not fail.
+    let _ = askama::filters::Escaper::write_escaped_str(&Visible, &mut escaped, text);
     escaped
 }
 
@@ -176,6 +201,7 @@ mod tests {
 
     #[test]
     fn j02_nothing_in_a_chart_is_markup() {
+        assert_eq!(escaped("a\u{202e}b\u{1b}[m\nc"), "a\u{fffd}b\u{fffd}[m\nc");
         assert_eq!(
             escaped("<script>alert('\"&')</script>"),
             "&lt;script&gt;alert(&#39;&quot;&amp;&#39;)&lt;/script&gt;"

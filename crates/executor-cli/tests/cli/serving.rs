@@ -234,3 +234,37 @@ fn j01_a_run_shows_what_runs() {
         .run(&["run", "nap.toml", "--serve", "0.0.0.0:1"]);
     assert_eq!(refused.code, Some(2), "{}", refused.err);
 }
+
+#[test]
+fn j01_the_command_below_a_page_can_be_run() {
+    let house = house();
+    let server = Server::start(&house, &["--listen", "127.0.0.1:0", "--no-token"], 1);
+    for path in [
+        "/?since=7d",
+        "/executions",
+        "/executions?since=1000000&until=1900000000000000&status=failed&kind=job&app=house&error=closed",
+        "/executions?said=lost&longer=1s",
+        "/executions?of=job/1&since=14d",
+        "/handlers?since=7d",
+        "/handlers/job/1?since=7d",
+        "/errors?since=7d&until=1900000000000000",
+        "/timeline?since=3h",
+        "/ledger",
+        "/ledger/audit?since=14d",
+    ] {
+        let answer = server.get(path, "accept: application/json\r\n");
+        let body = answer.split("\r\n\r\n").nth(1).unwrap();
+        let figures: serde_json::Value = serde_json::from_str(body).unwrap();
+        let command = figures["frame"]["command"].as_str().unwrap();
+        assert!(!command.contains('\''), "{command}");
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        let said = house.place.run(&words);
+        // 6 and 8 are what an audit may find.
+        assert!(
+            matches!(said.code, Some(0 | 6 | 8)),
+            "{path}: {command}: {}",
+            said.err
+        );
+        assert!(!said.out.is_empty(), "{command}");
+    }
+}

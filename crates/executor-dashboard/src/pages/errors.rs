@@ -6,17 +6,18 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{Filter, Scope};
+use executor_core::ports::{Filter, Scope, all_pages};
 use executor_service::diagnosis::error_groups;
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Svg, outcomes};
+use crate::charts::{Processes, Svg, outcomes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::now::Failing;
 use crate::pages::parts::{FAILED, Moment, PartRow, parts};
+use crate::pages::processes::{bands, downs, marks};
 use crate::shown::counted;
 
 /// How many failures are grouped.
@@ -59,6 +60,12 @@ async fn make(asked: Asked) -> Result<Errors, Refused> {
         to: asked.range.window().to,
         ..Filter::default()
     };
+    let history = asked.history();
+    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let processes = Processes {
+        downs: bands(&downs(&sessions, &asked.range)),
+        begun: marks(&sessions, &asked.range),
+    };
     let found = error_groups(asked.history(), [filter], FAILURES_MAX).await?;
     let mut parts = parts(&asked, Scope::All, None, &[("status", "failed")]).await?;
     for part in &mut parts {
@@ -69,7 +76,11 @@ async fn make(asked: Asked) -> Result<Errors, Refused> {
     }
     Ok(Errors {
         frame: asked.frame("Errors", "errors", "").await?,
-        groups: found.groups.iter().map(Failing::of).collect(),
+        groups: found
+            .groups
+            .iter()
+            .map(|it| Failing::of(it, &sessions))
+            .collect(),
         looked_at: found.looked_at,
         looked_to: found.looked_to.map(Moment),
         summary: format!(
@@ -78,7 +89,7 @@ async fn make(asked: Asked) -> Result<Errors, Refused> {
             counted(found.looked_at, "failure"),
             counted(found.groups.len() as u64, "group")
         ),
-        chart: outcomes(&parts),
+        chart: outcomes(&parts, &processes),
         parts: PartRow::all(&parts),
     })
 }

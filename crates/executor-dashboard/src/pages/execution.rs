@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::lines::Lines;
-use executor_core::ports::{Filter, Order, PageRequest, Scope, StoredExecution};
+use executor_core::ports::{Filter, Order, PageRequest, Scope, StoredExecution, all_pages};
 use executor_core::record::ExecutionRecord;
 use executor_core::{EntityKind, ExecutionId, RegistrationId, Status, Timestamp};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::Row;
+use crate::pages::processes::name;
 use crate::shown;
 
 /// How many that ran meanwhile are named.
@@ -96,7 +97,7 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
         frame: asked
             .timeless_frame(&short, &format!("show {short}"))
             .await?,
-        facts: facts(&asked, &stored),
+        facts: facts(&asked, &stored).await?,
         error_type: text(failure.map(|it| it.error_type.as_str())),
         error_message: text(failure.map(|it| it.message.as_str())),
         error_report: text(failure.and_then(|it| it.report.as_deref())),
@@ -142,7 +143,7 @@ fn kept(record: &ExecutionRecord) -> String {
     }
 }
 
-fn facts(asked: &Asked, stored: &StoredExecution) -> Vec<Fact> {
+async fn facts(asked: &Asked, stored: &StoredExecution) -> Result<Vec<Fact>, Refused> {
     let record = &stored.record;
     let plain = |label, value: String| Fact {
         label,
@@ -167,6 +168,13 @@ fn facts(asked: &Asked, stored: &StoredExecution) -> Vec<Fact> {
     if let Some(code) = record.exit_code {
         facts.push(plain("exit status", code.to_string()));
     }
+    let history = asked.history();
+    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let process = sessions.iter().find(|it| it.session.id == stored.session);
+    if let Some(process) = process {
+        let pid = process.session.pid;
+        facts.push(plain("process", format!("{}, {pid}", name(process))));
+    }
     let session = stored.session.to_string();
     facts.push(Fact {
         link: asked.link(&format!(
@@ -179,7 +187,7 @@ fn facts(asked: &Asked, stored: &StoredExecution) -> Vec<Fact> {
     if let Some(arguments) = &record.arguments_json {
         facts.push(plain("arguments", arguments.to_string()));
     }
-    facts
+    Ok(facts)
 }
 
 fn trigger(record: &ExecutionRecord) -> String {

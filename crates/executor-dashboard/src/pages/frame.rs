@@ -37,6 +37,14 @@ pub(crate) struct Frame {
     pub(crate) since: String,
     #[serde(skip)]
     pub(crate) until: String,
+    /// The same as fields have it.
+    #[serde(skip)]
+    pub(crate) from_field: String,
+    #[serde(skip)]
+    pub(crate) to_field: String,
+    /// Whether the sentence is more than that all is well.
+    #[serde(skip)]
+    pub(crate) is_calm: bool,
     /// The query that keeps it.
     #[serde(skip)]
     pub(crate) keep: String,
@@ -92,7 +100,7 @@ impl Frame {
                 true => format!("Incomplete: {damage}"),
                 false => format!("{}; {damage}", self.completeness),
             };
-            self.is_complete = false;
+            (self.is_complete, self.is_calm) = (false, false);
         }
     }
 }
@@ -160,6 +168,9 @@ impl Asked {
             to_us: self.range.to.as_micros(),
             since: asked("since"),
             until: asked("until"),
+            from_field: shown::field(self.range.from),
+            to_field: shown::field(self.range.to),
+            is_calm: missing.is_complete() && missing.missed == 0,
             keep: self.question.range_with(&[]),
             pages: pages.collect(),
             ranges: ranges.collect(),

@@ -7,18 +7,19 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{Filter, PageRequest, Scope, StoredRegistration};
+use executor_core::ports::{Filter, PageRequest, Scope, StoredRegistration, all_pages};
 use executor_core::{EntityKind, Timestamp};
 use executor_service::diagnosis::{Facts, Question, due_times, explain};
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Svg, durations, outcomes};
+use crate::charts::{Processes, Svg, durations, outcomes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::handlers::{Counts, DUE, Due};
 use crate::pages::making::answer;
 use crate::pages::parts::{PartRow, Row, parts, registration, word_of};
+use crate::pages::processes::{bands, downs, marks};
 use crate::question::moment;
 use crate::shown;
 
@@ -36,7 +37,11 @@ struct Handler {
     kind: &'static str,
     topic: String,
     description: String,
+    /// The schedule of a job, and since when it has it.
+    schedule: String,
     figures: Counts,
+    /// As much time before.
+    before: Counts,
     /// The same time a year earlier.
     year_earlier: Counts,
     #[serde(skip)]
@@ -83,6 +88,15 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
     ];
     let earlier = history.series(scope.clone(), earlier).await?;
     let stats = stats.into_iter().next().unwrap_or_default();
+    let before = vec![at(from.saturating_sub(to - from)), at(from)];
+    let before = history.series(scope.clone(), before).await?;
+    let before = before.into_iter().next().unwrap_or_default();
+    let schedule = schedule(&asked, &registered).await?;
+    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let processes = Processes {
+        downs: bands(&downs(&sessions, &asked.range)),
+        begun: marks(&sessions, &asked.range),
+    };
     let earlier = earlier.into_iter().next().unwrap_or_default();
     let of = format!("{kind}/{row}");
     let parts = parts(&asked, scope.clone(), Some(entity), &[("of", &of)]).await?;
@@ -123,9 +137,11 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
             .clone()
             .unwrap_or_default(),
         figures: Counts::of(&stats),
+        before: Counts::of(&before),
+        schedule,
         year_earlier: Counts::of(&earlier),
-        outcomes: outcomes(&parts),
-        durations: durations(&parts),
+        outcomes: outcomes(&parts, &processes),
+        durations: durations(&parts, &processes),
         parts: PartRow::all(&parts),
         due: due.iter().rev().map(Due::of).collect(),
         slowest: slow.iter().take(SLOWEST).map(Row::of).collect(),
@@ -133,6 +149,17 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         explanation: explanation(&asked, &registered, &at_field).await?,
         at: at_field,
     })
+}
+
+/// The schedule that a job has now.
+async fn schedule(asked: &Asked, registered: &StoredRegistration) -> Result<String, Refused> {
+    if registered.id.kind == EntityKind::Listener {
+        return Ok(String::new());
+    }
+    let schedules = asked.history().schedules(registered.id).await?;
+    let current = schedules.into_iter().find(|it| it.until.is_none());
+    let text = current.map(|it| format!("{}, since {}", it.plan.text, shown::dated(it.from)));
+    Ok(text.unwrap_or_else(|| "no schedule".into()))
 }
 
 /// Why it ran or did not run at a moment.
@@ -145,6 +172,9 @@ async fn explanation(
         return Ok(String::new());
     }
     let at = moment(at, shown::now())?;
+    if at > shown::now() {
+        return Ok("That is still to come.".into());
+    }
     let entity = &registered.registration.entity;
     let mut question = Question::new(entity.app_key.clone(), entity.name.clone(), at);
     question.instance = Some(entity.instance);

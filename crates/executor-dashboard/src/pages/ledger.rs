@@ -67,6 +67,8 @@ struct Session {
 #[derive(Serialize)]
 struct Lost {
     reason: String,
+    #[serde(skip)]
+    why: &'static str,
     count: u64,
     #[serde(rename = "first_us")]
     first: Moment,
@@ -127,6 +129,7 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
             .iter()
             .take(SHOWN_MAX)
             .map(|gap| Lost {
+                why: lost_because(gap.reason.as_str()),
                 reason: gap.reason.as_str().to_owned(),
                 count: gap.count,
                 first: Moment(gap.first_at),
@@ -187,5 +190,18 @@ fn session(stored: &StoredSession, live: &[LiveSession]) -> Session {
         waiting: ledger.waiting,
         lost: DropReason::ALL.iter().map(|it| ledger.dropped(*it)).sum(),
         pruned: stored.counts.pruned,
+    }
+}
+
+/// What a reason means. The executions themselves ran.
+fn lost_because(reason: &str) -> &'static str {
+    match reason {
+        "overflow" => {
+            "they ran, but the queue of records was full: a spool, or a larger queue, keeps them"
+        }
+        "shutdown" => "they ran, but the process ended before they were stored",
+        "rolled_back" => "they were stored, and a standby that took over did not have them",
+        "damaged" => "they ran, and their spool was damaged",
+        _ => "they ran, and the store did not take them",
     }
 }

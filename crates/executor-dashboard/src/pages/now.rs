@@ -16,11 +16,13 @@ use executor_service::diagnosis::{ErrorGroup, ErrorGroups, Timer, error_groups, 
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Svg, outcomes};
+use crate::charts::{Part, Processes, Svg, outcomes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::{FAILED, Moment, PartRow, Row, failed, parts};
+use crate::pages::processes::{Down, bands, downs, marks, name};
+use crate::pages::slower::{Slower, slower};
 use crate::shown::{self, counted};
 
 /// How many of a kind are named.
@@ -39,7 +41,14 @@ struct Now {
     summary: String,
     #[serde(skip)]
     chart: Svg,
+    #[serde(skip)]
+    counted: String,
     parts: Vec<PartRow>,
+    /// The latest times in which no process ran.
+    downs: Vec<Down>,
+    slower: Vec<Slower>,
+    /// The process that ended last.
+    last: Option<Last>,
     processes: Vec<Process>,
     failing: Vec<Failing>,
     /// How far back failures were grouped, if there were more.
@@ -53,6 +62,45 @@ impl Framed for Now {
     fn frame_mut(&mut self) -> &mut Frame {
         &mut self.frame
     }
+}
+
+/// A process that has ended.
+#[derive(Serialize)]
+struct Last {
+    name: String,
+    how: &'static str,
+    #[serde(rename = "at_us")]
+    at: Moment,
+}
+
+impl Last {
+    fn of(stored: &StoredSession) -> Self {
+        Self {
+            name: name(stored),
+            how: how(stored),
+            at: Moment(stored.stopped_at.unwrap_or(stored.heartbeat_at)),
+        }
+    }
+}
+
+/// How a process ended.
+const fn how(stored: &StoredSession) -> &'static str {
+    match stored.status {
+        SessionStatus::Success => "ended",
+        SessionStatus::Failure => "failed",
+        SessionStatus::Crashed => "crashed",
+        SessionStatus::Running => "has been silent since",
+    }
+}
+
+/// From when to when a chart counts: it has whole parts.
+fn counted_hours(parts: &[Part]) -> String {
+    let ends = parts.first().zip(parts.last());
+    let said = ends.map(|(first, last)| {
+        let (from, to) = (shown::dated(first.from), shown::dated(last.to));
+        format!("The chart counts whole parts of time, from {from} to {to}.")
+    });
+    said.unwrap_or_default()
 }
 
 /// A process that is alive.
@@ -107,6 +155,8 @@ pub(crate) struct Failing {
     pub(crate) count: u64,
     #[serde(rename = "first_us")]
     pub(crate) first: Moment,
+    /// The version that the first of them is of.
+    pub(crate) since_version: String,
     #[serde(rename = "last_us")]
     pub(crate) last: Moment,
     pub(crate) last_id: String,
@@ -115,8 +165,13 @@ pub(crate) struct Failing {
 }
 
 impl Failing {
-    pub(crate) fn of(group: &ErrorGroup) -> Self {
+    pub(crate) fn of(group: &ErrorGroup, sessions: &[StoredSession]) -> Self {
+        let first = sessions
+            .iter()
+            .find(|it| it.session.id == group.first_session);
+        let version = first.and_then(|it| it.session.version.clone());
         Self {
+            since_version: version.unwrap_or_default(),
             error_type: group.error_type.clone(),
             shape: group.shape.clone(),
             count: group.count,
@@ -147,11 +202,8 @@ struct Next {
 /// The last process that did not end well.
 #[derive(Serialize)]
 struct Crash {
-    program: String,
-    host: String,
-    status: &'static str,
-    #[serde(rename = "at_us")]
-    at: Moment,
+    #[serde(flatten)]
+    process: Last,
     message: String,
     interrupted: Vec<Row>,
 }
@@ -168,13 +220,23 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
     let (history, now) = (asked.history(), shown::now());
     let live = asked.live().await;
     let sessions = all_pages(|page| history.sessions(page)).await?;
-    let (living, ended): (Vec<_>, Vec<_>) = sessions
-        .into_iter()
-        .partition(|stored| is_alive(stored, &live, now));
     let parts = parts(&asked, Scope::All, None, &[]).await?;
+    let downs = downs(&sessions, &asked.range);
+    let processes = Processes {
+        downs: bands(&downs),
+        begun: marks(&sessions, &asked.range),
+    };
+    let ended = sessions.iter().filter(|it| !is_alive(it, &live, now));
+    let last = ended.max_by_key(|it| it.stopped_at.unwrap_or(it.heartbeat_at));
+    let sessions_last = last.map(Last::of);
     let all = history.overall(asked.range.window()).await?;
     let (runs, failed) = (all.runs(), failed(&all));
     let grouped = failing(&asked).await?;
+    let failing = grouped.groups.iter().take(NAMED);
+    let failing = failing.map(|it| Failing::of(it, &sessions)).collect();
+    let (living, ended): (Vec<_>, Vec<_>) = sessions
+        .into_iter()
+        .partition(|stored| is_alive(stored, &live, now));
     Ok(Now {
         frame: asked.timeless_frame("Now", "status").await?,
         runs,
@@ -184,9 +246,13 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
             counted(runs, "execution"),
             shown::grouped(failed)
         ),
-        chart: outcomes(&parts),
+        chart: outcomes(&parts, &processes),
+        counted: counted_hours(&parts),
+        downs: downs.iter().rev().take(NAMED).cloned().collect(),
+        slower: slower(&asked).await?.into_iter().take(NAMED).collect(),
+        last: sessions_last,
         parts: PartRow::all(&parts),
-        failing: grouped.groups.iter().take(NAMED).map(Failing::of).collect(),
+        failing,
         looked_to: grouped.looked_to.map(Moment),
         next: next(&timers(history, None, &living, now).await?, now),
         crash: crash(&asked, &ended).await?,
@@ -261,14 +327,7 @@ async fn crash(asked: &Asked, ended: &[StoredSession]) -> Result<Option<Crash>, 
     let request = PageRequest::first(NAMED as u32);
     let page = asked.history().executions(filter, request).await?;
     Ok(Some(Crash {
-        program: stored.session.program.clone().unwrap_or_default(),
-        host: stored.session.host.clone(),
-        status: match stored.status {
-            SessionStatus::Failure => "failed",
-            SessionStatus::Running => "has been silent since",
-            _ => "died",
-        },
-        at: Moment(stored.stopped_at.unwrap_or(stored.heartbeat_at)),
+        process: Last::of(stored),
         message: stored
             .failure
             .as_ref()

@@ -8,15 +8,16 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::Timestamp;
-use executor_core::ports::{Filter, Order, PageRequest, StoredExecution};
+use executor_core::ports::{Filter, Order, PageRequest, StoredExecution, all_pages};
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Bar, Lane, Svg, lanes};
+use crate::charts::{Bar, Lane, Processes, Svg, lanes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::{Moment, Row, gaps};
+use crate::pages::processes::{bands, downs, marks};
 use crate::question::Range;
 use crate::shown;
 
@@ -79,8 +80,19 @@ async fn make(asked: Asked) -> Result<Timeline, Refused> {
         .iter()
         .map(|gap| (share(gap.first_at), share(gap.last_at)))
         .collect();
+    let history = asked.history();
+    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let processes = Processes {
+        downs: bands(&downs(&sessions, &range)),
+        begun: marks(&sessions, &range),
+    };
     Ok(Timeline {
-        chart: lanes(&lanes_of(&asked, &page.items), &lost),
+        chart: lanes(
+            &lanes_of(&asked, &page.items),
+            &lost,
+            &processes,
+            (range.from, range.to),
+        ),
         drawn_to: last.filter(|_| page.next.is_some()),
         executions: page.items.iter().map(Row::of).collect(),
         zooms: zooms(&asked),

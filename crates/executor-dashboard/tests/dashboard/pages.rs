@@ -96,6 +96,8 @@ async fn j02_no_text_is_ever_markup() {
             "onerror=alert(2)>",
             "'><",
             "</pre><script",
+            "\u{202e}",
+            "\u{1b}",
         ] {
             assert!(!got.text.contains(markup), "{path} has {markup}");
         }

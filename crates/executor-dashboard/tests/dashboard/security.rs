@@ -138,7 +138,7 @@ async fn j02_the_token_is_shown_once_for_a_cookie() {
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
     assert!(wrong.headers.get("set-cookie").is_none());
     let asked = get(&router, "/executions?since=7d&app=%22%3E").await;
-    let field = "name=\"to\" value=\"/executions?since=7d&#38;app=%22%3E\"";
+    let field = "name=\"to\" value=\"/executions?since=7d&amp;app=%22%3E\"";
     assert!(asked.text.contains(field), "{}", asked.text);
     for (to, place) in [
         ("%2Fexecutions%3Fsince%3D7d", "/executions?since=7d"),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use executor_core::ports::{Filter, History, HistoryError, PageRequest, StoredExecution};
-use executor_core::{ExecutionId, Status, Timestamp};
+use executor_core::{ExecutionId, SessionId, Status, Timestamp};
 
 /// The number of executions read at once.
 const PAGE: u32 = 1_000;
@@ -23,6 +23,8 @@ pub struct ErrorGroup {
     pub count: u64,
     /// The end of the first one.
     pub first_at: Timestamp,
+    /// The session that the first one is of.
+    pub first_session: SessionId,
     /// The end of the last one.
     pub last_at: Timestamp,
     /// The last one.
@@ -141,6 +143,7 @@ impl Sorting {
                 shape: key.1.clone(),
                 count: 0,
                 first_at: ended_at,
+                first_session: execution.session,
                 last_at: ended_at,
                 last: record.execution_id,
                 last_message: message.to_owned(),
@@ -153,7 +156,9 @@ impl Sorting {
             group.last_message = message.to_owned();
         }
         group.count += 1;
-        group.first_at = group.first_at.min(ended_at);
+        if ended_at < group.first_at {
+            (group.first_at, group.first_session) = (ended_at, execution.session);
+        }
         let entity = &record.subject.entity;
         let place = format!("{}/{}", entity.app_key, entity.name);
         *places.entry(place).or_default() += 1;
