@@ -31,27 +31,103 @@ const UNTIL_THE_END: &str = "trap '' HUP INT TERM; \
         kill -INT $(head -n 1 \"$DIRECTORY/data/postmaster.pid\" 2>/dev/null) 2>/dev/null; sleep 0.05; done; \
     rm -rf \"$DIRECTORY\"";
 
-/// A server that listens on a socket in a directory of its own.
+/// Names a server that is there already, for the tests that share one. Its user must be allowed to create databases; a
+/// password comes from libpq's own variables or files.
+const SHARED: &str = "TEST_POSTGRES_URL";
+
+/// A server that listens on a socket in a directory of its own, or one that was there before.
 pub struct TempPostgres {
     directory: PathBuf,
     programs: PathBuf,
+    at: At,
+    /// What the names of its databases begin with.
+    prefix: String,
     databases: AtomicU32,
     /// What stores keep of this machine. It belongs to whoever runs the tests.
     state: TempDir,
     /// Closing it ends the server.
     input: Option<ChildStdin>,
-    server: Child,
+    /// `None` if it is not ours to end.
+    server: Option<Child>,
+}
+
+/// Where a server is.
+struct At {
+    host: String,
+    port: String,
+    user: String,
+}
+
+impl At {
+    /// Reads `postgres://USER@HOST:PORT/…`, of which all but the host may be missing.
+    fn of(url: &str) -> Option<Self> {
+        let rest = url.split_once("://")?.1;
+        let authority = rest.split('/').next()?;
+        let (user, place) = authority
+            .rsplit_once('@')
+            .unwrap_or(("postgres", authority));
+        let (host, port) = place.rsplit_once(':').unwrap_or((place, "5432"));
+        Some(Self {
+            host: host.replace("%2F", "/"),
+            port: port.to_owned(),
+            user: user.split(':').next()?.to_owned(),
+        })
+    }
+
+    fn arguments(&self) -> [&str; 6] {
+        let Self { host, port, user } = self;
+        ["--host", host, "--port", port, "--username", user]
+    }
 }
 
 impl TempPostgres {
-    /// Returns the server that the tests of this process share. `None` where its programs are not installed.
+    /// Returns the server that the tests of this process share: the one that the variable `TEST_POSTGRES_URL` names, or
+    /// one that is started. `None` where its programs are not installed.
+    ///
+    /// # Panics
+    ///
+    /// The server does not start, or the variable names none.
+    pub fn shared() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<TempPostgres>> = OnceLock::new();
+        let server = SERVER.get_or_init(|| match std::env::var(SHARED) {
+            Ok(url) => Some(Self::there(&url)),
+            Err(_) => Self::start(),
+        });
+        server.as_ref()
+    }
+
+    /// Returns one that is shared, too, and certainly ours: for tests that need its socket. `None` where its programs are
+    /// not installed.
     ///
     /// # Panics
     ///
     /// The server does not start.
-    pub fn shared() -> Option<&'static Self> {
-        static SHARED: OnceLock<Option<TempPostgres>> = OnceLock::new();
-        SHARED.get_or_init(Self::start).as_ref()
+    pub fn with_socket() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<TempPostgres>> = OnceLock::new();
+        match std::env::var_os(SHARED) {
+            Some(_) => SERVER.get_or_init(Self::start).as_ref(),
+            None => Self::shared(),
+        }
+    }
+
+    /// A server that was there before, whose databases stay when the tests end.
+    fn there(url: &str) -> Self {
+        let at = At::of(url).unwrap_or_else(|| panic!("{SHARED} is no address of a server"));
+        let programs = programs_with(&["psql"]).expect("psql is installed");
+        let begun = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let server = Self {
+            directory: PathBuf::from(&at.host),
+            programs,
+            at,
+            // Other processes may be testing at it, too.
+            prefix: format!("test_{}_{}", std::process::id(), begun.as_secs()),
+            databases: AtomicU32::new(0),
+            state: tempfile::tempdir().expect("a temporary directory"),
+            input: None,
+            server: None,
+        };
+        server.wait();
+        server
     }
 
     /// Starts a server. `None` where its programs are not installed.
@@ -128,8 +204,8 @@ impl TempPostgres {
         fs::write(file.path(), script)?;
         let done = Command::new(self.programs.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
-            .args(["--username=postgres", "--dbname", database, "--host"])
-            .arg(&self.directory)
+            .args(self.at.arguments())
+            .args(["--dbname", database])
             .arg("--file")
             .arg(file.path())
             .stdout(Stdio::null())
@@ -155,8 +231,8 @@ impl TempPostgres {
     pub fn ask(&self, statement: &str, database: &str) -> Result<String, io::Error> {
         let answer = Command::new(self.programs.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--username=postgres", "--dbname", database, "--host"])
-            .arg(&self.directory)
+            .args(self.at.arguments())
+            .args(["--dbname", database])
             .args(["--command", statement])
             .output()?;
         match answer.status.success() {
@@ -193,7 +269,7 @@ impl TempPostgres {
     /// The server refuses it.
     pub fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test_{number}");
+        let name = format!("{}_{number}", self.prefix);
         let made = self.ask(&format!("CREATE DATABASE {name}"), "postgres");
         made.expect("a database");
         name
@@ -201,9 +277,15 @@ impl TempPostgres {
 
     /// Returns the address of a database.
     pub fn url(&self, database: &str) -> String {
-        let host = self.directory.display().to_string();
+        let At { host, port, user } = &self.at;
         let host = host.replace('/', "%2F");
-        format!("postgres://postgres@{host}/{database}")
+        // The usual port is left out, so that addresses look as people write them.
+        let port = if port == "5432" {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
+        format!("postgres://{user}@{host}{port}/{database}")
     }
 
     /// Returns the directory in which the server's socket is.
@@ -339,12 +421,18 @@ impl Place {
             .spawn()
             .expect("the server starts");
         let temp = TempPostgres {
+            at: At {
+                host: self.directory.display().to_string(),
+                port: "5432".into(),
+                user: "postgres".into(),
+            },
             directory: self.directory,
             programs: self.programs,
+            prefix: "test".into(),
             databases: AtomicU32::new(0),
             state: tempfile::tempdir().expect("a temporary directory"),
             input: server.stdin.take(),
-            server,
+            server: Some(server),
         };
         temp.wait();
         temp
@@ -360,12 +448,19 @@ fn succeeded(program: &str, done: io::Result<std::process::Output>) {
 impl Drop for TempPostgres {
     fn drop(&mut self) {
         drop(self.input.take());
-        let _ = self.server.wait();
+        if let Some(server) = &mut self.server {
+            let _ = server.wait();
+        }
     }
 }
 
 /// The directory of the newest server's programs.
 fn programs() -> Option<PathBuf> {
+    programs_with(&["initdb", "postgres", "psql"])
+}
+
+/// The first directory with all of these.
+fn programs_with(programs: &[&str]) -> Option<PathBuf> {
     let installed = fs::read_dir(DIRECTORIES).into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let mut installed: Vec<(u32, PathBuf)> = installed
@@ -375,10 +470,7 @@ fn programs() -> Option<PathBuf> {
     let newest = installed.into_iter().rev().map(|(_, path)| path);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let all = newest.chain(std::env::split_paths(&path));
-    let is_whole = |path: &PathBuf| {
-        let mut programs = ["initdb", "postgres", "psql"].iter();
-        programs.all(|program| path.join(program).is_file())
-    };
+    let is_whole = |path: &PathBuf| programs.iter().all(|it| path.join(it).is_file());
     all.into_iter().find(is_whole)
 }
 

@@ -11,7 +11,7 @@ use executor_core::{ErrorClass, Ledger, Timestamp};
 use executor_testkit as kit;
 use telemetry_store::PostgresStore;
 
-use crate::server;
+use crate::{server, server_with_socket};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -233,7 +233,9 @@ impl Drop for Dump {
 
 #[tokio::test]
 async fn h04_a_dump_keeps_days_from_going_and_nobody_from_writing() {
-    let Some(server) = server() else { return };
+    let Some(server) = server_with_socket() else {
+        return;
+    };
     let database = server.database();
     let store = server.open(&database).await.unwrap();
     let session = kit::session();

@@ -35,6 +35,15 @@ fn server() -> Option<&'static TempPostgres> {
     server
 }
 
+/// One whose socket is used.
+fn server_with_socket() -> Option<&'static TempPostgres> {
+    let server = TempPostgres::with_socket();
+    if server.is_none() {
+        skipped("no programs of a PostgreSQL server (initdb, postgres, psql) are installed");
+    }
+    server
+}
+
 /// Options that keep nothing of this machine outside of a directory, which goes with the other value.
 fn options() -> (PostgresOptions, TempDir) {
     let directory = tempfile::tempdir().unwrap();

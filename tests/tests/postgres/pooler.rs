@@ -10,7 +10,7 @@ use executor_testkit::{TempPostgres, conformance};
 use telemetry_store::{PostgresHistory, PostgresOptions, PostgresStore};
 
 use crate::torture::{Rig, Storm, rate};
-use crate::{server, skipped};
+use crate::{server_with_socket, skipped};
 
 /// Runs the pooler until standard input ends, as it does with the process of the tests.
 const UNTIL_THE_END: &str =
@@ -103,7 +103,9 @@ impl Drop for Pooler {
 
 #[tokio::test]
 async fn h01_everything_holds_behind_a_pooler_in_transaction_mode() {
-    let Some(server) = server() else { return };
+    let Some(server) = server_with_socket() else {
+        return;
+    };
     let Some(pooler) = Pooler::before(server) else {
         return;
     };

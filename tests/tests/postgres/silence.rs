@@ -10,7 +10,7 @@ use executor_testkit as kit;
 use rustix::process::{Pid, Signal, kill_process};
 use telemetry_store::{PostgresHistory, PostgresStore, ServerError};
 
-use crate::{options, server};
+use crate::{options, server, server_with_socket};
 
 /// Processes of a server that stand still until this is dropped.
 struct Stopped(Vec<Pid>);
@@ -118,7 +118,9 @@ async fn g02_a_lock_on_the_history_is_named() {
 
 #[tokio::test]
 async fn h05_a_store_opens_while_its_server_is_away_if_it_may() {
-    let Some(server) = server() else { return };
+    let Some(server) = server_with_socket() else {
+        return;
+    };
     let database = server.database();
     let directory = tempfile::tempdir().unwrap();
     // The directory of the server's socket, which comes later.
