@@ -62,21 +62,26 @@ const HOUR_US: i64 = 60 * MINUTE_US;
 const DAY_US: i64 = 24 * HOUR_US;
 
 /// How long a part of a chart may be.
-const STEPS_US: [i64; 10] = [
+const STEPS_US: [i64; 15] = [
     MINUTE_US,
+    2 * MINUTE_US,
+    5 * MINUTE_US,
     10 * MINUTE_US,
+    30 * MINUTE_US,
     HOUR_US,
+    2 * HOUR_US,
+    3 * HOUR_US,
     6 * HOUR_US,
-    12 * HOUR_US,
     DAY_US,
     2 * DAY_US,
     7 * DAY_US,
     28 * DAY_US,
     364 * DAY_US,
+    3_640 * DAY_US,
 ];
 
 /// The most parts of a chart, and one more for the rounding.
-const PARTS_MAX: i64 = 72;
+const PARTS_MAX: i64 = 48;
 
 impl Question {
     pub(crate) fn new(pairs: Vec<(String, String)>) -> Result<Self, Refused> {
@@ -322,7 +327,7 @@ mod tests {
             let (since, until) = (from.to_string(), (from + length).to_string());
             let range = asked(&[("since", &since), ("until", &until)]).range(NOW).unwrap();
             let parts = range.parts();
-            prop_assert!((2..=75).contains(&parts.len()), "{}", parts.len());
+            prop_assert!((2..=50).contains(&parts.len()), "{}", parts.len());
             let step = parts[1].as_micros() - parts[0].as_micros();
             for pair in parts.windows(2) {
                 prop_assert_eq!(pair[1].as_micros() - pair[0].as_micros(), step);

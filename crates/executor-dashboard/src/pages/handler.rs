@@ -2,6 +2,7 @@
 //! it did or did not run at a moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -50,7 +51,10 @@ struct Handler {
     durations: Svg,
     parts: Vec<PartRow>,
     due: Vec<Due>,
-    slowest: Vec<Row>,
+    /// If they were asked for: no index serves them.
+    slowest: Option<Vec<Row>>,
+    #[serde(skip)]
+    find_slowest: String,
     latest: Vec<Row>,
     /// The moment that was asked about, as it was asked.
     at: String,
@@ -113,15 +117,10 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
     let latest = history
         .executions(of_it.clone(), PageRequest::first(20))
         .await?;
-    let slow = Filter {
-        min_duration: Some(stats.p95),
-        ..of_it
+    let slowest = match asked.question.one("slowest") {
+        Some(_) => Some(slowest(&asked, of_it, stats.p95).await?),
+        None => None,
     };
-    let slow = history
-        .executions(slow, PageRequest::first(CANDIDATES))
-        .await?;
-    let mut slow = slow.items;
-    slow.sort_by_key(|it| std::cmp::Reverse(it.record.duration));
     let at_field = asked.question.one("at").unwrap_or_default().to_owned();
     Ok(Handler {
         frame: asked
@@ -144,11 +143,27 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         durations: durations(&parts, &processes),
         parts: PartRow::all(&parts),
         due: due.iter().rev().map(Due::of).collect(),
-        slowest: slow.iter().take(SLOWEST).map(Row::of).collect(),
+        find_slowest: asked.question.with(&[("slowest", "1")]),
+        slowest,
         latest: latest.items.iter().map(Row::of).collect(),
         explanation: explanation(&asked, &registered, &at_field).await?,
         at: at_field,
     })
+}
+
+/// The slowest of the latest that took as long as five of a hundred, the slowest first.
+async fn slowest(asked: &Asked, of_it: Filter, p95: Duration) -> Result<Vec<Row>, Refused> {
+    let slow = Filter {
+        min_duration: Some(p95),
+        ..of_it
+    };
+    let page = asked
+        .history()
+        .executions(slow, PageRequest::first(CANDIDATES))
+        .await?;
+    let mut slow = page.items;
+    slow.sort_by_key(|it| std::cmp::Reverse(it.record.duration));
+    Ok(slow.iter().take(SLOWEST).map(Row::of).collect())
 }
 
 /// The schedule that a job has now.

@@ -156,6 +156,9 @@ async fn j01_each_page_answers_with_its_figures() {
     let of_it = figures(&router, "/handlers/listener/1").await;
     assert_eq!(of_it["figures"]["failed"], 1);
     assert_eq!(of_it["year_earlier"]["runs"], 0);
+    assert!(of_it["slowest"].is_null());
+    let slowest = figures(&router, "/handlers/listener/1?slowest=1").await;
+    assert_eq!(slowest["slowest"].as_array().unwrap().len(), 1);
     let listed = figures(&router, "/executions?of=listener/1&status=failed").await;
     assert_eq!(listed["executions"].as_array().unwrap().len(), 1);
     let page = get(&router, "/executions?status=failed").await.text;
