@@ -6,18 +6,17 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{Filter, Scope, all_pages};
-use executor_service::diagnosis::error_groups;
+use executor_core::ports::{Scope, all_pages};
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Processes, Svg, outcomes};
+use crate::charts::{Svg, outcomes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::now::Failing;
-use crate::pages::parts::{FAILED, Moment, PartRow, parts};
-use crate::pages::processes::{bands, downs, marks};
+use crate::pages::parts::{FAILED, Moment, PartRow, failures, parts};
+use crate::pages::processes::drawn;
 use crate::shown::counted;
 
 /// How many failures are grouped.
@@ -54,19 +53,10 @@ pub(crate) async fn page(
 }
 
 async fn make(asked: Asked) -> Result<Errors, Refused> {
-    let filter = Filter {
-        statuses: FAILED.to_vec(),
-        from: Some(asked.range.from),
-        to: asked.range.window().to,
-        ..Filter::default()
-    };
     let history = asked.history();
     let sessions = all_pages(|page| history.sessions(page)).await?;
-    let processes = Processes {
-        downs: bands(&downs(&sessions, &asked.range)),
-        begun: marks(&sessions, &asked.range),
-    };
-    let found = error_groups(asked.history(), [filter], FAILURES_MAX).await?;
+    let processes = drawn(&sessions, &asked.range);
+    let found = failures(&asked, FAILURES_MAX).await?;
     let mut parts = parts(&asked, Scope::All, None, &[("status", "failed")]).await?;
     for part in &mut parts {
         let failed = FAILED.map(|it| usize::from(it.code()));

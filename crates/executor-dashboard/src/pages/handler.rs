@@ -14,13 +14,13 @@ use executor_service::diagnosis::{Facts, Question, due_times, explain};
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Processes, Svg, durations, outcomes};
+use crate::charts::{Svg, durations, outcomes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::handlers::{Counts, DUE, Due};
 use crate::pages::making::answer;
 use crate::pages::parts::{PartRow, Row, parts, registration, word_of};
-use crate::pages::processes::{bands, downs, marks};
+use crate::pages::processes::drawn;
 use crate::question::moment;
 use crate::shown;
 
@@ -97,10 +97,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
     let before = before.into_iter().next().unwrap_or_default();
     let schedule = schedule(&asked, &registered).await?;
     let sessions = all_pages(|page| history.sessions(page)).await?;
-    let processes = Processes {
-        downs: bands(&downs(&sessions, &asked.range)),
-        begun: marks(&sessions, &asked.range),
-    };
+    let processes = drawn(&sessions, &asked.range);
     let earlier = earlier.into_iter().next().unwrap_or_default();
     let of = format!("{kind}/{row}");
     let parts = parts(&asked, scope.clone(), Some(entity), &[("of", &of)]).await?;

@@ -12,16 +12,16 @@ use executor_core::ports::{
     Filter, LiveSession, PageRequest, RunningExecution, Scope, SessionStatus, StoredSession,
     all_pages,
 };
-use executor_service::diagnosis::{ErrorGroup, ErrorGroups, Timer, error_groups, is_alive, timers};
+use executor_service::diagnosis::{ErrorGroup, Timer, is_alive, timers};
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Part, Processes, Svg, outcomes};
+use crate::charts::{Part, Svg, outcomes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
-use crate::pages::parts::{FAILED, Moment, PartRow, Row, failed, parts};
-use crate::pages::processes::{Down, bands, downs, marks, name};
+use crate::pages::parts::{Moment, PartRow, Row, failed, failures, parts};
+use crate::pages::processes::{Down, downs, drawn, name};
 use crate::pages::slower::{Slower, slower};
 use crate::shown::{self, counted};
 
@@ -222,16 +222,13 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
     let sessions = all_pages(|page| history.sessions(page)).await?;
     let parts = parts(&asked, Scope::All, None, &[]).await?;
     let downs = downs(&sessions, &asked.range);
-    let processes = Processes {
-        downs: bands(&downs),
-        begun: marks(&sessions, &asked.range),
-    };
+    let processes = drawn(&sessions, &asked.range);
     let ended = sessions.iter().filter(|it| !is_alive(it, &live, now));
     let last = ended.max_by_key(|it| it.stopped_at.unwrap_or(it.heartbeat_at));
     let sessions_last = last.map(Last::of);
     let all = history.overall(asked.range.window()).await?;
     let (runs, failed) = (all.runs(), failed(&all));
-    let grouped = failing(&asked).await?;
+    let grouped = failures(&asked, FAILURES_MAX).await?;
     let failing = grouped.groups.iter().take(NAMED);
     let failing = failing.map(|it| Failing::of(it, &sessions)).collect();
     let (living, ended): (Vec<_>, Vec<_>) = sessions
@@ -258,16 +255,6 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
         crash: crash(&asked, &ended).await?,
         processes: living.iter().map(|it| process(it, &live, now)).collect(),
     })
-}
-
-async fn failing(asked: &Asked) -> Result<ErrorGroups, Refused> {
-    let filter = Filter {
-        statuses: FAILED.to_vec(),
-        from: Some(asked.range.from),
-        to: asked.range.window().to,
-        ..Filter::default()
-    };
-    Ok(error_groups(asked.history(), [filter], FAILURES_MAX).await?)
 }
 
 fn next(timers: &[Timer], now: Timestamp) -> Vec<Next> {

@@ -1,9 +1,10 @@
 //! What several pages show: a moment, an execution in a list, a part of a chart, a listener or job.
 
 use executor_core::ports::{
-    Gap, PageRequest, Scope, StoredExecution, StoredRegistration, all_pages,
+    Filter, Gap, PageRequest, Scope, StoredExecution, StoredRegistration, all_pages,
 };
 use executor_core::{Entity, EntityKind, RegistrationId, Status, Timestamp};
+use executor_service::diagnosis::{ErrorGroups, error_groups};
 use serde::{Serialize, Serializer};
 
 use crate::answer::Refused;
@@ -117,6 +118,16 @@ pub(crate) async fn parts(
         }
     });
     Ok(parts.collect())
+}
+
+/// The failures of the range in groups, at most so many of the latest.
+pub(crate) async fn failures(asked: &Asked, most: u64) -> Result<ErrorGroups, Refused> {
+    let filter = Filter {
+        from: Some(asked.range.from),
+        to: asked.range.window().to,
+        ..Filter::default()
+    };
+    Ok(error_groups(asked.history(), [filter], most).await?)
 }
 
 /// The episodes of loss in a range.

@@ -5,7 +5,7 @@ use executor_core::ports::StoredSession;
 use executor_service::diagnosis::is_alive;
 use serde::Serialize;
 
-use crate::charts::{Band, Mark};
+use crate::charts::{Band, Mark, Processes};
 use crate::pages::parts::Moment;
 use crate::question::Range;
 use crate::shown;
@@ -55,8 +55,16 @@ pub(crate) fn downs(sessions: &[StoredSession], range: &Range) -> Vec<Down> {
     downs
 }
 
+/// What charts of a range draw of its processes.
+pub(crate) fn drawn(sessions: &[StoredSession], range: &Range) -> Processes {
+    Processes {
+        downs: bands(&downs(sessions, range)),
+        begun: marks(sessions, range),
+    }
+}
+
 /// The same as charts draw them.
-pub(crate) fn bands(downs: &[Down]) -> Vec<Band> {
+fn bands(downs: &[Down]) -> Vec<Band> {
     let drawn = downs.iter().rev().take(DRAWN_MAX);
     let bands = drawn.map(|down| Band {
         from: down.from.0,
@@ -67,7 +75,7 @@ pub(crate) fn bands(downs: &[Down]) -> Vec<Band> {
 }
 
 /// The beginnings of processes in a range, as charts draw them.
-pub(crate) fn marks(sessions: &[StoredSession], range: &Range) -> Vec<Mark> {
+fn marks(sessions: &[StoredSession], range: &Range) -> Vec<Mark> {
     let begun = sessions.iter().filter(|it| {
         let at = it.session.started_at;
         at >= range.from && at < range.to
@@ -91,8 +99,6 @@ pub(crate) fn name(stored: &StoredSession) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use executor_core::ports::{Session, SessionCounts, SessionStatus};
     use executor_core::{Ledger, SessionId};
 
@@ -143,6 +149,5 @@ mod tests {
         assert_eq!(of(&[(110, 160), (120, 130), (155, 170)]), [(170, 200)]);
         assert_eq!(of(&[(250, 300)]), []);
         assert_eq!(of(&[(50, 120), (250, 300)]), [(120, 200)]);
-        assert_eq!(at(100).saturating_add(Duration::from_secs(1)), at(101));
     }
 }

@@ -12,12 +12,12 @@ use executor_core::ports::{Filter, Order, PageRequest, StoredExecution, all_page
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Bar, Lane, Processes, Svg, lanes};
+use crate::charts::{Bar, Lane, Svg, lanes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::{Moment, Row, gaps};
-use crate::pages::processes::{bands, downs, marks};
+use crate::pages::processes::drawn;
 use crate::question::Range;
 use crate::shown;
 
@@ -82,10 +82,7 @@ async fn make(asked: Asked) -> Result<Timeline, Refused> {
         .collect();
     let history = asked.history();
     let sessions = all_pages(|page| history.sessions(page)).await?;
-    let processes = Processes {
-        downs: bands(&downs(&sessions, &range)),
-        begun: marks(&sessions, &range),
-    };
+    let processes = drawn(&sessions, &range);
     Ok(Timeline {
         chart: lanes(
             &lanes_of(&asked, &page.items),
