@@ -4,6 +4,7 @@
 //! or not at all. The caller does not know which, but every request is idempotent, so repeating it is
 //! always safe.
 
+mod actions;
 mod error;
 mod evidence;
 mod history;
@@ -22,6 +23,9 @@ mod sink;
 mod sources;
 mod stored;
 
+pub use self::actions::{
+    Acted, Action, ActionFuture, ActionStore, Actions, Asker, NotActed, RecordedAction,
+};
 pub use self::error::{ErrorClass, StoreError, StoreFault, StoreFuture};
 pub use self::evidence::{Evidence, Progress, RolledUpHour, SessionHour};
 pub use self::history::{History, HistoryError, HistoryErrorClass, HistoryFuture, all_pages};
@@ -56,11 +60,23 @@ pub use crate::record::{SubjectRef, TriggerRef};
 ///
 /// `executor_testkit::MemoryStore` is a complete one; `executor_testkit::conformance` checks any store.
 pub trait Store:
-    RecordStore + RegistrationStore + ScheduleStore + SessionStore + SourceStore + Housekeeping
+    RecordStore
+    + RegistrationStore
+    + ScheduleStore
+    + SessionStore
+    + SourceStore
+    + ActionStore
+    + Housekeeping
 {
 }
 
 impl<S> Store for S where
-    S: RecordStore + RegistrationStore + ScheduleStore + SessionStore + SourceStore + Housekeeping
+    S: RecordStore
+        + RegistrationStore
+        + ScheduleStore
+        + SessionStore
+        + SourceStore
+        + ActionStore
+        + Housekeeping
 {
 }

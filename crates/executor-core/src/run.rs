@@ -5,12 +5,14 @@
 mod aftermath;
 mod execution;
 mod flusher;
+mod halt;
 mod log;
 mod poll;
 mod runner;
 mod verdict;
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
@@ -65,11 +67,12 @@ impl Runner {
         future: Option<BorrowingFuture<'_>>,
         cancel: Option<&CancellationToken>,
     ) -> Ended {
+        let mut execution = Execution::begin(self, command, future);
         let stop = Stop {
-            service: &self.stop,
+            halt: &self.halt,
+            id: execution.id(),
             caller: cancel,
         };
-        let mut execution = Execution::begin(self, command, future);
         if let Err(refusal) = execution.enter() {
             let ended = execution.refuse(refusal);
             // This path awaits nothing else, so a loop of refused commands yields to other tasks here.
@@ -122,9 +125,10 @@ impl<R: Deref<Target = Runner>> Begun<R> {
     /// As for [`Runner::run`].
     pub async fn finish(self, cancel: &CancellationToken) -> Ended {
         let mut execution = self.0;
-        let service = execution.runner().stop.clone();
+        let halt = Arc::clone(&execution.runner().halt);
         let stop = Stop {
-            service: &service,
+            halt: &halt,
+            id: execution.id(),
             caller: Some(cancel),
         };
         execution.begin_anew();

@@ -16,6 +16,8 @@ use crate::lifecycle::shared::{Service, run};
 use crate::registration::builders::{JobBuilder, ListenerBuilder};
 use crate::schedule::missed_log::Paused;
 
+mod acting;
+
 mod draining;
 
 mod live_state;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use executor_core::ports::{
-    Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, InForce, Lifetime,
-    MissedRuns, PageOf, PageRequest, Pause, Progress, PruneSlice, Reconcile, Reconciled,
+    ActionStore, Batch, Evidence, Fate, Filter, Gap, History, HistoryFuture, Housekeeping, InForce,
+    Lifetime, MissedRuns, PageOf, PageRequest, Pause, Progress, PruneSlice, Reconcile, Reconciled,
     RecordStore, RegistrationFilter, RegistrationStore, ScheduleStore, Scope, Session, SessionEnd,
     SessionStore, SourceCounts, SourceStore, SpoolHome, Stats, StoreFuture, StoredExecution,
     StoredPrune, StoredRegistration, StoredSession, Summary, Window,
@@ -67,6 +67,8 @@ impl RegistrationStore for DiscardStore {
 }
 
 impl ScheduleStore for DiscardStore {}
+
+impl ActionStore for DiscardStore {}
 
 impl SourceStore for DiscardStore {}
 

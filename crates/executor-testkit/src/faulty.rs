@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{
-    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
-    PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
-    Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, Store, StoreFuture,
+    ActionStore, Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound,
+    MissedRuns, Pause, PruneSlice, Reconcile, Reconciled, RecordStore, RecordedAction, Registered,
+    RegistrationStore, ScheduleStore, Session, SessionEnd, SessionStore, SourceCounts, SourceStore,
+    SpoolHome, Store, StoreFuture,
 };
 use executor_core::{
     Ledger, Registration, RegistrationId, RowId, SessionId, StoreError, Timestamp,
@@ -260,6 +261,12 @@ impl<S: Store> ScheduleStore for FaultyStore<S> {
 
     fn record_pauses(&self, pauses: Vec<Pause>) -> StoreFuture<'_, ()> {
         self.ask("recording pauses", |inner| inner.record_pauses(pauses))
+    }
+}
+
+impl<S: Store> ActionStore for FaultyStore<S> {
+    fn record_action(&self, action: RecordedAction) -> StoreFuture<'_, ()> {
+        self.ask("recording an action", |inner| inner.record_action(action))
     }
 }
 

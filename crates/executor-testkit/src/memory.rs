@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
-    Apply, Batch, Fate, Gap, Lifetime, Reconcile, Reconciled, RecordStore, RegistrationStore,
-    Session, SessionCounts, SessionEnd, SessionStatus, SessionStore, SourceCounts, StoreFuture,
-    StoredPrune, StoredRegistration, StoredSession,
+    Apply, Batch, Fate, Gap, Lifetime, Reconcile, Reconciled, RecordStore, RecordedAction,
+    RegistrationStore, Session, SessionCounts, SessionEnd, SessionStatus, SessionStore,
+    SourceCounts, StoreFuture, StoredPrune, StoredRegistration, StoredSession,
 };
 use executor_core::{
     Entity, EntityKind, ErrorClass, ExecutionId, ExecutionRecord, Ledger, Registration,
@@ -18,6 +18,7 @@ use crate::faults::Faults;
 use crate::planned::Schedules;
 use crate::pruning::hour_of;
 
+mod actions;
 mod history;
 mod housekeeping;
 mod schedules;
@@ -61,6 +62,7 @@ pub(crate) struct Tables {
     pub(crate) prunes: Vec<StoredPrune>,
     schedules: Schedules,
     sources: Vec<SourceCounts>,
+    actions: Vec<RecordedAction>,
     /// What was stored and pruned for each session, by the hour in which executions ended.
     pub(crate) hours: BTreeMap<(SessionId, Timestamp), (u64, u64)>,
     pub(crate) batches: usize,

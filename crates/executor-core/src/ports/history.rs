@@ -10,7 +10,9 @@ use super::stored::{
     Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
 };
 use crate::identity::{ExecutionId, RegistrationId};
-use crate::ports::{Evidence, Gap, InForce, MissedRuns, Pause, Progress, SourceCounts};
+use crate::ports::{
+    Evidence, Gap, InForce, MissedRuns, Pause, Progress, RecordedAction, SourceCounts,
+};
 use crate::time::Timestamp;
 
 /// The future of a query.
@@ -125,6 +127,25 @@ pub trait History: Send + Sync + 'static {
     ///
     /// See [`HistoryErrorClass`].
     fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>>;
+
+    /// Returns a page of what people asked executors to do within the window, the latest recorded first. A store that
+    /// keeps no actions need not implement this method.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryErrorClass`].
+    fn actions(
+        &self,
+        _window: Window,
+        _page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<RecordedAction>> {
+        let none = PageOf {
+            items: Vec::new(),
+            next: None,
+            searched_to: None,
+        };
+        Box::pin(std::future::ready(Ok(none)))
+    }
 
     /// Returns a page of sources of events, the latest first: those of sessions that overlap the window, with the
     /// topics of the hours within it. The counts are those of the whole session.

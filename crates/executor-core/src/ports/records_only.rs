@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::identity::{Entity, RegistrationId, RowId, SessionId};
 use crate::ledger::Ledger;
+use crate::ports::actions::ActionStore;
 use crate::ports::error::{StoreError, StoreFuture};
 use crate::ports::maintenance::{Gap, Housekeeping, Lifetime, PruneSlice, SpoolHome};
 use crate::ports::records::{Batch, Fate, RecordStore};
@@ -111,6 +112,8 @@ impl<S: RecordStore> RegistrationStore for RecordsOnly<S> {
 impl<S: RecordStore> ScheduleStore for RecordsOnly<S> {}
 
 impl<S: RecordStore> SourceStore for RecordsOnly<S> {}
+
+impl<S: RecordStore> ActionStore for RecordsOnly<S> {}
 
 impl<S: RecordStore> SessionStore for RecordsOnly<S> {
     fn open_session(&self, _: Arc<Session>) -> StoreFuture<'_, ()> {

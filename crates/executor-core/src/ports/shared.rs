@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
-    PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
-    Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
+    ActionStore, Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound,
+    MissedRuns, Pause, PruneSlice, Reconcile, Reconciled, RecordStore, RecordedAction, Registered,
+    RegistrationStore, ScheduleStore, Session, SessionEnd, SessionStore, SourceCounts, SourceStore,
+    SpoolHome, StoreFuture,
 };
 use crate::identity::{RegistrationId, RowId, SessionId};
 use crate::ledger::Ledger;
@@ -104,6 +105,12 @@ impl<S: ?Sized + SessionStore> SessionStore for Arc<S> {
 impl<S: ?Sized + SourceStore> SourceStore for Arc<S> {
     fn note_sources(&self, sources: Vec<SourceCounts>) -> StoreFuture<'_, ()> {
         (**self).note_sources(sources)
+    }
+}
+
+impl<S: ?Sized + ActionStore> ActionStore for Arc<S> {
+    fn record_action(&self, action: RecordedAction) -> StoreFuture<'_, ()> {
+        (**self).record_action(action)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::handler::{BorrowingFuture, HandlerResult};
 use crate::identity::ExecutionId;
 use crate::lines::buffer::LineBuffer;
 use crate::panics::{Caught, catch, drop_quietly};
+use crate::run::halt::Halt;
 
 /// The way in which a run ended.
 pub(crate) enum Ending {
@@ -39,20 +40,21 @@ pub(crate) struct Limits<'l> {
     pub(crate) grace: Duration,
 }
 
-/// The tokens that may cancel a run: the service's, and its caller's.
+/// What may end a run from outside: its runner, and its caller.
 #[derive(Clone, Copy)]
 pub(crate) struct Stop<'l> {
-    pub(crate) service: &'l CancellationToken,
+    pub(crate) halt: &'l Halt,
+    pub(crate) id: ExecutionId,
     pub(crate) caller: Option<&'l CancellationToken>,
 }
 
 impl Stop<'_> {
-    /// Completes when one of them is cancelled.
+    /// Completes when one of them ends it.
     pub(crate) async fn cancelled(self) {
         match self.caller {
-            None => self.service.cancelled().await,
+            None => self.halt.of(self.id).await,
             Some(caller) => tokio::select! {
-                () = self.service.cancelled() => {}
+                () = self.halt.of(self.id) => {}
                 () = caller.cancelled() => {}
             },
         }
@@ -331,7 +333,7 @@ fn spend_budget(cx: &mut Context<'_>) {
     }
 }
 
-/// Completes when the service, the caller or a later run cancels this one. Like the deadline, it is outside the
+/// Completes when the service, a request, the caller or a later run cancels this one. Like the deadline, it is outside the
 /// handler's budget.
 async fn cancelled(stop: Stop<'_>, successor: Option<CancellationToken>) {
     let Some(successor) = successor else {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::sinks;
 use crate::error_handler::HandlerFailure;
+use crate::identity::ExecutionId;
 use crate::lines::running::RunnerNumber;
 use crate::outcome::ExecutionResult;
 use crate::panics;
@@ -15,6 +16,7 @@ use crate::ports::RecordSink;
 use crate::redact::Redactor;
 use crate::run::aftermath::Aftermath;
 use crate::run::flusher::LineFlusher;
+use crate::run::halt::Halt;
 use crate::run::log::RunLog;
 use crate::time::Clock;
 
@@ -132,7 +134,7 @@ pub struct Ended {
 pub struct Runner {
     pub(super) sink: Arc<dyn RecordSink>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) stop: CancellationToken,
+    pub(super) halt: Arc<Halt>,
     pub(super) options: RunOptions,
     pub(super) log: RunLog,
     pub(super) aftermath: Aftermath,
@@ -160,7 +162,7 @@ impl Runner {
         Self {
             sink,
             clock,
-            stop,
+            halt: Arc::new(Halt::new(stop)),
             log: RunLog::new(options.redactor.clone()),
             options,
             aftermath: Aftermath::default(),
@@ -173,6 +175,16 @@ impl Runner {
     pub fn line_flusher(&self) -> LineFlusher {
         let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.clock));
         LineFlusher::new(sink, clock, self.options.redactor.clone(), self.number)
+    }
+
+    /// Cancels one execution, as a token does, and completes when it has heard of that. It does so when it waits: never
+    /// if it has ended or does not wait for anything, so the caller sets a limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future withdraws the request, unless the execution has heard of it.
+    pub async fn cancel(&self, id: ExecutionId) {
+        self.halt.request(id).await;
     }
 
     /// Waits until the programs of all ended executions are gone: each has ended with its group, or was given up five

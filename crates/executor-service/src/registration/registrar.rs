@@ -1,6 +1,7 @@
 //! Carries registrations to the store, in the order in which they were made. A registration that the store cannot
 //! take now waits here; the program continues, and records are matched by entity meanwhile.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::ptr;
@@ -13,7 +14,7 @@ use executor_core::ports::{
 };
 use executor_core::runnable::Registered;
 use executor_core::{
-    Clock, Entity, EntityKind, ErrorClass, Registration, RegistrationId, RowId, SessionId,
+    Clock, Entity, EntityKind, ErrorClass, Refused, Registration, RegistrationId, RowId, SessionId,
     Timestamp,
 };
 use tokio::sync::Notify;
@@ -31,6 +32,11 @@ pub(crate) trait Target: Send + Sync {
     fn row(&self) -> &OnceLock<RowId>;
     fn remove(&self);
     fn is_removed(&self) -> bool;
+    fn pause(&self);
+    fn resume(&self);
+    fn is_paused(&self) -> bool;
+    /// Returns itself, as what it really is.
+    fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// Returns whether its programs of an earlier process are to be ended.
     fn ends_orphans(&self) -> bool;
     /// Takes a place under its overlap rule for programs of an earlier process, and returns what holds it until they
@@ -60,6 +66,22 @@ impl<H: ?Sized + Send + Sync + 'static> Target for Registered<H> {
 
     fn is_removed(&self) -> bool {
         self.slot.is_removed()
+    }
+
+    fn pause(&self) {
+        self.slot.pause();
+    }
+
+    fn resume(&self) {
+        self.slot.resume();
+    }
+
+    fn is_paused(&self) -> bool {
+        self.slot.refusal() == Some(Refused::Paused)
+    }
+
+    fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 
     fn ends_orphans(&self) -> bool {
@@ -196,6 +218,12 @@ impl Registrar {
                 tokio::spawn(held);
             }
         }
+    }
+
+    /// Returns the live registration of an entity.
+    pub(crate) fn live(&self, entity: &Entity) -> Option<Arc<dyn Target>> {
+        let target = self.current().get(entity).and_then(Weak::upgrade);
+        target.filter(|target| !target.is_removed())
     }
 
     /// Notes that a job is paused; for listeners nothing is planned.

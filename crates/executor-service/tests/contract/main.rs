@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod acting;
 mod adapter;
 mod backtraces;
 mod blocking;

@@ -7,6 +7,7 @@ use executor_core::ports::{
 };
 use executor_core::{ExecutionId, ExecutionRecord, Status, Timestamp};
 
+mod asked_for;
 mod filtered;
 mod found;
 mod given;
@@ -19,6 +20,7 @@ mod pruned;
 mod series;
 mod sources;
 
+use asked_for::actions_are_read_back;
 use filtered::every_filter_finds_what_it_says;
 use found::{all, overlaps_are_found, texts_find_the_executions_that_they_may_mean};
 use given::{COUNT, Given};
@@ -84,6 +86,8 @@ pub async fn reading<S: Store, H: History>(fresh: impl AsyncFn() -> (S, H)) {
     missed_runs_and_pauses_are_read_back(&store, &history).await;
     let (store, history) = fresh().await;
     overlaps_are_found(&store, &history).await;
+    let (store, history) = fresh().await;
+    actions_are_read_back(&store, &history).await;
     let (store, history) = fresh().await;
     sources_of_events_are_read_back(&store, &history).await;
     let (store, history) = fresh().await;

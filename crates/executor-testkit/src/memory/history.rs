@@ -6,9 +6,9 @@ use std::time::Duration;
 use executor_core::identity::IdRanges;
 use executor_core::ports::{
     Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
-    MissedRuns, Order, PageOf, PageRequest, PageToken, Pause, Progress, RegistrationFilter,
-    RegistrationState, RolledUpHour, Scope, SessionHour, SourceCounts, Stats, StoredExecution,
-    StoredPrune, StoredRegistration, StoredSession, Summary, Window,
+    MissedRuns, Order, PageOf, PageRequest, PageToken, Pause, Progress, RecordedAction,
+    RegistrationFilter, RegistrationState, RolledUpHour, Scope, SessionHour, SourceCounts, Stats,
+    StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
 };
 use executor_core::{
     Entity, ExecutionId, ExecutionRecord, RegistrationId, SessionId, Status, Timestamp,
@@ -22,7 +22,7 @@ use super::{MemoryStore, Row, SessionRow, Tables};
 type Place = (i64, i64);
 
 impl MemoryStore {
-    fn read<'a, T: Send + 'a>(
+    pub(super) fn read<'a, T: Send + 'a>(
         &'a self,
         operation: &'static str,
         look: impl FnOnce(&Tables) -> Result<T, HistoryError> + Send + 'a,
@@ -39,7 +39,7 @@ impl MemoryStore {
 }
 
 /// Cuts the requested page out of all matching items.
-fn page_of<T>(
+pub(super) fn page_of<T>(
     operation: &'static str,
     mut all: Vec<(Place, T)>,
     page: &PageRequest,
@@ -350,6 +350,14 @@ impl History for MemoryStore {
         })
     }
 
+    fn actions(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<RecordedAction>> {
+        self.read_actions(&window, page)
+    }
+
     fn sources(
         &self,
         window: Window,
@@ -472,7 +480,7 @@ fn may_have_lived_in(stored: &StoredSession, window: &Window) -> bool {
         && (!stored.counts.is_final || window.from.is_none_or(|from| last >= hour_of(from)))
 }
 
-fn latest_first(page: PageRequest) -> PageRequest {
+pub(super) fn latest_first(page: PageRequest) -> PageRequest {
     PageRequest {
         order: Order::LatestFirst,
         ..page

@@ -89,7 +89,8 @@ impl Tables {
 
     fn history_size(&self) -> u64 {
         let planned = &self.schedules;
-        let noted = self.prunes.len() + planned.missed.len() + planned.pauses.len();
+        let noted =
+            self.prunes.len() + planned.missed.len() + planned.pauses.len() + self.actions.len();
         (self.sessions.len() + self.hours.len() + noted) as u64
     }
 
@@ -128,6 +129,10 @@ impl Tables {
         planned.pauses.retain(|pause| {
             !gone.contains(&pause.session) && pause.until.is_none_or(|until| until >= cut)
         });
+        self.actions.retain(|action| action.at >= cut);
+        for action in &mut self.actions {
+            action.session = action.session.filter(|id| !gone.contains(id));
+        }
     }
 }
 

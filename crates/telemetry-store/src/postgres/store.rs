@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use executor_core::ports::{
-    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
-    PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
-    Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
-    StoredExecution, state_directory_of,
+    ActionStore, Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound,
+    MissedRuns, Pause, PruneSlice, Reconcile, Reconciled, RecordStore, RecordedAction, Registered,
+    RegistrationStore, ScheduleStore, Session, SessionEnd, SessionStore, SourceCounts, SourceStore,
+    SpoolHome, StoreFuture, StoredExecution, state_directory_of,
 };
 use executor_core::registration::Registration;
 use executor_core::{ErrorClass, Ledger, RegistrationId, RowId, SessionId, StoreError, Timestamp};
@@ -28,7 +28,7 @@ use crate::postgres::open::{ConnectionSpec, Open};
 use crate::postgres::transaction::writing;
 use crate::postgres::write::old_lines::LineSizes;
 use crate::postgres::write::{
-    days, gaps, missed, persist, prune, registration, schedules, session, sources,
+    actions, days, gaps, missed, persist, prune, registration, schedules, session, sources,
 };
 use crate::postgres::writer::Writer;
 
@@ -312,6 +312,13 @@ impl SourceStore for PostgresStore {
     fn note_sources(&self, noted: Vec<SourceCounts>) -> StoreFuture<'_, ()> {
         let noting = move |open: &mut _| sources::note(open, &noted);
         Box::pin(self.writer.call("noting sources", noting))
+    }
+}
+
+impl ActionStore for PostgresStore {
+    fn record_action(&self, action: RecordedAction) -> StoreFuture<'_, ()> {
+        let recording = move |open: &mut _| actions::record(open, &action);
+        Box::pin(self.writer.call("recording an action", recording))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Writes rows. Each function is one request, and its transaction.
 
 mod account;
+pub(crate) mod actions;
 
 pub(crate) mod days;
 

@@ -1,5 +1,6 @@
 //! Rows as every backend selects them: numbers are `i64`, names of executions and sessions bytes.
 
+pub(crate) mod action;
 pub(crate) mod execution;
 
 pub(crate) mod gap;

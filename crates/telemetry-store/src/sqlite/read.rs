@@ -1,5 +1,6 @@
 //! Queries of the history.
 
+pub(crate) mod actions;
 pub(crate) mod asked;
 
 pub(crate) mod counting;

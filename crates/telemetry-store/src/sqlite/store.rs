@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use executor_core::ports::{
-    Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound, MissedRuns, Pause,
-    PruneSlice, Reconcile, Reconciled, RecordStore, Registered, RegistrationStore, ScheduleStore,
-    Session, SessionEnd, SessionStore, SourceCounts, SourceStore, SpoolHome, StoreFuture,
-    StoredExecution,
+    ActionStore, Batch, Earlier, Fate, Followed, Gap, Housekeeping, Lifetime, LinesBound,
+    MissedRuns, Pause, PruneSlice, Reconcile, Reconciled, RecordStore, RecordedAction, Registered,
+    RegistrationStore, ScheduleStore, Session, SessionEnd, SessionStore, SourceCounts, SourceStore,
+    SpoolHome, StoreFuture, StoredExecution,
 };
 use executor_core::{
     EntityKind, ErrorClass, Ledger, Registration, RegistrationId, RowId, SessionId, StoreError,
@@ -26,7 +26,7 @@ use crate::sqlite::write::old_lines::LineSizes;
 
 use crate::sqlite::write::row_ids::Measuring;
 use crate::sqlite::write::{
-    gaps, persist, prune, registration, rollup, schedules, session, sources,
+    actions, gaps, persist, prune, registration, rollup, schedules, session, sources,
 };
 use crate::sqlite::writer::Deferred;
 use crate::sqlite::writer::shared::SharedWriter;
@@ -310,6 +310,13 @@ impl SourceStore for SqliteStore {
     fn note_sources(&self, noted: Vec<SourceCounts>) -> StoreFuture<'_, ()> {
         let noting = move |connection: &mut _| sources::note(connection, &noted);
         Box::pin(self.writer.call("noting sources", noting))
+    }
+}
+
+impl ActionStore for SqliteStore {
+    fn record_action(&self, action: RecordedAction) -> StoreFuture<'_, ()> {
+        let recording = move |connection: &mut _| actions::record(connection, &action);
+        Box::pin(self.writer.call("recording an action", recording))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The operations that the writer runs, each in one transaction.
 
+pub(crate) mod actions;
 pub(crate) mod upsert;
 
 pub(crate) mod rows;

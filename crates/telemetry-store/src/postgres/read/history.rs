@@ -9,8 +9,9 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use executor_core::ports::{
     Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
-    MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Scope, SourceCounts,
-    Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
+    MissedRuns, PageOf, PageRequest, Pause, Progress, RecordedAction, RegistrationFilter, Scope,
+    SourceCounts, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
+    Window,
 };
 use executor_core::{ExecutionId, RegistrationId, Timestamp};
 
@@ -316,6 +317,16 @@ impl History for PostgresHistory {
     fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
         self.ask("reading pauses", move |asked| {
             lists::pauses(asked, &window, &page)
+        })
+    }
+
+    fn actions(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<RecordedAction>> {
+        self.ask("reading actions", move |asked| {
+            lists::actions(asked, &window, &page)
         })
     }
 

@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
 use executor_core::ports::{
-    InForce, MissedRuns, PageOf, PageRequest, Pause, RegistrationFilter, RegistrationState,
-    SourceCounts, StoredPrune, StoredRegistration, Window,
+    InForce, MissedRuns, PageOf, PageRequest, Pause, RecordedAction, RegistrationFilter,
+    RegistrationState, SourceCounts, StoredPrune, StoredRegistration, Window,
 };
 use executor_core::{EntityKind, RegistrationId};
 
@@ -15,6 +15,7 @@ use crate::postgres::read::asked::Asked;
 use crate::postgres::sql::text;
 use crate::read::paging::{latest_first, page_of};
 use crate::read::question::QueryError;
+use crate::read::rows::action::ActionRow;
 use crate::read::rows::prune::PruneRow;
 use crate::read::rows::registration::RegistrationRow;
 use crate::read::rows::schedule::{InForceRow, MissedRow, PauseRow};
@@ -66,6 +67,21 @@ pub(crate) fn pauses(
                     AND coalesce(p.until_us, s.stopped_us, 9223372036854775807) >= $3 ORDER BY p.id DESC LIMIT $5";
     let rows: Vec<PauseRow> = of_window(question, window, page)?.load(asked.connection)?;
     let item = PauseRow::into_pause;
+    page_of(rows, page, asked.left_out, |row| row.id, item)
+}
+
+pub(crate) fn actions(
+    asked: &mut Asked<'_>,
+    window: &Window,
+    page: &PageRequest,
+) -> Result<PageOf<RecordedAction>, QueryError> {
+    let question = "SELECT a.id, uuid_send(s.session_uuid) AS session_uuid, a.at_us, a.who, a.origin, a.action, \
+                    a.target, a.outcome FROM executor.actions a \
+                    LEFT JOIN executor.sessions s ON s.id = a.session_id \
+                    WHERE a.id < $1 AND ($2 IS NULL OR s.session_uuid = $2) \
+                    AND a.at_us >= $3 AND a.at_us < $4 ORDER BY a.id DESC LIMIT $5";
+    let rows: Vec<ActionRow> = of_window(question, window, page)?.load(asked.connection)?;
+    let item = ActionRow::into_action;
     page_of(rows, page, asked.left_out, |row| row.id, item)
 }
 

@@ -73,6 +73,7 @@ fn of_no_session(open: &mut Open, cut: i64, max: u32) -> QueryResult<u64> {
         ("missed_runs", "last_due_us"),
         ("prunes", "last_us"),
         ("pauses", "until_us"),
+        ("actions", "at_us"),
         ("schedules", "until_us"),
     ] {
         let delete = format!(

@@ -10,8 +10,9 @@ use std::time::Duration;
 use diesel::sqlite::SqliteConnection;
 use executor_core::ports::{
     Evidence, Filter, Gap, History, HistoryError, HistoryErrorClass, HistoryFuture, InForce,
-    MissedRuns, PageOf, PageRequest, Pause, Progress, RegistrationFilter, Scope, SourceCounts,
-    Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary, Window,
+    MissedRuns, PageOf, PageRequest, Pause, Progress, RecordedAction, RegistrationFilter, Scope,
+    SourceCounts, Stats, StoredExecution, StoredPrune, StoredRegistration, StoredSession, Summary,
+    Window,
 };
 use executor_core::{ExecutionId, RegistrationId, Timestamp};
 
@@ -25,7 +26,7 @@ use crate::sqlite::read::asked::Asked;
 use crate::sqlite::read::counting::of_one_snapshot;
 use crate::sqlite::read::executions;
 use crate::sqlite::read::{
-    evidence, integrity, prunes, registrations, schedules, sessions, sources, stored,
+    actions, evidence, integrity, prunes, registrations, schedules, sessions, sources, stored,
 };
 
 /// The default time limit of a query.
@@ -271,6 +272,16 @@ impl History for SqliteHistory {
     fn pauses(&self, window: Window, page: PageRequest) -> HistoryFuture<'_, PageOf<Pause>> {
         self.ask("reading pauses", move |asked| {
             schedules::pauses(asked, &window, &page)
+        })
+    }
+
+    fn actions(
+        &self,
+        window: Window,
+        page: PageRequest,
+    ) -> HistoryFuture<'_, PageOf<RecordedAction>> {
+        self.ask("reading actions", move |asked| {
+            actions::actions(asked, &window, &page)
         })
     }
 

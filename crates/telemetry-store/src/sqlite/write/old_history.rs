@@ -87,6 +87,7 @@ fn of_no_session(connection: &mut SqliteConnection, cut: i64, max: u32) -> Query
         ("missed_runs", "last_due_us"),
         ("prunes", "last_us"),
         ("pauses", "until_us"),
+        ("actions", "at_us"),
         ("schedules", "until_us"),
     ] {
         gone += diesel::sql_query(format!(
