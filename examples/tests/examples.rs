@@ -39,6 +39,16 @@ fn every_webhook_is_an_execution_and_gets_its_answer() {
 }
 
 #[test]
+fn j01_an_application_has_the_dashboard_in_it_and_lets_people_in() {
+    let text = run(env!("CARGO_BIN_EXE_in_your_app"));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "HTTP/1.1 200 OK");
+    assert_eq!(lines[1], "HTTP/1.1 401 Unauthorized");
+    assert_eq!(lines[2], "HTTP/1.1 200 OK, true");
+    assert_eq!(lines[3], "offered 1, stored 1, durability process");
+}
+
+#[test]
 fn a_bots_listeners_come_and_go() {
     let text = run(env!("CARGO_BIN_EXE_bot"));
     let greetings: Vec<&str> = text

@@ -26,7 +26,7 @@ const serve = async () => {
 };
 
 const { child, base } = await serve();
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 let passed = 0;
 let failures = 0;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use cargo_metadata::MetadataCommand;
 
 use crate::shell::{self, cargo, has_subcommand, root};
-use crate::{test, tidy};
+use crate::{browser, test, tidy};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     where_installed("fmt", &mut cargo(&["fmt", "--all", "--check"]))?;
@@ -22,6 +22,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     where_installed("deny", &mut cargo(&deny))?;
     oldest_compiler()?;
     test::run()?;
+    browser::run_where_installed()?;
     eprintln!("\nall checks passed");
     Ok(())
 }

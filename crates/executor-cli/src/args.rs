@@ -135,6 +135,10 @@ pub(crate) struct RunArgs {
     /// EXECUTOR_TOKEN, or a new one is shown.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback, conflicts_with = "now")]
     pub(crate) serve: Option<SocketAddr>,
+    /// Let whoever has the token also run jobs, pause and resume listeners and jobs, and cancel what runs. Who asked for
+    /// what is recorded.
+    #[arg(long, requires = "serve")]
+    pub(crate) allow_actions: bool,
     /// Answer Prometheus at this address of the machine itself, such as `127.0.0.1:9464`.
     #[arg(long, value_name = "ADDR", value_parser = loopback, conflicts_with = "now")]
     pub(crate) metrics: Option<SocketAddr>,

@@ -52,6 +52,23 @@
     }
   });
 
+  // What can be copied has a button; the clipboard's own interface needs TLS, this does not.
+  for (const code of all("[data-copy]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.addEventListener("click", () => {
+      const selection = getSelection();
+      selection.selectAllChildren(code);
+      button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
+    });
+    code.after(button);
+  }
+
+  // An audit that goes on shows how far it is.
+  if (document.querySelector("[data-again]")) setTimeout(() => location.reload(), 1000);
+
   // What has changed. A list stays where it is until somebody wants it to move.
   let stream = null;
   let count = 0;

@@ -23,6 +23,10 @@ pub(crate) enum Refused {
     TooLong,
     /// Others are being answered.
     Busy,
+    /// It may not be done, or not this way.
+    Forbidden(String),
+    /// It could not be done as things are.
+    NotNow(String),
     /// The answer is elsewhere.
     Elsewhere(String),
 }
@@ -54,6 +58,8 @@ impl Refused {
         match self {
             Self::Bad(why) => (StatusCode::BAD_REQUEST, "That makes no sense", why),
             Self::Absent(what) => (StatusCode::NOT_FOUND, "There is no such thing", what),
+            Self::Forbidden(why) => (StatusCode::FORBIDDEN, "That is not allowed", why),
+            Self::NotNow(why) => (StatusCode::CONFLICT, "That could not be done", why),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Others are being answered",

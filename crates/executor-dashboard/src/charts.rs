@@ -196,6 +196,96 @@ pub(crate) fn durations(parts: &[Part], processes: &Processes) -> Svg {
     closed(svg)
 }
 
+/// The moments of one execution.
+#[derive(Clone, Debug)]
+pub(crate) struct Life {
+    pub(crate) due: Option<Timestamp>,
+    pub(crate) began: Timestamp,
+    pub(crate) ended: Timestamp,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) class: &'static str,
+}
+
+/// Draws when it was due, how late it began, how long it ran, and when its deadline was, on one bar.
+pub(crate) fn life(life: &Life) -> Svg {
+    const HEIGHT: f64 = 34.0;
+    let from = life.due.map_or(life.began, |due| due.min(life.began));
+    let to = life.deadline.map_or(life.ended, |it| it.max(life.ended));
+    let whole = (to.as_micros() - from.as_micros()).max(1) as f64;
+    let x =
+        |at: Timestamp| (at.as_micros() - from.as_micros()) as f64 / whole * (WIDTH - 8.0) + 4.0;
+    let mut svg = opened(
+        "life",
+        "due, late, run and deadline; the list has its numbers",
+        HEIGHT,
+    );
+    let mut bar = |class: &str, from: Timestamp, to: Timestamp, title: String| {
+        let _ = write!(svg, "<g><title>{}</title>", escaped(&title));
+        let width = (x(to) - x(from)).max(2.0);
+        rect(&mut svg, class, (x(from), 10.0), (width, 14.0));
+        svg.push_str("</g>");
+    };
+    let lasted = |from: Timestamp, to: Timestamp| took(to.saturating_duration_since(from));
+    if let Some(due) = life.due.filter(|due| *due < life.began) {
+        bar(
+            "late",
+            due,
+            life.began,
+            format!("late by {}", lasted(due, life.began)),
+        );
+    }
+    bar(
+        life.class,
+        life.began,
+        life.ended,
+        format!("ran for {}", lasted(life.began, life.ended)),
+    );
+    let marks = [("due", life.due), ("deadline", life.deadline)];
+    for (class, at) in marks
+        .into_iter()
+        .filter_map(|(class, at)| Some((class, at?)))
+    {
+        let _ = write!(svg, "<g><title>{class} {}</title>", escaped(&dated(at)));
+        rect(&mut svg, class, (x(at) - 1.5, 2.0), (3.0, HEIGHT - 4.0));
+        svg.push_str("</g>");
+    }
+    closed(svg)
+}
+
+/// Draws a small chart of executions and failures among them, part by part.
+pub(crate) fn spark(parts: &[(u64, u64)]) -> Svg {
+    const WIDTH: f64 = 130.0;
+    const HEIGHT: f64 = 22.0;
+    let most = parts.iter().map(|(runs, _)| *runs).max().unwrap_or(0);
+    let (runs, failed) = parts
+        .iter()
+        .fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+    let mut svg = format!(
+        "<svg role=\"img\" class=\"spark\" aria-label=\"{runs} executions over time, {failed} failed; at most {most} in a \
+         part\" viewBox=\"0 0 {WIDTH:.0} {HEIGHT:.0}\">"
+    );
+    let step = WIDTH / parts.len().max(1) as f64;
+    for (place, (runs, failed)) in parts.iter().enumerate().filter(|(_, (runs, _))| *runs > 0) {
+        let of = |count: u64| (count as f64 / most as f64 * HEIGHT).max(1.5);
+        let x = place as f64 * step;
+        rect(
+            &mut svg,
+            "success",
+            (x, HEIGHT - of(*runs)),
+            (step - 1.0, of(*runs)),
+        );
+        if *failed > 0 {
+            rect(
+                &mut svg,
+                "error",
+                (x, HEIGHT - of(*failed)),
+                (step - 1.0, of(*failed)),
+            );
+        }
+    }
+    closed(svg)
+}
+
 /// Something in a lane: from where to where it goes, in shares of the whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Bar {

@@ -7,13 +7,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use executor_core::ports::{History, LiveState};
+use executor_core::ports::{Actions, History, LiveState};
 use tokio::sync::Semaphore;
 
 use crate::assets;
 use crate::changes::{self, Changes};
 use crate::pages;
-use crate::pages::asked::Site;
+use crate::pages::asked::{Acting, Site};
+use crate::pages::audit::SharedAudits;
 use crate::security::guard::{self, Guard};
 use crate::security::login;
 use crate::security::token::Token;
@@ -40,6 +41,7 @@ pub enum Access {
 pub struct Dashboard {
     history: Arc<dyn History>,
     live: Option<Arc<dyn LiveState>>,
+    actions: Option<Arc<dyn Actions>>,
     database: String,
     base: String,
     guard: Guard,
@@ -49,27 +51,43 @@ pub struct Dashboard {
 impl Dashboard {
     /// Shows this history.
     pub fn new(history: Arc<dyn History>, access: Access) -> Self {
-        let token = match access {
+        let dashboard = Self {
+            history,
+            live: None,
+            actions: None,
+            database: String::new(),
+            base: String::new(),
+            guard: Guard::default(),
+            time_limit: TIME_LIMIT,
+        };
+        dashboard.with_access(access)
+    }
+
+    /// Says anew who may look.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.guard.token = match access {
             Access::Token(token) => Some(token),
             Access::Everybody => None,
         };
-        Self {
-            history,
-            live: None,
-            database: String::new(),
-            base: String::new(),
-            guard: Guard {
-                token,
-                ..Guard::default()
-            },
-            time_limit: TIME_LIMIT,
-        }
+        self
     }
 
     /// Also shows what runs right now.
     #[must_use]
     pub fn with_live_state(mut self, live: Arc<dyn LiveState>) -> Self {
         self.live = Some(live);
+        self
+    }
+
+    /// Lets whoever may look also run jobs, pause and resume listeners and jobs, and cancel what runs, on this executor.
+    /// Without it, nothing can be changed. Each of these is recorded in the history, with the [`Visitor`] and the
+    /// address, if the program serves the router with axum's `ConnectInfo<SocketAddr>`.
+    ///
+    /// [`Visitor`]: crate::Visitor
+    #[must_use]
+    pub fn with_actions(mut self, actions: Arc<dyn Actions>) -> Self {
+        self.actions = Some(actions);
         self
     }
 
@@ -138,22 +156,36 @@ impl Dashboard {
             database: self.database,
             base: self.base,
             time_limit: self.time_limit,
+            who: match &self.guard.token {
+                Some(_) => "whoever has the token",
+                None => "whoever reaches it",
+            },
             room: Arc::new(Semaphore::new(AT_ONCE)),
-            audits: Arc::new(Semaphore::new(1)),
+            acting: self.actions.map(|actions| Acting {
+                actions,
+                nonce: Token::random().ok(),
+            }),
         });
+        let audits = (Arc::clone(&site), Arc::new(SharedAudits::new()));
+        let audits = Router::new()
+            .route("/ledger/audit", get(pages::audit::page))
+            .with_state(audits);
         let guard = Arc::new(self.guard);
         let own = Router::new()
             .route("/", get(pages::now::page))
             .route("/executions", get(pages::executions::page))
             .route("/executions/{id}", get(pages::execution::page))
             .route("/handlers", get(pages::handlers::page))
+            .route("/executions/{id}/cancel", post(pages::acting::cancel))
             .route("/handlers/{kind}/{row}", get(pages::handler::page))
+            .route("/handlers/{kind}/{row}/act", post(pages::acting::act))
             .route("/errors", get(pages::errors::page))
             .route("/timeline", get(pages::timeline::page))
             .route("/ledger", get(pages::ledger::page))
-            .route("/ledger/audit", get(pages::audit::page))
+            .route("/health", get(pages::health::page))
             .fallback(pages::absent)
             .with_state(Arc::clone(&site))
+            .merge(audits)
             .merge(changes);
         let signing_in = Router::new()
             .route("/login", post(login::post))

@@ -41,4 +41,5 @@ mod security;
 mod shown;
 
 pub use dashboard::{Access, Dashboard};
+pub use pages::acting::Visitor;
 pub use security::token::{Token, UnfitToken};

@@ -12,19 +12,25 @@ use tokio::time::timeout;
 use crate::answer::{Refused, wants_json};
 use crate::pages::asked::Site;
 
+pub(crate) mod acting;
+pub(crate) mod around;
 pub(crate) mod asked;
 pub(crate) mod audit;
+pub(crate) mod auditing;
 pub(crate) mod errors;
 pub(crate) mod execution;
 pub(crate) mod executions;
 pub(crate) mod frame;
 pub(crate) mod handler;
 pub(crate) mod handlers;
+pub(crate) mod health;
 pub(crate) mod ledger;
 pub(crate) mod making;
 pub(crate) mod now;
 pub(crate) mod parts;
 pub(crate) mod processes;
+pub(crate) mod running;
+pub(crate) mod settings;
 pub(crate) mod slower;
 pub(crate) mod timeline;
 

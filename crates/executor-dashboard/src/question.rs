@@ -45,13 +45,18 @@ impl Range {
 
     /// The bounds of parts of the same length, rounded outwards to whole minutes, hours or days (UTC): rollups have those.
     pub(crate) fn parts(&self) -> Vec<Timestamp> {
+        self.parts_of(PARTS_MAX)
+    }
+
+    /// The same with at most so many parts, and one more for the rounding.
+    pub(crate) fn parts_of(&self, most: i64) -> Vec<Timestamp> {
         let (from, to) = (self.from.as_micros(), self.to.as_micros());
-        let fits = |step: &&i64| (to - from).div_euclid(**step) < PARTS_MAX;
+        let fits = |step: &&i64| (to - from).div_euclid(**step) < most;
         let longest = STEPS_US[STEPS_US.len() - 1];
         let step = STEPS_US.iter().find(fits).copied().unwrap_or(longest);
         let first = from.div_euclid(step);
         let last = to.div_euclid(step) + i64::from(to.rem_euclid(step) > 0);
-        let first = first.max(last - PARTS_MAX - 1);
+        let first = first.max(last - most - 1);
         let bounds = (first..=last).map(|part| Timestamp::from_micros(part * step));
         bounds.collect()
     }

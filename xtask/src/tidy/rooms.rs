@@ -38,7 +38,7 @@ const PLANS: [(&str, &str); 6] = [
     ),
     (
         "executor-cli",
-        "main args cmd cmd/report cmd/run config exit input input/events input/source output wire",
+        "main args cmd cmd/report cmd/run cmd/serve config exit input input/events input/source output wire",
     ),
 ];
 

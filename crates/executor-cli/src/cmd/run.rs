@@ -40,7 +40,7 @@ use crate::cmd::run::metrics::Metrics;
 use crate::cmd::run::notifying::Notifier;
 use crate::cmd::run::reloading::{Registered, Reloading, Site};
 use crate::cmd::run::signals::Signals;
-use crate::cmd::serve::Serving;
+use crate::cmd::serve::{Beside, Serving};
 use crate::config::Config;
 use crate::config::sources::Source;
 use crate::exit::{CUT_OFF, Failure, LOST};
@@ -75,8 +75,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         Some(address) => Some(Metrics::open(address).await?),
         None => None,
     };
-    let serving = match args.serve {
-        Some(address) => Some(Serving::beside(address, &url).await?),
+    let beside = match args.serve {
+        Some(address) => Some(Beside::listen(address).await?),
         None => None,
     };
     let (running, registered) = tokio::select! {
@@ -88,6 +88,17 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let endings = Arc::new(endings);
     let feeds = match opened {
         Ok(feeds) => feeds,
+        Err(failure) => {
+            running.stop(&Ended::Done, &endings).await;
+            return Err(failure);
+        }
+    };
+    let serving = beside.map(|beside| {
+        let actions = args.allow_actions.then(|| running.executor.clone());
+        beside.show(&url, actions)
+    });
+    let serving = match serving.transpose() {
+        Ok(serving) => serving,
         Err(failure) => {
             running.stop(&Ended::Done, &endings).await;
             return Err(failure);

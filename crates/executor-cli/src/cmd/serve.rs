@@ -1,5 +1,7 @@
 //! `executor serve`: the history in a browser.
 
+mod connections;
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::ListenerExt;
+use command_executor::CommandExecutor;
 use command_executor::inspect::MachineSpools;
 use executor_dashboard::{Access, Dashboard, Token};
 use tokio::net::{TcpListener, UnixListener};
@@ -16,6 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::args::verbs::ServeArgs;
 use crate::cmd::looking::Looking;
 use crate::cmd::run::signals::Signals;
+use crate::cmd::serve::connections::Bounded;
 use crate::exit::Failure;
 use crate::output::console;
 use crate::output::plain::plain;
@@ -34,12 +39,14 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
         Some(path) => Bound::at_socket(path)?,
         None => Bound::at_address(args.listen).await?,
     };
-    let serving = Serving::new(
-        &looking.url,
-        bound,
-        token,
-        (&args.allow_host, args.behind_proxy),
-    )?;
+    let mut dashboard = dashboard(&looking.url)?;
+    for host in &args.allow_host {
+        dashboard = dashboard.allowing_host(host);
+    }
+    if args.behind_proxy {
+        dashboard = dashboard.behind_tls();
+    }
+    let serving = Serving::new(bound, dashboard, token);
     // A browser keeps its connections, and nothing is lost with them.
     tokio::select! {
         failed = serving.serve() => Err(failed),
@@ -53,52 +60,77 @@ pub(crate) struct Serving {
     router: Router,
 }
 
-impl Serving {
-    /// Listens at a loopback address, for a program that also does something else. The token is that of the environment,
-    /// or a new one.
-    pub(crate) async fn beside(address: SocketAddr, url: &str) -> Result<Self, Failure> {
-        let bound = Bound::at_address(address).await?;
-        Self::new(url, bound, token(false, None)?, (&[], false))
+/// A dashboard beside a program that also does something else: it listens, and is shown once that has started.
+pub(crate) struct Beside {
+    bound: Bound,
+    token: Shown,
+}
+
+impl Beside {
+    /// Listens at a loopback address. The token is that of the environment, or a new one.
+    pub(crate) async fn listen(address: SocketAddr) -> Result<Self, Failure> {
+        Ok(Self {
+            bound: Bound::at_address(address).await?,
+            token: token(false, None)?,
+        })
     }
 
-    /// Says where it is, and the token if nobody knows it yet.
-    fn new(
+    /// Shows a history, and lets people act on an executor if there is one.
+    pub(crate) fn show(
+        self,
         url: &str,
-        bound: Bound,
-        token: Shown,
-        (hosts, is_behind_proxy): (&[String], bool),
-    ) -> Result<Self, Failure> {
-        let (access, is_new) = match token {
-            Shown::Once(token) => (Access::Token(token.clone()), Some(token)),
-            Shown::Never(token) => (Access::Token(token), None),
-            Shown::Nothing => (Access::Everybody, None),
-        };
-        let mut dashboard = Dashboard::new(wire::history(url)?, access)
-            .with_database(plain(&wire::shown(url)))
-            .for_port(bound.port());
-        if let Some(spools) = wire::spools(url)? {
-            dashboard = dashboard.with_live_state(Arc::new(MachineSpools::new(spools)));
+        actions: Option<CommandExecutor>,
+    ) -> Result<Serving, Failure> {
+        let mut dashboard = dashboard(url)?;
+        if let Some(executor) = actions {
+            dashboard = dashboard.with_actions(Arc::new(executor));
         }
-        for host in hosts {
-            dashboard = dashboard.allowing_host(host);
-        }
-        if is_behind_proxy {
-            dashboard = dashboard.behind_tls();
-        }
+        Ok(Serving::new(self.bound, dashboard, self.token))
+    }
+}
+
+/// The dashboard of a database.
+fn dashboard(url: &str) -> Result<Dashboard, Failure> {
+    let dashboard = Dashboard::new(wire::history(url)?, Access::Everybody);
+    let dashboard = dashboard.with_database(plain(&wire::shown(url)));
+    Ok(match wire::spools(url)? {
+        Some(spools) => dashboard.with_live_state(Arc::new(MachineSpools::new(spools))),
+        None => dashboard,
+    })
+}
+
+impl Serving {
+    /// Says where it is, and the token if nobody knows it yet.
+    fn new(bound: Bound, dashboard: Dashboard, token: Shown) -> Self {
         console::say(&format!("the dashboard is at {}", bound.shown()));
-        if let Some(token) = is_new {
-            console::say(&format!("its token is {}", token.as_str()));
-        }
-        let router = dashboard.router();
-        Ok(Self { bound, router })
+        let access = match token {
+            Shown::Once(token) => {
+                console::say(&format!("its token is {}", token.as_str()));
+                Access::Token(token)
+            }
+            Shown::Never(token) => Access::Token(token),
+            Shown::Nothing => Access::Everybody,
+        };
+        let router = dashboard
+            .with_access(access)
+            .for_port(bound.port())
+            .router();
+        Self { bound, router }
     }
 
     /// Answers, and returns only if it cannot listen any more.
     pub(crate) async fn serve(self) -> Failure {
         let what = self.bound.shown();
         let served = match self.bound {
-            Bound::Address(listener, _) => axum::serve(listener, self.router).await,
-            Bound::Socket(listener, _) => axum::serve(listener, self.router).await,
+            Bound::Address(listener, _) => {
+                let listener = Bounded::new(listener).tap_io(|_| {});
+                // Who acts is recorded with the address.
+                let service = self
+                    .router
+                    .into_make_service_with_connect_info::<SocketAddr>();
+                axum::serve(listener, service).await
+            }
+            Bound::Socket(listener, _) => axum::serve(Bounded::new(listener), self.router).await,
         };
         let source = served.err().unwrap_or_else(|| io::Error::other("it ended"));
         Failure::Listen { what, source }

@@ -3,6 +3,7 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod acting;
 mod alike;
 mod care;
 mod copies;

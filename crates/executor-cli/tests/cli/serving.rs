@@ -10,10 +10,10 @@ use crate::fixture::{House, house};
 use crate::support::until;
 
 /// A server that ends with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     /// What it has said at its start.
-    said: Vec<String>,
+    pub(crate) said: Vec<String>,
 }
 
 impl Drop for Server {
@@ -33,20 +33,20 @@ impl Server {
         Self::started(program, lines)
     }
 
-    fn started(mut program: Command, lines: usize) -> Self {
+    pub(crate) fn started(mut program: Command, lines: usize) -> Self {
         let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stderr.take().unwrap()).lines();
         let said = said.take(lines).map(Result::unwrap).collect();
         Self { child, said }
     }
 
-    fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         let line = &self.said[0];
         line.split("http://").nth(1).unwrap().trim_end_matches('/')
     }
 
     /// Asks for a page, and returns the whole answer.
-    fn get(&self, path: &str, headers: &str) -> String {
+    pub(crate) fn get(&self, path: &str, headers: &str) -> String {
         let address = self.address();
         let mut stream = TcpStream::connect(address).unwrap();
         asked(&mut stream, address, path, headers)
@@ -194,6 +194,59 @@ fn j02_a_socket_is_only_for_its_user() {
             );
         }
     }
+}
+
+/// Asks for something and reads no answer.
+fn stalled(address: &str, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn j04_those_who_read_nothing_keep_nobody_from_reading() {
+    let house = house();
+    let server = Server::start(&house, &["--listen", "127.0.0.1:0", "--no-token"], 1);
+    let address = server.address();
+    let whole = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    let piled = whole("/executions?since=14d").repeat(200);
+    let requests = [
+        // More streams than are told.
+        whole("/changes"),
+        // Pages that nobody takes.
+        piled,
+        // A request that never ends, and one whose body never comes.
+        format!("GET / HTTP/1.1\r\nhost: {address}\r\nx-slow: "),
+        format!("POST /login HTTP/1.1\r\nhost: {address}\r\ncontent-length: 4000\r\n\r\ntoken="),
+    ];
+    let mut held = Vec::new();
+    for request in &requests {
+        // What is piled up is not taken any more at some point, so it is written from a thread.
+        for _ in 0..if request.len() > 4_096 { 8 } else { 70 } {
+            let (address, request) = (address.to_owned(), request.clone());
+            match request.len() > 4_096 {
+                true => drop(std::thread::spawn(move || {
+                    let stream = TcpStream::connect(address).unwrap();
+                    stream
+                        .set_write_timeout(Some(std::time::Duration::from_secs(5)))
+                        .unwrap();
+                    // It is full when the server does not read on.
+                    let _ = (&stream).write_all(request.as_bytes());
+                    std::thread::sleep(std::time::Duration::from_secs(5));
+                })),
+                false => held.push(stalled(&address, &request)),
+            }
+        }
+    }
+    let begun = std::time::Instant::now();
+    for path in ["/", "/executions?since=14d", "/ledger?since=14d", "/live"] {
+        let answer = server.get(path, "");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    }
+    let refused = server.get("/changes", "");
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    // Far more than it takes, and less than anybody would wait for.
+    assert!(begun.elapsed().as_secs() < 60);
 }
 
 #[test]

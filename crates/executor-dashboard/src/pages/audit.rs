@@ -2,6 +2,7 @@
 //! when somebody asks for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Query, State};
@@ -13,14 +14,16 @@ use serde::Serialize;
 
 use crate::answer::{Refused, wants_json};
 use crate::pages::asked::{Asked, Site};
+use crate::pages::auditing::{Audits, Run};
 use crate::pages::frame::{Frame, Framed};
-use crate::pages::making::{Patience, made, shown_as};
+use crate::pages::making::{Patience, answer, made, shown_as};
 use crate::pages::parts::Moment;
+use crate::question::Question;
 use crate::shown;
 
 #[derive(Template, Serialize)]
 #[template(path = "audit.html")]
-struct Audited {
+pub(crate) struct Audited {
     frame: Frame,
     verdict: &'static str,
     stored: u64,
@@ -49,26 +52,87 @@ struct Missing {
     session: String,
 }
 
+/// An audit that goes on.
+#[derive(Template, Serialize)]
+#[template(path = "auditing.html")]
+struct Auditing {
+    frame: Frame,
+    done: u64,
+    of: u64,
+    #[serde(skip)]
+    said: String,
+}
+
+impl Framed for Auditing {
+    fn frame_mut(&mut self) -> &mut Frame {
+        &mut self.frame
+    }
+}
+
+/// Audits of a dashboard, which are shared.
+pub(crate) struct SharedAudits(Audits<Audited>);
+
+impl SharedAudits {
+    pub(crate) fn new() -> Self {
+        Self(Audits::default())
+    }
+}
+
+/// How long a person waits before the progress is shown.
+const AT_ONCE: Duration = Duration::from_millis(700);
+
+/// Programs wait as long as it takes.
+const PATIENT: Duration = Duration::from_secs(86_400);
+
 pub(crate) async fn page(
-    State(site): State<Arc<Site>>,
+    State((site, audits)): State<(Arc<Site>, Arc<SharedAudits>)>,
     Query(pairs): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Response {
     let (base, wants_json) = (site.base.clone(), wants_json(&headers));
-    match made(site, pairs, Patience::Audit, make).await {
-        Ok(page) => shown_as(&page, wants_json),
-        Err(refused) => refused.response(&base, wants_json),
+    let question = match Question::new(pairs.clone()) {
+        Ok(question) => question.range_with(&[]),
+        Err(refused) => return refused.response(&base, wants_json),
+    };
+    let (auditing, asked) = (Arc::clone(&site), pairs.clone());
+    let run = audits.0.of(&question, |progress| {
+        made(auditing, asked, Patience::Audit, |asked| {
+            make(asked, progress)
+        })
+    });
+    let Some(run) = run else {
+        return Refused::Busy.response(&base, wants_json);
+    };
+    let patience = if wants_json { PATIENT } else { AT_ONCE };
+    match run.within(patience).await {
+        Some(Ok(page)) => shown_as(page.as_ref(), wants_json),
+        Some(Err(refused)) => refused.response(&base, wants_json),
+        None => answer(site, &headers, pairs, move |asked| goes_on(asked, run)).await,
     }
 }
 
-async fn make(asked: Asked) -> Result<Audited, Refused> {
+async fn goes_on(asked: Asked, run: Arc<Run<Audited>>) -> Result<Auditing, Refused> {
+    let (done, of) = run.progress();
+    Ok(Auditing {
+        frame: asked.frame("Audit", "audit", "").await?,
+        done,
+        of: of.max(done),
+        said: match of {
+            0 => "it begins".to_owned(),
+            _ => format!(
+                "{} of about {} rows",
+                shown::grouped(done),
+                shown::grouped(of.max(done))
+            ),
+        },
+    })
+}
+
+async fn make(asked: Asked, progress: Progress) -> Result<Audited, Refused> {
     let window = asked.range.window();
     let live = asked.live().await;
-    let evidence = asked
-        .history()
-        .evidence(window.clone(), Progress::ignored())
-        .await?;
-    let found = audit(&evidence, &live, &window);
+    let evidence = asked.history().evidence(window.clone(), progress).await?;
+    let found = audit(&evidence, live, &window);
     Ok(Audited {
         frame: asked.frame("Audit", "audit", "").await?,
         verdict: found.verdict.as_str(),

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{Scope, all_pages};
+use executor_core::ports::Scope;
 use serde::Serialize;
 
 use crate::answer::Refused;
@@ -16,7 +16,7 @@ use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::now::Failing;
 use crate::pages::parts::{FAILED, Moment, PartRow, failures, parts};
-use crate::pages::processes::drawn;
+use crate::pages::processes::drawn_of;
 use crate::shown::counted;
 
 /// How many failures are grouped.
@@ -53,9 +53,8 @@ pub(crate) async fn page(
 }
 
 async fn make(asked: Asked) -> Result<Errors, Refused> {
-    let history = asked.history();
-    let sessions = all_pages(|page| history.sessions(page)).await?;
-    let processes = drawn(&sessions, &asked.range);
+    let sessions = asked.sessions().await?;
+    let processes = drawn_of(&asked).await?;
     let found = failures(&asked, FAILURES_MAX).await?;
     let mut parts = parts(&asked, Scope::All, None, &[("status", "failed")]).await?;
     for part in &mut parts {
@@ -69,7 +68,7 @@ async fn make(asked: Asked) -> Result<Errors, Refused> {
         groups: found
             .groups
             .iter()
-            .map(|it| Failing::of(it, &sessions))
+            .map(|it| Failing::of(it, sessions))
             .collect(),
         looked_at: found.looked_at,
         looked_to: found.looked_to.map(Moment),

@@ -2,28 +2,30 @@
 //! and after it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::lines::Lines;
-use executor_core::ports::{Filter, Order, PageRequest, Scope, StoredExecution, all_pages};
+use executor_core::ports::StoredExecution;
 use executor_core::record::ExecutionRecord;
-use executor_core::{EntityKind, ExecutionId, RegistrationId, Status, Timestamp};
+use executor_core::{EntityKind, ExecutionId, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::answer::Refused;
+use crate::charts::{Life, Svg, lanes, life};
+use crate::pages::around::{Around, BESIDE};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
-use crate::pages::parts::Row;
-use crate::pages::processes::name;
+use crate::pages::parts::{Moment, Row, gaps};
+use crate::pages::processes::{drawn, name};
+use crate::pages::timeline::{lanes_of, shares};
+use crate::question::Range;
 use crate::shown;
-
-/// How many that ran meanwhile are named.
-const BESIDE: u32 = 20;
 
 /// What it has in common with the one that it is compared to goes beside it.
 #[derive(Template, Serialize)]
@@ -33,6 +35,10 @@ struct Execution {
     execution: Row,
     #[serde(skip)]
     facts: Vec<Fact>,
+    /// Due, late, run and deadline.
+    #[serde(skip)]
+    life: Svg,
+    alike: Option<Alike>,
     error_type: String,
     error_message: String,
     error_report: String,
@@ -45,6 +51,25 @@ struct Execution {
     next: Option<Row>,
     beside: Vec<Row>,
     has_more_beside: bool,
+    /// Lanes of it and of what ran meanwhile.
+    #[serde(skip)]
+    lanes: Svg,
+    /// The same time on the timeline.
+    #[serde(skip)]
+    timeline: String,
+}
+
+/// Failures of the same kind, in the week around it.
+#[derive(Serialize)]
+struct Alike {
+    count: u64,
+    /// Whether only the latest failures were looked at.
+    at_least: bool,
+    #[serde(rename = "first_us")]
+    first: Moment,
+    #[serde(rename = "last_us")]
+    last: Moment,
+    last_id: String,
 }
 
 impl Framed for Execution {
@@ -90,6 +115,9 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
         Some(it) => history.execution(it.record.execution_id).await?,
         None => None,
     };
+    let span = span_of(record);
+    let beside = around.beside.iter().take(BESIDE as usize);
+    let together: Vec<_> = [&stored].into_iter().chain(beside).cloned().collect();
     let failure = record.failure.as_deref();
     let text = |of: Option<&str>| of.unwrap_or_default().to_owned();
     let short = record.execution_id.short();
@@ -97,7 +125,30 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
         frame: asked
             .timeless_frame(&short, &format!("show {short}"))
             .await?,
-        facts: facts(&asked, &stored).await?,
+        facts: facts(&asked, &stored, &around).await?,
+        life: life(&Life {
+            due: record.due_at,
+            began: record.started_at,
+            ended: record.ended_at(),
+            deadline: around
+                .timeout
+                .map(|it| record.started_at.saturating_add(it)),
+            class: record.status.as_str(),
+        }),
+        alike: around.alike.as_ref().map(|(group, at_least)| Alike {
+            count: group.count,
+            at_least: *at_least,
+            first: Moment(group.first_at),
+            last: Moment(group.last_at),
+            last_id: group.last.to_string(),
+        }),
+        lanes: lanes(
+            &lanes_of(&asked, &span, &together),
+            &shares(&span, &gaps(&asked, &span).await?),
+            &drawn(asked.sessions().await?, &span),
+            (span.from, span.to),
+        ),
+        timeline: span_query(&span),
         error_type: text(failure.map(|it| it.error_type.as_str())),
         error_message: text(failure.map(|it| it.message.as_str())),
         error_report: text(failure.and_then(|it| it.report.as_deref())),
@@ -143,7 +194,32 @@ fn kept(record: &ExecutionRecord) -> String {
     }
 }
 
-async fn facts(asked: &Asked, stored: &StoredExecution) -> Result<Vec<Fact>, Refused> {
+/// The time of an execution, and a tenth of it before and after.
+fn span_of(record: &ExecutionRecord) -> Range {
+    let began = record.started_at;
+    let from = record.due_at.map_or(began, |due| due.min(began));
+    let to = record.ended_at();
+    let margin = (to.saturating_duration_since(from) / 10).max(Duration::from_millis(10));
+    Range {
+        from: from.saturating_sub(margin),
+        to: to.saturating_add(margin),
+        is_open: false,
+    }
+}
+
+fn span_query(span: &Range) -> String {
+    format!(
+        "since={}&until={}",
+        span.from.as_micros(),
+        span.to.as_micros()
+    )
+}
+
+async fn facts(
+    asked: &Asked,
+    stored: &StoredExecution,
+    around: &Around,
+) -> Result<Vec<Fact>, Refused> {
     let record = &stored.record;
     let plain = |label, value: String| Fact {
         label,
@@ -164,12 +240,32 @@ async fn facts(asked: &Asked, stored: &StoredExecution) -> Result<Vec<Fact>, Ref
     facts.push(moment("started", record.started_at));
     facts.push(moment("ended", record.ended_at()));
     facts.push(plain("took", shown::took_of(stored)));
+    if around.usual.runs() > 0 {
+        let (p50, p95) = (shown::took(around.usual.p50), shown::took(around.usual.p95));
+        facts.push(Fact {
+            title: "in the week around it".into(),
+            ..plain(
+                "usually",
+                format!("half within {p50}, 95 of 100 within {p95}"),
+            )
+        });
+    }
+    if let Some(timeout) = around.timeout {
+        let deadline = record.started_at.saturating_add(timeout);
+        facts.push(moment("deadline", deadline));
+    }
+    if let Some(blocked) = record.flags.blocked {
+        let held = format!("held its thread for {} at once", shown::took(blocked));
+        facts.push(plain("longest poll", held));
+    }
+    if record.flags.thread_leaked {
+        facts.push(plain("thread", "was still running when it ended".into()));
+    }
     facts.push(plain("began by", trigger(record)));
     if let Some(code) = record.exit_code {
         facts.push(plain("exit status", code.to_string()));
     }
-    let history = asked.history();
-    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let sessions = asked.sessions().await?;
     let process = sessions.iter().find(|it| it.session.id == stored.session);
     if let Some(process) = process {
         let pid = process.session.pid;
@@ -202,86 +298,4 @@ fn trigger(record: &ExecutionRecord) -> String {
             }
         }
     }
-}
-
-/// What was before, after and beside an execution.
-struct Around {
-    previous: Option<StoredExecution>,
-    next: Option<StoredExecution>,
-    last_success: Option<StoredExecution>,
-    beside: Vec<StoredExecution>,
-}
-
-impl Around {
-    async fn read(asked: &Asked, stored: &StoredExecution) -> Result<Self, Refused> {
-        let record = &stored.record;
-        let (ended, id) = (record.ended_at(), record.execution_id);
-        let own = record.subject.row.map(|row| {
-            Scope::Registration(RegistrationId {
-                kind: record.subject.entity.kind,
-                row,
-            })
-        });
-        let mut around = Self {
-            previous: None,
-            next: None,
-            last_success: None,
-            beside: beside(asked, record).await?,
-        };
-        let Some(scope) = own else {
-            return Ok(around);
-        };
-        let of_it = Filter {
-            scope,
-            ..Filter::default()
-        };
-        let before = Filter {
-            to: Some(ended),
-            ..of_it.clone()
-        };
-        let after = Filter {
-            from: Some(ended),
-            ..of_it
-        };
-        let succeeded = Filter {
-            statuses: vec![Status::Success],
-            ..before.clone()
-        };
-        around.previous = first(asked, before, Order::LatestFirst, id).await?;
-        around.last_success = first(asked, succeeded, Order::LatestFirst, id).await?;
-        around.next = first(asked, after, Order::OldestFirst, id).await?;
-        Ok(around)
-    }
-}
-
-/// The first that a filter selects and that is another one.
-async fn first(
-    asked: &Asked,
-    filter: Filter,
-    order: Order,
-    but: ExecutionId,
-) -> Result<Option<StoredExecution>, Refused> {
-    let request = PageRequest {
-        order,
-        ..PageRequest::first(2)
-    };
-    let page = asked.history().executions(filter, request).await?;
-    let mut items = page.items.into_iter();
-    Ok(items.find(|it| it.record.execution_id != but))
-}
-
-async fn beside(asked: &Asked, record: &ExecutionRecord) -> Result<Vec<StoredExecution>, Refused> {
-    let filter = Filter {
-        from: Some(record.started_at),
-        started_before: Some(record.ended_at()),
-        ..Filter::default()
-    };
-    let request = PageRequest {
-        order: Order::OldestFirst,
-        ..PageRequest::first(BESIDE + 2)
-    };
-    let page = asked.history().executions(filter, request).await?;
-    let mut items = page.items;
-    items.retain(|it| it.record.execution_id != record.execution_id);
-    Ok(items)
 }

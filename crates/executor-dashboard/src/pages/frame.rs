@@ -72,13 +72,14 @@ pub(crate) struct Link {
     pub(crate) is_here: bool,
 }
 
-const PAGES: [(&str, &str, &str); 6] = [
+const PAGES: [(&str, &str, &str); 7] = [
     ("Now", "/", "n"),
     ("Executions", "/executions", "e"),
     ("Handlers and jobs", "/handlers", "h"),
     ("Errors", "/errors", "r"),
     ("Timeline", "/timeline", "t"),
     ("Ledger", "/ledger", "l"),
+    ("Health and settings", "/health", "s"),
 ];
 
 /// A link among several, one of which may be where one is.
@@ -131,7 +132,7 @@ impl Asked {
     ) -> Result<Frame, Refused> {
         let window = self.range.window();
         let live = self.live().await;
-        let missing = completeness(self.history(), &window, &live, shown::now()).await?;
+        let missing = completeness(self.history(), &window, live, shown::now()).await?;
         let database = match self.site.database.as_str() {
             "" => String::new(),
             database => format!(" --db {}", quoted(database)),

@@ -8,25 +8,31 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{Filter, PageRequest, Scope, StoredRegistration, all_pages};
+use executor_core::ports::{Filter, PageRequest, Scope, StoredExecution, StoredRegistration};
 use executor_core::{EntityKind, Timestamp};
 use executor_service::diagnosis::{Facts, Question, due_times, explain};
 use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::charts::{Svg, durations, outcomes};
+use crate::pages::acting::{Done, Offer, asked_for, offer};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::handlers::{Counts, DUE, Due};
 use crate::pages::making::answer;
 use crate::pages::parts::{PartRow, Row, parts, registration, word_of};
-use crate::pages::processes::drawn;
+use crate::pages::processes::drawn_of;
+use crate::pages::settings::settings;
 use crate::question::moment;
 use crate::shown;
 
 /// The slowest runs that are named, and of how many latest ones above the 95th percentile.
 const SLOWEST: usize = 10;
 const CANDIDATES: u32 = 500;
+
+/// How many of the latest are shown, and how many are looked at for threads that they held.
+const LATEST: usize = 20;
+const LOOKED_AT: u32 = 200;
 
 const YEAR_US: i64 = 365 * 86_400_000_000;
 
@@ -56,9 +62,32 @@ struct Handler {
     #[serde(skip)]
     find_slowest: String,
     latest: Vec<Row>,
+    /// Of the latest, those that held a thread for too long or left one behind.
+    holding: Vec<Holding>,
+    /// How many were looked at for that.
+    looked_at: usize,
+    #[serde(skip)]
+    offer: Option<Offer>,
+    /// Its kind and row.
+    #[serde(skip)]
+    path: String,
+    /// What people asked of it.
+    asked_for: Vec<Done>,
+    settings: Vec<(&'static str, String)>,
     /// The moment that was asked about, as it was asked.
     at: String,
     explanation: String,
+}
+
+/// An execution that held a thread.
+#[derive(Serialize)]
+struct Holding {
+    row: Row,
+    /// Its longest poll; zero if that was short enough.
+    longest_poll_us: u64,
+    #[serde(skip)]
+    longest_poll: String,
+    thread_leaked: bool,
 }
 
 impl Framed for Handler {
@@ -96,8 +125,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
     let before = history.series(scope.clone(), before).await?;
     let before = before.into_iter().next().unwrap_or_default();
     let schedule = schedule(&asked, &registered).await?;
-    let sessions = all_pages(|page| history.sessions(page)).await?;
-    let processes = drawn(&sessions, &asked.range);
+    let processes = drawn_of(&asked).await?;
     let earlier = earlier.into_iter().next().unwrap_or_default();
     let of = format!("{kind}/{row}");
     let parts = parts(&asked, scope.clone(), Some(entity), &[("of", &of)]).await?;
@@ -112,7 +140,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         ..Filter::default()
     };
     let latest = history
-        .executions(of_it.clone(), PageRequest::first(20))
+        .executions(of_it.clone(), PageRequest::first(LOOKED_AT))
         .await?;
     let slowest = match asked.question.one("slowest") {
         Some(_) => Some(slowest(&asked, of_it, stats.p95).await?),
@@ -142,10 +170,36 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         due: due.iter().rev().map(Due::of).collect(),
         find_slowest: asked.question.with(&[("slowest", "1")]),
         slowest,
-        latest: latest.items.iter().map(Row::of).collect(),
+        latest: latest.items.iter().take(LATEST).map(Row::of).collect(),
+        holding: holding(&latest.items),
+        looked_at: latest.items.len(),
+        offer: offer(&asked, entity),
+        path: of,
+        asked_for: asked_for(&asked, &shown::name_of(entity)).await?,
+        settings: settings(&registered),
         explanation: explanation(&asked, &registered, &at_field).await?,
         at: at_field,
     })
+}
+
+/// Those that held a thread for too long or left one behind, the longest first.
+fn holding(latest: &[StoredExecution]) -> Vec<Holding> {
+    let flags = |it: &StoredExecution| it.record.flags;
+    let mut held: Vec<_> = latest
+        .iter()
+        .filter(|it| flags(it).blocked.is_some() || flags(it).thread_leaked)
+        .collect();
+    held.sort_by_key(|it| std::cmp::Reverse(flags(it).blocked));
+    let held = held.into_iter().take(SLOWEST).map(|it| {
+        let longest = flags(it).blocked.unwrap_or_default();
+        Holding {
+            row: Row::of(it),
+            longest_poll_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
+            longest_poll: flags(it).blocked.map(shown::took).unwrap_or_default(),
+            thread_leaked: flags(it).thread_leaked,
+        }
+    });
+    held.collect()
 }
 
 /// The slowest of the latest that took as long as five of a hundred, the slowest first.

@@ -8,12 +8,13 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{MissedReason, Stats, StoredRegistration};
+use executor_core::ports::{MissedReason, Stats, StoredRegistration, Summary, Window};
 use executor_core::{Entity, EntityKind};
 use executor_service::diagnosis::{DueFate, DueTime, Timer, due_times, timers};
 use serde::Serialize;
 
 use crate::answer::Refused;
+use crate::charts::{Svg, spark};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
@@ -22,6 +23,9 @@ use crate::shown;
 
 /// How many due times of a job are shown.
 pub(super) const DUE: usize = 30;
+
+/// The parts of a trend.
+const TREND: i64 = 12;
 
 /// For so many jobs at most; for more they would take too long.
 const JOBS_MAX: usize = 40;
@@ -51,6 +55,10 @@ struct Handler {
     path: Option<String>,
     #[serde(flatten)]
     figures: Counts,
+    /// Executions and failures, part by part of the range.
+    trend: Vec<(u64, u64)>,
+    #[serde(skip)]
+    spark: Svg,
     /// When it is due next.
     #[serde(rename = "next_us")]
     next: Option<Moment>,
@@ -174,8 +182,7 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
         .into_iter()
         .map(|summary| (summary.entity, summary.stats))
         .collect();
-    let live = asked.live().await;
-    let living = asked.living(&live).await?;
+    let living = asked.living().await?;
     let timers = timers(history, None, &living, now).await?;
     let (mut handlers, mut jobs) = (Vec::new(), 0);
     for kind in EntityKind::ALL {
@@ -192,6 +199,7 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
             handlers.push(handler(&registered, &stats, timer, &due));
         }
     }
+    let trends = trends(&asked).await?;
     // What ran and is registered no more.
     handlers.extend(
         stats
@@ -202,11 +210,38 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
         let by_failures = other.figures.failed.cmp(&one.figures.failed);
         by_failures.then_with(|| one.what.cmp(&other.what))
     });
+    for handler in &mut handlers {
+        let trend = trends.get(&(handler.kind, handler.what.clone()));
+        handler.trend = trend.cloned().unwrap_or_default();
+        handler.spark = spark(&handler.trend);
+    }
     Ok(Handlers {
         without_due: jobs.saturating_sub(JOBS_MAX),
         frame: asked.frame("Handlers and jobs", "report", "").await?,
         handlers,
     })
+}
+
+/// Executions and failures of each listener and job, part by part of the range.
+async fn trends(
+    asked: &Asked,
+) -> Result<HashMap<(&'static str, String), Vec<(u64, u64)>>, Refused> {
+    let bounds = asked.range.parts_of(TREND);
+    let mut trends: HashMap<_, Vec<_>> = HashMap::new();
+    for (place, part) in bounds.windows(2).enumerate() {
+        let window = Window {
+            from: Some(part[0]),
+            to: Some(part[1]),
+            session: None,
+        };
+        for Summary { entity, stats } in asked.history().summaries(window).await? {
+            let what = (shown::kind_of(entity.kind), shown::name_of(&entity));
+            let trend = trends.entry(what).or_default();
+            trend.resize(bounds.len() - 1, (0, 0));
+            trend[place] = (stats.runs(), failed(&stats));
+        }
+    }
+    Ok(trends)
 }
 
 fn handler(
@@ -235,6 +270,8 @@ fn unregistered(entity: &Entity, stats: &Stats) -> Handler {
         topic: entity.topic.clone(),
         path: None,
         figures: Counts::of(stats),
+        trend: Vec::new(),
+        spark: Svg::default(),
         next: None,
         is_paused: false,
         overlap: String::new(),

@@ -8,11 +8,12 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::DropReason;
-use executor_core::ports::{LiveSession, SessionStatus, StoredSession, all_pages};
+use executor_core::ports::{LiveSession, PageRequest, SessionStatus, StoredSession, all_pages};
 use executor_service::diagnosis::is_alive;
 use serde::Serialize;
 
 use crate::answer::Refused;
+use crate::pages::acting::Done;
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::handlers::why;
@@ -33,6 +34,8 @@ struct Ledger {
     gaps: Vec<Lost>,
     prunes: Vec<Pruned>,
     missed: Vec<Missed>,
+    /// What people asked executors to do.
+    actions: Vec<Done>,
     /// How many more there are of each.
     more_gaps: usize,
     more_missed: usize,
@@ -110,18 +113,21 @@ pub(crate) async fn page(
 async fn make(asked: Asked) -> Result<Ledger, Refused> {
     let (history, window) = (asked.history(), asked.range.window());
     let live = asked.live().await;
-    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let sessions = asked.sessions().await?;
     let prunes = all_pages(|page| history.prunes(window.clone(), page)).await?;
     let missed = all_pages(|page| history.missed_runs(window.clone(), page)).await?;
     let lost = gaps(&asked, &asked.range).await?;
+    let actions = history.actions(window.clone(), PageRequest::first(SHOWN_MAX as u32));
+    let actions = actions.await?.items;
     Ok(Ledger {
         frame: asked.timeless_frame("Ledger", "sessions").await?,
         more_sessions: sessions.len().saturating_sub(SHOWN_MAX),
         sessions: sessions
             .iter()
             .take(SHOWN_MAX)
-            .map(|it| session(it, &live))
+            .map(|it| session(it, live))
             .collect(),
+        actions: actions.iter().map(Done::of).collect(),
         more_gaps: lost.len().saturating_sub(SHOWN_MAX),
         more_missed: missed.len().saturating_sub(SHOWN_MAX),
         more_prunes: prunes.len().saturating_sub(SHOWN_MAX),

@@ -8,7 +8,6 @@ use axum::Json;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::answer::{Refused, html, wants_json};
@@ -22,7 +21,7 @@ use crate::shown;
 pub(crate) enum Patience {
     /// As long as every other.
     Page,
-    /// As long as it takes, one at a time.
+    /// As long as it takes; there is one at a time.
     Audit,
 }
 
@@ -58,20 +57,16 @@ where
 {
     let question = Question::new(pairs)?;
     let range = question.range(shown::now())?;
-    let places: &Arc<Semaphore> = match patience {
-        Patience::Page => &site.room,
-        Patience::Audit => &site.audits,
-    };
-    let place = timeout(site.time_limit, Arc::clone(places).acquire_owned()).await;
-    let Ok(Ok(place)) = place else {
-        return Err(Refused::Busy);
+    let place = match patience {
+        Patience::Page => {
+            let place = Arc::clone(&site.room).acquire_owned();
+            let place = timeout(site.time_limit, place).await;
+            Some(place.ok().and_then(Result::ok).ok_or(Refused::Busy)?)
+        }
+        Patience::Audit => None,
     };
     let (limit, history) = (site.time_limit, Arc::clone(&site.history));
-    let making = make(Asked {
-        site,
-        question,
-        range,
-    });
+    let making = make(Asked::new(site, question, range));
     let making = tokio::spawn(async move {
         let _place = place;
         making.await

@@ -6,12 +6,8 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::Status;
-use executor_core::Timestamp;
-use executor_core::ports::{
-    Filter, LiveSession, PageRequest, RunningExecution, Scope, SessionStatus, StoredSession,
-    all_pages,
-};
+use executor_core::ports::{Filter, PageRequest, Scope, SessionStatus, StoredSession};
+use executor_core::{Status, Timestamp};
 use executor_service::diagnosis::{ErrorGroup, Timer, is_alive, timers};
 use serde::Serialize;
 
@@ -21,7 +17,8 @@ use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::{Moment, PartRow, Row, failed, failures, parts};
-use crate::pages::processes::{Down, downs, drawn, name};
+use crate::pages::processes::{Down, downs, drawn_of, name};
+use crate::pages::running::{Process, processes_of};
 use crate::pages::slower::{Slower, slower};
 use crate::shown::{self, counted};
 
@@ -103,50 +100,6 @@ fn counted_hours(parts: &[Part]) -> String {
     said.unwrap_or_default()
 }
 
-/// A process that is alive.
-#[derive(Serialize)]
-struct Process {
-    program: String,
-    version: String,
-    host: String,
-    pid: u32,
-    #[serde(rename = "since_us")]
-    since: Moment,
-    #[serde(skip)]
-    up: String,
-    waiting: u64,
-    /// What it runs; `None` if that cannot be seen from here.
-    running: Option<Vec<Running>>,
-    /// How many more.
-    unlisted: u64,
-}
-
-/// An execution that goes on.
-#[derive(Serialize)]
-struct Running {
-    id: String,
-    short_id: String,
-    what: String,
-    #[serde(rename = "started_us")]
-    started: Moment,
-    #[serde(skip)]
-    elapsed: String,
-    last_line: String,
-}
-
-impl Running {
-    fn of(running: &RunningExecution, now: Timestamp) -> Self {
-        Self {
-            id: running.execution_id.to_string(),
-            short_id: running.execution_id.short(),
-            what: shown::name_of(&running.entity),
-            started: Moment(running.started_at),
-            elapsed: shown::took(now.saturating_duration_since(running.started_at)),
-            last_line: running.lines.as_ref().map_or_else(String::new, last_line),
-        }
-    }
-}
-
 /// Failures of one kind.
 #[derive(Serialize)]
 pub(crate) struct Failing {
@@ -218,22 +171,22 @@ pub(crate) async fn page(
 
 async fn make(asked: Asked) -> Result<Now, Refused> {
     let (history, now) = (asked.history(), shown::now());
-    let live = asked.live().await;
-    let sessions = all_pages(|page| history.sessions(page)).await?;
+    let (live, sessions) = (asked.live().await, asked.sessions().await?);
     let parts = parts(&asked, Scope::All, None, &[]).await?;
-    let downs = downs(&sessions, &asked.range);
-    let processes = drawn(&sessions, &asked.range);
-    let ended = sessions.iter().filter(|it| !is_alive(it, &live, now));
+    let downs = downs(sessions, &asked.range);
+    let processes = drawn_of(&asked).await?;
+    let ended = sessions.iter().filter(|it| !is_alive(it, live, now));
     let last = ended.max_by_key(|it| it.stopped_at.unwrap_or(it.heartbeat_at));
     let sessions_last = last.map(Last::of);
     let all = history.overall(asked.range.window()).await?;
     let (runs, failed) = (all.runs(), failed(&all));
     let grouped = failures(&asked, FAILURES_MAX).await?;
     let failing = grouped.groups.iter().take(NAMED);
-    let failing = failing.map(|it| Failing::of(it, &sessions)).collect();
+    let failing = failing.map(|it| Failing::of(it, sessions)).collect();
     let (living, ended): (Vec<_>, Vec<_>) = sessions
-        .into_iter()
-        .partition(|stored| is_alive(stored, &live, now));
+        .iter()
+        .cloned()
+        .partition(|stored| is_alive(stored, live, now));
     Ok(Now {
         frame: asked.timeless_frame("Now", "status").await?,
         runs,
@@ -253,7 +206,7 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
         looked_to: grouped.looked_to.map(Moment),
         next: next(&timers(history, None, &living, now).await?, now),
         crash: crash(&asked, &ended).await?,
-        processes: living.iter().map(|it| process(it, &live, now)).collect(),
+        processes: processes_of(&asked, &living).await?,
     })
 }
 
@@ -268,34 +221,6 @@ fn next(timers: &[Timer], now: Timestamp) -> Vec<Next> {
         })
     });
     next.take(NAMED).collect()
-}
-
-fn process(stored: &StoredSession, live: &[LiveSession], now: Timestamp) -> Process {
-    let session = &stored.session;
-    let here = live.iter().find(|it| it.session.id == session.id);
-    let seen = here.filter(|it| it.unreadable.is_none());
-    let running: Option<Vec<Running>> = seen.map(|live| {
-        let named = live.running.iter().take(NAMED);
-        named.map(|it| Running::of(it, now)).collect()
-    });
-    let listed = running.as_ref().map_or(0, Vec::len);
-    Process {
-        program: session.program.clone().unwrap_or_default(),
-        version: session.version.clone().unwrap_or_default(),
-        host: session.host.clone(),
-        pid: session.pid,
-        since: Moment(session.started_at),
-        up: shown::took(now.saturating_duration_since(session.started_at)),
-        waiting: here.map_or(0, |it| it.waiting),
-        unlisted: here.map_or(0, |it| (it.running.len() - listed + it.unlisted) as u64),
-        running,
-    }
-}
-
-fn last_line(lines: &executor_core::lines::Lines) -> String {
-    let said = lines.iter().filter(|line| !line.text.trim().is_empty());
-    said.last()
-        .map_or_else(String::new, |line| line.text.to_owned())
 }
 
 async fn crash(asked: &Asked, ended: &[StoredSession]) -> Result<Option<Crash>, Refused> {

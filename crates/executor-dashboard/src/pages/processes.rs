@@ -5,7 +5,9 @@ use executor_core::ports::StoredSession;
 use executor_service::diagnosis::is_alive;
 use serde::Serialize;
 
+use crate::answer::Refused;
 use crate::charts::{Band, Mark, Processes};
+use crate::pages::asked::Asked;
 use crate::pages::parts::Moment;
 use crate::question::Range;
 use crate::shown;
@@ -55,7 +57,12 @@ pub(crate) fn downs(sessions: &[StoredSession], range: &Range) -> Vec<Down> {
     downs
 }
 
-/// What charts of a range draw of its processes.
+/// What charts of a page draw of the processes of its range.
+pub(crate) async fn drawn_of(asked: &Asked) -> Result<Processes, Refused> {
+    Ok(drawn(asked.sessions().await?, &asked.range))
+}
+
+/// The same of another range.
 pub(crate) fn drawn(sessions: &[StoredSession], range: &Range) -> Processes {
     Processes {
         downs: bands(&downs(sessions, range)),

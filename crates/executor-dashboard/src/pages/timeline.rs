@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::Timestamp;
-use executor_core::ports::{Filter, Order, PageRequest, StoredExecution, all_pages};
+use executor_core::ports::{Filter, Gap, Order, PageRequest, StoredExecution};
 use serde::Serialize;
 
 use crate::answer::Refused;
@@ -17,7 +17,7 @@ use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::{Moment, Row, gaps};
-use crate::pages::processes::drawn;
+use crate::pages::processes::drawn_of;
 use crate::question::Range;
 use crate::shown;
 
@@ -75,17 +75,11 @@ async fn make(asked: Asked) -> Result<Timeline, Refused> {
     let page = asked.history().executions(filter, request).await?;
     let last = page.items.last().map(|it| Moment(it.record.ended_at()));
     let lost = gaps(&asked, &range).await?;
-    let share = |at| share_of(&range, at);
-    let lost: Vec<_> = lost
-        .iter()
-        .map(|gap| (share(gap.first_at), share(gap.last_at)))
-        .collect();
-    let history = asked.history();
-    let sessions = all_pages(|page| history.sessions(page)).await?;
-    let processes = drawn(&sessions, &range);
+    let lost = shares(&range, &lost);
+    let processes = drawn_of(&asked).await?;
     Ok(Timeline {
         chart: lanes(
-            &lanes_of(&asked, &page.items),
+            &lanes_of(&asked, &range, &page.items),
             &lost,
             &processes,
             (range.from, range.to),
@@ -104,8 +98,18 @@ fn share_of(range: &Range, at: Timestamp) -> f64 {
     share.clamp(0.0, 1.0)
 }
 
-fn lanes_of(asked: &Asked, executions: &[StoredExecution]) -> Vec<Lane> {
-    let (range, keep) = (&asked.range, asked.question.range_with(&[]));
+/// Where in a range records were lost.
+pub(super) fn shares(range: &Range, lost: &[Gap]) -> Vec<(f64, f64)> {
+    let share = |at| share_of(range, at);
+    let shares = lost
+        .iter()
+        .map(|gap| (share(gap.first_at), share(gap.last_at)));
+    shares.collect()
+}
+
+/// The lanes of executions in a range.
+pub(super) fn lanes_of(asked: &Asked, range: &Range, executions: &[StoredExecution]) -> Vec<Lane> {
+    let keep = asked.question.range_with(&[]);
     let mut lanes: BTreeMap<String, Vec<Bar>> = BTreeMap::new();
     for stored in executions {
         let record = &stored.record;

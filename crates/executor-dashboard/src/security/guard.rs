@@ -69,10 +69,10 @@ impl Guard {
         self.any_host || is_own || self.hosts.contains(&host)
     }
 
-    /// Whether a request shows the token, as the cookie of a browser or the bearer of a program.
-    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
+    /// How a request is let in: by the token, as the cookie of a browser or the bearer of a program.
+    pub(crate) fn lets_in(&self, headers: &HeaderMap) -> Option<LetIn> {
         let Some(token) = &self.token else {
-            return true;
+            return Some(LetIn::Openly);
         };
         let text = |value: &'_ HeaderValue| value.to_str().ok().map(ToOwned::to_owned);
         let bearer = headers.get(AUTHORIZATION).and_then(text);
@@ -83,8 +83,22 @@ impl Guard {
             let mut cookies = cookies.split(';').map(str::trim);
             cookies.any(|cookie| cookie.strip_prefix(&name).is_some_and(|it| token.is(it)))
         });
-        bearer.is_some_and(|it| token.is(it)) || is_in_cookies
+        match bearer.is_some_and(|it| token.is(it)) {
+            true => Some(LetIn::Bearer),
+            false => is_in_cookies.then_some(LetIn::Cookie),
+        }
     }
+}
+
+/// How somebody was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LetIn {
+    /// A program sent the token; no page of another site can make a browser do that.
+    Bearer,
+    /// A browser sent its cookie.
+    Cookie,
+    /// Nothing was asked for.
+    Openly,
 }
 
 /// Why a request is refused before anybody looks at what it asks.

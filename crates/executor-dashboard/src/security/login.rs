@@ -30,10 +30,11 @@ struct Login {
 /// Asks for the token.
 pub(crate) async fn ask_token(
     State(guard): State<Arc<Guard>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if guard.knows(request.headers()) {
+    if let Some(how) = guard.lets_in(request.headers()) {
+        request.extensions_mut().insert(how);
         return next.run(request).await;
     }
     if wants_json(request.headers()) {

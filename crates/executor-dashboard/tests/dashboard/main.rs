@@ -3,6 +3,7 @@
 // Helpers of tests are tests.
 #![allow(clippy::unwrap_used)]
 
+mod acting;
 mod changes;
 mod pages;
 mod security;
@@ -68,7 +69,7 @@ fn guarded() -> Router {
 }
 
 /// Every page that is there without an id.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "/",
     "/executions",
     "/handlers",
@@ -76,4 +77,5 @@ const PAGES: [&str; 7] = [
     "/timeline",
     "/ledger",
     "/ledger/audit",
+    "/health",
 ];

@@ -228,7 +228,10 @@ async fn j05_everything_has_a_name() {
         );
         assert_eq!(
             page.matches("<svg").count(),
-            page.matches("<svg role=\"group\" aria-label=").count(),
+            page.matches("<svg role=\"group\" aria-label=").count()
+                + page
+                    .matches("<svg role=\"img\" class=\"spark\" aria-label=")
+                    .count(),
             "{path}"
         );
     }

@@ -1,0 +1,263 @@
+//! What people ask of a running executor: a form is posted, the executor does it and records who asked. Only a page of
+//! this dashboard, or a program that sends the token itself, can ask.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Form, Path, Request, State};
+use axum::http::header::{HeaderName, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Json, RequestExt};
+use executor_core::ports::{Acted, Action, Asker, PageRequest, RecordedAction};
+use executor_core::{Entity, EntityKind, ExecutionId};
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::answer::{Refused, wants_json};
+use crate::pages::asked::{Acting, Asked, Site};
+use crate::pages::parts::{Moment, registration};
+use crate::question::Question;
+use crate::security::guard::LetIn;
+use crate::shown;
+
+/// How many characters of what a request says of itself are recorded.
+const SAID_MAX: usize = 200;
+
+/// How many actions are looked at and shown for one listener or job.
+const LOOKED_AT: u32 = 1_000;
+const SHOWN_MAX: usize = 20;
+
+/// Who somebody is, for programs that find out by themselves: a layer in front of the router adds it to the extensions
+/// of a request, and what that visitor asks for is recorded under this name.
+///
+/// ```
+/// use axum::extract::Request;
+/// use executor_dashboard::Visitor;
+///
+/// fn named(mut request: Request) -> Request {
+///     request.extensions_mut().insert(Visitor("operator".into()));
+///     request
+/// }
+/// # drop(named);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visitor(pub String);
+
+/// What was posted, and by whom.
+pub(crate) struct Posted {
+    headers: HeaderMap,
+    how: LetIn,
+    asker: Asker,
+    fields: HashMap<String, String>,
+}
+
+impl Posted {
+    async fn of(request: Request) -> Result<Self, Response> {
+        let headers = request.headers().clone();
+        let extensions = request.extensions();
+        let how = extensions.get().copied().unwrap_or(LetIn::Openly);
+        let visitor = extensions.get().map(|Visitor(name)| name.clone());
+        let peer = extensions
+            .get()
+            .map(|ConnectInfo::<SocketAddr>(peer)| *peer);
+        let asker = Asker {
+            who: visitor.unwrap_or_else(|| who(how).to_owned()),
+            origin: origin(peer, &headers),
+        };
+        let fields: Result<Form<HashMap<String, String>>, _> = request.extract().await;
+        Ok(Self {
+            headers,
+            how,
+            asker,
+            fields: fields.map_err(IntoResponse::into_response)?.0,
+        })
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether a page of this dashboard posted it, or a program that has the token. That it is not one of another site
+    /// was checked where the header says so; here it has to say so.
+    fn is_own(&self, acting: &Acting) -> bool {
+        let site = self.headers.get(HeaderName::from_static("sec-fetch-site"));
+        let says_so =
+            self.headers.contains_key(ORIGIN) || site.is_some_and(|it| it == "same-origin");
+        let nonce = acting.nonce.as_ref();
+        let is_of_a_page = nonce.is_some_and(|it| it.is(self.field("nonce")));
+        self.how == LetIn::Bearer || says_so && is_of_a_page
+    }
+}
+
+const fn who(how: LetIn) -> &'static str {
+    match how {
+        LetIn::Bearer => "a program with the token",
+        LetIn::Cookie => "somebody with the token",
+        LetIn::Openly => "somebody",
+    }
+}
+
+/// The address that a request comes from, and the one that it says it comes from.
+fn origin(peer: Option<SocketAddr>, headers: &HeaderMap) -> String {
+    let peer = peer.map_or_else(|| "an unknown address".to_owned(), |it| it.to_string());
+    let forwarded = headers.get(HeaderName::from_static("x-forwarded-for"));
+    match forwarded.and_then(|it| it.to_str().ok()) {
+        Some(of) => format!(
+            "{peer}, says for {}",
+            of.chars().take(SAID_MAX).collect::<String>()
+        ),
+        None => peer,
+    }
+}
+
+/// Runs, pauses or resumes a listener or job.
+pub(crate) async fn act(
+    State(site): State<Arc<Site>>,
+    Path((kind, row)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let posted = match Posted::of(request).await {
+        Ok(posted) => posted,
+        Err(response) => return response,
+    };
+    let to = format!("/handlers/{kind}/{row}");
+    let acted = async {
+        let acting = allowed(&site, &posted)?;
+        let question = Question::default();
+        let range = question.range(shown::now())?;
+        let asked = Asked::new(Arc::clone(&site), question, range);
+        let registered = registration(&asked, &kind, &row).await?;
+        let entity = Arc::clone(&registered.registration.entity);
+        let action = match posted.field("action") {
+            "run" => Action::Run(entity),
+            "pause" => Action::Pause(entity),
+            "resume" => Action::Resume(entity),
+            other => {
+                return Err(Refused::bad(format!(
+                    "`{other}` is not run, pause or resume"
+                )));
+            }
+        };
+        Ok(acting.actions.act(action, posted.asker.clone()).await)
+    };
+    told(&site, &posted, acted.await, &to)
+}
+
+/// Cancels an execution.
+pub(crate) async fn cancel(
+    State(site): State<Arc<Site>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let posted = match Posted::of(request).await {
+        Ok(posted) => posted,
+        Err(response) => return response,
+    };
+    let acted = async {
+        let acting = allowed(&site, &posted)?;
+        let uuid = Uuid::try_parse(&id);
+        let uuid =
+            uuid.map_err(|_| Refused::bad(format!("`{id}` is not the id of an execution")))?;
+        let action = Action::Cancel(ExecutionId::from_uuid(uuid));
+        Ok(acting.actions.act(action, posted.asker.clone()).await)
+    };
+    told(&site, &posted, acted.await, "/")
+}
+
+fn allowed<'s>(site: &'s Site, posted: &Posted) -> Result<&'s Acting, Refused> {
+    let forbidden = |why: &str| Refused::Forbidden(why.to_owned());
+    let acting = site.acting.as_ref();
+    let acting = acting.ok_or_else(|| {
+        forbidden(
+            "this dashboard only shows; `executor run --serve --allow-actions` lets people act",
+        )
+    })?;
+    match posted.is_own(acting) {
+        true => Ok(acting),
+        false => Err(forbidden(
+            "this was not posted by a page of this dashboard, or by one from before it was restarted: reload the page",
+        )),
+    }
+}
+
+/// Says what became of it: the page where it can be seen, or why it was not done.
+fn told(site: &Site, posted: &Posted, acted: Result<Acted, Refused>, to: &str) -> Response {
+    let wants_json = wants_json(&posted.headers);
+    let refused = |refused: Refused| refused.response(&site.base, wants_json);
+    let acted = match acted {
+        Ok(acted) => acted,
+        Err(why) => return refused(why),
+    };
+    match (acted.done, acted.not_recorded) {
+        (Err(why), _) => refused(Refused::NotNow(why.to_string())),
+        (Ok(id), None) if wants_json => {
+            let id = id.map(|it| it.to_string());
+            Json(json!({ "done": true, "execution": id })).into_response()
+        }
+        (Ok(_), None) => Redirect::to(&format!("{}{to}", site.base)).into_response(),
+        (Ok(_), Some(why)) => {
+            let why =
+                format!("it was done, but who asked for it is only in the program's log: {why}");
+            let mut response = refused(Refused::NotNow(why));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
+    }
+}
+
+/// An action that was recorded.
+#[derive(Serialize)]
+pub(crate) struct Done {
+    #[serde(rename = "at_us")]
+    pub(crate) at: Moment,
+    pub(crate) who: String,
+    pub(crate) origin: String,
+    pub(crate) action: String,
+    pub(crate) target: String,
+    pub(crate) outcome: String,
+}
+
+impl Done {
+    pub(crate) fn of(action: &RecordedAction) -> Self {
+        Self {
+            at: Moment(action.at),
+            who: action.who.clone(),
+            origin: action.origin.clone(),
+            action: action.action.clone(),
+            target: action.target.clone(),
+            outcome: action.outcome.clone(),
+        }
+    }
+}
+
+/// What people asked of a listener or job in the range of a page, the latest first.
+pub(crate) async fn asked_for(asked: &Asked, what: &str) -> Result<Vec<Done>, Refused> {
+    let request = PageRequest::first(LOOKED_AT);
+    let page = asked
+        .history()
+        .actions(asked.range.window(), request)
+        .await?;
+    let of_it = page.items.iter().filter(|it| it.target == what);
+    Ok(of_it.take(SHOWN_MAX).map(Done::of).collect())
+}
+
+/// What a page offers to do with a listener or job, if it is registered in the executor that can be asked.
+pub(crate) fn offer(asked: &Asked, entity: &Entity) -> Option<Offer> {
+    let acting = asked.site.acting.as_ref()?;
+    Some(Offer {
+        nonce: acting.nonce()?,
+        is_job: entity.kind == EntityKind::Job,
+        is_paused: acting.actions.is_paused(entity)?,
+    })
+}
+
+/// What a page offers to do with a listener or job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) nonce: String,
+    pub(crate) is_job: bool,
+    pub(crate) is_paused: bool,
+}
