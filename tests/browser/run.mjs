@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { chromium } from "playwright-core";
@@ -10,9 +11,9 @@ const [executor, database, executablePath, pictures] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 mkdirSync(pictures, { recursive: true });
 
-/** Starts the server, and waits until it says where it is. */
-const serve = async () => {
-  const child = spawn(executor, ["serve", "--db", database, "--listen", "127.0.0.1:0", "--no-token"]);
+/** Starts a server, and waits until it says where it is. */
+const serve = async (words, env = {}) => {
+  const child = spawn(executor, [...words, "--db", database], { env: { ...process.env, ...env } });
   const base = await new Promise((resolve, reject) => {
     let said = "";
     child.stderr.on("data", (data) => {
@@ -25,18 +26,19 @@ const serve = async () => {
   return { child, base };
 };
 
-const { child, base } = await serve();
+const { child, base } = await serve(["serve", "--listen", "127.0.0.1:0", "--no-token"]);
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 let passed = 0;
 let failures = 0;
 
 /** A page that fails on whatever leaves the host, on errors, and on anything that a text of the history makes it do. */
-const open = async (options = {}) => {
+const open = async ({ base: other, ...options } = {}) => {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   page.wrong = [];
+  page.base = other ?? base;
   page.on("request", (request) => {
-    if (!request.url().startsWith(base)) page.wrong.push(`asks for ${request.url()}`);
+    if (!request.url().startsWith(page.base)) page.wrong.push(`asks for ${request.url()}`);
   });
   page.on("dialog", (dialog) => page.wrong.push(`shows ${dialog.message()}`));
   page.on("pageerror", (error) => page.wrong.push(String(error)));
@@ -83,6 +85,7 @@ const PAGES = {
   timeline: "/timeline?since=3h",
   ledger: "/ledger?since=7d",
   audit: "/ledger/audit?since=7d",
+  health: "/health?since=7d",
   absent: "/nothing",
 };
 
@@ -124,7 +127,7 @@ await test("j02 no text does anything", {}, async (page) => {
 await test("j05 a whole session by the keyboard", {}, async (page) => {
   const key = (name) => page.keyboard.press(name);
   await page.goto(base + "/");
-  for (const [letter, title] of [["e", "Executions"], ["h", "Handlers and jobs"], ["r", "Errors"], ["t", "Timeline"], ["l", "Ledger"], ["n", "Now"]]) {
+  for (const [letter, title] of [["e", "Executions"], ["h", "Handlers and jobs"], ["r", "Errors"], ["t", "Timeline"], ["l", "Ledger"], ["s", "Health and settings"], ["n", "Now"]]) {
     await key("g");
     await Promise.all([page.waitForEvent("load"), key(letter)]);
     assert.match(await page.title(), new RegExp(`^${title}`));
@@ -178,18 +181,75 @@ await test("j03 what the chart hatches can be clicked", {}, async (page) => {
 });
 
 await test("j01 a page that is open learns of an execution", {}, async (page) => {
-  const config = path.join(pictures, "live.toml");
-  writeFileSync(config, '[[job]]\napp = "live"\nname = "tick"\nevery = "1h"\nrun = ["true"]\n');
+  const live = path.join(pictures, "live.toml");
+  writeFileSync(live, '[[job]]\napp = "live"\nname = "tick"\nevery = "1h"\nrun = ["true"]\n');
   await page.goto(base + "/executions");
   // Whoever looks has seen it as it was.
   await page.waitForTimeout(2_500);
-  const run = spawn(executor, ["run", config, "--now", "live/tick", "--db", database]);
+  const run = spawn(executor, ["run", live, "--now", "live/tick", "--db", database]);
   await new Promise((resolve) => run.on("exit", resolve));
   const notice = page.getByRole("status");
   await notice.waitFor({ timeout: 15_000 });
   await Promise.all([page.waitForEvent("load"), notice.getByRole("link").click()]);
   assert.ok(await page.getByText("live/tick").count() > 0);
 });
+
+await test("j01 what can be copied has a button that works over plain HTTP", {}, async (page) => {
+  await page.goto(base + "/handlers");
+  await page.getByRole("button", { name: "Copy" }).click();
+  assert.ok(await page.getByRole("button", { name: "Copied" }).isVisible());
+  const chosen = await page.evaluate(() => getSelection().toString());
+  assert.match(chosen, /^executor report --since 24h/);
+});
+
+// A person acts on a program that runs, with and without scripts.
+const token = "browser-tests-know-this-token-0123";
+const config = path.join(pictures, "acting.toml");
+writeFileSync(config, `[run]\nshutdown_timeout = "1s"
+[[job]]\napp = "acting"\nname = "fan"\nafter = "1h"\nrun = ["true"]
+[[job]]\napp = "acting"\nname = "nap"\nafter = "10ms"\nrun = ["sleep", "600"]\n`);
+const acting = await serve(["run", config, "--serve", "127.0.0.1:0", "--allow-actions"], { EXECUTOR_TOKEN: token });
+for (const javaScriptEnabled of [true, false]) {
+  const options = { base: acting.base, javaScriptEnabled };
+  await test(`j02 a person acts, with${javaScriptEnabled ? "" : "out"} scripts`, options, async (page) => {
+    await page.goto(acting.base + "/handlers");
+    page.wrong = []; // It was not let in yet.
+    await page.getByLabel(/Token/).fill(token);
+    await page.keyboard.press("Enter");
+    await page.getByRole("link", { name: "acting/fan" }).click();
+    await page.getByRole("button", { name: "Run now" }).click();
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("It is paused").waitFor();
+    assert.ok(await page.getByRole("button", { name: "Run now" }).isDisabled());
+    await page.getByRole("button", { name: "Resume" }).click();
+    assert.ok(await page.getByText("somebody with the token").count() >= 3);
+    await page.getByRole("link", { name: "Now", exact: true }).click();
+    if (javaScriptEnabled) {
+      await page.getByRole("button", { name: /Cancel acting\/nap/ }).click();
+      await page.getByRole("link", { name: "Ledger", exact: true }).click();
+      assert.ok(await page.getByText("cancelled").count() >= 1);
+      await page.screenshot({ path: path.join(pictures, "acted.png"), fullPage: true });
+    }
+  });
+}
+await test("j02 a page of another site makes it do nothing", { base: acting.base }, async (page) => {
+  const form = `<form method="post" action="${acting.base}/handlers/job/1/act"><input name="action" value="run"><button>x</button></form>`;
+  const evil = createServer((_, answer) => answer.setHeader("content-type", "text/html").end(form)).listen(0, "127.0.0.1");
+  await new Promise((resolve) => evil.once("listening", resolve));
+  const place = `http://localhost:${evil.address().port}/`;
+  await page.goto(acting.base + "/");
+  await page.getByLabel(/Token/).fill(token);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Now" }).waitFor();
+  await page.goto(place);
+  const read = await page.evaluate((at) => fetch(at, { credentials: "include" }).then(() => "read", () => "refused"), acting.base + "/");
+  assert.equal(read, "refused");
+  const [answer] = await Promise.all([page.waitForNavigation(), page.getByRole("button").click()]);
+  assert.equal(answer.status(), 403);
+  page.wrong = [];
+  evil.close();
+});
+acting.child.kill();
 
 const page = await open();
 await page.goto(base + "/");

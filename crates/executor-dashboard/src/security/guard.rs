@@ -119,11 +119,12 @@ fn refusal(guard: &Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Op
     // Not in a hidden frame: a person sees what opens.
     let dest = text(HeaderName::from_static("sec-fetch-dest"));
     let is_followed = is_read && mode == Some("navigate") && dest.is_none_or(|it| it == "document");
-    // Older browsers say nothing of the site, but where a form came from.
+    // Older browsers say nothing of the site, but where a form came from. Newer ones say `null` of our own forms, because
+    // we want no referrer, and that they are our own.
     let origin = text(ORIGIN).filter(|_| !is_read);
-    let is_foreign = origin.is_some_and(|origin| {
-        let from = origin.split_once("://").map(|(_, host)| host);
-        from.is_none_or(|from| !from.eq_ignore_ascii_case(host))
+    let is_foreign = origin.is_some_and(|origin| match origin.split_once("://") {
+        Some((_, from)) => !from.eq_ignore_ascii_case(host),
+        None => origin != "null" || site != Some("same-origin"),
     });
     if is_across && !is_followed || is_foreign {
         let why = "another site asks for this; open the dashboard by its own address\n";

@@ -201,6 +201,16 @@ async fn j02_nobody_else_makes_it_act() {
             &right,
             StatusCode::FORBIDDEN,
         ),
+        (
+            &[COOKIE, ("origin", "null"), ("sec-fetch-site", "none")],
+            &right,
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            &[COOKIE, ("origin", "null"), ("sec-fetch-site", "cross-site")],
+            &right,
+            StatusCode::FORBIDDEN,
+        ),
         (&[COOKIE, ("origin", "null")], &right, StatusCode::FORBIDDEN),
         (
             &[COOKIE, ("origin", "http://127.0.0.1:80")],
@@ -253,8 +263,8 @@ async fn j02_nobody_else_makes_it_act() {
     assert_eq!(got.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(house.executor.running(), 0);
     assert_eq!(house.recorded().await, []);
-    let own = ("sec-fetch-site", "same-origin");
-    let got = house.post(ACT, &[COOKIE, own], &right).await;
+    let own = [("origin", "null"), ("sec-fetch-site", "same-origin")];
+    let got = house.post(ACT, &[COOKIE, own[0], own[1]], &right).await;
     assert_eq!(got.status, StatusCode::SEE_OTHER, "the real one");
 }
 

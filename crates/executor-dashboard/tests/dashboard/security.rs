@@ -94,7 +94,24 @@ async fn j02_other_sites_get_nothing() {
     ] {
         let got = ask(&router, "POST", "/login", &[("origin", origin)], "token=x").await;
         assert_eq!(got.status, StatusCode::FORBIDDEN, "{origin}");
+        let headers = [("origin", origin), ("sec-fetch-site", "none")];
+        let got = ask(&router, "POST", "/login", &headers, "token=x").await;
+        assert_eq!(got.status, StatusCode::FORBIDDEN, "{origin}");
     }
+}
+
+/// What Chromium and Firefox send with a form of a page that wants no referrer.
+const OF_A_BROWSER: [(&str, &str); 3] = [
+    ("origin", "null"),
+    ("sec-fetch-site", "same-origin"),
+    ("content-type", "application/x-www-form-urlencoded"),
+];
+
+#[tokio::test]
+async fn j02_the_form_of_a_browser_is_taken() {
+    let body = format!("token={TOKEN}");
+    let got = ask(&guarded(), "POST", "/login", &OF_A_BROWSER, &body).await;
+    assert_eq!(got.status, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]
