@@ -1,11 +1,12 @@
 //! Charts, drawn as SVG on the server. A page shows the numbers of each in a table beside it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use executor_core::ports::Stats;
 use executor_core::{Status, Timestamp};
 
-use crate::shown::{dated, escaped, grouped, took};
+use crate::shown::{dated, escaped, grouped, tick, took};
 
 /// The width of a chart in its own units.
 const WIDTH: f64 = 960.0;
@@ -115,7 +116,7 @@ pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
     let mut svg = opened(
         "outcomes",
         "outcomes over time; the table has its numbers",
-        HEIGHT,
+        HEIGHT + AXIS,
     );
     for (place, part) in parts.iter().enumerate() {
         let (x, mut y) = (place as f64 * step, HEIGHT);
@@ -143,7 +144,9 @@ pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
     }
     if let Some(ends) = ends(parts) {
         processes.draw(&mut svg, ends, HEIGHT);
+        axis(&mut svg, ends, HEIGHT);
     }
+    scale(&mut svg, &format!("{} at most", grouped(most)));
     closed(svg)
 }
 
@@ -161,16 +164,18 @@ fn title(part: &Part) -> String {
     title
 }
 
-/// Draws the time within which 95 of 100 ended, part by part.
-pub(crate) fn durations(parts: &[Part], processes: &Processes) -> Svg {
+/// Draws the time within which 95 of 100 ended, part by part, and that of an earlier time as an outline.
+pub(crate) fn durations(parts: &[Part], earlier: &[Stats], processes: &Processes) -> Svg {
     const HEIGHT: f64 = 80.0;
     let p95 = |part: &Part| part.stats.p95.as_secs_f64();
-    let most = parts.iter().map(p95).fold(0.0, f64::max);
+    let earlier: Vec<f64> = earlier.iter().map(|it| it.p95.as_secs_f64()).collect();
+    let most = parts.iter().map(p95).chain(earlier.iter().copied());
+    let most = most.fold(0.0, f64::max);
     let step = WIDTH / parts.len().max(1) as f64;
     let mut svg = opened(
         "durations",
         "the time within which 95 of 100 ended; the table has its numbers",
-        HEIGHT,
+        HEIGHT + AXIS,
     );
     for (place, part) in parts.iter().enumerate().filter(|(_, part)| p95(part) > 0.0) {
         let height = (p95(part) / most * (HEIGHT - 4.0)).max(2.0);
@@ -190,9 +195,22 @@ pub(crate) fn durations(parts: &[Part], processes: &Processes) -> Svg {
         rect(&mut svg, "p95", (x + 0.5, y), (step - 1.0, height));
         svg.push_str("</a>");
     }
+    for (place, p95) in earlier.iter().enumerate().filter(|(_, p95)| **p95 > 0.0) {
+        let height = (p95 / most * (HEIGHT - 4.0)).max(2.0);
+        let title = format!("a year earlier: {}", took(Duration::from_secs_f64(*p95)));
+        let _ = write!(svg, "<g><title>{}</title>", escaped(&title));
+        let place = (place as f64 * step + 0.5, HEIGHT - height);
+        rect(&mut svg, "earlier", place, (step - 1.0, 2.0));
+        svg.push_str("</g>");
+    }
     if let Some(ends) = ends(parts) {
         processes.draw(&mut svg, ends, HEIGHT);
+        axis(&mut svg, ends, HEIGHT);
     }
+    scale(
+        &mut svg,
+        &format!("{} at most", took(Duration::from_secs_f64(most))),
+    );
     closed(svg)
 }
 
@@ -315,7 +333,7 @@ pub(crate) fn lanes(
     let mut svg = opened(
         "lanes",
         "what ran at the same time; the table has its numbers",
-        height,
+        height + AXIS,
     );
     for (from, to) in losses {
         let width = ((to - from) * WIDTH).max(3.0);
@@ -347,7 +365,41 @@ pub(crate) fn lanes(
             escaped(&lane.name)
         );
     }
+    axis(&mut svg, ends, height);
     closed(svg)
+}
+
+/// The height of the times below a chart.
+const AXIS: f64 = 16.0;
+
+/// Writes times below a chart, which end at its edges.
+fn axis(svg: &mut String, (from, to): (Timestamp, Timestamp), height: f64) {
+    const PARTS: i64 = 6;
+    let whole = to.as_micros() - from.as_micros();
+    for part in 0..=PARTS {
+        let at = Timestamp::from_micros(from.as_micros() + whole / PARTS * part);
+        let anchor = match part {
+            0 => "start",
+            PARTS => "end",
+            _ => "middle",
+        };
+        let x = WIDTH / PARTS as f64 * part as f64;
+        let _ = write!(
+            svg,
+            "<text class=\"axis\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+            height + AXIS - 4.0,
+            escaped(&tick(at, whole))
+        );
+    }
+}
+
+/// Writes what the full height means.
+fn scale(svg: &mut String, most: &str) {
+    let _ = write!(
+        svg,
+        "<text class=\"scale\" x=\"3\" y=\"11\">{}</text>",
+        escaped(most)
+    );
 }
 
 /// Each chart of a page has hatching of its own.

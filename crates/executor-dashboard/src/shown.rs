@@ -45,6 +45,20 @@ pub(crate) fn dated(at: Timestamp) -> String {
     formatted(at, TimeZone::system(), format)
 }
 
+/// The time below a chart that is so many microseconds wide: as much of it as tells its places apart.
+pub(crate) fn tick(at: Timestamp, width_us: i64) -> String {
+    let format = match width_us {
+        ..5_000_000 => "%H:%M:%S%.3f",
+        5_000_000..600_000_000 => "%H:%M:%S",
+        // Within one day or two, so that a day is one.
+        600_000_000..90_000_000_000 => "%H:%M",
+        90_000_000_000..864_000_000_000 => "%a %d %H:%M",
+        864_000_000_000..26_000_000_000_000 => "%d %b",
+        _ => "%b %Y",
+    };
+    formatted(at, TimeZone::system(), format)
+}
+
 /// The time as a field of a form has it.
 pub(crate) fn field(at: Timestamp) -> String {
     formatted(at, TimeZone::system(), "%Y-%m-%dT%H:%M:%S")

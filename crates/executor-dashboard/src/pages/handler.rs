@@ -8,7 +8,9 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{Filter, PageRequest, Scope, StoredExecution, StoredRegistration};
+use executor_core::ports::{
+    Filter, PageRequest, Scope, Stats, StoredExecution, StoredRegistration,
+};
 use executor_core::{EntityKind, Timestamp};
 use executor_service::diagnosis::{Facts, Question, due_times, explain};
 use serde::Serialize;
@@ -129,6 +131,10 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
     let earlier = earlier.into_iter().next().unwrap_or_default();
     let of = format!("{kind}/{row}");
     let parts = parts(&asked, scope.clone(), Some(entity), &[("of", &of)]).await?;
+    let last_year = match earlier.runs() {
+        0 => Vec::new(),
+        _ => a_year_earlier(&asked, &scope).await?,
+    };
     let due = match entity.kind {
         EntityKind::Job => due_times(history, &registered, DUE).await?,
         EntityKind::Listener => Vec::new(),
@@ -165,7 +171,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         schedule,
         year_earlier: Counts::of(&earlier),
         outcomes: outcomes(&parts, &processes),
-        durations: durations(&parts, &processes),
+        durations: durations(&parts, &last_year, &processes),
         parts: PartRow::all(&parts),
         due: due.iter().rev().map(Due::of).collect(),
         find_slowest: asked.question.with(&[("slowest", "1")]),
@@ -180,6 +186,14 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         explanation: explanation(&asked, &registered, &at_field).await?,
         at: at_field,
     })
+}
+
+/// The parts of the range, a year earlier.
+async fn a_year_earlier(asked: &Asked, scope: &Scope) -> Result<Vec<Stats>, Refused> {
+    let bounds = asked.range.parts().into_iter();
+    let bounds = bounds.map(|at| Timestamp::from_micros(at.as_micros().saturating_sub(YEAR_US)));
+    let series = asked.history().series(scope.clone(), bounds.collect());
+    Ok(series.await?)
 }
 
 /// Those that held a thread for too long or left one behind, the longest first.
