@@ -132,6 +132,15 @@ pub(crate) fn why(execution: &StoredExecution) -> String {
     }
 }
 
+/// A word of a command line for a shell.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@=+,".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// A number of things, in words that agree with it.
 pub(crate) fn counted(count: u64, what: &str) -> String {
     let plural = if what.ends_with('s') { "es" } else { "s" };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use executor_core::ports::{Filter, Order, PageRequest, Scope, Stats, StoredExecution};
 use executor_core::record::ExecutionRecord;
-use executor_core::{ExecutionId, RegistrationId, Status, Timestamp};
+use executor_core::{RegistrationId, Status, Timestamp};
 use executor_service::diagnosis::{ErrorGroup, error_groups, shape};
 
 use crate::answer::Refused;
@@ -69,8 +69,10 @@ impl Around {
             scope,
             ..Filter::default()
         };
+        // Several may have ended in the same microsecond; their ids then tell which was first.
+        let key = |it: &StoredExecution| (it.record.ended_at(), it.record.execution_id);
         let before = Filter {
-            to: Some(ended),
+            to: Some(ended.saturating_add(Duration::from_micros(1))),
             ..of_it.clone()
         };
         let after = Filter {
@@ -81,27 +83,33 @@ impl Around {
             statuses: vec![Status::Success],
             ..before.clone()
         };
-        around.previous = first(asked, before, Order::LatestFirst, id).await?;
-        around.last_success = first(asked, succeeded, Order::LatestFirst, id).await?;
-        around.next = first(asked, after, Order::OldestFirst, id).await?;
+        let own = (ended, id);
+        let earlier = near(asked, before, Order::LatestFirst).await?;
+        let earlier = earlier.into_iter().filter(|it| key(it) < own);
+        around.previous = earlier.max_by_key(key);
+        let earlier = near(asked, succeeded, Order::LatestFirst).await?;
+        let earlier = earlier.into_iter().filter(|it| key(it) < own);
+        around.last_success = earlier.max_by_key(key);
+        let later = near(asked, after, Order::OldestFirst).await?.into_iter();
+        around.next = later.filter(|it| key(it) > own).min_by_key(key);
         Ok(around)
     }
 }
 
-/// The first that a filter selects and that is another one.
-async fn first(
+/// How many are looked through for a neighbour: of more that ended in the same microsecond, some are passed over.
+const NEAR: u32 = 20;
+
+/// Those that a filter selects first.
+async fn near(
     asked: &Asked,
     filter: Filter,
     order: Order,
-    but: ExecutionId,
-) -> Result<Option<StoredExecution>, Refused> {
+) -> Result<Vec<StoredExecution>, Refused> {
     let request = PageRequest {
         order,
-        ..PageRequest::first(2)
+        ..PageRequest::first(NEAR)
     };
-    let page = asked.history().executions(filter, request).await?;
-    let mut items = page.items.into_iter();
-    Ok(items.find(|it| it.record.execution_id != but))
+    Ok(asked.history().executions(filter, request).await?.items)
 }
 
 async fn beside(asked: &Asked, record: &ExecutionRecord) -> Result<Vec<StoredExecution>, Refused> {

@@ -13,11 +13,11 @@ use uuid::Uuid;
 
 use crate::answer::Refused;
 use crate::pages::asked::{Asked, Site};
-use crate::pages::frame::{Frame, Framed, quoted};
+use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::{FAILED, Moment, Row, registration, registrations};
 use crate::question::{Question, length};
-use crate::shown;
+use crate::shown::{self, quoted};
 
 /// Executions on a page.
 const PAGE: u32 = 50;

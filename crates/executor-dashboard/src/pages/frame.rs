@@ -1,5 +1,7 @@
 //! What stands around every page: where one is, the span of time, how complete it is, and the same as a command.
 
+use std::time::Duration;
+
 use executor_core::ports::History;
 use executor_service::diagnosis::{Completeness, completeness};
 use serde::Serialize;
@@ -7,6 +9,7 @@ use serde::Serialize;
 use crate::answer::Refused;
 use crate::assets::{ICON, SCRIPT, STYLE};
 use crate::pages::asked::Asked;
+use crate::pages::processes::without_process;
 use crate::question::{RANGES, range_in_words};
 use crate::shown::{self, counted, grouped};
 
@@ -135,7 +138,7 @@ impl Asked {
         let missing = completeness(self.history(), &window, live, shown::now()).await?;
         let database = match self.site.database.as_str() {
             "" => String::new(),
-            database => format!(" --db {}", quoted(database)),
+            database => format!(" --db {}", shown::quoted(database)),
         };
         let asked = |name: &str| self.question.one(name).unwrap_or_default().to_owned();
         let ranges = RANGES.iter().map(|(value, name)| Choice {
@@ -157,7 +160,10 @@ impl Asked {
             icon: ICON.path,
             script: SCRIPT.path,
             title: title.to_owned(),
-            completeness: sentence(&missing),
+            completeness: sentence(
+                &missing,
+                without_process(self.sessions().await?, &self.range),
+            ),
             is_complete: missing.is_complete(),
             range: range_in_words(&self.question, &self.range),
             range_in_utc: format!(
@@ -181,17 +187,11 @@ impl Asked {
     }
 }
 
-/// A word of a command line for a shell.
-pub(crate) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@=+,".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
+/// A restart takes less.
+const LONG: Duration = Duration::from_secs(60);
 
 /// How complete a time is, in a sentence.
-fn sentence(found: &Completeness) -> String {
+fn sentence(found: &Completeness, without_process: Duration) -> String {
     let mut parts = Vec::new();
     if found.lost() > 0 {
         parts.push(format!("{} lost", counted(found.lost(), "record")));
@@ -211,6 +211,10 @@ fn sentence(found: &Completeness) -> String {
     };
     if found.missed > 0 {
         sentence += &format!(" · {} missed", counted(found.missed, "planned run"));
+    }
+    // What a process did not run then is no record that is missing, but nothing was recorded either.
+    if without_process >= LONG {
+        sentence += &format!(" · no process ran for {}", shown::took(without_process));
     }
     sentence
 }

@@ -228,5 +228,5 @@ pub(crate) async fn registrations(
 
 /// `app/name` as a command line has it.
 pub(crate) fn word_of(entity: &Entity) -> String {
-    crate::pages::frame::quoted(&shown::name_of(entity))
+    shown::quoted(&shown::name_of(entity))
 }

@@ -1,5 +1,7 @@
 //! When processes ran: the times in which none did, and when each began.
 
+use std::time::Duration;
+
 use executor_core::Timestamp;
 use executor_core::ports::StoredSession;
 use executor_service::diagnosis::is_alive;
@@ -55,6 +57,15 @@ pub(crate) fn downs(sessions: &[StoredSession], range: &Range) -> Vec<Down> {
         up_to = up_to.max(to);
     }
     downs
+}
+
+/// For how long of a range no process ran.
+pub(crate) fn without_process(sessions: &[StoredSession], range: &Range) -> Duration {
+    let downs = downs(sessions, range);
+    let spans = downs.iter();
+    spans
+        .map(|it| it.to.0.saturating_duration_since(it.from.0))
+        .sum()
 }
 
 /// What charts of a page draw of the processes of its range.
