@@ -144,7 +144,12 @@ impl Night {
         ] {
             let mut ago = from.saturating_sub(every / 2);
             while ago > to {
-                records.push(self.record(of, ago, took));
+                let mut record = self.record(of, ago, took);
+                if of.entity.kind == EntityKind::Job {
+                    let body = format!("100 o [] begins\n900 o [] {} done\n", of.entity.name);
+                    record.lines = Some(Arc::new(Lines::from_parts(2, 2, 30, false, body)));
+                }
+                records.push(record);
                 ago = ago.saturating_sub(every);
             }
         }
@@ -221,16 +226,23 @@ impl Night {
             last_at: self.ago(5 * HOUR),
             entities: vec![(Arc::clone(&self.hall.entity), 37)],
         };
-        let missed = MissedRuns {
+        // The planned times while no process ran, in step with `ordinary`.
+        let missed = |of: &Subject, count, first, last| MissedRuns {
             session: Some(second.id),
-            entity: Arc::clone(&self.backup.entity),
+            entity: Arc::clone(&of.entity),
             reason: MissedReason::NoProcess,
-            count: 1,
-            first_due: self.ago(8 * HOUR),
-            last_due: self.ago(8 * HOUR),
+            count,
+            first_due: self.ago(first),
+            last_due: self.ago(last),
         };
+        let backup = 8 * HOUR + 33 * MINUTE;
+        let report = 8 * HOUR + 45 * MINUTE + Duration::from_secs(2);
+        let missed = vec![
+            missed(&self.backup, 1, backup, backup),
+            missed(&self.report, 3, report, report.saturating_sub(HOUR)),
+        ];
         self.store.record_gaps(vec![lost]).await.unwrap();
-        self.store.record_missed(vec![missed]).await.unwrap();
+        self.store.record_missed(missed).await.unwrap();
         self.close(second, records, (5 * MINUTE, SessionStatus::Success, 37))
             .await;
         self.store.close().await.unwrap();
