@@ -5,7 +5,7 @@ use crate::shell;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The figures to measure: executions, store, leaks, size, prune, registrations, history, million, offer, outage,
-    /// idle, flood, starving, takeover. Default: all of them.
+    /// idle, flood, starving, takeover, tabs. Default: all of them.
     figures: Vec<String>,
 }
 

@@ -240,6 +240,23 @@ impl Entity {
     }
 }
 
+impl Entity {
+    /// Returns `app/name`, or `app#instance/name` if the instance is not the first, as the program `executor` shows and
+    /// takes it. A listener and a job, or listeners on several topics, may share one.
+    ///
+    /// ```
+    /// # use executor_core::Entity;
+    /// assert_eq!(Entity::job("house", 0, "backup").path(), "house/backup");
+    /// assert_eq!(Entity::job("house", 2, "backup").path(), "house#2/backup");
+    /// ```
+    pub fn path(&self) -> String {
+        match self.instance {
+            0 => format!("{}/{}", self.app_key, self.name),
+            instance => format!("{}#{instance}/{}", self.app_key, self.name),
+        }
+    }
+}
+
 impl fmt::Display for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}].{}", self.app_key, self.instance, self.name)?;

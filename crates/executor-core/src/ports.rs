@@ -24,7 +24,8 @@ mod sources;
 mod stored;
 
 pub use self::actions::{
-    Acted, Action, ActionFuture, ActionStore, Actions, Asker, NotActed, RecordedAction,
+    Action, ActionError, ActionFuture, ActionOutcome, ActionStore, Actions, RecordedAction,
+    Requester,
 };
 pub use self::error::{ErrorClass, StoreError, StoreFault, StoreFuture};
 pub use self::evidence::{Evidence, Progress, RolledUpHour, SessionHour};

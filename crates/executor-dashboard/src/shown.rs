@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use executor_core::ports::StoredExecution;
-use executor_core::{Entity, EntityKind, Status, Timestamp};
+use executor_core::{EntityKind, Status, Timestamp};
 use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
@@ -102,14 +102,6 @@ pub(crate) fn took_of(execution: &StoredExecution) -> String {
         Status::Interrupted if record.duration.is_zero() => "?".into(),
         Status::Interrupted => format!("≥ {}", took(record.duration)),
         _ => took(record.duration),
-    }
-}
-
-/// `APP/NAME`, with the instance if it is not the first.
-pub(crate) fn name_of(entity: &Entity) -> String {
-    match entity.instance {
-        0 => format!("{}/{}", entity.app_key, entity.name),
-        instance => format!("{}#{instance}/{}", entity.app_key, entity.name),
     }
 }
 

@@ -16,7 +16,7 @@ const EXECUTIONS: usize = 1_000_000;
 const TASKS: usize = 64;
 
 /// Anonymous memory of this process, now and at its peak, in MiB; zeros where the system does not say.
-fn memory_mib() -> (u64, u64) {
+pub(crate) fn memory_mib() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name));

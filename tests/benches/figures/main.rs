@@ -13,6 +13,7 @@ mod load;
 mod prune;
 mod registrations;
 mod rows;
+mod tabs;
 mod takeover;
 
 use std::time::Duration;
@@ -21,7 +22,7 @@ use std::time::Duration;
 const TURNS: usize = 15;
 
 /// What can be measured, by the name that asks for it; all of it if none is given.
-const FIGURES: [(&str, fn()); 15] = [
+const FIGURES: [(&str, fn()); 16] = [
     ("million", load::million),
     ("offer", load::offer),
     ("outage", load::outage),
@@ -37,6 +38,7 @@ const FIGURES: [(&str, fn()); 15] = [
     ("flood", flood::windows),
     ("starving", flood::starving),
     ("takeover", takeover::takeover),
+    ("tabs", tabs),
 ];
 
 fn main() {
@@ -128,6 +130,23 @@ fn leaks() {
             difference(&pairs)
         );
     }
+}
+
+fn tabs() {
+    let costs = tabs::measure();
+    for (what, pairs) in [
+        ("executions", &costs.executions),
+        ("until stored", &costs.stored),
+    ] {
+        println!(
+            "{what:<12} with 100 stalled tabs {}   without {}   ratio {}",
+            nanos(&pairs.ours),
+            nanos(&pairs.bare),
+            ratio(&pairs.ours, &pairs.bare)
+        );
+    }
+    let (with, without) = costs.memory;
+    println!("memory       with 100 stalled tabs {with} MiB, without {without} MiB");
 }
 
 fn prune() {

@@ -7,9 +7,11 @@ use command_executor::Orphans;
 use command_executor::lines::LinePolicy;
 use serde::Deserialize;
 
-/// Variables of this process that are nothing for its programs: where the history is, and its service manager.
-pub(crate) const NOT_FOR_PROGRAMS: [&str; 5] = [
+/// Variables of this process that are nothing for its programs: where the history is, what lets people into the
+/// dashboard, and its service manager.
+pub(crate) const NOT_FOR_PROGRAMS: [&str; 6] = [
     "EXECUTOR_DB",
+    "EXECUTOR_TOKEN",
     "EXECUTOR_CONFIG",
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",

@@ -152,11 +152,7 @@ pub(crate) fn took_of(execution: &StoredExecution) -> String {
 
 /// `APP/NAME`, with the instance if it is not the first.
 pub(crate) fn name_of(entity: &Entity) -> String {
-    let (app, name) = (plain(&entity.app_key), plain(&entity.name));
-    match entity.instance {
-        0 => format!("{app}/{name}"),
-        instance => format!("{app}#{instance}/{name}"),
-    }
+    plain(&entity.path()).to_string()
 }
 
 /// Which program of which execution a dead process left running.

@@ -49,7 +49,8 @@ fn i06_it_says_that_it_is_ready_that_it_is_alive_and_that_it_stops() {
     let program = program
         .env("NOTIFY_SOCKET", place.directory.path().join("notify"))
         .env("WATCHDOG_USEC", "600000")
-        .env("EXECUTOR_DB", "secret.db");
+        .env("EXECUTOR_DB", "secret.db")
+        .env("EXECUTOR_TOKEN", "0123456789abcdef0123456789abcdef");
     let program = program.stdout(Stdio::piped()).stderr(Stdio::piped());
     let running = program.spawn().unwrap();
     let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
@@ -68,7 +69,12 @@ fn i06_it_says_that_it_is_ready_that_it_is_alive_and_that_it_stops() {
         let given = fs::read_to_string(&environment).ok()?;
         given.contains("EXECUTOR_NAME=env\n").then_some(given)
     });
-    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "EXECUTOR_DB"] {
+    for name in [
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "EXECUTOR_DB",
+        "EXECUTOR_TOKEN",
+    ] {
         assert!(!given.contains(name), "{name} is nothing for programs");
     }
     until("the status tells what is stored", || {

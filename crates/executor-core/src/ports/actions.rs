@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::identity::{Entity, ExecutionId, SessionId};
+use crate::identity::{Entity, EntityKind, ExecutionId, SessionId};
 use crate::outcome::Refused;
 use crate::ports::error::{StoreError, StoreFuture};
 use crate::time::Timestamp;
@@ -38,11 +38,29 @@ impl Action {
             Self::Cancel(_) => "cancel",
         }
     }
+
+    /// Returns what it is about, as the history keeps it: kind, [`Entity::path`] and topic of a listener or job, or the id
+    /// of an execution.
+    ///
+    /// ```
+    /// # use {executor_core::{Entity, ports::Action}, std::sync::Arc};
+    /// let hall = Arc::new(Entity::listener("lights", 0, "hall", "motion.hall"));
+    /// assert_eq!(Action::Pause(hall).target(), "listener lights/hall on motion.hall");
+    /// ```
+    pub fn target(&self) -> String {
+        match self {
+            Self::Cancel(id) => id.to_string(),
+            Self::Run(entity) | Self::Pause(entity) | Self::Resume(entity) => match entity.kind {
+                EntityKind::Job => format!("job {}", entity.path()),
+                EntityKind::Listener => format!("listener {} on {}", entity.path(), entity.topic),
+            },
+        }
+    }
 }
 
-/// Who asks, as far as that is known.
+/// The person or program that asks, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asker {
+pub struct Requester {
     /// The name, or the way in which somebody was let in.
     pub who: String,
     /// The address.
@@ -62,7 +80,7 @@ pub struct RecordedAction {
     pub origin: String,
     /// The name of the action, as [`Action::as_str`] has it.
     pub action: String,
-    /// The listener or job as `app/name`, or the id of the execution.
+    /// What it was about, as [`Action::target`] has it.
     pub target: String,
     /// What became of it, in a few words.
     pub outcome: String,
@@ -84,13 +102,13 @@ pub trait ActionStore: Send + Sync + 'static {
 /// Why an action was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum NotActed {
+pub enum ActionError {
     /// No such listener or job is registered here.
     #[error("it is not registered in this process")]
     NotRegistered,
     /// Only jobs are run on demand.
     #[error("a listener runs by its events")]
-    NoJob,
+    NotAJob,
     /// The executor refuses the command.
     #[error("{0}")]
     Refused(Refused),
@@ -99,20 +117,20 @@ pub enum NotActed {
     NotHeard,
 }
 
-/// What became of an action.
+/// The outcome of an action.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Acted {
+pub struct ActionOutcome {
     /// The execution that was begun or cancelled, if any; or why nothing was done.
-    pub done: Result<Option<ExecutionId>, NotActed>,
+    pub done: Result<Option<ExecutionId>, ActionError>,
     /// Why it is only in the log, if the store did not take it.
     pub not_recorded: Option<StoreError>,
 }
 
-impl Acted {
+impl ActionOutcome {
     /// Creates one.
     pub const fn new(
-        done: Result<Option<ExecutionId>, NotActed>,
+        done: Result<Option<ExecutionId>, ActionError>,
         not_recorded: Option<StoreError>,
     ) -> Self {
         Self { done, not_recorded }
@@ -120,7 +138,7 @@ impl Acted {
 }
 
 /// The future of an action.
-pub type ActionFuture<'a> = Pin<Box<dyn Future<Output = Acted> + Send + 'a>>;
+pub type ActionFuture<'a> = Pin<Box<dyn Future<Output = ActionOutcome> + Send + 'a>>;
 
 /// A running executor that does what people ask of it.
 pub trait Actions: Send + Sync + 'static {
@@ -135,5 +153,5 @@ pub trait Actions: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// The future may be dropped; what was begun goes on, and is recorded.
-    fn act(&self, action: Action, asker: Asker) -> ActionFuture<'_>;
+    fn act(&self, action: Action, requester: Requester) -> ActionFuture<'_>;
 }

@@ -1,12 +1,14 @@
-//! What ends executions from outside: the service stops all of them, or somebody asks for the end of one.
+//! Ends executions from outside: the service stops all of them, or somebody asks for the end of one.
 //!
-//! Requests are rare and executions are not, so an execution registers nothing: a request wakes all that wait, and the
-//! one that is meant takes it.
+//! Requests are rare and executions are not, so there is no list of executions by their ids: a request wakes all that
+//! wait, and the one that is meant takes it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::ExecutionId;
@@ -58,39 +60,44 @@ impl Halt {
         }
     }
 
+    /// Takes the requests for an execution, and returns whether somebody still waits for one of them.
     fn take(&self, id: ExecutionId) -> bool {
         let mut requests = self.requests();
-        let before = requests.len();
-        for request in requests.extract_if(.., |it| it.id == id) {
-            // Whoever asked may have gone.
-            let _ = request.taken.send(());
-        }
+        let taken = requests.extract_if(.., |it| it.id == id);
+        // A request that was given up must not end what its answer says is not running.
+        let heard = taken.filter_map(|it| it.taken.send(()).ok()).count();
         self.waiting.store(requests.len(), Ordering::SeqCst);
-        requests.len() < before
+        heard > 0
     }
 
-    /// Asks an execution to end, and completes when it has heard of it. Dropping the future withdraws the request.
-    pub(crate) async fn request(&self, id: ExecutionId) {
+    /// Asks an execution to end, and returns whether it has heard of it in time. Dropping the future withdraws the request.
+    pub(crate) async fn request(&self, id: ExecutionId, patience: Duration) -> bool {
         let (taken, heard) = oneshot::channel();
         {
             let mut requests = self.requests();
             requests.push(Request { id, taken });
             self.waiting.store(requests.len(), Ordering::SeqCst);
         }
-        let mut asked = Asked { halt: self, heard };
+        let mut request = Waiting { halt: self, heard };
         self.bell.notify_waiters();
-        // It is not dropped before it was taken.
-        let _ = (&mut asked.heard).await;
+        match timeout(patience, &mut request.heard).await {
+            Ok(heard) => heard.is_ok(),
+            // It may have heard in this very moment.
+            Err(_) => {
+                request.heard.close();
+                request.heard.try_recv().is_ok()
+            }
+        }
     }
 }
 
 /// A request that somebody waits for.
-struct Asked<'h> {
+struct Waiting<'h> {
     halt: &'h Halt,
     heard: oneshot::Receiver<()>,
 }
 
-impl Drop for Asked<'_> {
+impl Drop for Waiting<'_> {
     /// Withdraws it, unless it was taken.
     fn drop(&mut self) {
         self.heard.close();
@@ -99,3 +106,6 @@ impl Drop for Asked<'_> {
         self.halt.waiting.store(requests.len(), Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,14 +177,14 @@ impl Runner {
         LineFlusher::new(sink, clock, self.options.redactor.clone(), self.number)
     }
 
-    /// Cancels one execution, as a token does, and completes when it has heard of that. It does so when it waits: never
-    /// if it has ended or does not wait for anything, so the caller sets a limit.
+    /// Cancels one execution, as a token does, and returns whether it has heard of that in time. It hears when it waits:
+    /// not if it has ended, is of another runner, or waits for nothing.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future withdraws the request, unless the execution has heard of it.
-    pub async fn cancel(&self, id: ExecutionId) {
-        self.halt.request(id).await;
+    pub async fn cancel(&self, id: ExecutionId, patience: Duration) -> bool {
+        self.halt.request(id, patience).await
     }
 
     /// Waits until the programs of all ended executions are gone: each has ended with its group, or was given up five

@@ -10,7 +10,7 @@ use axum::http::header::{HeaderName, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Json, RequestExt};
-use executor_core::ports::{Acted, Action, Asker, PageRequest, RecordedAction};
+use executor_core::ports::{Action, ActionOutcome, PageRequest, RecordedAction, Requester};
 use executor_core::{Entity, EntityKind, ExecutionId};
 use serde::Serialize;
 use serde_json::json;
@@ -50,7 +50,7 @@ pub struct Visitor(pub String);
 pub(crate) struct Posted {
     headers: HeaderMap,
     how: LetIn,
-    asker: Asker,
+    requester: Requester,
     fields: HashMap<String, String>,
 }
 
@@ -63,7 +63,7 @@ impl Posted {
         let peer = extensions
             .get()
             .map(|ConnectInfo::<SocketAddr>(peer)| *peer);
-        let asker = Asker {
+        let requester = Requester {
             who: visitor.unwrap_or_else(|| who(how).to_owned()),
             origin: origin(peer, &headers),
         };
@@ -71,7 +71,7 @@ impl Posted {
         Ok(Self {
             headers,
             how,
-            asker,
+            requester,
             fields: fields.map_err(IntoResponse::into_response)?.0,
         })
     }
@@ -141,7 +141,7 @@ pub(crate) async fn act(
                 )));
             }
         };
-        Ok(acting.actions.act(action, posted.asker.clone()).await)
+        Ok(acting.actions.act(action, posted.requester.clone()).await)
     };
     told(&site, &posted, acted.await, &to)
 }
@@ -162,7 +162,7 @@ pub(crate) async fn cancel(
         let uuid =
             uuid.map_err(|_| Refused::bad(format!("`{id}` is not the id of an execution")))?;
         let action = Action::Cancel(ExecutionId::from_uuid(uuid));
-        Ok(acting.actions.act(action, posted.asker.clone()).await)
+        Ok(acting.actions.act(action, posted.requester.clone()).await)
     };
     told(&site, &posted, acted.await, "/")
 }
@@ -184,7 +184,7 @@ fn allowed<'s>(site: &'s Site, posted: &Posted) -> Result<&'s Acting, Refused> {
 }
 
 /// Says what became of it: the page where it can be seen, or why it was not done.
-fn told(site: &Site, posted: &Posted, acted: Result<Acted, Refused>, to: &str) -> Response {
+fn told(site: &Site, posted: &Posted, acted: Result<ActionOutcome, Refused>, to: &str) -> Response {
     let wants_json = wants_json(&posted.headers);
     let refused = |refused: Refused| refused.response(&site.base, wants_json);
     let acted = match acted {

@@ -138,7 +138,7 @@ async fn made(
     });
     let of = of(asked).await?;
     let of = of
-        .map(|it| shown::name_of(&it.registration.entity))
+        .map(|it| it.registration.entity.path())
         .unwrap_or_default();
     let kinds = EntityKind::ALL.iter();
     let apps = apps(asked).await?;

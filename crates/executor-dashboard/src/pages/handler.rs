@@ -155,9 +155,9 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
     let at_field = asked.question.one("at").unwrap_or_default().to_owned();
     Ok(Handler {
         frame: asked
-            .frame(&shown::name_of(entity), "report", &word_of(entity))
+            .frame(&entity.path(), "report", &word_of(entity))
             .await?,
-        what: shown::name_of(entity),
+        what: entity.path(),
         kind: shown::kind_of(entity.kind),
         topic: entity.topic.clone(),
         description: registered
@@ -181,7 +181,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         looked_at: latest.items.len(),
         offer: offer(&asked, entity),
         path: of,
-        asked_for: asked_for(&asked, &shown::name_of(entity)).await?,
+        asked_for: asked_for(&asked, &entity.path()).await?,
         settings: settings(&registered),
         explanation: explanation(&asked, &registered, &at_field).await?,
         at: at_field,
@@ -259,6 +259,6 @@ async fn explanation(
     let mut question = Question::new(entity.app_key.clone(), entity.name.clone(), at);
     question.instance = Some(entity.instance);
     let facts = Facts::read(asked.history(), &question).await?;
-    let what = shown::name_of(entity);
+    let what = entity.path();
     Ok(explain(&question, &facts).sentence(&what, shown::exact))
 }

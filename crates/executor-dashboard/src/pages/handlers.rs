@@ -235,7 +235,7 @@ async fn trends(
             session: None,
         };
         for Summary { entity, stats } in asked.history().summaries(window).await? {
-            let what = (shown::kind_of(entity.kind), shown::name_of(&entity));
+            let what = (shown::kind_of(entity.kind), entity.path());
             let trend = trends.entry(what).or_default();
             trend.resize(bounds.len() - 1, (0, 0));
             trend[place] = (stats.runs(), failed(&stats));
@@ -266,7 +266,7 @@ fn handler(
 fn unregistered(entity: &Entity, stats: &Stats) -> Handler {
     Handler {
         kind: shown::kind_of(entity.kind),
-        what: shown::name_of(entity),
+        what: entity.path(),
         topic: entity.topic.clone(),
         path: None,
         figures: Counts::of(stats),

@@ -115,7 +115,7 @@ async fn make(asked: Asked) -> Result<Health, Refused> {
         for it in registrations(&asked, kind).await? {
             registered.push(Registered {
                 kind: shown::kind_of(kind),
-                what: shown::name_of(&it.registration.entity),
+                what: it.registration.entity.path(),
                 path: path_of(it.id),
                 settings: settings(&it),
             });
@@ -163,7 +163,7 @@ async fn findings(asked: &Asked, sources: &[SourceCounts]) -> Result<Vec<Finding
             found: format!(
                 "`{}` of {} runs on, although the process that began it is dead",
                 it.group.program,
-                shown::name_of(&it.entity)
+                it.entity.path()
             ),
             remedy: "end it, or set `orphans = \"end\"` for its job",
         }));

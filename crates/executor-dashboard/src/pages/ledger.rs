@@ -141,11 +141,7 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
                 first: Moment(gap.first_at),
                 last: Moment(gap.last_at),
                 session: gap.session.to_string(),
-                of: gap
-                    .entities
-                    .iter()
-                    .map(|(it, _)| shown::name_of(it))
-                    .collect(),
+                of: gap.entities.iter().map(|(it, _)| it.path()).collect(),
             })
             .collect(),
         prunes: prunes
@@ -162,7 +158,7 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
             .iter()
             .take(SHOWN_MAX)
             .map(|missed| Missed {
-                what: shown::name_of(&missed.entity),
+                what: missed.entity.path(),
                 count: missed.count,
                 reason: why(missed.reason).to_owned(),
                 first: Moment(missed.first_due),

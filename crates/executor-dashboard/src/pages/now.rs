@@ -26,7 +26,7 @@ use crate::shown::{self, counted};
 const NAMED: usize = 8;
 
 /// How many failures are grouped.
-const FAILURES_MAX: u64 = 1_000;
+const FAILURES_MAX: u64 = 500;
 
 #[derive(Template, Serialize)]
 #[template(path = "now.html")]
@@ -214,7 +214,7 @@ fn next(timers: &[Timer], now: Timestamp) -> Vec<Next> {
     let next = timers.iter().filter_map(|timer| {
         let at = timer.next?;
         Some(Next {
-            what: shown::name_of(&timer.entity),
+            what: timer.entity.path(),
             schedule: timer.plan.text.clone(),
             at: Moment(at),
             left: shown::took(at.saturating_duration_since(now)),

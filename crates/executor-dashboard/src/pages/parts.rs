@@ -58,7 +58,7 @@ impl Row {
         Self {
             id: record.execution_id.to_string(),
             short_id: record.execution_id.short(),
-            what: shown::name_of(entity),
+            what: entity.path(),
             of: record.subject.row.map(|row| {
                 path_of(RegistrationId {
                     kind: entity.kind,
@@ -228,5 +228,5 @@ pub(crate) async fn registrations(
 
 /// `app/name` as a command line has it.
 pub(crate) fn word_of(entity: &Entity) -> String {
-    shown::quoted(&shown::name_of(entity))
+    shown::quoted(&entity.path())
 }

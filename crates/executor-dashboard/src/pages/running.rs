@@ -68,7 +68,7 @@ impl Running {
             allowed: timeout.map(shown::took).unwrap_or_default(),
             id: running.execution_id.to_string(),
             short_id: running.execution_id.short(),
-            what: shown::name_of(&running.entity),
+            what: running.entity.path(),
             started: Moment(running.started_at),
             elapsed: shown::took(now.saturating_duration_since(running.started_at)),
             last_line: running.lines.as_ref().map_or_else(String::new, last_line),

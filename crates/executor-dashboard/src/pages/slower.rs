@@ -49,7 +49,7 @@ pub(crate) async fn slower(asked: &Asked) -> Result<Vec<Slower>, Refused> {
             slower.push((
                 ratio,
                 Slower {
-                    what: shown::name_of(&summary.entity),
+                    what: summary.entity.path(),
                     before_us: us(old.p95),
                     now_us: us(summary.stats.p95),
                     before: shown::took(old.p95),

@@ -113,7 +113,7 @@ pub(super) fn lanes_of(asked: &Asked, range: &Range, executions: &[StoredExecuti
     let mut lanes: BTreeMap<String, Vec<Bar>> = BTreeMap::new();
     for stored in executions {
         let record = &stored.record;
-        let name = shown::name_of(&record.subject.entity);
+        let name = record.subject.entity.path();
         let status = record.status.as_str();
         let bar = Bar {
             from: share_of(range, record.started_at),

@@ -1,11 +1,15 @@
 //! Does what people ask of this executor through a dashboard, and records who asked.
 
+use std::error::Error;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use executor_core::ports::{Acted, Action, ActionFuture, Actions, Asker, NotActed, RecordedAction};
-use executor_core::{Entity, ExecutionId, Job, SessionId, StoreError, Timestamp};
-use tokio::time::timeout;
+use executor_core::ports::{
+    Action, ActionError, ActionFuture, ActionOutcome, Actions, RecordedAction, Requester,
+};
+use executor_core::{Entity, ErrorClass, ExecutionId, Job, SessionId, StoreError, Timestamp};
+use tokio::task::JoinError;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::CommandExecutor;
 use crate::drain::guarded::guarded;
@@ -43,17 +47,16 @@ impl CommandExecutor {
     ///
     /// Dropping the future withdraws the request, unless the execution has heard of it.
     pub async fn cancel_execution(&self, id: ExecutionId) -> bool {
-        let heard = timeout(HEARS_WITHIN, self.service.runner.cancel(id)).await;
-        heard.is_ok()
+        self.service.runner.cancel(id, HEARS_WITHIN).await
     }
 
-    fn registered(&self, entity: &Entity) -> Result<Arc<dyn Target>, NotActed> {
+    fn registered(&self, entity: &Entity) -> Result<Arc<dyn Target>, ActionError> {
         let target = self.service.registrar.live(entity);
-        target.ok_or(NotActed::NotRegistered)
+        target.ok_or(ActionError::NotRegistered)
     }
 
     /// Returns the execution that was begun or cancelled.
-    async fn do_it(&self, action: &Action) -> Result<Option<ExecutionId>, NotActed> {
+    async fn carry_out(&self, action: &Action) -> Result<Option<ExecutionId>, ActionError> {
         match action {
             Action::Run(entity) => self.run_job(entity).map(Some),
             Action::Pause(entity) => {
@@ -68,99 +71,109 @@ impl CommandExecutor {
             }
             Action::Cancel(id) => match self.cancel_execution(*id).await {
                 true => Ok(Some(*id)),
-                false => Err(NotActed::NotHeard),
+                false => Err(ActionError::NotHeard),
             },
             // Those of later versions.
-            _ => Err(NotActed::NotRegistered),
+            _ => Err(ActionError::NotRegistered),
         }
     }
 
-    fn run_job(&self, entity: &Entity) -> Result<ExecutionId, NotActed> {
+    fn run_job(&self, entity: &Entity) -> Result<ExecutionId, ActionError> {
         let job = self.registered(entity)?.any().downcast::<Job>();
         let service = Arc::downgrade(&self.service);
         let handle = JobHandle {
-            job: job.map_err(|_| NotActed::NoJob)?,
+            job: job.map_err(|_| ActionError::NotAJob)?,
             registrar: Arc::clone(&self.service.registrar),
             service: service as Weak<_>,
         };
-        let submitted = self.submit(handle.run_now()).map_err(NotActed::Refused)?;
+        let submitted = self
+            .submit(handle.run_now())
+            .map_err(ActionError::Refused)?;
         Ok(submitted.execution_id())
     }
 
-    async fn record_action(&self, action: RecordedAction) -> Result<(), StoreError> {
-        let mut last = None;
-        let trying = async {
-            loop {
-                let record = || self.service.store.record_action(action.clone());
-                match guarded("recording an action", record).await {
-                    Ok(()) => return,
-                    Err(error) => last = Some(error),
+    /// Returns why the store did not take it, in all tries.
+    async fn record_action(&self, action: RecordedAction) -> Option<StoreError> {
+        let until = Instant::now() + RECORDED_WITHIN;
+        loop {
+            let record = || self.service.store.record_action(action.clone());
+            let tried = timeout_at(until, guarded("recording an action", record)).await;
+            match tried {
+                Ok(Ok(())) => return None,
+                Ok(Err(error))
+                    if error.class != ErrorClass::Transient || Instant::now() + RETRY >= until =>
+                {
+                    return Some(error);
                 }
-                tokio::time::sleep(RETRY).await;
+                Ok(Err(_)) => sleep(RETRY).await,
+                Err(_) => {
+                    let why = "the store does not answer";
+                    return Some(StoreError::unreachable("recording an action", why));
+                }
             }
-        };
-        let done = timeout(RECORDED_WITHIN, trying).await;
-        match (done, last) {
-            (Ok(()), _) => Ok(()),
-            (Err(_), Some(error)) => Err(error),
-            (Err(_), None) => Err(StoreError::unreachable(
-                "recording an action",
-                "the store does not answer",
-            )),
         }
     }
 
-    async fn act_and_record(self, action: Action, asker: Asker) -> Acted {
+    async fn act_and_record(self, action: Action, requester: Requester) -> ActionOutcome {
         let at = self.service.clock.now().wall;
-        let done = self.do_it(&action).await;
-        let recorded = self.recorded(&action, asker, at, done);
-        tracing::info!(
-            action = recorded.action, target = %recorded.target, who = %recorded.who,
-            origin = %recorded.origin, outcome = %recorded.outcome, "somebody asked for something"
-        );
-        let not_recorded = self.record_action(recorded).await.err();
-        if let Some(error) = &not_recorded {
-            tracing::error!(%error, "what somebody asked for is only in this log");
-        }
-        Acted::new(done, not_recorded)
+        let done = self.carry_out(&action).await;
+        let recorded = self.recorded(&action, requester, at, done);
+        let not_recorded = self.record_action(recorded.clone()).await;
+        log(&recorded, not_recorded.as_ref());
+        ActionOutcome::new(done, not_recorded)
     }
 
     fn recorded(
         &self,
         action: &Action,
-        asker: Asker,
+        requester: Requester,
         at: Timestamp,
-        done: Result<Option<ExecutionId>, NotActed>,
+        done: Result<Option<ExecutionId>, ActionError>,
     ) -> RecordedAction {
-        let target = match action {
-            Action::Cancel(id) => id.to_string(),
-            Action::Run(entity) | Action::Pause(entity) | Action::Resume(entity) => name_of(entity),
-            _ => String::new(),
-        };
         let outcome = match (done, action) {
             (Err(why), _) => format!("not done: {why}"),
             (Ok(Some(id)), Action::Run(_)) => format!("began {id}"),
             (Ok(_), Action::Pause(_)) => "paused".to_owned(),
             (Ok(_), Action::Resume(_)) => "resumed".to_owned(),
-            (Ok(_), _) => "cancelled".to_owned(),
+            // What it does with that is for its own record to say.
+            (Ok(_), _) => "told to end".to_owned(),
         };
         RecordedAction {
             session: Some(self.session_id()),
             at,
-            who: asker.who,
-            origin: asker.origin,
+            who: requester.who,
+            origin: requester.origin,
             action: action.as_str().to_owned(),
-            target,
+            target: action.target(),
             outcome,
         }
     }
 }
 
-/// `app/name`, with the instance if it is not the first.
-fn name_of(entity: &Entity) -> String {
-    match entity.instance {
-        0 => format!("{}/{}", entity.app_key, entity.name),
-        instance => format!("{}#{instance}/{}", entity.app_key, entity.name),
+/// Logs an action. If the history does not have it, nothing else does.
+fn log(action: &RecordedAction, not_recorded: Option<&StoreError>) {
+    let RecordedAction {
+        who,
+        origin,
+        action,
+        target,
+        outcome,
+        ..
+    } = action;
+    match not_recorded {
+        None => tracing::info!(action, target, outcome, who, origin, "action"),
+        Some(error) => {
+            let error: &dyn Error = error;
+            tracing::error!(
+                action,
+                target,
+                outcome,
+                who,
+                origin,
+                error,
+                "action not recorded"
+            );
+        }
     }
 }
 
@@ -174,13 +187,16 @@ impl Actions for CommandExecutor {
         Some(target.is_paused())
     }
 
-    fn act(&self, action: Action, asker: Asker) -> ActionFuture<'_> {
-        // In a task of its own: whoever asked may be gone before it is recorded.
-        let acting = tokio::spawn(self.clone().act_and_record(action, asker));
+    fn act(&self, action: Action, requester: Requester) -> ActionFuture<'_> {
+        // In a task of its own, which a shutdown waits for: whoever asked may be gone before it is recorded.
+        let acting = self.clone().act_and_record(action, requester);
+        let acting = self.service.acting.spawn_on(acting, &self.service.runtime);
         Box::pin(async move {
-            match acting.await {
-                Ok(acted) => acted,
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            match acting.await.map_err(JoinError::try_into_panic) {
+                Ok(outcome) => outcome,
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                // The runtime has ended, and this answer with it.
+                Err(Err(_)) => std::future::pending().await,
             }
         })
     }

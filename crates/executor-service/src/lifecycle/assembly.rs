@@ -149,6 +149,7 @@ impl Parts {
             runtime: Handle::current(),
             room: Arc::new(Semaphore::new(self.config.submitted_max)),
             submitted: TaskTracker::new(),
+            acting: TaskTracker::new(),
             cut_off: AtomicUsize::new(0),
         }
     }

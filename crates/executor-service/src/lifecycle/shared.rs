@@ -78,6 +78,8 @@ pub(crate) struct Service {
     /// Room for submitted commands, and the tasks in which they run.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) submitted: TaskTracker,
+    /// Tasks that do what people ask for, and have it recorded.
+    pub(crate) acting: TaskTracker,
     /// Executions that the shutdown has cancelled.
     pub(crate) cut_off: AtomicUsize,
 }

@@ -27,6 +27,7 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
     service.scheduler.stop();
     service.running.close();
     service.submitted.close();
+    service.acting.close();
     service.error_handlers.tasks.close();
     let soft = begun + within / 2;
     let still_running = end_executions(service, soft, deadline, inside).await;
@@ -37,6 +38,10 @@ pub(crate) async fn stop(service: &Service, within: Duration, inside: bool) -> S
         end_threads_and_drain(service, soft, deadline),
         end_programs(service, deadline),
     );
+    let patience = deadline.max(Instant::now() + GRACE);
+    if timeout_at(patience, service.acting.wait()).await.is_err() {
+        tracing::warn!("what somebody asked for may not have been recorded");
+    }
     let end = session_end(service);
     let note = service.intake.note_end(&end);
     let session_closed = close_session(service, end, deadline).await;
