@@ -227,7 +227,7 @@ for (const javaScriptEnabled of [true, false]) {
     if (javaScriptEnabled) {
       await page.getByRole("button", { name: /Cancel acting\/nap/ }).click();
       await page.getByRole("link", { name: "Ledger", exact: true }).click();
-      assert.ok(await page.getByText("cancelled").count() >= 1);
+      assert.ok(await page.getByText("told to end").count() >= 1);
       await page.screenshot({ path: path.join(pictures, "acted.png"), fullPage: true });
     }
   });

@@ -95,7 +95,8 @@
     const fresh = all("[data-live]", page);
     if (fresh.length !== live.length) return location.reload();
     live.forEach((old, place) => {
-      const isInUse = old.contains(document.activeElement) || old.querySelector("details[open]");
+      // What somebody is about to press must not move away.
+      const isInUse = old.contains(document.activeElement) || old.querySelector("details[open]") || (old.querySelector("button") && old.matches(":hover"));
       if (!isInUse && old.innerHTML !== fresh[place].innerHTML) old.replaceWith(document.importNode(fresh[place], true));
     });
   };

@@ -23,10 +23,14 @@ pub(crate) enum Refused {
     TooLong,
     /// Others are being answered.
     Busy,
+    /// Making it has panicked.
+    Defect,
     /// It may not be done, or not this way.
     Forbidden(String),
     /// It could not be done as things are.
     NotNow(String),
+    /// Who asked for it is not in the history.
+    NotRecorded(String),
     /// The answer is elsewhere.
     Elsewhere(String),
 }
@@ -54,16 +58,30 @@ struct RefusedPage {
 }
 
 impl Refused {
-    fn told(self) -> (StatusCode, &'static str, String) {
+    fn told(&self) -> (StatusCode, &'static str, String) {
         match self {
-            Self::Bad(why) => (StatusCode::BAD_REQUEST, "That makes no sense", why),
-            Self::Absent(what) => (StatusCode::NOT_FOUND, "There is no such thing", what),
-            Self::Forbidden(why) => (StatusCode::FORBIDDEN, "That is not allowed", why),
-            Self::NotNow(why) => (StatusCode::CONFLICT, "That could not be done", why),
+            Self::Bad(why) => (StatusCode::BAD_REQUEST, "That makes no sense", why.clone()),
+            Self::Absent(what) => (
+                StatusCode::NOT_FOUND,
+                "There is no such thing",
+                what.clone(),
+            ),
+            Self::Forbidden(why) => (StatusCode::FORBIDDEN, "That is not allowed", why.clone()),
+            Self::NotNow(why) => (StatusCode::CONFLICT, "That could not be done", why.clone()),
+            Self::NotRecorded(why) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "That is not recorded",
+                why.clone(),
+            ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Others are being answered",
                 "too many pages, or another audit, are being made: try again in a moment".into(),
+            ),
+            Self::Defect => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "This could not be made",
+                "a defect of this program; its log says more".into(),
             ),
             Self::TooLong => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -87,7 +105,7 @@ impl Refused {
         }
     }
 
-    pub(crate) fn response(self, base: &str, wants_json: bool) -> Response {
+    pub(crate) fn response(&self, base: &str, wants_json: bool) -> Response {
         if let Self::Elsewhere(path) = self {
             return Redirect::to(&format!("{base}{path}")).into_response();
         }

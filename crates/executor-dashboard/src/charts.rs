@@ -6,7 +6,7 @@ use std::time::Duration;
 use executor_core::ports::Stats;
 use executor_core::{Status, Timestamp};
 
-use crate::shown::{dated, escaped, grouped, tick, took};
+use crate::shown::{dated, escaped, grouped, tick, ticks, took};
 
 /// The width of a chart in its own units.
 const WIDTH: f64 = 960.0;
@@ -68,18 +68,20 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    fn draw(&self, svg: &mut String, (from, to): (Timestamp, Timestamp), height: f64) {
-        let whole = (to.as_micros() - from.as_micros()).max(1) as f64;
-        let x = |at: Timestamp| {
-            let share = (at.as_micros() - from.as_micros()) as f64 / whole;
-            share.clamp(0.0, 1.0) * WIDTH
-        };
+    /// Behind everything else.
+    fn draw_downs(&self, svg: &mut String, ends: (Timestamp, Timestamp), height: f64) {
+        let x = |at| place(at, ends);
         for down in &self.downs {
             let (from, to) = (x(down.from), x(down.to));
             let _ = write!(svg, "<g><title>{}</title>", escaped(&down.title));
             rect(svg, "down", (from, 0.0), ((to - from).max(2.0), height));
             svg.push_str("</g>");
         }
+    }
+
+    /// In front of everything else.
+    fn draw_begun(&self, svg: &mut String, ends: (Timestamp, Timestamp), height: f64) {
+        let x = |at| place(at, ends);
         for mark in &self.begun {
             let title = format!("{}: {}", dated(mark.at), mark.title);
             let _ = write!(svg, "<g><title>{}</title>", escaped(&title));
@@ -87,6 +89,13 @@ impl Processes {
             svg.push_str("</g>");
         }
     }
+}
+
+/// Where a time is on a chart with these ends.
+fn place(at: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
+    let whole = (to.as_micros() - from.as_micros()).max(1) as f64;
+    let share = (at.as_micros() - from.as_micros()) as f64 / whole;
+    share.clamp(0.0, 1.0) * WIDTH
 }
 
 fn ends(parts: &[Part]) -> Option<(Timestamp, Timestamp)> {
@@ -112,12 +121,16 @@ pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
         .map(|part| part.stats.runs())
         .max()
         .unwrap_or(0);
+    let scaled = most.max(MOST_MIN);
     let step = WIDTH / parts.len().max(1) as f64;
     let mut svg = opened(
         "outcomes",
         "outcomes over time; the table has its numbers",
         HEIGHT + AXIS,
     );
+    if let Some(ends) = ends(parts) {
+        processes.draw_downs(&mut svg, ends, HEIGHT);
+    }
     for (place, part) in parts.iter().enumerate() {
         let (x, mut y) = (place as f64 * step, HEIGHT);
         let _ = write!(svg, "<a tabindex=\"-1\" href=\"{}\">", escaped(&part.link));
@@ -127,7 +140,7 @@ pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
         for status in STACKED {
             let count = part.stats.count(status);
             if count > 0 {
-                let height = (count as f64 / most as f64 * (HEIGHT - 4.0)).max(2.0);
+                let height = (count as f64 / scaled as f64 * (HEIGHT - HEAD)).max(2.0);
                 y -= height;
                 rect(
                     &mut svg,
@@ -138,12 +151,18 @@ pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
             }
         }
         if part.lost > 0 {
-            lost(&mut svg, "outcomes", (x, 0.0), (step, HEIGHT));
+            lost(&mut svg, "outcomes", (x, HEAD), (step, HEIGHT - HEAD));
+            let said = escaped(&format!("{} lost", part.lost_in_words()));
+            let _ = write!(
+                svg,
+                "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"11\">{said}</text>",
+                (x + step / 2.0).clamp(30.0, WIDTH - 30.0)
+            );
         }
         svg.push_str("</a>");
     }
     if let Some(ends) = ends(parts) {
-        processes.draw(&mut svg, ends, HEIGHT);
+        processes.draw_begun(&mut svg, ends, HEIGHT);
         axis(&mut svg, ends, HEIGHT);
     }
     scale(&mut svg, &format!("{} at most", grouped(most)));
@@ -177,8 +196,11 @@ pub(crate) fn durations(parts: &[Part], earlier: &[Stats], processes: &Processes
         "the time within which 95 of 100 ended; the table has its numbers",
         HEIGHT + AXIS,
     );
+    if let Some(ends) = ends(parts) {
+        processes.draw_downs(&mut svg, ends, HEIGHT);
+    }
     for (place, part) in parts.iter().enumerate().filter(|(_, part)| p95(part) > 0.0) {
-        let height = (p95(part) / most * (HEIGHT - 4.0)).max(2.0);
+        let height = (p95(part) / most * (HEIGHT - HEAD)).max(2.0);
         let (x, y) = (place as f64 * step, HEIGHT - height);
         let title = format!(
             "{} – {}: {}",
@@ -196,7 +218,7 @@ pub(crate) fn durations(parts: &[Part], earlier: &[Stats], processes: &Processes
         svg.push_str("</a>");
     }
     for (place, p95) in earlier.iter().enumerate().filter(|(_, p95)| **p95 > 0.0) {
-        let height = (p95 / most * (HEIGHT - 4.0)).max(2.0);
+        let height = (p95 / most * (HEIGHT - HEAD)).max(2.0);
         let title = format!("a year earlier: {}", took(Duration::from_secs_f64(*p95)));
         let _ = write!(svg, "<g><title>{}</title>", escaped(&title));
         let place = (place as f64 * step + 0.5, HEIGHT - height);
@@ -204,7 +226,7 @@ pub(crate) fn durations(parts: &[Part], earlier: &[Stats], processes: &Processes
         svg.push_str("</g>");
     }
     if let Some(ends) = ends(parts) {
-        processes.draw(&mut svg, ends, HEIGHT);
+        processes.draw_begun(&mut svg, ends, HEIGHT);
         axis(&mut svg, ends, HEIGHT);
     }
     scale(
@@ -321,10 +343,19 @@ pub(crate) struct Lane {
     pub(crate) bars: Vec<Bar>,
 }
 
-/// Draws what overlapped, lane by lane; `lost` are the shares of time in which records were lost.
+/// A time in which records were lost, in shares of the whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Loss {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    /// The lanes whose records they were, as far as that is known.
+    pub(crate) of: Vec<String>,
+}
+
+/// Draws what overlapped, lane by lane.
 pub(crate) fn lanes(
     lanes: &[Lane],
-    losses: &[(f64, f64)],
+    losses: &[Loss],
     processes: &Processes,
     ends: (Timestamp, Timestamp),
 ) -> Svg {
@@ -335,11 +366,22 @@ pub(crate) fn lanes(
         "what ran at the same time; the table has its numbers",
         height + AXIS,
     );
-    for (from, to) in losses {
-        let width = ((to - from) * WIDTH).max(3.0);
-        lost(&mut svg, "lanes", (from * WIDTH, 0.0), (width, height));
+    for loss in losses {
+        let (x, width) = (loss.from * WIDTH, ((loss.to - loss.from) * WIDTH).max(3.0));
+        let own = lanes
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| loss.of.contains(&it.name));
+        let own: Vec<_> = own.map(|(place, _)| place as f64 * LANE).collect();
+        // Of what has no lane, all may be.
+        if own.is_empty() {
+            lost(&mut svg, "lanes", (x, 0.0), (width, height));
+        }
+        for y in own {
+            lost(&mut svg, "lanes", (x, y), (width, LANE));
+        }
     }
-    processes.draw(&mut svg, ends, height);
+    processes.draw_downs(&mut svg, ends, height);
     for (place, lane) in lanes.iter().enumerate() {
         let y = place as f64 * LANE;
         for bar in &lane.bars {
@@ -360,34 +402,42 @@ pub(crate) fn lanes(
         }
         let _ = write!(
             svg,
-            "<text x=\"2\" y=\"{:.1}\">{}</text>",
+            "<text x=\"2\" y=\"{:.1}\">{}<title>{}</title></text>",
             y + 10.0,
+            escaped(&shortened(&lane.name)),
             escaped(&lane.name)
         );
     }
+    processes.draw_begun(&mut svg, ends, height);
     axis(&mut svg, ends, height);
     closed(svg)
 }
+
+/// The height of what stands above the bars of a chart.
+const HEAD: f64 = 16.0;
+
+/// Fewer do not fill a chart, or a single failure would.
+const MOST_MIN: u64 = 4;
 
 /// The height of the times below a chart.
 const AXIS: f64 = 16.0;
 
 /// Writes times below a chart, which end at its edges.
 fn axis(svg: &mut String, (from, to): (Timestamp, Timestamp), height: f64) {
-    const PARTS: i64 = 6;
-    let whole = to.as_micros() - from.as_micros();
-    for part in 0..=PARTS {
-        let at = Timestamp::from_micros(from.as_micros() + whole / PARTS * part);
-        let anchor = match part {
-            0 => "start",
-            PARTS => "end",
-            _ => "middle",
+    const MOST: i64 = 8;
+    let whole = (to.as_micros() - from.as_micros()).max(1);
+    for at in ticks(from, to, MOST) {
+        let x = (at.as_micros() - from.as_micros()) as f64 / whole as f64 * WIDTH;
+        let anchor = match x {
+            ..40.0 => "start",
+            ..920.0 => "middle",
+            _ => "end",
         };
-        let x = WIDTH / PARTS as f64 * part as f64;
+        rect(svg, "tick", (x - 0.5, height), (1.0, 4.0));
         let _ = write!(
             svg,
             "<text class=\"axis\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
-            height + AXIS - 4.0,
+            height + AXIS - 2.0,
             escaped(&tick(at, whole))
         );
     }
@@ -400,6 +450,15 @@ fn scale(svg: &mut String, most: &str) {
         "<text class=\"scale\" x=\"3\" y=\"11\">{}</text>",
         escaped(most)
     );
+}
+
+/// A name that leaves room for what is drawn.
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 48;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 /// Each chart of a page has hatching of its own.

@@ -20,6 +20,7 @@ pub(crate) mod auditing;
 pub(crate) mod errors;
 pub(crate) mod execution;
 pub(crate) mod executions;
+pub(crate) mod failing;
 pub(crate) mod frame;
 pub(crate) mod handler;
 pub(crate) mod handlers;

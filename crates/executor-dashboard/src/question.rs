@@ -156,6 +156,12 @@ impl Question {
         of_range.with(parts)
     }
 
+    /// The span of time as it was asked, also if that is the usual one.
+    pub(crate) fn whole_range(&self) -> String {
+        let since = self.one("since").unwrap_or(USUALLY);
+        self.range_with(&[("since", since)])
+    }
+
     /// The span of time as the flags of a command.
     pub(crate) fn flags(&self, range: &Range) -> String {
         let since = self.one("since").unwrap_or(USUALLY);

@@ -29,7 +29,7 @@ fn formatted(at: Timestamp, zone: TimeZone, format: &str) -> String {
 pub(crate) fn time(at: Timestamp) -> String {
     let day = |at| zoned(at, TimeZone::system()).map(|it| it.date());
     let format = match day(at) == day(now()) {
-        true => "%H:%M:%S",
+        true => "today %H:%M:%S",
         false => return dated(at),
     };
     formatted(at, TimeZone::system(), format)
@@ -43,6 +43,50 @@ pub(crate) fn dated(at: Timestamp) -> String {
         false => "%a %d %b %Y %H:%M:%S",
     };
     formatted(at, TimeZone::system(), format)
+}
+
+/// Round times between two, at most so many.
+pub(crate) fn ticks(from: Timestamp, to: Timestamp, most: i64) -> Vec<Timestamp> {
+    const SECOND: i64 = 1_000_000;
+    const STEPS: [i64; 26] = [
+        1_000,
+        5_000,
+        10_000,
+        50_000,
+        100_000,
+        500_000,
+        SECOND,
+        5 * SECOND,
+        10 * SECOND,
+        30 * SECOND,
+        60 * SECOND,
+        120 * SECOND,
+        300 * SECOND,
+        600 * SECOND,
+        1_800 * SECOND,
+        3_600 * SECOND,
+        7_200 * SECOND,
+        10_800 * SECOND,
+        21_600 * SECOND,
+        43_200 * SECOND,
+        86_400 * SECOND,
+        172_800 * SECOND,
+        604_800 * SECOND,
+        2_419_200 * SECOND,
+        7_257_600 * SECOND,
+        29_030_400 * SECOND,
+    ];
+    let offset = zoned(from, TimeZone::system()).map_or(0, |it| i64::from(it.offset().seconds()));
+    let offset = offset * SECOND;
+    let (from, to) = (from.as_micros(), to.as_micros());
+    let fits = |step: &&i64| (to - from) / **step <= most;
+    let step = STEPS.iter().find(fits).copied().unwrap_or(to - from).max(1);
+    let first = (from + offset).div_euclid(step) + 1;
+    let ticks = (first..).map(|place| place * step - offset);
+    ticks
+        .take_while(|at| *at < to)
+        .map(Timestamp::from_micros)
+        .collect()
 }
 
 /// The time below a chart that is so many microseconds wide: as much of it as tells its places apart.
@@ -117,7 +161,7 @@ pub(crate) const fn kind_of(kind: EntityKind) -> &'static str {
 pub(crate) fn why(execution: &StoredExecution) -> String {
     let record = &execution.record;
     match (record.status, record.failure.as_deref()) {
-        (Status::Interrupted, _) => "the process ended".into(),
+        (Status::Interrupted, _) => "its process died".into(),
         (_, Some(failure)) if failure.message.is_empty() => failure.error_type.clone(),
         (_, Some(failure)) => failure.message.clone(),
         (_, None) => String::new(),

@@ -250,6 +250,27 @@ fn j04_those_who_read_nothing_keep_nobody_from_reading() {
 }
 
 #[test]
+fn j02_there_are_so_many_connections_and_no_more() {
+    let house = house();
+    let server = Server::start(&house, &["--listen", "127.0.0.1:0", "--no-token"], 1);
+    let address = server.address();
+    let mut held: Vec<_> = (0..256).map(|_| stalled(address, "GET")).collect();
+    let mut one_more = TcpStream::connect(address).unwrap();
+    let whole = format!("GET /live HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    one_more.write_all(whole.as_bytes()).unwrap();
+    let patience = std::time::Duration::from_millis(300);
+    one_more.set_read_timeout(Some(patience)).unwrap();
+    let mut answer = [0; 12];
+    let nothing = one_more.read(&mut answer).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    // Somebody goes, and it has its turn.
+    held.pop();
+    one_more.set_read_timeout(None).unwrap();
+    one_more.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[test]
 fn j01_it_ends_with_a_signal() {
     let house = house();
     let mut server = Server::start(&house, &["--listen", "127.0.0.1:0", "--no-token"], 1);

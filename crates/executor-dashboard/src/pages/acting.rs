@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Form, Path, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Json, RequestExt};
 use executor_core::ports::{Action, ActionOutcome, PageRequest, RecordedAction, Requester};
@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::answer::{Refused, wants_json};
 use crate::pages::asked::{Acting, Asked, Site};
+use crate::pages::making::{Patience, read};
 use crate::pages::parts::{Moment, registration};
-use crate::question::Question;
 use crate::security::guard::LetIn;
 use crate::shown;
 
@@ -80,6 +80,18 @@ impl Posted {
         self.fields.get(name).map_or("", String::as_str)
     }
 
+    /// The listener or job that a form names; `None` if a program leaves that to the address.
+    fn entity(&self, kind: &str) -> Option<Entity> {
+        let text = |name: &str| self.fields.get(name).cloned();
+        let (app, name) = (text("app")?, text("name")?);
+        let instance = text("instance")?.parse().ok()?;
+        let kinds = EntityKind::ALL.into_iter();
+        match kinds.into_iter().find(|it| shown::kind_of(*it) == kind)? {
+            EntityKind::Job => Some(Entity::job(app, instance, name)),
+            EntityKind::Listener => Some(Entity::listener(app, instance, name, text("topic")?)),
+        }
+    }
+
     /// Whether a page of this dashboard posted it, or a program that has the token. That it is not one of another site
     /// was checked where the header says so; here it has to say so.
     fn is_own(&self, acting: &Acting) -> bool {
@@ -126,24 +138,33 @@ pub(crate) async fn act(
     let to = format!("/handlers/{kind}/{row}");
     let acted = async {
         let acting = allowed(&site, &posted)?;
-        let question = Question::default();
-        let range = question.range(shown::now())?;
-        let asked = Asked::new(Arc::clone(&site), question, range);
-        let registered = registration(&asked, &kind, &row).await?;
-        let entity = Arc::clone(&registered.registration.entity);
+        let entity = match posted.entity(&kind) {
+            // As the page knew it: that somebody can pause a job does not depend on whether the history can be read.
+            Some(entity) => Arc::new(entity),
+            None => registered(&site, kind.clone(), row.clone()).await?,
+        };
         let action = match posted.field("action") {
             "run" => Action::Run(entity),
             "pause" => Action::Pause(entity),
             "resume" => Action::Resume(entity),
             other => {
-                return Err(Refused::bad(format!(
-                    "`{other}` is not run, pause or resume"
-                )));
+                let why = format!("`{other}` is not run, pause or resume");
+                return Err(Refused::bad(why));
             }
         };
-        Ok(acting.actions.act(action, posted.requester.clone()).await)
+        let requester = posted.requester.clone();
+        Ok(acting.actions.act(action, requester).await)
     };
-    told(&site, &posted, acted.await, &to)
+    answered(&site, &posted, acted.await, &to)
+}
+
+/// Looks a listener or job up, within the limits of pages.
+async fn registered(site: &Arc<Site>, kind: String, row: String) -> Result<Arc<Entity>, Refused> {
+    let find = async move |asked: Asked| {
+        let registered = registration(&asked, &kind, &row).await?;
+        Ok(registered.registration.entity)
+    };
+    read(Arc::clone(site), Vec::new(), Patience::Page, find).await
 }
 
 /// Cancels an execution.
@@ -162,9 +183,10 @@ pub(crate) async fn cancel(
         let uuid =
             uuid.map_err(|_| Refused::bad(format!("`{id}` is not the id of an execution")))?;
         let action = Action::Cancel(ExecutionId::from_uuid(uuid));
-        Ok(acting.actions.act(action, posted.requester.clone()).await)
+        let requester = posted.requester.clone();
+        Ok(acting.actions.act(action, requester).await)
     };
-    told(&site, &posted, acted.await, "/")
+    answered(&site, &posted, acted.await, "/")
 }
 
 fn allowed<'s>(site: &'s Site, posted: &Posted) -> Result<&'s Acting, Refused> {
@@ -184,27 +206,35 @@ fn allowed<'s>(site: &'s Site, posted: &Posted) -> Result<&'s Acting, Refused> {
 }
 
 /// Says what became of it: the page where it can be seen, or why it was not done.
-fn told(site: &Site, posted: &Posted, acted: Result<ActionOutcome, Refused>, to: &str) -> Response {
+fn answered(
+    site: &Site,
+    posted: &Posted,
+    acted: Result<ActionOutcome, Refused>,
+    to: &str,
+) -> Response {
     let wants_json = wants_json(&posted.headers);
     let refused = |refused: Refused| refused.response(&site.base, wants_json);
-    let acted = match acted {
+    let ActionOutcome {
+        done, not_recorded, ..
+    } = match acted {
         Ok(acted) => acted,
         Err(why) => return refused(why),
     };
-    match (acted.done, acted.not_recorded) {
-        (Err(why), _) => refused(Refused::NotNow(why.to_string())),
-        (Ok(id), None) if wants_json => {
+    if let Some(error) = not_recorded {
+        let what = done.map_or_else(
+            |why| format!("it was not done ({why})"),
+            |_| "it was done".into(),
+        );
+        let why = format!("{what}, and who asked for it is only in the program's log: {error}");
+        return refused(Refused::NotRecorded(why));
+    }
+    match done {
+        Err(why) => refused(Refused::NotNow(why.to_string())),
+        Ok(id) if wants_json => {
             let id = id.map(|it| it.to_string());
             Json(json!({ "done": true, "execution": id })).into_response()
         }
-        (Ok(_), None) => Redirect::to(&format!("{}{to}", site.base)).into_response(),
-        (Ok(_), Some(why)) => {
-            let why =
-                format!("it was done, but who asked for it is only in the program's log: {why}");
-            let mut response = refused(Refused::NotNow(why));
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            response
-        }
+        Ok(_) => Redirect::to(&format!("{}{to}", site.base)).into_response(),
     }
 }
 
@@ -233,7 +263,7 @@ impl Done {
     }
 }
 
-/// What people asked of a listener or job in the range of a page, the latest first.
+/// What people asked for with this target in the range of a page, the latest first.
 pub(crate) async fn asked_for(asked: &Asked, what: &str) -> Result<Vec<Done>, Refused> {
     let request = PageRequest::first(LOOKED_AT);
     let page = asked
@@ -249,6 +279,7 @@ pub(crate) fn offer(asked: &Asked, entity: &Entity) -> Option<Offer> {
     let acting = asked.site.acting.as_ref()?;
     Some(Offer {
         nonce: acting.nonce()?,
+        entity: entity.clone(),
         is_job: entity.kind == EntityKind::Job,
         is_paused: acting.actions.is_paused(entity)?,
     })
@@ -258,6 +289,7 @@ pub(crate) fn offer(asked: &Asked, entity: &Entity) -> Option<Offer> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) nonce: String,
+    pub(crate) entity: Entity,
     pub(crate) is_job: bool,
     pub(crate) is_paused: bool,
 }

@@ -9,7 +9,7 @@ use executor_service::diagnosis::{ErrorGroup, error_groups, shape};
 
 use crate::answer::Refused;
 use crate::pages::asked::Asked;
-use crate::pages::parts::registrations;
+use crate::pages::parts::{FAILED, registrations};
 
 /// How many that ran meanwhile are named.
 pub(super) const BESIDE: u32 = 20;
@@ -135,7 +135,8 @@ async fn alike(
     scope: &Scope,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<Option<(ErrorGroup, bool)>, Refused> {
-    let Some(failure) = record.failure.as_deref() else {
+    let failure = record.failure.as_deref();
+    let Some(failure) = failure.filter(|_| FAILED.contains(&record.status)) else {
         return Ok(None);
     };
     let filter = Filter {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use executor_core::ports::{Actions, History, LiveSession, LiveState, StoredSession, all_pages};
-use executor_service::diagnosis::is_alive;
+use executor_service::diagnosis::{Completeness, completeness, is_alive};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::answer::Refused;
@@ -50,6 +50,9 @@ pub(crate) struct Asked {
     // What several parts of a page need is read once.
     live: OnceCell<Vec<LiveSession>>,
     sessions: OnceCell<Vec<StoredSession>>,
+    missing: OnceCell<Completeness>,
+    /// Why it cannot be seen what runs.
+    blind: OnceCell<String>,
 }
 
 impl Asked {
@@ -60,6 +63,8 @@ impl Asked {
             range,
             live: OnceCell::new(),
             sessions: OnceCell::new(),
+            missing: OnceCell::new(),
+            blind: OnceCell::new(),
         }
     }
 
@@ -76,6 +81,7 @@ impl Asked {
     pub(crate) async fn live(&self) -> &[LiveSession] {
         let read = async || match &self.site.live {
             Some(live) => live.sessions().await.unwrap_or_else(|error| {
+                let _ = self.blind.set(format!("{error}: {}", error.source));
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "what runs cannot be seen");
                 Vec::new()
@@ -83,6 +89,20 @@ impl Asked {
             None => Vec::new(),
         };
         self.live.get_or_init(read).await
+    }
+
+    /// Why it could not be seen what runs, once that was looked for.
+    pub(crate) fn blind(&self) -> Option<&str> {
+        self.blind.get().map(String::as_str)
+    }
+
+    /// What is missing in the range.
+    pub(crate) async fn missing(&self) -> Result<&Completeness, Refused> {
+        let read = async || {
+            let (window, live) = (self.range.window(), self.live().await);
+            completeness(self.history(), &window, live, shown::now()).await
+        };
+        Ok(self.missing.get_or_try_init(read).await?)
     }
 
     /// All sessions, the latest first.

@@ -8,6 +8,7 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use executor_core::Timestamp;
 use executor_core::ports::Progress;
 use executor_service::diagnosis::{Hole, NotKnown, NotLookedAt, audit};
 use serde::Serialize;
@@ -32,6 +33,9 @@ pub(crate) struct Audited {
     waiting: u64,
     holes: Vec<Missing>,
     not_known: Vec<String>,
+    /// The hours that were counted, in words.
+    #[serde(skip)]
+    hours: String,
 }
 
 impl Framed for Audited {
@@ -90,8 +94,11 @@ pub(crate) async fn page(
     headers: HeaderMap,
 ) -> Response {
     let (base, wants_json) = (site.base.clone(), wants_json(&headers));
-    let question = match Question::new(pairs.clone()) {
-        Ok(question) => question.range_with(&[]),
+    // What makes no sense takes nobody's place.
+    let question = Question::new(pairs.clone())
+        .and_then(|question| question.range(shown::now()).map(|_| question.whole_range()));
+    let question = match question {
+        Ok(question) => question,
         Err(refused) => return refused.response(&base, wants_json),
     };
     let (auditing, asked) = (Arc::clone(&site), pairs.clone());
@@ -141,8 +148,19 @@ async fn make(asked: Asked, progress: Progress) -> Result<Audited, Refused> {
         dropped: found.dropped,
         waiting: found.waiting,
         holes: found.holes.iter().map(missing).collect(),
+        hours: format!(
+            "{} – {}",
+            shown::dated(hour(asked.range.from)),
+            shown::dated(asked.range.to)
+        ),
         not_known: found.not_known.iter().map(not_known).collect(),
     })
+}
+
+/// The beginning of the hour of a time.
+fn hour(at: Timestamp) -> Timestamp {
+    const HOUR_US: i64 = 3_600_000_000;
+    Timestamp::from_micros(at.as_micros().div_euclid(HOUR_US) * HOUR_US)
 }
 
 fn missing(hole: &Hole) -> Missing {

@@ -31,10 +31,11 @@ pub(crate) struct Run<T> {
 
 enum State<T> {
     GoesOn,
-    Ended(Arc<T>, Instant),
-    /// With the reason, for the first who asks.
-    Failed(Option<Refused>),
+    Ended(Outcome<T>, Instant),
 }
+
+/// What was found, or why nothing was.
+type Outcome<T> = Result<Arc<T>, Arc<Refused>>;
 
 impl<T> Default for Audits<T> {
     fn default() -> Self {
@@ -62,7 +63,7 @@ impl<T: Send + Sync + 'static> Audits<T> {
                 State::Ended(_, at) if run.of == question && at.elapsed() < SHOWN_FOR => {
                     return Some(Arc::clone(run));
                 }
-                State::Ended(..) | State::Failed(_) => {}
+                State::Ended(..) => {}
             }
         }
         let run = Arc::new(Run {
@@ -82,12 +83,9 @@ impl<T: Send + Sync + 'static> Audits<T> {
         // Its future is made here and runs on its own: the page that began it may be closed.
         let (auditing, running) = (tokio::spawn(begin(progress)), Arc::clone(&run));
         tokio::spawn(async move {
-            let state = match auditing.await {
-                Ok(Ok(found)) => State::Ended(Arc::new(found), Instant::now()),
-                Ok(Err(refused)) => State::Failed(Some(refused)),
-                Err(_) => State::Failed(None),
-            };
-            *running.state() = state;
+            let found = auditing.await.unwrap_or_else(|_| Err(Refused::Defect));
+            let found = found.map(Arc::new).map_err(Arc::new);
+            *running.state() = State::Ended(found, Instant::now());
             running.ended.notify_waiters();
         });
         Some(run)
@@ -100,17 +98,19 @@ impl<T> Run<T> {
     }
 
     /// What it found; `None` while it goes on.
-    fn outcome(&self) -> Option<Result<Arc<T>, Refused>> {
+    fn outcome(&self) -> Option<Outcome<T>> {
         match &mut *self.state() {
             State::GoesOn => None,
-            State::Ended(found, _) => Some(Ok(Arc::clone(found))),
-            // Others begin another one.
-            State::Failed(why) => Some(Err(why.take().unwrap_or(Refused::Busy))),
+            State::Ended(found, at) => {
+                // It is kept for as long after somebody has seen it.
+                *at = Instant::now();
+                Some(found.clone())
+            }
         }
     }
 
     /// Waits for what it found, for so long at most.
-    pub(crate) async fn within(&self, patience: Duration) -> Option<Result<Arc<T>, Refused>> {
+    pub(crate) async fn within(&self, patience: Duration) -> Option<Outcome<T>> {
         let waiting = async {
             loop {
                 // Listen before looking: it may end in between.
@@ -167,9 +167,15 @@ mod tests {
             *anew.within(Duration::from_secs(1)).await.unwrap().unwrap(),
             2
         );
-        let failed = audits.of("day", async |_| Err(Refused::TooLong)).unwrap();
+        // One that has failed while nobody waited is not begun again by each who asks.
+        let failing = audits.of("day", async |_| Err(Refused::TooLong)).unwrap();
+        drop(failing);
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        let failed = audits.of("day", forever).unwrap();
         let why = failed.within(Duration::from_secs(1)).await.unwrap();
-        assert!(matches!(why, Err(Refused::TooLong)));
+        assert!(matches!(why.unwrap_err().as_ref(), Refused::TooLong));
+        tokio::time::advance(SHOWN_FOR).await;
         let again = audits.of("day", async |_| Ok(3)).unwrap();
         assert_eq!(
             *again.within(Duration::from_secs(1)).await.unwrap().unwrap(),

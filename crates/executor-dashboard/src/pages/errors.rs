@@ -12,9 +12,9 @@ use serde::Serialize;
 use crate::answer::Refused;
 use crate::charts::{Svg, outcomes};
 use crate::pages::asked::{Asked, Site};
+use crate::pages::failing::{Failing, places};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
-use crate::pages::now::Failing;
 use crate::pages::parts::{FAILED, Moment, PartRow, failures, parts};
 use crate::pages::processes::drawn_of;
 use crate::shown::counted;
@@ -53,7 +53,7 @@ pub(crate) async fn page(
 }
 
 async fn make(asked: Asked) -> Result<Errors, Refused> {
-    let sessions = asked.sessions().await?;
+    let (sessions, places) = (asked.sessions().await?, places(&asked).await?);
     let processes = drawn_of(&asked).await?;
     let found = failures(&asked, FAILURES_MAX).await?;
     let mut parts = parts(&asked, Scope::All, None, &[("status", "failed")]).await?;
@@ -68,7 +68,7 @@ async fn make(asked: Asked) -> Result<Errors, Refused> {
         groups: found
             .groups
             .iter()
-            .map(|it| Failing::of(it, sessions))
+            .map(|it| Failing::of(it, sessions, &places))
             .collect(),
         looked_at: found.looked_at,
         looked_to: found.looked_to.map(Moment),

@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::lines::Lines;
-use executor_core::ports::StoredExecution;
+use executor_core::ports::{Action, StoredExecution};
 use executor_core::record::ExecutionRecord;
 use executor_core::{EntityKind, ExecutionId, Timestamp};
 use serde::Serialize;
@@ -17,13 +17,14 @@ use uuid::Uuid;
 
 use crate::answer::Refused;
 use crate::charts::{Life, Svg, lanes, life};
+use crate::pages::acting::{Done, asked_for};
 use crate::pages::around::{Around, BESIDE};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::{Moment, Row, gaps};
 use crate::pages::processes::{drawn, name};
-use crate::pages::timeline::{lanes_of, shares};
+use crate::pages::timeline::{lanes_of, losses};
 use crate::question::Range;
 use crate::shown;
 
@@ -39,6 +40,8 @@ struct Execution {
     #[serde(skip)]
     life: Svg,
     alike: Option<Alike>,
+    /// What people asked of it.
+    asked_for: Vec<Done>,
     error_type: String,
     error_message: String,
     error_report: String,
@@ -121,11 +124,18 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
     let failure = record.failure.as_deref();
     let text = |of: Option<&str>| of.unwrap_or_default().to_owned();
     let short = record.execution_id.short();
+    let title = format!(
+        "{}, {}, {}",
+        record.subject.entity.path(),
+        shown::time(record.ended_at()),
+        record.status.as_str()
+    );
     Ok(Execution {
         frame: asked
-            .timeless_frame(&short, &format!("show {short}"))
+            .timeless_frame(&title, &format!("show {short}"))
             .await?,
         facts: facts(&asked, &stored, &around).await?,
+        asked_for: asked_for(&asked, &Action::Cancel(record.execution_id).target()).await?,
         life: life(&Life {
             due: record.due_at,
             began: record.started_at,
@@ -144,7 +154,7 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
         }),
         lanes: lanes(
             &lanes_of(&asked, &span, &together),
-            &shares(&span, &gaps(&asked, &span).await?),
+            &losses(&span, &gaps(&asked, &span).await?),
             &drawn(asked.sessions().await?, &span),
             (span.from, span.to),
         ),
@@ -252,7 +262,10 @@ async fn facts(
     }
     if let Some(timeout) = around.timeout {
         let deadline = record.started_at.saturating_add(timeout);
-        facts.push(moment("deadline", deadline));
+        facts.push(Fact {
+            title: format!("{}, as it is registered now", shown::utc(deadline)),
+            ..moment("deadline", deadline)
+        });
     }
     if let Some(blocked) = record.flags.blocked {
         let held = format!("held its thread for {} at once", shown::took(blocked));

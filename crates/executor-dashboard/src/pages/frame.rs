@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use executor_core::Timestamp;
 use executor_core::ports::History;
-use executor_service::diagnosis::{Completeness, completeness};
+use executor_service::diagnosis::Completeness;
 use serde::Serialize;
 
 use crate::answer::Refused;
@@ -133,9 +134,8 @@ impl Asked {
         title: &str,
         command: &str,
     ) -> Result<Frame, Refused> {
-        let window = self.range.window();
-        let live = self.live().await;
-        let missing = completeness(self.history(), &window, live, shown::now()).await?;
+        let missing = self.missing().await?;
+        let nobody_since = self.nobody_since().await?;
         let database = match self.site.database.as_str() {
             "" => String::new(),
             database => format!(" --db {}", shown::quoted(database)),
@@ -160,9 +160,13 @@ impl Asked {
             icon: ICON.path,
             script: SCRIPT.path,
             title: title.to_owned(),
-            completeness: sentence(
-                &missing,
-                without_process(self.sessions().await?, &self.range),
+            completeness: format!(
+                "{}{}",
+                nobody_since.map(nobody).unwrap_or_default(),
+                sentence(
+                    missing,
+                    without_process(self.sessions().await?, &self.range)
+                )
             ),
             is_complete: missing.is_complete(),
             range: range_in_words(&self.question, &self.range),
@@ -177,7 +181,7 @@ impl Asked {
             until: asked("until"),
             from_field: shown::field(self.range.from),
             to_field: shown::field(self.range.to),
-            is_calm: missing.is_complete() && missing.missed == 0,
+            is_calm: missing.is_complete() && missing.missed == 0 && nobody_since.is_none(),
             keep: self.question.range_with(&[]),
             pages: pages.collect(),
             ranges: ranges.collect(),
@@ -185,6 +189,27 @@ impl Asked {
             command: format!("executor {command}{database}"),
         })
     }
+}
+
+impl Asked {
+    /// Since when no process runs, if the range goes up to now and one ran before.
+    async fn nobody_since(&self) -> Result<Option<Timestamp>, Refused> {
+        if !self.range.is_open || !self.living().await?.is_empty() {
+            return Ok(None);
+        }
+        let ends = self.sessions().await?.iter();
+        Ok(ends
+            .map(|it| it.stopped_at.unwrap_or(it.heartbeat_at))
+            .max())
+    }
+}
+
+/// Nothing will be recorded, which matters more than what was.
+fn nobody(since: Timestamp) -> String {
+    let since = shown::time(since);
+    format!(
+        "Nothing is running since {since}, and what was planned since then is not counted yet · "
+    )
 }
 
 /// A restart takes less.

@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::ports::{
-    Filter, PageRequest, Scope, Stats, StoredExecution, StoredRegistration,
+    Action, Filter, PageRequest, Scope, Stats, StoredExecution, StoredRegistration,
 };
 use executor_core::{EntityKind, Timestamp};
 use executor_service::diagnosis::{Facts, Question, due_times, explain};
@@ -181,7 +181,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         looked_at: latest.items.len(),
         offer: offer(&asked, entity),
         path: of,
-        asked_for: asked_for(&asked, &entity.path()).await?,
+        asked_for: asked_for(&asked, &Action::Pause(Arc::clone(entity)).target()).await?,
         settings: settings(&registered),
         explanation: explanation(&asked, &registered, &at_field).await?,
         at: at_field,

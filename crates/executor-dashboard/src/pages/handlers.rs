@@ -184,6 +184,7 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
         .collect();
     let living = asked.living().await?;
     let timers = timers(history, None, &living, now).await?;
+    let mut trends = trends(&asked).await?;
     let (mut handlers, mut jobs) = (Vec::new(), 0);
     for kind in EntityKind::ALL {
         for registered in registrations(&asked, kind).await? {
@@ -196,25 +197,19 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
                 Some(_) => due_times(history, &registered, DUE).await?,
                 None => Vec::new(),
             };
-            handlers.push(handler(&registered, &stats, timer, &due));
+            let trend = trends.remove(entity).unwrap_or_default();
+            handlers.push(handler(&registered, (&stats, trend), timer, &due));
         }
     }
-    let trends = trends(&asked).await?;
     // What ran and is registered no more.
-    handlers.extend(
-        stats
-            .iter()
-            .map(|(entity, stats)| unregistered(entity, stats)),
-    );
+    handlers.extend(stats.iter().map(|(entity, stats)| {
+        let trend = trends.remove(entity).unwrap_or_default();
+        unregistered(entity, (stats, trend))
+    }));
     handlers.sort_by(|one, other| {
         let by_failures = other.figures.failed.cmp(&one.figures.failed);
         by_failures.then_with(|| one.what.cmp(&other.what))
     });
-    for handler in &mut handlers {
-        let trend = trends.get(&(handler.kind, handler.what.clone()));
-        handler.trend = trend.cloned().unwrap_or_default();
-        handler.spark = spark(&handler.trend);
-    }
     Ok(Handlers {
         without_due: jobs.saturating_sub(JOBS_MAX),
         frame: asked.frame("Handlers and jobs", "report", "").await?,
@@ -222,12 +217,13 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
     })
 }
 
-/// Executions and failures of each listener and job, part by part of the range.
-async fn trends(
-    asked: &Asked,
-) -> Result<HashMap<(&'static str, String), Vec<(u64, u64)>>, Refused> {
+/// Executions and failures, part by part.
+type Trend = Vec<(u64, u64)>;
+
+/// The trend of each listener and job over the range.
+async fn trends(asked: &Asked) -> Result<HashMap<Entity, Trend>, Refused> {
     let bounds = asked.range.parts_of(TREND);
-    let mut trends: HashMap<_, Vec<_>> = HashMap::new();
+    let mut trends: HashMap<Entity, Trend> = HashMap::new();
     for (place, part) in bounds.windows(2).enumerate() {
         let window = Window {
             from: Some(part[0]),
@@ -235,8 +231,7 @@ async fn trends(
             session: None,
         };
         for Summary { entity, stats } in asked.history().summaries(window).await? {
-            let what = (shown::kind_of(entity.kind), entity.path());
-            let trend = trends.entry(what).or_default();
+            let trend = trends.entry(entity).or_default();
             trend.resize(bounds.len() - 1, (0, 0));
             trend[place] = (stats.runs(), failed(&stats));
         }
@@ -246,7 +241,7 @@ async fn trends(
 
 fn handler(
     registered: &StoredRegistration,
-    stats: &Stats,
+    (stats, trend): (&Stats, Trend),
     timer: Option<&Timer>,
     due: &[DueTime],
 ) -> Handler {
@@ -259,19 +254,19 @@ fn handler(
         overlap: overlap.map_or_else(String::new, |it| it.as_str().to_owned()),
         // The latest on the right, as time goes.
         due: due.iter().rev().map(Due::of).collect(),
-        ..unregistered(&registration.entity, stats)
+        ..unregistered(&registration.entity, (stats, trend))
     }
 }
 
-fn unregistered(entity: &Entity, stats: &Stats) -> Handler {
+fn unregistered(entity: &Entity, (stats, trend): (&Stats, Trend)) -> Handler {
     Handler {
         kind: shown::kind_of(entity.kind),
         what: entity.path(),
         topic: entity.topic.clone(),
         path: None,
         figures: Counts::of(stats),
-        trend: Vec::new(),
-        spark: Svg::default(),
+        spark: spark(&trend),
+        trend,
         next: None,
         is_paused: false,
         overlap: String::new(),

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::EntityKind;
 use executor_core::ports::{
-    LiveSession, PageRequest, SessionStatus, SourceCounts, StoredSession, all_pages,
+    LiveSession, Orphan, PageRequest, SessionStatus, SourceCounts, StoredSession,
 };
 use executor_service::diagnosis::is_alive;
 use serde::Serialize;
@@ -29,6 +29,9 @@ const TOPICS_MAX: usize = 5;
 /// How many listeners and jobs are shown with their settings.
 const REGISTERED_MAX: usize = 200;
 
+/// How many sessions that did not end well are named, the latest.
+const CRASHED_MAX: usize = 10;
+
 /// Clocks that differ by less than this agree.
 const CLOCKS_AGREE_US: i64 = 1_000_000;
 
@@ -40,7 +43,7 @@ struct Health {
     findings: Vec<Finding>,
     processes: Vec<Process>,
     sources: Vec<Source>,
-    more_sources: usize,
+    has_more_sources: bool,
     registered: Vec<Registered>,
     more_registered: usize,
     settings: Vec<(&'static str, String)>,
@@ -109,26 +112,17 @@ async fn make(asked: Asked) -> Result<Health, Refused> {
     let (history, window) = (asked.history(), asked.range.window());
     let living = asked.living().await?;
     let live = asked.live().await;
-    let sources = all_pages(|page| history.sources(window.clone(), page)).await?;
-    let mut registered = Vec::new();
-    for kind in EntityKind::ALL {
-        for it in registrations(&asked, kind).await? {
-            registered.push(Registered {
-                kind: shown::kind_of(kind),
-                what: it.registration.entity.path(),
-                path: path_of(it.id),
-                settings: settings(&it),
-            });
-        }
-    }
-    registered.sort_by(|one, other| one.what.cmp(&other.what));
+    let request = PageRequest::first(SOURCES_MAX as u32);
+    let page = history.sources(window, request).await?;
+    let (sources, has_more_sources) = (page.items, page.next.is_some());
+    let mut registered = registered_in(&asked).await?;
     let more_registered = registered.len().saturating_sub(REGISTERED_MAX);
     registered.truncate(REGISTERED_MAX);
     Ok(Health {
         findings: findings(&asked, &sources).await?,
         processes: living.iter().map(|it| process(it, live)).collect(),
-        more_sources: sources.len().saturating_sub(SOURCES_MAX),
-        sources: sources.iter().take(SOURCES_MAX).map(source).collect(),
+        has_more_sources,
+        sources: sources.iter().map(source).collect(),
         registered,
         more_registered,
         settings: own(&asked).await?,
@@ -138,49 +132,131 @@ async fn make(asked: Asked) -> Result<Health, Refused> {
     })
 }
 
-async fn findings(asked: &Asked, sources: &[SourceCounts]) -> Result<Vec<Finding>, Refused> {
-    let (live, sessions) = (asked.live().await, asked.sessions().await?);
-    let mut findings: Vec<_> = live.iter().filter_map(unreadable).collect();
-    findings.extend(live.iter().filter_map(left_behind));
-    let now = shown::now();
-    let silent = sessions
-        .iter()
-        .filter(|it| it.status == SessionStatus::Running);
-    let silent = silent.filter(|it| !is_alive(it, live, now));
-    findings.extend(silent.map(|it| Finding {
-        found: format!(
-            "{} gave its last sign of life {}",
-            name(it),
-            shown::time(it.heartbeat_at)
-        ),
-        remedy: "start it again where it ran: it stores what waits in its spool",
-    }));
-    let living = sessions.iter().filter(|it| is_alive(it, live, now));
-    findings.extend(living.filter_map(clock));
-    if let Some(live) = &asked.site.live {
-        let orphans = live.orphans().await.unwrap_or_default();
-        findings.extend(orphans.iter().map(|it| Finding {
-            found: format!(
-                "`{}` of {} runs on, although the process that began it is dead",
-                it.group.program,
-                it.entity.path()
-            ),
-            remedy: "end it, or set `orphans = \"end\"` for its job",
+async fn registered_in(asked: &Asked) -> Result<Vec<Registered>, Refused> {
+    let mut registered = Vec::new();
+    for kind in EntityKind::ALL {
+        let all = registrations(asked, kind).await?;
+        registered.extend(all.iter().map(|it| Registered {
+            kind: shown::kind_of(kind),
+            what: it.registration.entity.path(),
+            path: path_of(it.id),
+            settings: settings(it),
         }));
     }
-    let damage = asked.history().left_out();
-    findings.extend(damage.into_iter().map(|found| Finding {
+    registered.sort_by(|one, other| one.what.cmp(&other.what));
+    Ok(registered)
+}
+
+async fn findings(asked: &Asked, sources: &[SourceCounts]) -> Result<Vec<Finding>, Refused> {
+    let (live, sessions, now) = (asked.live().await, asked.sessions().await?, shown::now());
+    let mut findings = Vec::new();
+    findings.extend(asked.blind().map(|why| Finding {
+        found: format!("it cannot be seen what runs: {why}"),
+        remedy: "whoever serves this dashboard has to be allowed to read the spools",
+    }));
+    findings.extend(nobody(asked).await?);
+    findings.extend(live.iter().filter_map(unreadable));
+    findings.extend(live.iter().filter_map(left_behind));
+    let ended =
+        |it: &&StoredSession| it.status != SessionStatus::Success && !is_alive(it, live, now);
+    findings.extend(
+        sessions
+            .iter()
+            .filter(ended)
+            .filter(|it| is_within(it, asked))
+            .take(CRASHED_MAX)
+            .map(not_well),
+    );
+    findings.extend(
+        sessions
+            .iter()
+            .filter(|it| is_alive(it, live, now))
+            .filter_map(clock),
+    );
+    findings.extend(missing(asked).await?);
+    findings.extend(orphans(asked).await);
+    findings.extend(asked.history().left_out().into_iter().map(|found| Finding {
         found,
         remedy: "restore the database from a backup, or save what can be read with `executor copy`",
     }));
     let bad: u64 = sources.iter().map(|it| it.bad_lines).sum();
-    if bad > 0 {
-        findings.push(Finding {
-            found: format!("{} of the sources' were no events", counted(bad, "line")),
-            remedy: "look at the first of each below",
-        });
-    }
+    findings.extend((bad > 0).then(|| Finding {
+        found: format!("{} of sources were no events", counted(bad, "line")),
+        remedy: "look at the first of each below",
+    }));
     Ok(findings)
+}
+
+/// Whether a session ended within the range; one that nobody has closed may be of any time.
+fn is_within(stored: &StoredSession, asked: &Asked) -> bool {
+    let last = stored.stopped_at.unwrap_or(stored.heartbeat_at);
+    let is_open = stored.status == SessionStatus::Running;
+    is_open || last >= asked.range.from && last < asked.range.to
+}
+
+async fn nobody(asked: &Asked) -> Result<Option<Finding>, Refused> {
+    let is_empty = asked.living().await?.is_empty();
+    Ok(is_empty.then(|| Finding {
+        found: "no process is running".into(),
+        remedy: "nothing happens and nothing is recorded until one is started",
+    }))
+}
+
+/// A session that ended as none should.
+fn not_well(stored: &StoredSession) -> Finding {
+    let at = shown::time(stored.stopped_at.unwrap_or(stored.heartbeat_at));
+    let (how, remedy) = match stored.status {
+        SessionStatus::Running => (
+            "gave its last sign of life",
+            "start it again where it ran: it stores what waits in its spool",
+        ),
+        SessionStatus::Failure => ("failed", "the ledger says why"),
+        _ => (
+            "crashed",
+            "`Now` says what it was running; its journal may say why",
+        ),
+    };
+    Finding {
+        found: format!("{} {how} {at}", name(stored)),
+        remedy,
+    }
+}
+
+async fn missing(asked: &Asked) -> Result<Vec<Finding>, Refused> {
+    let missing = asked.missing().await?;
+    let lost = (missing.lost() > 0).then(|| Finding {
+        found: format!("{} were lost", counted(missing.lost(), "record")),
+        remedy: "the ledger says when, of what and why",
+    });
+    let missed = (missing.missed > 0).then(|| Finding {
+        found: format!("{} were missed", counted(missing.missed, "planned run")),
+        remedy: "the ledger says which and why",
+    });
+    Ok(lost.into_iter().chain(missed).collect())
+}
+
+async fn orphans(asked: &Asked) -> Vec<Finding> {
+    let Some(live) = &asked.site.live else {
+        return Vec::new();
+    };
+    match live.orphans().await {
+        Ok(orphans) => orphans.iter().map(orphan).collect(),
+        Err(error) => vec![Finding {
+            found: format!("programs that were left running cannot be seen: {error}"),
+            remedy: "look with `executor doctor` as the user whose programs they are",
+        }],
+    }
+}
+
+fn orphan(orphan: &Orphan) -> Finding {
+    Finding {
+        found: format!(
+            "`{}` of {} runs on, although the process that began it is dead",
+            orphan.group.program,
+            orphan.entity.path()
+        ),
+        remedy: "end it, or set `orphans = \"end\"` for its job",
+    }
 }
 
 fn unreadable(live: &LiveSession) -> Option<Finding> {
@@ -276,7 +352,7 @@ async fn own(asked: &Asked) -> Result<Vec<(&'static str, String)>, Refused> {
             "oldest execution",
             oldest.map_or_else(|| "none".into(), |it| shown::dated(it.record.ended_at())),
         ),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("version of executor", env!("CARGO_PKG_VERSION").to_owned()),
         ("time zone", shown::zone()),
         ("who may look", site.who.to_owned()),
         (

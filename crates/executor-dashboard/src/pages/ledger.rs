@@ -2,13 +2,14 @@
 //! missed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::DropReason;
 use executor_core::ports::{LiveSession, PageRequest, SessionStatus, StoredSession, all_pages};
+use executor_core::{DropReason, Timestamp};
 use executor_service::diagnosis::is_alive;
 use serde::Serialize;
 
@@ -36,6 +37,7 @@ struct Ledger {
     missed: Vec<Missed>,
     /// What people asked executors to do.
     actions: Vec<Done>,
+    has_more_actions: bool,
     /// How many more there are of each.
     more_gaps: usize,
     more_missed: usize,
@@ -48,8 +50,20 @@ impl Framed for Ledger {
     }
 }
 
+/// A span of time for a link, with a margin before and after.
+fn span(from: Timestamp, to: Timestamp, margin: Duration) -> String {
+    let (from, to) = (from.saturating_sub(margin), to.saturating_add(margin));
+    format!("since={}&until={}", from.as_micros(), to.as_micros())
+}
+
+/// What is shown around a loss or a missed run.
+const AROUND: Duration = Duration::from_secs(600);
+
 #[derive(Serialize)]
 struct Session {
+    /// All of its time, as a query.
+    #[serde(skip)]
+    span: String,
     id: String,
     program: String,
     version: String,
@@ -69,6 +83,8 @@ struct Session {
 
 #[derive(Serialize)]
 struct Lost {
+    #[serde(skip)]
+    span: String,
     reason: String,
     #[serde(skip)]
     why: &'static str,
@@ -93,6 +109,8 @@ struct Pruned {
 
 #[derive(Serialize)]
 struct Missed {
+    #[serde(skip)]
+    span: String,
     what: String,
     count: u64,
     reason: String,
@@ -118,7 +136,7 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
     let missed = all_pages(|page| history.missed_runs(window.clone(), page)).await?;
     let lost = gaps(&asked, &asked.range).await?;
     let actions = history.actions(window.clone(), PageRequest::first(SHOWN_MAX as u32));
-    let actions = actions.await?.items;
+    let actions = actions.await?;
     Ok(Ledger {
         frame: asked.timeless_frame("Ledger", "sessions").await?,
         more_sessions: sessions.len().saturating_sub(SHOWN_MAX),
@@ -127,7 +145,8 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
             .take(SHOWN_MAX)
             .map(|it| session(it, live))
             .collect(),
-        actions: actions.iter().map(Done::of).collect(),
+        has_more_actions: actions.next.is_some(),
+        actions: actions.items.iter().map(Done::of).collect(),
         more_gaps: lost.len().saturating_sub(SHOWN_MAX),
         more_missed: missed.len().saturating_sub(SHOWN_MAX),
         more_prunes: prunes.len().saturating_sub(SHOWN_MAX),
@@ -135,6 +154,7 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
             .iter()
             .take(SHOWN_MAX)
             .map(|gap| Lost {
+                span: span(gap.first_at, gap.last_at, AROUND),
                 why: lost_because(gap.reason.as_str()),
                 reason: gap.reason.as_str().to_owned(),
                 count: gap.count,
@@ -158,6 +178,7 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
             .iter()
             .take(SHOWN_MAX)
             .map(|missed| Missed {
+                span: span(missed.first_due, missed.last_due, AROUND),
                 what: missed.entity.path(),
                 count: missed.count,
                 reason: why(missed.reason).to_owned(),
@@ -172,7 +193,9 @@ fn session(stored: &StoredSession, live: &[LiveSession]) -> Session {
     let (session, ledger) = (&stored.session, &stored.ledger);
     let here = live.iter().find(|it| it.session.id == session.id);
     let ledger = here.and_then(|it| it.ledger).unwrap_or(*ledger);
+    let last = stored.stopped_at.unwrap_or(stored.heartbeat_at);
     Session {
+        span: span(session.started_at, last, Duration::from_secs(60)),
         id: session.id.to_string(),
         program: session.program.clone().unwrap_or_default(),
         version: session.version.clone().unwrap_or_default(),

@@ -55,6 +55,24 @@ where
     P: Framed + Send + 'static,
     F: Future<Output = Result<P, Refused>> + Send + 'static,
 {
+    let history = Arc::clone(&site.history);
+    let mut page = read(site, pairs, patience, make).await?;
+    // What the page itself has left out is among it.
+    page.frame_mut().add_left_out(history.as_ref());
+    Ok(page)
+}
+
+/// Reads something within the limits of pages.
+pub(crate) async fn read<T, F>(
+    site: Arc<Site>,
+    pairs: Vec<(String, String)>,
+    patience: Patience,
+    make: impl FnOnce(Asked) -> F,
+) -> Result<T, Refused>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Refused>> + Send + 'static,
+{
     let question = Question::new(pairs)?;
     let range = question.range(shown::now())?;
     let place = match patience {
@@ -65,7 +83,7 @@ where
         }
         Patience::Audit => None,
     };
-    let (limit, history) = (site.time_limit, Arc::clone(&site.history));
+    let limit = site.time_limit;
     let making = make(Asked::new(site, question, range));
     let making = tokio::spawn(async move {
         let _place = place;
@@ -75,13 +93,10 @@ where
         Patience::Page => timeout(limit, making).await.map_err(|_| Refused::TooLong)?,
         Patience::Audit => making.await,
     };
-    let mut page = match made {
-        Ok(page) => page?,
+    match made {
+        Ok(made) => made,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    };
-    // What the page itself has left out is among it.
-    page.frame_mut().add_left_out(history.as_ref());
-    Ok(page)
+    }
 }
 
 pub(crate) fn shown_as(page: &(impl Template + Serialize), wants_json: bool) -> Response {

@@ -1,6 +1,7 @@
 //! Now: whether anything is missing, what ran lately, what runs, what fails, what comes next, the last crash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Query, State};
@@ -8,12 +9,13 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::ports::{Filter, PageRequest, Scope, SessionStatus, StoredSession};
 use executor_core::{Status, Timestamp};
-use executor_service::diagnosis::{ErrorGroup, Timer, is_alive, timers};
+use executor_service::diagnosis::{Timer, is_alive, timers};
 use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::charts::{Part, Svg, outcomes};
 use crate::pages::asked::{Asked, Site};
+use crate::pages::failing::{Failing, Places, places};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
 use crate::pages::parts::{Moment, PartRow, Row, failed, failures, parts};
@@ -24,6 +26,9 @@ use crate::shown::{self, counted};
 
 /// How many of a kind are named.
 const NAMED: usize = 8;
+
+/// What is looked at before and after a crash.
+const AROUND: Duration = Duration::from_secs(120);
 
 /// How many failures are grouped.
 const FAILURES_MAX: u64 = 500;
@@ -43,7 +48,8 @@ struct Now {
     parts: Vec<PartRow>,
     /// The latest times in which no process ran.
     downs: Vec<Down>,
-    slower: Vec<Slower>,
+    slower: Vec<Slow>,
+    slower_than: &'static str,
     /// The process that ended last.
     last: Option<Last>,
     processes: Vec<Process>,
@@ -83,7 +89,7 @@ impl Last {
 /// How a process ended.
 const fn how(stored: &StoredSession) -> &'static str {
     match stored.status {
-        SessionStatus::Success => "ended",
+        SessionStatus::Success => "was shut down in order",
         SessionStatus::Failure => "failed",
         SessionStatus::Crashed => "crashed",
         SessionStatus::Running => "has been silent since",
@@ -100,45 +106,13 @@ fn counted_hours(parts: &[Part]) -> String {
     said.unwrap_or_default()
 }
 
-/// Failures of one kind.
+/// Something that became slower, and its page.
 #[derive(Serialize)]
-pub(crate) struct Failing {
-    pub(crate) error_type: String,
-    pub(crate) shape: String,
-    pub(crate) count: u64,
-    #[serde(rename = "first_us")]
-    pub(crate) first: Moment,
-    /// The version that the first of them is of.
-    pub(crate) since_version: String,
-    #[serde(rename = "last_us")]
-    pub(crate) last: Moment,
-    pub(crate) last_id: String,
-    pub(crate) last_message: String,
-    pub(crate) places: Vec<String>,
-}
-
-impl Failing {
-    pub(crate) fn of(group: &ErrorGroup, sessions: &[StoredSession]) -> Self {
-        let first = sessions
-            .iter()
-            .find(|it| it.session.id == group.first_session);
-        let version = first.and_then(|it| it.session.version.clone());
-        Self {
-            since_version: version.unwrap_or_default(),
-            error_type: group.error_type.clone(),
-            shape: group.shape.clone(),
-            count: group.count,
-            first: Moment(group.first_at),
-            last: Moment(group.last_at),
-            last_id: group.last.to_string(),
-            last_message: group.last_message.clone(),
-            places: group
-                .places
-                .iter()
-                .map(|(place, _)| place.clone())
-                .collect(),
-        }
-    }
+struct Slow {
+    #[serde(flatten)]
+    slower: Slower,
+    #[serde(skip)]
+    path: Option<String>,
 }
 
 /// A run to come.
@@ -157,6 +131,8 @@ struct Next {
 struct Crash {
     #[serde(flatten)]
     process: Last,
+    /// Shows what the service manager has of that time.
+    journal: String,
     message: String,
     interrupted: Vec<Row>,
 }
@@ -181,8 +157,12 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
     let all = history.overall(asked.range.window()).await?;
     let (runs, failed) = (all.runs(), failed(&all));
     let grouped = failures(&asked, FAILURES_MAX).await?;
+    let places = places(&asked).await?;
+    let compared = slower(&asked).await?;
     let failing = grouped.groups.iter().take(NAMED);
-    let failing = failing.map(|it| Failing::of(it, sessions)).collect();
+    let failing = failing
+        .map(|it| Failing::of(it, sessions, &places))
+        .collect();
     let (living, ended): (Vec<_>, Vec<_>) = sessions
         .iter()
         .cloned()
@@ -199,7 +179,8 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
         chart: outcomes(&parts, &processes),
         counted: counted_hours(&parts),
         downs: downs.iter().rev().take(NAMED).cloned().collect(),
-        slower: slower(&asked).await?.into_iter().take(NAMED).collect(),
+        slower: slow(compared.slower, &places),
+        slower_than: compared.than,
         last: sessions_last,
         parts: PartRow::all(&parts),
         failing,
@@ -208,6 +189,14 @@ async fn make(asked: Asked) -> Result<Now, Refused> {
         crash: crash(&asked, &ended).await?,
         processes: processes_of(&asked, &living).await?,
     })
+}
+
+fn slow(slower: Vec<Slower>, places: &Places) -> Vec<Slow> {
+    let slower = slower.into_iter().take(NAMED).map(|slower| Slow {
+        path: places.of_entity(&slower.entity),
+        slower,
+    });
+    slower.collect()
 }
 
 fn next(timers: &[Timer], now: Timestamp) -> Vec<Next> {
@@ -238,8 +227,14 @@ async fn crash(asked: &Asked, ended: &[StoredSession]) -> Result<Option<Crash>, 
     };
     let request = PageRequest::first(NAMED as u32);
     let page = asked.history().executions(filter, request).await?;
+    let last = stored.stopped_at.unwrap_or(stored.heartbeat_at);
     Ok(Some(Crash {
         process: Last::of(stored),
+        journal: format!(
+            "journalctl --since '{}' --until '{}'",
+            shown::field(last.saturating_sub(AROUND)).replace('T', " "),
+            shown::field(last.saturating_add(AROUND)).replace('T', " ")
+        ),
         message: stored
             .failure
             .as_ref()

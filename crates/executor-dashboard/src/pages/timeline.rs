@@ -12,7 +12,7 @@ use executor_core::ports::{Filter, Gap, Order, PageRequest, StoredExecution};
 use serde::Serialize;
 
 use crate::answer::Refused;
-use crate::charts::{Bar, Lane, Svg, lanes};
+use crate::charts::{Bar, Lane, Loss, Svg, lanes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
@@ -75,7 +75,7 @@ async fn make(asked: Asked) -> Result<Timeline, Refused> {
     let page = asked.history().executions(filter, request).await?;
     let last = page.items.last().map(|it| Moment(it.record.ended_at()));
     let lost = gaps(&asked, &range).await?;
-    let lost = shares(&range, &lost);
+    let lost = losses(&range, &lost);
     let processes = drawn_of(&asked).await?;
     Ok(Timeline {
         chart: lanes(
@@ -99,12 +99,13 @@ fn share_of(range: &Range, at: Timestamp) -> f64 {
 }
 
 /// Where in a range records were lost.
-pub(super) fn shares(range: &Range, lost: &[Gap]) -> Vec<(f64, f64)> {
-    let share = |at| share_of(range, at);
-    let shares = lost
-        .iter()
-        .map(|gap| (share(gap.first_at), share(gap.last_at)));
-    shares.collect()
+pub(super) fn losses(range: &Range, lost: &[Gap]) -> Vec<Loss> {
+    let losses = lost.iter().map(|gap| Loss {
+        from: share_of(range, gap.first_at),
+        to: share_of(range, gap.last_at),
+        of: gap.entities.iter().map(|(it, _)| it.path()).collect(),
+    });
+    losses.collect()
 }
 
 /// The lanes of executions in a range.

@@ -114,6 +114,54 @@ async fn j02_a_person_runs_pauses_and_resumes_a_job() {
     assert_eq!(house.recorded().await.len(), 4);
 }
 
+#[tokio::test(start_paused = true)]
+async fn j02_a_person_pauses_a_job_while_the_history_cannot_be_read() {
+    let house = House::new().await;
+    let page = house.page(JOB).await;
+    for (name, value) in [
+        ("app", "house"),
+        ("instance", "0"),
+        ("name", "backup"),
+        ("topic", ""),
+    ] {
+        assert!(
+            page.contains(&format!("name=\"{name}\" value=\"{value}\"")),
+            "{name}"
+        );
+    }
+    let body = format!(
+        "action=pause&app=house&instance=0&name=backup&topic=&nonce={}",
+        nonce_of(&page)
+    );
+    house.store.go_away();
+    let paused = house.post(ACT, &[COOKIE, OWN], &body).await;
+    assert_eq!(paused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        paused
+            .text
+            .contains("it was done, and who asked for it is only in"),
+        "{}",
+        paused.text
+    );
+    let entity = &house.job.job().registration.entity;
+    assert_eq!(house.executor.is_paused(entity), Some(true));
+    let refused = house
+        .post(ACT, &[COOKIE, OWN], &body.replace("pause", "run"))
+        .await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        refused.text.contains("it was not done (refused"),
+        "{}",
+        refused.text
+    );
+    // What only the history knows is not there.
+    let bearer = format!("Bearer {TOKEN}");
+    let unknown = house
+        .post(ACT, &[("authorization", &bearer)], "action=pause")
+        .await;
+    assert_eq!(unknown.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
 #[tokio::test]
 async fn j02_a_person_cancels_what_runs() {
     let house = House::new().await;
@@ -126,6 +174,9 @@ async fn j02_a_person_cancels_what_runs() {
     let cancelled = house.post(&path, &[COOKIE, OWN], &body).await;
     assert_eq!(cancelled.status, StatusCode::SEE_OTHER);
     assert_eq!(running.await.status(), Status::Cancelled);
+    house.executor.flush().await.unwrap();
+    let page = house.page(path.strip_suffix("/cancel").unwrap()).await;
+    assert!(page.contains("told to end") && page.contains("somebody with the token"));
     let again = house.post(&path, &[COOKIE, OWN], &body).await;
     assert_eq!(again.status, StatusCode::CONFLICT);
     let wrong = house
@@ -283,8 +334,10 @@ async fn j02_nothing_can_be_changed_unless_that_is_allowed() {
     }
     let house = House::new().await;
     let shows = Dashboard::new(Arc::new(house.store.clone()), Access::Everybody).for_port(7979);
-    let page = get(&shows.router(), JOB).await.text;
-    assert!(!page.contains("Run now") && !page.contains("nonce"));
+    let got = get(&shows.router(), JOB).await;
+    assert_eq!(got.status, StatusCode::OK);
+    let page = got.text;
+    assert!(page.contains("house/backup") && !page.contains("Run now") && !page.contains("nonce"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod acting;
 mod changes;
+mod contents;
 mod pages;
 mod security;
 

@@ -15,7 +15,8 @@ use tokio::time::{Instant, Sleep, sleep};
 /// The most connections; more wait until one is closed.
 const CONNECTIONS_MAX: usize = 256;
 
-/// How long a connection may stand still. The longest answer, an audit, may take as long before its first byte.
+/// How long a connection may take nothing of what it asks for. Sending a byte now and then does not count, or it would
+/// keep a place for ever. The longest answer, an audit, may take as long before its first byte.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A listener that keeps to this.
@@ -63,20 +64,6 @@ impl<I> Connection<I> {
             _place: place,
         }
     }
-
-    /// Passes on what the connection says, and begins to wait anew if it has moved.
-    fn watched<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        moved: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if moved.is_ready() {
-            self.patience.as_mut().reset(Instant::now() + PATIENCE);
-            return moved;
-        }
-        ready!(self.patience.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Connection<I> {
@@ -85,8 +72,12 @@ impl<I: AsyncRead + Unpin> AsyncRead for Connection<I> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let moved = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.watched(cx, moved)
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if read.is_pending() {
+            ready!(self.patience.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
@@ -96,8 +87,13 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Connection<I> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let moved = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.watched(cx, moved)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        if written.is_pending() {
+            ready!(self.patience.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.patience.as_mut().reset(Instant::now() + PATIENCE);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -119,13 +115,30 @@ mod tests {
         let (mut browser, served) = duplex(4);
         let mut served = Connection::new(served, None);
         for _ in 0..3 {
-            // As long as it moves it stays.
+            // As long as it takes what it is sent, it stays.
             tokio::time::advance(PATIENCE - Duration::from_secs(1)).await;
-            browser.write_all(b"x").await.unwrap();
-            assert_eq!(served.read_u8().await.unwrap(), b'x');
+            served.write_all(b"x").await.unwrap();
+            assert_eq!(browser.read_u8().await.unwrap(), b'x');
         }
+        // A byte now and then keeps no place.
         let begun = Instant::now();
-        let error = served.read_u8().await.unwrap_err();
+        let read = async {
+            loop {
+                if let Err(error) = served.read_u8().await {
+                    return error;
+                }
+            }
+        };
+        let drips = async {
+            loop {
+                browser.write_all(b"x").await.unwrap();
+                tokio::time::sleep(Duration::from_secs(9)).await;
+            }
+        };
+        let error = tokio::select! {
+            error = read => error,
+            () = drips => unreachable!("it goes on"),
+        };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
         // Nobody reads what is written.

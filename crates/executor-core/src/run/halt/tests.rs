@@ -1,3 +1,5 @@
+//! Requests to end one execution: who hears them, and who does not.
+
 use std::pin::pin;
 use std::time::Duration;
 
