@@ -93,11 +93,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             return Err(failure);
         }
     };
-    let serving = beside.map(|beside| {
-        let actions = args.allow_actions.then(|| running.executor.clone());
-        beside.show(&url, actions)
-    });
-    let serving = match serving.transpose() {
+    let serving = match running.show(beside, args.allow_actions) {
         Ok(serving) => serving,
         Err(failure) => {
             running.stop(&Ended::Done, &endings).await;
@@ -203,6 +199,13 @@ impl<'c> Running<'c> {
         let mut registered = Registered::default();
         registered.follow(running.site(), config).await?;
         Ok((running, registered))
+    }
+
+    /// Shows the dashboard, if that is wanted; people may act on what runs here if that is allowed.
+    fn show(&self, beside: Option<Beside>, is_acted_on: bool) -> Result<Option<Serving>, Failure> {
+        let actions = is_acted_on.then(|| self.executor.clone());
+        let serving = beside.map(|beside| beside.show(self.url, actions));
+        serving.transpose()
     }
 
     fn site(&self) -> Site<'_> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use executor_core::ports::{Filter, Order, PageRequest, Scope, Stats, StoredExecution};
 use executor_core::record::ExecutionRecord;
-use executor_core::{RegistrationId, Status, Timestamp};
+use executor_core::{ExecutionId, RegistrationId, Status, Timestamp};
 use executor_service::diagnosis::{ErrorGroup, error_groups, shape};
 
 use crate::answer::Refused;
@@ -37,7 +37,7 @@ pub(super) struct Around {
 impl Around {
     pub(super) async fn read(asked: &Asked, stored: &StoredExecution) -> Result<Self, Refused> {
         let record = &stored.record;
-        let (ended, id) = (record.ended_at(), record.execution_id);
+        let ended = record.ended_at();
         let own = record.subject.row.map(|row| RegistrationId {
             kind: record.subject.entity.kind,
             row,
@@ -65,35 +65,51 @@ impl Around {
         let registered = all.iter().find(|it| it.id == own);
         around.timeout = registered.and_then(|it| it.registration.details.timeout);
         around.alike = alike(asked, record, &scope, week).await?;
-        let of_it = Filter {
-            scope,
-            ..Filter::default()
-        };
-        // Several may have ended in the same microsecond; their ids then tell which was first.
-        let key = |it: &StoredExecution| (it.record.ended_at(), it.record.execution_id);
-        let before = Filter {
-            to: Some(ended.saturating_add(Duration::from_micros(1))),
-            ..of_it.clone()
-        };
-        let after = Filter {
-            from: Some(ended),
-            ..of_it
-        };
-        let succeeded = Filter {
-            statuses: vec![Status::Success],
-            ..before.clone()
-        };
-        let own = (ended, id);
-        let earlier = near(asked, before, Order::LatestFirst).await?;
-        let earlier = earlier.into_iter().filter(|it| key(it) < own);
-        around.previous = earlier.max_by_key(key);
-        let earlier = near(asked, succeeded, Order::LatestFirst).await?;
-        let earlier = earlier.into_iter().filter(|it| key(it) < own);
-        around.last_success = earlier.max_by_key(key);
-        let later = near(asked, after, Order::OldestFirst).await?.into_iter();
-        around.next = later.filter(|it| key(it) > own).min_by_key(key);
+        let (last, any) = (vec![Status::Success], Vec::new());
+        around.previous = before(asked, record, &scope, any).await?;
+        around.last_success = before(asked, record, &scope, last).await?;
+        around.next = after(asked, record, &scope).await?;
         Ok(around)
     }
+}
+
+/// Several may have ended in the same microsecond; their ids then tell which was first.
+fn key(record: &ExecutionRecord) -> (Timestamp, ExecutionId) {
+    (record.ended_at(), record.execution_id)
+}
+
+/// The last of these statuses before it.
+async fn before(
+    asked: &Asked,
+    record: &ExecutionRecord,
+    scope: &Scope,
+    statuses: Vec<Status>,
+) -> Result<Option<StoredExecution>, Refused> {
+    let filter = Filter {
+        scope: scope.clone(),
+        statuses,
+        to: Some(record.ended_at().saturating_add(Duration::from_micros(1))),
+        ..Filter::default()
+    };
+    let near = near(asked, filter, Order::LatestFirst).await?.into_iter();
+    let earlier = near.filter(|it| key(&it.record) < key(record));
+    Ok(earlier.max_by_key(|it| key(&it.record)))
+}
+
+/// The first after it.
+async fn after(
+    asked: &Asked,
+    record: &ExecutionRecord,
+    scope: &Scope,
+) -> Result<Option<StoredExecution>, Refused> {
+    let filter = Filter {
+        scope: scope.clone(),
+        from: Some(record.ended_at()),
+        ..Filter::default()
+    };
+    let near = near(asked, filter, Order::OldestFirst).await?.into_iter();
+    let later = near.filter(|it| key(&it.record) > key(record));
+    Ok(later.min_by_key(|it| key(&it.record)))
 }
 
 /// How many are looked through for a neighbour: of more that ended in the same microsecond, some are passed over.

@@ -66,29 +66,43 @@ impl<T: Send + Sync + 'static> Audits<T> {
                 State::Ended(..) => {}
             }
         }
-        let run = Arc::new(Run {
+        let run = Arc::new(Run::new(question));
+        *last = Some(Arc::clone(&run));
+        drop(last);
+        // On its own: the page that begins it may be closed.
+        let auditing = tokio::spawn(begin(Run::progress_of(&run)));
+        let ending = Arc::clone(&run);
+        tokio::spawn(async move {
+            let found = auditing.await.unwrap_or_else(|_| Err(Refused::Defect));
+            ending.end(found.map(Arc::new).map_err(Arc::new));
+        });
+        Some(run)
+    }
+}
+
+impl<T: Send + Sync + 'static> Run<T> {
+    fn new(question: &str) -> Self {
+        Self {
             of: question.to_owned(),
             done: AtomicU64::new(0),
             all: AtomicU64::new(0),
             state: Mutex::new(State::GoesOn),
             ended: Notify::new(),
-        });
-        *last = Some(Arc::clone(&run));
-        drop(last);
-        let counted = Arc::clone(&run);
-        let progress = Progress::new(move |done, all| {
-            counted.done.store(done, Ordering::Relaxed);
-            counted.all.store(all, Ordering::Relaxed);
-        });
-        // Its future is made here and runs on its own: the page that began it may be closed.
-        let (auditing, running) = (tokio::spawn(begin(progress)), Arc::clone(&run));
-        tokio::spawn(async move {
-            let found = auditing.await.unwrap_or_else(|_| Err(Refused::Defect));
-            let found = found.map(Arc::new).map_err(Arc::new);
-            *running.state() = State::Ended(found, Instant::now());
-            running.ended.notify_waiters();
-        });
-        Some(run)
+        }
+    }
+
+    /// What counts its progress.
+    fn progress_of(run: &Arc<Self>) -> Progress {
+        let run = Arc::clone(run);
+        Progress::new(move |done, all| {
+            run.done.store(done, Ordering::Relaxed);
+            run.all.store(all, Ordering::Relaxed);
+        })
+    }
+
+    fn end(&self, outcome: Outcome<T>) {
+        *self.state() = State::Ended(outcome, Instant::now());
+        self.ended.notify_waiters();
     }
 }
 

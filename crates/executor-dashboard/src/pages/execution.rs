@@ -90,6 +90,24 @@ struct Fact {
     link: String,
 }
 
+impl Fact {
+    const fn new(label: &'static str, value: String) -> Self {
+        Self {
+            label,
+            value,
+            title: String::new(),
+            link: String::new(),
+        }
+    }
+
+    fn at(label: &'static str, at: Timestamp) -> Self {
+        Self {
+            title: shown::utc(at),
+            ..Self::new(label, shown::exact(at))
+        }
+    }
+}
+
 /// A line of what an execution said.
 #[derive(Clone, Serialize)]
 struct Said {
@@ -230,73 +248,78 @@ async fn facts(
     stored: &StoredExecution,
     around: &Around,
 ) -> Result<Vec<Fact>, Refused> {
+    let mut facts = times(stored, around);
+    facts.extend(notable(&stored.record));
+    let sessions = asked.sessions().await?;
+    let process = sessions.iter().find(|it| it.session.id == stored.session);
+    facts.extend(
+        process.map(|it| Fact::new("process", format!("{}, {}", name(it), it.session.pid))),
+    );
+    let session = stored.session.to_string();
+    let of_session = asked.question.range_with(&[("session", &session)]);
+    facts.push(Fact {
+        link: asked.link(&format!("/executions?{of_session}")),
+        ..Fact::new("session", session)
+    });
+    facts.push(Fact::new("id", stored.record.execution_id.to_string()));
+    let arguments = stored.record.arguments_json.as_deref();
+    facts.extend(arguments.map(|it| Fact::new("arguments", it.to_owned())));
+    Ok(facts)
+}
+
+/// When it was due, began, ended and had to end, and how long it took and usually takes.
+fn times(stored: &StoredExecution, around: &Around) -> Vec<Fact> {
     let record = &stored.record;
-    let plain = |label, value: String| Fact {
-        label,
-        value,
-        title: String::new(),
-        link: String::new(),
-    };
-    let moment = |label, at: Timestamp| Fact {
-        title: shown::utc(at),
-        ..plain(label, shown::exact(at))
-    };
     let mut facts = Vec::new();
     if let Some(due) = record.due_at {
-        facts.push(moment("due", due));
         let late = record.started_at.saturating_duration_since(due);
-        facts.push(plain("late by", shown::took(late)));
+        facts.extend([
+            Fact::at("due", due),
+            Fact::new("late by", shown::took(late)),
+        ]);
     }
-    facts.push(moment("started", record.started_at));
-    facts.push(moment("ended", record.ended_at()));
-    facts.push(plain("took", shown::took_of(stored)));
+    facts.push(Fact::at("started", record.started_at));
+    facts.push(Fact::at("ended", record.ended_at()));
+    facts.push(Fact::new("took", shown::took_of(stored)));
     if around.usual.runs() > 0 {
         let (p50, p95) = (shown::took(around.usual.p50), shown::took(around.usual.p95));
         facts.push(Fact {
             title: "in the week around it".into(),
-            ..plain(
+            ..Fact::new(
                 "usually",
                 format!("half within {p50}, 95 of 100 within {p95}"),
             )
         });
     }
-    if let Some(timeout) = around.timeout {
+    facts.extend(around.timeout.map(|timeout| {
         let deadline = record.started_at.saturating_add(timeout);
-        facts.push(Fact {
+        Fact {
             title: format!("{}, as it is registered now", shown::utc(deadline)),
-            ..moment("deadline", deadline)
-        });
-    }
-    if let Some(blocked) = record.flags.blocked {
+            ..Fact::at("deadline", deadline)
+        }
+    }));
+    facts
+}
+
+/// What is not so of every execution, and what began it.
+fn notable(record: &ExecutionRecord) -> Vec<Fact> {
+    let held = record.flags.blocked.map(|blocked| {
         let held = format!("held its thread for {} at once", shown::took(blocked));
-        facts.push(plain("longest poll", held));
-    }
-    if record.flags.thread_leaked {
-        facts.push(plain("thread", "was still running when it ended".into()));
-    }
-    facts.push(plain("began by", trigger(record)));
-    if let Some(code) = record.exit_code {
-        facts.push(plain("exit status", code.to_string()));
-    }
-    let sessions = asked.sessions().await?;
-    let process = sessions.iter().find(|it| it.session.id == stored.session);
-    if let Some(process) = process {
-        let pid = process.session.pid;
-        facts.push(plain("process", format!("{}, {pid}", name(process))));
-    }
-    let session = stored.session.to_string();
-    facts.push(Fact {
-        link: asked.link(&format!(
-            "/executions?{}",
-            asked.question.range_with(&[("session", &session)])
-        )),
-        ..plain("session", session)
+        Fact::new("longest poll", held)
     });
-    facts.push(plain("id", record.execution_id.to_string()));
-    if let Some(arguments) = &record.arguments_json {
-        facts.push(plain("arguments", arguments.to_string()));
-    }
-    Ok(facts)
+    let left = record
+        .flags
+        .thread_leaked
+        .then(|| Fact::new("thread", "was still running when it ended".into()));
+    let code = record
+        .exit_code
+        .map(|code| Fact::new("exit status", code.to_string()));
+    let began = Fact::new("began by", trigger(record));
+    held.into_iter()
+        .chain(left)
+        .chain([began])
+        .chain(code)
+        .collect()
 }
 
 fn trigger(record: &ExecutionRecord) -> String {

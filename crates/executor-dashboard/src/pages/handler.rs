@@ -108,51 +108,19 @@ pub(crate) async fn page(
 }
 
 async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refused> {
-    let history = asked.history();
     let registered = registration(&asked, &kind, &row).await?;
     let entity = &registered.registration.entity;
     let scope = Scope::Registration(registered.id);
-    let (from, to) = (asked.range.from.as_micros(), asked.range.to.as_micros());
-    let at = |us: i64| Timestamp::from_micros(us);
-    let stats = history
-        .series(scope.clone(), vec![at(from), at(to)])
-        .await?;
-    let earlier = vec![
-        at(from.saturating_sub(YEAR_US)),
-        at(to.saturating_sub(YEAR_US)),
-    ];
-    let earlier = history.series(scope.clone(), earlier).await?;
-    let stats = stats.into_iter().next().unwrap_or_default();
-    let before = vec![at(from.saturating_sub(to - from)), at(from)];
-    let before = history.series(scope.clone(), before).await?;
-    let before = before.into_iter().next().unwrap_or_default();
-    let schedule = schedule(&asked, &registered).await?;
-    let processes = drawn_of(&asked).await?;
-    let earlier = earlier.into_iter().next().unwrap_or_default();
-    let of = format!("{kind}/{row}");
-    let parts = parts(&asked, scope.clone(), Some(entity), &[("of", &of)]).await?;
-    let last_year = match earlier.runs() {
-        0 => Vec::new(),
-        _ => a_year_earlier(&asked, &scope).await?,
-    };
-    let due = match entity.kind {
-        EntityKind::Job => due_times(history, &registered, DUE).await?,
-        EntityKind::Listener => Vec::new(),
-    };
-    let of_it = Filter {
-        scope,
-        from: Some(asked.range.from),
-        to: asked.range.window().to,
-        ..Filter::default()
-    };
-    let latest = history
-        .executions(of_it.clone(), PageRequest::first(LOOKED_AT))
-        .await?;
-    let slowest = match asked.question.one("slowest") {
-        Some(_) => Some(slowest(&asked, of_it, stats.p95).await?),
-        None => None,
-    };
-    let at_field = asked.question.one("at").unwrap_or_default().to_owned();
+    let path = format!("{kind}/{row}");
+    let figures = Summed::read(&asked, &scope).await?;
+    let parts = parts(&asked, scope.clone(), Some(entity), &[("of", &path)]).await?;
+    let (last_year, processes) = (
+        figures.last_year(&asked, &scope).await?,
+        drawn_of(&asked).await?,
+    );
+    let latest = latest(&asked, &scope).await?;
+    let details = &registered.registration.details;
+    let at = asked.question.one("at").unwrap_or_default().to_owned();
     Ok(Handler {
         frame: asked
             .frame(&entity.path(), "report", &word_of(entity))
@@ -160,40 +128,89 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         what: entity.path(),
         kind: shown::kind_of(entity.kind),
         topic: entity.topic.clone(),
-        description: registered
-            .registration
-            .details
-            .description
-            .clone()
-            .unwrap_or_default(),
-        figures: Counts::of(&stats),
-        before: Counts::of(&before),
-        schedule,
-        year_earlier: Counts::of(&earlier),
+        description: details.description.clone().unwrap_or_default(),
+        schedule: schedule(&asked, &registered).await?,
+        figures: Counts::of(&figures.now),
+        before: Counts::of(&figures.before),
+        year_earlier: Counts::of(&figures.year_earlier),
         outcomes: outcomes(&parts, &processes),
         durations: durations(&parts, &last_year, &processes),
         parts: PartRow::all(&parts),
-        due: due.iter().rev().map(Due::of).collect(),
+        due: due(&asked, &registered).await?,
         find_slowest: asked.question.with(&[("slowest", "1")]),
-        slowest,
-        latest: latest.items.iter().take(LATEST).map(Row::of).collect(),
-        holding: holding(&latest.items),
-        looked_at: latest.items.len(),
+        slowest: slowest(&asked, &scope, figures.now.p95).await?,
+        latest: latest.iter().take(LATEST).map(Row::of).collect(),
+        holding: holding(&latest),
+        looked_at: latest.len(),
         offer: offer(&asked, entity),
-        path: of,
+        path,
         asked_for: asked_for(&asked, &Action::Pause(Arc::clone(entity)).target()).await?,
         settings: settings(&registered),
-        explanation: explanation(&asked, &registered, &at_field).await?,
-        at: at_field,
+        explanation: explanation(&asked, &registered, &at).await?,
+        at,
     })
 }
 
-/// The parts of the range, a year earlier.
-async fn a_year_earlier(asked: &Asked, scope: &Scope) -> Result<Vec<Stats>, Refused> {
-    let bounds = asked.range.parts().into_iter();
-    let bounds = bounds.map(|at| Timestamp::from_micros(at.as_micros().saturating_sub(YEAR_US)));
-    let series = asked.history().series(scope.clone(), bounds.collect());
-    Ok(series.await?)
+/// The figures of the range, of as much time before, and of the same time a year earlier.
+struct Summed {
+    now: Stats,
+    before: Stats,
+    year_earlier: Stats,
+}
+
+impl Summed {
+    async fn read(asked: &Asked, scope: &Scope) -> Result<Self, Refused> {
+        let (from, to) = (asked.range.from.as_micros(), asked.range.to.as_micros());
+        let of = async |from: i64, to: i64| {
+            let bounds = vec![Timestamp::from_micros(from), Timestamp::from_micros(to)];
+            let series = asked.history().series(scope.clone(), bounds).await;
+            series.map(|all| all.into_iter().next().unwrap_or_default())
+        };
+        Ok(Self {
+            now: of(from, to).await?,
+            before: of(from.saturating_sub(to - from), from).await?,
+            year_earlier: of(from.saturating_sub(YEAR_US), to.saturating_sub(YEAR_US)).await?,
+        })
+    }
+
+    /// The parts of the range a year earlier, if anything ran then.
+    async fn last_year(&self, asked: &Asked, scope: &Scope) -> Result<Vec<Stats>, Refused> {
+        if self.year_earlier.runs() == 0 {
+            return Ok(Vec::new());
+        }
+        let bounds = asked.range.parts().into_iter();
+        let earlier =
+            |at: Timestamp| Timestamp::from_micros(at.as_micros().saturating_sub(YEAR_US));
+        let series = asked
+            .history()
+            .series(scope.clone(), bounds.map(earlier).collect());
+        Ok(series.await?)
+    }
+}
+
+/// Its executions in the range.
+fn of_range(asked: &Asked, scope: &Scope) -> Filter {
+    Filter {
+        scope: scope.clone(),
+        from: Some(asked.range.from),
+        to: asked.range.window().to,
+        ..Filter::default()
+    }
+}
+
+async fn latest(asked: &Asked, scope: &Scope) -> Result<Vec<StoredExecution>, Refused> {
+    let request = PageRequest::first(LOOKED_AT);
+    let page = asked.history().executions(of_range(asked, scope), request);
+    Ok(page.await?.items)
+}
+
+/// What became of the last times at which a job was due, the latest on the right.
+async fn due(asked: &Asked, registered: &StoredRegistration) -> Result<Vec<Due>, Refused> {
+    if registered.id.kind == EntityKind::Listener {
+        return Ok(Vec::new());
+    }
+    let due = due_times(asked.history(), registered, DUE).await?;
+    Ok(due.iter().rev().map(Due::of).collect())
 }
 
 /// Those that held a thread for too long or left one behind, the longest first.
@@ -216,19 +233,19 @@ fn holding(latest: &[StoredExecution]) -> Vec<Holding> {
     held.collect()
 }
 
-/// The slowest of the latest that took as long as five of a hundred, the slowest first.
-async fn slowest(asked: &Asked, of_it: Filter, p95: Duration) -> Result<Vec<Row>, Refused> {
+/// The slowest of the latest that took as long as five of a hundred, the slowest first, if they were asked for.
+async fn slowest(asked: &Asked, scope: &Scope, p95: Duration) -> Result<Option<Vec<Row>>, Refused> {
+    if asked.question.one("slowest").is_none() {
+        return Ok(None);
+    }
     let slow = Filter {
         min_duration: Some(p95),
-        ..of_it
+        ..of_range(asked, scope)
     };
-    let page = asked
-        .history()
-        .executions(slow, PageRequest::first(CANDIDATES))
-        .await?;
-    let mut slow = page.items;
+    let request = PageRequest::first(CANDIDATES);
+    let mut slow = asked.history().executions(slow, request).await?.items;
     slow.sort_by_key(|it| std::cmp::Reverse(it.record.duration));
-    Ok(slow.iter().take(SLOWEST).map(Row::of).collect())
+    Ok(Some(slow.iter().take(SLOWEST).map(Row::of).collect()))
 }
 
 /// The schedule that a job has now.

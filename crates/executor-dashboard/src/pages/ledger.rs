@@ -8,7 +8,9 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{LiveSession, PageRequest, SessionStatus, StoredSession, all_pages};
+use executor_core::ports::{
+    Gap, LiveSession, MissedRuns, PageRequest, SessionStatus, StoredPrune, StoredSession, all_pages,
+};
 use executor_core::{DropReason, Timestamp};
 use executor_service::diagnosis::is_alive;
 use serde::Serialize;
@@ -130,63 +132,65 @@ pub(crate) async fn page(
 
 async fn make(asked: Asked) -> Result<Ledger, Refused> {
     let (history, window) = (asked.history(), asked.range.window());
-    let live = asked.live().await;
-    let sessions = asked.sessions().await?;
+    let (live, sessions) = (asked.live().await, asked.sessions().await?);
     let prunes = all_pages(|page| history.prunes(window.clone(), page)).await?;
     let missed = all_pages(|page| history.missed_runs(window.clone(), page)).await?;
     let lost = gaps(&asked, &asked.range).await?;
-    let actions = history.actions(window.clone(), PageRequest::first(SHOWN_MAX as u32));
+    let actions = history.actions(window, PageRequest::first(SHOWN_MAX as u32));
     let actions = actions.await?;
+    let latest = sessions.iter().take(SHOWN_MAX);
     Ok(Ledger {
         frame: asked.timeless_frame("Ledger", "sessions").await?,
+        sessions: latest.map(|it| session(it, live)).collect(),
         more_sessions: sessions.len().saturating_sub(SHOWN_MAX),
-        sessions: sessions
-            .iter()
-            .take(SHOWN_MAX)
-            .map(|it| session(it, live))
-            .collect(),
-        has_more_actions: actions.next.is_some(),
-        actions: actions.items.iter().map(Done::of).collect(),
+        gaps: lost.iter().take(SHOWN_MAX).map(Lost::of).collect(),
         more_gaps: lost.len().saturating_sub(SHOWN_MAX),
+        missed: missed.iter().take(SHOWN_MAX).map(Missed::of).collect(),
         more_missed: missed.len().saturating_sub(SHOWN_MAX),
+        prunes: prunes.iter().take(SHOWN_MAX).map(Pruned::of).collect(),
         more_prunes: prunes.len().saturating_sub(SHOWN_MAX),
-        gaps: lost
-            .iter()
-            .take(SHOWN_MAX)
-            .map(|gap| Lost {
-                span: span(gap.first_at, gap.last_at, AROUND),
-                why: lost_because(gap.reason.as_str()),
-                reason: gap.reason.as_str().to_owned(),
-                count: gap.count,
-                first: Moment(gap.first_at),
-                last: Moment(gap.last_at),
-                session: gap.session.to_string(),
-                of: gap.entities.iter().map(|(it, _)| it.path()).collect(),
-            })
-            .collect(),
-        prunes: prunes
-            .iter()
-            .take(SHOWN_MAX)
-            .map(|prune| Pruned {
-                rule: prune.rule.clone(),
-                count: prune.count,
-                first: Moment(prune.first_at),
-                last: Moment(prune.last_at),
-            })
-            .collect(),
-        missed: missed
-            .iter()
-            .take(SHOWN_MAX)
-            .map(|missed| Missed {
-                span: span(missed.first_due, missed.last_due, AROUND),
-                what: missed.entity.path(),
-                count: missed.count,
-                reason: why(missed.reason).to_owned(),
-                first: Moment(missed.first_due),
-                last: Moment(missed.last_due),
-            })
-            .collect(),
+        actions: actions.items.iter().map(Done::of).collect(),
+        has_more_actions: actions.next.is_some(),
     })
+}
+
+impl Lost {
+    fn of(gap: &Gap) -> Self {
+        Self {
+            span: span(gap.first_at, gap.last_at, AROUND),
+            why: lost_because(gap.reason.as_str()),
+            reason: gap.reason.as_str().to_owned(),
+            count: gap.count,
+            first: Moment(gap.first_at),
+            last: Moment(gap.last_at),
+            session: gap.session.to_string(),
+            of: gap.entities.iter().map(|(it, _)| it.path()).collect(),
+        }
+    }
+}
+
+impl Missed {
+    fn of(missed: &MissedRuns) -> Self {
+        Self {
+            span: span(missed.first_due, missed.last_due, AROUND),
+            what: missed.entity.path(),
+            count: missed.count,
+            reason: why(missed.reason).to_owned(),
+            first: Moment(missed.first_due),
+            last: Moment(missed.last_due),
+        }
+    }
+}
+
+impl Pruned {
+    fn of(prune: &StoredPrune) -> Self {
+        Self {
+            rule: prune.rule.clone(),
+            count: prune.count,
+            first: Moment(prune.first_at),
+            last: Moment(prune.last_at),
+        }
+    }
 }
 
 fn session(stored: &StoredSession, live: &[LiveSession]) -> Session {
