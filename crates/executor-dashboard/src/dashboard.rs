@@ -22,8 +22,15 @@ use crate::security::token::Token;
 /// How long one page may take to read the history.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many pages are read at a time; more wait.
-const AT_ONCE: usize = 8;
+/// The most pages that are read at a time; more wait.
+const AT_ONCE_MAX: usize = 8;
+
+/// How many pages are read at a time: they leave half of the processors to what is recorded, and one that takes long does
+/// not keep all others waiting.
+fn at_once() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(2, AT_ONCE_MAX)
+}
 
 /// The largest body of a request: nothing larger than a token is sent.
 const BODY_MAX: usize = 4_096;
@@ -160,7 +167,7 @@ impl Dashboard {
                 Some(_) => "whoever has the token",
                 None => "whoever reaches it",
             },
-            room: Arc::new(Semaphore::new(AT_ONCE)),
+            room: Arc::new(Semaphore::new(at_once())),
             acting: self.actions.map(|actions| Acting {
                 actions,
                 nonce: Token::random().ok(),
