@@ -6,20 +6,14 @@ use std::time::Duration;
 use executor_core::ports::Stats;
 use executor_core::{Status, Timestamp};
 
-use crate::shown::{dated, escaped, grouped, tick, ticks, took};
+pub(crate) use crate::drawing::Svg;
+use crate::drawing::{
+    AXIS, HEAD, WIDTH, axis, closed, lost, opened, place, rect, scale, shortened,
+};
+use crate::shown::{dated, escaped, grouped, took};
 
-/// The width of a chart in its own units.
-const WIDTH: f64 = 960.0;
-
-/// Markup that was made here, with every text escaped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Svg(String);
-
-impl Svg {
-    pub(crate) fn markup(&self) -> &str {
-        &self.0
-    }
-}
+/// Fewer do not fill a chart, or a single failure would.
+const MOST_MIN: u64 = 4;
 
 /// A part of a span of time.
 #[derive(Clone, Debug)]
@@ -57,8 +51,14 @@ pub(crate) struct Band {
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     pub(crate) at: Timestamp,
+    pub(crate) class: &'static str,
+    /// What stands beside it, if there are not too many.
+    pub(crate) label: String,
     pub(crate) title: String,
 }
+
+/// More labels would cover each other.
+const LABELS_MAX: usize = 6;
 
 /// What is drawn over a chart of parts: when no process ran, and when each began.
 #[derive(Clone, Debug, Default)]
@@ -85,17 +85,23 @@ impl Processes {
         for mark in &self.begun {
             let title = format!("{}: {}", dated(mark.at), mark.title);
             let _ = write!(svg, "<g><title>{}</title>", escaped(&title));
-            rect(svg, "begun", (x(mark.at) - 1.5, 0.0), (3.0, height));
+            rect(svg, mark.class, (x(mark.at) - 1.5, 0.0), (3.0, height));
+            if self.begun.len() <= LABELS_MAX {
+                // Before a crash and behind a beginning, where the process was.
+                let is_left = mark.class == "crashed" && x(mark.at) > 120.0 || x(mark.at) > 840.0;
+                let (at, anchor) = match is_left {
+                    true => (x(mark.at) - 4.0, "end"),
+                    false => (x(mark.at) + 4.0, "start"),
+                };
+                let _ = write!(
+                    svg,
+                    "<text class=\"scale\" text-anchor=\"{anchor}\" x=\"{at:.1}\" y=\"11\">{}</text>",
+                    escaped(&shortened(&mark.label))
+                );
+            }
             svg.push_str("</g>");
         }
     }
-}
-
-/// Where a time is on a chart with these ends.
-fn place(at: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
-    let whole = (to.as_micros() - from.as_micros()).max(1) as f64;
-    let share = (at.as_micros() - from.as_micros()) as f64 / whole;
-    share.clamp(0.0, 1.0) * WIDTH
 }
 
 fn ends(parts: &[Part]) -> Option<(Timestamp, Timestamp)> {
@@ -411,81 +417,4 @@ pub(crate) fn lanes(
     processes.draw_begun(&mut svg, ends, height);
     axis(&mut svg, ends, height);
     closed(svg)
-}
-
-/// The height of what stands above the bars of a chart.
-const HEAD: f64 = 16.0;
-
-/// Fewer do not fill a chart, or a single failure would.
-const MOST_MIN: u64 = 4;
-
-/// The height of the times below a chart.
-const AXIS: f64 = 16.0;
-
-/// Writes times below a chart, which end at its edges.
-fn axis(svg: &mut String, (from, to): (Timestamp, Timestamp), height: f64) {
-    const MOST: i64 = 8;
-    let whole = (to.as_micros() - from.as_micros()).max(1);
-    for at in ticks(from, to, MOST) {
-        let x = (at.as_micros() - from.as_micros()) as f64 / whole as f64 * WIDTH;
-        let anchor = match x {
-            ..40.0 => "start",
-            ..920.0 => "middle",
-            _ => "end",
-        };
-        rect(svg, "tick", (x - 0.5, height), (1.0, 4.0));
-        let _ = write!(
-            svg,
-            "<text class=\"axis\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
-            height + AXIS - 2.0,
-            escaped(&tick(at, whole))
-        );
-    }
-}
-
-/// Writes what the full height means.
-fn scale(svg: &mut String, most: &str) {
-    let _ = write!(
-        svg,
-        "<text class=\"scale\" x=\"3\" y=\"11\">{}</text>",
-        escaped(most)
-    );
-}
-
-/// A name that leaves room for what is drawn.
-fn shortened(name: &str) -> String {
-    const LONGEST: usize = 48;
-    match name.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_owned(),
-    }
-}
-
-/// Each chart of a page has hatching of its own.
-fn opened(name: &str, label: &str, height: f64) -> String {
-    format!(
-        "<svg role=\"group\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\">\
-         <defs><pattern id=\"hatched-{name}\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
-         patternTransform=\"rotate(45)\"><rect class=\"hatch\" width=\"2\" height=\"6\"/></pattern></defs>"
-    )
-}
-
-fn closed(mut svg: String) -> Svg {
-    svg.push_str("</svg>");
-    Svg(svg)
-}
-
-fn rect(svg: &mut String, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
-    let _ = write!(
-        svg,
-        "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
-    );
-}
-
-fn lost(svg: &mut String, chart: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
-    let _ = write!(
-        svg,
-        "<rect class=\"lost\" fill=\"url(#hatched-{chart})\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" \
-         height=\"{height:.1}\"/>"
-    );
 }

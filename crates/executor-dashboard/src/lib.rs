@@ -32,6 +32,8 @@ mod charts;
 
 mod dashboard;
 
+mod drawing;
+
 mod pages;
 
 mod question;

@@ -34,7 +34,7 @@ const PLANS: [(&str, &str); 6] = [
     ),
     (
         "executor-dashboard",
-        "lib answer assets changes charts dashboard pages question security shown",
+        "lib answer assets changes charts dashboard drawing pages question security shown",
     ),
     (
         "executor-cli",

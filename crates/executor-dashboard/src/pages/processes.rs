@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use executor_core::Timestamp;
-use executor_core::ports::StoredSession;
+use executor_core::ports::{SessionStatus, StoredSession};
 use executor_service::diagnosis::is_alive;
 use serde::Serialize;
 
@@ -92,17 +92,30 @@ fn bands(downs: &[Down]) -> Vec<Band> {
     bands.collect()
 }
 
-/// The beginnings of processes in a range, as charts draw them.
+/// The beginnings and crashes of processes in a range, as charts draw them.
 fn marks(sessions: &[StoredSession], range: &Range) -> Vec<Mark> {
-    let begun = sessions.iter().filter(|it| {
-        let at = it.session.started_at;
-        at >= range.from && at < range.to
+    let within = |at: Timestamp| at >= range.from && at < range.to;
+    let mark = |at, class, stored: &StoredSession, what: &str| Mark {
+        at,
+        class,
+        label: match &stored.session.version {
+            Some(version) => format!("{version} {what}"),
+            None => what.to_owned(),
+        },
+        title: format!("{} {what}", name(stored)),
+    };
+    let begun = sessions
+        .iter()
+        .map(|it| mark(it.session.started_at, "begun", it, "begins"));
+    let crashed = sessions
+        .iter()
+        .filter(|it| it.status == SessionStatus::Crashed);
+    let crashed = crashed.map(|it| {
+        let at = it.stopped_at.unwrap_or(it.heartbeat_at);
+        mark(at, "crashed", it, "crashed")
     });
-    let marks = begun.take(DRAWN_MAX).map(|stored| Mark {
-        at: stored.session.started_at,
-        title: format!("{} begins", name(stored)),
-    });
-    marks.collect()
+    let marks = begun.chain(crashed).filter(|it| within(it.at));
+    marks.take(DRAWN_MAX).collect()
 }
 
 /// The program of a session with its version, and where it runs.
@@ -117,7 +130,7 @@ pub(crate) fn name(stored: &StoredSession) -> String {
 
 #[cfg(test)]
 mod tests {
-    use executor_core::ports::{Session, SessionCounts, SessionStatus};
+    use executor_core::ports::{Session, SessionCounts};
     use executor_core::{Ledger, SessionId};
 
     use super::*;
