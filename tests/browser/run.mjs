@@ -165,7 +165,25 @@ await test("j01 everything works without scripts", { javaScriptEnabled: false },
   await page.getByLabel("It said").fill("rooms");
   await page.getByRole("button", { name: "Show" }).click();
   assert.equal(await rows.count(), 4);
-  await rows.first().getByRole("link").first().click();
+  // Every other field, each by itself.
+  const only = async (fill) => {
+    await page.getByRole("link", { name: "Clear" }).click();
+    await fill();
+    await page.getByRole("button", { name: "Show" }).click();
+    return rows.count();
+  };
+  assert.equal(await only(() => page.getByLabel("Error says").fill("ROOMS")), 4);
+  assert.equal(await only(() => page.getByLabel("At least").fill("54s")) > 4, true);
+  assert.equal(await only(() => page.getByLabel("At least").fill("1h")), 0);
+  const named = await only(() => page.getByLabel("App").selectOption("lights"));
+  assert.equal(named, await page.getByText("lights/hall").count());
+  const session = failed.executions[0].session;
+  assert.ok(await only(() => page.getByLabel("Session").fill(session)) > 0);
+  await only(() => page.getByLabel("interrupted", { exact: true }).check());
+  await page.getByLabel("panicked", { exact: true }).check();
+  await page.getByRole("button", { name: "Show" }).click();
+  assert.equal(await rows.count(), 2);
+  await only(() => page.getByLabel("Id", { exact: true }).fill(failed.executions[0].short_id));
   assert.match(page.url(), /\/executions\/[0-9a-f-]{36}/);
   await page.getByRole("link", { name: "week" }).click();
   await page.getByRole("link", { name: "Ledger" }).click();
@@ -210,13 +228,14 @@ writeFileSync(config, `[run]\nshutdown_timeout = "1s"
 [[job]]\napp = "acting"\nname = "nap"\nafter = "10ms"\nrun = ["sleep", "600"]\n`);
 const acting = await serve(["run", config, "--serve", "127.0.0.1:0", "--allow-actions"], { EXECUTOR_TOKEN: token });
 for (const javaScriptEnabled of [true, false]) {
-  const options = { base: acting.base, javaScriptEnabled };
+  const options = { base: acting.base, javaScriptEnabled, bypassCSP: javaScriptEnabled };
   await test(`j02 a person acts, with${javaScriptEnabled ? "" : "out"} scripts`, options, async (page) => {
     await page.goto(acting.base + "/handlers");
     page.wrong = []; // It was not let in yet.
     await page.getByLabel(/Token/).fill(token);
     await page.keyboard.press("Enter");
     await page.getByRole("link", { name: "acting/fan" }).click();
+    if (javaScriptEnabled) assert.deepEqual(await findings(page), []);
     await page.getByRole("button", { name: "Run now" }).click();
     await page.getByRole("button", { name: "Pause" }).click();
     await page.getByText("It is paused").waitFor();
@@ -225,6 +244,7 @@ for (const javaScriptEnabled of [true, false]) {
     assert.ok(await page.getByText("somebody with the token").count() >= 3);
     await page.getByRole("link", { name: "Now", exact: true }).click();
     if (javaScriptEnabled) {
+      assert.deepEqual(await findings(page), []);
       await page.getByRole("button", { name: /Cancel acting\/nap/ }).click();
       await page.getByRole("link", { name: "Ledger", exact: true }).click();
       assert.ok(await page.getByText("told to end").count() >= 1);

@@ -12,6 +12,9 @@ use crate::drawing::{
 };
 use crate::shown::{dated, escaped, grouped, took};
 
+/// The height of what stands for records that were lost.
+const LOST: f64 = 14.0;
+
 /// Fewer do not fill a chart, or a single failure would.
 const MOST_MIN: u64 = 4;
 
@@ -88,7 +91,7 @@ impl Processes {
             rect(svg, mark.class, (x(mark.at) - 1.5, 0.0), (3.0, height));
             if self.begun.len() <= LABELS_MAX {
                 // Before a crash and behind a beginning, where the process was.
-                let is_left = mark.class == "crashed" && x(mark.at) > 120.0 || x(mark.at) > 840.0;
+                let is_left = mark.class != "begun" && x(mark.at) > 120.0 || x(mark.at) > 840.0;
                 let (at, anchor) = match is_left {
                     true => (x(mark.at) - 4.0, "end"),
                     false => (x(mark.at) + 4.0, "start"),
@@ -157,11 +160,13 @@ pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
             }
         }
         if part.lost > 0 {
-            lost(&mut svg, "outcomes", (x, HEAD), (step, HEIGHT - HEAD));
+            // On top of what was stored: how high they would be is not known.
+            let top = (y - LOST).max(HEAD);
+            lost(&mut svg, "outcomes", (x, top), (step, LOST));
             let said = escaped(&format!("{} lost", part.lost_in_words()));
             let _ = write!(
                 svg,
-                "<text class=\"axis\" text-anchor=\"middle\" x=\"{:.1}\" y=\"11\">{said}</text>",
+                "<text class=\"scale\" text-anchor=\"middle\" x=\"{:.1}\" y=\"23\">{said}</text>",
                 (x + step / 2.0).clamp(30.0, WIDTH - 30.0)
             );
         }
@@ -388,23 +393,20 @@ pub(crate) fn lanes(
         }
     }
     processes.draw_downs(&mut svg, ends, height);
+    processes.draw_begun(&mut svg, ends, height);
     for (place, lane) in lanes.iter().enumerate() {
         let y = place as f64 * LANE;
         for bar in &lane.bars {
-            let _ = write!(
-                svg,
-                "<a tabindex=\"-1\" href=\"{}\"><title>{}</title>",
-                escaped(&bar.link),
-                escaped(&bar.title)
-            );
+            let tag = if bar.link.is_empty() { "g" } else { "a" };
+            let link = match bar.link.as_str() {
+                "" => String::new(),
+                link => format!(" tabindex=\"-1\" href=\"{}\"", escaped(link)),
+            };
+            let _ = write!(svg, "<{tag}{link}><title>{}</title>", escaped(&bar.title));
             let width = ((bar.to - bar.from) * WIDTH).max(2.0);
-            rect(
-                &mut svg,
-                bar.class,
-                (bar.from * WIDTH, y + 12.0),
-                (width, 12.0),
-            );
-            svg.push_str("</a>");
+            let at = (bar.from * WIDTH, y + 12.0);
+            rect(&mut svg, bar.class, at, (width, 12.0));
+            let _ = write!(svg, "</{tag}>");
         }
         let _ = write!(
             svg,
@@ -414,7 +416,6 @@ pub(crate) fn lanes(
             escaped(&lane.name)
         );
     }
-    processes.draw_begun(&mut svg, ends, height);
     axis(&mut svg, ends, height);
     closed(svg)
 }

@@ -27,7 +27,7 @@ pub(crate) fn place(at: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
 }
 
 /// The height of what stands above the bars of a chart.
-pub(crate) const HEAD: f64 = 16.0;
+pub(crate) const HEAD: f64 = 28.0;
 
 /// The height of the times below a chart.
 pub(crate) const AXIS: f64 = 16.0;

@@ -123,8 +123,8 @@ impl Serving {
         let what = self.bound.shown();
         let served = match self.bound {
             Bound::Address(listener, _) => {
+                // axum tells the addresses of a listener of somebody else only if it is tapped; who acts is recorded with it.
                 let listener = Bounded::new(listener).tap_io(|_| {});
-                // Who acts is recorded with the address.
                 let service = self
                     .router
                     .into_make_service_with_connect_info::<SocketAddr>();

@@ -231,6 +231,8 @@ fn sentence(found: &Completeness, without_process: Duration) -> String {
         parts.push(format!("{} pruned", grouped(found.pruned)));
     }
     let mut sentence = match parts.is_empty() {
+        // What was missed never became a record.
+        true if found.missed > 0 => "No record is missing".to_owned(),
         true => "Complete: nothing is missing".to_owned(),
         false => format!("Incomplete: {}", parts.join("; ")),
     };

@@ -22,7 +22,7 @@ use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::handlers::{Counts, DUE, Due};
 use crate::pages::making::answer;
-use crate::pages::parts::{PartRow, Row, parts, registration, word_of};
+use crate::pages::parts::{PartRow, Row, gaps, lost_of, parts, registration, word_of};
 use crate::pages::processes::drawn_of;
 use crate::pages::settings::settings;
 use crate::question::moment;
@@ -76,6 +76,8 @@ struct Handler {
     /// What people asked of it.
     asked_for: Vec<Done>,
     settings: Vec<(&'static str, String)>,
+    /// Its records that were lost in the range.
+    lost: u64,
     /// The moment that was asked about, as it was asked.
     at: String,
     explanation: String,
@@ -119,6 +121,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         drawn_of(&asked).await?,
     );
     let latest = latest(&asked, &scope).await?;
+    let lost = gaps(&asked, &asked.range).await?;
     let details = &registered.registration.details;
     let at = asked.question.one("at").unwrap_or_default().to_owned();
     Ok(Handler {
@@ -146,6 +149,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         path,
         asked_for: asked_for(&asked, &Action::Pause(Arc::clone(entity)).target()).await?,
         settings: settings(&registered),
+        lost: lost.iter().map(|gap| lost_of(gap, entity)).sum(),
         explanation: explanation(&asked, &registered, &at).await?,
         at,
     })

@@ -18,7 +18,7 @@ use crate::charts::{Svg, spark};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
-use crate::pages::parts::{Moment, failed, path_of, registrations};
+use crate::pages::parts::{Moment, failed, gaps, lost_of, missed_runs, path_of, registrations};
 use crate::shown;
 
 /// How many due times of a job are shown.
@@ -48,6 +48,8 @@ impl Framed for Handlers {
 /// A listener or job in the list.
 #[derive(Serialize)]
 struct Handler {
+    #[serde(skip)]
+    entity: Entity,
     kind: &'static str,
     what: String,
     topic: String,
@@ -65,6 +67,10 @@ struct Handler {
     is_paused: bool,
     overlap: String,
     due: Vec<Due>,
+    /// Records that were lost, as far as it is known whose they were.
+    lost: u64,
+    /// Planned runs that were missed.
+    missed: u64,
 }
 
 /// How often and how long.
@@ -177,11 +183,7 @@ pub(crate) async fn page(
 
 async fn make(asked: Asked) -> Result<Handlers, Refused> {
     let (history, now) = (asked.history(), shown::now());
-    let summaries = history.summaries(asked.range.window()).await?;
-    let mut stats: HashMap<Entity, Stats> = summaries
-        .into_iter()
-        .map(|summary| (summary.entity, summary.stats))
-        .collect();
+    let mut stats = stats(&asked).await?;
     let living = asked.living().await?;
     let timers = timers(history, None, &living, now).await?;
     let mut trends = trends(&asked).await?;
@@ -206,6 +208,7 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
         let trend = trends.remove(entity).unwrap_or_default();
         unregistered(entity, (stats, trend))
     }));
+    add_missing(&asked, &mut handlers).await?;
     handlers.sort_by(|one, other| {
         let by_failures = other.figures.failed.cmp(&one.figures.failed);
         by_failures.then_with(|| one.what.cmp(&other.what))
@@ -215,6 +218,24 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
         frame: asked.frame("Handlers and jobs", "report", "").await?,
         handlers,
     })
+}
+
+/// The figures of the range.
+async fn stats(asked: &Asked) -> Result<HashMap<Entity, Stats>, Refused> {
+    let summaries = asked.history().summaries(asked.range.window()).await?;
+    let stats = summaries.into_iter().map(|it| (it.entity, it.stats));
+    Ok(stats.collect())
+}
+
+/// Adds what each lacks: records that were lost, and planned runs that were missed.
+async fn add_missing(asked: &Asked, handlers: &mut [Handler]) -> Result<(), Refused> {
+    let (lost, missed) = (gaps(asked, &asked.range).await?, missed_runs(asked).await?);
+    for handler in handlers {
+        handler.lost = lost.iter().map(|gap| lost_of(gap, &handler.entity)).sum();
+        let missed = missed.iter().filter(|it| *it.entity == handler.entity);
+        handler.missed = missed.map(|it| it.count).sum();
+    }
+    Ok(())
 }
 
 /// Executions and failures, part by part.
@@ -271,5 +292,8 @@ fn unregistered(entity: &Entity, (stats, trend): (&Stats, Trend)) -> Handler {
         is_paused: false,
         overlap: String::new(),
         due: Vec::new(),
+        lost: 0,
+        missed: 0,
+        entity: entity.clone(),
     }
 }

@@ -21,7 +21,8 @@ use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::handlers::why;
 use crate::pages::making::answer;
-use crate::pages::parts::{Moment, gaps};
+use crate::pages::parts::{Moment, gaps, missed_runs};
+use crate::pages::processes::{Down, downs};
 use crate::shown;
 
 /// The latest sessions, episodes, prunes and missed runs that are shown.
@@ -35,6 +36,8 @@ struct Ledger {
     /// How many more there are.
     more_sessions: usize,
     gaps: Vec<Lost>,
+    /// The latest times in which no process ran.
+    downs: Vec<Down>,
     prunes: Vec<Pruned>,
     missed: Vec<Missed>,
     /// What people asked executors to do.
@@ -134,12 +137,14 @@ async fn make(asked: Asked) -> Result<Ledger, Refused> {
     let (history, window) = (asked.history(), asked.range.window());
     let (live, sessions) = (asked.live().await, asked.sessions().await?);
     let prunes = all_pages(|page| history.prunes(window.clone(), page)).await?;
-    let missed = all_pages(|page| history.missed_runs(window.clone(), page)).await?;
+    let missed = missed_runs(&asked).await?;
     let lost = gaps(&asked, &asked.range).await?;
     let actions = history.actions(window, PageRequest::first(SHOWN_MAX as u32));
     let actions = actions.await?;
     let latest = sessions.iter().take(SHOWN_MAX);
+    let downs = downs(sessions, &asked.range).into_iter().rev();
     Ok(Ledger {
+        downs: downs.take(SHOWN_MAX).collect(),
         frame: asked.timeless_frame("Ledger", "sessions").await?,
         sessions: latest.map(|it| session(it, live)).collect(),
         more_sessions: sessions.len().saturating_sub(SHOWN_MAX),

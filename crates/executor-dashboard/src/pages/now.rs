@@ -49,7 +49,7 @@ struct Now {
     /// The latest times in which no process ran.
     downs: Vec<Down>,
     slower: Vec<Slow>,
-    slower_than: &'static str,
+    slower_than: String,
     /// The process that ended last.
     last: Option<Last>,
     processes: Vec<Process>,

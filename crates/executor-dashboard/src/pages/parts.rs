@@ -1,7 +1,7 @@
 //! What several pages show: a moment, an execution in a list, a part of a chart, a listener or job.
 
 use executor_core::ports::{
-    Filter, Gap, PageRequest, Scope, StoredExecution, StoredRegistration, all_pages,
+    Filter, Gap, MissedRuns, PageRequest, Scope, StoredExecution, StoredRegistration, all_pages,
 };
 use executor_core::{Entity, EntityKind, RegistrationId, Status, Timestamp};
 use executor_service::diagnosis::{ErrorGroups, error_groups};
@@ -38,6 +38,7 @@ impl Serialize for Moment {
 pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) short_id: String,
+    session: String,
     pub(crate) what: String,
     /// Where its listener or job is, if it is registered.
     #[serde(skip)]
@@ -58,6 +59,7 @@ impl Row {
         Self {
             id: record.execution_id.to_string(),
             short_id: record.execution_id.short(),
+            session: stored.session.to_string(),
             what: entity.path(),
             of: record.subject.row.map(|row| {
                 path_of(RegistrationId {
@@ -136,8 +138,14 @@ pub(crate) async fn gaps(asked: &Asked, range: &Range) -> Result<Vec<Gap>, Refus
     Ok(all_pages(|page| history.gaps(window.clone(), page)).await?)
 }
 
+/// The planned runs that were missed in the range.
+pub(crate) async fn missed_runs(asked: &Asked) -> Result<Vec<MissedRuns>, Refused> {
+    let (history, window) = (asked.history(), asked.range.window());
+    Ok(all_pages(|page| history.missed_runs(window.clone(), page)).await?)
+}
+
 /// How many records of one listener or job an episode has lost, as far as it tells.
-fn lost_of(gap: &Gap, of: &Entity) -> u64 {
+pub(crate) fn lost_of(gap: &Gap, of: &Entity) -> u64 {
     let own = gap.entities.iter().filter(|(entity, _)| **entity == *of);
     own.map(|(_, count)| count).sum()
 }

@@ -114,7 +114,15 @@ fn marks(sessions: &[StoredSession], range: &Range) -> Vec<Mark> {
         let at = it.stopped_at.unwrap_or(it.heartbeat_at);
         mark(at, "crashed", it, "crashed")
     });
-    let marks = begun.chain(crashed).filter(|it| within(it.at));
+    let stopped = sessions.iter().filter_map(|it| {
+        let was_stopped = it.status == SessionStatus::Success;
+        let at = it.stopped_at.filter(|_| was_stopped)?;
+        Some(mark(at, "stopped", it, "stopped"))
+    });
+    let marks = begun
+        .chain(crashed)
+        .chain(stopped)
+        .filter(|it| within(it.at));
     marks.take(DRAWN_MAX).collect()
 }
 

@@ -1,14 +1,16 @@
-//! Finds what became slower: than in as much time before, or, if too little ran then, than in the first half of the time.
+//! Finds what became slower: since a new version began, or, if none did, than in as much time before, or, if too little ran
+//! then, than in the first half of the time.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use executor_core::ports::{Stats, Window};
+use executor_core::ports::{Stats, StoredSession, Window};
 use executor_core::{Entity, Timestamp};
 use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::pages::asked::Asked;
+use crate::question::Range;
 use crate::shown;
 
 /// A listener or job that takes longer than before.
@@ -45,7 +47,7 @@ impl Percentiles {
 #[derive(Serialize)]
 pub(crate) struct Comparison {
     pub(crate) slower: Vec<Slower>,
-    pub(crate) than: &'static str,
+    pub(crate) than: String,
 }
 
 /// So many runs tell something, and so much longer is slower: percentiles are accurate to 2 %.
@@ -56,20 +58,40 @@ const SLOWER: f64 = 1.5;
 pub(crate) async fn slower(asked: &Asked) -> Result<Comparison, Refused> {
     let (from, to) = (asked.range.from, asked.range.to);
     let length = to.saturating_duration_since(from);
-    let before = summaries(asked, from.saturating_sub(length), from).await?;
+    let earlier = from.saturating_sub(length);
+    if let Some((at, version)) = new_version(asked.sessions().await?, &asked.range) {
+        let before = summaries(asked, earlier, at).await?;
+        return Ok(Comparison {
+            slower: compared(&before, summaries(asked, at, to).await?),
+            than: format!("since {version} began {} than before", shown::time(at)),
+        });
+    }
+    let before = summaries(asked, earlier, from).await?;
     if before.values().any(|it| it.runs() >= RUNS_MIN) {
         let now = summaries(asked, from, to).await?;
         return Ok(Comparison {
             slower: compared(&before, now),
-            than: "than in as much time before",
+            than: "than in as much time before".into(),
         });
     }
     let half = from.saturating_add(length / 2);
     let first = summaries(asked, from, half).await?;
     Ok(Comparison {
         slower: compared(&first, summaries(asked, half, to).await?),
-        than: "in the second half of this time than in the first, as too little ran before",
+        than: "in the second half of this time than in the first, as too little ran before".into(),
     })
+}
+
+/// The last time in a range at which a process of another version began than the one before it.
+fn new_version(sessions: &[StoredSession], range: &Range) -> Option<(Timestamp, String)> {
+    let pairs = sessions.iter().zip(sessions.iter().skip(1));
+    let mut changes = pairs.filter_map(|(later, earlier)| {
+        let (later, earlier) = (&later.session, &earlier.session);
+        let version = later.version.as_ref()?;
+        let is_new = earlier.program == later.program && earlier.version.as_ref() != Some(version);
+        is_new.then(|| (later.started_at, version.clone()))
+    });
+    changes.find(|(at, _)| *at > range.from && *at < range.to)
 }
 
 async fn summaries(

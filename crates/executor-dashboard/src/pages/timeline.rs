@@ -8,15 +8,16 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::Timestamp;
-use executor_core::ports::{Filter, Gap, Order, PageRequest, StoredExecution};
+use executor_core::ports::{Filter, Gap, MissedRuns, Order, PageRequest, StoredExecution};
 use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::charts::{Bar, Lane, Loss, Svg, lanes};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
+use crate::pages::handlers::why;
 use crate::pages::making::answer;
-use crate::pages::parts::{Moment, Row, gaps};
+use crate::pages::parts::{Moment, Row, gaps, missed_runs};
 use crate::pages::processes::drawn_of;
 use crate::question::Range;
 use crate::shown;
@@ -75,11 +76,12 @@ async fn make(asked: Asked) -> Result<Timeline, Refused> {
     let page = asked.history().executions(filter, request).await?;
     let last = page.items.last().map(|it| Moment(it.record.ended_at()));
     let lost = gaps(&asked, &range).await?;
+    let missed = missed_runs(&asked).await?;
     let lost = losses(&range, &lost);
     let processes = drawn_of(&asked).await?;
     Ok(Timeline {
         chart: lanes(
-            &lanes_of(&asked, &range, &page.items),
+            &with_missed(lanes_of(&asked, &range, &page.items), &range, &missed),
             &lost,
             &processes,
             (range.from, range.to),
@@ -106,6 +108,35 @@ pub(super) fn losses(range: &Range, lost: &[Gap]) -> Vec<Loss> {
         of: gap.entities.iter().map(|(it, _)| it.path()).collect(),
     });
     losses.collect()
+}
+
+/// The lanes with the planned runs that were missed.
+fn with_missed(mut lanes: Vec<Lane>, range: &Range, missed: &[MissedRuns]) -> Vec<Lane> {
+    for it in missed {
+        let name = it.entity.path();
+        let bar = Bar {
+            from: share_of(range, it.first_due),
+            to: share_of(range, it.last_due),
+            class: "missed",
+            title: format!(
+                "{name}: {} missed, {}",
+                shown::counted(it.count, "planned run"),
+                why(it.reason)
+            ),
+            link: String::new(),
+        };
+        let known = lanes.iter().position(|lane| lane.name == name);
+        match known {
+            Some(place) => lanes[place].bars.push(bar),
+            None if lanes.len() < LANES_MAX => lanes.push(Lane {
+                name,
+                bars: vec![bar],
+            }),
+            None => {}
+        }
+    }
+    lanes.sort_by(|one, other| one.name.cmp(&other.name));
+    lanes
 }
 
 /// The lanes of executions in a range.
