@@ -51,6 +51,8 @@ impl From<HistoryError> for Refused {
 #[template(path = "refused.html")]
 struct RefusedPage {
     base: String,
+    /// The page that one comes from, if it is known.
+    back: String,
     style: &'static str,
     icon: &'static str,
     title: &'static str,
@@ -68,11 +70,8 @@ impl Refused {
             ),
             Self::Forbidden(why) => (StatusCode::FORBIDDEN, "That is not allowed", why.clone()),
             Self::NotNow(why) => (StatusCode::CONFLICT, "That could not be done", why.clone()),
-            Self::NotRecorded(why) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "That is not recorded",
-                why.clone(),
-            ),
+            // It was done, and is not to be done again.
+            Self::NotRecorded(why) => (StatusCode::OK, "That is not recorded yet", why.clone()),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Others are being answered",
@@ -106,6 +105,11 @@ impl Refused {
     }
 
     pub(crate) fn response(&self, base: &str, wants_json: bool) -> Response {
+        self.response_from(base, "", wants_json)
+    }
+
+    /// The same with the way back to a page.
+    pub(crate) fn response_from(&self, base: &str, back: &str, wants_json: bool) -> Response {
         if let Self::Elsewhere(path) = self {
             return Redirect::to(&format!("{base}{path}")).into_response();
         }
@@ -114,6 +118,7 @@ impl Refused {
             true => Json(json!({ "error": why })).into_response(),
             false => html(&RefusedPage {
                 base: base.to_owned(),
+                back: back.to_owned(),
                 style: STYLE.path,
                 icon: ICON.path,
                 title,

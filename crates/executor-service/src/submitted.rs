@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use executor_core::run::Begun;
 use executor_core::{
-    Command, Ended, ExecutionId, ExecutionResult, Outcome, Refused, Runner, Timestamp,
+    Command, Ended, ExecutionId, ExecutionResult, Outcome, Refused, Runner, Status, Timestamp,
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,14 @@ impl Submitted {
     /// Returns the execution's id.
     pub const fn execution_id(&self) -> ExecutionId {
         self.execution_id
+    }
+
+    /// The status in which it ended at once, without a task: its guard or its overlap rule sent it away.
+    pub(crate) fn ended_as(&self) -> Option<Status> {
+        match &self.state {
+            State::Ended(result) => result.as_ref().map(ExecutionResult::status),
+            State::Runs(_) => None,
+        }
     }
 
     /// Cancels the execution, as the token of [`execute_until`](CommandExecutor::execute_until) does. Idempotent.

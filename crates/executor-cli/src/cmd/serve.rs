@@ -178,9 +178,8 @@ fn token(is_open: bool, file: Option<&Path>) -> Result<Shown, Failure> {
             })?;
             Some((of, text))
         }
-        None => std::env::var(VARIABLE)
-            .ok()
-            .map(|text| (VARIABLE.to_owned(), text)),
+        None => std::env::var_os(VARIABLE)
+            .map(|text| (VARIABLE.to_owned(), text.to_string_lossy().into_owned())),
     };
     match given {
         Some((of, text)) => match Token::new(&text) {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
@@ -128,4 +129,96 @@ fn j02_without_leave_nothing_can_be_done() {
     );
     let alone = house.place.run(&["run", "attic.toml", "--allow-actions"]);
     assert_eq!(alone.code, Some(2), "{}", alone.err);
+}
+
+/// Runs two listeners of one source of events.
+const HEARING: &str = r#"
+[run]
+shutdown_timeout = "1s"
+[[source]]
+name = "hub"
+socket = "hub.sock"
+[[listener]]
+app = "house"
+name = "bell"
+topic = "bell"
+run = ["true"]
+[[listener]]
+app = "house"
+name = "door"
+topic = "door"
+run = ["true"]
+"#;
+
+#[test]
+fn j02_a_paused_listener_does_not_keep_others_from_hearing() {
+    let house = house();
+    house.place.file("hearing.toml", HEARING);
+    let arguments = [
+        "run",
+        "hearing.toml",
+        "--db",
+        &house.db,
+        "--serve",
+        "127.0.0.1:0",
+        "--allow-actions",
+    ];
+    let server = Server::started(house.place.program(&arguments), 2);
+    let token = server.said[1].strip_prefix("its token is ").unwrap();
+    let bearer = format!("authorization: Bearer {token}\r\naccept: application/json\r\n");
+    let hub = house.place.directory.path().join("hub.sock");
+    let mut hub = until("the source listens", || UnixStream::connect(&hub).ok());
+    let mut say = |topic: &str| writeln!(hub, "{{\"topic\":\"{topic}\"}}").unwrap();
+    let heard = |what: &str, wanted: u64| {
+        until(&format!("{what} has run {wanted} times"), || {
+            let all = figures(&server, "/handlers", &bearer);
+            let all = all["handlers"].as_array()?.clone();
+            let one = all.iter().find(|it| it["what"] == what)?;
+            (one["runs"] == wanted).then_some(())
+        });
+    };
+    say("bell");
+    heard("house/bell", 1);
+    let act = format!("{}/act", page_of(&server, &bearer, "house/bell"));
+    assert_eq!(post(&server, &act, &bearer, "action=pause").0, 200);
+    say("bell");
+    say("door");
+    heard("house/door", 1);
+    assert_eq!(post(&server, &act, &bearer, "action=resume").0, 200);
+    say("bell");
+    heard("house/bell", 2);
+    // What came while it was paused is counted as unheard.
+    until("the source is counted", || {
+        let health = figures(&server, "/health", &bearer);
+        let source = health["sources"].get(0)?.clone();
+        (source["events"] == 4 && source["unheard"] == 1).then_some(())
+    });
+}
+
+#[test]
+fn j02_what_was_asked_during_a_lock_is_recorded_after_it() {
+    let house = house();
+    let (server, bearer) = running(&house, &["--allow-actions"]);
+    let act = format!("{}/act", page_of(&server, &bearer, "attic/fan"));
+    let path = house.place.directory.path().join(&house.db);
+    let lock = rusqlite::Connection::open(path).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let (status, ran) = post(&server, &act, &bearer, "action=run");
+    assert_eq!(
+        (status, &ran["done"], &ran["recorded"]),
+        (200, &true.into(), &false.into()),
+        "{ran}"
+    );
+    assert!(ran["warning"].as_str().unwrap().contains("log"), "{ran}");
+    lock.execute_batch("COMMIT").unwrap();
+    until("it is recorded", || {
+        let ledger = figures(&server, "/ledger", &bearer);
+        let first = ledger["actions"].get(0)?.clone();
+        let id = ran["execution"].as_str().unwrap();
+        first["outcome"]
+            .as_str()
+            .unwrap()
+            .contains(id)
+            .then_some(())
+    });
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::identity::{Entity, EntityKind, ExecutionId, SessionId};
-use crate::outcome::Refused;
+use crate::outcome::{Refused, Status};
 use crate::ports::error::{StoreError, StoreFuture};
 use crate::time::Timestamp;
 
@@ -112,6 +112,9 @@ pub enum ActionError {
     /// The executor refuses the command.
     #[error("{0}")]
     Refused(Refused),
+    /// The execution ended at once, as its guard or its overlap rule sent it away.
+    #[error("execution {0} ended at once as {status}: its overlap rule or its guard sent it away", status = .1.as_str())]
+    EndedAtOnce(ExecutionId, Status),
     /// The execution did not hear of it: it is not running here, or waits for nothing.
     #[error("it is not running here, or does not listen")]
     NotHeard,

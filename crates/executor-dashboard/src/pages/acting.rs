@@ -112,17 +112,25 @@ const fn who(how: LetIn) -> &'static str {
     }
 }
 
-/// The address that a request comes from, and the one that it says it comes from.
+/// The address that a request comes from, and those that it says it comes from: the last of them, which the nearest proxy
+/// has added.
 fn origin(peer: Option<SocketAddr>, headers: &HeaderMap) -> String {
     let peer = peer.map_or_else(|| "an unknown address".to_owned(), |it| it.to_string());
-    let forwarded = headers.get(HeaderName::from_static("x-forwarded-for"));
-    match forwarded.and_then(|it| it.to_str().ok()) {
-        Some(of) => format!(
-            "{peer}, says for {}",
-            of.chars().take(SAID_MAX).collect::<String>()
-        ),
-        None => peer,
+    let said = headers.get_all(HeaderName::from_static("x-forwarded-for"));
+    let said: Vec<_> = said
+        .iter()
+        .map(|it| String::from_utf8_lossy(it.as_bytes()))
+        .collect();
+    if said.is_empty() {
+        return peer;
     }
+    let said = said.join(", ");
+    let left_out = said.chars().count().saturating_sub(SAID_MAX);
+    let mark = if left_out > 0 { "…" } else { "" };
+    format!(
+        "{peer}, says for {mark}{}",
+        said.chars().skip(left_out).collect::<String>()
+    )
 }
 
 /// Runs, pauses or resumes a listener or job.
@@ -138,11 +146,14 @@ pub(crate) async fn act(
     let to = format!("/handlers/{kind}/{row}");
     let acted = async {
         let acting = allowed(&site, &posted)?;
-        let entity = match posted.entity(&kind) {
-            // As the page knew it: that somebody can pause a job does not depend on whether the history can be read.
-            Some(entity) => Arc::new(entity),
-            None => registered(&site, kind.clone(), row.clone()).await?,
-        };
+        let found = registered(&site, kind.clone(), row.clone()).await;
+        let entity = found.or_else(|refused| match refused {
+            // That somebody can pause a job does not depend on whether the history can be read.
+            Refused::Unreadable(_) | Refused::TooLong | Refused::Busy => {
+                posted.entity(&kind).map(Arc::new).ok_or(refused)
+            }
+            refused => Err(refused),
+        })?;
         let action = match posted.field("action") {
             "run" => Action::Run(entity),
             "pause" => Action::Pause(entity),
@@ -213,34 +224,37 @@ fn answered(
     to: &str,
 ) -> Response {
     let wants_json = wants_json(&posted.headers);
-    let refused = |refused: Refused| refused.response(&site.base, wants_json);
+    let refused = |refused: Refused| refused.response_from(&site.base, to, wants_json);
     let ActionOutcome {
         done, not_recorded, ..
     } = match acted {
         Ok(acted) => acted,
         Err(why) => return refused(why),
     };
-    if let Some(error) = not_recorded {
-        let what = done.map_or_else(
-            |why| format!("it was not done ({why})"),
-            |_| "it was done".into(),
-        );
-        let why = format!("{what}, and who asked for it is only in the program's log: {error}");
-        return refused(Refused::NotRecorded(why));
-    }
-    match done {
-        Err(why) => refused(Refused::NotNow(why.to_string())),
-        Ok(id) if wants_json => {
+    let unrecorded = not_recorded
+        .map(|error| format!("who asked for it is only in the program's log so far: {error}"));
+    match (done, unrecorded) {
+        (Err(why), None) => refused(Refused::NotNow(why.to_string())),
+        (Err(why), Some(unrecorded)) => refused(Refused::NotNow(format!("{why}; {unrecorded}"))),
+        (Ok(id), unrecorded) if wants_json => {
             let id = id.map(|it| it.to_string());
-            Json(json!({ "done": true, "execution": id })).into_response()
+            let answer = json!({
+                "done": true, "execution": id, "recorded": unrecorded.is_none(), "warning": unrecorded,
+            });
+            Json(answer).into_response()
         }
-        Ok(_) => Redirect::to(&format!("{}{to}", site.base)).into_response(),
+        (Ok(_), Some(unrecorded)) => refused(Refused::NotRecorded(format!(
+            "It was done, but {unrecorded}"
+        ))),
+        (Ok(_), None) => Redirect::to(&format!("{}{to}", site.base)).into_response(),
     }
 }
 
 /// An action that was recorded.
 #[derive(Serialize)]
 pub(crate) struct Done {
+    /// The session that was asked.
+    pub(crate) session: String,
     #[serde(rename = "at_us")]
     pub(crate) at: Moment,
     pub(crate) who: String,
@@ -253,6 +267,7 @@ pub(crate) struct Done {
 impl Done {
     pub(crate) fn of(action: &RecordedAction) -> Self {
         Self {
+            session: action.session.map(|it| it.to_string()).unwrap_or_default(),
             at: Moment(action.at),
             who: action.who.clone(),
             origin: action.origin.clone(),
@@ -263,14 +278,17 @@ impl Done {
     }
 }
 
-/// What people asked for with this target in the range of a page, the latest first.
-pub(crate) async fn asked_for(asked: &Asked, what: &str) -> Result<Vec<Done>, Refused> {
+/// What people asked for in the range of a page, the latest first, of their latest thousand actions.
+pub(crate) async fn asked_for(
+    asked: &Asked,
+    is_it: impl Fn(&RecordedAction) -> bool,
+) -> Result<Vec<Done>, Refused> {
     let request = PageRequest::first(LOOKED_AT);
     let page = asked
         .history()
         .actions(asked.range.window(), request)
         .await?;
-    let of_it = page.items.iter().filter(|it| it.target == what);
+    let of_it = page.items.iter().filter(|it| is_it(it));
     Ok(of_it.take(SHOWN_MAX).map(Done::of).collect())
 }
 

@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::lines::Lines;
-use executor_core::ports::{Action, StoredExecution};
+use executor_core::ports::StoredExecution;
 use executor_core::record::ExecutionRecord;
 use executor_core::{EntityKind, ExecutionId, Timestamp};
 use serde::Serialize;
@@ -142,6 +142,8 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
     let failure = record.failure.as_deref();
     let text = |of: Option<&str>| of.unwrap_or_default().to_owned();
     let short = record.execution_id.short();
+    // It was asked to end, or somebody asked for it.
+    let id = record.execution_id.to_string();
     let title = format!(
         "{}, {}, {}",
         record.subject.entity.path(),
@@ -153,7 +155,7 @@ async fn make(asked: Asked, id: String) -> Result<Execution, Refused> {
             .timeless_frame(&title, &format!("show {short}"))
             .await?,
         facts: facts(&asked, &stored, &around).await?,
-        asked_for: asked_for(&asked, &Action::Cancel(record.execution_id).target()).await?,
+        asked_for: asked_for(&asked, |it| it.target == id || it.outcome.contains(&id)).await?,
         life: life(&Life {
             due: record.due_at,
             began: record.started_at,

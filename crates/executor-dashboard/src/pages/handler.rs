@@ -123,6 +123,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
     let latest = latest(&asked, &scope).await?;
     let lost = gaps(&asked, &asked.range).await?;
     let details = &registered.registration.details;
+    let target = Action::Pause(Arc::clone(entity)).target();
     let at = asked.question.one("at").unwrap_or_default().to_owned();
     Ok(Handler {
         frame: asked
@@ -147,7 +148,7 @@ async fn make(asked: Asked, kind: String, row: String) -> Result<Handler, Refuse
         looked_at: latest.len(),
         offer: offer(&asked, entity),
         path,
-        asked_for: asked_for(&asked, &Action::Pause(Arc::clone(entity)).target()).await?,
+        asked_for: asked_for(&asked, |it| it.target == target).await?,
         settings: settings(&registered),
         lost: lost.iter().map(|gap| lost_of(gap, entity)).sum(),
         explanation: explanation(&asked, &registered, &at).await?,

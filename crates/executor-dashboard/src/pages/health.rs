@@ -1,5 +1,6 @@
 //! Health and settings: whether everything is as it should be, and how it is set up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -8,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use executor_core::EntityKind;
 use executor_core::ports::{
-    LiveSession, Orphan, PageRequest, SessionStatus, SourceCounts, StoredSession,
+    LiveSession, Orphan, PageRequest, SessionStatus, SourceCounts, StoredSession, Window,
 };
 use executor_service::diagnosis::is_alive;
 use serde::Serialize;
@@ -31,6 +32,9 @@ const REGISTERED_MAX: usize = 200;
 
 /// How many sessions that did not end well are named, the latest.
 const CRASHED_MAX: usize = 10;
+
+/// How many of the latest pauses are looked at.
+const PAUSES_MAX: u32 = 1_000;
 
 /// Clocks that differ by less than this agree.
 const CLOCKS_AGREE_US: i64 = 1_000_000;
@@ -174,6 +178,7 @@ async fn findings(asked: &Asked, sources: &[SourceCounts]) -> Result<Vec<Finding
             .filter_map(clock),
     );
     findings.extend(missing(asked).await?);
+    findings.extend(paused(asked).await?);
     findings.extend(orphans(asked).await);
     findings.extend(asked.history().left_out().into_iter().map(|found| Finding {
         found,
@@ -233,6 +238,40 @@ async fn missing(asked: &Asked) -> Result<Vec<Finding>, Refused> {
         remedy: "the ledger says which and why",
     });
     Ok(lost.into_iter().chain(missed).collect())
+}
+
+/// What is paused: as the executor that can be asked says, and as the history knows of others.
+async fn paused(asked: &Asked) -> Result<Vec<Finding>, Refused> {
+    let mut paused = BTreeSet::new();
+    let living: Vec<_> = asked
+        .living()
+        .await?
+        .iter()
+        .map(|it| it.session.id)
+        .collect();
+    let request = PageRequest::first(PAUSES_MAX);
+    let pauses = asked.history().pauses(Window::since(shown::now()), request);
+    for it in pauses.await?.items {
+        if it.until.is_none() && living.contains(&it.session) {
+            paused.insert(
+                it.entity
+                    .map_or_else(|| "the executor".into(), |it| it.path()),
+            );
+        }
+    }
+    if let Some(acting) = &asked.site.acting {
+        for kind in EntityKind::ALL {
+            let all = registrations(asked, kind).await?;
+            let all = all.iter().map(|it| &it.registration.entity);
+            let own = all.filter(|it| acting.actions.is_paused(it) == Some(true));
+            paused.extend(own.map(|it| it.path()));
+        }
+    }
+    let findings = paused.into_iter().map(|what| Finding {
+        found: format!("{what} is paused"),
+        remedy: "resume it on its page, or where it was paused",
+    });
+    Ok(findings.collect())
 }
 
 async fn orphans(asked: &Asked) -> Vec<Finding> {

@@ -80,8 +80,12 @@ struct Session {
     #[serde(rename = "last_seen_us")]
     last_seen: Moment,
     offered: u64,
+    /// Of earlier processes.
+    recovered: u64,
     stored: u64,
     waiting: u64,
+    /// By the recording policy.
+    left_out: u64,
     lost: u64,
     pruned: u64,
 }
@@ -221,7 +225,9 @@ fn session(stored: &StoredSession, live: &[LiveSession]) -> Session {
         last_seen: Moment(stored.stopped_at.unwrap_or(stored.heartbeat_at)),
         offered: ledger.offered,
         stored: ledger.stored,
-        waiting: ledger.waiting,
+        recovered: ledger.recovered,
+        left_out: ledger.filtered,
+        waiting: ledger.waiting + ledger.spooled,
         lost: DropReason::ALL.iter().map(|it| ledger.dropped(*it)).sum(),
         pruned: stored.counts.pruned,
     }

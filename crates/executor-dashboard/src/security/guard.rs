@@ -76,7 +76,9 @@ impl Guard {
         };
         let text = |value: &'_ HeaderValue| value.to_str().ok().map(ToOwned::to_owned);
         let bearer = headers.get(AUTHORIZATION).and_then(text);
-        let bearer = bearer.as_deref().and_then(|it| it.strip_prefix("Bearer "));
+        let bearer = bearer.as_deref().and_then(|it| it.split_once(' '));
+        let is_bearer = |(scheme, _): &(&str, &str)| scheme.eq_ignore_ascii_case("bearer");
+        let bearer = bearer.filter(is_bearer).map(|(_, token)| token);
         let name = format!("{}=", self.cookie());
         let cookies = headers.get_all(COOKIE).iter().filter_map(text);
         let is_in_cookies = cookies.into_iter().any(|cookies| {
@@ -103,10 +105,12 @@ pub(crate) enum LetIn {
 
 /// Why a request is refused before anybody looks at what it asks.
 fn refusal(guard: &Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    // What cannot be read is nothing that a browser sends.
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let authority = uri.authority().map(Authority::as_str);
     let host = authority.or_else(|| text(HOST)).unwrap_or_default();
     let is_ambiguous = headers.get_all(HOST).iter().count() > 1;
+    let has_origins = headers.get_all(ORIGIN).iter().count() > 1;
     if is_ambiguous || !guard.allows(host) {
         let why =
             "this is not the address that the dashboard was started for; `--allow-host` adds one\n";
@@ -115,7 +119,7 @@ fn refusal(guard: &Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Op
     let site = text(HeaderName::from_static("sec-fetch-site"));
     let mode = text(HeaderName::from_static("sec-fetch-mode"));
     let is_read = matches!(*method, Method::GET | Method::HEAD);
-    let is_across = matches!(site, Some("cross-site" | "same-site"));
+    let is_across = site.is_some_and(|it| !matches!(it, "same-origin" | "none"));
     // Not in a hidden frame: a person sees what opens.
     let dest = text(HeaderName::from_static("sec-fetch-dest"));
     let is_followed = is_read && mode == Some("navigate") && dest.is_none_or(|it| it == "document");
@@ -126,7 +130,7 @@ fn refusal(guard: &Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Op
         Some((_, from)) => !from.eq_ignore_ascii_case(host),
         None => origin != "null" || site != Some("same-origin"),
     });
-    if is_across && !is_followed || is_foreign {
+    if is_across && !is_followed || is_foreign || has_origins {
         let why = "another site asks for this; open the dashboard by its own address\n";
         return Some((StatusCode::FORBIDDEN, why).into_response());
     }

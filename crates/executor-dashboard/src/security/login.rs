@@ -41,7 +41,13 @@ pub(crate) async fn ask_token(
         let why = "send the token as `authorization: Bearer TOKEN`\n";
         return (StatusCode::UNAUTHORIZED, why).into_response();
     }
-    asking(&guard, path_of(request.uri()), false)
+    // What was posted is not posted again: the page that it came from is asked for.
+    let to = path_of(request.uri());
+    let to = ["/act", "/cancel"]
+        .iter()
+        .find_map(|end| to.strip_suffix(end))
+        .unwrap_or(to);
+    asking(&guard, to, false)
 }
 
 fn path_of(uri: &Uri) -> &str {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::CommandExecutor;
 use crate::drain::guarded::guarded;
+use crate::lifecycle::shared::Service;
 use crate::registration::handle::JobHandle;
 use crate::registration::registrar::Target;
 
@@ -22,8 +23,9 @@ const HEARS_WITHIN: Duration = Duration::from_secs(2);
 /// How long the store has to record an action, with all tries.
 const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The time between two tries.
+/// The time between two tries, while somebody waits and later.
 const RETRY: Duration = Duration::from_millis(500);
+const LATER: Duration = Duration::from_secs(1);
 
 impl CommandExecutor {
     /// Cancels an execution as the token of [`execute_until`](Self::execute_until) does, however it was begun. Returns
@@ -86,29 +88,27 @@ impl CommandExecutor {
             registrar: Arc::clone(&self.service.registrar),
             service: service as Weak<_>,
         };
-        let submitted = self
-            .submit(handle.run_now())
-            .map_err(ActionError::Refused)?;
-        Ok(submitted.execution_id())
+        let submitted = self.submit(handle.run_now());
+        let submitted = submitted.map_err(ActionError::Refused)?;
+        let id = submitted.execution_id();
+        match submitted.ended_as() {
+            None => Ok(id),
+            Some(status) => Err(ActionError::EndedAtOnce(id, status)),
+        }
     }
 
     /// Returns why the store did not take it, in all tries.
     async fn record_action(&self, action: RecordedAction) -> Option<StoreError> {
         let until = Instant::now() + RECORDED_WITHIN;
         loop {
-            let record = || self.service.store.record_action(action.clone());
-            let tried = timeout_at(until, guarded("recording an action", record)).await;
-            match tried {
+            match timeout_at(until, try_to_record(&self.service, &action)).await {
                 Ok(Ok(())) => return None,
-                Ok(Err(error))
-                    if error.class != ErrorClass::Transient || Instant::now() + RETRY >= until =>
-                {
-                    return Some(error);
-                }
+                Ok(Err(error)) if error.class != ErrorClass::Transient => return Some(error),
+                Ok(Err(error)) if Instant::now() + RETRY >= until => return Some(error),
                 Ok(Err(_)) => sleep(RETRY).await,
                 Err(_) => {
                     let why = "the store does not answer";
-                    return Some(StoreError::unreachable("recording an action", why));
+                    return Some(StoreError::unreachable(RECORDING, why));
                 }
             }
         }
@@ -120,6 +120,11 @@ impl CommandExecutor {
         let recorded = self.recorded(&action, requester, at, done);
         let not_recorded = self.record_action(recorded.clone()).await;
         log(&recorded, not_recorded.as_ref());
+        let may_pass = |it: &StoreError| it.class == ErrorClass::Transient;
+        if not_recorded.as_ref().is_some_and(may_pass) {
+            let trying = keep_trying(Arc::downgrade(&self.service), recorded);
+            self.service.acting.spawn_on(trying, &self.service.runtime);
+        }
         ActionOutcome::new(done, not_recorded)
     }
 
@@ -132,7 +137,8 @@ impl CommandExecutor {
     ) -> RecordedAction {
         let outcome = match (done, action) {
             (Err(why), _) => format!("not done: {why}"),
-            (Ok(Some(id)), Action::Run(_)) => format!("began {id}"),
+            // It may still wait in line.
+            (Ok(Some(id)), Action::Run(_)) => format!("submitted {id}"),
             (Ok(_), Action::Pause(_)) => "paused".to_owned(),
             (Ok(_), Action::Resume(_)) => "resumed".to_owned(),
             // What it does with that is for its own record to say.
@@ -146,6 +152,31 @@ impl CommandExecutor {
             action: action.as_str().to_owned(),
             target: action.target(),
             outcome,
+        }
+    }
+}
+
+const RECORDING: &str = "recording an action";
+
+async fn try_to_record(service: &Service, action: &RecordedAction) -> Result<(), StoreError> {
+    guarded(RECORDING, || service.store.record_action(action.clone())).await
+}
+
+/// Tries until the store takes an action, once more when the service stops.
+async fn keep_trying(service: Weak<Service>, action: RecordedAction) {
+    loop {
+        sleep(LATER).await;
+        let Some(service) = service.upgrade() else {
+            return;
+        };
+        let is_last = service.acting.is_closed();
+        match try_to_record(&service, &action).await {
+            Err(error) if error.class == ErrorClass::Transient && !is_last => {}
+            Err(_) => return,
+            Ok(()) => {
+                let (action, target) = (&action.action, &action.target);
+                return tracing::info!(action, target, "action recorded after all");
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ async fn j02_what_people_ask_for_is_done_and_recorded() {
         .iter()
         .map(|it| (it.action.as_str(), it.outcome.as_str()))
         .collect();
-    let began = format!("began {begun}");
+    let began = format!("submitted {begun}");
     assert_eq!(
         said,
         [

@@ -211,7 +211,7 @@ impl Feeding {
     }
 
     /// Submits the event before the next one is read, so that it keeps its place in line. Returns whether the listener, or
-    /// one that has taken its place, has it now; an error if the service stops.
+    /// one that has taken its place, has it now: not if it is paused. An error if the service stops.
     async fn handle(
         &self,
         listener: &Listening,
@@ -223,7 +223,11 @@ impl Feeding {
         } else {
             None
         };
-        let submitted = self.submit_to_current(listener, before, event).await?;
+        let submitted = match self.submit_to_current(listener, before, event).await {
+            // Somebody has paused it; others and what comes later are not its matter.
+            Err(Refused::Paused) => None,
+            submitted => submitted?,
+        };
         let has_it = submitted.is_some();
         if let Some(submitted) = submitted {
             self.tasks.spawn(async move {
