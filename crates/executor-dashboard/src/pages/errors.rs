@@ -20,7 +20,7 @@ use crate::pages::processes::drawn_of;
 use crate::shown::counted;
 
 /// How many failures are grouped.
-const FAILURES_MAX: u64 = 5_000;
+const FAILURES_MAX: u64 = 2_000;
 
 #[derive(Template, Serialize)]
 #[template(path = "errors.html")]

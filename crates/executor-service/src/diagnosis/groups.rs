@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use executor_core::ports::{Filter, History, HistoryError, PageRequest, StoredExecution};
 use executor_core::{ExecutionId, SessionId, Status, Timestamp};
 
-/// The number of executions read at once.
-const PAGE: u32 = 1_000;
+/// The number of executions read at once: each may come with 64 KiB of what it said.
+const PAGE: u32 = 500;
 
 /// The number of listeners and jobs that a group names.
 const WHERE_MAX: usize = 10;
