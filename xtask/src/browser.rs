@@ -11,12 +11,17 @@ use crate::shell::{self, cargo, root};
 
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
-/// Does so if everything that it takes is installed, which it is under CI.
+pub(crate) fn run() -> anyhow::Result<()> {
+    look(Tools::ready()?)
+}
+
+/// Does so if everything that it takes is there, which it is under CI.
 pub(crate) fn run_where_installed() -> anyhow::Result<()> {
-    let Err(missing) = Tools::find() else {
-        return run();
+    let missing = match Tools::ready() {
+        Ok(tools) => return look(tools),
+        Err(missing) => missing,
     };
-    eprintln!("\n# skipped: the dashboard in a browser, because {missing}");
+    eprintln!("\n# skipped: the dashboard in a browser, because {missing:#}");
     anyhow::ensure!(
         env::var_os("CI").is_none(),
         "nothing may be skipped under CI"
@@ -28,23 +33,26 @@ pub(crate) fn run_where_installed() -> anyhow::Result<()> {
 struct Tools {
     browser: PathBuf,
     node: PathBuf,
-    npm: PathBuf,
 }
 
 impl Tools {
-    fn find() -> anyhow::Result<Self> {
-        Ok(Self {
-            browser: found(&BROWSERS).context("no Chromium is installed: install `chromium`")?,
-            node: found(&["node"]).context("node is not installed: install `nodejs`")?,
-            npm: found(&["npm"]).context("npm is not installed: install `npm`")?,
-        })
+    /// Finds it, and brings in what the tests use, from the registry or from what npm has kept of it.
+    fn ready() -> anyhow::Result<Self> {
+        let browser = found(&BROWSERS).context("no Chromium is installed: install `chromium`")?;
+        let node = found(&["node"]).context("node is not installed: install `nodejs`")?;
+        let npm = found(&["npm"]).context("npm is not installed: install `npm`")?;
+        let mut install = Command::new(npm);
+        install.args(["ci", "--prefer-offline"]);
+        shell::run(install.current_dir(tests()))?;
+        Ok(Self { browser, node })
     }
 }
 
-pub(crate) fn run() -> anyhow::Result<()> {
-    let Tools { browser, node, npm } = Tools::find()?;
-    let tests = root().join("tests/browser");
-    shell::run(Command::new(npm).arg("ci").current_dir(&tests))?;
+fn tests() -> PathBuf {
+    root().join("tests/browser")
+}
+
+fn look(Tools { browser, node }: Tools) -> anyhow::Result<()> {
     shell::run(&mut cargo(&["build", "--package", "executor-cli"]))?;
     let target = root().join("target/browser");
     // Whatever an earlier run has left would be looked at, too.
@@ -65,7 +73,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let night: Vec<&str> = night.into_iter().chain([database]).collect();
     shell::run(&mut cargo(&night))?;
     let mut node = Command::new(node);
-    node.arg(tests.join("run.mjs"))
+    node.arg(tests().join("run.mjs"))
         .arg(root().join("target/debug/executor"))
         .arg(database)
         .arg(browser)
