@@ -63,15 +63,15 @@ pub(crate) struct Mark {
 /// More labels would cover each other.
 const LABELS_MAX: usize = 6;
 
-/// What is drawn over a chart of parts: when no process ran, and when each began.
+/// What is drawn of processes: when none ran, and when each began, crashed or was stopped.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Processes {
     pub(crate) downs: Vec<Band>,
-    pub(crate) begun: Vec<Mark>,
+    pub(crate) marks: Vec<Mark>,
 }
 
 impl Processes {
-    /// Behind everything else.
+    /// Shades the times in which none ran; what ran is drawn over it.
     fn draw_downs(&self, svg: &mut String, ends: (Timestamp, Timestamp), height: f64) {
         let x = |at| place(at, ends);
         for down in &self.downs {
@@ -82,14 +82,14 @@ impl Processes {
         }
     }
 
-    /// In front of everything else.
-    fn draw_begun(&self, svg: &mut String, ends: (Timestamp, Timestamp), height: f64) {
+    /// Marks when each began and ended, with labels if there is room for them.
+    fn draw_marks(&self, svg: &mut String, ends: (Timestamp, Timestamp), height: f64) {
         let x = |at| place(at, ends);
-        for mark in &self.begun {
+        for mark in &self.marks {
             let title = format!("{}: {}", dated(mark.at), mark.title);
             let _ = write!(svg, "<g><title>{}</title>", escaped(&title));
             rect(svg, mark.class, (x(mark.at) - 1.5, 0.0), (3.0, height));
-            if self.begun.len() <= LABELS_MAX {
+            if self.marks.len() <= LABELS_MAX {
                 // Before a crash and behind a beginning, where the process was.
                 let is_left = mark.class != "begun" && x(mark.at) > 120.0 || x(mark.at) > 840.0;
                 let (at, anchor) = match is_left {
@@ -122,7 +122,7 @@ const STACKED: [Status; 7] = [
     Status::Error,
 ];
 
-/// Draws how many executions ended how, part by part. A part in which records were lost is hatched.
+/// Draws how many executions ended how, part by part, with hatching on top where records were lost.
 pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
     const HEIGHT: f64 = 120.0;
     let most = parts
@@ -173,7 +173,7 @@ pub(crate) fn outcomes(parts: &[Part], processes: &Processes) -> Svg {
         svg.push_str("</a>");
     }
     if let Some(ends) = ends(parts) {
-        processes.draw_begun(&mut svg, ends, HEIGHT);
+        processes.draw_marks(&mut svg, ends, HEIGHT);
         axis(&mut svg, ends, HEIGHT);
     }
     scale(&mut svg, &format!("{} at most", grouped(most)));
@@ -237,7 +237,7 @@ pub(crate) fn durations(parts: &[Part], earlier: &[Stats], processes: &Processes
         svg.push_str("</g>");
     }
     if let Some(ends) = ends(parts) {
-        processes.draw_begun(&mut svg, ends, HEIGHT);
+        processes.draw_marks(&mut svg, ends, HEIGHT);
         axis(&mut svg, ends, HEIGHT);
     }
     scale(
@@ -393,7 +393,7 @@ pub(crate) fn lanes(
         }
     }
     processes.draw_downs(&mut svg, ends, height);
-    processes.draw_begun(&mut svg, ends, height);
+    processes.draw_marks(&mut svg, ends, height);
     for (place, lane) in lanes.iter().enumerate() {
         let y = place as f64 * LANE;
         for bar in &lane.bars {

@@ -26,8 +26,8 @@ run = ["true"]
 "#;
 
 /// A run with its dashboard, and the token as a header.
-fn running(house: &House, more: &[&str]) -> (Server, String) {
-    house.place.file("attic.toml", HOUSE);
+fn running(house: &House, config: &str, more: &[&str]) -> (Server, String) {
+    house.place.file("attic.toml", config);
     let arguments = [
         "run",
         "attic.toml",
@@ -78,7 +78,7 @@ fn page_of(server: &Server, bearer: &str, what: &str) -> String {
 #[test]
 fn j02_people_act_on_what_runs_and_it_is_recorded() {
     let house = house();
-    let (server, bearer) = running(&house, &["--allow-actions"]);
+    let (server, bearer) = running(&house, HOUSE, &["--allow-actions"]);
     let nap = until("the nap is seen", || {
         let now = figures(&server, "/", &bearer);
         let processes = now["processes"].as_array()?.clone();
@@ -117,7 +117,7 @@ fn j02_people_act_on_what_runs_and_it_is_recorded() {
 #[test]
 fn j02_without_leave_nothing_can_be_done() {
     let house = house();
-    let (server, bearer) = running(&house, &[]);
+    let (server, bearer) = running(&house, HOUSE, &[]);
     let fan = page_of(&server, &bearer, "attic/fan");
     let (status, refused) = post(&server, &format!("{fan}/act"), &bearer, "action=run");
     assert_eq!(status, 403, "{refused}");
@@ -153,19 +153,7 @@ run = ["true"]
 #[test]
 fn j02_a_paused_listener_does_not_keep_others_from_hearing() {
     let house = house();
-    house.place.file("hearing.toml", HEARING);
-    let arguments = [
-        "run",
-        "hearing.toml",
-        "--db",
-        &house.db,
-        "--serve",
-        "127.0.0.1:0",
-        "--allow-actions",
-    ];
-    let server = Server::started(house.place.program(&arguments), 2);
-    let token = server.said[1].strip_prefix("its token is ").unwrap();
-    let bearer = format!("authorization: Bearer {token}\r\naccept: application/json\r\n");
+    let (server, bearer) = running(&house, HEARING, &["--allow-actions"]);
     let hub = house.place.directory.path().join("hub.sock");
     let mut hub = until("the source listens", || UnixStream::connect(&hub).ok());
     let mut say = |topic: &str| writeln!(hub, "{{\"topic\":\"{topic}\"}}").unwrap();
@@ -198,7 +186,7 @@ fn j02_a_paused_listener_does_not_keep_others_from_hearing() {
 #[test]
 fn j02_what_was_asked_during_a_lock_is_recorded_after_it() {
     let house = house();
-    let (server, bearer) = running(&house, &["--allow-actions"]);
+    let (server, bearer) = running(&house, HOUSE, &["--allow-actions"]);
     let act = format!("{}/act", page_of(&server, &bearer, "attic/fan"));
     let path = house.place.directory.path().join(&house.db);
     let lock = rusqlite::Connection::open(path).unwrap();

@@ -211,7 +211,7 @@ fn allowed<'s>(site: &'s Site, posted: &Posted) -> Result<&'s Acting, Refused> {
     match posted.is_own(acting) {
         true => Ok(acting),
         false => Err(forbidden(
-            "this was not posted by a page of this dashboard, or by one from before it was restarted: reload the page",
+            "this was not posted by a page of this dashboard, or by one from before it was restarted: open the page anew",
         )),
     }
 }

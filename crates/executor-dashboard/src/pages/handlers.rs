@@ -8,7 +8,7 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use executor_core::ports::{MissedReason, Stats, StoredRegistration, Summary, Window};
+use executor_core::ports::{MissedReason, Stats, StoredRegistration, Window};
 use executor_core::{Entity, EntityKind};
 use executor_service::diagnosis::{DueFate, DueTime, Timer, due_times, timers};
 use serde::Serialize;
@@ -18,7 +18,9 @@ use crate::charts::{Svg, spark};
 use crate::pages::asked::{Asked, Site};
 use crate::pages::frame::{Frame, Framed};
 use crate::pages::making::answer;
-use crate::pages::parts::{Moment, failed, gaps, lost_of, missed_runs, path_of, registrations};
+use crate::pages::parts::{
+    Moment, failed, gaps, lost_of, missed_runs, path_of, registrations, stats_of,
+};
 use crate::shown;
 
 /// How many due times of a job are shown.
@@ -183,7 +185,7 @@ pub(crate) async fn page(
 
 async fn make(asked: Asked) -> Result<Handlers, Refused> {
     let (history, now) = (asked.history(), shown::now());
-    let mut stats = stats(&asked).await?;
+    let mut stats = stats_of(&asked, asked.range.window()).await?;
     let living = asked.living().await?;
     let timers = timers(history, None, &living, now).await?;
     let mut trends = trends(&asked).await?;
@@ -220,13 +222,6 @@ async fn make(asked: Asked) -> Result<Handlers, Refused> {
     })
 }
 
-/// The figures of the range.
-async fn stats(asked: &Asked) -> Result<HashMap<Entity, Stats>, Refused> {
-    let summaries = asked.history().summaries(asked.range.window()).await?;
-    let stats = summaries.into_iter().map(|it| (it.entity, it.stats));
-    Ok(stats.collect())
-}
-
 /// Adds what each lacks: records that were lost, and planned runs that were missed.
 async fn add_missing(asked: &Asked, handlers: &mut [Handler]) -> Result<(), Refused> {
     let (lost, missed) = (gaps(asked, &asked.range).await?, missed_runs(asked).await?);
@@ -251,7 +246,7 @@ async fn trends(asked: &Asked) -> Result<HashMap<Entity, Trend>, Refused> {
             to: Some(part[1]),
             session: None,
         };
-        for Summary { entity, stats } in asked.history().summaries(window).await? {
+        for (entity, stats) in stats_of(asked, window).await? {
             let trend = trends.entry(entity).or_default();
             trend.resize(bounds.len() - 1, (0, 0));
             trend[place] = (stats.runs(), failed(&stats));

@@ -1,7 +1,10 @@
 //! What several pages show: a moment, an execution in a list, a part of a chart, a listener or job.
 
+use std::collections::HashMap;
+
 use executor_core::ports::{
-    Filter, Gap, MissedRuns, PageRequest, Scope, StoredExecution, StoredRegistration, all_pages,
+    Filter, Gap, MissedRuns, PageRequest, Scope, Stats, StoredExecution, StoredRegistration,
+    Window, all_pages,
 };
 use executor_core::{Entity, EntityKind, RegistrationId, Status, Timestamp};
 use executor_service::diagnosis::{ErrorGroups, error_groups};
@@ -122,6 +125,16 @@ pub(crate) async fn parts(
     Ok(parts.collect())
 }
 
+/// The figures of a window, for each listener and job.
+pub(crate) async fn stats_of(
+    asked: &Asked,
+    window: Window,
+) -> Result<HashMap<Entity, Stats>, Refused> {
+    let summaries = asked.history().summaries(window).await?;
+    let stats = summaries.into_iter().map(|it| (it.entity, it.stats));
+    Ok(stats.collect())
+}
+
 /// The failures of the range in groups, at most so many of the latest.
 pub(crate) async fn failures(asked: &Asked, most: u64) -> Result<ErrorGroups, Refused> {
     let filter = Filter {
@@ -204,7 +217,7 @@ impl PartRow {
     }
 }
 
-pub(crate) fn failed(stats: &executor_core::ports::Stats) -> u64 {
+pub(crate) fn failed(stats: &Stats) -> u64 {
     FAILED.iter().map(|status| stats.count(*status)).sum()
 }
 

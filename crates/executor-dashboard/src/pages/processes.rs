@@ -77,7 +77,7 @@ pub(crate) async fn drawn_of(asked: &Asked) -> Result<Processes, Refused> {
 pub(crate) fn drawn(sessions: &[StoredSession], range: &Range) -> Processes {
     Processes {
         downs: bands(&downs(sessions, range)),
-        begun: marks(sessions, range),
+        marks: marks(sessions, range),
     }
 }
 

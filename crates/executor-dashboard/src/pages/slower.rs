@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::answer::Refused;
 use crate::pages::asked::Asked;
+use crate::pages::parts::stats_of;
 use crate::question::Range;
 use crate::shown;
 
@@ -60,24 +61,24 @@ pub(crate) async fn slower(asked: &Asked) -> Result<Comparison, Refused> {
     let length = to.saturating_duration_since(from);
     let earlier = from.saturating_sub(length);
     if let Some((at, version)) = new_version(asked.sessions().await?, &asked.range) {
-        let before = summaries(asked, earlier, at).await?;
+        let before = between(asked, earlier, at).await?;
         return Ok(Comparison {
-            slower: compared(&before, summaries(asked, at, to).await?),
+            slower: compared(&before, between(asked, at, to).await?),
             than: format!("since {version} began {} than before", shown::time(at)),
         });
     }
-    let before = summaries(asked, earlier, from).await?;
+    let before = between(asked, earlier, from).await?;
     if before.values().any(|it| it.runs() >= RUNS_MIN) {
-        let now = summaries(asked, from, to).await?;
+        let now = between(asked, from, to).await?;
         return Ok(Comparison {
             slower: compared(&before, now),
             than: "than in as much time before".into(),
         });
     }
     let half = from.saturating_add(length / 2);
-    let first = summaries(asked, from, half).await?;
+    let first = between(asked, from, half).await?;
     Ok(Comparison {
-        slower: compared(&first, summaries(asked, half, to).await?),
+        slower: compared(&first, between(asked, half, to).await?),
         than: "in the second half of this time than in the first, as too little ran before".into(),
     })
 }
@@ -94,7 +95,7 @@ fn new_version(sessions: &[StoredSession], range: &Range) -> Option<(Timestamp, 
     changes.find(|(at, _)| *at > range.from && *at < range.to)
 }
 
-async fn summaries(
+async fn between(
     asked: &Asked,
     from: Timestamp,
     to: Timestamp,
@@ -104,11 +105,7 @@ async fn summaries(
         to: Some(to),
         session: None,
     };
-    let summaries = asked.history().summaries(window).await?;
-    Ok(summaries
-        .into_iter()
-        .map(|it| (it.entity, it.stats))
-        .collect())
+    stats_of(asked, window).await
 }
 
 fn compared(before: &HashMap<Entity, Stats>, now: HashMap<Entity, Stats>) -> Vec<Slower> {

@@ -16,6 +16,12 @@ use tokio::time::sleep;
 
 use crate::support::{Fixture, Line, Logs, event, secs};
 
+async fn started() -> (MemoryStore, CommandExecutor) {
+    let store = MemoryStore::new();
+    let executor = CommandExecutor::builder(store.clone()).start().await;
+    (store, executor.unwrap())
+}
+
 fn somebody() -> Requester {
     Requester {
         who: "somebody".into(),
@@ -39,11 +45,7 @@ async fn act(
 
 #[tokio::test(start_paused = true)]
 async fn j02_what_people_ask_for_is_done_and_recorded() {
-    let store = MemoryStore::new();
-    let executor = CommandExecutor::builder(store.clone())
-        .start()
-        .await
-        .unwrap();
+    let (store, executor) = started().await;
     let job = executor.job("house", "backup").handler_fn(|| async {});
     let job = job.register().await.unwrap();
     let entity = Arc::clone(&job.job().registration.entity);
@@ -90,11 +92,7 @@ async fn j02_what_people_ask_for_is_done_and_recorded() {
 
 #[tokio::test(start_paused = true)]
 async fn j02_what_cannot_be_done_is_recorded_as_well() {
-    let store = MemoryStore::new();
-    let executor = CommandExecutor::builder(store.clone())
-        .start()
-        .await
-        .unwrap();
+    let (store, executor) = started().await;
     let hall = executor.listener("lights", "hall").topic("motion");
     let hall = hall.handler_fn(|| async {}).register().await.unwrap();
     let entity = Arc::clone(&hall.listener().registration.entity);
@@ -131,11 +129,7 @@ async fn j02_what_cannot_be_done_is_recorded_as_well() {
 /// What is said of an action that the history does not have is in the log, all of it.
 #[tokio::test(start_paused = true)]
 async fn j02_what_the_store_does_not_take_is_in_the_log() {
-    let store = MemoryStore::new();
-    let executor = CommandExecutor::builder(store.clone())
-        .start()
-        .await
-        .unwrap();
+    let (store, executor) = started().await;
     let job = executor.job("house", "backup").handler_fn(|| async {});
     let job = job.register().await.unwrap();
     let entity = Arc::clone(&job.job().registration.entity);
@@ -169,11 +163,7 @@ async fn j02_what_the_store_does_not_take_is_in_the_log() {
 
 #[tokio::test(start_paused = true)]
 async fn j02_a_shutdown_waits_for_what_somebody_asked_for() {
-    let store = MemoryStore::new();
-    let executor = CommandExecutor::builder(store.clone())
-        .start()
-        .await
-        .unwrap();
+    let (store, executor) = started().await;
     // Nobody waits for the answer, which takes two seconds.
     let id = ExecutionId::new(Timestamp::from_micros(1));
     drop(executor.act(Action::Cancel(id), somebody()));

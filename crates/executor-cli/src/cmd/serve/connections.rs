@@ -142,9 +142,8 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
         // Nobody reads what is written.
-        let mut served = Connection::new(duplex(4).1, None);
-        let (_browser, full) = duplex(4);
-        served.io = full;
+        let (_browser, served) = duplex(4);
+        let mut served = Connection::new(served, None);
         let error = served.write_all(b"more than fits").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

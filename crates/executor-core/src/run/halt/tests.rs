@@ -61,7 +61,7 @@ async fn a10_a_request_that_was_given_up_ends_nothing() {
     assert!(goes_on(halt.of(one)).await);
     {
         let mut dropped = pin!(halt.request(one, PATIENCE));
-        assert!(futures_poll(dropped.as_mut()).await);
+        assert!(still_waits(dropped.as_mut()).await);
     }
     assert!(goes_on(halt.of(one)).await);
     token.cancel();
@@ -69,6 +69,6 @@ async fn a10_a_request_that_was_given_up_ends_nothing() {
 }
 
 /// Polls once, and returns whether it still waits.
-async fn futures_poll(mut future: std::pin::Pin<&mut impl Future<Output = bool>>) -> bool {
+async fn still_waits(mut future: std::pin::Pin<&mut impl Future<Output = bool>>) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
